@@ -1,0 +1,60 @@
+# qkv's targets. Bare `make` explains them. Only Go and make are needed: the tools are built by Go from .ci/tools/go.mod.
+
+GO        ?= go
+PKG       ?= ./...
+SEEDS     ?= 500
+FUZZTIME  ?= 10s
+TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
+# One simulation runs per process, so that a campaign uses one worker a core.
+SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED) -v,-sim.seeds=$(SEEDS))
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test race sim fuzz lint fmt bench full vuln
+
+help: ## this list
+	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
+	@sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r target text; do printf '%-14s %s\n' "$$target" "$$text"; done
+
+run: build ## build ./qkv and run three members on loopback: ./qkv demo
+	./qkv demo
+
+build: ## build ./qkv
+	$(GO) build -trimpath -o qkv .
+
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (at most 12 minutes on 2 cores)
+	$(GO) test -timeout 12m $(PKG)
+
+race: ## the tests under the race detector (PKG=./actor/... for a part)
+	$(GO) test -race -short -timeout 30m $(PKG)
+
+sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, replayed with its trace
+	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -args $(SIMFLAGS)
+
+fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
+	@set -e; for p in $$($(GO) list $(PKG)); do \
+		for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+			echo "fuzz $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$p; \
+		done; \
+	done
+
+lint: ## gofumpt, vet and staticcheck, without changing anything
+	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
+		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+
+fmt: ## format the code with gofumpt
+	$(TOOL) gofumpt -w .
+
+bench: build ## the load program: puts and gets against members on this host
+	$(GO) test ./bench -run '^$$' -bench . -benchtime 1x -timeout 0
+
+vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
+	$(TOOL) govulncheck ./...
+
+full: ## the full variant of everything (about an hour), one line of figures each
+	$(MAKE) lint
+	$(GO) test -timeout 0 -count=1 ./...
+	$(MAKE) race
+	$(MAKE) sim SEEDS=20000
