@@ -71,6 +71,9 @@ const (
 	// HistoryRevisions bounds the revisions that are kept for reads of the past and for watches, likewise.
 	HistoryRevisions = 10_000_000
 
+	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
+	CertificateFileBytes = 1 << 20
+
 	// RequestTimeout bounds how long a member keeps a request that asks for no shorter time.
 	RequestTimeout = 60 * time.Second
 	// DiskStall is how long one write to the disk may take before the member ends itself.

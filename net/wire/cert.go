@@ -1,0 +1,273 @@
+package wire
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A folder of certificates (--certs-dir):
+//
+//	ca.crt               the CA's certificate; several while an old CA and a new one overlap
+//	ca.key               the CA's key: only where certificates are made, never on a member's host
+//	member-NAME.crt .key a member's; it serves and dials with it
+//	client-NAME.crt .key a client's
+//
+// All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes
+// before it was made, for the sake of clocks that differ; a CA's for ten years, the others for one.
+const (
+	caName       = "ca"
+	certSuffix   = ".crt"
+	keySuffix    = ".key"
+	certBlock    = "CERTIFICATE"
+	keyBlock     = "PRIVATE KEY"
+	folderMode   = 0o700
+	keyMode      = 0o600
+	certMode     = 0o644
+	backdate     = 5 * time.Minute
+	day          = 24 * time.Hour
+	caLifetime   = 3652 * day
+	leafLifetime = 365 * day
+)
+
+// Maker makes certificates. Clock and chance are handed in; Go's ECDSA takes only the system's chance, whatever it
+// is handed.
+type Maker struct {
+	Now  func() time.Time
+	Rand io.Reader
+}
+
+// Files names what was made.
+type Files struct{ Cert, Key string }
+
+// base is the name of an identity's files, without suffix.
+func (id Identity) base() string {
+	if id.Class == ClassCA {
+		return caName
+	}
+	return id.Class.String() + "-" + id.Name
+}
+
+func filesOf(dir string, id Identity) Files {
+	base := filepath.Join(dir, id.base())
+	return Files{Cert: base + certSuffix, Key: base + keySuffix}
+}
+
+// CreateCA makes a CA for the trust domain cluster in dir, which is made when it is missing. Files that are there
+// are never overwritten: what an old CA signed would be worth nothing.
+func (m Maker) CreateCA(dir, cluster string) (Files, error) {
+	id := Identity{Cluster: cluster, Class: ClassCA}
+	if err := id.check(); err != nil {
+		return Files{}, err
+	}
+	key, err := m.newKey()
+	if err != nil {
+		return Files{}, err
+	}
+	template := m.template(id, caLifetime)
+	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
+	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+	// Beside another CA in one ca.crt, this one still speaks for its own trust domain only.
+	template.PermittedURIDomains = []string{cluster}
+	der, err := x509.CreateCertificate(m.Rand, template, template, key.Public(), key)
+	if err != nil {
+		return Files{}, fmt.Errorf("sign the CA's certificate: %w", err)
+	}
+	return writePair(dir, id, der, key)
+}
+
+// CreateMember makes the certificate of the member name with the CA in dir. Hosts are the names and addresses that
+// clients without qkv's own verification (gRPC, HTTP) may reach it by; localhost is always among them.
+func (m Maker) CreateMember(dir, name string, hosts []string) (Files, error) {
+	return m.create(dir, ClassMember, name, hosts)
+}
+
+// CreateClient makes the certificate of the client name with the CA in dir.
+func (m Maker) CreateClient(dir, name string) (Files, error) {
+	return m.create(dir, ClassClient, name, nil)
+}
+
+func (m Maker) create(dir string, class Class, name string, hosts []string) (Files, error) {
+	if err := CheckName(name); err != nil {
+		return Files{}, err
+	}
+	ca, err := m.loadAuthority(dir)
+	if err != nil {
+		return Files{}, err
+	}
+	id := Identity{Cluster: ca.cluster, Class: class, Name: name}
+	key, err := m.newKey()
+	if err != nil {
+		return Files{}, err
+	}
+	der, err := m.sign(ca, id, hosts, key.Public())
+	if err != nil {
+		return Files{}, err
+	}
+	return writePair(dir, id, der, key)
+}
+
+// NewStatelessResetKey makes the key by which a member's peers notice at once that it was restarted. It is kept in
+// the data folder.
+func NewStatelessResetKey(rand io.Reader) ([32]byte, error) {
+	var key [32]byte
+	if _, err := io.ReadFull(rand, key[:]); err != nil {
+		return key, fmt.Errorf("no random bytes for the stateless reset key: %w", err)
+	}
+	return key, nil
+}
+
+// authority is a CA that can sign.
+type authority struct {
+	cluster     string
+	certificate *x509.Certificate
+	key         crypto.Signer
+}
+
+// loadAuthority loads the CA that can sign from dir.
+func (m Maker) loadAuthority(dir string) (*authority, error) {
+	files := filesOf(dir, Identity{Class: ClassCA})
+	certificates, err := readCertificates(files.Cert)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("there is no CA in %s (%s is missing): make one with `qkv cert ca --certs-dir %s --cluster NAME`, or copy it here", dir, files.Cert, dir)
+		}
+		return nil, err
+	}
+	key, err := readKey(files.Key)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s is missing, so nothing can be signed here: make certificates where the CA was made, and copy them", files.Key)
+		}
+		return nil, err
+	}
+	ca := certificates[0]
+	id, err := IdentityOf(ca)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", files.Cert, err)
+	case id.Class != ClassCA || !ca.IsCA:
+		return nil, fmt.Errorf("%s is the certificate of %v, not of a CA: put the CA's first in that file", files.Cert, id)
+	case !samePublicKey(ca.PublicKey, key.Public()):
+		return nil, fmt.Errorf("%s is not the key of %s: one of them was replaced; restore both from where the CA was made", files.Key, files.Cert)
+	}
+	if err := checkDates(files.Cert, ca, m.Now()); err != nil {
+		return nil, err
+	}
+	return &authority{cluster: id.Cluster, certificate: ca, key: key}, nil
+}
+
+// sign returns the certificate of a member or client.
+func (m Maker) sign(ca *authority, id Identity, hosts []string, public crypto.PublicKey) ([]byte, error) {
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	template := m.template(id, leafLifetime)
+	if template.NotAfter.After(ca.certificate.NotAfter) {
+		template.NotAfter = ca.certificate.NotAfter
+	}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if id.Class == ClassMember {
+		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+		if err := addHosts(template, append([]string{"localhost", "127.0.0.1", "::1"}, hosts...)); err != nil {
+			return nil, err
+		}
+	}
+	der, err := x509.CreateCertificate(m.Rand, template, ca.certificate, public, ca.key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the certificate of %v: %w", id, err)
+	}
+	return der, nil
+}
+
+// template is what all certificates share. The subject is for human eyes; nothing in qkv reads it.
+func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
+	now := m.Now().UTC()
+	name := id.Name
+	if id.Class == ClassCA {
+		name = "qkv CA of " + id.Cluster
+	}
+	return &x509.Certificate{
+		Subject:   pkix.Name{Organization: []string{"qkv " + id.Cluster}, OrganizationalUnit: []string{id.Class.String()}, CommonName: name},
+		NotBefore: now.Add(-backdate),
+		NotAfter:  now.Add(lifetime),
+		URIs:      []*url.URL{id.url()},
+	}
+}
+
+// addHosts adds names and addresses, each once.
+func addHosts(template *x509.Certificate, hosts []string) error {
+	seen := map[string]bool{}
+	for _, host := range hosts {
+		if seen[host] {
+			continue
+		}
+		seen[host] = true
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+			continue
+		}
+		if err := checkHost(host); err != nil {
+			return err
+		}
+		template.DNSNames = append(template.DNSNames, host)
+	}
+	return nil
+}
+
+// checkHost checks a host name, which may begin with a wildcard label.
+func checkHost(host string) error {
+	labels := strings.Split(strings.TrimPrefix(host, "*."), ".")
+	for _, label := range labels {
+		if len(host) > 253 || checkName("label", label, "-_") != nil {
+			return fmt.Errorf("%q is neither an address nor a host name: give it without a port", host)
+		}
+	}
+	return nil
+}
+
+func (m Maker) newKey() (*ecdsa.PrivateKey, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), m.Rand)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	return key, nil
+}
+
+// writePair writes a certificate and its key, both new: the key first, so that no certificate is ever without one.
+func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
+	files := filesOf(dir, id)
+	for _, name := range []string{files.Cert, files.Key} {
+		if _, err := os.Lstat(name); err == nil {
+			return Files{}, fmt.Errorf("%s is there already and is never overwritten: move it away if it is not needed any more", name)
+		}
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return Files{}, fmt.Errorf("make the folder for certificates: %w", err)
+	}
+	keyPEM, err := encodeKey(key)
+	if err != nil {
+		return Files{}, err
+	}
+	if err := writeNew(files.Key, keyPEM, keyMode); err != nil {
+		return Files{}, err
+	}
+	if err := writeNew(files.Cert, encodeCertificate(der), certMode); err != nil {
+		_ = os.Remove(files.Key) // nobody has seen it
+		return Files{}, err
+	}
+	return files, syncFolder(dir)
+}

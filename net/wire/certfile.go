@@ -1,0 +1,202 @@
+package wire
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"qkv/log/limits"
+)
+
+// readCertificates reads the certificates of a PEM file, at least one. What else it holds, such as comments, is
+// passed over; a private key in it is refused, for a certificate's file is one that people copy and show.
+func readCertificates(name string) ([]*x509.Certificate, error) {
+	text, err := readBounded(name)
+	if err != nil {
+		return nil, err
+	}
+	var found []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type != certBlock {
+			return nil, fmt.Errorf("%s holds a %q, and should hold certificates only", name, block.Type)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s is damaged: %w", name, err)
+		}
+		found = append(found, certificate)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate (PEM, \"-----BEGIN CERTIFICATE-----\"): it is empty, damaged, or of another format", name)
+	}
+	return found, nil
+}
+
+// readKey reads a private key, and refuses one that others on the host can read.
+func readKey(name string) (crypto.Signer, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	// A group may read it: that is how secrets are mounted into containers. Others may do nothing.
+	if mode := info.Mode().Perm(); mode&0o027 != 0 {
+		return nil, fmt.Errorf("%s has mode %#o, so others on this host can use the key: `chmod 600 %s`, and make a new certificate if somebody may have read it", name, mode, name)
+	}
+	text, err := readBounded(name)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			return nil, fmt.Errorf("%s holds no private key (PEM, \"-----BEGIN PRIVATE KEY-----\"): it is empty, damaged, encrypted, or of another format", name)
+		}
+		if key, err := parseKey(block); err == nil {
+			return key, nil
+		} else if block.Type == keyBlock {
+			return nil, fmt.Errorf("%s is damaged: %w", name, err)
+		}
+	}
+}
+
+// parseKey reads the formats that OpenSSL, cert-manager and qkv write.
+func parseKey(block *pem.Block) (crypto.Signer, error) {
+	switch block.Type {
+	case keyBlock:
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		if signer, ok := key.(crypto.Signer); ok {
+			return signer, nil
+		}
+		return nil, fmt.Errorf("a %T cannot sign", key)
+	case "EC PRIVATE KEY":
+		return x509.ParseECPrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("%q is no private key", block.Type)
+	}
+}
+
+// readBounded reads a file of at most limits.CertificateFileBytes.
+func readBounded(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, limits.CertificateFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if len(text) > limits.CertificateFileBytes {
+		return nil, fmt.Errorf("%s has more than %d bytes, which no certificate or key has", name, limits.CertificateFileBytes)
+	}
+	return text, nil
+}
+
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: certBlock, Bytes: der})
+}
+
+func encodeKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode a key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: keyBlock, Bytes: der}), nil
+}
+
+// samePublicKey compares two public keys of any kinds.
+func samePublicKey(a, b crypto.PublicKey) bool {
+	comparable, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && comparable.Equal(b)
+}
+
+// checkDates says when a certificate is not valid now, in words an operator can act upon.
+func checkDates(name string, certificate *x509.Certificate, now time.Time) error {
+	switch {
+	case now.Before(certificate.NotBefore):
+		return fmt.Errorf("%s is not yet valid: it begins %s, and the clock of this host says %s: set the clock",
+			name, stamp(certificate.NotBefore), stamp(now))
+	case now.After(certificate.NotAfter):
+		return fmt.Errorf("%s expired %s, and the clock of this host says %s: move it and its key away, make new ones with `qkv cert`, or set the clock",
+			name, stamp(certificate.NotAfter), stamp(now))
+	default:
+		return nil
+	}
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+// writeNew writes and syncs a file that must not be there yet. What it could not write whole, it removes.
+func writeNew(name string, text []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already and is never overwritten: %w", name, err)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = io.Copy(f, bytes.NewReader(text))
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err != nil {
+		_ = os.Remove(name)
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// replaceFile writes a file whole or not at all, over one that may be there.
+func replaceFile(name string, text []byte, mode fs.FileMode) error {
+	return publish(name, text, mode, os.Rename)
+}
+
+// createFile writes a file whole or not at all; the error is fs.ErrExist when another process was first.
+func createFile(name string, text []byte, mode fs.FileMode) error {
+	return publish(name, text, mode, os.Link)
+}
+
+// publish writes a temporary file beside name, and gives it its name by one step that cannot be seen half done.
+func publish(name string, text []byte, mode fs.FileMode, step func(from, to string) error) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	temporary := f.Name()
+	defer os.Remove(temporary)
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := step(temporary, name); err != nil {
+		return fmt.Errorf("publish %s: %w", name, err)
+	}
+	return syncFolder(filepath.Dir(name))
+}
+
+// syncFolder makes the names in a folder durable.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync the folder %s: %w", dir, err)
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("sync the folder %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package wire
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// The local CA serves members and clients on one host's loopback that were given no certificates. It is made once,
+// by whoever comes first, in the user's config folder:
+//
+//	HOME/certs/            a folder of certificates as --certs-dir has it, trust domain "local"
+//	    ca.crt ca.key
+//	    client-admin.crt .key
+//	DATA/certs/            in each member's data folder
+//	    member-NAME.crt .key
+//
+// It is built in a temporary folder beside HOME/certs and published by one rename, which fails when another process
+// was first: then that one's is used. Certificates are made again for the same key, and put in place by one rename,
+// when less than a month of them is left or when the CA was made anew.
+
+// LocalCluster is the trust domain of the local CA.
+const LocalCluster = "local"
+
+// LocalClientName is the client whose certificate lies beside the local CA.
+const LocalClientName = "admin"
+
+const (
+	certsFolder  = "certs"
+	renewBefore  = 30 * day
+	homeVariable = "QKV_HOME"
+)
+
+// Home returns the user's config folder of qkv: $QKV_HOME, else $XDG_CONFIG_HOME/qkv, else ~/.config/qkv.
+func Home(getenv func(string) string) (string, error) {
+	if home := getenv(homeVariable); home != "" {
+		return filepath.Abs(home)
+	}
+	if config := getenv("XDG_CONFIG_HOME"); filepath.IsAbs(config) { // the specification: others are ignored
+		return filepath.Join(config, "qkv"), nil
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".config", "qkv"), nil
+	}
+	return "", fmt.Errorf("there is no folder for qkv's local certificates: none of %s, XDG_CONFIG_HOME and HOME is set: set %s, or give --certs-dir", homeVariable, homeVariable)
+}
+
+// LocalMember returns credentials of the local CA for the member name, whose key lies in its data folder. What is
+// missing is made.
+func (m Maker) LocalMember(home, data, name string) (*Credentials, error) {
+	id := Identity{Cluster: LocalCluster, Class: ClassMember, Name: name}
+	if err := id.check(); err != nil {
+		return nil, err
+	}
+	return m.local(home, filepath.Join(data, certsFolder), id)
+}
+
+// LocalClient returns credentials of the local CA for clients on this host. What is missing is made.
+func (m Maker) LocalClient(home string) (*Credentials, error) {
+	id := Identity{Cluster: LocalCluster, Class: ClassClient, Name: LocalClientName}
+	return m.local(home, filepath.Join(home, certsFolder), id)
+}
+
+// local makes what is missing and loads it.
+func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
+	ca, err := m.localCA(home)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, folderMode); err != nil {
+		return nil, fmt.Errorf("make the folder for local certificates: %w", err)
+	}
+	if err := m.ensure(ca, dir, id); err != nil {
+		return nil, err
+	}
+	return load(filepath.Join(home, certsFolder), dir, id.Class, id.Name, m.Now)
+}
+
+// localCA returns the local CA, which it makes when there is none.
+func (m Maker) localCA(home string) (*authority, error) {
+	dir := filepath.Join(home, certsFolder)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		if err := m.makeLocalCA(home, dir); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkPrivate(dir); err != nil {
+		return nil, err
+	}
+	ca, err := m.loadAuthority(dir)
+	if err != nil {
+		return nil, fmt.Errorf("the local CA cannot be used: %w (or remove %s and restart all local members: a new one is made)", err, dir)
+	}
+	if ca.cluster != LocalCluster {
+		return nil, fmt.Errorf("%s holds the CA of the cluster %q in place of the local one: move it away and give it as --certs-dir", dir, ca.cluster)
+	}
+	return ca, nil
+}
+
+// makeLocalCA builds the whole folder under another name, and publishes it unless another process was first.
+func (m Maker) makeLocalCA(home, dir string) error {
+	if err := os.MkdirAll(home, folderMode); err != nil {
+		return fmt.Errorf("make the folder for the local CA: %w", err)
+	}
+	temporary, err := os.MkdirTemp(home, certsFolder+".tmp-*") // of mode 0700
+	if err != nil {
+		return fmt.Errorf("make the folder for the local CA: %w", err)
+	}
+	defer os.RemoveAll(temporary)
+	if _, err := m.CreateCA(temporary, LocalCluster); err != nil {
+		return err
+	}
+	if _, err := m.CreateClient(temporary, LocalClientName); err != nil {
+		return err
+	}
+	// Onto a folder that is not empty a rename fails, so the first one stays.
+	if err := syscall.Rename(temporary, dir); err != nil {
+		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+			return nil
+		}
+		return fmt.Errorf("publish the local CA as %s: %w", dir, err)
+	}
+	return syncFolder(home)
+}
+
+// checkPrivate refuses a folder of keys that others on the host may enter.
+func checkPrivate(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the local CA: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s should be the folder of the local CA, and is a file: move it away", dir)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so others on this host may enter: `chmod 700 %s`", dir, mode, dir)
+	}
+	return nil
+}
+
+// ensure makes the key and the certificate of an identity unless good ones are there.
+func (m Maker) ensure(ca *authority, dir string, id Identity) error {
+	files := filesOf(dir, id)
+	key, err := m.ensureKey(files.Key)
+	if err != nil {
+		return err
+	}
+	if m.fresh(ca, files.Cert, id, key.Public()) {
+		return nil
+	}
+	der, err := m.sign(ca, id, nil, key.Public())
+	if err != nil {
+		return err
+	}
+	return replaceFile(files.Cert, encodeCertificate(der), certMode)
+}
+
+// ensureKey returns the key in a file, which it makes when it is missing.
+func (m Maker) ensureKey(name string) (crypto.Signer, error) {
+	key, err := readKey(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	made, err := m.newKey()
+	if err != nil {
+		return nil, err
+	}
+	text, err := encodeKey(made)
+	if err != nil {
+		return nil, err
+	}
+	if err := createFile(name, text, keyMode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return readKey(name) // another process' when that one was first
+}
+
+// fresh says whether the certificate in a file is the one that would be made now, with a month left.
+func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.PublicKey) bool {
+	chain, err := readCertificates(name)
+	if err != nil || !samePublicKey(chain[0].PublicKey, public) {
+		return false
+	}
+	if is, err := IdentityOf(chain[0]); err != nil || is != id {
+		return false
+	}
+	until := m.Now().Add(renewBefore)
+	if until.After(ca.certificate.NotAfter) {
+		until = m.Now() // the CA itself ends: a new certificate would not last longer
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.certificate)
+	return verifyChain(chain, roots, m.Now(), x509.ExtKeyUsageClientAuth) == nil &&
+		verifyChain(chain, roots, until, x509.ExtKeyUsageClientAuth) == nil
+}

@@ -1,0 +1,204 @@
+package wire
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/quic-go/quic-go"
+)
+
+// Trust between two ends of a connection, the same for members and clients, for QUIC and for TLS over TCP:
+//
+//  1. TLS 1.3, and both ends show a certificate.
+//  2. A certificate is believed when a CA of the own trust domain signed it, its dates hold, it may be used as it is
+//     used, and its one identity names the own trust domain. Host names and addresses count for nothing, so that
+//     members move, and sit behind address translation, as they like.
+//  3. Its class must be one that is expected here, and when a peer is dialled, its name too.
+//  4. Nothing is resumed: no session tickets, no 0-RTT data. A connection is as new as its certificates.
+//
+// The two functions below are the only places that make a tls.Config.
+
+// The protocols that are negotiated (ALPN). Another version is another name.
+const (
+	ProtocolClient = "qkv/1"
+	ProtocolPeer   = "qkv-peer/1"
+	ProtocolJoin   = "qkv-join/1"
+)
+
+// ServerTLS returns how a member accepts connections: it believes certificates of its own trust domain and of the
+// classes that are allowed.
+func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
+	if len(allowed) == 0 || slices.Contains(allowed, ClassCA) {
+		panic(fmt.Sprintf("wire: a server of %s that allows %v", protocol, allowed))
+	}
+	config := c.base(protocol)
+	// The library verifies signature, dates and usage first, and tells the other side by the alert what was wrong.
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientCAs = c.roots
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		return c.admit(state, allowed, "")
+	}
+	return config
+}
+
+// ClientTLS returns how to dial a member. What is set in expected must be so: the class always, the name when it is
+// known; the cluster is always the own one.
+func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
+	if expected.Class != ClassMember || expected.Cluster != "" && expected.Cluster != c.Cluster() {
+		panic(fmt.Sprintf("wire: %v of trust domain %q dials %v", c.Identity, c.Cluster(), expected))
+	}
+	config := c.base(protocol)
+	// Not the library's verification, which is by host name, but ours, which is stricter: see the rules above.
+	config.InsecureSkipVerify = true
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := verifyChain(state.PeerCertificates, c.roots, c.now(), x509.ExtKeyUsageServerAuth); err != nil {
+			return err
+		}
+		return c.admit(state, []Class{expected.Class}, expected.Name)
+	}
+	return config
+}
+
+// base is what both ends have in common.
+func (c *Credentials) base(protocol string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             []string{protocol},
+		SessionTicketsDisabled: true,
+		Time:                   c.now,
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &c.pair, nil },
+		// Shown whatever CAs the server names, so that a foreign certificate is refused as foreign, not as missing.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.pair, nil },
+	}
+}
+
+// admit checks the identity of a certificate whose chain was verified.
+func (c *Credentials) admit(state tls.ConnectionState, allowed []Class, name string) error {
+	id, err := PeerIdentity(state)
+	switch {
+	case err != nil:
+		return &TrustError{err.Error()}
+	case id.Cluster != c.Cluster():
+		return &TrustError{fmt.Sprintf("%v is of the cluster %q, and this is %q", id, id.Cluster, c.Cluster())}
+	case !slices.Contains(allowed, id.Class):
+		return &TrustError{fmt.Sprintf("%v has the certificate of a %v, and one of a %v is needed here", id, id.Class, allowed[0])}
+	case name != "" && id.Name != name:
+		return &TrustError{fmt.Sprintf("%v answers where the member %q is expected: are the addresses in the cluster list right?", id, name)}
+	default:
+		return nil
+	}
+}
+
+// PeerIdentity returns who is at the other end of a connection whose handshake is complete.
+func PeerIdentity(state tls.ConnectionState) (Identity, error) {
+	if len(state.PeerCertificates) == 0 {
+		return Identity{}, errors.New("the other side showed no certificate")
+	}
+	return IdentityOf(state.PeerCertificates[0])
+}
+
+// TrustError says why a certificate is not believed.
+type TrustError struct{ Reason string }
+
+func (e *TrustError) Error() string { return e.Reason }
+
+// verifyChain verifies signature, dates and usage of a certificate; chain[1:] may help to find a way to a CA.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) error {
+	if len(chain) == 0 {
+		return &TrustError{"the other side showed no certificate"}
+	}
+	between := x509.NewCertPool()
+	for _, certificate := range chain[1:] {
+		between.AddCert(certificate)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
+	})
+	if err != nil {
+		return &TrustError{reason(chain[0], err)}
+	}
+	return nil
+}
+
+// reason says in plain words what the library found wrong with a certificate.
+func reason(certificate *x509.Certificate, err error) string {
+	who := certificate.Subject.String()
+	if id, err := IdentityOf(certificate); err == nil {
+		who = id.String()
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Sprintf("the certificate of %s is of another CA (issuer %q): both sides need the same ca.crt", who, certificate.Issuer)
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		switch invalid.Reason {
+		case x509.Expired:
+			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and not now: make a new one with `qkv cert`, or set the clock",
+				who, stamp(certificate.NotBefore), stamp(certificate.NotAfter))
+		case x509.IncompatibleUsage:
+			return fmt.Sprintf("the certificate of %s may not be used as it is used here: a client's cannot serve", who)
+		}
+	}
+	return fmt.Sprintf("the certificate of %s is not believed: %v", who, err)
+}
+
+// Explain says in plain words why a handshake failed; an error that has nothing to do with trust comes back as it is.
+// What this side found wrong it knows exactly; what the other side found wrong it only learns by an alert's number.
+func Explain(err error) error {
+	if trust, ok := errors.AsType[*TrustError](err); ok {
+		return trust
+	}
+	if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(unverified.UnverifiedCertificates) > 0 {
+		return &TrustError{reason(unverified.UnverifiedCertificates[0], unverified.Err)}
+	}
+	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.ErrorCode.IsCryptoError() {
+		if text := alertText(uint8(e.ErrorCode-0x100), e.Remote); text != "" {
+			return &TrustError{text}
+		}
+	}
+	return err
+}
+
+// The numbers of TLS alerts (RFC 8446, 6.2) that tell something about trust.
+const (
+	alertBadCertificate      = 42
+	alertUnsupported         = 43
+	alertRevoked             = 44
+	alertExpired             = 45
+	alertUnknownCertificate  = 46
+	alertUnknownCA           = 48
+	alertProtocolVersion     = 70
+	alertCertificateRequired = 116
+	alertNoProtocol          = 120
+)
+
+func alertText(alert uint8, remote bool) string {
+	if !remote {
+		if alert == alertCertificateRequired {
+			return "the other side showed no certificate"
+		}
+		if alert == alertNoProtocol {
+			return "the other side speaks another protocol: is it a client on the peers' port, or of another version?"
+		}
+		return ""
+	}
+	switch alert {
+	case alertUnknownCA:
+		return "the other side refused this certificate: it is of another CA; both sides need the same ca.crt"
+	case alertExpired:
+		return "the other side refused this certificate: it is expired or not yet valid by its clock; `qkv cert show` tells the dates"
+	case alertBadCertificate, alertUnsupported, alertRevoked, alertUnknownCertificate:
+		return "the other side refused this certificate: it is of another cluster or of the wrong class; its log says which"
+	case alertCertificateRequired:
+		return "the other side demands a certificate"
+	case alertNoProtocol:
+		return "the other side speaks another protocol: is this the right port (clients' and peers' differ), and the same version?"
+	case alertProtocolVersion:
+		return "the other side does not speak TLS 1.3"
+	default:
+		return ""
+	}
+}
