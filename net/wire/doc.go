@@ -1,0 +1,72 @@
+// Package wire is what the two ends of a native connection agree on: frames, messages and error codes, and the TLS
+// and identities below them. It knows no server and no client, starts no goroutine, and imports neither the index
+// nor the log, so that a client library made of it stays small.
+//
+// # Connection
+//
+// QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/1". The client opens bidirectional
+// streams, as many as [limits.ClientStreams], and keeps them; each carries any number of requests at once. Neither side
+// opens any other kind of stream. Frames of one stream are in order; answers come in the order in which they are
+// ready, and name the request they belong to.
+//
+// # Frame
+//
+//	+----------------+---------------------------+
+//	| length uvarint | one msgpack array         |
+//	+----------------+---------------------------+
+//
+// The length counts the array's bytes, is at least 1, and is written in the fewest bytes that hold it. A request's
+// frame is at most [limits.RequestBytes] long, a response's [limits.ResponseBytes]: a reader refuses a longer one by its
+// length alone, before it keeps any of it.
+//
+// All msgpack here is of the forms that package pack draws: integers in the fewest bytes, keys and values as bin,
+// text as str.
+//
+// # Request
+//
+//	[id, op, timeout_ms, body...]
+//
+//	id          uint   chosen by the client, returned with the answer; two requests that are under way on one stream
+//	                   have different ones
+//	op          uint   what is asked for
+//	timeout_ms  uint   for how long the member may try; 0 or more than limits.RequestTimeout: that limit
+//
+//	op          body                                            answer when it is done
+//	1 put       key bin, value bin, lease int                   [id, 0, revision int, deleted int]  deleted is 0
+//	2 delete    key bin, end bin                                [id, 0, revision int, deleted int]
+//	3 range     key bin, end bin, revision int, limit int,      [id, 0, revision int, count int, more bool, pairs]
+//	            flags uint                                      pairs: [[key bin, value bin, create int, mod int,
+//	                                                                     version int, lease int]...]
+//	4 status    nothing                                         [id, 0, status]  drawn at [Status]
+//
+// key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
+// otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
+//
+//	flags       bit 0  serializable: from this member's state as it is, without asking the others
+//	            bit 1  keys only: values come empty
+//	            bit 2  count only: pairs come empty
+//	            bit 3  continued: not the first page of a range; count may come as 0
+//
+// A range is answered in pages: the member ends one where limits.RangePageKeys or limits.RangePageBytes is reached and
+// says more. Who wants the rest asks again, from the last key with a zero byte behind it, at the revision of the
+// first page, with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
+//
+// # Answers that are errors
+//
+//	[id, code uint, message str]
+//
+// The codes stand at [Code]. [Error.Certain] says for each whether a write certainly did not happen.
+//
+// # Growth
+//
+// An op, a code and a field once given keep their number and meaning for ever. A member answers BadRequest to an op
+// or flag it does not know and to a request with more or fewer fields than it knows, and the stream goes on. A
+// client skips fields behind those it knows. What cannot be said in this way is another ALPN, "qkv/2".
+//
+// What is no frame, and a frame without a readable id, cannot be answered: the member closes the connection with one
+// of the codes at [CloseProtocol] and a reason in words.
+package wire
+
+import "qkv/log/limits"
+
+var _ = limits.RequestBytes // for the links above
