@@ -46,6 +46,14 @@ const (
 	WindowBytes = 16 << 20
 	// PeerFrameBytes bounds one frame between members: a full append message, or a forwarded batch, or a chunk.
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
+	// SnapshotBlockBytes is when a block of a snapshot is closed: small enough to be checked and held at once, large
+	// enough that its checksums and calls cost nothing.
+	SnapshotBlockBytes = 256 << 10
+	// SnapshotBlockMost bounds a block when it is read: a full one, and one more key with the largest value that an
+	// entry can hold.
+	SnapshotBlockMost = SnapshotBlockBytes + RecordBytes
+	// SnapshotHeadBytes bounds a snapshot's head: a few numbers, and raft's configuration, 20 bytes a member.
+	SnapshotHeadBytes = 64 << 10
 	// SnapshotChunkBytes is one piece of a streamed snapshot.
 	SnapshotChunkBytes = 256 << 10
 	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
