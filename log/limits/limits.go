@@ -68,10 +68,26 @@ const (
 	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
 	// RequestsInflight bounds the requests of one client connection that are not answered yet.
 	RequestsInflight = 16384
+	// RequestBytesInflight bounds the bytes of those requests: forty of the largest.
+	RequestBytesInflight = 64 << 20
+	// MemberBytesInflight bounds the bytes of all clients' requests that a member has not answered.
+	MemberBytesInflight = 512 << 20
 	// ClientConnections bounds native client connections of one member.
 	ClientConnections = 4096
+	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature.
+	ClientHandshakes = 256
+	// ClientHandshakesTrusted is how many of them may be under way before a client must first show, by one more round
+	// trip, that its address is its own.
+	ClientHandshakesTrusted = 32
 	// ClientStreams bounds the streams that one client connection may have open.
 	ClientStreams = 64
+	// ClientStreamWindow and ClientConnectionWindow are QUIC's receive windows, on both sides of a native connection.
+	// Measured on loopback, 1 MiB was best for small requests: larger bursts overrun the 256 packets that quic-go
+	// keeps of a connection. A stream has half of it, so that one that is not read does not hold up the others.
+	ClientStreamWindow     = 512 << 10
+	ClientConnectionWindow = 1 << 20
+	// AnswerBytesWaiting is how many bytes of answers may wait on a stream before its requests are not read any more.
+	AnswerBytesWaiting = 256 << 10
 
 	// HistoryBytes bounds the memory of versions that are superseded: past it the oldest revisions are compacted,
 	// by the same step on every member. Until compaction by age and size can be set, it is fixed.
@@ -84,6 +100,13 @@ const (
 
 	// RequestTimeout bounds how long a member keeps a request that asks for no shorter time.
 	RequestTimeout = 60 * time.Second
+	// ClientHandshakeTimeout ends a native handshake during which nothing comes from the other side.
+	ClientHandshakeTimeout = 5 * time.Second
+	// ClientIdleTimeout ends a native connection on which nothing comes; clients send something each ClientKeepAlive.
+	ClientIdleTimeout = 15 * time.Second
+	ClientKeepAlive   = 5 * time.Second
+	// ClientWriteTimeout ends the connection of a client that takes nothing of what is sent to it.
+	ClientWriteTimeout = 30 * time.Second
 	// DiskStall is how long one write to the disk may take before the member ends itself.
 	DiskStall = 20 * time.Second
 	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
