@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// TestArrange: wherever the flags stand, urfave/cli sees them before the arguments.
+func TestArrange(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"get key", "get -- key"},
+		{"get key --serializable", "get --serializable -- key"},
+		{"get --serializable key", "get --serializable -- key"},
+		{"--serializable get key", "get --serializable -- key"},
+		{"get key -w json --limit 3", "get -w json --limit 3 -- key"},
+		{"get key -w=json", "get -w=json -- key"},
+		{"--endpoints a:1 get key", "get --endpoints a:1 -- key"},
+		{"get --limit -1 key", "get --limit -1 -- key"},
+		{"put -- -key -value", "put -- -key -value"},
+		{"put key -", "put -- key -"},
+		{"put key -- --prefix", "put -- key --prefix"},
+		{"cert member n1 --hosts h --certs-dir d", "cert member --hosts h --certs-dir d -- n1"},
+		{"cert --certs-dir d member n1", "cert member --certs-dir d -- n1"},
+		{"--help", "? "},
+		{"get --help key", "? get"},
+		{"cert -h", "? cert"},
+		{"help cert member", "? cert member"},
+		{"", "? "},
+		{"--version", "version --"},
+		{"nosuch", "! unknown command"},
+		{"cert", "! needs a command: ca, member, client, show"},
+		{"cert nosuch", "! unknown command"},
+		{"get key --serialisable", "! did you mean --serializable?"},
+		{"gte key", "! did you mean get?"},
+		{"zzzzzz", "! unknown command \"zzzzzz\": `qkv --help`"},
+		{"get key -5", "! goes after `--`"},
+		{"get key --limit", "! --limit needs a value"},
+		{"get key --write-out --limit 3", "! --write-out needs a value"},
+		{"--prefix get key", "! put it after the command"},
+	} {
+		app := newApp()
+		a, err := arrange(app, append([]string{"qkv"}, strings.Fields(tt.line)...))
+		got := strings.Join(a.line()[1:], " ")
+		if a.help {
+			got = "? " + strings.Join(a.commands, " ")
+		}
+		if err != nil {
+			got = "! " + err.Error()
+			if code := exitCode(err); code != exitUsage {
+				t.Errorf("%q ends with %d, want %d", tt.line, code, exitUsage)
+			}
+		}
+		want := tt.want
+		if text, refused := strings.CutPrefix(tt.want, "! "); refused {
+			if !strings.HasPrefix(got, "! ") || !strings.Contains(got, text) {
+				t.Errorf("%q:\n got %s\nwant an error with %s", tt.line, got, text)
+			}
+		} else if got != want {
+			t.Errorf("%q:\n got %s\nwant %s", tt.line, got, want)
+		}
+	}
+}
+
+// TestFlags: each flag has a variable of its own command or of all, a sentence of help, and no two commands that
+// share a variable mean different things by it.
+func TestFlags(t *testing.T) {
+	usages := map[string]string{}
+	var visit func(commands []*cli.Command)
+	visit = func(commands []*cli.Command) {
+		for _, c := range commands {
+			for _, f := range c.Flags {
+				d := f.(cli.DocGenerationFlag)
+				variables := d.GetEnvVars()
+				if len(variables) != 1 || !strings.HasPrefix(variables[0], "QKV_") {
+					t.Errorf("%s --%s: one QKV_... variable is needed, not %v", c.Name, f.Names()[0], variables)
+					continue
+				}
+				flag := strings.ToUpper(strings.ReplaceAll(f.Names()[0], "-", "_"))
+				if !strings.HasSuffix(variables[0], "_"+flag) {
+					t.Errorf("%s --%s: %s does not end with the flag's name", c.Name, f.Names()[0], variables[0])
+				}
+				if d.GetUsage() == "" {
+					t.Errorf("%s --%s has no help", c.Name, f.Names()[0])
+				}
+				kind := flag + map[bool]string{true: " with a value", false: " alone"}[d.TakesValue()]
+				if before, ok := usages[variables[0]]; ok && before != kind {
+					t.Errorf("%s is %s for one command and %s for another", variables[0], before, kind)
+				}
+				usages[variables[0]] = kind
+			}
+			visit(c.Subcommands)
+		}
+	}
+	visit(newApp().Commands)
+}
+
+func TestDidYouMean(t *testing.T) {
+	for _, tt := range []struct{ word, want string }{
+		{"gte", "get"}, {"staus", "status"}, {"exprot", "export"}, {"imoprt", "import"}, {"delete", ""}, {"x", ""}, {"", ""},
+	} {
+		got := didYouMean(tt.word, names(newApp().Commands))
+		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+			t.Errorf("%q: %q, want %q", tt.word, got, tt.want)
+		}
+	}
+}
+
+func TestComplete(t *testing.T) {
+	for _, tt := range []struct {
+		words []string
+		want  string
+	}{
+		{[]string{"ex"}, "export"},
+		{[]string{"cert", ""}, "ca member client show"},
+		{[]string{"get", "--pre"}, "--prefix"},
+		{[]string{"get", "key", "-w", ""}, "plain json fields table"},
+		{[]string{"get", "key", "--write-out", "j"}, "json"},
+		{[]string{"serve", "--log-level", "w"}, "warn"},
+		{[]string{"completion", ""}, "bash zsh fish pwsh"},
+		{[]string{"import", "/e"}, ""},
+		{[]string{"nosuch", "x"}, ""},
+		{[]string{"--vers"}, "--version"},
+	} {
+		app := newApp()
+		var out bytes.Buffer
+		complete(app, tt.words, &out)
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			word, _, _ := strings.Cut(line, "\t")
+			got = append(got, strings.TrimSpace(word))
+		}
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.words, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Version is the version of qkv.
+const Version = "0.1.0"
+
+// Run runs one command line and returns its exit code.
+func Run(args []string) int {
+	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
+}
+
+// run is Run with everything that belongs to the process handed in.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	app := newApp()
+	app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
+	if len(args) > 1 && args[1] == completeCommand {
+		complete(app, args[2:], stdout)
+		return exitOK
+	}
+	err := runLine(ctx, app, args)
+	if err != nil && err.Error() != "" {
+		fmt.Fprintf(stderr, "qkv: %v\n", err)
+	}
+	return exitCode(err)
+}
+
+// runLine does what one command line asks for.
+func runLine(ctx context.Context, app *cli.App, args []string) error {
+	a, err := arrange(app, args)
+	switch {
+	case err != nil:
+		return err
+	case a.help && a.command == nil:
+		writeAppHelp(app.Writer, app)
+		return nil
+	case a.help:
+		writeHelp(app.Writer, strings.TrimSpace(a.path("")), a.command)
+		return nil
+	}
+	return app.RunContext(ctx, a.line())
+}
+
+// newApp is the table of commands; each has a file of its name.
+func newApp() *cli.App {
+	app := &cli.App{
+		Name:      "qkv",
+		Usage:     "a distributed, revisioned key-value store",
+		UsageText: "qkv COMMAND [flags] [arguments]",
+		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND\n" +
+			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key not found, 4 a condition\n" +
+			"failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed a sync.",
+		HideHelp: true, HideVersion: true,
+		ExitErrHandler: func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			putCommand(), getCommand(), delCommand(), importCommand(), exportCommand(),
+			statusCommand(), serveCommand(), demoCommand(), certCommand(), inspectCommand(),
+			completionCommand(), versionCommand(),
+		},
+	}
+	for _, c := range app.Commands {
+		prepare(c)
+	}
+	return app
+}
+
+// prepare gives a command, and those below it, what all have in common.
+func prepare(c *cli.Command) {
+	c.OnUsageError = refuse
+	c.HideHelp = true
+	for _, sub := range c.Subcommands {
+		prepare(sub)
+	}
+}
+
+// refuse says what urfave/cli found wrong with a flag's value, in one line.
+func refuse(c *cli.Context, err error, _ bool) error {
+	text := strings.ReplaceAll(err.Error(), "for flag -", "for --")
+	return usagef("%s: %s; `%s --help` explains it", c.Command.Name, text, c.Command.HelpName)
+}
+
+// arguments checks how many arguments a command was given, and says what they are when it was another number.
+func arguments(c *cli.Context, least, most int) error {
+	if n := c.NArg(); n < least || n > most {
+		got := "none was given"
+		if n > 0 {
+			got = fmt.Sprintf("%d were given: %s", n, strings.Join(quoted(c.Args().Slice()), " "))
+		}
+		return usagef("usage: %s [flags] %s; %s", c.Command.HelpName, c.Command.ArgsUsage, got)
+	}
+	return nil
+}
+
+func quoted(words []string) []string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = fmt.Sprintf("%q", w)
+	}
+	return q
+}

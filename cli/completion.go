@@ -1,0 +1,118 @@
+package cli
+
+import (
+	_ "embed"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// completeCommand is what the shells' scripts run, with the words so far and the one to be completed last.
+const completeCommand = "__complete"
+
+var (
+	//go:embed completion/qkv.bash
+	bashCompletion string
+	//go:embed completion/qkv.zsh
+	zshCompletion string
+	//go:embed completion/qkv.fish
+	fishCompletion string
+	//go:embed completion/qkv.ps1
+	pwshCompletion string
+)
+
+func completionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "completion", Category: "program", Usage: "print a shell's completion script",
+		ArgsUsage: "bash|zsh|fish|pwsh",
+		Description: "bash:  source <(qkv completion bash)                in ~/.bashrc\n" +
+			"zsh:   source <(qkv completion zsh)                 in ~/.zshrc, after compinit\n" +
+			"fish:  qkv completion fish | source                 in ~/.config/fish/config.fish\n" +
+			"pwsh:  qkv completion pwsh | Out-String | Invoke-Expression   in $PROFILE",
+		Action: completion,
+	}
+}
+
+func completion(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	scripts := map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion, "pwsh": pwshCompletion}
+	shell := c.Args().First()
+	script, ok := scripts[shell]
+	if !ok {
+		return usagef("no completion for the shell %q: bash, zsh, fish or pwsh", shell)
+	}
+	_, err := io.WriteString(c.App.Writer, script)
+	return err
+}
+
+// complete prints what the last word may become, a candidate a line: the word, a tab, what it is. It prints nothing
+// where a file name or a key is due.
+func complete(app *cli.App, words []string, w io.Writer) {
+	last := ""
+	if n := len(words); n > 0 {
+		last, words = words[n-1], words[:n-1]
+	}
+	a := arranger{app: app}
+	for i := 0; i < len(words); {
+		used, err := a.take(words[i:])
+		if err != nil {
+			a.completeValue(words[i:], last, w)
+			return
+		}
+		i += used
+	}
+	switch {
+	case strings.HasPrefix(last, "-"):
+		a.completeFlag(last, w)
+	case len(a.subcommands()) > 0:
+		for _, c := range a.subcommands() {
+			if strings.HasPrefix(c.Name, last) {
+				fmt.Fprintf(w, "%s\t%s\n", c.Name, c.Usage)
+			}
+		}
+	case a.command.Name == "completion" && len(a.args) == 0:
+		candidates(w, last, "bash", "zsh", "fish", "pwsh")
+	}
+}
+
+// completeFlag offers the flags of the command. Before one is named there are too many.
+func (a *arranger) completeFlag(last string, w io.Writer) {
+	flags := []cli.Flag{helpFlag, versionFlag}
+	if a.command != nil {
+		flags = a.flagsInScope()
+	}
+	for _, f := range flags {
+		d, ok := f.(cli.DocGenerationFlag)
+		for _, name := range f.Names() {
+			if ok && strings.HasPrefix(dashed(name), last) && len(name) > 1 {
+				fmt.Fprintf(w, "%s\t%s\n", dashed(name), strings.ReplaceAll(d.GetUsage(), "`", ""))
+			}
+		}
+	}
+}
+
+// completeValue offers the values of a flag that has a list of them.
+func (a *arranger) completeValue(words []string, last string, w io.Writer) {
+	if len(words) != 1 {
+		return
+	}
+	switch strings.TrimLeft(words[0], "-") {
+	case "write-out", "w":
+		candidates(w, last, formatPlain, formatJSON, formatFields, formatTable)
+	case "log-format":
+		candidates(w, last, "auto", "text", "json")
+	case "log-level":
+		candidates(w, last, "debug", "info", "warn", "error")
+	}
+}
+
+func candidates(w io.Writer, last string, words ...string) {
+	for _, word := range slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, last) }) {
+		fmt.Fprintf(w, "%s\t\n", word)
+	}
+}

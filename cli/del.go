@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+)
+
+func delCommand() *cli.Command {
+	return &cli.Command{
+		Name: "del", Category: "keys", Usage: "delete a key, or a range of keys",
+		ArgsUsage:   "KEY",
+		Description: "Prints how many keys were deleted; none is not an error.",
+		Flags: clientFlags(writeOutFlag(),
+			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_DEL_PREFIX"}, Usage: "all keys that begin with KEY"},
+			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
+		),
+		Action: del,
+	}
+}
+
+func del(c *cli.Context) error {
+	q, err := rangeQuery(c)
+	if err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s store) error {
+		deleted, revision, err := s.del(ctx, q.key, q.end)
+		if err != nil {
+			return err
+		}
+		return writeDel(c.App.Writer, c.String("write-out"), deleted, revision)
+	})
+}
+
+func writeDel(w io.Writer, format string, deleted, revision int64) error {
+	switch format {
+	case formatJSON:
+		return writeJSON(w, struct {
+			Revision int64 `json:"revision"`
+			Deleted  int64 `json:"deleted"`
+		}{revision, deleted})
+	case formatFields:
+		writeFields(w, []field{{"Revision", revision}, {"Deleted", deleted}})
+	case formatTable:
+		t := table{head: []string{"REVISION", "DELETED"}}
+		t.add(revision, deleted)
+		t.write(w)
+	default:
+		fmt.Fprintln(w, deleted)
+	}
+	return nil
+}

@@ -1,0 +1,390 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+const (
+	demoMembers = 3
+	demoWait    = 30 * time.Second // for what should take a second or two
+	demoKey     = "demo/greeting"
+)
+
+func demoCommand() *cli.Command {
+	return &cli.Command{
+		Name: "demo", Category: "cluster", Usage: "run three members on this host, and see one die",
+		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader\n" +
+			"with kill -9, gets again and says how long that took; starts it again. On a terminal it then serves until\n" +
+			"Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The data is used again.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` of the three members' data"},
+			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_DEMO_PORT"}, Value: 2379, Usage: "first of six UDP `PORT`s in a row", Action: func(_ *cli.Context, port int) error {
+				if port < 1 || port > 65535-2*demoMembers {
+					return usagef("--port %d must be 1 to %d", port, 65535-2*demoMembers)
+				}
+				return nil
+			}},
+			homeFlag(),
+		},
+		Action: runDemo,
+	}
+}
+
+// runDemo tells the story; every line of it is checked as it is told.
+func runDemo(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	ctx, forget := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer forget()
+	d, err := newDemo(c)
+	if err != nil {
+		return err
+	}
+	defer d.stop()
+	if err := d.tell(ctx); err != nil {
+		if ctx.Err() != nil {
+			return errors.New("demo: interrupted")
+		}
+		return fmt.Errorf("demo: %w", err)
+	}
+	if f, ok := c.App.Writer.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return d.serve(ctx)
+}
+
+// demo is three members as processes, and a client.
+type demo struct {
+	program string // as the user called it
+	home    string
+	members []*process
+	say     *prefixed
+	store   store
+	file    string // the endpoints file; empty until it is written
+}
+
+func newDemo(c *cli.Context) (*demo, error) {
+	home, err := homeDir(c)
+	if err != nil {
+		return nil, err
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("demo: find this program to run its members: %w", err)
+	}
+	terminal := newTerminal(c.App.Writer)
+	d := &demo{program: os.Args[0], home: home, say: terminal.prefix("demo")}
+	spawn := newSpawner()
+	for i := range demoMembers {
+		name := "n" + strconv.Itoa(i+1)
+		d.members = append(d.members, &process{
+			name: name, executable: executable, spawn: spawn, output: terminal.prefix(name),
+			listen: loopback(c.Int("port") + 2*i), listenPeer: loopback(c.Int("port") + 2*i + 1),
+			dataDir: filepath.Join(c.String("data-dir"), name), home: home,
+		})
+	}
+	for _, m := range d.members {
+		m.cluster = d.cluster()
+	}
+	return d, nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func (d *demo) cluster() string {
+	var all []string
+	for _, m := range d.members {
+		all = append(all, m.name+"="+m.listenPeer)
+	}
+	return strings.Join(all, ",")
+}
+
+func (d *demo) endpoints() []string {
+	var all []string
+	for _, m := range d.members {
+		all = append(all, m.listen)
+	}
+	return all
+}
+
+// tell is the story.
+func (d *demo) tell(ctx context.Context) error {
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	value := []byte("hello, it is " + time.Now().Format(time.RFC3339))
+	if err := d.putAndGet(ctx, value); err != nil {
+		return err
+	}
+	killed, err := d.killLeader(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.getAfterKill(ctx, value); err != nil {
+		return err
+	}
+	return d.startAgain(ctx, killed)
+}
+
+// start starts the members and waits until they are one healthy cluster.
+func (d *demo) start(ctx context.Context) error {
+	for _, m := range d.members {
+		if err := m.portsFree(); err != nil {
+			return err
+		}
+	}
+	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", filepath.Dir(d.members[0].dataDir), d.home)
+	begun := time.Now()
+	for _, m := range d.members {
+		if err := m.start(); err != nil {
+			return err
+		}
+	}
+	if err := d.writeEndpoints(); err != nil {
+		return err
+	}
+	var err error
+	t := target{endpoints: d.endpoints(), source: "qkv demo", home: d.home, timeout: demoWait}
+	if d.store, err = t.open(); err != nil {
+		return err
+	}
+	members, err := d.healthy(ctx)
+	if err != nil {
+		return err
+	}
+	leader := leaderOf(members)
+	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Term)
+	return nil
+}
+
+// putAndGet writes a value and reads it back.
+func (d *demo) putAndGet(ctx context.Context, value []byte) error {
+	begun := time.Now()
+	revision, err := d.put(ctx, value)
+	if err != nil {
+		return fmt.Errorf("put: %w", err)
+	}
+	d.say.linef("put %s: OK, revision %d, on the disks of a quorum after %s", demoKey, revision, took(begun))
+	begun = time.Now()
+	if err := d.get(ctx, value); err != nil {
+		return err
+	}
+	d.say.linef("get %s: %q after %s", demoKey, value, took(begun))
+	return nil
+}
+
+func (d *demo) put(ctx context.Context, value []byte) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, demoWait)
+	defer cancel()
+	return d.store.put(ctx, []byte(demoKey), value)
+}
+
+// get reads the value, linearizably, and refuses any other answer.
+func (d *demo) get(ctx context.Context, want []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, demoWait)
+	defer cancel()
+	answer, err := d.store.get(ctx, query{key: []byte(demoKey)})
+	switch {
+	case err != nil:
+		return fmt.Errorf("get: %w", err)
+	case len(answer.kvs) == 0:
+		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and there is no such key", demoKey, want)
+	case !bytes.Equal(answer.kvs[0].value, want):
+		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and is %q", demoKey, want, answer.kvs[0].value)
+	}
+	return nil
+}
+
+// killLeader ends the leader's process as a power cut would.
+func (d *demo) killLeader(ctx context.Context) (*process, error) {
+	members, err := d.healthy(ctx)
+	if err != nil {
+		return nil, err
+	}
+	leader := leaderOf(members)
+	for _, m := range d.members {
+		if m.name == leader.Name {
+			d.say.linef("kill -9 %d: %s, the leader", m.pid(), m.name)
+			return m, m.kill()
+		}
+	}
+	return nil, fmt.Errorf("%q leads, which is no member of this demo: is another cluster on these ports?", leader.Name)
+}
+
+// getAfterKill reads from those that are left, and says how long the cluster was gone.
+func (d *demo) getAfterKill(ctx context.Context, value []byte) error {
+	begun := time.Now()
+	if err := d.get(ctx, value); err != nil {
+		return err
+	}
+	d.say.linef("get %s again: %q after %s, with one member dead", demoKey, value, took(begun))
+	return nil
+}
+
+// startAgain starts the member that was killed, and waits until it has what it missed.
+func (d *demo) startAgain(ctx context.Context, m *process) error {
+	begun := time.Now()
+	if err := m.start(); err != nil {
+		return err
+	}
+	members, err := d.healthy(ctx)
+	if err != nil {
+		return err
+	}
+	d.say.linef("%s started again, and level with the others after %s; %s leads", m.name, took(begun), leaderOf(members).Name)
+	return nil
+}
+
+// healthy waits until all members answer, one of them leads, and all have the same state.
+func (d *demo) healthy(ctx context.Context) ([]memberStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, demoWait)
+	defer cancel()
+	var last []memberStatus
+	for {
+		if err := d.ended(); err != nil {
+			return nil, err
+		}
+		asking, done := context.WithTimeout(ctx, time.Second)
+		members, err := d.store.status(asking)
+		done()
+		if err == nil && level(members) {
+			return members, nil
+		}
+		last = members
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("not healthy after %v: %s", demoWait, describe(last, err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// ended says which member ended that should run.
+func (d *demo) ended() error {
+	for _, m := range d.members {
+		select {
+		case <-m.ended:
+			return fmt.Errorf("%s ended: %v; its own lines above say why", m.name, m.err)
+		default:
+		}
+	}
+	return nil
+}
+
+// level: all answer, one leads, all have applied the same and have the same digest.
+func level(members []memberStatus) bool {
+	if len(members) != demoMembers || leaderOf(members) == nil {
+		return false
+	}
+	for _, m := range members {
+		if m.Role == roleUnknown || m.Term != members[0].Term || m.AppliedIndex != members[0].AppliedIndex || m.Digest != members[0].Digest {
+			return false
+		}
+	}
+	return true
+}
+
+func leaderOf(members []memberStatus) *memberStatus {
+	for i := range members {
+		if members[i].Role == "leader" {
+			return &members[i]
+		}
+	}
+	return nil
+}
+
+func describe(members []memberStatus, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, m := range members {
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s", m.Name, m.Role, m.AppliedIndex, m.Error)))
+	}
+	return strings.Join(all, "; ")
+}
+
+// serve waits for Ctrl-C, or until no member is left.
+func (d *demo) serve(ctx context.Context) error {
+	d.say.linef("try, on another terminal:")
+	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
+		d.say.linef("   %s %s", d.program, words)
+	}
+	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
+	d.say.linef("Ctrl-C stops the members; their data stays")
+	for _, m := range d.members {
+		select {
+		case <-m.ended:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return errors.New("demo: all members ended; their own lines above say why")
+}
+
+func (d *demo) pids() string {
+	var all []string
+	for _, m := range d.members {
+		all = append(all, fmt.Sprintf("%s is %d", m.name, m.pid()))
+	}
+	return strings.Join(all, ", ")
+}
+
+// writeEndpoints tells the other commands where the members are.
+func (d *demo) writeEndpoints() error {
+	if err := os.MkdirAll(d.home, 0o700); err != nil {
+		return err
+	}
+	file := filepath.Join(d.home, endpointsFile)
+	if err := os.WriteFile(file, []byte(d.endpointsText()), 0o600); err != nil {
+		return fmt.Errorf("write where the members are: %w", err)
+	}
+	d.file = file
+	return nil
+}
+
+func (d *demo) endpointsText() string {
+	return "# written by qkv demo, and removed when it ends\n" + strings.Join(d.endpoints(), "\n") + "\n"
+}
+
+// stop ends the members and removes the endpoints file, unless it is another demo's by now.
+func (d *demo) stop() {
+	if d.store != nil {
+		_ = d.store.close()
+	}
+	for _, m := range d.members {
+		m.signal(syscall.SIGTERM)
+	}
+	for _, m := range d.members {
+		m.await(stopTime)
+	}
+	if text, err := os.ReadFile(d.file); err == nil && string(text) == d.endpointsText() {
+		_ = os.Remove(d.file)
+	}
+}
+
+func took(since time.Time) time.Duration {
+	d := time.Since(since)
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond)
+	case d > time.Millisecond:
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Microsecond)
+}

@@ -1,0 +1,27 @@
+// Package cli is the commands of the only binary, qkv: the server, its client and its tools, a file each.
+//
+// # Promises to scripts
+//
+//   - Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 a single key not found (an empty range is 0),
+//     4 a condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed a sync.
+//   - stdout holds the answer and nothing else; messages, names of skipped files and progress go to stderr.
+//   - `-w json` is one compact line an answer; the names in it, and their order, stay. A key or value that is not
+//     UTF-8 comes as key_base64 or value_base64 in place of key or value.
+//   - Flags work before and after arguments; `--` ends them. What looks like a flag and is none is refused with exit
+//     code 2, before anything else is done: a misspelt --serializable must not become a linearizable read.
+//   - Every flag has an environment variable: QKV_FLAG where all commands, or serve, have it, and QKV_COMMAND_FLAG
+//     where it changes what one command does, so that a variable set for `get` cannot make a `del` larger. The
+//     command line goes first.
+//   - --timeout bounds a command. import and export take as long as they have files: there it bounds the wait for each
+//     answer.
+//
+// # How it is made
+//
+// [Run] builds the table of commands (urfave/cli), arranges the command line (argv.go: urfave/cli stops looking for
+// flags at the first argument), runs one command, prints its error and returns its exit code. A command parses its
+// flags, asks the client library through the narrow store interface (store.go), and prints by output.go. serve builds
+// one node. demo runs this program again, three times, as processes.
+//
+// Errors say what failed, why, and what to do next. An error that decides an exit code is an exitError, or a
+// member's answer (wire.Error); all others are exit code 1.
+package cli

@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/log/limits"
+)
+
+func exportCommand() *cli.Command {
+	return &cli.Command{
+		Name: "export", Category: "keys", Usage: "write keys as the files of a folder",
+		ArgsUsage: "DIR",
+		Description: "The key PREFIX/a/b becomes the file DIR/a/b, all as of one revision. The folder and its parents are made,\n" +
+			"files are overwritten, nothing is removed. Files are readable by you alone. Keys that cannot be files below DIR\n" +
+			"(with .., an empty part, a zero byte, or through a link) are refused and named, and the exit code is 1.",
+		Flags: clientFlags(&cli.StringFlag{
+			Name: "prefix", EnvVars: []string{"QKV_EXPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it all keys",
+		}),
+		Action: exportFolder,
+	}
+}
+
+func exportFolder(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	return connected(c, func(s store) error {
+		e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), timeout: c.Duration("timeout"), refuse: skipper(c)}
+		err := e.run(c, c.Args().First())
+		if err != nil {
+			return fmt.Errorf("export stopped after %d keys: %w", e.written, err)
+		}
+		fmt.Fprintf(c.App.Writer, "%d written\n", e.written)
+		if e.refused > 0 {
+			return exitf(exitFailed, "%d keys were not exported: they are named above", e.refused)
+		}
+		return nil
+	})
+}
+
+// exporter writes keys as files.
+type exporter struct {
+	store   store
+	prefix  string
+	timeout time.Duration
+	refuse  func(name, why string)
+
+	root             *os.Root
+	made             map[string]bool // folders that are there and are no links
+	written, refused int
+}
+
+// run pages through the range as of the revision that its first page was read at.
+func (e *exporter) run(c *cli.Context, dir string) error {
+	q := query{key: []byte(e.prefix), end: prefixEnd([]byte(e.prefix)), limit: limits.RangePageKeys}
+	if e.prefix == "" {
+		q.key = []byte{0}
+	}
+	page, err := e.page(c.Context, q)
+	if err != nil {
+		return err
+	}
+	if err := e.open(dir); err != nil {
+		return err
+	}
+	defer func() { _ = e.root.Close() }()
+	bar := newProgress(c.App.ErrWriter, "export", int(page.count))
+	defer bar.end()
+	q.revision = page.revision
+	for {
+		for _, kv := range page.kvs {
+			if err := e.one(kv); err != nil {
+				return err
+			}
+			bar.step()
+		}
+		if !page.more || len(page.kvs) == 0 {
+			return nil
+		}
+		q.key = append(page.kvs[len(page.kvs)-1].key, 0)
+		if page, err = e.page(c.Context, q); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *exporter) page(ctx context.Context, q query) (*pairs, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	return e.store.get(ctx, q)
+}
+
+// open makes the folder. Everything below it goes through an os.Root, which does not leave it whatever happens there
+// meanwhile.
+func (e *exporter) open(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	root, err := os.OpenRoot(dir)
+	e.root, e.made = root, map[string]bool{".": true}
+	return err
+}
+
+// errRefused is a key that cannot be a file here; all others can still be written.
+type errRefused struct{ why string }
+
+func (e errRefused) Error() string { return e.why }
+
+// one writes a key, or refuses it.
+func (e *exporter) one(kv pair) error {
+	err := e.writeFile(string(kv.key[len(e.prefix):]), kv.value)
+	var refused errRefused
+	switch {
+	case errors.As(err, &refused):
+		e.refuse(string(kv.key), refused.why)
+		e.refused++
+		return nil
+	case err == nil:
+		e.written++
+	}
+	return err
+}
+
+func (e *exporter) writeFile(name string, value []byte) error {
+	if err := checkFileName(name); err != nil {
+		return err
+	}
+	if err := e.makeFolder(path.Dir(name)); err != nil {
+		return err
+	}
+	switch info, err := e.root.Lstat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case info.IsDir():
+		return errRefused{"a folder is there: another key has this one as its folder"}
+	case !info.Mode().IsRegular():
+		return errRefused{"what is there is not a regular file"}
+	}
+	return e.root.WriteFile(name, value, 0o600)
+}
+
+// checkFileName refuses what is no plain path below the folder.
+func checkFileName(name string) error {
+	switch {
+	case strings.HasPrefix(name, "/"):
+		return errRefused{"behind the prefix it begins with a slash, which would leave the folder or not come back as the same key"}
+	case strings.ContainsRune(name, 0):
+		return errRefused{"it holds a zero byte, which no file name can"}
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		switch {
+		case part == "..":
+			return errRefused{"it holds .., which would leave the folder"}
+		case part == "" || part == ".":
+			return errRefused{fmt.Sprintf("it holds %q between slashes, which no file name can be", part)}
+		case len(part) > 255:
+			return errRefused{"a part of it is longer than 255 bytes, which no file name can be"}
+		}
+	}
+	return nil
+}
+
+// makeFolder makes a folder and its parents, and refuses to go through links and files.
+func (e *exporter) makeFolder(dir string) error {
+	if e.made[dir] {
+		return nil
+	}
+	if err := e.makeFolder(path.Dir(dir)); err != nil {
+		return err
+	}
+	info, err := e.root.Lstat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = e.root.Mkdir(dir, 0o700)
+	case err != nil:
+	case info.Mode()&fs.ModeSymlink != 0:
+		return errRefused{fmt.Sprintf("%s is a link: nothing is written through it", dir)}
+	case !info.IsDir():
+		return errRefused{fmt.Sprintf("%s is a file: another key has its name", dir)}
+	}
+	e.made[dir] = err == nil
+	return err
+}

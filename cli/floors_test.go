@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// room is what one package may use. To fix a failing build, change the code, not this table: it is the plan of the
+// house, and main.go stands above a package that would need more.
+type room struct {
+	floor   int
+	imports []string // packages of qkv, without "qkv/"; none of them on a floor above
+	modules []string // modules of others
+}
+
+const (
+	btreeModule   = "github.com/tidwall/btree"
+	hashModule    = "github.com/cespare/xxhash/v2"
+	msgpackModule = "github.com/vmihailenco/msgpack/v5"
+	protoModule   = "google.golang.org/protobuf"
+	quicModule    = "github.com/quic-go/quic-go"
+	raftModule    = "go.etcd.io/raft/v3"
+	sysModule     = "golang.org/x/sys"
+	termModule    = "golang.org/x/term"
+	urfaveModule  = "github.com/urfave/cli/v2"
+	barModule     = "github.com/schollz/progressbar/v3"
+	hdrModule     = "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// house is all rooms. net is a shelf, and no package.
+var house = map[string]room{
+	"log/disk":   {floor: 0, modules: []string{sysModule}},
+	"log/pack":   {floor: 0},
+	"log/limits": {floor: 0},
+
+	"log":   {1, []string{"log/disk", "log/pack", "log/limits"}, []string{raftModule, protoModule}},
+	"index": {1, []string{"log/pack", "log/limits"}, []string{btreeModule, hashModule, msgpackModule, sysModule}},
+
+	"snapshot": {2, []string{"index", "log/disk", "log/pack", "log/limits"}, nil},
+	"net/wire": {2, []string{"log/pack", "log/limits"}, []string{quicModule, msgpackModule}},
+
+	"actor":      {3, []string{"log", "index", "snapshot", "log/disk", "log/pack", "log/limits"}, []string{raftModule, protoModule}},
+	"net/peer":   {3, []string{"net/wire", "log/pack", "log/limits"}, []string{quicModule}},
+	"net/server": {3, []string{"net/wire", "index", "log/pack", "log/limits"}, []string{quicModule}},
+	"net/client": {3, []string{"net/wire", "log/pack", "log/limits"}, []string{quicModule, msgpackModule}},
+
+	"node": {4, []string{
+		"actor", "net/peer", "net/server", "net/wire", "snapshot", "log", "index", "log/disk", "log/pack", "log/limits",
+	}, []string{raftModule, protoModule, sysModule}},
+
+	"cli": {5, []string{
+		"node", "bench", "net/client", "net/wire", "snapshot", "log", "index", "log/disk", "log/pack", "log/limits",
+	}, []string{urfaveModule, barModule, termModule, sysModule}},
+	"bench": {5, []string{
+		"node", "net/client", "net/wire", "log/disk", "log/pack", "log/limits",
+	}, []string{quicModule, hdrModule, sysModule, termModule}},
+	".": {6, []string{"cli"}, nil},
+}
+
+// stateFloor is the highest floor of state without goroutines.
+const stateFloor = 2
+
+// goroutines names the rooms on the floors of state that may start goroutines all the same, and why. None does.
+var goroutines = map[string]string{}
+
+// TestFloors holds the plan of the house: who may import whom, no goroutine where only state lives, no std log.
+func TestFloors(t *testing.T) {
+	root := ".."
+	seen := map[string]bool{}
+	for _, file := range goFiles(t, root) {
+		name := path.Dir(filepath.ToSlash(file))
+		r, ok := house[name]
+		if !ok {
+			t.Errorf("%s: the package %s is not in the plan; give it a row in cli/floors_test.go and a sentence in its doc.go, or move the file where it belongs", file, name)
+			continue
+		}
+		seen[name] = true
+		checkFile(t, root, file, name, r)
+	}
+	if !seen["cli"] {
+		t.Fatal("no file of this package was found: the test looks in the wrong place")
+	}
+}
+
+// TestFloorsPlan checks the table itself: nothing imports upwards, and nothing sideways but what the plan names.
+func TestFloorsPlan(t *testing.T) {
+	for name, r := range house {
+		for _, imported := range r.imports {
+			to, ok := house[imported]
+			sideways := to.floor == r.floor && imported != "bench"
+			if !ok || to.floor > r.floor || sideways {
+				t.Errorf("the plan lets %s (floor %d) import %s (floor %d): imports go down", name, r.floor, imported, to.floor)
+			}
+		}
+	}
+}
+
+// TestClientIsSmall holds what a program takes on that imports the client library.
+func TestClientIsSmall(t *testing.T) {
+	want := []string{quicModule, msgpackModule}
+	got := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		for _, m := range house[name].modules {
+			got[m] = true
+		}
+		for _, imported := range house[name].imports {
+			visit(imported)
+		}
+	}
+	visit("net/client")
+	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
+		t.Errorf("net/client links %v, and may link %v: others import it, and want little with it", names, want)
+	}
+}
+
+// goFiles lists the Go files of the module, but not those of other modules and of testdata.
+func goFiles(t *testing.T, root string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && d.Name() != "..") {
+			return fs.SkipDir
+		}
+		if strings.HasSuffix(name, ".go") {
+			relative, err := filepath.Rel(root, name)
+			files = append(files, relative)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func checkFile(t *testing.T, root, file, name string, r room) {
+	t.Helper()
+	positions := token.NewFileSet()
+	parsed, err := parser.ParseFile(positions, filepath.Join(root, file), nil, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	test := strings.HasSuffix(file, "_test.go")
+	for _, spec := range parsed.Imports {
+		imported, _ := strconv.Unquote(spec.Path.Value)
+		if why := refuseImport(imported, name, r, test); why != "" {
+			t.Errorf("%s: %s", positions.Position(spec.Pos()), why)
+		}
+	}
+	if test || r.floor > stateFloor || goroutines[name] != "" {
+		return
+	}
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		if g, ok := n.(*ast.GoStmt); ok {
+			t.Errorf("%s: a go statement in %s: below floor %d lives state without goroutines; let an actor own it and call it", positions.Position(g.Pos()), name, stateFloor+1)
+		}
+		return true
+	})
+}
+
+// refuseImport says why a file may not import a package. Tests may import what is below or beside them, and any
+// module.
+func refuseImport(imported, name string, r room, test bool) string {
+	if imported == "log" {
+		return "std log: use log/slog, in a variable called logger, that was handed in"
+	}
+	if below, ok := strings.CutPrefix(imported, "qkv/"); ok {
+		to, known := house[below]
+		switch {
+		case slices.Contains(r.imports, below), test && known && to.floor <= r.floor:
+			return ""
+		case known && to.floor > r.floor:
+			return fmt.Sprintf("%s (floor %d) imports %s (floor %d), which is above it: declare an interface here, and let node hand it in", name, r.floor, below, to.floor)
+		default:
+			return fmt.Sprintf("%s imports %s, which the plan does not foresee: let node connect the two, or move what is shared below both", name, below)
+		}
+	}
+	first, _, _ := strings.Cut(imported, "/")
+	if test || !strings.Contains(first, ".") {
+		return ""
+	}
+	for _, module := range r.modules {
+		if imported == module || strings.HasPrefix(imported, module+"/") {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s imports %s, which the plan gives to others: use what is there, or hide it behind a package that may", name, imported)
+}

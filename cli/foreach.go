@@ -1,0 +1,34 @@
+package cli
+
+import (
+	"context"
+	"sync"
+)
+
+// forEach calls f for each item, workers at a time, and returns the first error; after one it begins no more.
+func forEach[T any](ctx context.Context, workers int, items []T, f func(context.Context, T) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	work := make(chan T)
+	var all sync.WaitGroup
+	for range min(workers, len(items)) {
+		all.Go(func() {
+			for item := range work {
+				if err := f(ctx, item); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+feeding:
+	for _, item := range items {
+		select {
+		case work <- item:
+		case <-ctx.Done():
+			break feeding
+		}
+	}
+	close(work)
+	all.Wait()
+	return context.Cause(ctx)
+}

@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// newLogger writes a member's messages: lines for people on a terminal, JSON for programs anywhere else.
+func newLogger(w io.Writer, format, level string) *slog.Logger {
+	var least slog.Level
+	_ = least.UnmarshalText([]byte(level)) // the flag allows only what this reads
+	if f, ok := w.(*os.File); format == "auto" && ok && term.IsTerminal(int(f.Fd())) {
+		format = "text"
+	}
+	if format == "text" {
+		return slog.New(newLineHandler(w, least))
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}))
+}
+
+// lineHandler writes `15:04:05.000 INFO  message key=value ...`. The attributes are slog's own text format.
+type lineHandler struct {
+	slog.Handler // writes the attributes into line
+	shared       *lineShared
+}
+
+// lineShared belongs to a handler and all that were derived from it.
+type lineShared struct {
+	mu   sync.Mutex
+	line bytes.Buffer
+	w    io.Writer
+}
+
+func newLineHandler(w io.Writer, least slog.Level) *lineHandler {
+	s := &lineShared{w: w}
+	return &lineHandler{shared: s, Handler: slog.NewTextHandler(&s.line, &slog.HandlerOptions{
+		Level: least,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})}
+}
+
+// Handle writes one line in one call, so that lines of several processes do not mix.
+func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.shared.mu.Lock()
+	defer h.shared.mu.Unlock()
+	line := &h.shared.line
+	line.Reset()
+	line.WriteString(r.Time.Format("15:04:05.000 "))
+	level := r.Level.String()
+	line.WriteString(level + "     "[min(len(level), 5):] + " " + r.Message + " ")
+	if err := h.Handler.Handle(ctx, r); err != nil {
+		return err
+	}
+	_, err := h.shared.w.Write(append(bytes.TrimRight(line.Bytes(), " \n"), '\n'))
+	return err
+}
+
+// WithAttrs returns a handler whose lines hold the attributes too.
+func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &lineHandler{h.Handler.WithAttrs(attrs), h.shared}
+}
+
+// WithGroup returns a handler whose attributes are named as parts of the group.
+func (h *lineHandler) WithGroup(name string) slog.Handler {
+	return &lineHandler{h.Handler.WithGroup(name), h.shared}
+}

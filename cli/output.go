@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The formats of --write-out. Plain is for people and pipes, json and fields for programs, table for eyes.
+const (
+	formatPlain  = "plain"
+	formatJSON   = "json"
+	formatFields = "fields"
+	formatTable  = "table"
+)
+
+// writeOutFlag is shared by the commands that print an answer.
+func writeOutFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"},
+		Usage: "`FORMAT` of the answer: plain, json, fields or table",
+		Action: func(_ *cli.Context, format string) error {
+			switch format {
+			case formatPlain, formatJSON, formatFields, formatTable:
+				return nil
+			}
+			return usagef("--write-out %q is not a format: plain, json, fields or table", format)
+		},
+	}
+}
+
+// field is one line of the fields format, and one column of a table's row.
+type field struct {
+	name  string
+	value any // a string is quoted, a number or boolean is not
+}
+
+// writeFields prints one `"Name" : value` a line, as etcdctl does.
+func writeFields(w io.Writer, fields []field) {
+	for _, f := range fields {
+		if s, ok := f.value.(string); ok {
+			fmt.Fprintf(w, "%q : %q\n", f.name, s)
+		} else {
+			fmt.Fprintf(w, "%q : %v\n", f.name, f.value)
+		}
+	}
+}
+
+// writeJSON prints one compact line. Text stays as it is: no HTML is made of it.
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// pair is one key with its value, and where the two stand on the store's clock.
+type pair struct {
+	key, value                  []byte
+	create, mod, version, lease int64
+}
+
+// pairs is the answer to a range, or to a single key.
+type pairs struct {
+	revision, count int64
+	more            bool
+	kvs             []pair
+
+	single   bool // one key was asked for, not a range
+	keysOnly bool
+	onlyNum  bool // only the count was asked for
+}
+
+// write prints the answer in a format.
+func (p *pairs) write(w io.Writer, format string) error {
+	switch format {
+	case formatJSON:
+		return writeJSON(w, p.document())
+	case formatFields:
+		p.writeFields(w)
+	case formatTable:
+		p.writeTable(w)
+	default:
+		p.writePlain(w)
+	}
+	return nil
+}
+
+// writePlain prints a single key's value; of a range keys and values, a line each in turn; or the count.
+func (p *pairs) writePlain(w io.Writer) {
+	if p.onlyNum {
+		fmt.Fprintln(w, p.count)
+		return
+	}
+	for _, kv := range p.kvs {
+		if !p.single || p.keysOnly {
+			_, _ = w.Write(append(bytes.Clone(kv.key), '\n'))
+		}
+		if !p.keysOnly {
+			_, _ = w.Write(append(bytes.Clone(kv.value), '\n'))
+		}
+	}
+}
+
+func (p *pairs) writeFields(w io.Writer) {
+	writeFields(w, []field{{"Revision", p.revision}})
+	for _, kv := range p.kvs {
+		fields := []field{
+			{"Key", string(kv.key)}, {"CreateRevision", kv.create}, {"ModRevision", kv.mod}, {"Version", kv.version},
+		}
+		if !p.keysOnly {
+			fields = append(fields, field{"Value", string(kv.value)})
+		}
+		writeFields(w, append(fields, field{"Lease", kv.lease}))
+	}
+	writeFields(w, []field{{"More", p.more}, {"Count", p.count}})
+}
+
+func (p *pairs) writeTable(w io.Writer) {
+	if p.onlyNum {
+		t := table{head: []string{"REVISION", "COUNT"}}
+		t.add(p.revision, p.count)
+		t.write(w)
+		return
+	}
+	t := table{head: []string{"KEY", "VALUE", "CREATED", "MODIFIED", "VERSION", "LEASE"}}
+	for _, kv := range p.kvs {
+		value := printable(kv.value, tableValueMost)
+		if p.keysOnly {
+			value = "-"
+		}
+		t.add(printable(kv.key, len(kv.key)), value, kv.create, kv.mod, kv.version, kv.lease)
+	}
+	t.write(w)
+}
+
+// rangeDocument is the JSON of an answer; the names and their order are a promise.
+type rangeDocument struct {
+	Revision int64          `json:"revision"`
+	Count    int64          `json:"count"`
+	More     bool           `json:"more"`
+	KVs      []pairDocument `json:"kvs"`
+}
+
+// pairDocument has a key or value as text, or in base64 when it is not UTF-8: a replacement character would be a lie.
+type pairDocument struct {
+	Key         *string `json:"key,omitempty"`
+	KeyBase64   *string `json:"key_base64,omitempty"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 *string `json:"value_base64,omitempty"`
+	Create      int64   `json:"create_revision"`
+	Mod         int64   `json:"mod_revision"`
+	Version     int64   `json:"version"`
+	Lease       int64   `json:"lease"`
+}
+
+func (p *pairs) document() rangeDocument {
+	d := rangeDocument{Revision: p.revision, Count: p.count, More: p.more, KVs: make([]pairDocument, 0, len(p.kvs))}
+	for _, kv := range p.kvs {
+		one := pairDocument{Create: kv.create, Mod: kv.mod, Version: kv.version, Lease: kv.lease}
+		one.Key, one.KeyBase64 = textOrBase64(kv.key)
+		if !p.keysOnly {
+			one.Value, one.ValueBase64 = textOrBase64(kv.value)
+		}
+		d.KVs = append(d.KVs, one)
+	}
+	return d
+}
+
+func textOrBase64(b []byte) (text, encoded *string) {
+	if utf8.Valid(b) {
+		s := string(b)
+		return &s, nil
+	}
+	s := base64.StdEncoding.EncodeToString(b)
+	return nil, &s
+}

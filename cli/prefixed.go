@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+)
+
+// terminal is one output that several writers share, a line at a time, each with its name before it.
+type terminal struct {
+	mu      sync.Mutex
+	w       io.Writer
+	colours bool
+	names   int
+}
+
+func newTerminal(w io.Writer) *terminal {
+	f, ok := w.(*os.File)
+	colours := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	return &terminal{w: w, colours: colours}
+}
+
+// prefixed writes whole lines with a name before each.
+type prefixed struct {
+	terminal *terminal
+	prefix   string
+	rest     []byte // of a line that has not ended
+}
+
+// longestLine is where a line without an end is broken.
+const longestLine = 64 << 10
+
+// prefix returns a writer of its own name and colour; only one goroutine may write to it at a time.
+func (t *terminal) prefix(name string) *prefixed {
+	prefix := fmt.Sprintf("%-4s | ", name)
+	if t.colours {
+		palette := []int{1, 36, 33, 35, 32, 34} // bold first: the story itself
+		prefix = fmt.Sprintf("\x1b[%dm%s\x1b[0m", palette[t.names%len(palette)], prefix)
+	}
+	t.names++
+	return &prefixed{terminal: t, prefix: prefix}
+}
+
+// Write passes on the lines that are whole and keeps the rest.
+func (p *prefixed) Write(b []byte) (int, error) {
+	p.rest = append(p.rest, b...)
+	for {
+		end := bytes.IndexByte(p.rest, '\n')
+		if end < 0 && len(p.rest) < longestLine {
+			return len(b), nil
+		}
+		if end < 0 {
+			end = len(p.rest)
+		}
+		p.line(p.rest[:end])
+		p.rest = p.rest[min(end+1, len(p.rest)):]
+	}
+}
+
+func (p *prefixed) linef(format string, values ...any) {
+	p.line(fmt.Appendf(nil, format, values...))
+}
+
+func (p *prefixed) line(text []byte) {
+	p.terminal.mu.Lock()
+	defer p.terminal.mu.Unlock()
+	fmt.Fprintf(p.terminal.w, "%s%s\n", p.prefix, text)
+}

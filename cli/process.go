@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// process is one member of the demo: this program once more, with `serve`.
+type process struct {
+	name, listen, listenPeer string
+	dataDir, home, cluster   string
+	executable               string
+	spawn                    func(*exec.Cmd) error
+	output                   *prefixed
+
+	cmd   *exec.Cmd     // of the latest start; nil before the first
+	ended chan struct{} // closed when that one ended
+	err   error         // how; to be read after ended
+}
+
+// start starts the member.
+func (p *process) start() error {
+	cmd := exec.Command(p.executable, "serve", "--name", p.name, "--data-dir", p.dataDir,
+		"--listen", p.listen, "--listen-peer", p.listenPeer, "--initial-cluster", p.cluster,
+		"--home", p.home, "--log-format", "text")
+	cmd.Env = withoutSettings(os.Environ())
+	cmd.Stdout, cmd.Stderr = p.output, p.output
+	cmd.SysProcAttr = childAttributes()
+	if err := p.spawn(cmd); err != nil {
+		return fmt.Errorf("start %s: %w", p.name, err)
+	}
+	ended := make(chan struct{})
+	p.cmd, p.ended = cmd, ended
+	go func() {
+		p.err = cmd.Wait()
+		if p.err == nil {
+			p.err = errors.New("exit status 0")
+		}
+		close(ended)
+	}()
+	return nil
+}
+
+// withoutSettings keeps the settings meant for other members from reaching these.
+func withoutSettings(environment []string) (kept []string) {
+	for _, variable := range environment {
+		if !strings.HasPrefix(variable, "QKV_") {
+			kept = append(kept, variable)
+		}
+	}
+	return kept
+}
+
+// portsFree says so when the member could not listen.
+func (p *process) portsFree() error {
+	for _, address := range []string{p.listen, p.listenPeer} {
+		c, err := net.ListenPacket("udp", address)
+		if err != nil {
+			return fmt.Errorf("%w: is another demo or member running? `--port` chooses other ports", err)
+		}
+		_ = c.Close()
+	}
+	return nil
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+func (p *process) signal(s os.Signal) {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Signal(s) // it fails when the process has ended, which is as well
+	}
+}
+
+// kill ends the member at once, and waits until it is gone.
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill %s: %w", p.name, err)
+	}
+	<-p.ended
+	return nil
+}
+
+// await waits until the member has ended, and kills it when that takes too long.
+func (p *process) await(most time.Duration) {
+	if p.cmd == nil {
+		return
+	}
+	select {
+	case <-p.ended:
+	case <-time.After(most):
+		_ = p.kill()
+	}
+}
+
+// newSpawner returns a function that starts processes from one thread that lasts as long as this process: a child
+// whose parent is to be outlived by none of them is told of the death of the thread that started it.
+func newSpawner() func(*exec.Cmd) error {
+	commands, results := make(chan *exec.Cmd), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		for cmd := range commands {
+			results <- cmd.Start()
+		}
+	}()
+	return func(cmd *exec.Cmd) error {
+		commands <- cmd
+		return <-results
+	}
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/log/limits"
+)
+
+// stopTime is how long a member may take to hand over its leadership and to finish what is under way. Supervisors
+// kill after 30 s (Kubernetes) or more.
+const stopTime = 15 * time.Second
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name: "serve", Category: "cluster", Usage: "run one member",
+		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a\n" +
+			"local CA. On any other address --certs-dir is needed: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.",
+		Flags:  serveFlags(),
+		Action: serve,
+	}
+}
+
+func serveFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of this member, as in --initial-cluster and in its certificate"},
+		&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of this member's data (default: ./qkv-data/NAME)"},
+		&cli.StringFlag{Name: "listen", EnvVars: []string{"QKV_LISTEN"}, Value: defaultEndpoint, Usage: "`HOST:PORT` for clients, UDP"},
+		&cli.StringFlag{Name: "listen-peer", EnvVars: []string{"QKV_LISTEN_PEER"}, Value: "127.0.0.1:2380", Usage: "`HOST:PORT` for the other members, UDP"},
+		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
+		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
+		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},
+		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that tells clusters of equal members apart"},
+		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
+		homeFlag(),
+		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
+		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
+		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "largest value, in bytes `N`"},
+		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "size of the log's files, in bytes `N`"},
+		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
+		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
+	}
+}
+
+func oneOf(name string, allowed ...string) func(*cli.Context, string) error {
+	return func(_ *cli.Context, value string) error {
+		for _, a := range allowed {
+			if a == value {
+				return nil
+			}
+		}
+		return usagef("--%s %q is not one of %s", name, value, strings.Join(allowed, ", "))
+	}
+}
+
+func serve(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	config, err := memberConfigOf(c)
+	if err != nil {
+		return err
+	}
+	signals, forget := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer forget()
+	m, err := startMember(signals, config)
+	if err != nil {
+		return serveError(err)
+	}
+	select {
+	case <-m.Done():
+		return serveError(m.Err())
+	case <-signals.Done():
+	}
+	forget() // a second signal ends the process at once
+	config.Logger.Info("stopping", "reason", context.Cause(signals))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), stopTime)
+	defer cancel()
+	if err := m.Stop(ctx); err != nil {
+		return serveError(fmt.Errorf("stop: %w", err))
+	}
+	return nil
+}
+
+// memberConfigOf is the configuration that the flags say.
+func memberConfigOf(c *cli.Context) (memberConfig, error) {
+	cluster, err := parseCluster(c.String("initial-cluster"))
+	if err != nil {
+		return memberConfig{}, err
+	}
+	home, err := homeDir(c)
+	if err != nil {
+		return memberConfig{}, err
+	}
+	dataDir := c.String("data-dir")
+	if dataDir == "" {
+		dataDir = filepath.Join("qkv-data", c.String("name"))
+	}
+	return memberConfig{
+		Name: c.String("name"), DataDir: dataDir,
+		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
+		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
+		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
+		CertsDir: c.String("certs-dir"), Home: home,
+		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
+		ValueBytes: c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
+		Logger: newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level")), Version: Version,
+	}, nil
+}
+
+// parseCluster reads NAME=HOST:PORT,... Node checks what the names and addresses are.
+func parseCluster(text string) ([]clusterMember, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var members []clusterMember
+	for part := range strings.SplitSeq(text, ",") {
+		name, address, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok || name == "" || address == "" {
+			return nil, usagef("--initial-cluster %q: %q is not NAME=HOST:PORT, as in n1=10.0.0.1:2380,n2=10.0.0.2:2380", text, part)
+		}
+		members = append(members, clusterMember{Name: name, Address: address})
+	}
+	return members, nil
+}
