@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -35,7 +36,7 @@ func exportFolder(c *cli.Context) error {
 	}
 	return connected(c, func(s store) error {
 		e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), timeout: c.Duration("timeout"), refuse: skipper(c)}
-		err := e.run(c, c.Args().First())
+		err := e.run(c.Context, c.Args().First(), c.App.ErrWriter)
 		if err != nil {
 			return fmt.Errorf("export stopped after %d keys: %w", e.written, err)
 		}
@@ -60,12 +61,12 @@ type exporter struct {
 }
 
 // run pages through the range as of the revision that its first page was read at.
-func (e *exporter) run(c *cli.Context, dir string) error {
+func (e *exporter) run(ctx context.Context, dir string, messages io.Writer) error {
 	q := query{key: []byte(e.prefix), end: prefixEnd([]byte(e.prefix)), limit: limits.RangePageKeys}
 	if e.prefix == "" {
 		q.key = []byte{0}
 	}
-	page, err := e.page(c.Context, q)
+	page, err := e.page(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (e *exporter) run(c *cli.Context, dir string) error {
 		return err
 	}
 	defer func() { _ = e.root.Close() }()
-	bar := newProgress(c.App.ErrWriter, "export", int(page.count))
+	bar := newProgress(messages, "export", int(page.count))
 	defer bar.end()
 	q.revision = page.revision
 	for {
@@ -87,7 +88,7 @@ func (e *exporter) run(c *cli.Context, dir string) error {
 			return nil
 		}
 		q.key = append(page.kvs[len(page.kvs)-1].key, 0)
-		if page, err = e.page(c.Context, q); err != nil {
+		if page, err = e.page(ctx, q); err != nil {
 			return err
 		}
 	}
@@ -153,7 +154,7 @@ func (e *exporter) writeFile(name string, value []byte) error {
 func checkFileName(name string) error {
 	switch {
 	case strings.HasPrefix(name, "/"):
-		return errRefused{"behind the prefix it begins with a slash, which would leave the folder or not come back as the same key"}
+		return errRefused{"behind the prefix it begins with a slash; --prefix / takes keys that begin with one"}
 	case strings.ContainsRune(name, 0):
 		return errRefused{"it holds a zero byte, which no file name can"}
 	}
