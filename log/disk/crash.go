@@ -1,0 +1,440 @@
+package disk
+
+import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"slices"
+)
+
+// Variant is what a crash does to operations that were not synced.
+type Variant uint8
+
+// The variants of a crash. Synced operations survive all of them.
+const (
+	// Prefix keeps the first operations, in the order of the calls, to the sector.
+	Prefix Variant = iota
+	// Subset keeps each sector, size and entry by chance.
+	Subset
+	// Reordered keeps whole calls, in an order by chance.
+	Reordered
+	// Torn keeps the first operations and a part of the next write, to the byte.
+	Torn
+	// Zeros keeps names and sizes; sectors that are lost read as zeros.
+	Zeros
+	// Garbage keeps names and sizes; sectors that are lost read as random bytes.
+	Garbage
+	// LostEntry keeps contents and sizes, and loses directory entries.
+	LostEntry
+	// LostSize keeps contents and names, and loses sizes.
+	LostSize
+	// Mixture draws another of these for each operation.
+	Mixture
+	// Variants is the number of variants, Mixture included.
+	Variants
+)
+
+var variantNames = [Variants]string{
+	"prefix", "subset", "reordered", "torn", "zeros", "garbage", "lost entry", "lost size", "mixture",
+}
+
+func (v Variant) String() string { return variantNames[v] }
+
+// looseOp is an operation whose fate a crash decides: on a file, or on names.
+type looseOp struct {
+	origin
+	inode *inode
+	file  fileOp
+	name  *nameOp
+}
+
+// units counts the parts that may be kept or lost apart.
+func (o *looseOp) units() int {
+	if o.inode == nil || o.file.kind != opWrite {
+		return 1
+	}
+	return int((o.file.off+o.file.length-1)/sectorBytes - o.file.off/sectorBytes + 1)
+}
+
+// Crash is a power loss: what was not synced meets the variant's fate, all handles and locks are dead, and the disk
+// is as it will be found.
+func (m *Mem) Crash(v Variant) {
+	m.cutBatches()
+	loose := m.gather()
+	m.endBatches()
+	switch v {
+	case Prefix:
+		m.crashPrefix(loose)
+	case Reordered:
+		m.crashReordered(loose)
+	case Torn:
+		m.crashTorn(loose)
+	default:
+		m.crashEach(v, loose)
+	}
+	m.loose, m.names = nil, nil
+	m.restart(m.root, func(i *inode) { i.ops, i.isLoose = nil, false })
+}
+
+// Kill ends the process and keeps the machine: handles and locks are dead, unfinished batches are cut, and what was
+// not synced is still in the cache.
+func (m *Mem) Kill() {
+	m.cutBatches()
+	for _, i := range m.loose {
+		i.ops = slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
+	}
+	m.names = slices.DeleteFunc(slices.Clone(m.names), func(o nameOp) bool { return !o.happened() })
+	m.endBatches()
+	for _, i := range m.loose {
+		i.settle()
+	}
+	m.tidy()
+	m.names = settleNames(m.names)
+	m.restart(m.root, func(*inode) {})
+	for _, o := range m.names {
+		for _, e := range o.edits {
+			e.apply(e.dir.names)
+		}
+	}
+	m.used = 0
+	m.measure(m.root)
+}
+
+// restart makes the caches of all that is under a directory what the disk says, after change.
+func (m *Mem) restart(root *inode, change func(*inode)) {
+	m.life++
+	clear(m.locks)
+	seen := map[*inode]bool{}
+	var walk func(i *inode)
+	walk = func(i *inode) {
+		if seen[i] {
+			return
+		}
+		seen[i] = true
+		change(i)
+		if !i.isDir() {
+			i.disk.resize(i.disk.size) // what was written beyond the size is gone
+			i.refresh()
+			i.unsynced = nil
+			return
+		}
+		i.names = maps.Clone(i.durable)
+		for _, child := range i.durable {
+			walk(child)
+		}
+	}
+	walk(root)
+	for _, i := range m.loose {
+		walk(i)
+	}
+	for _, o := range m.names { // what only a loose entry leads to
+		for _, e := range o.edits {
+			walk(e.dir)
+			if e.to != nil {
+				walk(e.to)
+			}
+		}
+	}
+	m.used = 0
+	m.measure(root)
+}
+
+func (m *Mem) measure(i *inode) {
+	m.used += i.cache.size
+	for _, child := range i.names {
+		m.measure(child)
+	}
+}
+
+// gather makes durable what syncs cover that happened, and returns what is left to chance, in the order of the calls.
+func (m *Mem) gather() []looseOp {
+	var loose []looseOp
+	for _, i := range m.loose {
+		ops := slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
+		end := 0
+		for k := range ops {
+			if ops[k].kind == opSync {
+				end = k + 1
+			}
+		}
+		for k := range ops {
+			switch {
+			case ops[k].failed:
+				m.scatter(&ops[k], &i.disk)
+			case k < end:
+				ops[k].apply(&i.disk)
+			default:
+				loose = append(loose, looseOp{origin: ops[k].origin, inode: i, file: ops[k]})
+			}
+		}
+	}
+	names := slices.DeleteFunc(slices.Clone(m.names), func(o nameOp) bool { return !o.happened() })
+	for k := range names {
+		names[k].batch = nil
+	}
+	names = settleNames(names)
+	for k := range names {
+		loose = append(loose, looseOp{origin: names[k].origin, name: &names[k]})
+	}
+	slices.SortFunc(loose, func(a, b looseOp) int { return cmp.Compare(a.seq, b.seq) })
+	return loose
+}
+
+// keep applies an operation whole.
+func (o *looseOp) keep() {
+	if o.inode != nil {
+		o.file.apply(&o.inode.disk)
+		return
+	}
+	for _, e := range o.name.edits {
+		e.apply(e.dir.durable)
+	}
+}
+
+// piece writes the bytes lo to hi of a write.
+func (o *fileOp) piece(t *table, lo, hi int64) {
+	if hi <= lo {
+		return
+	}
+	var p []byte
+	if o.data != nil {
+		p = o.data[lo:hi]
+	}
+	t.put(o.off+lo, p, hi-lo)
+}
+
+// sectors calls f with the range of each sector of a write, relative to its beginning.
+func (o *fileOp) sectors(f func(lo, hi int64)) {
+	for lo := int64(0); lo < o.length; {
+		hi := min((o.off+lo)/sectorBytes*sectorBytes+sectorBytes-o.off, o.length)
+		f(lo, hi)
+		lo = hi
+	}
+}
+
+// scatter keeps each sector of a write, or a size, with a chance of one half.
+func (m *Mem) scatter(o *fileOp, t *table) { m.thin(o, t, 4) }
+
+// thin keeps each part with a chance of eighths in 8.
+func (m *Mem) thin(o *fileOp, t *table, eighths int) {
+	if o.kind != opWrite {
+		if m.random.IntN(8) < eighths {
+			o.apply(t)
+		}
+		return
+	}
+	o.sectors(func(lo, hi int64) {
+		if m.random.IntN(8) < eighths {
+			o.piece(t, lo, hi)
+		}
+	})
+}
+
+// tear keeps a part of a write, to the byte: its beginning, its end, or both.
+func (m *Mem) tear(o *fileOp, t *table) {
+	if o.kind != opWrite {
+		m.scatter(o, t)
+		return
+	}
+	a, b := m.random.Int64N(o.length+1), m.random.Int64N(o.length+1)
+	switch m.random.IntN(3) {
+	case 0:
+		o.piece(t, 0, a)
+	case 1:
+		o.piece(t, a, o.length)
+	default:
+		o.piece(t, 0, min(a, b))
+		o.piece(t, max(a, b), o.length)
+	}
+}
+
+// spoil keeps each sector of a write with a chance of one half, and overwrites the others.
+func (m *Mem) spoil(o *fileOp, t *table, garbage bool) {
+	if o.kind != opWrite {
+		o.apply(t)
+		return
+	}
+	o.sectors(func(lo, hi int64) {
+		switch {
+		case m.random.IntN(2) == 0:
+			o.piece(t, lo, hi)
+		case garbage:
+			t.put(o.off+lo, garble(m.random, hi-lo), hi-lo)
+		default:
+			t.put(o.off+lo, nil, hi-lo)
+		}
+	})
+}
+
+func garble(r *rand.Rand, n int64) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(r.Uint32())
+	}
+	return p
+}
+
+func (m *Mem) crashPrefix(loose []looseOp) {
+	total := 0
+	for k := range loose {
+		total += loose[k].units()
+	}
+	left := m.random.IntN(total + 1)
+	for k := range loose {
+		o := &loose[k]
+		if n := o.units(); n <= left {
+			o.keep()
+			left -= n
+			continue
+		}
+		if o.inode != nil {
+			o.file.sectors(func(lo, hi int64) {
+				if left > 0 {
+					o.file.piece(&o.inode.disk, lo, hi)
+					left--
+				}
+			})
+		}
+		return
+	}
+}
+
+func (m *Mem) crashReordered(loose []looseOp) {
+	order := m.random.Perm(len(loose))
+	order = order[:m.random.IntN(len(loose)+1)]
+	slices.Sort(order) // what survives of one place is its newest survivor
+	for _, k := range order {
+		loose[k].keep()
+	}
+}
+
+func (m *Mem) crashTorn(loose []looseOp) {
+	cut := m.random.IntN(len(loose) + 1)
+	for k := range loose[:cut] {
+		loose[k].keep()
+	}
+	if cut < len(loose) && loose[cut].inode != nil {
+		m.tear(&loose[cut].file, &loose[cut].inode.disk)
+	}
+}
+
+// crashEach decides for each operation apart.
+func (m *Mem) crashEach(v Variant, loose []looseOp) {
+	eighths := []int{1, 4, 7}[m.random.IntN(3)]
+	for k := range loose {
+		one := v
+		if v == Mixture {
+			one = Variant(m.random.IntN(int(Variants)))
+		}
+		m.meet(one, &loose[k], eighths)
+	}
+}
+
+// meet is the fate of one operation.
+func (m *Mem) meet(v Variant, o *looseOp, eighths int) {
+	if o.inode == nil {
+		kept := true
+		switch v {
+		case Subset, Reordered, Torn, LostEntry, Mixture:
+			kept = m.random.IntN(8) < eighths
+		}
+		if kept {
+			o.keep()
+		}
+		return
+	}
+	t := &o.inode.disk
+	switch v {
+	case Subset, Reordered, Mixture:
+		m.thin(&o.file, t, eighths)
+	case Torn:
+		m.tear(&o.file, t)
+	case Zeros, Garbage:
+		m.spoil(&o.file, t, v == Garbage)
+	case LostSize:
+		if o.file.kind == opWrite {
+			o.file.apply(t)
+		} else if m.random.IntN(8) < 8-eighths {
+			o.file.apply(t)
+		}
+	default: // Prefix, LostEntry
+		o.keep()
+	}
+}
+
+// Clone returns a disk of the same state, with its own seed, faults, trace and hook. Handles, locks and batches of
+// the original mean nothing to it, but its unfinished batches are cut by a crash of the clone just the same.
+func (m *Mem) Clone(seed uint64) *Mem {
+	c := NewMem(seed)
+	c.life, c.seq = m.life, m.seq
+	c.capacity, c.used = m.capacity, m.used
+	c.guarded, c.guardPanic = m.guarded, m.guardPanic
+	k := cloner{c, map[*inode]*inode{}, map[*Batch]*Batch{}}
+	c.root = k.inode(m.root)
+	for _, o := range m.names {
+		edits := make([]edit, len(o.edits))
+		for i, e := range o.edits {
+			edits[i] = edit{k.inode(e.dir), e.name, k.inode(e.to)}
+		}
+		c.names = append(c.names, nameOp{origin: k.origin(o.origin), edits: edits, sync: k.inode(o.sync)})
+	}
+	for _, i := range m.loose {
+		c.loose = append(c.loose, k.inode(i))
+	}
+	return c
+}
+
+// cloner remembers the copies of what is met several times.
+type cloner struct {
+	m       *Mem
+	inodes  map[*inode]*inode
+	batches map[*Batch]*Batch
+}
+
+func (k cloner) origin(o origin) origin {
+	if o.batch == nil {
+		return o
+	}
+	b := k.batches[o.batch]
+	if b == nil {
+		copied := *o.batch
+		b = &copied
+		b.m = k.m
+		k.batches[o.batch] = b
+		if !b.finished {
+			k.m.open = append(k.m.open, b)
+		}
+	}
+	o.batch = b
+	return o
+}
+
+func (k cloner) inode(i *inode) *inode {
+	if i == nil {
+		return nil
+	}
+	if c := k.inodes[i]; c != nil {
+		return c
+	}
+	c := &inode{isLoose: i.isLoose}
+	k.inodes[i] = c
+	c.cache, c.disk = i.cache.clone(), i.disk.clone()
+	c.synced, c.unsynced = slices.Clone(i.synced), slices.Clone(i.unsynced)
+	for _, o := range i.ops {
+		o.origin = k.origin(o.origin)
+		c.ops = append(c.ops, o)
+	}
+	if i.isDir() {
+		c.names, c.durable = k.entries(i.names), k.entries(i.durable)
+	}
+	return c
+}
+
+// entries copies a directory's entries in the order of their names, so that a clone is the same for the same disk.
+func (k cloner) entries(names map[string]*inode) map[string]*inode {
+	c := make(map[string]*inode, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		c[name] = k.inode(names[name])
+	}
+	return c
+}

@@ -1,0 +1,51 @@
+package disk
+
+import (
+	"errors"
+	"io"
+)
+
+// FS is a file system. Errors satisfy errors.Is with fs.ErrExist and fs.ErrNotExist.
+type FS interface {
+	// MkdirAll makes a directory and its parents, for the owner only (0700).
+	MkdirAll(dir string) error
+	// Create makes a file for the owner only (0600), to read and write; fs.ErrExist when the name is taken.
+	Create(name string) (File, error)
+	// Open opens a file to read it; fs.ErrNotExist when there is none.
+	Open(name string) (File, error)
+	// OpenWritable opens a file that exists to read and write it.
+	OpenWritable(name string) (File, error)
+	// Rename gives a file or directory another name, atomically, in place of what had that name.
+	Rename(from, to string) error
+	// Remove removes a file or an empty directory.
+	Remove(name string) error
+	// List returns the base names in a directory, sorted; fs.ErrNotExist when there is none.
+	List(dir string) ([]string, error)
+	// SyncDir makes a directory's entries durable.
+	SyncDir(dir string) error
+	// Free returns how many bytes may still be written on the file system of a directory.
+	Free(dir string) (int64, error)
+	// Lock takes a file's lock until Close or the end of the process; ErrLocked when another one has it.
+	// It makes the file when there is none.
+	Lock(name string) (io.Closer, error)
+}
+
+// File is an open file. A Datasync or Sync that failed is final: nobody may call it again and believe the answer.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Name returns the name that the file was opened by.
+	Name() string
+	Size() (int64, error)
+	// Datasync makes the contents durable, and the size if it grew (fdatasync).
+	Datasync() error
+	// Sync makes contents and all metadata durable (fsync), except the directory entry.
+	Sync() error
+	// DropCache makes later reads come from the medium, for pages that are not waiting to be written.
+	DropCache() error
+	Truncate(size int64) error
+}
+
+// ErrLocked is the error of a lock that another process holds.
+var ErrLocked = errors.New("locked by another process")

@@ -1,0 +1,211 @@
+package disk_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"testing"
+
+	"qkv/log/disk"
+)
+
+// both runs a test over the real file system and the simulated one, so that they cannot drift apart.
+func both(t *testing.T, test func(t *testing.T, d disk.FS, dir string)) {
+	t.Run("os", func(t *testing.T) { test(t, disk.OS(), t.TempDir()) })
+	t.Run("mem", func(t *testing.T) {
+		m := disk.NewMem(1)
+		must(t, m.MkdirAll("tmp/x"))
+		test(t, m, "tmp/x")
+	})
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func create(t testing.TB, d disk.FS, name string, content string) disk.File {
+	t.Helper()
+	f, err := d.Create(name)
+	must(t, err)
+	if content != "" {
+		put(t, f, 0, content)
+	}
+	return f
+}
+
+func put(t testing.TB, f disk.File, off int64, content string) {
+	t.Helper()
+	n, err := f.WriteAt([]byte(content), off)
+	must(t, err)
+	if n != len(content) {
+		t.Fatalf("%d of %d bytes were written", n, len(content))
+	}
+}
+
+// content reads a whole file, "-" when there is none.
+func content(t testing.TB, d disk.FS, name string) string {
+	t.Helper()
+	f, err := d.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "-"
+	}
+	must(t, err)
+	defer f.Close()
+	size, err := f.Size()
+	must(t, err)
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); int64(n) != size || err != nil && err != io.EOF {
+		t.Fatalf("%d of %d bytes: %v", n, size, err)
+	}
+	return string(b)
+}
+
+func TestFiles(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		name := dir + "/a/b/file"
+		if _, err := d.Create(name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("create without a directory: %v", err)
+		}
+		must(t, d.MkdirAll(dir+"/a/b"))
+		must(t, d.MkdirAll(dir+"/a/b"))
+		f := create(t, d, name, "hello")
+		if _, err := d.Create(name); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("create twice: %v", err)
+		}
+		if f.Name() != name {
+			t.Errorf("name %q", f.Name())
+		}
+		put(t, f, 9000, "far")
+		if size, err := f.Size(); size != 9003 || err != nil {
+			t.Errorf("size %d %v", size, err)
+		}
+		p := make([]byte, 10)
+		if n, err := f.ReadAt(p, 8998); n != 5 || err != io.EOF || !bytes.Equal(p[:n], []byte("\x00\x00far")) {
+			t.Errorf("read at the end: %d %v %q", n, err, p[:n])
+		}
+		if n, err := f.ReadAt(p, 99999); n != 0 || err != io.EOF {
+			t.Errorf("read past the end: %d %v", n, err)
+		}
+		must(t, f.Truncate(3))
+		must(t, f.Truncate(5))
+		if got := content(t, d, name); got != "hel\x00\x00" {
+			t.Errorf("after two truncations %q", got)
+		}
+		must(t, f.Datasync())
+		must(t, f.Sync())
+		must(t, f.DropCache())
+		must(t, d.SyncDir(dir+"/a/b"))
+		must(t, f.Close())
+		if err := f.Datasync(); err == nil {
+			t.Error("a closed file was synced")
+		}
+		if _, err := f.ReadAt(p, 0); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("a closed file was read: %v", err)
+		}
+	})
+}
+
+func TestReadOnly(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		must(t, create(t, d, dir+"/x", "12345").Close())
+		f, err := d.Open(dir + "/x")
+		must(t, err)
+		if _, err := f.WriteAt([]byte("a"), 0); err == nil {
+			t.Error("a file opened for reading was written")
+		}
+		if err := f.Truncate(0); err == nil {
+			t.Error("a file opened for reading was truncated")
+		}
+		must(t, f.Datasync()) // allowed: recovery syncs what it only reads
+		must(t, f.DropCache())
+		must(t, f.Close())
+		w, err := d.OpenWritable(dir + "/x")
+		must(t, err)
+		put(t, w, 1, "ab")
+		must(t, w.Close())
+		if got := content(t, d, dir+"/x"); got != "1ab45" {
+			t.Errorf("%q", got)
+		}
+		for _, open := range []func(string) (disk.File, error){d.Open, d.OpenWritable} {
+			if _, err := open(dir + "/none"); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("open of nothing: %v", err)
+			}
+		}
+	})
+}
+
+func TestNames(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		must(t, create(t, d, dir+"/b", "bb").Close())
+		must(t, create(t, d, dir+"/a", "aa").Close())
+		must(t, d.MkdirAll(dir+"/sub"))
+		list := func(dir string) []string {
+			names, err := d.List(dir)
+			must(t, err)
+			return names
+		}
+		if got := list(dir); !slices.Equal(got, []string{"a", "b", "sub"}) {
+			t.Errorf("list %q", got)
+		}
+		must(t, d.Rename(dir+"/a", dir+"/b"))
+		must(t, d.Rename(dir+"/b", dir+"/sub/c"))
+		must(t, d.Rename(dir+"/sub", dir+"/moved"))
+		if got := content(t, d, dir+"/moved/c"); got != "aa" {
+			t.Errorf("after three renames %q", got)
+		}
+		if err := d.Remove(dir + "/moved"); err == nil {
+			t.Error("a directory that is not empty was removed")
+		}
+		must(t, d.Remove(dir+"/moved/c"))
+		must(t, d.Remove(dir+"/moved"))
+		if got := list(dir); len(got) != 0 {
+			t.Errorf("left over: %q", got)
+		}
+		for what, err := range map[string]error{
+			"remove": d.Remove(dir + "/none"), "rename": d.Rename(dir+"/none", dir+"/x"), "syncdir": d.SyncDir(dir + "/none"),
+			"list": errorOf(d.List(dir + "/none")), "free": errorOf(d.Free(dir + "/none")),
+		} {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s of nothing: %v", what, err)
+			}
+		}
+	})
+}
+
+func errorOf[T any](_ T, err error) error { return err }
+
+func TestLock(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		l, err := d.Lock(dir + "/LOCK")
+		must(t, err)
+		if _, err := d.Lock(dir + "/LOCK"); !errors.Is(err, disk.ErrLocked) {
+			t.Errorf("locked twice: %v", err)
+		}
+		must(t, l.Close())
+		l, err = d.Lock(dir + "/LOCK")
+		must(t, err)
+		must(t, l.Close())
+		if free, err := d.Free(dir); free <= 0 || err != nil {
+			t.Errorf("free %d %v", free, err)
+		}
+	})
+}
+
+func TestModes(t *testing.T) {
+	d, dir := disk.OS(), t.TempDir()
+	must(t, d.MkdirAll(dir+"/d"))
+	must(t, create(t, d, dir+"/d/f", "").Close())
+	for name, want := range map[string]os.FileMode{dir + "/d": 0o700 | os.ModeDir, dir + "/d/f": 0o600} {
+		info, err := os.Stat(name)
+		must(t, err)
+		if info.Mode() != want {
+			t.Errorf("%s has mode %v, not %v", name, info.Mode(), want)
+		}
+	}
+}

@@ -1,0 +1,341 @@
+package disk
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// origin says when an operation was made, and by whom.
+type origin struct {
+	seq   int64
+	batch *Batch // nil: final at once
+	call  int    // which call of the batch
+}
+
+// final says whether nothing but the loss of unsynced operations can undo it.
+func (o origin) final() bool { return o.batch == nil || o.batch.finished }
+
+// happened says whether a crash finds the operation at all: a batch that is not finished is cut somewhere.
+func (o origin) happened() bool { return o.final() || o.call <= o.batch.cut }
+
+type opKind uint8
+
+const (
+	opWrite opKind = iota
+	opResize
+	opSync
+)
+
+// fileOp is an operation on a file that is not durable yet, or a sync that is not final yet.
+type fileOp struct {
+	origin
+	kind   opKind
+	failed bool   // its sync failed: the cache has it, the disk has a part, and no later sync will write it
+	off    int64  // of a write
+	length int64  // of a write
+	data   []byte // of a write; nil: zeros
+	size   int64  // of a resize
+}
+
+func (o *fileOp) apply(t *table) {
+	switch o.kind {
+	case opWrite:
+		t.put(o.off, o.data, o.length)
+	case opResize:
+		t.resize(o.size)
+	case opSync:
+	}
+}
+
+// add makes an operation visible, and remembers that it is not durable.
+func (m *Mem) add(i *inode, o fileOp) {
+	o.origin = m.next()
+	if o.kind == opResize {
+		m.used += o.size - i.cache.size
+	}
+	o.apply(&i.cache)
+	i.ops = append(i.ops, o)
+	m.loosen(i)
+}
+
+func (m *Mem) loosen(i *inode) {
+	if !i.isLoose {
+		i.isLoose = true
+		m.loose = append(m.loose, i)
+	}
+}
+
+// sync makes a file's operations durable, now or when the batch is finished.
+func (m *Mem) sync(i *inode) {
+	i.remember()
+	if len(i.ops) == 0 {
+		return
+	}
+	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync})
+	i.settle()
+	m.tidy()
+}
+
+// remember notes the pages that a sync covers, for Guard.
+func (i *inode) remember() {
+	for _, page := range i.unsynced {
+		for int64(len(i.synced)) <= page {
+			i.synced = append(i.synced, false)
+		}
+		i.synced[page] = true
+	}
+	i.unsynced = i.unsynced[:0]
+}
+
+// settle makes durable what final syncs cover. An operation that is not final holds up what follows it, so that the
+// order is kept.
+func (i *inode) settle() {
+	end := 0
+	for k := range i.ops {
+		if !i.ops[k].final() {
+			break
+		}
+		if i.ops[k].kind == opSync {
+			end = k + 1
+		}
+	}
+	if end == 0 {
+		return
+	}
+	rest := i.ops[:0:0]
+	for k := range end {
+		if i.ops[k].failed {
+			rest = append(rest, i.ops[k])
+		} else {
+			i.ops[k].apply(&i.disk)
+		}
+	}
+	if len(rest) == 0 {
+		rest = slices.Delete(i.ops, 0, end)
+	} else {
+		rest = append(rest, i.ops[end:]...)
+	}
+	i.ops = rest
+}
+
+// tidy takes files off the loose list that have nothing loose any more.
+func (m *Mem) tidy() {
+	m.loose = slices.DeleteFunc(m.loose, func(i *inode) bool {
+		i.isLoose = len(i.ops) > 0
+		return !i.isLoose
+	})
+}
+
+// failSync is what a failed sync does: the pages count as clean, so that a later sync returns without an error and
+// without them; the cache shows them until they are dropped.
+func (m *Mem) failSync(i *inode) {
+	for k := range i.ops {
+		i.ops[k].failed = true
+	}
+}
+
+// dropCache makes the cache equal to the disk, but for operations that still wait to be written.
+func (m *Mem) dropCache(i *inode) {
+	if !slices.ContainsFunc(i.ops, func(o fileOp) bool { return o.failed }) {
+		return
+	}
+	rest := i.ops[:0:0]
+	for k := range i.ops {
+		if i.ops[k].failed {
+			m.scatter(&i.ops[k], &i.disk)
+		} else {
+			rest = append(rest, i.ops[k])
+		}
+	}
+	i.ops = rest
+	m.used -= i.cache.size
+	i.refresh()
+	m.used += i.cache.size
+	m.tidy()
+}
+
+// refresh makes the cache what the disk and the loose operations say.
+func (i *inode) refresh() {
+	i.cache = i.disk.clone()
+	for k := range i.ops {
+		i.ops[k].apply(&i.cache)
+	}
+}
+
+// memFile is an open file of a Mem.
+type memFile struct {
+	m        *Mem
+	inode    *inode
+	name     string
+	life     int
+	writable bool
+	closed   bool
+}
+
+func (m *Mem) handle(i *inode, name string, writable bool) File {
+	return &memFile{m: m, inode: i, name: name, life: m.life, writable: writable}
+}
+
+func (f *memFile) enter(op Op, detail string) (*Fault, error) {
+	fault, err := f.m.enter(op, f.name, detail)
+	switch {
+	case f.life != f.m.life:
+		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: ErrCrashed}
+	case f.closed:
+		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrClosed}
+	case !f.writable && (op == OpWrite || op == OpTruncate):
+		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: syscall.EBADF}
+	default:
+		return fault, err
+	}
+}
+
+// detail formats what a trace says of a call, if there is one.
+func (f *memFile) detail(format string, args ...any) string {
+	if f.m.trace == nil {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+func (f *memFile) Name() string { return f.name }
+
+func (f *memFile) Close() error {
+	if f.closed {
+		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
+	}
+	f.closed = true
+	return nil
+}
+
+func (f *memFile) Size() (int64, error) {
+	if _, err := f.enter(OpSize, ""); err != nil {
+		return 0, err
+	}
+	return f.inode.cache.size, nil
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	if _, err := f.enter(OpRead, ""); err != nil {
+		return 0, err
+	}
+	if off < 0 {
+		return 0, &fs.PathError{Op: "read", Path: f.name, Err: fs.ErrInvalid}
+	}
+	n := f.inode.cache.read(p, off)
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	fault, err := f.enter(OpWrite, f.detail("%d+%d", off, len(p)))
+	if err != nil && (fault == nil || !fault.Short) {
+		return 0, err
+	}
+	if off < 0 {
+		return 0, &fs.PathError{Op: "write", Path: f.name, Err: fs.ErrInvalid}
+	}
+	if fault != nil {
+		p = p[:f.m.random.IntN(len(p)+1)]
+	}
+	n := f.write(p, off)
+	switch {
+	case err != nil:
+		return n, err
+	case n < len(p):
+		return n, &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC}
+	default:
+		return n, nil
+	}
+}
+
+// write writes what there is space for.
+func (f *memFile) write(p []byte, off int64) int {
+	m, size := f.m, f.inode.cache.size
+	if growth := off + int64(len(p)) - size; growth > 0 {
+		if lack := growth - max(m.capacity-m.used, 0); lack > 0 {
+			p = p[:max(int64(len(p))-lack, 0)]
+		}
+	}
+	if len(p) == 0 {
+		return 0
+	}
+	o := fileOp{kind: opWrite, off: off, length: int64(len(p))}
+	if !zero(p) {
+		o.data = slices.Clone(p)
+	}
+	f.guard(&o)
+	if m.batch != nil {
+		m.batch.bytes += o.length
+	}
+	m.add(f.inode, o)
+	if end := off + o.length; end > size {
+		m.add(f.inode, fileOp{kind: opResize, size: end})
+	}
+	return len(p)
+}
+
+// guard holds a write against the rule that a synced page is never written again.
+func (f *memFile) guard(o *fileOp) {
+	i := f.inode
+	for page := o.off / pageBytes; page <= (o.off+o.length-1)/pageBytes; page++ {
+		if page < int64(len(i.synced)) && i.synced[page] && f.m.guarded != "" && strings.HasSuffix(f.name, f.m.guarded) {
+			if f.m.guardPanic {
+				panic(fmt.Sprintf("page %d of %s was synced and is written again: %d+%d", page, f.name, o.off, o.length))
+			}
+			f.m.rewrites++
+		}
+		if o.data != nil {
+			lo, hi := max(page*pageBytes, o.off), min((page+1)*pageBytes, o.off+o.length)
+			if !zero(o.data[lo-o.off : hi-o.off]) {
+				i.unsynced = append(i.unsynced, page)
+			}
+		}
+	}
+}
+
+func (f *memFile) Datasync() error { return f.sync("data") }
+
+func (f *memFile) Sync() error { return f.sync("all") }
+
+func (f *memFile) sync(what string) error {
+	fault, err := f.enter(OpSync, what)
+	if fault != nil {
+		f.m.failSync(f.inode)
+	}
+	if err != nil {
+		return err
+	}
+	f.m.sync(f.inode)
+	return nil
+}
+
+func (f *memFile) DropCache() error {
+	if _, err := f.enter(OpDropCache, ""); err != nil {
+		return err
+	}
+	f.m.dropCache(f.inode)
+	return nil
+}
+
+func (f *memFile) Truncate(size int64) error {
+	if _, err := f.enter(OpTruncate, f.detail("%d", size)); err != nil {
+		return err
+	}
+	if size < 0 {
+		return &fs.PathError{Op: "truncate", Path: f.name, Err: fs.ErrInvalid}
+	}
+	if size-f.inode.cache.size > max(f.m.capacity-f.m.used, 0) {
+		return &fs.PathError{Op: "truncate", Path: f.name, Err: syscall.ENOSPC}
+	}
+	if size != f.inode.cache.size {
+		f.m.add(f.inode, fileOp{kind: opResize, size: size})
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// OS returns the real file system.
+func OS() FS { return osFS{} }
+
+type osFS struct{}
+
+// osFile adds to os.File the calls it lacks. The descriptor is kept because os.File hands it out only as uintptr;
+// it is valid as long as the os.File is open, which the struct keeps alive.
+type osFile struct {
+	*os.File
+	fd int
+}
+
+func open(name string, flags int) (File, error) {
+	f, err := os.OpenFile(name, flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{File: f, fd: int(f.Fd())}, nil
+}
+
+func (osFS) MkdirAll(dir string) error              { return os.MkdirAll(dir, 0o700) }
+func (osFS) Create(name string) (File, error)       { return open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL) }
+func (osFS) Open(name string) (File, error)         { return open(name, os.O_RDONLY) }
+func (osFS) OpenWritable(name string) (File, error) { return open(name, os.O_RDWR) }
+func (osFS) Rename(from, to string) error           { return os.Rename(from, to) }
+func (osFS) Remove(name string) error               { return os.Remove(name) }
+
+func (osFS) List(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (osFS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (osFS) Free(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(s.Bavail) * s.Bsize, nil
+}
+
+func (osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	err = again(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err == nil {
+		return f, nil
+	}
+	_ = f.Close() // nothing was written
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
+}
+
+func (f *osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+func (f *osFile) Datasync() error {
+	return f.named("fdatasync", again(func() error { return unix.Fdatasync(f.fd) }))
+}
+
+func (f *osFile) DropCache() error {
+	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }))
+}
+
+func (f *osFile) named(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+}
+
+// again repeats a call that a signal interrupted, as package os does: nothing was done or lost then.
+func again(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
