@@ -59,13 +59,28 @@ const (
 	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
 	SnapshotChunksInflight = 8
 
-	// ProposalsWaiting bounds the proposals and reads in consensus' mailbox, in messages; each holds at most one
-	// read of a connection's stream. When it is full, connections wait, and QUIC's flow control makes clients wait.
-	ProposalsWaiting = 4096
+	// ProposalBytesWaiting bounds the commands that wait in consensus' mailbox and in consensus itself: some hundred
+	// full batches, which no quorum needs more of. When it is full, connections wait, and QUIC's flow control makes
+	// clients wait.
+	ProposalBytesWaiting = 64 << 20
+	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of
+	// all members.
+	SnapshotFramesWaiting = 64
 	// PeerMessagesWaiting bounds messages from peers in consensus' mailbox; what is past it is dropped, raft sends again.
 	PeerMessagesWaiting = 16384
 	// PeerQueueBytes bounds what waits to be sent to one peer on one stream; what is past it is dropped.
 	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
+	// PeerWindowBytes is QUIC's receive window of one connection between members, and of each stream on it: 1 MiB was
+	// the best of those measured; what is on its way past 256 packets may be dropped before it is read.
+	PeerWindowBytes = 1 << 20
+	// PeerHandshakes bounds connections to the peers' port that did not say who they are yet; from PeerHandshakesTrusted
+	// on, a new one must first show that it can be reached at the address it claims (QUIC's Retry).
+	PeerHandshakes        = 64
+	PeerHandshakesTrusted = 16
+	// PeerHelloBytes bounds what two members tell each other before anything else.
+	PeerHelloBytes = 16 << 10
+	// PeerReasonBytes bounds the text with which a member refuses another: it must fit one packet.
+	PeerReasonBytes = 512
 	// RequestsInflight bounds the requests of one client connection that are not answered yet.
 	RequestsInflight = 16384
 	// RequestBytesInflight bounds the bytes of those requests: forty of the largest.

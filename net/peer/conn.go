@@ -1,0 +1,230 @@
+package peer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/log/limits"
+)
+
+// The codes with which a connection is closed; doc.go explains them.
+const (
+	closeStopping   quic.ApplicationErrorCode = 0
+	closeSuperseded quic.ApplicationErrorCode = 1
+	closeRefused    quic.ApplicationErrorCode = 2
+	closeBroken     quic.ApplicationErrorCode = 3
+)
+
+const (
+	// lazyWait is how long a lazy frame waits for company.
+	lazyWait = time.Millisecond
+	// batchBytes is what a writer hands to QUIC at a time; a frame that is large beside it goes without being copied.
+	batchBytes = 64 << 10
+	copyBytes  = 16 << 10
+)
+
+// priorities are the QUIC urgencies of the classes: 0 goes first.
+var priorities = [classes]int8{Urgent: 0, Append: 1, Bulk: 7}
+
+// conn is one connection with a peer, from its hello to its end.
+type conn struct {
+	// Constant.
+	quic  *quic.Conn
+	link  *link
+	since time.Time
+
+	// Owned by the link's choice.
+	mine    bool   // I dialled it
+	process uint64 // the peer's
+	dial    uint64 // of whoever dialled
+
+	// Shared.
+	queues [classes]*queue
+	lazy   atomic.Uint32 // the classes in which lazy frames wait, one bit each
+	timer  *time.Timer   // ends their wait
+	opened atomic.Uint32 // the classes of which the peer opened a stream
+}
+
+func newConn(l *link, q *quic.Conn) *conn {
+	c := &conn{quic: q, link: l, since: time.Now()}
+	for class := range c.queues {
+		c.queues[class] = newQueue(limits.PeerQueueBytes)
+	}
+	c.timer = time.AfterFunc(time.Hour, c.hurry)
+	c.timer.Stop()
+	return c
+}
+
+// close ends the connection, with a text that the other side can read. It returns when the connection has ended here.
+func (c *conn) close(code quic.ApplicationErrorCode, text string) { closeQUIC(c.quic, code, text) }
+
+func closeQUIC(q *quic.Conn, code quic.ApplicationErrorCode, text string) {
+	_ = q.CloseWithError(code, truncate(text, limits.PeerReasonBytes)) // it is of no use either way
+}
+
+// truncate cuts a text to at most n bytes, not within a character.
+func truncate(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && text[n]&0xc0 == 0x80 {
+		n--
+	}
+	return text[:n]
+}
+
+// send puts a frame into its stream's queue and says whether there was room.
+func (c *conn) send(class Class, frame []byte, lazy bool) bool {
+	if !c.queues[class].put(frame, lazy) {
+		return false
+	}
+	if !lazy {
+		if c.lazy.Load() != 0 {
+			c.hurry()
+		}
+	} else if c.lazy.Or(1<<class) == 0 {
+		c.timer.Reset(lazyWait)
+	}
+	return true
+}
+
+// hurry sends the lazy frames of all classes on their way.
+func (c *conn) hurry() {
+	waiting := c.lazy.Swap(0)
+	for class, q := range c.queues {
+		if waiting&(1<<class) != 0 {
+			q.hurry()
+		}
+	}
+}
+
+// run writes and reads the streams, until the connection ends and nothing of it is left.
+func (c *conn) run() {
+	var all sync.WaitGroup
+	for class := range classes {
+		all.Go(func() { c.end(c.write(class)) })
+	}
+	all.Go(func() { c.end(c.acceptStreams(&all)) })
+	<-c.quic.Context().Done()
+	c.timer.Stop()
+	for _, q := range c.queues {
+		c.link.dropped.Add(uint64(q.close()))
+	}
+	all.Wait()
+}
+
+// end closes the connection when a stream failed for a reason of its own.
+func (c *conn) end(err error) {
+	if err == nil || c.quic.Context().Err() != nil {
+		return // it was the connection that ended
+	}
+	c.link.problem("a peer broke the rules", err)
+	c.close(closeBroken, err.Error())
+}
+
+// write writes one stream until the connection ends.
+func (c *conn) write(class Class) error {
+	stream, err := c.quic.OpenUniStream()
+	if err != nil {
+		return fmt.Errorf("open the stream for %v: %w", class, err)
+	}
+	stream.SetPriority(priorities[class], false)
+	w := writer{to: stream, buf: append(make([]byte, 0, batchBytes), byte(class))}
+	var frames [][]byte
+	q := c.queues[class]
+	for {
+		if frames = q.take(frames); frames == nil {
+			return nil
+		}
+		bytes := 0
+		for _, frame := range frames {
+			bytes += len(frame)
+			if err := w.add(frame); err != nil {
+				return err
+			}
+		}
+		if err := w.flush(); err != nil {
+			return err
+		}
+		q.written(len(frames), bytes)
+		c.link.sent.add(len(frames), bytes)
+	}
+}
+
+// writer makes few writes of many frames.
+type writer struct {
+	to  io.Writer
+	buf []byte
+}
+
+func (w *writer) add(frame []byte) error {
+	room := headerBytes
+	if len(frame) <= copyBytes {
+		room += len(frame)
+	}
+	if len(w.buf)+room > cap(w.buf) {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.buf = appendHeader(w.buf, len(frame))
+	if len(frame) <= copyBytes {
+		w.buf = append(w.buf, frame...)
+		return nil
+	}
+	if err := w.flush(); err != nil {
+		return err
+	}
+	_, err := w.to.Write(frame)
+	return err
+}
+
+func (w *writer) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	_, err := w.to.Write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// acceptStreams starts a reader for each stream of the peer; QUIC lets it open no more than that.
+func (c *conn) acceptStreams(readers *sync.WaitGroup) error {
+	for range classes {
+		stream, err := c.quic.AcceptUniStream(context.Background()) // ends with the connection
+		if err != nil {
+			return err
+		}
+		readers.Go(func() { c.end(c.read(stream)) })
+	}
+	return nil
+}
+
+// read hands over the frames of one stream until the connection ends.
+func (c *conn) read(stream io.Reader) error {
+	r := reader{from: stream, most: limits.PeerFrameBytes}
+	class, err := r.class()
+	if err != nil {
+		return err
+	}
+	if c.opened.Or(1<<class)&(1<<class) != 0 {
+		return fmt.Errorf("%w: a second stream for %v", errFrame, class)
+	}
+	for {
+		frame, err := r.next()
+		if err == io.EOF {
+			return fmt.Errorf("%w: the stream for %v ended", errFrame, class)
+		}
+		if err != nil {
+			return err
+		}
+		c.link.received.add(1, len(frame))
+		c.link.transport.config.Receive(c.link.id, class, frame)
+	}
+}

@@ -1,0 +1,448 @@
+package peer
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"qkv/net/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// authority makes a CA once for all tests, with certificates of the members n1 to n4 and of a client.
+var authority = sync.OnceValue(func() string {
+	dir, err := os.MkdirTemp("", "qkv-peer-test-")
+	if err != nil {
+		panic(err)
+	}
+	makeCerts(dir, "test")
+	return dir
+})
+
+func makeCerts(dir, cluster string) {
+	m := wire.Maker{Now: time.Now, Rand: rand.Reader}
+	if _, err := m.CreateCA(dir, cluster); err != nil {
+		panic(err)
+	}
+	for i := 1; i <= 4; i++ {
+		if _, err := m.CreateMember(dir, fmt.Sprintf("n%d", i), nil); err != nil {
+			panic(err)
+		}
+	}
+	if _, err := m.CreateClient(dir, "alice"); err != nil {
+		panic(err)
+	}
+}
+
+// member is one end of the tests: a Transport, and what came out of it.
+type member struct {
+	t      testing.TB
+	config Config
+	*Transport
+	logged *safeBuffer
+
+	mu       sync.Mutex
+	came     map[string][]string // by "from/class"
+	events   map[uint64][]string
+	refusals []string
+	admit    func(from uint64, hello []byte) error
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// newMembers returns n members that know each other and listen, but are not started.
+func newMembers(t testing.TB, n int) []*member {
+	t.Helper()
+	var peers []Peer
+	var all []*member
+	for i := 1; i <= n; i++ {
+		socket, err := Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("n%d", i)
+		peers = append(peers, Peer{ID: uint64(i), Name: name, Address: socket.LocalAddr().String()})
+		m := &member{t: t, logged: &safeBuffer{}, came: map[string][]string{}, events: map[uint64][]string{}}
+		m.config = Config{Cluster: "c1", Name: name, Member: uint64(i), Listen: socket}
+		m.config.Seed = uint64(time.Now().UnixNano()) + uint64(i)
+		m.config.ResetKey = [32]byte{byte(i)}
+		m.config.Credentials = credentials(t, authority(), name)
+		m.config.Logger = slog.New(slog.NewTextHandler(m.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		m.hooks()
+		all = append(all, m)
+	}
+	for _, m := range all {
+		m.config.Peers = peers
+	}
+	t.Cleanup(func() {
+		for _, m := range all {
+			m.stop()
+			if t.Failed() {
+				t.Logf("%s logged:\n%s", m.config.Name, m.logged)
+			}
+		}
+	})
+	return all
+}
+
+func credentials(t testing.TB, dir, name string) *wire.Credentials {
+	t.Helper()
+	c, err := wire.LoadMember(dir, name, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (m *member) hooks() {
+	m.config.Hello = func() []byte { return []byte("hello of " + m.config.Name) }
+	m.config.Admit = func(from uint64, hello []byte) error {
+		if want := fmt.Sprintf("hello of n%d", from); string(hello) != want {
+			m.t.Errorf("hello %q, want %q", hello, want)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.admit != nil {
+			return m.admit(from, hello)
+		}
+		return nil
+	}
+	m.config.Receive = func(from uint64, class Class, frame []byte) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		key := fmt.Sprintf("%d/%d", from, class)
+		m.came[key] = append(m.came[key], string(frame))
+	}
+	event := func(what string) func(id uint64) {
+		return func(id uint64) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.events[id] = append(m.events[id], what)
+		}
+	}
+	m.config.Connected, m.config.Disconnected = event("connected"), event("disconnected")
+	m.config.Refused = func(_ uint64, reason string) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.refusals = append(m.refusals, reason)
+	}
+}
+
+func (m *member) start() {
+	m.t.Helper()
+	if m.config.Listen == nil {
+		socket, err := Listen(m.address())
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.config.Listen = socket
+	}
+	transport, err := Start(m.config)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.Transport = transport
+}
+
+func (m *member) address() string {
+	for _, p := range m.config.Peers {
+		if p.ID == m.config.Member {
+			return p.Address
+		}
+	}
+	panic("not in its own list")
+}
+
+func (m *member) stop() {
+	if m.Transport != nil {
+		if err := m.Close(); err != nil {
+			m.t.Errorf("close: %v", err)
+		}
+	} else if m.config.Listen != nil {
+		_ = m.config.Listen.Close()
+	}
+	m.Transport, m.config.Listen = nil, nil
+}
+
+// kill ends a member as the kernel would: nothing is said to anybody.
+func (m *member) kill() {
+	_ = m.config.Listen.Close() // first, so that no goodbye gets out
+	_ = m.Close()
+	m.Transport, m.config.Listen = nil, nil
+}
+
+func (m *member) connectedTo(id uint64) bool {
+	for _, s := range m.Status() {
+		if s.ID == id {
+			return s.Connected
+		}
+	}
+	return false
+}
+
+func (m *member) frames(from uint64, class Class) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.came[fmt.Sprintf("%d/%d", from, class)]
+}
+
+func (m *member) refused() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.refusals...)
+}
+
+func (m *member) history(id uint64) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.events[id], " ")
+}
+
+// await waits for a condition; real sockets and clocks are at work.
+func await(t testing.TB, what string, limit time.Duration, ok func() bool) time.Duration {
+	t.Helper()
+	began := time.Now()
+	for !ok() {
+		if time.Since(began) > limit {
+			t.Fatalf("not within %v: %s", limit, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func awaitAll(t testing.TB, members []*member) {
+	t.Helper()
+	await(t, "all are connected", 10*time.Second, func() bool {
+		for _, a := range members {
+			for _, b := range members {
+				if a != b && !a.connectedTo(b.config.Member) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+func startAll(t testing.TB, n int) []*member {
+	t.Helper()
+	members := newMembers(t, n)
+	for _, m := range members {
+		m.start()
+	}
+	awaitAll(t, members)
+	return members
+}
+
+func TestOrderOfEachClass(t *testing.T) {
+	members := startAll(t, 3)
+	const count = 3000
+	var all sync.WaitGroup
+	for _, from := range members {
+		for class := range classes {
+			all.Go(func() {
+				for i := range count {
+					for _, to := range members {
+						if to != from {
+							from.Send(to.config.Member, class, numbered(i, class), i%7 == 0)
+						}
+					}
+				}
+			})
+		}
+	}
+	all.Wait()
+	for _, to := range members {
+		for _, from := range members {
+			for class := range classes {
+				if to == from {
+					continue
+				}
+				await(t, fmt.Sprintf("%v from %s at %s", class, from.config.Name, to.config.Name), 20*time.Second, func() bool {
+					return len(to.frames(from.config.Member, class)) == count
+				})
+				for i, frame := range to.frames(from.config.Member, class) {
+					if frame != string(numbered(i, class)) {
+						t.Fatalf("frame %d of %v is not the one that was sent as such", i, class)
+					}
+				}
+			}
+		}
+	}
+}
+
+// numbered is a frame of some length that only i makes; each 500th is large.
+func numbered(i int, class Class) []byte {
+	size := 8 + i%300
+	if i%500 == 499 {
+		size = 20_000 + 97*i
+	}
+	b := bytes.Repeat([]byte{byte(i)}, size)
+	binary.BigEndian.PutUint64(b, uint64(i)<<8|uint64(class))
+	return b
+}
+
+// Both dial at once, again and again: they must agree on one connection, and it must stay.
+func TestSimultaneousDial(t *testing.T) {
+	for range 15 {
+		members := newMembers(t, 2)
+		var both sync.WaitGroup
+		for _, m := range members {
+			both.Go(m.start)
+		}
+		both.Wait()
+		awaitAll(t, members)
+		time.Sleep(20 * time.Millisecond) // for what is left of the other connection
+		awaitAll(t, members)
+		a, b := members[0].Status()[0], members[1].Status()[0]
+		if a.Dialled == b.Dialled {
+			t.Fatalf("n1 dialled: %v, n2 dialled: %v, so they are two connections", a.Dialled, b.Dialled)
+		}
+		members[0].Send(2, Append, []byte("there"), false)
+		await(t, "a frame arrives", time.Second, func() bool { return len(members[1].frames(1, Append)) == 1 })
+		for _, m := range members {
+			m.stop()
+			for id := range uint64(3) {
+				if h := m.history(id); strings.Contains(h, "connected connected") || strings.HasPrefix(h, "dis") {
+					t.Fatalf("%s saw of %d: %s", m.config.Name, id, h)
+				}
+			}
+		}
+	}
+}
+
+func TestKilledPeerIsNoticedWhenItIsBack(t *testing.T) {
+	for _, victim := range []int{0, 1} {
+		members := startAll(t, 2)
+		other := members[1-victim]
+		id := members[victim].config.Member
+		before := other.Status()[0].Since
+		members[victim].kill()
+		members[victim].config.Seed++
+		members[victim].start()
+		took := await(t, "the restarted peer is connected", 3*time.Second, func() bool {
+			s := other.Status()[0]
+			return s.Connected && s.Since != before
+		})
+		if took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+		t.Logf("noticed and connected after %v", took)
+		awaitAll(t, members)
+		if h := other.history(id); h != "connected disconnected connected" {
+			t.Errorf("the other one saw: %s", h)
+		}
+	}
+}
+
+// A restarted peer that cannot dial is noticed by the stateless reset alone.
+func TestStatelessReset(t *testing.T) {
+	members := startAll(t, 2)
+	// The one who dialled keeps the other's token: that is n1 or n2.
+	victim := members[1]
+	if !members[0].Status()[0].Dialled {
+		victim = members[0]
+	}
+	other := members[0]
+	if other == victim {
+		other = members[1]
+	}
+	victim.kill()
+	list := victim.config.Peers
+	victim.config.Peers = nil
+	socket, err := Listen(other.peerAddress(victim.config.Member))
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim.config.Listen = socket
+	victim.start()
+	victim.config.Peers = list
+	took := await(t, "the reset is noticed", 2900*time.Millisecond, func() bool {
+		return strings.Contains(other.logged.String(), "it was restarted")
+	})
+	t.Logf("noticed after %v", took)
+	if took > 1500*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func (m *member) peerAddress(id uint64) string {
+	for _, p := range m.config.Peers {
+		if p.ID == id {
+			return p.Address
+		}
+	}
+	panic("no such peer")
+}
+
+func TestSilentPeerIsGivenUp(t *testing.T) {
+	members := startAll(t, 2)
+	members[1].kill()
+	took := await(t, "the dead peer is given up", 5*time.Second, func() bool { return !members[0].connectedTo(2) })
+	if took < 1500*time.Millisecond || took > 4500*time.Millisecond {
+		t.Errorf("given up after %v", took)
+	}
+	members[0].Send(2, Urgent, []byte("into the void"), false)
+	if s := members[0].Status()[0]; s.Dropped == 0 || s.Trouble == "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestRefusalArrives(t *testing.T) {
+	members := newMembers(t, 2)
+	members[0].admit = func(uint64, []byte) error { return errors.New("AMNESIA: you forgot index 7") }
+	for _, m := range members {
+		m.start()
+	}
+	await(t, "the refusal arrives", 3*time.Second, func() bool { return len(members[1].refused()) > 0 })
+	if r := members[1].refused()[0]; r != "AMNESIA: you forgot index 7" {
+		t.Errorf("refused with %q", r)
+	}
+	if s := members[1].Status()[0]; !strings.Contains(s.Trouble, "AMNESIA") {
+		t.Errorf("trouble: %q", s.Trouble)
+	}
+	time.Sleep(time.Second)
+	if n := len(members[1].refused()); n > 4 {
+		t.Errorf("refused %d times within a second: nobody waits", n)
+	}
+	members[0].mu.Lock()
+	members[0].admit = nil
+	members[0].mu.Unlock()
+	took := await(t, "they are connected when nothing is refused any more", 10*time.Second, func() bool { return members[1].connectedTo(1) })
+	t.Logf("connected %v later", took)
+	if strings.Contains(members[0].history(2), "connected disconnected connected disconnected") {
+		t.Errorf("n1 served a connection that it refused: %s", members[0].history(2))
+	}
+}
+
+var _ = filepath.Join
+var _ = net.IPv4
