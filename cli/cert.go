@@ -3,6 +3,7 @@ package cli
 import (
 	"crypto/rand"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -24,7 +25,7 @@ func certCommand() *cli.Command {
 		Name: "cert", Category: "cluster", Usage: "make and show certificates",
 		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one\n" +
 			"folder; then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is.\n\n" +
-			"   qkv cert ca --cluster prod\n   qkv cert member n1 --hosts 10.0.0.1\n   qkv cert client admin",
+			"   qkv cert ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
@@ -42,14 +43,14 @@ func certCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME",
+				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
 				Flags: []cli.Flag{dir(), &cli.StringSliceFlag{
 					Name: "hosts", EnvVars: []string{"QKV_CERT_HOSTS"},
-					Usage: "`NAME,ADDRESS,...` that others than qkv's own clients will reach it by, besides localhost",
+					Usage: "`HOST,...`, names or addresses that others than qkv's own clients will reach it by, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {
-					return makeCert(c, 1, func(dir, name string) (wire.Files, error) {
-						return certMaker().CreateMember(dir, name, c.StringSlice("hosts"))
+					return makeCert(c, math.MaxInt, func(dir, name string) (wire.Files, error) {
+						return certMaker().CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
 					})
 				},
 			},
@@ -71,8 +72,8 @@ func certCommand() *cli.Command {
 }
 
 // makeCert makes one certificate and says where it is.
-func makeCert(c *cli.Context, names int, create func(dir, name string) (wire.Files, error)) error {
-	if err := arguments(c, names, names); err != nil {
+func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.Files, error)) error {
+	if err := arguments(c, min(1, most), most); err != nil {
 		return err
 	}
 	files, err := create(c.String("certs-dir"), c.Args().First())
