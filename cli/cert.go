@@ -62,8 +62,8 @@ func certCommand() *cli.Command {
 				},
 			},
 			{
-				Name: "show", Usage: "show what certificates say", ArgsUsage: "[FILE...]",
-				Description: "Without FILE: all certificates in --certs-dir.",
+				Name: "show", Usage: "show what certificates say", ArgsUsage: "[FILE|DIR...]",
+				Description: "Without FILE or DIR: all certificates in --certs-dir.",
 				Flags:       []cli.Flag{dir()},
 				Action:      showCerts,
 			},
@@ -87,16 +87,24 @@ func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.File
 func showCerts(c *cli.Context) error {
 	names := c.Args().Slice()
 	if len(names) == 0 {
-		dir := c.String("certs-dir")
-		var err error
-		if names, err = filesEnding(dir, ".crt"); err != nil {
+		names = []string{c.String("certs-dir")}
+	}
+	var files []string
+	for _, name := range names {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			files = append(files, name) // a file that cannot be read says so itself
+			continue
+		}
+		found, err := filesEnding(name, ".crt")
+		if err != nil {
 			return err
 		}
-		if len(names) == 0 {
-			return fmt.Errorf("there are no certificates in %s; `qkv cert ca` begins with one, --certs-dir says where they are", dir)
+		if len(found) == 0 {
+			return fmt.Errorf("there are no certificates in %s; `qkv cert ca` begins with one, --certs-dir says where they are", name)
 		}
+		files = append(files, found...)
 	}
-	for i, name := range names {
+	for i, name := range files {
 		text, err := wire.Show(name, time.Now())
 		if err != nil {
 			return err

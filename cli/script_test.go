@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the scripts run qkv as a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"qkv": func() { os.Exit(Run(os.Args)) }})
+}
+
+// TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
+// own, and $LISTEN and $PEER, two free addresses.
+func TestScript(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup:               setUp,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits": exits, "ready": ready, "flip": flip,
+		},
+	})
+}
+
+func setUp(e *testscript.Env) error {
+	e.Setenv("HOME", e.WorkDir)
+	e.Setenv("QKV_HOME", filepath.Join(e.WorkDir, "home"))
+	for _, name := range []string{"LISTEN", "PEER"} {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		e.Setenv(name, c.LocalAddr().String())
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	e.Setenv("QKV_ENDPOINTS", e.Getenv("LISTEN"))
+	return nil
+}
+
+// exits runs a command that must end with a given exit code: `exits 3 qkv get nothing`.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND ARGUMENTS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var ended *exec.ExitError
+	if errors.As(err, &ended) {
+		got = ended.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// ready waits until a member serves: `ready` after `exec qkv serve &`.
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := ts.Exec("qkv", append([]string{"get", "ready?", "--timeout", "1s", "--count-only", "--prefix"}, args...)...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("no member serves after 20 s: %v", err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// flip inverts one bit of a file at an offset: `flip FILE OFFSET`. FILE may be a pattern of one file.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	files, err := filepath.Glob(ts.MkAbs(args[0]))
+	if err != nil || len(files) == 0 {
+		ts.Fatalf("no file is %s", args[0])
+	}
+	offset, err := strconv.ParseInt(args[1], 0, 64)
+	ts.Check(err)
+	f, err := os.OpenFile(files[0], os.O_RDWR, 0)
+	ts.Check(err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, offset)
+	ts.Check(err)
+	b[0] ^= 1
+	_, err = f.WriteAt(b, offset)
+	ts.Check(err)
+	ts.Check(f.Close())
+	ts.Logf("%s", strings.TrimSpace(fmt.Sprintf("flipped a bit of %s at %d", files[0], offset)))
+}
