@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -443,6 +441,3 @@ func TestRefusalArrives(t *testing.T) {
 		t.Errorf("n1 served a connection that it refused: %s", members[0].history(2))
 	}
 }
-
-var _ = filepath.Join
-var _ = net.IPv4
