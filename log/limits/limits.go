@@ -54,6 +54,9 @@ const (
 	SnapshotBlockMost = SnapshotBlockBytes + RecordBytes
 	// SnapshotHeadBytes bounds a snapshot's head: a few numbers, and raft's configuration, 20 bytes a member.
 	SnapshotHeadBytes = 64 << 10
+	// SnapshotSyncBytes is how much of a snapshot is written before it is synced, so that the last sync is short.
+	// Measured with 300 MB on ext4: the log's p99 sync beside it is 0.2 ms, and 0.7 ms with one sync at the end.
+	SnapshotSyncBytes = 8 << 20
 	// SnapshotChunkBytes is one piece of a streamed snapshot.
 	SnapshotChunkBytes = 256 << 10
 	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
