@@ -119,13 +119,13 @@ func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time,
 		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
-		return &TrustError{reason(chain[0], err)}
+		return &TrustError{reason(chain[0], err, now)}
 	}
 	return nil
 }
 
-// reason says in plain words what the library found wrong with a certificate.
-func reason(certificate *x509.Certificate, err error) string {
+// reason says in plain words what the library found wrong with a certificate; now is zero when it is not known.
+func reason(certificate *x509.Certificate, err error, now time.Time) string {
 	who := certificate.Subject.String()
 	if id, err := IdentityOf(certificate); err == nil {
 		who = id.String()
@@ -136,8 +136,12 @@ func reason(certificate *x509.Certificate, err error) string {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		switch invalid.Reason {
 		case x509.Expired:
-			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and not now: make a new one with `qkv cert`, or set the clock",
-				who, stamp(certificate.NotBefore), stamp(certificate.NotAfter))
+			clock := "not now"
+			if !now.IsZero() {
+				clock = "this host's clock says " + stamp(now)
+			}
+			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and %s: make a new one with `qkv cert`, or set the clock",
+				who, stamp(certificate.NotBefore), stamp(certificate.NotAfter), clock)
 		case x509.IncompatibleUsage:
 			return fmt.Sprintf("the certificate of %s may not be used as it is used here: a client's cannot serve", who)
 		}
@@ -152,7 +156,7 @@ func Explain(err error) error {
 		return trust
 	}
 	if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok && len(unverified.UnverifiedCertificates) > 0 {
-		return &TrustError{reason(unverified.UnverifiedCertificates[0], unverified.Err)}
+		return &TrustError{reason(unverified.UnverifiedCertificates[0], unverified.Err, time.Time{})}
 	}
 	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.ErrorCode.IsCryptoError() {
 		if text := alertText(uint8(e.ErrorCode-0x100), e.Remote); text != "" {
@@ -191,7 +195,7 @@ func alertText(alert uint8, remote bool) string {
 	case alertExpired:
 		return "the other side refused this certificate: it is expired or not yet valid by its clock; `qkv cert show` tells the dates"
 	case alertBadCertificate, alertUnsupported, alertRevoked, alertUnknownCertificate:
-		return "the other side refused this certificate: it is of another cluster or of the wrong class; its log says which"
+		return "the other side refused this certificate: it is of another CA or cluster, of the wrong class, or not valid by its clock; its log says which"
 	case alertCertificateRequired:
 		return "the other side demands a certificate"
 	case alertNoProtocol:

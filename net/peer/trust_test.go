@@ -1,0 +1,372 @@
+package peer
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	mathrand "math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// expectRefused starts two members, and waits for what they log about each other.
+func expectRefused(t *testing.T, change func(n1, n2 *member), atN1, atN2 string) {
+	t.Helper()
+	members := newMembers(t, 2)
+	change(members[0], members[1])
+	for _, m := range members {
+		m.start()
+	}
+	await(t, "n1 logs "+atN1, 5*time.Second, func() bool { return strings.Contains(members[0].logged.String(), atN1) })
+	await(t, "n2 logs "+atN2, 5*time.Second, func() bool { return strings.Contains(members[1].logged.String(), atN2) })
+	for _, m := range members {
+		if m.Status()[0].Connected || m.history(3-m.config.Member) != "" {
+			t.Errorf("%s was connected: %s", m.config.Name, m.history(3-m.config.Member))
+		}
+		if lines := strings.Count(m.logged.String(), "\n"); lines > 6 {
+			t.Errorf("%s logged %d lines about it", m.config.Name, lines)
+		}
+	}
+}
+
+func TestForeignCA(t *testing.T) {
+	dir := t.TempDir()
+	makeCerts(dir, "test")
+	expectRefused(t, func(_, n2 *member) { n2.config.Credentials = credentials(t, dir, "n2") },
+		"is of another CA", "is of another CA")
+}
+
+func TestForeignTrustDomain(t *testing.T) {
+	// Both believe both CAs, as while a CA is replaced; the trust domain still tells them apart.
+	ours, theirs := t.TempDir(), t.TempDir()
+	makeCerts(ours, "ours")
+	makeCerts(theirs, "theirs")
+	both := append(read(t, ours, "ca.crt"), read(t, theirs, "ca.crt")...)
+	for _, dir := range []string{ours, theirs} {
+		if err := os.WriteFile(filepath.Join(dir, "ca.crt"), both, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expectRefused(t, func(n1, n2 *member) {
+		n1.config.Credentials, n2.config.Credentials = credentials(t, ours, "n1"), credentials(t, theirs, "n2")
+	}, `is of the cluster \"theirs\"`, `is of the cluster \"ours\"`)
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// n2 still runs with a certificate that has expired, and its own clock stands still, so it does not know.
+func TestExpired(t *testing.T) {
+	dir := t.TempDir()
+	then := time.Now().AddDate(-2, 0, 0)
+	old := wire.Maker{Now: func() time.Time { return then }, Rand: rand.Reader}
+	if _, err := old.CreateCA(dir, "test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.CreateMember(dir, "n2", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (wire.Maker{Now: time.Now, Rand: rand.Reader}).CreateMember(dir, "n1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.LoadMember(dir, "n2", time.Now); err == nil || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("at the next start: %v", err)
+	}
+	expectRefused(t, func(n1, n2 *member) {
+		n1.config.Credentials = credentials(t, dir, "n1")
+		var err error
+		if n2.config.Credentials, err = wire.LoadMember(dir, "n2", old.Now); err != nil {
+			t.Fatal(err)
+		}
+	}, "the certificate of qkv://test/member/n2 is valid from", "or not valid by its clock")
+}
+
+func TestOtherMemberUnderTheAddress(t *testing.T) {
+	members := newMembers(t, 3)
+	// n1 looks for n2 where n3 is.
+	peers := append([]Peer(nil), members[0].config.Peers...)
+	peers[1].Address = peers[2].Address
+	members[0].config.Peers = peers[:2]
+	members[0].start()
+	members[2].start()
+	await(t, "n1 says who answers", 3*time.Second, func() bool {
+		return strings.Contains(members[0].Status()[0].Trouble, `qkv://test/member/n3 answers where the member "n2" is expected`)
+	})
+	await(t, "n3 is told that n1 does not know it", 3*time.Second, func() bool {
+		r := members[2].refused()
+		return len(r) > 0 && strings.Contains(r[0], `"n3" is not in the cluster list of the member "n1"`)
+	})
+}
+
+func TestOtherClusterAndOtherIDs(t *testing.T) {
+	t.Run("cluster", func(t *testing.T) {
+		expectRefused(t, func(_, n2 *member) { n2.config.Cluster = "c2" },
+			`it is of the cluster \"c2\", and this member of \"c1\"`, `refuse`)
+	})
+	t.Run("id", func(t *testing.T) {
+		members := newMembers(t, 2)
+		peers := append([]Peer(nil), members[1].config.Peers...)
+		peers[0].ID = 77 // n2 has another id for n1
+		members[1].config.Peers = peers
+		for _, m := range members {
+			m.start()
+		}
+		await(t, "n1 refuses", 3*time.Second, func() bool {
+			return strings.Contains(members[0].logged.String(), "looks for the member id 000000000000004d here")
+		})
+		await(t, "n2 refuses", 3*time.Second, func() bool {
+			s := members[1].Status()[0].Trouble
+			return strings.Contains(s, "looks for the member id") || strings.Contains(s, "its member id is 0000000000000001")
+		})
+	})
+}
+
+// dialAs dials a member as somebody else, and returns the connection or why there is none.
+func dialAs(t *testing.T, to string, config *tls.Config) (*quic.Conn, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	q, err := quic.DialAddr(ctx, to, config, dialConfig)
+	if q != nil {
+		t.Cleanup(func() { closeQUIC(q, 0, "the test is over") })
+	}
+	return q, err
+}
+
+// whyEnded waits for the end of a connection. A client's handshake is complete before the server has seen its certificate.
+func whyEnded(t *testing.T, q *quic.Conn, err error) error {
+	t.Helper()
+	if err != nil {
+		return wire.Explain(err)
+	}
+	select {
+	case <-q.Context().Done():
+		return wire.Explain(context.Cause(q.Context()))
+	case <-time.After(5 * time.Second):
+		t.Fatal("the connection was not ended")
+		return nil
+	}
+}
+
+func TestClientIsNoPeer(t *testing.T) {
+	m := newMembers(t, 1)[0]
+	m.start()
+	alice, err := wire.LoadClient(authority(), "alice", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := dialAs(t, m.address(), wire.ClientTLS(alice, wire.ProtocolPeer, wire.Identity{Class: wire.ClassMember}))
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "of the wrong class") {
+		t.Errorf("the client is told: %v", err)
+	}
+	await(t, "the member logs it", time.Second, func() bool {
+		return strings.Contains(m.logged.String(), "qkv://test/client/alice has the certificate of a client, and one of a member is needed here")
+	})
+}
+
+func TestWrongProtocolAndNoCertificate(t *testing.T) {
+	m := newMembers(t, 1)[0]
+	m.start()
+	n2 := credentials(t, authority(), "n2")
+	q, err := dialAs(t, m.address(), wire.ClientTLS(n2, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember}))
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "speaks another protocol") {
+		t.Errorf("the client is told: %v", err)
+	}
+	q, err = dialAs(t, m.address(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ProtocolPeer}})
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "demands a certificate") {
+		t.Errorf("the client is told: %v", err)
+	}
+	await(t, "the member logs it", time.Second, func() bool {
+		return strings.Contains(m.logged.String(), "another protocol")
+	})
+}
+
+// hostile returns a connection to a member with a certificate that it believes, on which anything can be written.
+func hostile(t *testing.T, m *member, name string) *quic.Conn {
+	t.Helper()
+	q, err := dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), name), wire.ProtocolPeer, wire.Identity{Class: wire.ClassMember}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestHostileHello(t *testing.T) {
+	members := newMembers(t, 2)
+	m := members[0]
+	m.start()
+	for name, hello := range map[string][]byte{
+		"length 0":        {0, 0, 0, 0},
+		"huge length":     {0xff, 0xff, 0xff, 0xff, 1, 2, 3},
+		"not msgpack":     append([]byte{0, 0, 0, 5}, 0xc1, 1, 2, 3, 4),
+		"huge array":      append([]byte{0, 0, 0, 5}, 0xdd, 0xff, 0xff, 0xff, 0xff),
+		"another version": append([]byte{0, 0, 0, 3}, 0x92, 7, 7),
+		"cut":             {0, 0, 1, 0, 1, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := hostile(t, m, "n2")
+			stream, err := q.OpenStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = stream.Write(hello)
+			_ = stream.Close()
+			err = whyEnded(t, q, nil)
+			if !strings.Contains(err.Error(), "hello") && !strings.Contains(err.Error(), "EOF") {
+				t.Errorf("ended by %v", err)
+			}
+		})
+	}
+	t.Run("silence", func(t *testing.T) {
+		if err := whyEnded(t, hostile(t, m, "n2"), nil); !strings.Contains(err.Error(), "did not say hello") {
+			t.Errorf("ended by %v", err)
+		}
+	})
+	members[1].start()
+	awaitAll(t, members)
+}
+
+// One that got in and then breaks the rules loses its connection, and nothing else happens.
+func TestHostileStreams(t *testing.T) {
+	members := newMembers(t, 2)
+	m := members[0]
+	m.start()
+	for i, bytes := range [][]byte{
+		{9},                                   // no such class
+		{byte(Append), 0, 0, 0, 0},            // an empty frame
+		{byte(Bulk), 0xff, 0xff, 0xff, 0xff},  // 4 GiB
+		{byte(Urgent), 0x00, 0x40, 0x00, 0x0}, // 4 MiB
+	} {
+		q := hostile(t, m, "n2")
+		answer, err := exchange(q, &greeting{cluster: "c1", from: 2, to: 1, mark: mark{99 + uint64(i), 1}, hello: []byte("hello of n2")})
+		if err != nil || answer.from != 1 || string(answer.hello) != "hello of n1" {
+			t.Fatalf("%+v %v", answer, err)
+		}
+		stream, err := q.OpenUniStream()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = stream.Write(bytes)
+		if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "not a frame between members") {
+			t.Errorf("% x: ended by %v", bytes, err)
+		}
+		if _, err := q.OpenStream(); err == nil {
+			t.Error("a second hello stream could be opened")
+		}
+	}
+	members[1].start()
+	awaitAll(t, members)
+	if n := len(m.frames(2, Append)); n != 0 {
+		t.Errorf("%d frames came out of it", n)
+	}
+}
+
+// Random bytes, and bytes that look like the start of something, on the UDP port.
+func TestGarbageOnThePort(t *testing.T) {
+	members := startAll(t, 2)
+	before := members[0].Status()[0].Since
+	socket, err := net.Dial("udp", members[0].address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	chance := mathrand.New(mathrand.NewPCG(1, 2))
+	for i := range 20_000 {
+		b := make([]byte, 1+chance.IntN(1400))
+		for k := range b {
+			b[k] = byte(chance.Uint32())
+		}
+		if len(b) > 6 && i%2 == 0 {
+			copy(b, []byte{0xc0 | b[0]&0x3f, 0, 0, 0, 1, 8}) // a long header of QUIC version 1
+		}
+		_, _ = socket.Write(b)
+	}
+	for i := range uint64(200) {
+		members[1].Send(1, Append, []byte{byte(i)}, false)
+	}
+	await(t, "frames still arrive", 5*time.Second, func() bool { return len(members[0].frames(2, Append)) > 100 })
+	time.Sleep(50 * time.Millisecond)
+	if s := members[0].Status()[0]; !s.Connected || s.Since != before {
+		t.Errorf("the connection was lost: %+v", s)
+	}
+}
+
+// More connections that never finish their handshake than are allowed: peers still get in.
+func TestHandshakeFlood(t *testing.T) {
+	members := newMembers(t, 2)
+	m := members[0]
+	m.start()
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		flood(t, m.address(), stop)
+	}()
+	await(t, "the flood arrives", 5*time.Second, func() bool { return m.handshakes.Load() >= limits.PeerHandshakesTrusted })
+	members[1].start()
+	await(t, "n2 gets in", 10*time.Second, func() bool { return m.connectedTo(2) })
+	if n := m.handshakes.Load(); n > limits.PeerHandshakes {
+		t.Errorf("%d handshakes at once, the limit is %d", n, limits.PeerHandshakes)
+	}
+	close(stop)
+	<-done
+}
+
+// flood sends the first packets of handshakes again and again, each from a new socket, and never answers.
+func flood(t *testing.T, address string, stop chan struct{}) {
+	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ProtocolPeer}}
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Millisecond)
+		socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			cancel()
+			t.Error(err)
+			return
+		}
+		deaf := &deafSocket{UDPConn: socket}
+		to, _ := net.ResolveUDPAddr("udp", address)
+		transport := &quic.Transport{Conn: deaf}
+		_, _ = transport.Dial(ctx, to, config, dialConfig)
+		cancel()
+		_ = socket.Close() // before the transport can say that it gave up
+		_ = transport.Close()
+	}
+}
+
+// deafSocket hears nothing.
+type deafSocket struct{ *net.UDPConn }
+
+func (d *deafSocket) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		if n, from, err := d.UDPConn.ReadFrom(b); err != nil {
+			return n, from, err
+		}
+	}
+}
+
+func (d *deafSocket) ReadMsgUDP(b, oob []byte) (int, int, int, *net.UDPAddr, error) {
+	for {
+		if n, m, flags, from, err := d.UDPConn.ReadMsgUDP(b, oob); err != nil {
+			return n, m, flags, from, err
+		}
+	}
+}
