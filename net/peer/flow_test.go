@@ -1,0 +1,297 @@
+package peer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/log/limits"
+)
+
+// A peer that takes nothing of one class: its queue fills up and drops, and the other classes go on.
+func TestFloodDropsAndCounts(t *testing.T) {
+	members := newMembers(t, 2)
+	hold := make(chan struct{})
+	var urgent atomic.Int64
+	members[1].config.Receive = func(_ uint64, class Class, _ []byte) {
+		switch class {
+		case Bulk:
+			<-hold
+		case Urgent:
+			urgent.Add(1)
+		}
+	}
+	for _, m := range members {
+		m.start()
+	}
+	awaitAll(t, members)
+	frame := make([]byte, 64<<10)
+	const count = 2 * limits.PeerQueueBytes / (64 << 10)
+	for range count {
+		members[0].Send(2, Bulk, frame, false)
+	}
+	s := members[0].Status()[0]
+	if s.Queued > limits.PeerQueueBytes {
+		t.Errorf("%d bytes wait, the limit is %d", s.Queued, limits.PeerQueueBytes)
+	}
+	if s.Dropped < count/4 {
+		t.Errorf("%d of %d frames were dropped", s.Dropped, count)
+	}
+	for range 100 {
+		members[0].Send(2, Urgent, []byte("tick"), false)
+	}
+	await(t, "urgent frames pass by", 2*time.Second, func() bool { return urgent.Load() == 100 })
+	close(hold)
+	await(t, "the queue empties", 10*time.Second, func() bool { return members[0].Status()[0].Queued == 0 })
+	s = members[0].Status()[0]
+	if s.SentFrames+s.Dropped != count+100 {
+		t.Errorf("%d sent and %d dropped of %d", s.SentFrames, s.Dropped, count+100)
+	}
+}
+
+// Tiny frames cost more than their bytes.
+func TestQueueCountsTinyFrames(t *testing.T) {
+	q := newQueue(1000)
+	n := 0
+	for q.put([]byte{1}, false) {
+		n++
+	}
+	if n != 1000/(frameCost+1) {
+		t.Errorf("%d frames fit", n)
+	}
+	taken := q.take(nil)
+	if len(taken) != n || q.put([]byte{1}, false) {
+		t.Error("what is being written must count")
+	}
+	q.written(n, n)
+	if q.waiting() != 0 || !q.put([]byte{1}, false) {
+		t.Error("what was written must not count")
+	}
+	if q.close() != 1 || q.put([]byte{1}, false) || q.take(taken) != nil {
+		t.Error("a closed queue takes and gives nothing")
+	}
+}
+
+// Many put while one takes: nothing is lost, each one's order stays, and no wake-up is missed.
+func TestQueueUnderLoad(t *testing.T) {
+	q := newQueue(1 << 30)
+	const putters, each = 8, 5000
+	for p := range putters {
+		go func() {
+			for i := range each {
+				q.put([]byte{byte(p), byte(i >> 8), byte(i)}, false)
+			}
+		}()
+	}
+	next := [putters]int{}
+	var frames [][]byte
+	for got := 0; got < putters*each; got += len(frames) {
+		frames = q.take(frames)
+		for _, f := range frames {
+			if i := int(f[1])<<8 | int(f[2]); i != next[f[0]] {
+				t.Fatalf("putter %d: frame %d where %d was due", f[0], i, next[f[0]])
+			}
+			next[f[0]]++
+		}
+	}
+}
+
+func TestLazyFrames(t *testing.T) {
+	members := newMembers(t, 2)
+	type arrival struct {
+		class Class
+		at    time.Time
+	}
+	came := make(chan arrival, 100)
+	members[1].config.Receive = func(_ uint64, class Class, _ []byte) { came <- arrival{class, time.Now()} }
+	for _, m := range members {
+		m.start()
+	}
+	awaitAll(t, members)
+	// Alone, a lazy frame leaves by itself after a while.
+	var alone []time.Duration
+	for range 20 {
+		began := time.Now()
+		members[0].Send(2, Append, []byte("commit"), true)
+		alone = append(alone, (<-came).at.Sub(began))
+		time.Sleep(2 * time.Millisecond)
+	}
+	for _, took := range alone {
+		if took < lazyWait {
+			t.Errorf("a lazy frame arrived after %v", took)
+		}
+	}
+	// With company it leaves at once, whatever the company's class.
+	quick := 0
+	for i := range 50 {
+		began := time.Now()
+		members[0].Send(2, Append, []byte("commit"), true)
+		members[0].Send(2, Class(i%2), []byte("company"), false)
+		if a, b := <-came, <-came; a.at.Sub(began) < lazyWait && b.at.Sub(began) < lazyWait {
+			quick++
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	t.Logf("alone after %v, %d of 50 at once in company", alone[len(alone)/2], quick)
+	if quick < 10 {
+		t.Errorf("only %d of 50 lazy frames left with their company", quick)
+	}
+}
+
+// chunks is a reader that returns what it holds in pieces of some size.
+type chunks struct {
+	b    []byte
+	size int
+}
+
+func (c *chunks) Read(p []byte) (int, error) {
+	if len(c.b) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), c.size)], c.b)
+	c.b = c.b[n:]
+	return n, nil
+}
+
+func TestReader(t *testing.T) {
+	var frames [][]byte
+	var stream []byte
+	for i := range 400 {
+		size := 1 + i*7%1000
+		switch i % 50 {
+		case 10:
+			size = pieceBytes/2 - headerBytes - 1 + i/50%3 // around what counts as large
+		case 20:
+			size = 3*pieceBytes + i
+		}
+		f := bytes.Repeat([]byte{byte(i + 1)}, size)
+		frames = append(frames, f)
+		stream = append(appendHeader(stream, size), f...)
+	}
+	for _, size := range []int{1, 3, 1000, pieceBytes, 1 << 20} {
+		r := reader{from: &chunks{stream, size}, most: limits.PeerFrameBytes}
+		var got [][]byte
+		for {
+			f, err := r.next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("pieces of %d: %v", size, err)
+			}
+			if cap(f) != len(f) {
+				t.Fatalf("a frame of %d bytes has room for %d: an append would write into the next one", len(f), cap(f))
+			}
+			got = append(got, f)
+		}
+		if len(got) != len(frames) {
+			t.Fatalf("pieces of %d: %d frames of %d", size, len(got), len(frames))
+		}
+		for i := range got { // after all was read: none may have been written over
+			if !bytes.Equal(got[i], frames[i]) {
+				t.Fatalf("pieces of %d: frame %d of %d bytes differs", size, i, len(frames[i]))
+			}
+		}
+	}
+	for cut := range 30 {
+		r := reader{from: &chunks{stream[:cut], 7}, most: limits.PeerFrameBytes}
+		var err error
+		for err == nil {
+			_, err = r.next()
+		}
+		if (err == io.EOF) != (cut == 0 || cut == 5 || cut == 17) {
+			t.Errorf("cut after %d bytes: %v", cut, err)
+		}
+	}
+}
+
+func TestReaderAllocatesLittle(t *testing.T) {
+	stream := bytes.Repeat(append(appendHeader(nil, 280), make([]byte, 280)...), 10_000)
+	allocations := testing.AllocsPerRun(5, func() {
+		r := reader{from: &chunks{stream, 8 << 10}, most: limits.PeerFrameBytes}
+		for {
+			if _, err := r.next(); err != nil {
+				return
+			}
+		}
+	})
+	if allocations > 60 { // 2.8 MB in pieces of 64 KiB
+		t.Errorf("%v allocations for 10,000 frames", allocations)
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 7, 0, 0, 0, 2, 8, 9}, uint8(3))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, uint8(1))
+	f.Fuzz(func(t *testing.T, b []byte, size uint8) {
+		r := reader{from: &chunks{b, int(size) + 1}, most: 1 << 20}
+		total := 0
+		for {
+			frame, err := r.next()
+			if err != nil {
+				return
+			}
+			if total += len(frame) + headerBytes; len(frame) == 0 || total > len(b) {
+				t.Fatalf("%d bytes of frames out of %d", total, len(b))
+			}
+		}
+	})
+}
+
+func FuzzGreeting(f *testing.F) {
+	g := greeting{cluster: "c", from: 1, to: 2, mark: mark{3, 4}, seen: mark{5, 6}, hello: []byte("x")}
+	f.Add(g.append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if g, err := parseGreeting(b); err == nil {
+			again, err := parseGreeting(g.append(nil))
+			if err != nil || fmt.Sprint(again) != fmt.Sprint(g) {
+				t.Fatalf("%+v became %+v: %v", g, again, err)
+			}
+		}
+	})
+}
+
+// The bytes of a hello are fixed for as long as there is qkv-peer/1.
+func TestGoldenGreeting(t *testing.T) {
+	g := greeting{cluster: "c1", from: 1, to: 300, mark: mark{1 << 40, 4}, seen: mark{5, 6}, hello: []byte("hi")}
+	want := "9901a2633101cd012ccf000001000000000004" + "0506c4026869"
+	if got := fmt.Sprintf("%x", g.append(nil)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	// A later version may add fields.
+	more := append([]byte{0x9a}, g.append(nil)[1:]...)
+	if got, err := parseGreeting(append(more, 0x2a)); err != nil || got.cluster != "c1" || string(got.hello) != "hi" {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestCloseWhileSending(t *testing.T) {
+	for range 5 {
+		members := startAll(t, 3)
+		var all sync.WaitGroup
+		stop := make(chan struct{})
+		for _, m := range members {
+			all.Go(func() {
+				transport := m.Transport
+				for i := uint64(0); ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+						transport.Send(1+i%4, Class(i%3), make([]byte, 100), i%5 == 0)
+					}
+				}
+			})
+		}
+		time.Sleep(20 * time.Millisecond)
+		for _, m := range members {
+			m.stop()
+		}
+		close(stop)
+		all.Wait()
+	}
+}
