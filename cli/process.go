@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -112,4 +113,10 @@ func newSpawner() func(*exec.Cmd) error {
 		commands <- cmd
 		return <-results
 	}
+}
+
+// childAttributes: the children die with this process, however it dies; and Ctrl-C reaches this process alone, which
+// then stops them in good order.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
