@@ -1,0 +1,74 @@
+package index
+
+import (
+	"fmt"
+	"testing"
+)
+
+// batch applies commands as the next entry.
+func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []Result {
+	t.Helper()
+	applied, _ := s.Applied()
+	results, err := s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: wall}, commands), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results
+}
+
+func put(key, value string) []byte { return AppendPut(nil, []byte(key), []byte(value), 0) }
+func del(key, end string) []byte   { return AppendDelete(nil, []byte(key), []byte(end)) }
+
+// restored is what a snapshot makes of a view.
+func restored(t testing.TB, v *View) *State {
+	t.Helper()
+	b, err := NewBuilder(v.AppendMeta(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.Scan(nil, func(key []byte, versions []Version) bool {
+		err = b.Add(key, versions)
+		return err == nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestFirstSteps(t *testing.T) {
+	s := NewState()
+	empty := s.View()
+	results := batch(t, s, 5e9, put("a", "1"), put("b", "2"), put("a", "3"), del("c", ""), del("a", "c"), put("a", "4"))
+	for i, want := range []string{"{2 0 ok }", "{3 0 ok }", "{4 0 ok }", "{4 0 ok }", "{5 2 ok }", "{6 0 ok }"} {
+		if got := fmt.Sprint(results[i]); got != want {
+			t.Errorf("result %d is %s, want %s", i, got, want)
+		}
+	}
+	v := s.View()
+	kv, found, err := v.Get([]byte("a"), 0)
+	if err != nil || !found || string(kv.Value) != "4" || kv.Create != 6 || kv.Mod != 6 || kv.Version != 1 {
+		t.Errorf("a is %+v, %v, %v", kv, found, err)
+	}
+	answer, err := v.Range(Query{Key: []byte("a"), End: []byte{0}, Revision: 4})
+	if err != nil || answer.Count != 2 || answer.Revision != 6 || string(answer.KVs[0].Value) != "3" || answer.KVs[0].Version != 2 {
+		t.Errorf("at revision 4: %+v, %v", answer, err)
+	}
+	if _, _, err := v.Get([]byte("a"), 7); err == nil || err.(*Error).Code != CodeFutureRevision {
+		t.Errorf("a read of the future: %v", err)
+	}
+	if empty.Revision() != 1 || empty.Keys() != 0 {
+		t.Error("a view has changed")
+	}
+	again := restored(t, v)
+	if again.View().Digest() != v.Digest() {
+		t.Error("another digest after a restore")
+	}
+	if wall, ok := v.TimeOf(4); !ok || wall != 5e9 {
+		t.Errorf("time of revision 4: %d %v", wall, ok)
+	}
+}
