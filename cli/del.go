@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
 )
 
 func delCommand() *cli.Command {
@@ -26,12 +28,12 @@ func del(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s store) error {
-		deleted, revision, err := s.del(ctx, q.key, q.end)
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		written, err := s.DeleteRange(ctx, q.Key, q.End)
 		if err != nil {
 			return err
 		}
-		return writeDel(c.App.Writer, c.String("write-out"), deleted, revision)
+		return writeDel(c.App.Writer, c.String("write-out"), written.Deleted, written.Revision)
 	})
 }
 

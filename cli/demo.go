@@ -16,6 +16,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"qkv/net/client"
 )
 
 const (
@@ -74,7 +76,7 @@ type demo struct {
 	home    string
 	members []*process
 	say     *prefixed
-	store   store
+	store   *client.Client
 	file    string // the endpoints file; empty until it is written
 }
 
@@ -158,13 +160,11 @@ func (d *demo) start(ctx context.Context) error {
 	if err := d.writeEndpoints(); err != nil {
 		return err
 	}
-	var err error
-	t := target{endpoints: d.endpoints(), source: "qkv demo", home: d.home, timeout: demoWait}
-	if d.store, err = t.open(); err != nil {
-		return err
-	}
 	members, err := d.healthy(ctx)
 	if err != nil {
+		return err
+	}
+	if d.store, err = d.target().open(ctx); err != nil {
 		return err
 	}
 	leader := leaderOf(members)
@@ -172,14 +172,18 @@ func (d *demo) start(ctx context.Context) error {
 	return nil
 }
 
+func (d *demo) target() target {
+	return target{endpoints: d.endpoints(), source: "qkv demo", home: d.home, timeout: demoWait}
+}
+
 // putAndGet writes a value and reads it back.
 func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 	begun := time.Now()
-	revision, err := d.put(ctx, value)
+	written, err := d.put(ctx, value)
 	if err != nil {
 		return fmt.Errorf("put: %w", err)
 	}
-	d.say.linef("put %s: OK, revision %d, on the disks of a quorum after %s", demoKey, revision, took(begun))
+	d.say.linef("put %s: OK, revision %d, on the disks of a quorum after %s", demoKey, written.Revision, took(begun))
 	begun = time.Now()
 	if err := d.get(ctx, value); err != nil {
 		return err
@@ -188,24 +192,24 @@ func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 	return nil
 }
 
-func (d *demo) put(ctx context.Context, value []byte) (int64, error) {
+func (d *demo) put(ctx context.Context, value []byte) (client.Written, error) {
 	ctx, cancel := context.WithTimeout(ctx, demoWait)
 	defer cancel()
-	return d.store.put(ctx, []byte(demoKey), value)
+	return d.store.Put(ctx, []byte(demoKey), value)
 }
 
 // get reads the value, linearizably, and refuses any other answer.
 func (d *demo) get(ctx context.Context, want []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, demoWait)
 	defer cancel()
-	answer, err := d.store.get(ctx, query{key: []byte(demoKey)})
+	kv, found, err := d.store.Get(ctx, []byte(demoKey))
 	switch {
 	case err != nil:
 		return fmt.Errorf("get: %w", err)
-	case len(answer.kvs) == 0:
+	case !found:
 		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and there is no such key", demoKey, want)
-	case !bytes.Equal(answer.kvs[0].value, want):
-		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and is %q", demoKey, want, answer.kvs[0].value)
+	case !bytes.Equal(kv.Value, want):
+		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and is %q", demoKey, want, kv.Value)
 	}
 	return nil
 }
@@ -260,7 +264,7 @@ func (d *demo) healthy(ctx context.Context) ([]memberStatus, error) {
 			return nil, err
 		}
 		asking, done := context.WithTimeout(ctx, time.Second)
-		members, err := d.store.status(asking)
+		members, err := d.target().status(asking)
 		done()
 		if err == nil && level(members) {
 			return members, nil
@@ -365,7 +369,7 @@ func (d *demo) endpointsText() string {
 // stop ends the members and removes the endpoints file, unless it is another demo's by now.
 func (d *demo) stop() {
 	if d.store != nil {
-		_ = d.store.close()
+		_ = d.store.Close()
 	}
 	for _, m := range d.members {
 		m.signal(syscall.SIGTERM)

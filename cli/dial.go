@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/net/client"
 	"qkv/net/wire"
 )
 
@@ -78,18 +79,61 @@ type target struct {
 	source    string // where the endpoints come from, for the message when none of them answers
 	home      string
 	certsDir  string
-	client    string
-	timeout   time.Duration // of establishing a connection, and of a request without a deadline
+	name      string        // of the client whose certificate to use; empty is the only one
+	timeout   time.Duration // of a call without a deadline
+	failFast  bool          // one try of each endpoint
 }
 
 func targetOf(c *cli.Context) (target, error) {
-	t := target{certsDir: c.String("certs-dir"), client: c.String("client"), timeout: c.Duration("timeout")}
+	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
 	var err error
 	if t.home, err = homeDir(c); err != nil {
 		return t, err
 	}
 	t.endpoints, t.source, err = endpoints(c.StringSlice("endpoints"), t.home)
 	return t, err
+}
+
+// open connects to the first member that answers.
+func (t target) open(ctx context.Context) (*client.Client, error) {
+	credentials, err := t.credentials()
+	if err != nil {
+		return nil, err
+	}
+	s, err := client.Open(ctx, client.Config{
+		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w; the endpoints come from %s, `qkv serve` starts a member", err, t.source)
+	}
+	return s, nil
+}
+
+// credentials are those of --certs-dir, or, where only this host's loopback is to be reached, the local CA's.
+func (t target) credentials() (*wire.Credentials, error) {
+	if t.certsDir != "" {
+		credentials, err := wire.LoadClient(t.certsDir, t.name, time.Now)
+		if err != nil {
+			return nil, usagef("%w", err)
+		}
+		return credentials, nil
+	}
+	for _, e := range t.endpoints {
+		if host, _, err := net.SplitHostPort(e); err == nil && !loopbackHost(host) {
+			return nil, usagef("%s is not on loopback, and its members believe no local certificate: give --certs-dir DIR with "+
+				"ca.crt and this client's certificate (`qkv cert client --certs-dir DIR NAME` makes it where the CA is)", e)
+		}
+	}
+	credentials, err := certMaker().LocalClient(t.home)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	return credentials, nil
+}
+
+func loopbackHost(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // endpoints are the addresses to try, and where they come from.
@@ -133,25 +177,27 @@ func parseEndpoints(text string) ([]string, error) {
 	return addresses, nil
 }
 
-// connected runs f with a connection to the cluster; each request bounds its own time.
-func connected(c *cli.Context, f func(s store) error) error {
+// connected runs f with a connection to the cluster; --timeout bounds each call of f.
+func connected(c *cli.Context, f func(s *client.Client) error) error {
+	return open(c.Context, c, f)
+}
+
+// within runs f with a connection to the cluster; --timeout bounds all of it.
+func within(c *cli.Context, f func(ctx context.Context, s *client.Client) error) error {
+	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	defer cancel()
+	return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
+}
+
+func open(ctx context.Context, c *cli.Context, f func(s *client.Client) error) error {
 	t, err := targetOf(c)
 	if err != nil {
 		return err
 	}
-	s, err := t.open()
+	s, err := t.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.close() }()
+	defer func() { _ = s.Close() }()
 	return f(s)
-}
-
-// within runs f with a connection to the cluster, in the time that --timeout gives.
-func within(c *cli.Context, f func(ctx context.Context, s store) error) error {
-	return connected(c, func(s store) error {
-		ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
-		defer cancel()
-		return f(ctx, s)
-	})
 }

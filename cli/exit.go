@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
+	"qkv/net/client"
 	"qkv/net/wire"
 )
 
@@ -42,17 +44,39 @@ func exitf(code int, format string, values ...any) error {
 // exitCode is what the program ends with after err.
 func exitCode(err error) int {
 	var coded *exitError
+	var unavailable *client.UnavailableError
 	var answer *wire.Error
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &coded):
 		return coded.code
+	case errors.Is(err, client.ErrOutcomeUnknown):
+		return exitUnknown
+	case errors.As(err, &unavailable):
+		return unavailableCode(unavailable)
+	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return exitUnavailable
 	case errors.As(err, &answer):
 		return answerCode(answer.Code)
 	default:
 		return exitFailed
 	}
+}
+
+// unavailableCode is exitNotAllowed when all that was found was distrust.
+func unavailableCode(u *client.UnavailableError) int {
+	for _, e := range u.Endpoints {
+		var trust *wire.TrustError
+		var answer *wire.Error
+		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answer.Code == wire.NotAllowed) {
+			return exitUnavailable
+		}
+	}
+	if len(u.Endpoints) == 0 {
+		return exitUnavailable
+	}
+	return exitNotAllowed
 }
 
 // answerCode is the exit code for a member's answer that is an error.

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/log/limits"
+	"qkv/net/client"
 )
 
 func exportCommand() *cli.Command {
@@ -34,8 +34,8 @@ func exportFolder(c *cli.Context) error {
 	if err := arguments(c, 1, 1); err != nil {
 		return err
 	}
-	return connected(c, func(s store) error {
-		e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), timeout: c.Duration("timeout"), refuse: skipper(c)}
+	return connected(c, func(s *client.Client) error {
+		e := exporter{store: s, prefix: keyPrefix(c.String("prefix")), refuse: skipper(c)}
 		err := e.run(c.Context, c.Args().First(), c.App.ErrWriter)
 		if err != nil {
 			return fmt.Errorf("export stopped after %d keys: %w", e.written, err)
@@ -48,56 +48,45 @@ func exportFolder(c *cli.Context) error {
 	})
 }
 
+// exportStore is what an export needs of the client: all pages of a range come from one revision.
+type exportStore interface {
+	Pages(ctx context.Context, q client.Query) iter.Seq2[client.Answer, error]
+}
+
 // exporter writes keys as files.
 type exporter struct {
-	store   store
-	prefix  string
-	timeout time.Duration
-	refuse  func(name, why string)
+	store  exportStore
+	prefix string
+	refuse func(name, why string)
 
 	root             *os.Root
 	made             map[string]bool // folders that are there and are no links
 	written, refused int
 }
 
-// run pages through the range as of the revision that its first page was read at.
+// run writes all keys behind the prefix. The folder is made when the first page is there, not before.
 func (e *exporter) run(ctx context.Context, dir string, messages io.Writer) error {
-	q := query{key: []byte(e.prefix), end: prefixEnd([]byte(e.prefix)), limit: limits.RangePageKeys}
-	if e.prefix == "" {
-		q.key = []byte{0}
-	}
-	page, err := e.page(ctx, q)
-	if err != nil {
-		return err
-	}
-	if err := e.open(dir); err != nil {
-		return err
-	}
-	defer func() { _ = e.root.Close() }()
-	bar := newProgress(messages, "export", int(page.count))
-	defer bar.end()
-	q.revision = page.revision
-	for {
-		for _, kv := range page.kvs {
+	var bar *progress
+	for page, err := range e.store.Pages(ctx, prefixQuery([]byte(e.prefix))) {
+		if err != nil {
+			return err
+		}
+		if bar == nil {
+			if err := e.open(dir); err != nil {
+				return err
+			}
+			defer func() { _ = e.root.Close() }()
+			bar = newProgress(messages, "export", int(page.Count))
+			defer bar.end()
+		}
+		for _, kv := range page.KVs {
 			if err := e.one(kv); err != nil {
 				return err
 			}
 			bar.step()
 		}
-		if !page.more || len(page.kvs) == 0 {
-			return nil
-		}
-		q.key = append(page.kvs[len(page.kvs)-1].key, 0)
-		if page, err = e.page(ctx, q); err != nil {
-			return err
-		}
 	}
-}
-
-func (e *exporter) page(ctx context.Context, q query) (*pairs, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.timeout)
-	defer cancel()
-	return e.store.get(ctx, q)
+	return nil
 }
 
 // open makes the folder. Everything below it goes through an os.Root, which does not leave it whatever happens there
@@ -117,12 +106,12 @@ type errRefused struct{ why string }
 func (e errRefused) Error() string { return e.why }
 
 // one writes a key, or refuses it.
-func (e *exporter) one(kv pair) error {
-	err := e.writeFile(string(kv.key[len(e.prefix):]), kv.value)
+func (e *exporter) one(kv client.KeyValue) error {
+	err := e.writeFile(string(kv.Key[len(e.prefix):]), kv.Value)
 	var refused errRefused
 	switch {
 	case errors.As(err, &refused):
-		e.refuse(string(kv.key), refused.why)
+		e.refuse(string(kv.Key), refused.why)
 		e.refused++
 		return nil
 	case err == nil:

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"qkv/log/limits"
 )
@@ -51,14 +50,14 @@ func contents(t *testing.T, dir string) map[string]string {
 }
 
 // testImport imports a folder and returns the summary and what was skipped.
-func testImport(t *testing.T, s store, dir, prefix string) (summary string, skipped []string, err error) {
+func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, skipped []string, err error) {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }()
-	i := importer{root: root, store: s, prefix: keyPrefix(prefix), timeout: time.Second, bar: &progress{}, skip: func(name, why string) {
+	i := importer{root: root, store: s, prefix: keyPrefix(prefix), bar: &progress{}, skip: func(name, why string) {
 		relative, _ := filepath.Rel(dir, name)
 		skipped = append(skipped, relative+": "+why)
 	}}
@@ -67,9 +66,9 @@ func testImport(t *testing.T, s store, dir, prefix string) (summary string, skip
 	return i.summary(), skipped, err
 }
 
-func testExport(t *testing.T, s store, dir, prefix string) (written int, refused []string) {
+func testExport(t *testing.T, s *memory, dir, prefix string) (written int, refused []string) {
 	t.Helper()
-	e := exporter{store: s, prefix: keyPrefix(prefix), timeout: time.Second, refuse: func(name, why string) {
+	e := exporter{store: s, prefix: keyPrefix(prefix), refuse: func(name, why string) {
 		refused = append(refused, name+": "+why)
 	}}
 	if err := e.run(t.Context(), dir, &bytes.Buffer{}); err != nil {
@@ -204,13 +203,13 @@ func TestExportRefuses(t *testing.T) {
 		"file/under", // "file" is a key too, and comes first
 	}
 	for _, name := range bad {
-		_, _ = s.put(t.Context(), []byte("p/"+name), []byte("evil"))
+		_, _ = s.Put(t.Context(), []byte("p/"+name), []byte("evil"))
 	}
 	for _, name := range []string{"file", "old", "fine", "..."} {
-		_, _ = s.put(t.Context(), []byte("p/"+name), []byte("good"))
+		_, _ = s.Put(t.Context(), []byte("p/"+name), []byte("good"))
 	}
-	_, _ = s.put(t.Context(), []byte("p"), []byte("not below the prefix"))
-	_, _ = s.put(t.Context(), []byte("px"), []byte("not below the prefix"))
+	_, _ = s.Put(t.Context(), []byte("p"), []byte("not below the prefix"))
+	_, _ = s.Put(t.Context(), []byte("px"), []byte("not below the prefix"))
 	written, refused := testExport(t, s, dir, "p")
 	if written != 4 || len(refused) != len(bad) {
 		t.Errorf("%d written, %d refused, want 4 and %d:\n%s", written, len(refused), len(bad), strings.Join(refused, "\n"))

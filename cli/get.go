@@ -2,10 +2,11 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
 )
 
 func getCommand() *cli.Command {
@@ -32,14 +33,14 @@ func get(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	q.revision, q.limit = c.Int64("rev"), c.Int64("limit")
-	q.serializable, q.keysOnly, q.countOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
-	return within(c, func(ctx context.Context, s store) error {
-		answer, err := s.get(ctx, q)
+	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
+	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		found, err := s.Range(ctx, q)
 		if err != nil {
 			return err
 		}
-		answer.single, answer.keysOnly, answer.onlyNum = q.end == nil, q.keysOnly, q.countOnly
+		answer := pairs{Answer: found, single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
 		out := bufio.NewWriter(c.App.Writer)
 		if err := answer.write(out, c.String("write-out")); err != nil {
 			return err
@@ -47,49 +48,46 @@ func get(c *cli.Context) error {
 		if err := out.Flush(); err != nil {
 			return err
 		}
-		if answer.single && answer.count == 0 {
-			return exitf(exitNotFound, "key %q not found", q.key)
+		if answer.single && answer.Count == 0 {
+			return exitf(exitNotFound, "key %q not found", q.Key)
 		}
 		return nil
 	})
 }
 
 // rangeQuery is what KEY, --prefix and --from-key ask for.
-func rangeQuery(c *cli.Context) (query, error) {
+func rangeQuery(c *cli.Context) (client.Query, error) {
 	if err := arguments(c, 1, 1); err != nil {
-		return query{}, err
+		return client.Query{}, err
 	}
 	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	if prefix && fromKey {
-		return query{}, usagef("--prefix and --from-key exclude each other")
+		return client.Query{}, usagef("--prefix and --from-key exclude each other")
 	}
 	key, err := keyArgument(c, prefix || fromKey)
 	if err != nil {
-		return query{}, err
+		return client.Query{}, err
 	}
-	q := query{key: key}
 	switch {
 	case prefix:
-		q.end = prefixEnd(key)
+		return prefixQuery(key), nil
 	case fromKey:
-		q.end = []byte{0}
+		return client.Query{Key: orLeast(key), End: client.From}, nil
 	}
-	if len(key) == 0 {
-		q.key = []byte{0} // the least key: all of them
-	}
-	return q, nil
+	return client.Query{Key: key}, nil
 }
 
-// prefixEnd is the first key behind all that begin with prefix; a zero byte, for "to the end", when there is none.
-func prefixEnd(prefix []byte) []byte {
-	for i := len(prefix) - 1; i >= 0; i-- {
-		if prefix[i] < 0xff {
-			end := bytes.Clone(prefix[:i+1])
-			end[i]++
-			return end
-		}
+// prefixQuery asks for all keys that begin with prefix; an empty one begins them all.
+func prefixQuery(prefix []byte) client.Query {
+	return client.Query{Key: orLeast(prefix), End: client.Prefix(prefix)}
+}
+
+// orLeast is the least key in place of an empty one, which no key is.
+func orLeast(key []byte) []byte {
+	if len(key) == 0 {
+		return []byte{0}
 	}
-	return []byte{0}
+	return key
 }
 
 func notNegative(name string) func(*cli.Context, int64) error {

@@ -12,11 +12,11 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"qkv/log/limits"
+	"qkv/net/client"
 )
 
 // importsInFlight is how many files are on their way at a time. The client packs what waits into few packets, and
@@ -46,8 +46,8 @@ func importFolder(c *cli.Context) error {
 		return fmt.Errorf("import: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	return connected(c, func(s store) error {
-		i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), timeout: c.Duration("timeout"), skip: skipper(c)}
+	return connected(c, func(s *client.Client) error {
+		i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), skip: skipper(c)}
 		files := i.list()
 		i.bar = newProgress(c.App.ErrWriter, "import", len(files))
 		err := i.run(c.Context, files)
@@ -78,14 +78,19 @@ func skipper(c *cli.Context) func(name, why string) {
 	}
 }
 
+// importStore is what an import needs of the client, which packs the calls of many goroutines together.
+type importStore interface {
+	Get(ctx context.Context, key []byte) (kv client.KeyValue, found bool, err error)
+	Put(ctx context.Context, key, value []byte) (client.Written, error)
+}
+
 // importer stores files as keys.
 type importer struct {
-	root    *os.Root
-	store   store
-	prefix  string
-	timeout time.Duration
-	skip    func(name, why string)
-	bar     *progress
+	root   *os.Root
+	store  importStore
+	prefix string
+	skip   func(name, why string)
+	bar    *progress
 
 	mu                      sync.Mutex
 	written, equal, leftOut int
@@ -135,17 +140,15 @@ func (i *importer) one(ctx context.Context, name string) error {
 		i.leaveOut(name, reason(err))
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, i.timeout)
-	defer cancel()
 	key := []byte(i.prefix + name)
-	stored, err := i.store.get(ctx, query{key: key})
+	stored, found, err := i.store.Get(ctx, key)
 	if err != nil {
 		return err
 	}
 	count := &i.equal
-	if len(stored.kvs) == 0 || !bytes.Equal(stored.kvs[0].value, value) {
+	if !found || !bytes.Equal(stored.Value, value) {
 		count = &i.written
-		_, err = i.store.put(ctx, key, value)
+		_, err = i.store.Put(ctx, key, value)
 		if tooLarge(err) {
 			i.leaveOut(name, err.Error())
 			return nil

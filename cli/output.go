@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
 )
 
 // The formats of --write-out. Plain is for people and pipes, json and fields for programs, table for eyes.
@@ -58,21 +60,12 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// pair is one key with its value, and where the two stand on the store's clock.
-type pair struct {
-	key, value                  []byte
-	create, mod, version, lease int64
-}
-
-// pairs is the answer to a range, or to a single key.
+// pairs is the answer to a query, as it is printed.
 type pairs struct {
-	revision, count int64
-	more            bool
-	kvs             []pair
-
-	single   bool // one key was asked for, not a range
-	keysOnly bool
-	onlyNum  bool // only the count was asked for
+	client.Answer
+	single    bool // one key was asked for, not a range
+	keysOnly  bool
+	countOnly bool
 }
 
 // write prints the answer in a format.
@@ -92,48 +85,48 @@ func (p *pairs) write(w io.Writer, format string) error {
 
 // writePlain prints a single key's value; of a range keys and values, a line each in turn; or the count.
 func (p *pairs) writePlain(w io.Writer) {
-	if p.onlyNum {
-		fmt.Fprintln(w, p.count)
+	if p.countOnly {
+		fmt.Fprintln(w, p.Count)
 		return
 	}
-	for _, kv := range p.kvs {
+	for _, kv := range p.KVs {
 		if !p.single || p.keysOnly {
-			_, _ = w.Write(append(bytes.Clone(kv.key), '\n'))
+			_, _ = w.Write(append(bytes.Clone(kv.Key), '\n'))
 		}
 		if !p.keysOnly {
-			_, _ = w.Write(append(bytes.Clone(kv.value), '\n'))
+			_, _ = w.Write(append(bytes.Clone(kv.Value), '\n'))
 		}
 	}
 }
 
 func (p *pairs) writeFields(w io.Writer) {
-	writeFields(w, []field{{"Revision", p.revision}})
-	for _, kv := range p.kvs {
+	writeFields(w, []field{{"Revision", p.Revision}})
+	for _, kv := range p.KVs {
 		fields := []field{
-			{"Key", string(kv.key)}, {"CreateRevision", kv.create}, {"ModRevision", kv.mod}, {"Version", kv.version},
+			{"Key", string(kv.Key)}, {"CreateRevision", kv.CreateRevision}, {"ModRevision", kv.ModRevision}, {"Version", kv.Version},
 		}
 		if !p.keysOnly {
-			fields = append(fields, field{"Value", string(kv.value)})
+			fields = append(fields, field{"Value", string(kv.Value)})
 		}
-		writeFields(w, append(fields, field{"Lease", kv.lease}))
+		writeFields(w, append(fields, field{"Lease", kv.Lease}))
 	}
-	writeFields(w, []field{{"More", p.more}, {"Count", p.count}})
+	writeFields(w, []field{{"More", p.More}, {"Count", p.Count}})
 }
 
 func (p *pairs) writeTable(w io.Writer) {
-	if p.onlyNum {
+	if p.countOnly {
 		t := table{head: []string{"REVISION", "COUNT"}}
-		t.add(p.revision, p.count)
+		t.add(p.Revision, p.Count)
 		t.write(w)
 		return
 	}
 	t := table{head: []string{"KEY", "VALUE", "CREATED", "MODIFIED", "VERSION", "LEASE"}}
-	for _, kv := range p.kvs {
-		value := printable(kv.value, tableValueMost)
+	for _, kv := range p.KVs {
+		value := printable(kv.Value, tableValueMost)
 		if p.keysOnly {
 			value = "-"
 		}
-		t.add(printable(kv.key, len(kv.key)), value, kv.create, kv.mod, kv.version, kv.lease)
+		t.add(printable(kv.Key, len(kv.Key)), value, kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease)
 	}
 	t.write(w)
 }
@@ -159,12 +152,12 @@ type pairDocument struct {
 }
 
 func (p *pairs) document() rangeDocument {
-	d := rangeDocument{Revision: p.revision, Count: p.count, More: p.more, KVs: make([]pairDocument, 0, len(p.kvs))}
-	for _, kv := range p.kvs {
-		one := pairDocument{Create: kv.create, Mod: kv.mod, Version: kv.version, Lease: kv.lease}
-		one.Key, one.KeyBase64 = textOrBase64(kv.key)
+	d := rangeDocument{Revision: p.Revision, Count: p.Count, More: p.More, KVs: make([]pairDocument, 0, len(p.KVs))}
+	for _, kv := range p.KVs {
+		one := pairDocument{Create: kv.CreateRevision, Mod: kv.ModRevision, Version: kv.Version, Lease: kv.Lease}
+		one.Key, one.KeyBase64 = textOrBase64(kv.Key)
 		if !p.keysOnly {
-			one.Value, one.ValueBase64 = textOrBase64(kv.value)
+			one.Value, one.ValueBase64 = textOrBase64(kv.Value)
 		}
 		d.KVs = append(d.KVs, one)
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/net/client"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -33,27 +35,27 @@ var formats = []string{formatPlain, formatJSON, formatFields, formatTable}
 
 // TestOutput: the formats are a promise; a change shows as a diff of these files.
 func TestOutput(t *testing.T) {
-	two := []pair{
-		{key: []byte("greeting"), value: []byte("hello"), create: 2, mod: 9, version: 3},
-		{key: []byte("<html> & \"quotes\""), value: []byte("two\nlines"), create: 4, mod: 4, version: 1, lease: 7},
+	two := []client.KeyValue{
+		{Key: []byte("greeting"), Value: []byte("hello"), CreateRevision: 2, ModRevision: 9, Version: 3},
+		{Key: []byte("<html> & \"quotes\""), Value: []byte("two\nlines"), CreateRevision: 4, ModRevision: 4, Version: 1, Lease: 7},
 	}
-	odd := []pair{
-		{key: []byte("not\xffutf8"), value: []byte{0, 0xff}, create: 2, mod: 2, version: 1},
-		{key: []byte("größe"), value: nil, create: 3, mod: 3, version: 1},
-		{key: []byte("long"), value: []byte(strings.Repeat("0123456789", 10)), create: 3, mod: 3, version: 1},
+	odd := []client.KeyValue{
+		{Key: []byte("not\xffutf8"), Value: []byte{0, 0xff}, CreateRevision: 2, ModRevision: 2, Version: 1},
+		{Key: []byte("größe"), Value: nil, CreateRevision: 3, ModRevision: 3, Version: 1},
+		{Key: []byte("long"), Value: []byte(strings.Repeat("0123456789", 10)), CreateRevision: 3, ModRevision: 3, Version: 1},
 	}
 	for _, tt := range []struct {
 		name   string
 		answer pairs
 	}{
-		{"single", pairs{revision: 9, count: 1, kvs: two[:1], single: true}},
-		{"single-keys-only", pairs{revision: 9, count: 1, kvs: two[:1], single: true, keysOnly: true}},
-		{"missing", pairs{revision: 9, single: true}},
-		{"range", pairs{revision: 9, count: 5, more: true, kvs: two}},
-		{"range-keys-only", pairs{revision: 9, count: 2, kvs: two, keysOnly: true}},
-		{"range-odd", pairs{revision: 9, count: 3, kvs: odd}},
-		{"range-empty", pairs{revision: 9}},
-		{"count", pairs{revision: 9, count: 1234567, onlyNum: true}},
+		{"single", pairs{Answer: client.Answer{Revision: 9, Count: 1, KVs: two[:1]}, single: true}},
+		{"single-keys-only", pairs{Answer: client.Answer{Revision: 9, Count: 1, KVs: two[:1]}, single: true, keysOnly: true}},
+		{"missing", pairs{Answer: client.Answer{Revision: 9}, single: true}},
+		{"range", pairs{Answer: client.Answer{Revision: 9, Count: 5, More: true, KVs: two}}},
+		{"range-keys-only", pairs{Answer: client.Answer{Revision: 9, Count: 2, KVs: two}, keysOnly: true}},
+		{"range-odd", pairs{Answer: client.Answer{Revision: 9, Count: 3, KVs: odd}}},
+		{"range-empty", pairs{Answer: client.Answer{Revision: 9}}},
+		{"count", pairs{Answer: client.Answer{Revision: 9, Count: 1234567}, countOnly: true}},
 	} {
 		golden(t, tt.name, inFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
 	}
@@ -81,16 +83,6 @@ func inFormats(write func(out *bytes.Buffer, format string) error) string {
 		}
 	}
 	return all.String()
-}
-
-func TestPrefixEnd(t *testing.T) {
-	for _, tt := range []struct{ prefix, want string }{
-		{"a", "b"}, {"/etc/", "/etc0"}, {"a\xff", "b"}, {"\xff\xff", "\x00"}, {"", "\x00"},
-	} {
-		if got := string(prefixEnd([]byte(tt.prefix))); got != tt.want {
-			t.Errorf("%q: %q, want %q", tt.prefix, got, tt.want)
-		}
-	}
 }
 
 func TestParseEndpoints(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"qkv/log/limits"
+	"qkv/net/client"
 )
 
 func putCommand() *cli.Command {
@@ -36,12 +37,12 @@ func put(c *cli.Context) error {
 			return err
 		}
 	}
-	return within(c, func(ctx context.Context, s store) error {
-		revision, err := s.put(ctx, key, value)
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		written, err := s.Put(ctx, key, value)
 		if err != nil {
 			return err
 		}
-		return writePut(c.App.Writer, c.String("write-out"), revision)
+		return writePut(c.App.Writer, c.String("write-out"), written.Revision)
 	})
 }
 

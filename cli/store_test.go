@@ -4,78 +4,66 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
 
+	"qkv/net/client"
 	"qkv/net/wire"
 )
 
-// memory is a store for tests: the newest values only.
+// memory is what import and export need of a cluster: the newest values only.
 type memory struct {
 	mu       sync.Mutex
 	revision int64
-	keys     map[string]pair
-	page     int64 // most keys of an answer, whatever is asked; 0 is any
+	keys     map[string]client.KeyValue
+	page     int // keys of a page
 	puts     int
 	failAt   int // the put that fails, counted from one; 0 is none
 }
 
-func newMemory() *memory { return &memory{revision: 1, keys: map[string]pair{}} }
+func newMemory() *memory {
+	return &memory{revision: 1, keys: map[string]client.KeyValue{}, page: 1000}
+}
 
 var errInjected = errors.New("injected")
 
-func (m *memory) put(_ context.Context, key, value []byte) (int64, error) {
+func (m *memory) Put(_ context.Context, key, value []byte) (client.Written, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.puts++
 	switch {
 	case m.puts == m.failAt:
-		return 0, errInjected
+		return client.Written{}, errInjected
 	case string(value) == "refused":
-		return 0, wire.Errorf(wire.ValueTooLarge, "the value has 7 bytes, over the limit of 6")
+		return client.Written{}, wire.Errorf(wire.ValueTooLarge, "the value has 7 bytes, over the limit of 6")
 	}
 	m.revision++
-	kv := m.keys[string(key)]
-	if kv.version == 0 {
-		kv = pair{key: bytes.Clone(key), create: m.revision}
-	}
-	kv.value, kv.mod, kv.version = bytes.Clone(value), m.revision, kv.version+1
-	m.keys[string(key)] = kv
-	return m.revision, nil
+	m.keys[string(key)] = client.KeyValue{Key: bytes.Clone(key), Value: bytes.Clone(value), ModRevision: m.revision}
+	return client.Written{Revision: m.revision}, nil
 }
 
-func (m *memory) get(_ context.Context, q query) (*pairs, error) {
+func (m *memory) Get(_ context.Context, key []byte) (client.KeyValue, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	answer := &pairs{revision: m.revision}
+	kv, ok := m.keys[string(key)]
+	return kv, ok, nil
+}
+
+func (m *memory) Pages(_ context.Context, q client.Query) iter.Seq2[client.Answer, error] {
+	var all []client.KeyValue
 	for _, name := range slices.Sorted(maps.Keys(m.keys)) {
 		key := []byte(name)
-		open := len(q.end) == 1 && q.end[0] == 0
-		inside := bytes.Compare(key, q.key) >= 0 && (open || bytes.Compare(key, q.end) < 0)
-		if q.end == nil && !bytes.Equal(key, q.key) || q.end != nil && !inside {
-			continue
+		if bytes.Compare(key, q.Key) >= 0 && (bytes.Equal(q.End, client.From) || bytes.Compare(key, q.End) < 0) {
+			all = append(all, m.keys[name])
 		}
-		answer.count++
-		limit := q.limit
-		if m.page > 0 {
-			limit = min(m.page, max(limit, m.page))
-		}
-		if limit > 0 && int64(len(answer.kvs)) == limit {
-			answer.more = true
-			continue
-		}
-		answer.kvs = append(answer.kvs, m.keys[name])
 	}
-	return answer, nil
+	return func(yield func(client.Answer, error) bool) {
+		for page := range slices.Chunk(all, m.page) {
+			if !yield(client.Answer{Revision: m.revision, Count: int64(len(all)), KVs: page}, nil) {
+				return
+			}
+		}
+	}
 }
-
-func (m *memory) del(context.Context, []byte, []byte) (int64, int64, error) {
-	return 0, 0, errors.New("not used by any test")
-}
-
-func (m *memory) status(context.Context) ([]memberStatus, error) {
-	return nil, errors.New("not used by any test")
-}
-
-func (m *memory) close() error { return nil }

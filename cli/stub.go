@@ -35,7 +35,5 @@ func startMember(context.Context, memberConfig) (runningMember, error) {
 
 func serveError(err error) error { return err }
 
-func (t target) open() (store, error) { return nil, errors.New("no client in this build") }
-
 func dumpLog(string, io.Writer, bool) error      { return errors.New("not in this build") }
 func dumpSnapshot(string, io.Writer, bool) error { return errors.New("not in this build") }
