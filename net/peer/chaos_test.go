@@ -1,0 +1,204 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"qkv/net/wire"
+)
+
+// Members are stopped, killed and started again, alone and together, while all of them send: in the end all are connected,
+// nothing came out of order, and what was told about connections makes sense.
+func TestRestarts(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	chance := rand.New(rand.NewPCG(seed, 0))
+	members := newMembers(t, 3)
+	for _, m := range members {
+		m.start()
+	}
+	rounds := 12
+	if testing.Short() {
+		rounds = 4
+	}
+	number := 0
+	for range rounds {
+		victims := chance.Perm(3)[:1+chance.IntN(3)]
+		for _, i := range victims {
+			if m := members[i]; chance.IntN(2) == 0 {
+				m.kill()
+			} else {
+				m.stop()
+			}
+		}
+		time.Sleep(time.Duration(chance.IntN(100)) * time.Millisecond)
+		var all sync.WaitGroup
+		for _, i := range victims {
+			members[i].config.Seed = chance.Uint64()
+			all.Go(members[i].start)
+		}
+		all.Wait()
+		for range 200 {
+			number++
+			for _, from := range members {
+				for to := range uint64(4) {
+					from.Send(to, Class(number%3), fmt.Appendf(nil, "%06d", number), number%2 == 0)
+				}
+			}
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+	awaitAll(t, members)
+	for _, to := range members {
+		for _, from := range members {
+			for class := range classes {
+				last := ""
+				for _, f := range to.frames(from.config.Member, class) {
+					if f <= last {
+						t.Fatalf("%s got %s after %s from %s", to.config.Name, f, last, from.config.Name)
+					}
+					last = f
+				}
+			}
+			h := strings.ReplaceAll(to.history(from.config.Member)+" ", "connected disconnected ", "")
+			if h != "connected " && from != to {
+				t.Errorf("%s saw of %s: %s", to.config.Name, from.config.Name, to.history(from.config.Member))
+			}
+		}
+	}
+}
+
+// Only one of two can reach the other one: that is enough.
+func TestOneWayReachable(t *testing.T) {
+	for _, deaf := range []int{0, 1} {
+		members := newMembers(t, 2)
+		peers := append([]Peer(nil), members[deaf].config.Peers...)
+		peers[1-deaf].Address = "127.0.0.1:1" // nobody there, and nothing says so
+		members[deaf].config.Peers = peers
+		for _, m := range members {
+			m.start()
+		}
+		took := await(t, "they are connected", 4*time.Second, func() bool {
+			return members[0].connectedTo(2) && members[1].connectedTo(1)
+		})
+		if took > time.Second {
+			t.Errorf("it took %v though n%d could dial", took, 2-deaf)
+		}
+		if !members[1-deaf].Status()[0].Dialled {
+			t.Error("the one that can dial did not")
+		}
+	}
+}
+
+// Two processes under one certificate and id: both hear of each other through Admit of the others, and neither takes
+// down the transport.
+func TestOwnNameFromOutside(t *testing.T) {
+	m := newMembers(t, 1)[0]
+	m.start()
+	q := hostile(t, m, "n1")
+	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "own name") {
+		t.Errorf("ended by %v", err)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for want, change := range map[string]func(c *Config){
+		"twice":                    func(c *Config) { c.Peers = append(c.Peers, Peer{ID: 2, Name: "n9", Address: "a:1"}) },
+		`and this member is "n1"`:  func(c *Config) { c.Peers = []Peer{{ID: 5, Name: "n1", Address: "a:1"}} },
+		"is not HOST:PORT":         func(c *Config) { c.Peers = []Peer{{ID: 2, Name: "n2", Address: "nowhere"}} },
+		"letters, digits":          func(c *Config) { c.Peers = []Peer{{ID: 2, Name: "n 2", Address: "a:1"}} },
+		"is the certificate of":    func(c *Config) { c.Credentials = credentials(t, authority(), "n2") },
+		"qkv://test/client/alice,": func(c *Config) { c.Credentials, _ = wire.LoadClient(authority(), "alice", time.Now) },
+	} {
+		m := newMembers(t, 2)[0]
+		change(&m.config)
+		transport, err := Start(m.config)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		if transport != nil {
+			_ = transport.Close()
+		}
+		if err := m.config.Listen.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+			t.Error("the socket was left open")
+		}
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	first, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := Listen(first.LocalAddr().String()); err == nil || !strings.Contains(err.Error(), "another process may use it") {
+		t.Errorf("%v", err)
+	}
+	if _, err := Listen("nonsense"); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDelays(t *testing.T) {
+	l := &link{chance: rand.New(rand.NewPCG(1, 2))}
+	if l.delay() != 0 {
+		t.Error("the first dial must not wait")
+	}
+	for failures, most := range map[int]time.Duration{1: dialFirst, 2: 2 * dialFirst, 4: 8 * dialFirst, 6: dialMost, 1000: dialMost} {
+		l.failures = failures
+		for range 100 {
+			if d := l.delay(); d < most/2 || d > most {
+				t.Fatalf("after %d failures: %v", failures, d)
+			}
+		}
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	out := &safeBuffer{}
+	q := quiet{logger: slog.New(slog.NewTextHandler(out, nil))}
+	for range 5 {
+		q.warn("a", "it rains")
+	}
+	q.warn("b", "it snows")
+	if got := out.String(); strings.Count(got, "it rains") != 1 || strings.Count(got, "it snows") != 1 {
+		t.Error(got)
+	}
+	if held, ok := q.pass("a", time.Now().Add(quietFor)); !ok || held != 4 {
+		t.Errorf("%d held back, %v", held, ok)
+	}
+	for i := range 10 * quietMost {
+		q.warn(fmt.Sprint(i), "many things")
+	}
+	if n := len(q.said); n > quietMost+1 {
+		t.Errorf("%d things are remembered", n)
+	}
+	if n := strings.Count(out.String(), "many things"); n > quietMost+1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+func TestReasonsAreCutBetweenCharacters(t *testing.T) {
+	if got := truncate("grün", 3); got != "gr" {
+		t.Errorf("%q", got)
+	}
+	if got := truncate("grün", 4); got != "grü" {
+		t.Errorf("%q", got)
+	}
+	long := newMembers(t, 2)
+	long[0].admit = func(uint64, []byte) error { return errors.New(strings.Repeat("ü", 5000)) }
+	for _, m := range long {
+		m.start()
+	}
+	await(t, "a long refusal arrives", 3*time.Second, func() bool { return len(long[1].refused()) > 0 })
+	if got := long[1].refused()[0]; got != strings.Repeat("ü", 256) {
+		t.Errorf("%d bytes: %s", len(got), got)
+	}
+}
