@@ -1,0 +1,358 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"qkv/log/limits"
+	"qkv/log/pack"
+)
+
+const smallPath = "d/00000000000000000042-00000000000000000003.snap"
+
+// refused fails unless both Load's and Verify's pass refuse the bytes with that error, name the file, and return
+// the position that they name.
+func refused(t testing.TB, b []byte, as error, what string, args ...any) int64 {
+	t.Helper()
+	what = fmt.Sprintf(what, args...)
+	_, _, err := contents(inMemory{b: b}, smallPath)
+	_, verr := Verify(inMemory{b: b}, smallPath)
+	for _, e := range []error{err, verr} {
+		if e == nil {
+			t.Fatalf("%s: was read", what)
+		}
+		if !errors.Is(e, as) || !strings.Contains(e.Error(), smallPath) {
+			t.Fatalf("%s: refused with %v", what, e)
+		}
+	}
+	if m := position.FindStringSubmatch(err.Error()); m != nil {
+		at, _ := strconv.ParseInt(m[1], 10, 64)
+		return at
+	}
+	if errors.Is(as, ErrCorrupt) {
+		t.Fatalf("%s: %v names no position", what, err)
+	}
+	return -1
+}
+
+var position = regexp.MustCompile(`at byte (\d+)`)
+
+func TestCutAtEveryByte(t *testing.T) {
+	b := fileOf(t, small())
+	for n := range b {
+		if at := refused(t, b[:n:n], ErrCorrupt, "cut after %d bytes", n); at > int64(n) {
+			t.Errorf("cut after %d bytes, the error names byte %d", n, at)
+		}
+	}
+	for _, more := range [][]byte{{0}, make([]byte, 4096), b} {
+		refused(t, append(bytes.Clone(b), more...), ErrCorrupt, "%d bytes more", len(more))
+	}
+}
+
+// A flipped bit is found, and the error names the block that it is in.
+func TestFlippedBits(t *testing.T) {
+	s := small()
+	for i := range int64(220) {
+		s.put(fmt.Sprintf("key %04d", i), sized(280), 1000+i)
+	}
+	b := fileOf(t, s)
+	if len(b) < 64<<10 {
+		t.Fatalf("the example has only %d bytes", len(b))
+	}
+	step := 16
+	if full {
+		step = 1
+	}
+	var starts []int64
+	eachBlock(t, b, func(bl block) { starts = append(starts, bl.at) })
+	for bit := 0; bit < 64<<10*8; bit += step {
+		b[bit/8] ^= 1 << (bit % 8)
+		at := refused(t, b, ErrCorrupt, "bit %d", bit)
+		b[bit/8] ^= 1 << (bit % 8)
+		if from, to := blockOf(starts, int64(bit/8)); at < from || at >= to {
+			t.Fatalf("bit %d of byte %d, block from %d to %d: the error names byte %d", bit%8, bit/8, from, to, at)
+		}
+	}
+}
+
+// blockOf returns where the block, or the prelude, that holds a byte begins and ends.
+func blockOf(starts []int64, at int64) (from, to int64) {
+	i, found := slices.BinarySearch(starts, at)
+	if found {
+		i++
+	}
+	if i > 0 {
+		from = starts[i-1]
+	}
+	if to = 1 << 62; i < len(starts) {
+		to = starts[i]
+	}
+	return from, to
+}
+
+// Sectors that were zeroed, lost (an older snapshot shows through) or written to the wrong place.
+func TestWrongSectors(t *testing.T) {
+	s := blocks()
+	b := fileOf(t, s)
+	other := blocks()
+	other.applied++
+	older := fileOf(t, other)
+	if len(older) != len(b) {
+		t.Fatalf("the older file has %d bytes, not %d", len(older), len(b))
+	}
+	path := "d/" + Name(s.applied, s.term)
+	check := func(bad []byte, what string, args ...any) {
+		t.Helper()
+		if _, _, err := contents(inMemory{b: bad}, path); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("%s: %v", fmt.Sprintf(what, args...), err)
+		}
+	}
+	for at := 0; at < len(b)-4096; at += 64 << 10 {
+		bad := bytes.Clone(b)
+		clear(bad[at : at+512])
+		check(bad, "zeros at %d", at)
+		copy(bad[at:], b[at+512:at+1024])
+		check(bad, "misdirected sector at %d", at)
+	}
+	var all []block
+	eachBlock(t, b, func(bl block) { all = append(all, bl) })
+	for i, bl := range all {
+		bad := bytes.Clone(b)
+		end := int(bl.at) + headerBytes + int(bl.length)
+		copy(bad[bl.at:], older[bl.at:end])
+		if !bytes.Equal(bad, b) {
+			check(bad, "block %d of an older snapshot", i)
+		}
+		bad = append(bad[:end:end], b[bl.at:]...)
+		check(bad, "block %d twice", i)
+		bad = slices.Concat(b[:bl.at], b[end:])
+		check(bad, "without block %d", i)
+	}
+}
+
+// forge builds files that no saver writes, with every checksum right.
+type forge struct {
+	b      []byte
+	chain  uint32
+	number uint32
+}
+
+func forged() *forge {
+	f := &forge{b: appendPrelude(nil)}
+	f.chain = binary.LittleEndian.Uint32(f.b[checksumAt:])
+	return f
+}
+
+func (f *forge) block(k kind, records, flags uint32, payload []byte) *forge {
+	return f.raw(header{kind: k, records: records, flags: flags, length: uint32(len(payload))}, payload)
+}
+
+func (f *forge) raw(h header, payload []byte) *forge {
+	h.number, h.chain, h.payload = f.number, f.chain, checksum(payload)
+	b := make([]byte, headerBytes)
+	f.chain = putHeader(b, h)
+	f.b = append(append(f.b, b...), payload...)
+	f.number++
+	return f
+}
+
+func (f *forge) head(state int) *forge {
+	s := small()
+	return f.block(kindHead, 0, 0, appendHead(nil, s.meta(), state))
+}
+
+func (f *forge) tail(keys, versions uint64) *forge {
+	return f.block(kindTail, 0, 0, appendTail(nil, tail{bytes: uint64(len(f.b)) + tailBytes, blocks: uint64(f.number) + 1, keys: keys, versions: versions}))
+}
+
+func record(key string, revisions ...int64) []byte {
+	b := pack.AppendBytes(pack.AppendArray(nil, 2), []byte(key))
+	b = pack.AppendArray(b, len(revisions))
+	for _, rev := range revisions {
+		v := version(3)[0]
+		v.Mod = rev
+		b = appendVersion(b, &v)
+	}
+	return b
+}
+
+// What is well sealed but says what a saver never says.
+func TestForged(t *testing.T) {
+	for name, f := range map[string]*forge{
+		"only a prelude":            forged(),
+		"no head":                   forged().block(kindKeys, 1, 0, record("k", 2)),
+		"two heads":                 forged().head(0).head(0),
+		"head of one byte":          forged().block(kindHead, 0, 0, []byte{1}),
+		"head with records":         forged().block(kindHead, 1, 0, appendHead(nil, small().meta(), 0)),
+		"head of another file":      forged().block(kindHead, 0, 0, appendHead(nil, Meta{Index: 43, Term: 3}, 0)),
+		"state beyond the file":     forged().head(1<<40).tail(0, 0),
+		"state longer than said":    forged().head(1).block(kindStat, 0, 0, []byte("ab")),
+		"state empty":               forged().head(1).block(kindStat, 0, 0, nil),
+		"state missing":             forged().head(1).block(kindKeys, 1, 0, record("k", 2)),
+		"state after keys":          forged().head(0).block(kindKeys, 1, 0, record("k", 2)).block(kindStat, 0, 0, []byte("a")),
+		"more records than bytes":   forged().head(0).block(kindKeys, 1<<31, 0, record("k", 2)),
+		"fewer records than there":  forged().head(0).block(kindKeys, 1, 0, append(record("k", 2), record("l", 2)...)),
+		"more records than there":   forged().head(0).block(kindKeys, 2, 0, record("k", 2)),
+		"empty key":                 forged().head(0).block(kindKeys, 1, 0, record("", 2)),
+		"long key":                  forged().head(0).block(kindKeys, 1, 0, record(strings.Repeat("k", limits.KeyBytes+1), 2)),
+		"no version":                forged().head(0).block(kindKeys, 1, 0, record("k")),
+		"same version twice":        forged().head(0).block(kindKeys, 1, 0, record("k", 2, 2)),
+		"same key twice":            forged().head(0).block(kindKeys, 2, 0, append(record("k", 2), record("k", 3)...)),
+		"keys out of order":         forged().head(0).block(kindKeys, 2, 0, append(record("l", 2), record("k", 3)...)),
+		"same key in the next":      forged().head(0).block(kindKeys, 1, 0, record("k", 2)).block(kindKeys, 1, 0, record("k", 3)),
+		"goes on, but another":      forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("l", 3)),
+		"goes on, but older":        forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("k", 2)),
+		"goes on, but ends":         forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).tail(1, 1),
+		"goes on without a record":  forged().head(0).block(kindKeys, 0, goesOn, nil).block(kindKeys, 1, 0, record("k", 2)),
+		"tail counts keys wrong":    forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(2, 1),
+		"tail counts versions":      forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 2),
+		"tail of another length":    forged().head(0).block(kindTail, 0, 0, make([]byte, 63)),
+		"no tail":                   forged().head(0).block(kindKeys, 1, 0, record("k", 2)),
+		"length beyond the file":    forged().head(0).raw(header{kind: kindKeys, length: 1 << 20}, nil),
+		"length beyond the limit":   forged().head(0).raw(header{kind: kindKeys, length: limits.SnapshotBlockMost + 1}, nil),
+		"largest length":            forged().head(0).raw(header{kind: kindKeys, length: 1<<32 - 1}, nil),
+		"head beyond its limit":     forged().raw(header{kind: kindHead, length: limits.SnapshotHeadBytes + 1}, nil),
+		"versions beyond the block": forged().head(0).block(kindKeys, 1, 0, append(pack.AppendBytes([]byte{0x92}, []byte("k")), 0xdd, 255, 255, 255, 255)),
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, f.b, ErrCorrupt, "%s", name) })
+	}
+	// The tail's SHA-256 of a forged file is zero: Load does not look at it, Verify does.
+	f := forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 1)
+	if _, _, err := contents(inMemory{b: f.b}, smallPath); err != nil {
+		t.Errorf("a well-formed file: %v", err)
+	}
+	if _, err := Verify(inMemory{b: f.b}, smallPath); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("a wrong SHA-256: %v", err)
+	}
+}
+
+// What a newer qkv may write is told apart from damage.
+func TestUnknownFormat(t *testing.T) {
+	change := func(at int, v uint32) []byte {
+		f := forged()
+		binary.LittleEndian.PutUint32(f.b[at:], v)
+		seal(f.b)
+		return f.b
+	}
+	for name, b := range map[string][]byte{
+		"version 0": change(8, 0),
+		"version 2": change(8, 2),
+		"features":  change(12, 1<<31),
+		"kind":      forged().head(0).block('x', 0, 0, nil).b,
+		"flags":     forged().head(0).block(kindKeys, 1, 2, record("k", 2)).b,
+	} {
+		refused(t, b, ErrFormat, "%s", name)
+		if _, _, err := contents(inMemory{b: b}, smallPath); errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v is also corrupt", name, err)
+		}
+	}
+	b := fileOf(t, small())
+	binary.LittleEndian.PutUint32(b[16:], 1<<31) // a compatible feature
+	chain := seal(b)
+	h, _, _ := readHeader(b[preludeBytes:])
+	h.chain = chain
+	putHeader(b[preludeBytes:], h)
+	if _, err := headOnly(b); err != nil {
+		t.Errorf("a compatible feature: %v", err)
+	}
+}
+
+func headOnly(b []byte) (Meta, error) {
+	m, _, err := headOf(smallPath, bytesFile{Reader: bytes.NewReader(b)})
+	return m, err
+}
+
+// FuzzRead: no bytes make a reader panic, or allocate more than a small multiple of what they are.
+func FuzzRead(f *testing.F) {
+	if b, err := os.ReadFile("testdata/v1-small.snap"); err == nil {
+		f.Add(b)
+	}
+	for _, g := range []*forge{
+		forged().head(0).block(kindKeys, 1, goesOn, record("k", 2)).block(kindKeys, 1, 0, record("k", 3)).tail(1, 2),
+		forged().head(3).block(kindStat, 0, 0, []byte("abc")).block(kindKeys, 2, 0, append(record("k", 2), record("l", 3, 4)...)).tail(2, 3),
+		forged().head(0).raw(header{kind: kindKeys, length: 1<<32 - 1}, nil),
+	} {
+		f.Add(g.b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, b := range [][]byte{b, reseal(bytes.Clone(b))} {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, err := contents(inMemory{b: b}, smallPath)
+			runtime.ReadMemStats(&after)
+			// A version takes 6 bytes of a file at least, and 80 in memory; a slice that grows has been copied.
+			if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10+64*uint64(len(b)) {
+				t.Fatalf("%d bytes made the reader allocate %d", len(b), n)
+			}
+			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
+				t.Fatalf("refused with %v", err)
+			}
+			Verify(inMemory{b: b}, smallPath)
+			Dump(inMemory{b: b}, smallPath, &bytes.Buffer{})
+			Open(inMemory{b: b}, smallPath)
+		}
+	})
+}
+
+// reseal makes all checksums, chains and numbers of a file right, as far as its blocks can be told, so that the
+// fuzzer gets behind them.
+func reseal(b []byte) []byte {
+	if len(b) < preludeBytes {
+		return b
+	}
+	chain, number := seal(b), uint32(0)
+	for at := preludeBytes; at+headerBytes <= len(b); number++ {
+		h, _, _ := readHeader(b[at:])
+		h.number, h.chain = number, chain
+		end := at + headerBytes + int(h.length)
+		if end <= len(b) {
+			h.payload = checksum(b[at+headerBytes : end])
+		}
+		chain = putHeader(b[at:], h)
+		at = end
+	}
+	return b
+}
+
+// shrinking is a file that loses its end while it is read.
+type shrinking struct{ bytesFile }
+
+func (f shrinking) Size() (int64, error) { return f.Reader.Size() + 1000, nil }
+
+func TestFileShrinks(t *testing.T) {
+	b := fileOf(t, small())
+	_, _, err := read(smallPath, shrinking{bytesFile{Reader: bytes.NewReader(b)}}, nil, ignore{})
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d", len(b))) {
+		t.Errorf("a file of %d bytes that had more: %v", len(b), err)
+	}
+}
+
+// Open believes a tail only when it is whole and that of a file of this length.
+func TestOpenDamaged(t *testing.T) {
+	b := fileOf(t, small())
+	for n := range b {
+		if _, err := Open(inMemory{b: b[:n:n]}, smallPath); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut after %d bytes: %v", n, err)
+		}
+	}
+	for at := len(b) - tailBytes; at < len(b); at++ {
+		bad := bytes.Clone(b)
+		bad[at] ^= 1
+		if _, err := Open(inMemory{b: bad}, smallPath); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("byte %d of the tail is wrong: %v", at, err)
+		}
+	}
+	longer := append(bytes.Clone(b), b[len(b)-tailBytes:]...)
+	if _, err := Open(inMemory{b: longer}, smallPath); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a second tail: %v", err)
+	}
+}

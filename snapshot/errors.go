@@ -1,0 +1,26 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrCorrupt is wrapped by every error that says: the bytes of this file are not what was once written. The
+	// text names the file and the position. The file is of no more use than for forensics: Quarantine it.
+	ErrCorrupt = errors.New("corrupt snapshot")
+
+	// ErrFormat is wrapped by every error that says: the file is sound, but of a format that this qkv cannot read.
+	// Leave it where it is and start the version that wrote it, or a newer one.
+	ErrFormat = errors.New("unknown snapshot format")
+)
+
+// corruptAt returns an error that wraps ErrCorrupt and names the file and the position in it.
+func corruptAt(path string, at int64, format string, args ...any) error {
+	return fmt.Errorf("%w: %s at byte %d: %s", ErrCorrupt, path, at, fmt.Sprintf(format, args...))
+}
+
+// formatOf returns an error that wraps ErrFormat.
+func formatOf(path, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s; use the qkv that wrote it, or a newer one", ErrFormat, path, fmt.Sprintf(format, args...))
+}

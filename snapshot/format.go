@@ -1,0 +1,184 @@
+package snapshot
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"qkv/log/limits"
+	"qkv/log/pack"
+)
+
+// The layout that doc.go draws.
+const (
+	magic         = "qkvsnap\n"
+	formatVersion = 1
+
+	preludeBytes = 32
+	headerBytes  = 32
+	tailPayload  = 64
+	tailBytes    = headerBytes + tailPayload
+
+	// checksumAt is where the checksum of a prelude or a block header is: over all bytes before it.
+	checksumAt = 28
+
+	// goesOn is the flag of a block whose last key has more versions in the next block.
+	goesOn = 1
+)
+
+// kind is four letters, so that a hex dump can be read.
+type kind uint32
+
+const (
+	kindHead kind = 'h' | 'e'<<8 | 'a'<<16 | 'd'<<24
+	kindStat kind = 's' | 't'<<8 | 'a'<<16 | 't'<<24
+	kindKeys kind = 'k' | 'e'<<8 | 'y'<<16 | 's'<<24
+	kindTail kind = 't' | 'a'<<8 | 'i'<<16 | 'l'<<24
+)
+
+func (k kind) String() string {
+	return string([]byte{byte(k), byte(k >> 8), byte(k >> 16), byte(k >> 24)})
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// seal writes the checksum of a prelude or block header into it, and returns it: the chain of the next block.
+func seal(header []byte) uint32 {
+	sum := checksum(header[:checksumAt])
+	binary.LittleEndian.PutUint32(header[checksumAt:], sum)
+	return sum
+}
+
+// sealed reports whether a prelude's or block header's checksum is right, and returns it.
+func sealed(header []byte) (uint32, bool) {
+	sum := binary.LittleEndian.Uint32(header[checksumAt:])
+	return sum, sum == checksum(header[:checksumAt])
+}
+
+func appendPrelude(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, magic...)
+	dst = binary.LittleEndian.AppendUint32(dst, formatVersion)
+	dst = append(dst, make([]byte, preludeBytes-len(magic)-4)...)
+	seal(dst[start:])
+	return dst
+}
+
+// checkPrelude returns the chain value for the first block, or why the file cannot be read.
+func checkPrelude(path string, b []byte) (uint32, error) {
+	if string(b[:len(magic)]) != magic {
+		return 0, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
+	}
+	chain, ok := sealed(b)
+	if !ok {
+		return 0, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
+	}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
+		return 0, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
+	}
+	if bits := binary.LittleEndian.Uint32(b[12:]); bits != 0 {
+		return 0, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
+	}
+	return chain, nil
+}
+
+// header is a block's header; its own checksum is computed and checked by putHeader and readHeader.
+type header struct {
+	kind    kind
+	number  uint32
+	length  uint32
+	records uint32
+	chain   uint32
+	flags   uint32
+	payload uint32 // checksum
+}
+
+// putHeader writes h to the first bytes of dst and returns the chain value for the next block.
+func putHeader(dst []byte, h header) uint32 {
+	for i, v := range [...]uint32{uint32(h.kind), h.number, h.length, h.records, h.chain, h.flags, h.payload} {
+		binary.LittleEndian.PutUint32(dst[4*i:], v)
+	}
+	return seal(dst[:headerBytes])
+}
+
+// readHeader returns the header and the chain value for the next block; ok is false when its checksum is wrong.
+func readHeader(b []byte) (h header, chain uint32, ok bool) {
+	chain, ok = sealed(b[:headerBytes])
+	u := func(i int) uint32 { return binary.LittleEndian.Uint32(b[4*i:]) }
+	return header{kind(u(0)), u(1), u(2), u(3), u(4), u(5), u(6)}, chain, ok
+}
+
+// blockMost is the longest payload that a block of this kind may have.
+func (k kind) blockMost() uint32 {
+	switch k {
+	case kindHead:
+		return limits.SnapshotHeadBytes
+	case kindTail:
+		return tailPayload
+	default:
+		return limits.SnapshotBlockMost
+	}
+}
+
+// Meta says which state a snapshot holds.
+type Meta struct {
+	Cluster   uint64
+	Member    uint64 // the member that saved it
+	Index     uint64 // the last applied entry
+	Term      uint64 // and its term
+	ConfState []byte // raft's configuration at that index, protobuf; opaque here
+	Digest    uint64 // of the state, as index computes it
+	Revision  int64
+	Version   string // of the qkv that saved it
+}
+
+const headFields = 9
+
+func appendHead(dst []byte, m Meta, state int) []byte {
+	dst = pack.AppendArray(dst, headFields)
+	dst = pack.AppendUint(dst, m.Cluster)
+	dst = pack.AppendUint(dst, m.Member)
+	dst = pack.AppendUint(dst, m.Index)
+	dst = pack.AppendUint(dst, m.Term)
+	dst = pack.AppendBytes(dst, m.ConfState)
+	dst = pack.AppendUint(dst, m.Digest)
+	dst = pack.AppendInt(dst, m.Revision)
+	dst = pack.AppendString(dst, m.Version)
+	return pack.AppendUint(dst, uint64(state))
+}
+
+// readHead reads a head's payload; what it returns shares no memory with b.
+func readHead(b []byte) (m Meta, state uint64, err error) {
+	r := pack.NewReader(b)
+	r.ArrayOf(headFields)
+	m.Cluster = r.Uint()
+	m.Member = r.Uint()
+	m.Index = r.Uint()
+	m.Term = r.Uint()
+	m.ConfState = append([]byte(nil), r.Bytes()...)
+	m.Digest = r.Uint()
+	m.Revision = r.Int()
+	m.Version = r.String()
+	state = r.Uint()
+	return m, state, r.Done()
+}
+
+// tail is the last block: what the file holds, counted, and its identity.
+type tail struct {
+	bytes, blocks, keys, versions uint64
+	sha                           [32]byte
+}
+
+func appendTail(dst []byte, t tail) []byte {
+	for _, n := range [...]uint64{t.bytes, t.blocks, t.keys, t.versions} {
+		dst = binary.LittleEndian.AppendUint64(dst, n)
+	}
+	return append(dst, t.sha[:]...)
+}
+
+// readTail reads a tail's payload, which has tailPayload bytes.
+func readTail(b []byte) tail {
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	return tail{u(0), u(1), u(2), u(3), [32]byte(b[32:tailPayload])}
+}

@@ -1,0 +1,295 @@
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"qkv/index"
+	"qkv/log/disk"
+)
+
+// apply puts one entry of these commands into a state.
+func apply(t testing.TB, s *index.State, commands ...[]byte) {
+	t.Helper()
+	applied, term := s.View().Applied()
+	e := index.Envelope{Level: 1, Member: 7, Incarnation: 8, First: applied, Wall: 1_700_000_000e9 + int64(applied)*5e8}
+	results, err := s.Apply(applied+1, max(term, 1), index.AppendEnvelope(nil, e, commands), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range results {
+		if r.Code != index.CodeOK {
+			t.Fatalf("a command was refused: %v", r.Err())
+		}
+	}
+}
+
+// entry is an entry of random puts, deletes of keys and of ranges, and now and then an announcement.
+func entry(r *rand.Rand) [][]byte {
+	var commands [][]byte
+	key := func() []byte { return fmt.Appendf(nil, "key %03d", r.IntN(300)) }
+	for range 1 + r.IntN(30) {
+		switch n := r.IntN(20); {
+		case n < 14:
+			commands = append(commands, index.AppendPut(nil, key(), sized(r.IntN(1<<r.IntN(13)))(r.Int64()), 0))
+		case n < 18:
+			commands = append(commands, index.AppendDelete(nil, key(), nil))
+		case n < 19:
+			from := key()
+			commands = append(commands, index.AppendDelete(nil, from, append(from[:len(from):len(from)], 'z')))
+		default:
+			commands = append(commands, index.AppendAnnounce(nil, index.Announcement{Member: 7, Name: "n1", Version: "0.1.0", Boot: 1}))
+		}
+	}
+	return commands
+}
+
+func metaOf(v *index.View) Meta {
+	applied, term := v.Applied()
+	return Meta{Cluster: 0xc1, Member: 7, Index: applied, Term: term, ConfState: []byte{8, 7}, Version: "0.1.0"}
+}
+
+func saveView(t testing.TB, fs disk.FS, dir string, v *index.View, step int) string {
+	t.Helper()
+	sv, err := Begin(fs, dir, metaOf(v), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		if done, err = sv.Step(step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return sv.Info().Path
+}
+
+// sameView compares all that two views hold, versions that are superseded and deleted included.
+func sameView(t testing.TB, got, want *index.View) {
+	t.Helper()
+	if err := agree(Meta{
+		Index: first(want.Applied()), Term: second(want.Applied()), Revision: want.Revision(), Digest: want.Digest(),
+	}, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.AppendMeta(nil), want.AppendMeta(nil)) {
+		t.Fatal("what is no key differs")
+	}
+	var a, b fake
+	for v, to := range map[*index.View]*fake{got: &a, want: &b} {
+		v.Scan(nil, func(key []byte, versions []index.Version) bool { return to.key(key, versions) == nil })
+		runtime.KeepAlive(v)
+	}
+	equal(t, &a, &b)
+}
+
+func first(a, _ uint64) uint64  { return a }
+func second(_, b uint64) uint64 { return b }
+
+// A loaded state is the saved one, and stays it while both apply the same entries. What was applied while the
+// snapshot was being written is not in it.
+func TestLoad(t *testing.T) {
+	for seed := range uint64(10) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		s := index.NewState()
+		for range r.IntN(200) {
+			apply(t, s, entry(r)...)
+		}
+		v := s.View()
+		fs := newDisk(t)
+		sv, err := Begin(fs, "d", metaOf(v), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var later [][][]byte
+		for done := false; !done; {
+			later = append(later, entry(r))
+			apply(t, s, later[len(later)-1]...)
+			if done, err = sv.Step(1 << r.IntN(20)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		loaded, m, err := Load(fs, sv.Info().Path)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if m.Digest != v.Digest() || m.Revision != v.Revision() || m.Member != 7 || string(m.ConfState) != "\x08\x07" {
+			t.Errorf("seed %d: head %+v", seed, m)
+		}
+		sameView(t, loaded.View(), v)
+		for _, commands := range later {
+			apply(t, loaded, commands...)
+		}
+		sameView(t, loaded.View(), s.View())
+	}
+}
+
+// A key whose history needs several blocks is handed to the index as one.
+func TestLoadLongHistory(t *testing.T) {
+	s := index.NewState()
+	for i := range 30 {
+		var commands [][]byte
+		for range 20 {
+			commands = append(commands, index.AppendPut(nil, []byte("hot"), sized(3000)(int64(i)), 0))
+		}
+		apply(t, s, append(commands, index.AppendDelete(nil, []byte("hot"), nil), index.AppendPut(nil, []byte("cold"), nil, 0))...)
+	}
+	fs := newDisk(t)
+	loaded, _, err := Load(fs, saveView(t, fs, "d", s.View(), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameView(t, loaded.View(), s.View())
+}
+
+// The golden file of a whole state: all later versions must load it to the same digest.
+func TestGoldenState(t *testing.T) {
+	path := filepath.Join("testdata", "v1-state.snap")
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && *golden {
+		s := index.NewState()
+		apply(t, s, index.AppendAnnounce(nil, index.Announcement{
+			Member: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peer: "127.0.0.1:2380",
+		}))
+		apply(t, s, index.AppendPut(nil, []byte("greeting"), []byte("hello"), 0), index.AppendPut(nil, []byte("a"), nil, 0))
+		apply(t, s, index.AppendPut(nil, []byte("greeting"), []byte("hello again"), 0), index.AppendDelete(nil, []byte("a"), nil))
+		fs := newDisk(t)
+		if err := os.WriteFile(path, slurp(t, fs, saveView(t, fs, "d", s.View(), 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, m, err := Load(disk.OS(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := s.View()
+	kv, found, err := v.Get([]byte("greeting"), 0)
+	if err != nil || !found || string(kv.Value) != "hello again" || kv.Create != 2 || kv.Mod != 4 || kv.Version != 2 {
+		t.Errorf("greeting is %+v, %v, %v", kv, found, err)
+	}
+	if kv, found, err = v.Get([]byte("greeting"), 2); err != nil || !found || string(kv.Value) != "hello" {
+		t.Errorf("greeting was %+v, %v, %v", kv, found, err)
+	}
+	if _, found, err = v.Get([]byte("a"), 0); err != nil || found {
+		t.Errorf("the deleted key: %v, %v", found, err)
+	}
+	if m.Revision != 5 || v.Revision() != 5 || m.Digest != v.Digest() || len(v.Members()) != 1 || v.Members()[0].Name != "n1" {
+		t.Errorf("head %+v, members %+v", m, v.Members())
+	}
+}
+
+// Checksums are not the last word: a state that is not the one in the head is refused.
+func TestLoadDisagrees(t *testing.T) {
+	s := index.NewState()
+	apply(t, s, index.AppendPut(nil, []byte("k"), []byte("v"), 0))
+	v := s.View()
+	for what, change := range map[string]func(*liar){
+		"nothing":  func(*liar) {},
+		"digest":   func(l *liar) { l.digest++ },
+		"revision": func(l *liar) { l.revision++ },
+		"index":    func(l *liar) { l.applied++ },
+		"value":    func(l *liar) { l.value = []byte("w") },
+	} {
+		l := &liar{View: v, digest: v.Digest(), revision: v.Revision(), applied: first(v.Applied())}
+		change(l)
+		m := metaOf(v)
+		m.Index = l.applied
+		fs := newDisk(t)
+		sv, err := Begin(fs, "d", m, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for done := false; !done; {
+			if done, err = sv.Step(1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, err = Load(fs, sv.Info().Path)
+		if what == "nothing" && err != nil || what != "nothing" && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("another %s: %v", what, err)
+		}
+	}
+}
+
+// liar is a source that is not what it says.
+type liar struct {
+	*index.View
+	digest   uint64
+	revision int64
+	applied  uint64
+	value    []byte
+}
+
+func (l *liar) Digest() uint64            { return l.digest }
+func (l *liar) Revision() int64           { return l.revision }
+func (l *liar) Applied() (uint64, uint64) { return l.applied, second(l.View.Applied()) }
+
+func (l *liar) Scan(from []byte, f func(key []byte, versions []index.Version) bool) {
+	l.View.Scan(from, func(key []byte, versions []index.Version) bool {
+		if l.value != nil {
+			versions = withValue(versions, l.value)
+		}
+		return f(key, versions)
+	})
+}
+
+func withValue(versions []index.Version, value []byte) []index.Version {
+	v := versions[len(versions)-1]
+	v.Value = value
+	return []index.Version{v}
+}
+
+// What the index refuses is not called corrupt: a newer version may have written it.
+func TestLoadRefusedByIndex(t *testing.T) {
+	fs := newDisk(t)
+	_, _, err := Load(fs, save(t, fs, "d", small(), 1))
+	if err == nil || errors.Is(err, ErrCorrupt) {
+		t.Errorf("a state that the index cannot read: %v", err)
+	}
+	if _, _, err := Load(fs, "d/none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// million is a state of 1,000,000 keys with values of 256 bytes.
+func million(b *testing.B) *index.State {
+	b.Helper()
+	s := index.NewState()
+	value := sized(benchValue)(1)
+	for i := 0; i < benchKeys; {
+		var commands [][]byte
+		for range 500 {
+			commands = append(commands, index.AppendPut(nil, fmt.Appendf(nil, "key%012d", i), value, 0))
+			i++
+		}
+		apply(b, s, commands...)
+	}
+	return s
+}
+
+func BenchmarkSave(b *testing.B) {
+	v := million(b).View()
+	dir := b.TempDir()
+	for b.Loop() {
+		path := saveView(b, disk.OS(), dir, v, 1<<20)
+		b.StopTimer()
+		if err := Remove(disk.OS(), path); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	path := saveView(b, disk.OS(), b.TempDir(), million(b).View(), 1<<20)
+	runtime.GC()
+	for b.Loop() {
+		if _, _, err := Load(disk.OS(), path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

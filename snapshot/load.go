@@ -1,0 +1,63 @@
+package snapshot
+
+import (
+	"fmt"
+
+	"qkv/index"
+	"qkv/log/disk"
+)
+
+// loading is content that becomes a state.
+type loading struct {
+	builder *index.Builder
+}
+
+func (l *loading) open(_ Meta, state []byte) (err error) {
+	l.builder, err = index.NewBuilder(state)
+	return err
+}
+
+func (l *loading) key(key []byte, versions []index.Version) error {
+	return l.builder.Add(key, versions)
+}
+
+// Load reads a file and builds its state. Every checksum is verified, and that the state has the digest, revision
+// and applied index that the head names; not the SHA-256 (doc.go says why).
+//
+// An error that wraps ErrCorrupt means that an older snapshot and the log behind it are needed; one that wraps
+// ErrFormat, that a newer qkv is. Any other error is the disk's, or the index refusing what it does not know, and
+// says nothing against the file.
+func Load(fs disk.FS, path string) (*index.State, Meta, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, Meta{}, fmt.Errorf("load snapshot: %w", err)
+	}
+	defer f.Close()
+	var l loading
+	m, _, err := read(path, f, nil, &l)
+	if err != nil {
+		return nil, Meta{}, err
+	}
+	state, err := l.builder.Finish()
+	if err != nil {
+		return nil, Meta{}, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
+	}
+	if err := agree(m, state.View()); err != nil {
+		return nil, Meta{}, corruptAt(path, preludeBytes, "all checksums are right, but %v", err)
+	}
+	return state, m, nil
+}
+
+// agree says how the head of a file and its state differ.
+func agree(m Meta, v Source) error {
+	if applied, term := v.Applied(); applied != m.Index || term != m.Term {
+		return fmt.Errorf("the head is of index %d, term %d, and the state of index %d, term %d", m.Index, m.Term, applied, term)
+	}
+	if v.Revision() != m.Revision {
+		return fmt.Errorf("the head is of revision %d, the state of %d", m.Revision, v.Revision())
+	}
+	if v.Digest() != m.Digest {
+		return fmt.Errorf("the head's digest is %016x, the state's %016x", m.Digest, v.Digest())
+	}
+	return nil
+}

@@ -1,0 +1,53 @@
+package snapshot
+
+import (
+	"fmt"
+
+	"qkv/log/disk"
+)
+
+// Reader gives out a published file, piece by piece, for another member. The file may be removed meanwhile: an open
+// one stays readable. What is damaged is noticed by the receiver, by its SHA-256; the sender then has to Verify.
+type Reader struct {
+	file disk.File
+	meta Meta
+	name string
+	size int64
+	sha  [32]byte
+}
+
+// Open opens a published file to be sent. It reads the head and the tail, not what is between them.
+func Open(fs disk.FS, path string) (*Reader, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open snapshot: %w", err)
+	}
+	m, size, err := headOf(path, f)
+	var t tail
+	if err == nil {
+		t, err = readTailOf(path, f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Reader{file: f, meta: m, name: Name(m.Index, m.Term), size: size, sha: t.sha}, nil
+}
+
+// Name is the published name, as Receive takes it.
+func (r *Reader) Name() string { return r.name }
+
+// Meta says which state it is.
+func (r *Reader) Meta() Meta { return r.meta }
+
+// Size is the length of the file.
+func (r *Reader) Size() int64 { return r.size }
+
+// SHA is the file's identity: the SHA-256 of all before its tail, which follows from the rest.
+func (r *Reader) SHA() [32]byte { return r.sha }
+
+// ReadAt reads as io.ReaderAt does.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.file.ReadAt(p, off) }
+
+// Close closes the file.
+func (r *Reader) Close() error { return r.file.Close() }

@@ -1,0 +1,11 @@
+package snapshot
+
+import "path"
+
+// Paths are joined with slashes, and kept as the caller has written them.
+
+func join(dir, name string) string { return dir + "/" + name }
+
+func base(p string) string { return path.Base(p) }
+
+func parent(p string) string { return path.Dir(p) }

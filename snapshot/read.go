@@ -1,0 +1,148 @@
+package snapshot
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"hash"
+
+	"qkv/index"
+	"qkv/log/disk"
+)
+
+// content receives what a file holds, in the file's order. All slices are valid only during the call.
+type content interface {
+	open(m Meta, state []byte) error
+	key(key []byte, versions []index.Version) error
+}
+
+// reading is one pass over a file.
+type reading struct {
+	*walker
+	to   content
+	meta Meta
+	keys decoder
+}
+
+// read passes all of a file to c, in memory bounded by a few blocks, the state's bytes and the versions of one key.
+// What c was given is proven only when read returns no error.
+func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error) {
+	w, err := walk(path, f, sum, readWindow)
+	if err != nil {
+		return Meta{}, tail{}, err
+	}
+	r := reading{walker: w, to: c, keys: decoder{add: c.key}}
+	left, err := r.head()
+	if err != nil {
+		return Meta{}, tail{}, err
+	}
+	if err := r.state(left); err != nil {
+		return Meta{}, tail{}, err
+	}
+	t, err := r.rest()
+	return r.meta, t, err
+}
+
+// head reads the first block and returns how many bytes of state follow it.
+func (r *reading) head() (uint64, error) {
+	b, err := r.block()
+	if err != nil {
+		return 0, err
+	}
+	if b.kind != kindHead {
+		return 0, corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
+	}
+	m, state, err := readHead(b.payload)
+	if err != nil {
+		return 0, corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
+	}
+	if n, ok := parseName(base(r.path)); ok && (n.index != m.Index || n.term != m.Term) {
+		return 0, corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
+			m.Index, m.Term, n.index, n.term)
+	}
+	if left := r.size - r.next; state > uint64(left) {
+		return 0, corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, the file has %d more", state, left)
+	}
+	r.meta = m
+	return state, nil
+}
+
+// state gathers the pieces of the state that is not keys, and hands them on as one.
+func (r *reading) state(left uint64) error {
+	all := make([]byte, 0, left)
+	for uint64(len(all)) < left {
+		b, err := r.block()
+		if err != nil {
+			return err
+		}
+		if n := len(b.payload); b.kind != kindStat || n == 0 || uint64(n) > left-uint64(len(all)) {
+			return corruptAt(r.path, b.at, "block %d is %d bytes of kind %s where %d bytes of kind %s are missing",
+				b.number, n, b.kind, left-uint64(len(all)), kindStat)
+		}
+		all = append(all, b.payload...)
+	}
+	if err := r.to.open(r.meta, all); err != nil {
+		return fmt.Errorf("snapshot %s: %w", r.path, err)
+	}
+	return nil
+}
+
+// rest reads the keys and the tail.
+func (r *reading) rest() (tail, error) {
+	for {
+		b, err := r.block()
+		if err != nil {
+			return tail{}, err
+		}
+		switch {
+		case b.kind == kindKeys:
+			wrong, refused := r.keys.block(b.header, b.payload)
+			if wrong != nil {
+				return tail{}, corruptAt(r.path, b.at+headerBytes, "block %d: %v", b.number, wrong)
+			}
+			if refused != nil {
+				return tail{}, fmt.Errorf("snapshot %s, block %d at byte %d: %w", r.path, b.number, b.at, refused)
+			}
+		case b.kind == kindTail && !r.keys.split:
+			return r.tail(b)
+		default:
+			return tail{}, corruptAt(r.path, b.at, "block %d is of kind %s where keys belong", b.number, b.kind)
+		}
+	}
+}
+
+// tail holds the last block against all that was read.
+func (r *reading) tail(b block) (tail, error) {
+	t := readTail(b.payload)
+	got := tail{uint64(r.next), uint64(r.number), r.keys.keys, r.keys.count, t.sha}
+	if r.sum != nil {
+		r.sum.Sum(got.sha[:0])
+	}
+	switch {
+	case t.sha != got.sha:
+		return t, corruptAt(r.path, b.at+headerBytes, "the tail's SHA-256 is %x, the file gives %x", t.sha, got.sha)
+	case t != got:
+		return t, corruptAt(r.path, b.at+headerBytes, "the tail counts %d bytes, %d blocks, %d keys and %d versions, the file has %d, %d, %d and %d",
+			t.bytes, t.blocks, t.keys, t.versions, got.bytes, got.blocks, got.keys, got.versions)
+	case r.next != r.size:
+		return t, corruptAt(r.path, r.next, "%d bytes follow the tail", r.size-r.next)
+	}
+	return t, nil
+}
+
+// ignore is content for a pass that only checks.
+type ignore struct{}
+
+func (ignore) open(Meta, []byte) error           { return nil }
+func (ignore) key([]byte, []index.Version) error { return nil }
+
+// Verify reads all of a file and checks everything that can be checked without building the state, the SHA-256
+// included.
+func Verify(fs disk.FS, path string) (Meta, error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return Meta{}, fmt.Errorf("verify snapshot: %w", err)
+	}
+	defer f.Close()
+	m, _, err := read(path, f, sha256.New(), ignore{})
+	return m, err
+}

@@ -1,0 +1,308 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	iofs "io/fs"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"qkv/log/disk"
+	"qkv/log/limits"
+)
+
+// sent is a snapshot on another member's disk.
+func sent(t testing.TB, s *fake) (*Reader, []byte) {
+	t.Helper()
+	fs := newDisk(t)
+	path := save(t, fs, "d", s, 1<<30)
+	r, err := Open(fs, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r, slurp(t, fs, path)
+}
+
+func receive(t testing.TB, fs disk.FS, from *Reader) *Receiver {
+	t.Helper()
+	r, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// feed hands over the pieces from the receiver's offset until it has to bytes.
+func feed(r *Receiver, b []byte, piece int, to int64) error {
+	for r.Offset() < to {
+		off := r.Offset()
+		if err := r.WriteAt(off, b[off:min(int(off)+piece, len(b))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func finished(t testing.TB, fs disk.FS, r *Receiver, s *fake) {
+	t.Helper()
+	info, err := r.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, m, err := contents(fs, info.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, got, s)
+	if m.Member != s.meta().Member || info.Index != s.applied || info.Path != "d/"+Name(s.applied, s.term) {
+		t.Errorf("received %+v, head %+v", info, m)
+	}
+	wantFiles(t, fs, "d", Name(s.applied, s.term))
+}
+
+func TestReceive(t *testing.T) {
+	s := blocks()
+	from, b := sent(t, s)
+	if from.Size() != int64(len(b)) || from.Name() != Name(s.applied, s.term) || from.Meta().Revision != s.revision {
+		t.Errorf("a reader of %s, %d bytes, %+v", from.Name(), from.Size(), from.Meta())
+	}
+	fs := newDisk(t)
+	r := receive(t, fs, from)
+	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()); err != nil {
+		t.Fatal(err)
+	}
+	finished(t, fs, r, s)
+	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, iofs.ErrExist) {
+		t.Errorf("received again: %v", err)
+	}
+	if err := r.WriteAt(0, b); err == nil {
+		t.Error("written after Finish")
+	}
+}
+
+// Interrupted after each piece, by a close or by a kill that leaves garbage at the end, it goes on where the last
+// whole block ends.
+func TestReceiveInterrupted(t *testing.T) {
+	s := blocks()
+	from, b := sent(t, s)
+	ends := []int64{0, preludeBytes}
+	eachBlock(t, b, func(bl block) { ends = append(ends, bl.at+headerBytes+int64(bl.length)) })
+	for garbage := range 2 {
+		fs := newDisk(t)
+		for to := int64(0); ; {
+			r := receive(t, fs, from)
+			if garbage == 1 || r.Offset() == from.Size() {
+				want := int64(0)
+				for _, end := range ends {
+					if end <= to {
+						want = end
+					}
+				}
+				if r.Offset() != want {
+					t.Fatalf("%d bytes had arrived, it goes on at %d, the last whole block ends at %d", to, r.Offset(), want)
+				}
+			}
+			if r.Offset() == from.Size() {
+				finished(t, fs, r, s)
+				break
+			}
+			to = min(max(to, r.Offset())+limits.SnapshotChunkBytes, from.Size())
+			if err := feed(r, b, limits.SnapshotChunkBytes, to); err != nil {
+				t.Fatal(err)
+			}
+			to = r.Offset()
+			if garbage == 1 && to < from.Size() {
+				if _, err := r.file.WriteAt(bytes.Repeat([]byte{0xa5}, 100_000), to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.Close()
+		}
+	}
+}
+
+// What rots while it waits to be continued is sent again.
+func TestReceiveRotten(t *testing.T) {
+	s := blocks()
+	from, b := sent(t, s)
+	for _, at := range []int64{3, 40, 300_000, 900_000, from.Size() - 1} {
+		fs := newDisk(t)
+		r := receive(t, fs, from)
+		if err := feed(r, b, 1<<20, from.Size()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.file.WriteAt([]byte{b[at] ^ 4}, at); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		r = receive(t, fs, from)
+		if r.Offset() > at {
+			t.Fatalf("byte %d is wrong, it goes on at %d", at, r.Offset())
+		}
+		if err := feed(r, b, 1<<20, from.Size()); err != nil {
+			t.Fatal(err)
+		}
+		finished(t, fs, r, s)
+	}
+}
+
+// A wrong byte in any piece, or another file than was announced, is never published, and leaves nothing.
+func TestReceiveWrong(t *testing.T) {
+	from, b := sent(t, small())
+	other := small()
+	other.keys[0].versions[0].Value = []byte("another value")
+	_, foreign := sent(t, other)
+	for name, bytesOf := range map[string]func() []byte{
+		"another snapshot": func() []byte { return foreign[:min(len(b), len(foreign))] },
+		"a flipped bit":    func() []byte { c := bytes.Clone(b); c[len(c)/2] ^= 1; return c },
+		"no tail":          func() []byte { return b[:len(b)-tailBytes] },
+		"zeros at the end": func() []byte { return append(bytes.Clone(b), make([]byte, 100)...) },
+	} {
+		fs := newDisk(t)
+		c := bytesOf()
+		r, err := Receive(fs, "d", from.Name(), int64(len(c)), from.SHA())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := feed(r, c, 1000, int64(len(c))); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := r.WriteAt(0, b); err == nil {
+			t.Errorf("%s: written after the error", name)
+		}
+		wantFiles(t, fs, "d")
+	}
+	// Whole and sound, but not what was announced.
+	for name, announced := range map[string]struct {
+		name string
+		sha  [32]byte
+	}{
+		"SHA-256": {from.Name(), [32]byte{1}},
+		"name":    {Name(43, 3), from.SHA()},
+	} {
+		fs := newDisk(t)
+		r, err := Receive(fs, "d", announced.name, from.Size(), announced.sha)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := feed(r, b, 1000, from.Size()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("wrong %s: %v", name, err)
+		}
+		wantFiles(t, fs, "d")
+	}
+}
+
+// Pieces that do not belong where they come are refused and change nothing.
+func TestReceivePieces(t *testing.T) {
+	s := small()
+	from, b := sent(t, s)
+	fs := newDisk(t)
+	r := receive(t, fs, from)
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	wrong := func(err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), from.Name()) {
+			t.Errorf("refused with %v", err)
+		}
+	}
+	_, err := r.Finish()
+	wrong(err)
+	wrong(r.WriteAt(100, b[100:200])) // a gap
+	ok(r.WriteAt(0, b[:100]))
+	ok(r.WriteAt(0, b[:100])) // sent again
+	ok(r.WriteAt(50, b[50:100]))
+	wrong(r.WriteAt(50, b[50:150])) // half of it again
+	wrong(r.WriteAt(100, append(bytes.Clone(b[100:]), 0)))
+	wrong(r.WriteAt(-1, b[:1]))
+	wrong(r.WriteAt(1<<63-1, b[:1]))
+	ok(r.WriteAt(100, nil))
+	if r.Offset() != 100 {
+		t.Errorf("offset %d after 100 bytes", r.Offset())
+	}
+	_, err = r.Finish()
+	wrong(err)
+	ok(r.WriteAt(100, b[100:]))
+	finished(t, fs, r, s)
+
+	fs = newDisk(t)
+	r = receive(t, fs, from)
+	ok(r.WriteAt(0, b[:100]))
+	r.Abort()
+	wantFiles(t, fs, "d")
+	wrong(r.WriteAt(100, b[100:]))
+}
+
+// What cannot be received is refused before the first byte is written.
+func TestReceiveRefused(t *testing.T) {
+	from, b := sent(t, small())
+	fs := newDisk(t)
+	for _, c := range []struct {
+		name string
+		size int64
+	}{
+		{"../x", from.Size()},
+		{"x", from.Size()},
+		{from.Name() + "/y", from.Size()},
+		{"", from.Size()},
+		{from.Name(), 0},
+		{from.Name(), -1},
+		{from.Name(), tailBytes},
+		{from.Name(), 1 << 62},
+	} {
+		if r, err := Receive(fs, "d", c.name, c.size, from.SHA()); err == nil {
+			t.Errorf("%q of %d bytes is received", c.name, c.size)
+			r.Abort()
+		}
+	}
+	r := receive(t, fs, from)
+	bad := bytes.Clone(b[:preludeBytes])
+	binary.LittleEndian.PutUint32(bad[8:], 2)
+	seal(bad)
+	if err := r.WriteAt(0, bad); !errors.Is(err, ErrFormat) || r.Offset() != 0 {
+		t.Errorf("the first piece of a newer format: %v", err)
+	}
+	r.Abort()
+	put(t, fs, "d/"+receiving(from.Name(), from.SHA()), bad)
+	if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); !errors.Is(err, ErrFormat) {
+		t.Errorf("a partial file of a newer format: %v", err)
+	}
+}
+
+// However it is cut into pieces and interrupted, the same file is published.
+func TestReceiveOfAnyShape(t *testing.T) {
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		s := drawn(r)
+		from, b := sent(t, s)
+		fs := newDisk(t)
+		rc := receive(t, fs, from)
+		for rc.Offset() < from.Size() {
+			to := min(rc.Offset()+1+r.Int64N(from.Size()), from.Size())
+			if err := feed(rc, b, 1+r.IntN(1<<19), to); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+			if r.IntN(2) == 0 {
+				rc.Close()
+				rc = receive(t, fs, from)
+			}
+		}
+		finished(t, fs, rc, s)
+		if !bytes.Equal(slurp(t, fs, "d/"+from.Name()), b) {
+			t.Fatalf("seed %d: the file differs", seed)
+		}
+	}
+}

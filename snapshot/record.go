@@ -1,0 +1,137 @@
+package snapshot
+
+import (
+	"bytes"
+
+	"qkv/index"
+	"qkv/log/limits"
+	"qkv/log/pack"
+)
+
+const (
+	versionFields = 6
+	// versionOverhead and keyOverhead bound what a version takes besides its value, and a record besides its key
+	// and versions: array headers, integers of nine bytes, lengths of five.
+	versionOverhead = 1 + 5*9 + 5
+	keyOverhead     = 1 + 5 + 5
+)
+
+func appendVersion(dst []byte, v *index.Version) []byte {
+	dst = pack.AppendArray(dst, versionFields)
+	dst = pack.AppendInt(dst, v.Mod)
+	dst = pack.AppendInt(dst, v.Sub)
+	dst = pack.AppendInt(dst, v.Create)
+	dst = pack.AppendInt(dst, v.Version)
+	dst = pack.AppendInt(dst, v.Lease)
+	if v.Tombstone {
+		return pack.AppendNil(dst)
+	}
+	return pack.AppendBytes(dst, v.Value)
+}
+
+// readVersion reads one version into v; its value is part of the block.
+func readVersion(r *pack.Reader, v *index.Version) {
+	r.ArrayOf(versionFields)
+	v.Mod = r.Int()
+	v.Sub = r.Int()
+	v.Create = r.Int()
+	v.Version = r.Int()
+	v.Lease = r.Int()
+	v.Value = nil
+	if v.Tombstone = r.Nil(); !v.Tombstone {
+		v.Value = r.Bytes()
+	}
+}
+
+// after reports whether v is newer than w.
+func after(v, w *index.Version) bool {
+	return v.Mod > w.Mod || v.Mod == w.Mod && v.Sub > w.Sub
+}
+
+// decoder turns keys blocks back into keys with all their versions. It holds the order of keys and versions that
+// the format promises, across blocks. Nearly every key lies in one block and is handed out as parts of that block;
+// only one that goes on in the next is copied.
+type decoder struct {
+	add func(key []byte, versions []index.Version) error
+
+	keys, count uint64          // handed out: keys, versions
+	last        []byte          // the key before, a copy
+	versions    []index.Version // of the current key, reused
+	split       bool            // the current key goes on in the next block
+	held        int             // so many of its versions are copies
+}
+
+// block hands out all keys that end in this block. A failure of add ends it and is returned as refused; err is for
+// records that are not what the format says, and tells which.
+func (d *decoder) block(h header, payload []byte) (err, refused error) {
+	r := pack.NewReader(payload)
+	for i := uint32(0); i < h.records; i++ {
+		key := d.record(&r, i == 0)
+		if r.Err() != nil {
+			return r.Err(), nil
+		}
+		if i == h.records-1 && h.flags&goesOn != 0 {
+			d.hold()
+			continue
+		}
+		if refused = d.add(key, d.versions); refused != nil {
+			return nil, refused
+		}
+		d.keys++
+		d.count += uint64(len(d.versions))
+	}
+	if h.flags&goesOn != 0 && !d.split {
+		r.Fail("a key goes on in the next block, but the block has no record")
+	}
+	return r.Done(), nil
+}
+
+// record reads one record. The key is left in d.last too, and the versions, with those of the blocks before, in
+// d.versions.
+func (d *decoder) record(r *pack.Reader, first bool) []byte {
+	r.ArrayOf(2)
+	key := r.Bytes()
+	n := r.Array()
+	switch order := bytes.Compare(key, d.last); {
+	case r.Err() != nil:
+		return nil
+	case len(key) == 0 || len(key) > limits.KeyBytes:
+		r.Fail("a key's length is 0 or over the limit")
+		return nil
+	case first && d.split && order != 0:
+		r.Fail("the block before says that its last key goes on, but another key follows")
+		return nil
+	case !(first && d.split) && order <= 0:
+		r.Fail("a key does not come after the key before it")
+		return nil
+	case n == 0:
+		r.Fail("a key has no version")
+		return nil
+	}
+	if !d.split {
+		d.versions, d.held = d.versions[:0], 0
+	}
+	d.split = false
+	d.last = append(d.last[:0], key...)
+	for range n {
+		d.versions = append(d.versions, index.Version{})
+		v := &d.versions[len(d.versions)-1]
+		if readVersion(r, v); r.Err() != nil {
+			return nil
+		}
+		if len(d.versions) > 1 && !after(v, &d.versions[len(d.versions)-2]) {
+			r.Fail("a version is not newer than the one before it")
+			return nil
+		}
+	}
+	return key
+}
+
+// hold keeps the current key until its next part: its values are copied out of the block, which is about to be
+// overwritten.
+func (d *decoder) hold() {
+	for ; d.held < len(d.versions); d.held++ {
+		d.versions[d.held].Value = bytes.Clone(d.versions[d.held].Value)
+	}
+	d.split = true
+}

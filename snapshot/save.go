@@ -1,0 +1,292 @@
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	iofs "io/fs"
+
+	"qkv/index"
+	"qkv/log/disk"
+	"qkv/log/limits"
+	"qkv/log/pack"
+)
+
+// Source is the immutable state that is saved: an *index.View.
+type Source interface {
+	Applied() (applied, term uint64)
+	Revision() int64
+	Digest() uint64
+	// AppendMeta appends all of the state that is not a key.
+	AppendMeta(dst []byte) []byte
+	// Scan calls f with each key from on, in key order, and all its versions, oldest first, until f returns false.
+	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
+}
+
+// Saver writes one snapshot, a bounded step at a time. It holds on to its source until it is done or aborted.
+//
+// Invariants:
+//
+//  1. What has been written to the file has been fed to sum; block is what comes next.
+//  2. Every version of every key before from, and the first skip versions of from itself, are in one of them.
+//  3. After the first error the file is gone and every step returns that error.
+type Saver struct {
+	// Set by Begin, then constant.
+	fs     disk.FS
+	dir    string
+	name   string
+	meta   Meta
+	source Source
+
+	// Owned by Step.
+	file   *output // nil once it is published or abandoned
+	sum    hash.Hash
+	number uint32
+	chain  uint32
+	state  []byte // what is left to write of it
+	from   []byte
+	skip   int
+	all    bool   // all keys are written
+	block  []byte // the block that is being filled, with room for its header
+	count  uint32 // its records
+	tail   tail
+	size   int64 // of the published file
+	err    error
+}
+
+// Begin creates the temporary file of a snapshot of source and writes its head. Of m it uses Cluster, Member,
+// ConfState and Version; Index and Term must be those of the source, since ConfState is of that index; Digest and
+// Revision are taken from the source. A snapshot of that name must not be there yet (fs.ErrExist).
+func Begin(fs disk.FS, dir string, m Meta, source Source) (*Saver, error) {
+	if applied, term := source.Applied(); applied != m.Index || term != m.Term {
+		panic(fmt.Sprintf("snapshot of index %d, term %d from a view of index %d, term %d", m.Index, m.Term, applied, term))
+	}
+	m.Digest, m.Revision = source.Digest(), source.Revision()
+	s := &Saver{
+		fs: fs, dir: dir, name: Name(m.Index, m.Term), meta: m, source: source,
+		sum: sha256.New(), state: source.AppendMeta(nil),
+		block: make([]byte, headerBytes, headerBytes+limits.SnapshotBlockBytes+limits.SnapshotBlockBytes/4),
+	}
+	if err := s.create(); err != nil {
+		return nil, fmt.Errorf("begin snapshot %s: %w", s.path(), err)
+	}
+	return s, nil
+}
+
+func (s *Saver) path() string { return join(s.dir, s.name) }
+
+func (s *Saver) create() error {
+	if err := free(s.fs, s.path()); err != nil {
+		return err
+	}
+	head := appendHead(nil, s.meta, len(s.state))
+	if len(head) > limits.SnapshotHeadBytes {
+		return fmt.Errorf("the head has %d bytes, the limit is %d", len(head), limits.SnapshotHeadBytes)
+	}
+	tmp := join(s.dir, saving(s.name))
+	if err := s.fs.Remove(tmp); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return err
+	}
+	f, err := s.fs.Create(tmp)
+	if err != nil {
+		return err
+	}
+	s.file = &output{File: f}
+	prelude := appendPrelude(nil)
+	s.chain = binary.LittleEndian.Uint32(prelude[checksumAt:])
+	if err = s.write(prelude); err == nil {
+		s.block = append(s.block, head...)
+		err = s.close(kindHead, 0)
+	}
+	if err != nil {
+		s.abandon()
+	}
+	return err
+}
+
+// Step writes about n bytes, at least one block, and reports whether the snapshot is published. The last step only
+// syncs and publishes. An error is final, and the file is removed.
+func (s *Saver) Step(n int) (done bool, err error) {
+	if s.err != nil || s.file == nil {
+		return s.err == nil, s.err
+	}
+	end := s.file.offset + int64(max(n, 1))
+	switch {
+	case len(s.state) > 0:
+		err = s.stepState(end)
+	case !s.all:
+		err = s.stepKeys(end)
+	default:
+		if err = s.publish(); err == nil {
+			return true, nil
+		}
+	}
+	if err != nil {
+		s.err = fmt.Errorf("save snapshot %s: %w", s.path(), err)
+		s.abandon()
+	}
+	return false, s.err
+}
+
+func (s *Saver) stepState(end int64) error {
+	for len(s.state) > 0 && s.file.offset < end {
+		n := min(len(s.state), limits.SnapshotBlockBytes)
+		s.block = append(s.block, s.state[:n]...)
+		s.state = s.state[n:]
+		if err := s.close(kindStat, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stepKeys scans on from where the step before has stopped.
+func (s *Saver) stepKeys(end int64) (err error) {
+	full := false
+	s.source.Scan(s.from, func(key []byte, versions []index.Version) bool {
+		full, err = s.key(key, versions, end)
+		return err == nil && !full
+	})
+	if err != nil || full {
+		return err
+	}
+	s.all = true
+	if s.count == 0 {
+		return nil
+	}
+	return s.close(kindKeys, 0)
+}
+
+// key writes a key's versions, but for those that are written already, and reports whether the step is over; then
+// from and skip say where the next one begins.
+func (s *Saver) key(key []byte, versions []index.Version, end int64) (full bool, err error) {
+	skip := s.skip
+	s.skip = 0
+	if skip > 0 && !bytes.Equal(key, s.from) {
+		panic(fmt.Sprintf("scan from %q with %d versions written begins with %q", s.from, skip, key))
+	}
+	if err := s.fits(key, versions); err != nil {
+		return false, err
+	}
+	for skip < len(versions) {
+		skip += s.record(key, versions[skip:])
+		flags := uint32(0)
+		if skip < len(versions) {
+			flags = goesOn
+		} else if len(s.block) < headerBytes+limits.SnapshotBlockBytes {
+			break
+		}
+		if err := s.close(kindKeys, flags); err != nil {
+			return false, err
+		}
+		if s.file.offset >= end {
+			s.resumeAt(key, skip, len(versions))
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// resumeAt notes where the next scan begins: at the key when versions of it are left, else right behind it.
+func (s *Saver) resumeAt(key []byte, written, of int) {
+	s.from = append(s.from[:0], key...)
+	if s.skip = written; written == of {
+		s.from, s.skip = append(s.from, 0), 0
+	}
+}
+
+// fits says which limit a key or one of its versions does not keep: nothing is written that could not be read.
+func (s *Saver) fits(key []byte, versions []index.Version) error {
+	if len(key) == 0 || len(key) > limits.KeyBytes {
+		return fmt.Errorf("a key of %d bytes, the limit is %d", len(key), limits.KeyBytes)
+	}
+	for i := range versions {
+		if n := len(versions[i].Value); n > limits.EnvelopeBytes {
+			return fmt.Errorf("the value of %q at revision %d has %d bytes, the limit is %d", key, versions[i].Mod, n, limits.EnvelopeBytes)
+		}
+	}
+	return nil
+}
+
+// record appends one record: the key and as many of its versions as fill the block, at least one. It returns how
+// many; when versions are left, the block must be closed.
+func (s *Saver) record(key []byte, versions []index.Version) int {
+	n := 0
+	room := headerBytes + limits.SnapshotBlockBytes - len(s.block) - keyOverhead - len(key)
+	for n < len(versions) && (n == 0 || room > 0) {
+		room -= versionOverhead + len(versions[n].Value)
+		n++
+	}
+	s.block = pack.AppendArray(s.block, 2)
+	s.block = pack.AppendBytes(s.block, key)
+	s.block = pack.AppendArray(s.block, n)
+	for i := range versions[:n] {
+		s.block = appendVersion(s.block, &versions[i])
+	}
+	s.count++
+	s.tail.versions += uint64(n)
+	if n == len(versions) {
+		s.tail.keys++
+	}
+	return n
+}
+
+// close writes the block.
+func (s *Saver) close(k kind, flags uint32) error {
+	payload := s.block[headerBytes:]
+	s.chain = putHeader(s.block, header{
+		kind: k, number: s.number, length: uint32(len(payload)), records: s.count,
+		chain: s.chain, flags: flags, payload: checksum(payload),
+	})
+	err := s.write(s.block)
+	s.number++
+	s.block, s.count = s.block[:headerBytes], 0
+	return err
+}
+
+func (s *Saver) write(b []byte) error {
+	s.sum.Write(b)
+	return s.file.append(b)
+}
+
+// publish writes the tail and gives the file its name.
+func (s *Saver) publish() error {
+	s.tail.bytes = uint64(s.file.offset) + tailBytes
+	s.tail.blocks = uint64(s.number) + 1
+	s.sum.Sum(s.tail.sha[:0])
+	s.block = appendTail(s.block, s.tail)
+	if err := s.close(kindTail, 0); err != nil {
+		return err
+	}
+	f := s.file
+	s.file, s.source, s.size = nil, nil, f.offset
+	return publish(s.fs, f, s.dir, saving(s.name), s.name)
+}
+
+// Abort gives up and removes the file. After the last step, or an error, it does nothing.
+func (s *Saver) Abort() {
+	if s.file != nil {
+		s.err = fmt.Errorf("save snapshot %s: it was aborted", s.path())
+		s.abandon()
+	}
+}
+
+func (s *Saver) abandon() {
+	if s.file != nil {
+		s.file.Close()
+		s.fs.Remove(join(s.dir, saving(s.name)))
+	}
+	s.file, s.source, s.block, s.state = nil, nil, nil, nil
+}
+
+// Info is what is being saved; its size is what is written so far, and after the last step that of the file.
+func (s *Saver) Info() Info {
+	info := Info{Meta: s.meta, Path: s.path(), Bytes: s.size, Err: s.err}
+	if s.file != nil {
+		info.Bytes = s.file.offset
+	}
+	return info
+}

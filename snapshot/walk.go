@@ -1,0 +1,201 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"qkv/log/disk"
+)
+
+const (
+	// readWindow is how much is read with one call: a few blocks, so that calls are few and the window stays in
+	// the processor's cache.
+	readWindow = 1 << 20
+	// headWindow is enough for prelude and head in nearly every file.
+	headWindow = 4 << 10
+)
+
+// block is one block of a file; its payload is valid until the next call of the walker.
+type block struct {
+	header
+	at      int64 // of its header in the file
+	payload []byte
+}
+
+// walker reads a file's blocks one after the other through a sliding window and checks all that can be known of a
+// block without its content: header, chain, lengths, payload.
+//
+// Invariants:
+//
+//  1. window is the bytes of the file from at on; next is never before at.
+//  2. sum, when it is wanted, has been fed every byte before next, except while the tail is read.
+//  3. After an error of a header nothing more can be read; after one of a payload, the walk can go on.
+type walker struct {
+	path string
+	f    disk.File
+	size int64
+	sum  hash.Hash // nil when the SHA-256 is not wanted
+	step int64     // the least to read at once
+
+	window []byte
+	at     int64
+	next   int64  // where the next block begins
+	number uint32 // of the next block
+	chain  uint32 // that the next block must have
+}
+
+// walk reads the prelude and returns a walker that stands before the first block.
+func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, fmt.Errorf("size of snapshot %s: %w", path, err)
+	}
+	w := &walker{path: path, f: f, size: size, sum: sum, step: step}
+	b, err := w.bytes(preludeBytes, "the prelude")
+	if err != nil {
+		return nil, err
+	}
+	if w.chain, err = checkPrelude(path, b); err != nil {
+		return nil, err
+	}
+	w.take(b)
+	return w, nil
+}
+
+// bytes returns the next n bytes of the file without moving on. The caller has bounded n.
+func (w *walker) bytes(n int64, what string) ([]byte, error) {
+	if left := w.size - w.next; n > left {
+		return nil, corruptAt(w.path, w.next, "%s has %d bytes, the file ends after %d: it was cut", what, n, left)
+	}
+	from := w.next - w.at
+	if from+n > int64(len(w.window)) {
+		if err := w.slide(n); err != nil {
+			return nil, err
+		}
+		from = 0
+	}
+	return w.window[from : from+n], nil
+}
+
+// slide moves the window so that it begins with the next byte, and fills it; it grows to n bytes when n is more
+// than a step, but never past the end of the file.
+func (w *walker) slide(n int64) error {
+	rest := w.window[w.next-w.at:]
+	size := min(max(n, w.step), w.size-w.next)
+	if size > int64(cap(w.window)) {
+		grown := make([]byte, size)
+		copy(grown, rest)
+		w.window = grown
+	} else {
+		copy(w.window[:size], rest)
+		w.window = w.window[:size]
+	}
+	w.at = w.next
+	return w.fill(w.window[len(rest):], w.at+int64(len(rest)))
+}
+
+// fill reads b from the file. An end of the file before its size is a file that shrank under the reader.
+func (w *walker) fill(b []byte, at int64) error {
+	n, err := w.f.ReadAt(b, at)
+	if n == len(b) {
+		return nil
+	}
+	w.window = w.window[:0]
+	if err == nil || errors.Is(err, io.EOF) {
+		return corruptAt(w.path, at+int64(n), "the file ends here, and had %d bytes when it was opened", w.size)
+	}
+	return fmt.Errorf("read snapshot %s at byte %d: %w", w.path, at+int64(n), err)
+}
+
+// take moves on behind b, which bytes has returned.
+func (w *walker) take(b []byte) {
+	if w.sum != nil {
+		w.sum.Write(b)
+	}
+	w.next += int64(len(b))
+}
+
+// block returns the next block. When its header is right and its payload is not, it returns the block and an error,
+// and the walk can go on behind it; after any other error it returns kind 0.
+func (w *walker) block() (block, error) {
+	b, err := w.bytes(headerBytes, "the next block's header")
+	if err != nil {
+		return block{}, err
+	}
+	h, chain, ok := readHeader(b)
+	if !ok {
+		return block{}, corruptAt(w.path, w.next, "the checksum of the header of block %d is %08x, its bytes give %08x",
+			w.number, chain, checksum(b[:checksumAt]))
+	}
+	if err := w.check(h); err != nil {
+		return block{}, err
+	}
+	what := fmt.Sprintf("block %d (%s)", h.number, h.kind)
+	if b, err = w.bytes(headerBytes+int64(h.length), what); err != nil {
+		return block{}, err
+	}
+	bl := block{header: h, at: w.next, payload: b[headerBytes:]}
+	if sum := checksum(bl.payload); sum != h.payload {
+		err = corruptAt(w.path, w.next+headerBytes, "the checksum of the %d bytes of %s is %08x, they give %08x",
+			h.length, what, h.payload, sum)
+	}
+	if h.kind != kindTail || w.sum == nil { // the SHA-256 is of what is before the tail
+		w.take(b)
+	} else {
+		w.next += int64(len(b))
+	}
+	w.number++
+	w.chain = chain
+	return bl, err
+}
+
+// check holds a header whose checksum is right against its place.
+func (w *walker) check(h header) error {
+	switch {
+	case h.chain != w.chain:
+		return corruptAt(w.path, w.next, "block %d follows a block with checksum %08x, the one before it has %08x: it belongs to another file",
+			h.number, h.chain, w.chain)
+	case h.number != w.number:
+		return corruptAt(w.path, w.next, "it is block %d where block %d belongs", h.number, w.number)
+	case h.kind != kindHead && h.kind != kindStat && h.kind != kindKeys && h.kind != kindTail:
+		return formatOf(w.path, "block %d at byte %d is of kind %q, which this qkv does not know", h.number, w.next, h.kind)
+	case h.flags&^goesOn != 0:
+		return formatOf(w.path, "block %d at byte %d has flags %#x, which this qkv does not know", h.number, w.next, h.flags)
+	case h.length > h.kind.blockMost():
+		return corruptAt(w.path, w.next, "block %d (%s) claims %d bytes, the limit is %d", h.number, h.kind, h.length, h.kind.blockMost())
+	case h.kind == kindTail && h.length != tailPayload:
+		return corruptAt(w.path, w.next, "the tail has %d bytes instead of %d", h.length, tailPayload)
+	case h.records > h.length:
+		return corruptAt(w.path, w.next, "block %d claims %d records in %d bytes", h.number, h.records, h.length)
+	case h.kind != kindKeys && (h.records != 0 || h.flags != 0):
+		return corruptAt(w.path, w.next, "block %d (%s) has %d records and flags %#x, only keys have any", h.number, h.kind, h.records, h.flags)
+	}
+	return nil
+}
+
+// readTailOf reads a file's last block alone. It proves the tail, not what is before it.
+func readTailOf(path string, f disk.File) (tail, error) {
+	size, err := f.Size()
+	if err != nil {
+		return tail{}, fmt.Errorf("size of snapshot %s: %w", path, err)
+	}
+	at := size - tailBytes
+	if at < preludeBytes {
+		return tail{}, corruptAt(path, size, "%d bytes are too few for a snapshot: it was cut", size)
+	}
+	b := make([]byte, tailBytes)
+	if n, err := f.ReadAt(b, at); n < len(b) {
+		return tail{}, fmt.Errorf("read snapshot %s at byte %d: %w", path, at, err)
+	}
+	h, _, ok := readHeader(b)
+	if !ok || h.kind != kindTail || h.length != tailPayload || h.payload != checksum(b[headerBytes:]) {
+		return tail{}, corruptAt(path, at, "the file does not end with a tail: it was cut, or its last %d bytes are damaged", tailBytes)
+	}
+	t := readTail(b[headerBytes:])
+	if t.bytes != uint64(size) {
+		return tail{}, corruptAt(path, at, "the tail is that of a file of %d bytes, this one has %d", t.bytes, size)
+	}
+	return t, nil
+}
