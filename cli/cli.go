@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 // Version is the version of qkv.
@@ -20,17 +21,43 @@ func Run(args []string) int {
 
 // run is Run with everything that belongs to the process handed in.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	app := newApp()
-	app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
+	app, out := newApp(), &answerWriter{w: stdout}
+	app.Reader, app.Writer, app.ErrWriter = stdin, out, stderr
 	if len(args) > 1 && args[1] == completeCommand {
 		complete(app, args[2:], stdout)
 		return exitOK
 	}
 	err := runLine(ctx, app, args)
+	if err == nil && out.err != nil {
+		err = fmt.Errorf("print the answer: %w", out.err)
+	}
 	if err != nil && err.Error() != "" {
 		fmt.Fprintf(stderr, "qkv: %v\n", err)
 	}
 	return exitCode(err)
+}
+
+// answerWriter is stdout. It remembers that a write failed: an answer that nobody got is no success.
+type answerWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (a *answerWriter) Write(b []byte) (int, error) {
+	n, err := a.w.Write(b)
+	if a.err == nil {
+		a.err = err
+	}
+	return n, err
+}
+
+// isTerminal says whether what is written there is read by a person as it appears.
+func isTerminal(w io.Writer) bool {
+	if a, ok := w.(*answerWriter); ok {
+		w = a.w
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // runLine does what one command line asks for.

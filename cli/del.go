@@ -31,7 +31,7 @@ func del(c *cli.Context) error {
 	return within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.DeleteRange(ctx, q.Key, q.End)
 		if err != nil {
-			return err
+			return writeFailed(err)
 		}
 		return writeDel(c.App.Writer, c.String("write-out"), written.Deleted, written.Revision)
 	})

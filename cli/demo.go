@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"qkv/net/client"
 )
@@ -64,7 +63,7 @@ func runDemo(c *cli.Context) error {
 		}
 		return fmt.Errorf("demo: %w", err)
 	}
-	if f, ok := c.App.Writer.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+	if !isTerminal(c.App.Writer) {
 		return nil
 	}
 	return d.serve(ctx)

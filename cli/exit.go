@@ -93,6 +93,15 @@ func answerCode(c wire.Code) int {
 	}
 }
 
+// writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
+func writeFailed(err error) error {
+	var answer *wire.Error
+	if errors.As(err, &answer) && !answer.Certain() {
+		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
+	}
+	return err
+}
+
 // tooLarge says that a member refuses a value for its size.
 func tooLarge(err error) bool {
 	var answer *wire.Error

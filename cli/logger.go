@@ -5,17 +5,14 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"sync"
-
-	"golang.org/x/term"
 )
 
 // newLogger writes a member's messages: lines for people on a terminal, JSON for programs anywhere else.
 func newLogger(w io.Writer, format, level string) *slog.Logger {
 	var least slog.Level
 	_ = least.UnmarshalText([]byte(level)) // the flag allows only what this reads
-	if f, ok := w.(*os.File); format == "auto" && ok && term.IsTerminal(int(f.Fd())) {
+	if format == "auto" && isTerminal(w) {
 		format = "text"
 	}
 	if format == "text" {

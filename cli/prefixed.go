@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"sync"
-
-	"golang.org/x/term"
 )
 
 // terminal is one output that several writers share, a line at a time, each with its name before it.
@@ -19,8 +17,7 @@ type terminal struct {
 }
 
 func newTerminal(w io.Writer) *terminal {
-	f, ok := w.(*os.File)
-	colours := ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+	colours := isTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	return &terminal{w: w, colours: colours}
 }
 

@@ -40,7 +40,7 @@ func put(c *cli.Context) error {
 	return within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.Put(ctx, key, value)
 		if err != nil {
-			return err
+			return writeFailed(err)
 		}
 		return writePut(c.App.Writer, c.String("write-out"), written.Revision)
 	})

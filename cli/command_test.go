@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/log/limits"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// bench is one member whose answers a test decides, and the flags that reach it.
+type bench struct {
+	member *servertest.Member
+	trust  servertest.Trust
+	flags  []string
+}
+
+func newBench(t *testing.T, change func(*server.Config)) *bench {
+	t.Helper()
+	b := &bench{member: servertest.NewMember(), trust: servertest.NewTrust(t)}
+	s := servertest.Start(t, b.trust, b.member, change)
+	b.flags = []string{"--endpoints", servertest.Endpoint(s), "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
+	return b
+}
+
+// qkv runs a command line as it is, with the flags that reach the member behind it.
+func (b *bench) qkv(t *testing.T, stdin string, words ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, messages bytes.Buffer
+	args := append([]string{"qkv"}, words...)
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = slices.Insert(args, i, b.flags...)
+	} else {
+		args = append(args, b.flags...)
+	}
+	code = run(t.Context(), args, strings.NewReader(stdin), &out, &messages)
+	return code, out.String(), messages.String()
+}
+
+// expect runs a command line that must end with a code and print certain words.
+func (b *bench) expect(t *testing.T, code int, stdout, stderr string, words ...string) {
+	t.Helper()
+	gotCode, gotOut, gotErr := b.qkv(t, "", words...)
+	if gotCode != code || gotOut != stdout || !strings.Contains(gotErr, stderr) || stderr == "" && gotErr != "" {
+		t.Errorf("qkv %s:\n got %d %q %q\nwant %d %q %q", strings.Join(words, " "), gotCode, gotOut, gotErr, code, stdout, stderr)
+	}
+}
+
+// TestKeys is the life of a few keys.
+func TestKeys(t *testing.T) {
+	b := newBench(t, nil)
+	b.expect(t, 3, "", `key "greeting" not found`, "get", "greeting")
+	b.expect(t, 0, "OK\n", "", "put", "greeting", "hello")
+	b.expect(t, 0, "hello\n", "", "get", "greeting")
+	b.expect(t, 0, "hello\n", "", "get", "greeting", "--serializable")
+	b.expect(t, 0, "hello\n", "", "--serializable", "get", "greeting", "--limit=1")
+	b.expect(t, 0, "OK\n", "", "put", "--", "-dash", "--value")
+	b.expect(t, 0, "--value\n", "", "get", "--", "-dash")
+	b.expect(t, 0, "OK\n", "", "put", "limit", "a key that is also a flag's name")
+	b.expect(t, 0, "a key that is also a flag's name\n", "", "get", "--limit", "3", "limit")
+	b.expect(t, 0, "OK\n", "", "put", "help", "")
+	b.expect(t, 0, "\n", "", "get", "help")
+	b.expect(t, 0, "-dash\n--value\ngreeting\nhello\nhelp\n\nlimit\na key that is also a flag's name\n", "", "get", "", "--prefix")
+	b.expect(t, 0, "greeting\nhelp\n", "", "get", "g", "--from-key", "--keys-only", "--limit", "2")
+	b.expect(t, 0, "4\n", "", "get", "", "--from-key", "--count-only")
+	b.expect(t, 0, "", "", "get", "nothing", "--prefix")
+	b.expect(t, 0, "0\n", "", "get", "nothing", "--prefix", "--count-only")
+	b.expect(t, 3, "0\n", "not found", "get", "nothing", "--count-only")
+	b.expect(t, 0, `{"revision":5,"count":1,"more":false,"kvs":[{"key":"greeting","value":"hello","create_revision":2,"mod_revision":2,"version":1,"lease":0}]}`+"\n", "", "get", "greeting", "-w", "json")
+	b.expect(t, 3, `{"revision":5,"count":0,"more":false,"kvs":[]}`+"\n", "not found", "get", "nothing", "-w", "json")
+	b.expect(t, 0, "1\n", "", "del", "greeting")
+	b.expect(t, 0, "0\n", "", "del", "greeting")
+	b.expect(t, 0, "hello\n", "", "get", "greeting", "--rev", "5")
+	b.expect(t, 1, "", "revision", "get", "greeting", "--rev", "500")
+	b.expect(t, 0, `{"revision":7,"deleted":2}`+"\n", "", "del", "h", "--from-key", "-w", "json")
+	b.expect(t, 0, "1\n", "", "del", "", "--prefix")
+}
+
+// TestStdin: a value comes back byte for byte, up to the limit and not beyond.
+func TestStdin(t *testing.T) {
+	b := newBench(t, nil)
+	large := strings.Repeat("\x00\xff\n", limits.ValueBytes/3)
+	for _, value := range []string{"", "no newline", "two\nlines\n", "\x00\xff", large} {
+		if code, _, stderr := b.qkv(t, value, "put", "key"); code != 0 {
+			t.Fatalf("%d: %s", code, stderr)
+		}
+		if _, stdout, _ := b.qkv(t, "", "get", "key"); stdout != value+"\n" {
+			t.Errorf("%d bytes came back as %d", len(value), len(stdout)-1)
+		}
+	}
+	if code, _, stderr := b.qkv(t, large+"1", "put", "key"); code != exitFailed || !strings.Contains(stderr, "1572864") {
+		t.Errorf("one byte too many: %d %s", code, stderr)
+	}
+}
+
+// TestMemberLimit: a member's own limit is named, and an import goes on without the file.
+func TestMemberLimit(t *testing.T) {
+	b := newBench(t, func(c *server.Config) { c.ValueBytes = 10 })
+	b.expect(t, 1, "", "over the limit of 10", "put", "key", "elevenbytes")
+	dir := tree(t, map[string]string{"a": "fits", "b": "elevenbytes"})
+	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 10", "import", dir)
+}
+
+// TestOutcomes: what is known of a write decides the exit code.
+func TestOutcomes(t *testing.T) {
+	b := newBench(t, nil)
+	for _, tt := range []struct {
+		code index.Code
+		put  int
+		get  int
+	}{
+		{index.CodeUnknown, exitUnknown, exitUnavailable},
+		{index.CodeInternal, exitUnknown, exitFailed},
+		{index.CodeNoSpace, exitFailed, exitFailed},
+		{index.CodeNotAllowed, exitNotAllowed, exitNotAllowed},
+		{index.CodeUnavailable, exitUnavailable, exitUnavailable},
+	} {
+		b.member.SetBefore(func(int, int) *index.Error { return &index.Error{Code: tt.code, Message: "injected"} })
+		b.expect(t, tt.put, "", "injected", "put", "key", "value", "--timeout", "400ms")
+		b.expect(t, tt.get, "", "injected", "get", "key", "--timeout", "400ms")
+	}
+	b.member.SetBefore(nil)
+	b.member.Lose.Store(true)
+	b.expect(t, exitUnknown, "", "may have happened", "put", "key", "lost", "--timeout", "400ms")
+	b.member.Lose.Store(false)
+	b.expect(t, 0, "lost\n", "", "get", "key")
+}
+
+// TestNotAllowed: a certificate of another CA is refused at once, whatever the timeout.
+func TestNotAllowed(t *testing.T) {
+	b := newBench(t, nil)
+	other := servertest.NewTrust(t)
+	begun := time.Now()
+	b.flags[3] = other.Dir
+	b.expect(t, exitNotAllowed, "", "another CA", "get", "key", "--timeout", "20s")
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	b.flags[3] = t.TempDir()
+	b.expect(t, exitUsage, "", "qkv cert client", "get", "key")
+}
+
+// TestStatus: members that answer, members that do not, and an endpoint where nobody is.
+func TestStatus(t *testing.T) {
+	b := newBench(t, nil)
+	here := b.flags[1]
+	b.member.SetStatus(wire.Status{
+		Name: "n1", ID: 1, Role: "leader", Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{"127.0.0.1:1"}}, {ID: 3, Name: "n3"}},
+	})
+	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
+	if code != 0 || stderr != "" {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	for _, want := range []string{
+		`{"members":[{"name":"n1","id":"0000000000000001","version":"0.1.0","role":"leader","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
+		`{"name":"n2","id":"0000000000000002","version":"","role":"unknown",`,
+		`"error":"it has not told the others where it serves clients: did it ever start?"}]}`,
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("status lacks %s:\n%s", want, stdout)
+		}
+	}
+	b.flags[1] = "127.0.0.1:1," + here
+	code, stdout, _ = b.qkv(t, "", "status")
+	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 4 {
+		t.Errorf("an endpoint that is a member's own is not counted twice:\n%d\n%s", code, stdout)
+	}
+	b.flags[1] = "127.0.0.1:2," + here
+	code, stdout, _ = b.qkv(t, "", "status")
+	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 5 {
+		t.Errorf("an endpoint where nobody is has a line of its own:\n%d\n%s", code, stdout)
+	}
+}
+
+// TestEndpointsFile: what demo writes is found, and the command line and the variable go before it.
+func TestEndpointsFile(t *testing.T) {
+	b := newBench(t, nil)
+	home := b.flags[5]
+	must(t, os.WriteFile(filepath.Join(home, endpointsFile), []byte("# comment\n"+b.flags[1]+"\n"), 0o600))
+	here := b.flags[1]
+	b.flags = b.flags[2:]
+	b.expect(t, 0, "OK\n", "", "put", "key", "value")
+	t.Setenv("QKV_ENDPOINTS", "127.0.0.1:1")
+	b.expect(t, exitUnavailable, "", "127.0.0.1:1", "get", "key", "--timeout", "300ms")
+	b.expect(t, 0, "value\n", "", "get", "key", "--endpoints", here)
+}
+
+// TestRemoteNeedsCertificates: the local CA is for loopback only.
+func TestRemoteNeedsCertificates(t *testing.T) {
+	var out, messages bytes.Buffer
+	code := run(t.Context(), []string{"qkv", "get", "k", "--endpoints", "192.0.2.1:2379", "--home", t.TempDir()}, nil, &out, &messages)
+	if code != exitUsage || !strings.Contains(messages.String(), "--certs-dir") {
+		t.Errorf("%d %s", code, &messages)
+	}
+}
+
+// TestWriteFails: an answer that cannot be printed is no success.
+func TestWriteFails(t *testing.T) {
+	b := newBench(t, nil)
+	var messages bytes.Buffer
+	for _, words := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}, {"version"}} {
+		code := run(t.Context(), append(append([]string{"qkv"}, words...), flagsFor(words, b.flags)...), nil, full{}, &messages)
+		if code != exitFailed {
+			t.Errorf("%v to a full disk ends with %d", words, code)
+		}
+	}
+}
+
+func flagsFor(words, flags []string) []string {
+	if words[0] == "version" {
+		return nil
+	}
+	return flags
+}
+
+// full is an output on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
