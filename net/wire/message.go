@@ -8,9 +8,6 @@ import (
 	"qkv/log/pack"
 )
 
-// ALPN is the native client protocol's name in the TLS handshake.
-const ALPN = "qkv/1"
-
 // Op is what a request asks for.
 type Op uint8
 

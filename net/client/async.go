@@ -1,0 +1,81 @@
+package client
+
+import (
+	"context"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// The asynchronous calls are for programs that keep many requests under way without a goroutine for each. They
+// never wait: done is called when the outcome is known, on a goroutine of the client's that serves other calls
+// too, so it must be short and must not wait for another call. It may begin further asynchronous calls. They end
+// by Config.Timeout, and fail with ErrOverloaded when limits.RequestsInflight of them wait for a connection.
+
+// PutAsync writes a value. Key and value are the caller's again when it returns.
+func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
+	x := c.newCall(context.Background(), wire.OpPut)
+	x.body = wire.AppendPutBody(x.body[:0], key, value, 0)
+	c.writeAsync(x, done)
+}
+
+// DeleteAsync removes a key.
+func (c *Client) DeleteAsync(key []byte, done func(Written, error)) {
+	x := c.newCall(context.Background(), wire.OpDelete)
+	x.body = wire.AppendDeleteBody(x.body[:0], key, nil)
+	c.writeAsync(x, done)
+}
+
+func (c *Client) writeAsync(x *call, done func(Written, error)) {
+	if err := tooLarge(x); err != nil {
+		done(Written{}, err)
+		return
+	}
+	x.done = func(x *call) {
+		if x.err != nil {
+			done(Written{}, x.err)
+			return
+		}
+		done(readWritten(x.answer))
+	}
+	c.submit(x)
+}
+
+// GetAsync reads one key, serializable or not. The pair's slices are valid only while done runs.
+func (c *Client) GetAsync(key []byte, serializable bool, done func(kv KeyValue, found bool, err error)) {
+	x := c.newCall(context.Background(), wire.OpRange)
+	x.body = appendQuery(x.body[:0], &Query{Key: key}, serializable, false)
+	if err := tooLarge(x); err != nil {
+		done(KeyValue{}, false, err)
+		return
+	}
+	x.done = func(x *call) {
+		if x.err != nil {
+			done(KeyValue{}, false, x.err)
+			return
+		}
+		var one [1]wire.KeyValue
+		page := wire.Range{Pairs: one[:0]}
+		p, err := wire.ReadResponse(x.answer)
+		if err == nil {
+			err = p.Range(&page)
+		}
+		if err != nil || len(page.Pairs) == 0 {
+			done(KeyValue{}, false, err)
+			return
+		}
+		done(fromWire(&page.Pairs[0]), true, nil)
+	}
+	c.submit(x)
+}
+
+// tooLarge refuses a call whose frame no member would read, and gives it back.
+func tooLarge(x *call) error {
+	if len(x.body)+slotWeight <= limits.RequestBytes {
+		return nil
+	}
+	err := wire.Errorf(wire.ValueTooLarge, "the request has %d bytes, over the limit of %d: a value may have %d",
+		len(x.body), limits.RequestBytes, limits.ValueBytes)
+	x.recycle()
+	return err
+}

@@ -1,0 +1,43 @@
+package client
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"qkv/net/wire"
+)
+
+const (
+	backoffLeast = 5 * time.Millisecond
+	backoffMost  = 250 * time.Millisecond
+)
+
+// backoff is how long to wait before the next attempt: not at all the first time when a connection was lost,
+// since the next attempt goes elsewhere; otherwise twice as long each time, with chance in it so that clients do
+// not come back all at once.
+func backoff(attempts int, err error) time.Duration {
+	var answer *wire.Error
+	if attempts == 1 && !errors.As(err, &answer) {
+		return 0
+	}
+	d := min(backoffLeast<<min(attempts, 10), backoffMost)
+	return d/2 + rand.N(d/2)
+}
+
+const (
+	// attemptLeast is the least time that one attempt gets, when there is as much.
+	attemptLeast = 500 * time.Millisecond
+	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
+	// still in time.
+	answerMargin = 250 * time.Millisecond
+)
+
+// attemptTime is how long a member may try, of the time that is left. With several endpoints it is half: the member
+// may be cut off from the others, and would only know it at the end.
+func attemptTime(left time.Duration, endpoints int) time.Duration {
+	if endpoints > 1 && left >= 2*attemptLeast {
+		return left / 2
+	}
+	return max(left-min(left/10, answerMargin), time.Millisecond)
+}

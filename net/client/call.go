@@ -1,0 +1,120 @@
+package client
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"qkv/net/wire"
+)
+
+// call is one request on its way, from submit to its outcome.
+//
+// It is always at exactly one place: with who made it, in Client.waiting, in Client.delayed, or in a slot of a
+// stream. Whoever takes it from there under that place's lock has it. Its state alone may change from elsewhere: a
+// caller whose context ends abandons it, wherever it is.
+//
+//	idle ──send──► sent ──answered──► over
+//	 ▲ │            │ └──abandoned──► over     sent: the outcome of a write is unknown
+//	 │ └─abandoned──┼───────────────► over     idle: it certainly did not happen
+//	 └───again──────┘                          only when it certainly did not happen, or is a read
+type call struct {
+	// Constant while it is on its way.
+	op       wire.Op
+	body     []byte // encoded, so that key and value belong to the caller again at once
+	bulk     bool   // its answer may be large: it goes on the stream for those
+	begun    time.Time
+	deadline time.Time // when it is given up
+	done     func(*call)
+	ready    chan struct{} // where its caller waits, when done is nil
+
+	state atomic.Uint32
+	where atomic.Pointer[conn] // the connection that it was last sent on
+
+	// Of who has it.
+	until    time.Time // when this attempt is given up, if it is a read
+	round    uint64    // of the stream's writes, the one that it goes out with
+	attempts int
+	retryAt  time.Time
+
+	// The outcome: the caller's, once it is told.
+	answer []byte // the frame of the answer: a copy when done is nil, otherwise valid while done runs
+	err    error
+}
+
+const (
+	idle uint32 = iota
+	sent
+	over
+)
+
+// begin says that the call goes out. It returns false when its caller has abandoned it.
+func (x *call) begin() bool { return x.state.CompareAndSwap(idle, sent) }
+
+// again says that the call's attempt failed and that another may follow. It returns false when it was abandoned.
+func (x *call) again() bool { return x.state.CompareAndSwap(sent, idle) }
+
+// end says that the outcome is known. It returns false when nobody waits for it any more.
+func (x *call) end() bool { return x.state.Swap(over) != over }
+
+// abandon is the caller's. It returns what state the call was in: over means that its outcome is there.
+func (x *call) abandon() uint32 { return x.state.Swap(over) }
+
+var calls = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
+
+// keepBytes is the largest buffer that is kept for another call or another write.
+const keepBytes = 64 << 10
+
+func newCall(op wire.Op) *call {
+	x := calls.Get().(*call)
+	x.op = op
+	x.begun = time.Now()
+	return x
+}
+
+// recycle gives the call back. Nobody else may know it any more.
+func (x *call) recycle() {
+	body, answer, ready := x.body, x.answer, x.ready
+	if x.done != nil || cap(answer) > keepBytes {
+		answer = nil
+	}
+	if cap(body) > keepBytes {
+		body = nil
+	}
+	*x = call{body: body[:0], answer: answer[:0], ready: ready}
+	calls.Put(x)
+}
+
+// deliver tells the caller. The call is no longer the engine's.
+func (x *call) deliver() {
+	if x.done == nil {
+		x.ready <- struct{}{}
+		return
+	}
+	x.done(x)
+	x.recycle()
+}
+
+// fail ends the call with an error.
+func (x *call) fail(err error) {
+	if !x.end() {
+		x.recycle()
+		return
+	}
+	x.err = err
+	x.deliver()
+}
+
+// succeed ends the call with the frame of its answer.
+func (x *call) succeed(frame []byte) {
+	if !x.end() {
+		x.recycle()
+		return
+	}
+	if x.done == nil {
+		x.answer = append(x.answer[:0], frame...)
+	} else {
+		x.answer = frame
+	}
+	x.deliver()
+}

@@ -1,0 +1,397 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// Config says how to reach a cluster. Endpoints, and Credentials or TLS, must be given.
+type Config struct {
+	// Endpoints are members' client addresses, host:port. One is enough: the others are learned from it. A host
+	// name may stand for several members. They are tried in order.
+	Endpoints []string
+	// Credentials prove who the client is and say whom it believes: wire.LoadClient, or Maker.LocalClient.
+	Credentials *wire.Credentials
+	// TLS is used in place of what Credentials would make, when it is not nil.
+	TLS *tls.Config
+	// DialStagger is how long one endpoint is tried before the next is tried beside it. 0: 200 ms.
+	DialStagger time.Duration
+	// Timeout bounds calls whose context has no deadline. 0: 5 s.
+	Timeout time.Duration
+	// FailFast makes calls fail as soon as every endpoint has been tried once without success. Otherwise they
+	// are tried again until the deadline, which lets calls survive a cluster that restarts.
+	FailFast bool
+	// Logger is told of connections that are made and lost. nil: nobody is.
+	Logger *slog.Logger
+}
+
+const (
+	defaultStagger = 200 * time.Millisecond
+	defaultTimeout = 5 * time.Second
+)
+
+// complete checks what was given and fills in what was not.
+func (c *Config) complete() error {
+	if len(c.Endpoints) == 0 {
+		return errors.New("client: Config.Endpoints is empty: give at least one member's client address")
+	}
+	for _, endpoint := range c.Endpoints {
+		if _, port, err := net.SplitHostPort(endpoint); err != nil || port == "" {
+			return fmt.Errorf("client: the endpoint %q is not of the form host:port", endpoint)
+		}
+	}
+	switch {
+	case c.TLS != nil:
+		c.TLS = c.TLS.Clone()
+		c.TLS.NextProtos = []string{wire.ProtocolClient}
+	case c.Credentials != nil:
+		c.TLS = wire.ClientTLS(c.Credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+	default:
+		return errors.New("client: Config has neither Credentials nor TLS: the protocol is always encrypted, and both sides prove who they are")
+	}
+	if c.DialStagger <= 0 {
+		c.DialStagger = defaultStagger
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Client is a connection to a cluster. It is safe for use by any number of goroutines.
+//
+//  1. current is where new calls go; nil while there is none. Only under mu does it become another one.
+//  2. While current is nil and calls wait, one goroutine dials, and no more than one.
+//  3. waiting are calls that no connection took yet, oldest first; delayed are calls that wait for their next attempt.
+//  4. Locks are taken in the order mu, then a stream's; no user's function is called under one.
+type Client struct {
+	// Constant.
+	config  Config
+	ctx     context.Context // of all that the client does by itself
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	// Shared.
+	current atomic.Pointer[conn]
+	queued  atomic.Int64 // len(waiting)
+	known   atomic.Int64 // endpoints
+	asleep  atomic.Bool  // the keeper has nothing to watch
+	wake    chan struct{}
+
+	mu         sync.Mutex
+	closed     bool
+	dialing    bool
+	waiting    []*call
+	delayed    []*call
+	conns      map[*conn]struct{} // all that are open: the current one, and those that only finish what they have
+	notes      map[string]note    // why endpoints did not serve, the last time
+	learned    []string           // endpoints that a member told
+	avoid      string             // the endpoint to be dialled last
+	switchedAt time.Time
+}
+
+// note is why an endpoint did not serve.
+type note struct {
+	at  time.Time
+	err error
+}
+
+// Open connects to the first endpoint that answers. When ctx has no deadline, it gives up after Config.Timeout;
+// the error then lists why each endpoint did not answer.
+func Open(ctx context.Context, config Config) (*Client, error) {
+	config.Endpoints = slices.Clone(config.Endpoints)
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		config: config, wake: make(chan struct{}, 1), conns: map[*conn]struct{}{}, notes: map[string]note{},
+	}
+	c.known.Store(int64(len(config.Endpoints)))
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.running.Go(c.keep)
+	if err := c.connect(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// connect waits until there is a connection.
+func (c *Client) connect(ctx context.Context) error {
+	x := c.newCall(ctx, wire.OpStatus)
+	if err := c.do(ctx, x); err != nil {
+		var unavailable *UnavailableError
+		if errors.As(err, &unavailable) {
+			unavailable.Op = ""
+		}
+		return err
+	}
+	x.recycle()
+	return nil
+}
+
+// Close ends the client. Calls under way end with ErrClosed, writes among them with an unknown outcome.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	lost := append(c.waiting, c.delayed...)
+	c.waiting, c.delayed = nil, nil
+	c.queued.Store(0)
+	open := c.openLocked()
+	c.mu.Unlock()
+
+	c.stop()
+	for _, x := range lost {
+		x.fail(ErrClosed)
+	}
+	for _, k := range open {
+		k.fail(ErrClosed)
+	}
+	c.running.Wait()
+	return nil
+}
+
+func (c *Client) openLocked() []*conn {
+	open := make([]*conn, 0, len(c.conns))
+	for k := range c.conns {
+		open = append(open, k)
+	}
+	return open
+}
+
+// newCall begins a call that ends by ctx, or by the client's timeout where ctx has no end.
+func (c *Client) newCall(ctx context.Context, op wire.Op) *call {
+	x := newCall(op)
+	if deadline, ok := ctx.Deadline(); ok {
+		x.deadline = deadline
+	} else {
+		x.deadline = x.begun.Add(c.config.Timeout)
+	}
+	return x
+}
+
+// do sends a call and waits for its outcome. When it returns nil, x.answer is there, and x is the caller's to
+// recycle; otherwise x is gone.
+func (c *Client) do(ctx context.Context, x *call) error {
+	if err := ctx.Err(); err != nil {
+		x.recycle()
+		return err
+	}
+	begun, op := x.begun, x.op
+	c.submit(x)
+	if ctx.Done() == nil {
+		<-x.ready
+		return x.outcome()
+	}
+	select {
+	case <-x.ready:
+		return x.outcome()
+	case <-ctx.Done():
+	}
+	where := x.where.Load()
+	switch state := x.abandon(); {
+	case state == over:
+		<-x.ready
+		return x.outcome()
+	case state == sent && op.Write():
+		return unknown(op, where, context.Cause(ctx))
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return c.unavailable(op, begun, where, context.Cause(ctx))
+	default:
+		return context.Cause(ctx)
+	}
+}
+
+// outcome returns the call's error, and gives it back when there is one.
+func (x *call) outcome() error {
+	err := x.err
+	if err != nil {
+		x.recycle()
+	}
+	return err
+}
+
+// submit sends a call on the current connection, or leaves it until there is one.
+func (c *Client) submit(x *call) {
+	if c.queued.Load() == 0 {
+		if k := c.current.Load(); k != nil && k.send(x) {
+			c.watch()
+			return
+		}
+	}
+	c.park(x)
+}
+
+// watch wakes the keeper if it sleeps. It is called after each change that the keeper must see.
+func (c *Client) watch() {
+	if c.asleep.Load() {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// park leaves a call until a connection takes it.
+func (c *Client) park(x *call) {
+	c.mu.Lock()
+	switch {
+	case c.closed:
+		c.mu.Unlock()
+		x.fail(ErrClosed)
+		return
+	case x.done != nil && len(c.waiting) >= limits.RequestsInflight:
+		c.mu.Unlock()
+		x.fail(ErrOverloaded)
+		return
+	}
+	c.waiting = append(c.waiting, x)
+	c.queued.Store(int64(len(c.waiting)))
+	c.dialLocked()
+	c.mu.Unlock()
+	c.watch()
+	c.pump()
+}
+
+// pump hands calls that wait to the current connection, as many as it takes.
+func (c *Client) pump() {
+	if c.queued.Load() == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.current.Load()
+	if k == nil {
+		c.dialLocked()
+		return
+	}
+	taken := 0
+	for taken < len(c.waiting) && k.send(c.waiting[taken]) {
+		taken++
+	}
+	c.waiting = slices.Delete(c.waiting, 0, taken)
+	c.queued.Store(int64(len(c.waiting)))
+}
+
+// retry decides what becomes of a call whose attempt failed. The attempt certainly changed nothing, or x is a read:
+// otherwise the caller must not ask.
+func (c *Client) retry(x *call, at *conn, err error) {
+	c.note(at.endpoint, err)
+	if !x.again() {
+		x.recycle()
+		return
+	}
+	now := time.Now()
+	x.attempts++
+	x.retryAt = now.Add(backoff(x.attempts, err))
+	c.mu.Lock()
+	if c.closed || !x.retryAt.Before(x.deadline) {
+		closed := c.closed
+		c.mu.Unlock()
+		if closed {
+			x.fail(ErrClosed)
+		} else {
+			x.fail(c.unavailable(x.op, x.begun, at, nil))
+		}
+		return
+	}
+	c.delayed = append(c.delayed, x)
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// note remembers why an endpoint did not serve.
+func (c *Client) note(endpoint string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notes[endpoint] = note{at: time.Now(), err: err}
+}
+
+// unavailable is the error of a call that nobody served: what each endpoint said since it began, or, when nothing
+// was said, lately.
+func (c *Client) unavailable(op wire.Op, begun time.Time, where *conn, cause error) *UnavailableError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := &UnavailableError{Op: op.String(), Cause: cause}
+	for _, since := range []time.Time{begun, begun.Add(-time.Minute)} {
+		for _, endpoint := range c.endpointsLocked() {
+			if n, ok := c.notes[endpoint]; ok && !n.at.Before(since) {
+				e.Endpoints = append(e.Endpoints, EndpointError{endpoint, n.err})
+			}
+		}
+		if len(e.Endpoints) > 0 {
+			break
+		}
+	}
+	if where != nil && !slices.ContainsFunc(e.Endpoints, func(x EndpointError) bool { return x.Endpoint == where.endpoint }) {
+		e.Endpoints = append(e.Endpoints, EndpointError{where.endpoint, errNoAnswer})
+	}
+	if len(e.Endpoints) == 0 {
+		for _, endpoint := range c.endpointsLocked() {
+			e.Endpoints = append(e.Endpoints, EndpointError{endpoint, errNoAnswer})
+		}
+	}
+	return e
+}
+
+var errNoAnswer = errors.New("no answer")
+
+// Endpoints returns the endpoints that the client knows: those it was given, then those that members told.
+func (c *Client) Endpoints() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.endpointsLocked()
+}
+
+func (c *Client) endpointsLocked() []string {
+	return append(slices.Clone(c.config.Endpoints), c.learned...)
+}
+
+// learn keeps the endpoints that a member told of.
+func (c *Client) learn(members []wire.Member) {
+	var told []string
+	for _, m := range members {
+		for _, address := range m.Clients {
+			if !slices.Contains(c.config.Endpoints, address) && !slices.Contains(told, address) && usable(address) {
+				told = append(told, address)
+			}
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.learned = told[:min(len(told), learnedMost)]
+	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
+}
+
+// learnedMost bounds how many endpoints a member can make the client know.
+const learnedMost = 64
+
+func usable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host != "" && (ip == nil || !ip.IsUnspecified())
+}

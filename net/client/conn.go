@@ -1,0 +1,201 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// The streams of a connection: one for all that is small, so that it does not wait behind what is large.
+const (
+	smallStream = iota
+	bulkStream
+	streamsOfConn
+)
+
+// errDone is why a connection is closed that is not needed any more.
+var errDone = errors.New("another connection is used")
+
+// conn is a connection to one member, over its own UDP socket: a new connection has a new port, so that whatever
+// between here and there remembers the old one has no say.
+type conn struct {
+	// Constant.
+	client   *Client
+	endpoint string
+	member   wire.Status // as it was when the connection began
+	qc       *quic.Conn
+	under    *quic.Transport
+	socket   *net.UDPConn
+	streams  [streamsOfConn]*stream
+
+	// The keeper's.
+	busy    bool
+	heard   uint64 // packets
+	heardAt time.Time
+
+	// Shared.
+	retired atomic.Bool // takes no new calls
+	failed  atomic.Bool // it is over
+}
+
+func quicConfig() *quic.Config {
+	return &quic.Config{
+		HandshakeIdleTimeout:           handshakeTimeout,
+		MaxIdleTimeout:                 limits.ClientIdleTimeout,
+		KeepAlivePeriod:                limits.ClientKeepAlive,
+		InitialStreamReceiveWindow:     limits.ClientStreamWindow,
+		MaxStreamReceiveWindow:         limits.ClientStreamWindow,
+		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
+		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
+		MaxIncomingStreams:             -1,
+		MaxIncomingUniStreams:          -1,
+	}
+}
+
+// open makes a connection to one address. It is good when the member has answered on it: the handshake is over
+// before the member has looked at the client's certificate.
+func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
+	network := "udp6"
+	if addr.IP.To4() != nil {
+		network = "udp4"
+	}
+	socket, err := net.ListenUDP(network, nil)
+	if err != nil {
+		return nil, err
+	}
+	k := &conn{client: c, endpoint: endpoint, socket: socket, under: &quic.Transport{Conn: socket}}
+	var config *tls.Config = c.config.TLS
+	if k.qc, err = k.under.Dial(ctx, addr, config, quicConfig()); err != nil {
+		k.release()
+		return nil, wire.Explain(err)
+	}
+	for i := range k.streams {
+		qs, err := k.qc.OpenStream()
+		if err != nil {
+			k.hangUp(wire.CloseDone, "")
+			return nil, fmt.Errorf("open a stream: %w", err)
+		}
+		k.streams[i] = newStream(k, qs)
+	}
+	for _, s := range k.streams {
+		c.running.Go(s.read)
+		c.running.Go(s.write)
+	}
+	if err := k.greet(ctx); err != nil {
+		k.fail(errDone)
+		return nil, wire.Explain(err)
+	}
+	return k, nil
+}
+
+// greet asks the member for its status.
+func (k *conn) greet(ctx context.Context) error {
+	x := k.client.newCall(ctx, wire.OpStatus)
+	status, err := k.status(ctx, x)
+	k.member = status
+	return err
+}
+
+// status asks for the status on this very connection.
+func (k *conn) status(ctx context.Context, x *call) (wire.Status, error) {
+	x.attempts = attemptsLast
+	if !k.send(x) {
+		x.recycle()
+		return wire.Status{}, errDone
+	}
+	select {
+	case <-x.ready:
+	case <-ctx.Done():
+		if x.abandon() != over {
+			return wire.Status{}, ctx.Err()
+		}
+		<-x.ready
+	}
+	defer x.recycle()
+	if x.err != nil {
+		return wire.Status{}, x.err
+	}
+	p, err := wire.ReadResponse(x.answer)
+	if err != nil {
+		return wire.Status{}, err
+	}
+	return p.Status()
+}
+
+// attemptsLast is the number of attempts of a call that is not tried again.
+const attemptsLast = 1 << 20
+
+// send puts a call into the next write. It returns false when the connection takes no calls, or has as many as it
+// may; the call is then still the caller's.
+func (k *conn) send(x *call) bool {
+	if k.retired.Load() {
+		return false
+	}
+	if x.bulk {
+		return k.streams[bulkStream].send(x)
+	}
+	return k.streams[smallStream].send(x)
+}
+
+// retire lets the connection finish what it has, and take nothing new.
+func (k *conn) retire(why error) {
+	if k.retired.Swap(true) {
+		return
+	}
+	k.client.config.Logger.Debug("turning from a member", "endpoint", k.endpoint, "reason", why)
+	k.client.replace(k)
+}
+
+// moveReads sends the reads that are under way again, elsewhere.
+func (k *conn) moveReads(err error) {
+	for _, s := range k.streams {
+		for _, x := range s.takeReads() {
+			k.client.retry(x, k, err)
+		}
+	}
+}
+
+// fail ends the connection and settles all that is under way on it.
+func (k *conn) fail(err error) {
+	if k.failed.Swap(true) {
+		return
+	}
+	k.retired.Store(true)
+	c := k.client
+	c.mu.Lock()
+	delete(c.conns, k)
+	c.mu.Unlock()
+	if !errors.Is(err, errDone) && !errors.Is(err, ErrClosed) {
+		c.note(k.endpoint, err)
+		c.config.Logger.Debug("a connection is lost", "endpoint", k.endpoint, "reason", err)
+	}
+	c.replace(k)
+	code := wire.CloseDone
+	if errors.Is(err, wire.ErrFrame) {
+		code = wire.CloseProtocol
+	}
+	for _, s := range k.streams {
+		s.fail(err)
+	}
+	k.hangUp(code, err.Error())
+}
+
+// hangUp closes the connection and its socket.
+func (k *conn) hangUp(code wire.CloseCode, reason string) {
+	_ = k.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
+	k.release()
+}
+
+func (k *conn) release() {
+	_ = k.under.Close()
+	_ = k.socket.Close()
+}

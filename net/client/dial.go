@@ -1,0 +1,273 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"qkv/net/wire"
+)
+
+const (
+	// handshakeTimeout is how long one address is tried. The next try is from another port.
+	handshakeTimeout = 2 * time.Second
+	// roundPause is the least time from one round of all endpoints to the next.
+	roundPause = 100 * time.Millisecond
+)
+
+var (
+	errNoHandshake = fmt.Errorf("no answer within %v", handshakeTimeout)
+	errNobody      = errors.New("nobody listens there")
+)
+
+// dialLocked sees to it that a connection is made when calls wait for one.
+func (c *Client) dialLocked() {
+	if c.dialing || c.closed || len(c.waiting) == 0 || c.current.Load() != nil {
+		return
+	}
+	c.dialing = true
+	c.running.Go(c.dial)
+}
+
+// dial tries all endpoints, again and again, until one answers or nobody waits any more.
+func (c *Client) dial() {
+	for {
+		start := time.Now()
+		k, hopeless := c.dialRound()
+		if k != nil {
+			c.install(k)
+			return
+		}
+		var given []*call
+		c.mu.Lock()
+		if hopeless || c.config.FailFast {
+			given, c.waiting = c.waiting, nil
+			c.queued.Store(0)
+		}
+		if len(c.waiting) == 0 || c.closed {
+			c.dialing = false
+			c.mu.Unlock()
+			for _, x := range given {
+				x.fail(c.unavailable(x.op, x.begun, nil, nil))
+			}
+			return
+		}
+		c.mu.Unlock()
+		select {
+		case <-time.After(roundPause - time.Since(start)):
+		case <-c.ctx.Done():
+		}
+	}
+}
+
+// install makes a new connection the current one.
+func (c *Client) install(k *conn) {
+	c.learn(k.member.Members)
+	c.mu.Lock()
+	c.dialing = false
+	if c.closed || k.failed.Load() {
+		c.dialLocked()
+		c.mu.Unlock()
+		k.fail(ErrClosed)
+		return
+	}
+	c.conns[k] = struct{}{}
+	delete(c.notes, k.endpoint)
+	c.current.Store(k)
+	c.mu.Unlock()
+	c.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
+	c.pump()
+	c.watch()
+	if k.failed.Load() { // since the look above
+		c.mu.Lock()
+		delete(c.conns, k)
+		c.mu.Unlock()
+		c.replace(k)
+	}
+}
+
+// replace ends a connection's time as the current one. Its endpoint is the last to be dialled.
+func (c *Client) replace(k *conn) {
+	if !c.current.CompareAndSwap(k, nil) {
+		return
+	}
+	c.mu.Lock()
+	c.avoid = k.endpoint
+	c.dialLocked()
+	c.mu.Unlock()
+	c.watch()
+}
+
+// alternatives is how many endpoints there are.
+func (c *Client) alternatives() int { return int(c.known.Load()) }
+
+// dialRound tries each endpoint once. hopeless: each of them refused for a reason that does not pass by itself.
+func (c *Client) dialRound() (k *conn, hopeless bool) {
+	c.mu.Lock()
+	endpoints := c.endpointsLocked()
+	if i := slices.Index(endpoints, c.avoid); i >= 0 {
+		endpoints = append(slices.Delete(endpoints, i, i+1), c.avoid)
+	}
+	c.mu.Unlock()
+	k, errs := race(c.ctx, len(endpoints), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
+		k, err := c.dialEndpoint(ctx, endpoints[i])
+		if err != nil && ctx.Err() == nil {
+			c.note(endpoints[i], err)
+		}
+		return k, err
+	})
+	hopeless = k == nil
+	for _, err := range errs {
+		var trust *wire.TrustError
+		hopeless = hopeless && errors.As(err, &trust)
+	}
+	return k, hopeless
+}
+
+// dialEndpoint connects to an endpoint, whose name may stand for several addresses.
+func (c *Client) dialEndpoint(ctx context.Context, endpoint string) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	addrs, err := resolve(ctx, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	k, errs := race(ctx, len(addrs), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
+		return c.dialAddress(ctx, endpoint, addrs[i])
+	})
+	if k != nil {
+		return k, nil
+	}
+	return nil, errs[0]
+}
+
+// dialAddress connects to an address, and asks the host beside that whether anybody listens there.
+func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDPAddr) (*conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	probed := make(chan struct{})
+	go func() {
+		defer close(probed)
+		if errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
+			cancel(errNobody)
+		}
+	}()
+	k, err := c.open(ctx, endpoint, addr)
+	cancel(nil)
+	<-probed
+	switch {
+	case err == nil:
+		return k, nil
+	case errors.Is(context.Cause(ctx), errNobody):
+		return nil, errNobody
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return nil, errNoHandshake
+	default:
+		return nil, err
+	}
+}
+
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
+// probe sends a byte, which no QUIC endpoint answers, and waits for the host to say that the port is closed. QUIC's
+// own socket is not told: it is not connected to one address.
+func probe(ctx context.Context, addr *net.UDPAddr) error {
+	socket, err := net.DialUDP("udp", nil, addr)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	stop := context.AfterFunc(ctx, func() { _ = socket.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if _, err := socket.Write([]byte{0}); err != nil {
+		return err
+	}
+	_, err = socket.Read(make([]byte, 1))
+	return err
+}
+
+// resolve returns the addresses of an endpoint.
+func resolve(ctx context.Context, endpoint string) ([]*net.UDPAddr, error) {
+	host, service, err := net.SplitHostPort(endpoint)
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "udp", service)
+	if err != nil {
+		return nil, fmt.Errorf("the port %q: %w", service, err)
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		return []*net.UDPAddr{{IP: ip, Port: port}}, nil
+	}
+	found, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	addrs := make([]*net.UDPAddr, 0, len(found))
+	for _, a := range found {
+		addrs = append(addrs, &net.UDPAddr{IP: a.IP, Zone: a.Zone, Port: port})
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("%s has no address", net.JoinHostPort(host, strconv.Itoa(port)))
+	}
+	return addrs, nil
+}
+
+// race runs try for 0 to n-1, each stagger after the one before or as soon as all before have failed, and returns
+// the first success. The others are told to stop, and what they still bring is closed.
+func race(ctx context.Context, n int, stagger time.Duration, try func(ctx context.Context, i int) (*conn, error)) (*conn, []error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		i    int
+		conn *conn
+		err  error
+	}
+	outcomes := make(chan outcome, n)
+	errs := make([]error, n)
+	started, running := 0, 0
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	var won *conn
+	for (won == nil && started < n) || running > 0 {
+		next := timer.C
+		if won != nil || started == n || ctx.Err() != nil {
+			next = nil
+			if running == 0 {
+				break
+			}
+		}
+		select {
+		case <-next:
+			i := started
+			started++
+			running++
+			go func() {
+				k, err := try(ctx, i)
+				outcomes <- outcome{i, k, err}
+			}()
+			timer.Reset(stagger)
+		case o := <-outcomes:
+			running--
+			errs[o.i] = o.err
+			switch {
+			case o.conn != nil && won == nil:
+				won = o.conn
+				cancel()
+			case o.conn != nil:
+				o.conn.fail(errDone)
+			case running == 0:
+				timer.Reset(0)
+			}
+		}
+	}
+	return won, errs
+}

@@ -1,0 +1,66 @@
+// Package client is qkv's client library for Go: one [Client] for a whole cluster, over QUIC, always encrypted.
+//
+//	c, err := client.Open(ctx, client.Config{Endpoints: []string{"10.0.0.1:2379", "10.0.0.2:2379"}, Credentials: credentials})
+//	defer c.Close()
+//	_, err = c.Put(ctx, []byte("greeting"), []byte("hello"))
+//	kv, found, err := c.Get(ctx, []byte("greeting"))
+//
+// Credentials come from a folder of certificates ([wire.LoadClient]) or, on one's own host, from the local CA
+// ([wire.Maker.LocalClient]).
+//
+// # Concurrency
+//
+// A Client is safe for any number of goroutines, and one is enough for a program: thousands of callers share one
+// connection, and their requests leave together. No call has a goroutine of its own inside the client. Programs that
+// keep many requests under way from few goroutines use [Client.PutAsync] and its like.
+//
+// Calls that are under way at the same time have no order between them. A call that begins after another one has
+// returned sees its effect, unless it is serializable.
+//
+// # Members come and go
+//
+// Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that answers is used; the
+// others, and those that it tells of, are kept for the day when it is gone. The client turns to another member
+// when the connection breaks, when the member says that it cannot serve, or when its host is silent for half a
+// second (or four round trips, where that is more) while calls are under way. Each connection has a UDP port of its own.
+//
+// # What a call does when something fails
+//
+//	what happened                                           read             write
+//	no connection, or it broke before the request was sent  tried again      tried again
+//	the connection broke after the request was sent         tried again      OutcomeUnknownError
+//	the member: unavailable, overloaded, too old, amnesia   tried again      tried again
+//	the member: outcome unknown                             tried again      OutcomeUnknownError
+//	the member: internal error                              Error            OutcomeUnknownError
+//	the member: anything else                               Error            Error, certainly not happened
+//	the deadline passed, the request was not sent           UnavailableError UnavailableError, certainly not happened
+//	the deadline passed, the request was sent               UnavailableError OutcomeUnknownError
+//	the context was canceled, the request was not sent      context.Canceled context.Canceled, certainly not happened
+//	the context was canceled, the request was sent          context.Canceled OutcomeUnknownError
+//	the client was closed                                   ErrClosed        ErrClosed, or OutcomeUnknownError if sent
+//
+// So a write has happened when the error is nil; it may have happened when errors.Is(err, [ErrOutcomeUnknown]); it
+// has certainly not happened and will not in all other cases. Nothing is sent twice that may have happened. Trying
+// again waits 5 to 250 ms, longer each time.
+//
+// [UnavailableError] lists why each endpoint did not serve. Errors that come from a context are found by errors.Is:
+// context.DeadlineExceeded, context.Canceled, or the cause. [Error] has the member's code.
+//
+// # Contexts
+//
+// A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
+// canceled. A member is told how much time there is, less a margin, and when there are several endpoints it gets half
+// of it, so that there is time left to ask another one. A call that ends is not taken back: what was sent may
+// still happen.
+//
+// # Ranges
+//
+// [Client.Range] brings all of a range, however large, from one revision; [Client.Pages] brings it in pages of about
+// 2 MiB, for what should not be in memory at once. When compaction overtakes a long iteration, the next page is an
+// Error with the code Compacted.
+//
+// # UDP buffers
+//
+// quic-go asks the system for UDP buffers of 7 MiB and says so on standard error, once, when it gets less (on Linux:
+// sysctl net.core.rmem_max and wmem_max). QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING=true in the environment silences it.
+package client

@@ -1,0 +1,117 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"qkv/net/wire"
+)
+
+// The kinds of failure that a caller may want to tell apart with errors.Is.
+var (
+	// ErrOutcomeUnknown: the write was sent and no answer came. It may have happened, or may happen yet.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrUnavailable: no member could serve the call. A write certainly did not happen.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrClosed: the client was closed.
+	ErrClosed = errors.New("the client is closed")
+	// ErrOverloaded: so many calls wait that an asynchronous one is refused.
+	ErrOverloaded = errors.New("too many calls are waiting")
+)
+
+// Error is a member's answer that is an error, with its code; package wire lists them.
+type Error = wire.Error
+
+// OutcomeUnknownError says why the outcome of a write is not known.
+type OutcomeUnknownError struct {
+	Op       string // put or delete
+	Endpoint string // where it was sent
+	Cause    error
+}
+
+func (e *OutcomeUnknownError) Error() string {
+	return fmt.Sprintf("the outcome of the %s is unknown: it was sent to %s, but %v; it may have happened, or may happen yet",
+		e.Op, e.Endpoint, e.Cause)
+}
+
+// Is makes errors.Is(err, ErrOutcomeUnknown) true.
+func (e *OutcomeUnknownError) Is(target error) bool { return target == ErrOutcomeUnknown }
+
+// Unwrap returns the cause.
+func (e *OutcomeUnknownError) Unwrap() error { return e.Cause }
+
+// EndpointError is why one endpoint did not serve.
+type EndpointError struct {
+	Endpoint string
+	Err      error
+}
+
+// UnavailableError says why no member served a call, by endpoint.
+type UnavailableError struct {
+	Op        string
+	Endpoints []EndpointError
+	Cause     error // why it was given up: the context's error, or none
+}
+
+func (e *UnavailableError) Error() string {
+	var b strings.Builder
+	if e.Op == "" {
+		b.WriteString("no member can be reached")
+	} else {
+		fmt.Fprintf(&b, "the %s was not served", e.Op)
+	}
+	if e.Cause != nil {
+		fmt.Fprintf(&b, " (%v)", e.Cause)
+	}
+	for i, endpoint := range e.Endpoints {
+		b.WriteString([]string{": ", "; "}[min(i, 1)])
+		fmt.Fprintf(&b, "%s: %v", endpoint.Endpoint, endpoint.Err)
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrUnavailable) true.
+func (e *UnavailableError) Is(target error) bool { return target == ErrUnavailable }
+
+// Unwrap returns the cause and what the endpoints said.
+func (e *UnavailableError) Unwrap() []error {
+	var all []error
+	if e.Cause != nil {
+		all = append(all, e.Cause)
+	}
+	for _, endpoint := range e.Endpoints {
+		all = append(all, endpoint.Err)
+	}
+	return all
+}
+
+// errTimeout is the cause of calls whose context has no deadline of its own. It is a deadline too.
+type timeoutError struct{ after string }
+
+func (e *timeoutError) Error() string { return "no answer within " + e.after }
+
+func (e *timeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Timeout makes it a timeout for those who ask by net.Error.
+func (e *timeoutError) Timeout() bool { return true }
+
+// setReason notes why an endpoint did not serve; an older reason of the same one is forgotten.
+func setReason(reasons []EndpointError, endpoint string, err error) []EndpointError {
+	for i := range reasons {
+		if reasons[i].Endpoint == endpoint {
+			reasons[i].Err = err
+			return reasons
+		}
+	}
+	return append(reasons, EndpointError{Endpoint: endpoint, Err: err})
+}
+
+func unknown(op wire.Op, where *conn, cause error) *OutcomeUnknownError {
+	e := &OutcomeUnknownError{Op: op.String(), Endpoint: "a member", Cause: cause}
+	if where != nil {
+		e.Endpoint = where.endpoint
+	}
+	return e
+}

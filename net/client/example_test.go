@@ -1,0 +1,174 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"qkv/net/client"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// exampleCluster stands for a cluster and the folder of certificates that its client was given.
+var exampleCluster struct {
+	endpoint, certs string
+}
+
+// withExampleCluster runs the tests beside the examples' cluster.
+type withExampleCluster struct{ *testing.M }
+
+func (m withExampleCluster) Run() int {
+	t := &exampleT{}
+	defer t.end()
+	trust := servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	exampleCluster.endpoint, exampleCluster.certs = servertest.Endpoint(s), trust.Dir
+	return m.M.Run()
+}
+
+// exampleT is what servertest needs of a test, for examples.
+type exampleT struct{ cleanups []func() }
+
+func (t *exampleT) Helper()           {}
+func (t *exampleT) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (t *exampleT) Cleanup(f func())  { t.cleanups = append(t.cleanups, f) }
+
+func (t *exampleT) TempDir() string {
+	dir, err := os.MkdirTemp("", "qkv-example-")
+	if err != nil {
+		panic(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func (t *exampleT) end() {
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
+	}
+}
+
+func Example() {
+	credentials, err := wire.LoadClient(exampleCluster.certs, "", time.Now)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := client.Open(ctx, client.Config{Endpoints: []string{exampleCluster.endpoint}, Credentials: credentials})
+	if err != nil {
+		fmt.Println(err) // lists why each endpoint did not answer
+		return
+	}
+	defer c.Close()
+
+	if _, err := c.Put(ctx, []byte("greeting"), []byte("hello")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	kv, found, err := c.Get(ctx, []byte("greeting"))
+	fmt.Println(string(kv.Value), kv.Version, found, err)
+	// Output: hello 1 true <nil>
+}
+
+func ExampleClient_Range() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	for _, name := range []string{"passwd", "hosts", "group"} {
+		if _, err := c.Put(ctx, []byte("/etc/"+name), []byte("of "+name)); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	answer, err := c.Range(ctx, client.Query{Key: []byte("/etc/"), End: client.Prefix([]byte("/etc/")), Limit: 2})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, kv := range answer.KVs {
+		fmt.Printf("%s: %s\n", kv.Key, kv.Value)
+	}
+	fmt.Println("of", answer.Count)
+	// Output:
+	// /etc/group: of group
+	// /etc/hosts: of hosts
+	// of 3
+}
+
+func ExampleClient_Pages() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	keys := 0
+	for page, err := range c.Pages(ctx, client.Query{Key: []byte{0}, End: client.From, KeysOnly: true}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		keys += len(page.KVs)
+	}
+	fmt.Println(keys > 0)
+	// Output: true
+}
+
+// A write whose outcome is not known is for the program to look into: here by reading whether it is there.
+func ExampleOutcomeUnknownError() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	_, err := c.Put(ctx, []byte("order/17"), []byte("paid"))
+	if errors.Is(err, client.ErrOutcomeUnknown) {
+		kv, found, readErr := c.Get(ctx, []byte("order/17"))
+		if readErr == nil && found && string(kv.Value) == "paid" {
+			err = nil // it happened; were it not there, it could still be on its way
+		}
+	}
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A thousand puts under way, and no goroutine for any of them.
+func ExampleClient_PutAsync() {
+	c, _ := exampleClient()
+	defer c.Close()
+	var left sync.WaitGroup
+	left.Add(1000)
+	for i := range 1000 {
+		c.PutAsync(fmt.Appendf(nil, "n/%d", i), []byte("x"), func(w client.Written, err error) {
+			if err != nil {
+				fmt.Println(err)
+			}
+			left.Done()
+		})
+	}
+	left.Wait()
+	fmt.Println("done")
+	// Output: done
+}
+
+// A member that is asked for its status answers for itself.
+func ExampleClient_Status() {
+	c, ctx := exampleClient()
+	defer c.Close()
+	status, err := c.Status(ctx, exampleCluster.endpoint)
+	fmt.Println(status.Name, status.Role, err)
+	// Output: test leader <nil>
+}
+
+func exampleClient() (*client.Client, context.Context) {
+	credentials, err := wire.LoadClient(exampleCluster.certs, "", time.Now)
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	c, err := client.Open(ctx, client.Config{Endpoints: []string{exampleCluster.endpoint}, Credentials: credentials})
+	if err != nil {
+		panic(err)
+	}
+	return c, ctx
+}

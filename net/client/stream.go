@@ -1,0 +1,302 @@
+package client
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// stream is one stream of a connection: calls go out by a writer goroutine that sends all that waits in one
+// write, and answers come in by a reader goroutine.
+//
+//  1. A request's id is the place of its slot, and the slot is used until the answer comes or the connection
+//     is over, also when nobody waits for the call any more.
+//  2. A call of a round that the writer has not taken was certainly never sent.
+type stream struct {
+	// Constant.
+	conn *conn
+	qs   *quic.Stream
+	wake chan struct{} // one token: out is not empty, or failed is set
+
+	// The reader's.
+	frames *wire.FrameReader
+	came   []arrival
+
+	// Shared.
+	mu     sync.Mutex
+	out    []byte
+	round  uint64 // of the writer: what is in out goes out with this one
+	slots  []slot
+	free   []uint32
+	used   int
+	bytes  int // of the requests in slots
+	failed error
+}
+
+// slot is a request that is not answered. Its call is nil when nobody waits for it.
+type slot struct {
+	call  *call
+	bytes int32
+	used  bool
+}
+
+// arrival is an answer and whose it is.
+type arrival struct {
+	call   *call
+	answer wire.Response
+	frame  []byte
+}
+
+const (
+	// slotsMost and slotBytesMost are a stream's share of what the member allows a connection.
+	slotsMost     = limits.RequestsInflight / streamsOfConn
+	slotBytesMost = limits.RequestBytesInflight / streamsOfConn
+)
+
+func newStream(k *conn, qs *quic.Stream) *stream {
+	return &stream{conn: k, qs: qs, wake: make(chan struct{}, 1), frames: wire.NewFrameReader(qs, limits.ResponseBytes)}
+}
+
+// send gives the call a slot and appends its frame to the next write.
+func (s *stream) send(x *call) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	weight := len(x.body) + slotWeight
+	if s.failed != nil || s.used >= slotsMost || (s.used > 0 && s.bytes+weight > slotBytesMost) {
+		return false
+	}
+	x.where.Store(s.conn)
+	if !x.begin() {
+		x.recycle()
+		return true
+	}
+	now := x.begun
+	if x.attempts > 0 || s.conn.client.queued.Load() > 0 {
+		now = time.Now()
+	}
+	timeout := attemptTime(x.deadline.Sub(now), s.conn.client.alternatives())
+	x.until = now.Add(timeout + answerMargin)
+	x.round = s.round
+	id := s.place(slot{call: x, bytes: int32(weight), used: true})
+	if len(s.out) == 0 {
+		s.wakeWriter()
+	}
+	s.out = wire.AppendRequest(s.out, uint64(id), x.op, timeout, x.body)
+	return true
+}
+
+// slotWeight is more than a request's frame has beside its body.
+const slotWeight = 32
+
+func (s *stream) place(x slot) uint32 {
+	s.used++
+	s.bytes += int(x.bytes)
+	if n := len(s.free); n > 0 {
+		id := s.free[n-1]
+		s.free = s.free[:n-1]
+		s.slots[id] = x
+		return id
+	}
+	s.slots = append(s.slots, x)
+	return uint32(len(s.slots) - 1)
+}
+
+func (s *stream) wakeWriter() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// write is the writer goroutine.
+func (s *stream) write() {
+	var buf []byte
+	for range s.wake {
+		runtime.Gosched() // callers that are about to send do so first; measured: 1.5 times as many puts
+		s.mu.Lock()
+		if s.failed != nil {
+			s.mu.Unlock()
+			return
+		}
+		if cap(buf) > 4*keepBytes {
+			buf = nil
+		}
+		buf, s.out = s.out, buf[:0]
+		s.round++
+		s.mu.Unlock()
+		if _, err := s.qs.Write(buf); err != nil {
+			s.conn.fail(wire.Explain(err))
+			return
+		}
+	}
+}
+
+// read is the reader goroutine.
+func (s *stream) read() {
+	for {
+		if err := s.readBatch(); err != nil {
+			s.conn.fail(wire.Explain(err))
+			return
+		}
+	}
+}
+
+// readBatch settles all calls whose answers came together.
+func (s *stream) readBatch() error {
+	if err := s.frames.Fill(); err != nil {
+		return err
+	}
+	err := s.collect()
+	if unasked := s.resolve(); err == nil {
+		err = unasked
+	}
+	for i := range s.came {
+		if x := s.came[i].call; x != nil {
+			s.settle(x, &s.came[i])
+		}
+	}
+	clear(s.came)
+	s.conn.client.pump()
+	return err
+}
+
+// collect reads the answers that are there as a whole. Those before an error are good.
+func (s *stream) collect() error {
+	s.came = s.came[:0]
+	for {
+		frame, err := s.frames.Next()
+		if frame == nil || err != nil {
+			return err
+		}
+		answer, err := wire.ReadResponse(frame)
+		if err != nil {
+			return err
+		}
+		s.came = append(s.came, arrival{answer: answer, frame: frame})
+	}
+}
+
+// resolve finds whose the answers are and frees their slots. Those before an error are good.
+func (s *stream) resolve() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.came {
+		a := &s.came[i]
+		id := a.answer.ID
+		if id >= uint64(len(s.slots)) || !s.slots[id].used {
+			if s.failed != nil {
+				return s.failed
+			}
+			return fmt.Errorf("%w: an answer to request %d, which was not asked", wire.ErrFrame, id)
+		}
+		a.call = s.slots[id].call
+		s.vacate(uint32(id))
+	}
+	return nil
+}
+
+func (s *stream) vacate(id uint32) {
+	s.used--
+	s.bytes -= int(s.slots[id].bytes)
+	s.slots[id] = slot{}
+	s.free = append(s.free, id)
+}
+
+// settle decides what an answer means for its call.
+func (s *stream) settle(x *call, a *arrival) {
+	failed := a.answer.Failed()
+	switch {
+	case failed == nil:
+		x.succeed(a.frame)
+	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || !x.op.Write()):
+		if failed.Code == wire.Unavailable || failed.Code == wire.Amnesia {
+			s.conn.shun(time.Now(), failed)
+		}
+		s.conn.client.retry(x, s.conn, failed)
+	case x.op.Write() && !failed.Certain():
+		x.fail(unknown(x.op, s.conn, failed))
+	default:
+		x.fail(failed)
+	}
+}
+
+// expire gives up calls whose time is over, and moves reads on whose attempt takes too long. It says whether any
+// slot is used.
+func (s *stream) expire(now time.Time) bool {
+	var over, slow []*call
+	s.mu.Lock()
+	for i := range s.slots {
+		switch x := s.slots[i].call; {
+		case x == nil:
+		case !now.Before(x.deadline):
+			over = append(over, x)
+			s.slots[i].call = nil
+		case !x.op.Write() && now.After(x.until) && x.attempts < attemptsLast:
+			slow = append(slow, x)
+			s.slots[i].call = nil
+		}
+	}
+	busy := s.used > 0
+	s.mu.Unlock()
+	c := s.conn.client
+	for _, x := range over {
+		if x.op.Write() {
+			x.fail(unknown(x.op, s.conn, c.timeout(x)))
+		} else {
+			x.fail(c.unavailable(x.op, x.begun, s.conn, c.timeout(x)))
+		}
+	}
+	for _, x := range slow {
+		s.conn.shun(now, &wire.Error{Code: wire.Unavailable, Message: errNoAnswer.Error()})
+		c.retry(x, s.conn, errNoAnswer)
+	}
+	return busy
+}
+
+// takeReads takes the reads out of their slots.
+func (s *stream) takeReads() []*call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var taken []*call
+	for i := range s.slots {
+		if x := s.slots[i].call; x != nil && !x.op.Write() && x.attempts < attemptsLast {
+			taken = append(taken, x)
+			s.slots[i].call = nil
+		}
+	}
+	return taken
+}
+
+// fail settles all calls: the connection is over.
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	s.failed = err
+	lost := s.slots
+	s.slots, s.free, s.out, s.used, s.bytes = nil, nil, nil, 0, 0
+	round := s.round
+	s.wakeWriter()
+	s.mu.Unlock()
+	for i := range lost {
+		if x := lost[i].call; x != nil {
+			s.lose(x, x.round < round, err)
+		}
+	}
+}
+
+// lose settles one call whose connection is over. taken: the writer had it, so it may have been sent.
+func (s *stream) lose(x *call, taken bool, err error) {
+	switch {
+	case x.op.Write() && taken:
+		x.fail(unknown(x.op, s.conn, err))
+	case x.attempts >= attemptsLast:
+		x.fail(err)
+	default:
+		s.conn.client.retry(x, s.conn, err)
+	}
+}
