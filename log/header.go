@@ -1,0 +1,119 @@
+package log
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+)
+
+const (
+	// pageBytes is what is written at least, and never twice.
+	pageBytes = 4096
+	// headerBytes is the length of a segment's and of a frame's header: one sector.
+	headerBytes = 512
+	// segmentLeast is the smallest segment: a header, a frame, a fence and one to spare.
+	segmentLeast = 4 * pageBytes
+	// version is the format that is written.
+	version = 1
+
+	// compatZeroed is the feature bit of a segment whose file was all zeros when it was begun.
+	compatZeroed = 1
+
+	segmentMagic = "qkv log\n"
+	sumAt        = headerBytes - 4
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// segmentHeader begins a segment.
+type segmentHeader struct {
+	compat, readCompat, incompat uint32 // feature bits: ignorable, ignorable by readers, not ignorable
+	cluster, member              uint64
+	seq                          uint64 // the number in the file's name
+	size                         int64  // of the file
+	salt                         uint64 // of this segment's frames
+	heir                         uint64 // the salt of the segment that follows
+	next, lastTerm               uint64 // the index that follows the entries before, and the term of the last of them
+	hard                         HardState
+	prev                         uint64 // the segment before; 0: none
+	prevEnd                      int64  // where it ends; what is behind is dead
+	prevChain                    uint32
+	sum                          uint32 // of the header itself; the chain value of what follows
+}
+
+// seal writes the header into a page of zeros and returns its sum.
+func (h *segmentHeader) seal(b []byte) uint32 {
+	copy(b, segmentMagic)
+	e := binary.LittleEndian
+	e.PutUint32(b[8:], version)
+	e.PutUint32(b[12:], h.compat)
+	e.PutUint32(b[16:], h.readCompat)
+	e.PutUint32(b[20:], h.incompat)
+	for i, v := range [...]uint64{
+		h.cluster, h.member, h.seq, uint64(h.size), h.salt, h.heir, h.next, h.lastTerm,
+		h.hard.Term, h.hard.Vote, h.hard.Commit, h.prev, uint64(h.prevEnd),
+	} {
+		e.PutUint64(b[24+8*i:], v)
+	}
+	e.PutUint32(b[128:], h.prevChain)
+	h.sum = crc32.Checksum(b[:sumAt], castagnoli)
+	e.PutUint32(b[sumAt:], h.sum)
+	return h.sum
+}
+
+// readSegmentHeader reads a segment's first page. An error that wraps ErrFormat is of a header that is whole, but not
+// of this version; any other means that there is none.
+func readSegmentHeader(page []byte) (segmentHeader, error) {
+	var h segmentHeader
+	e := binary.LittleEndian
+	if len(page) < pageBytes || string(page[:8]) != segmentMagic {
+		return h, errNoHeader
+	}
+	h.sum = e.Uint32(page[sumAt:])
+	if crc32.Checksum(page[:sumAt], castagnoli) != h.sum || !isZero(page[headerBytes:pageBytes]) {
+		return h, errNoHeader
+	}
+	if v := e.Uint32(page[8:]); v != version {
+		return h, fmt.Errorf("%w: format %d, known is %d", ErrFormat, v, version)
+	}
+	h.compat, h.readCompat, h.incompat = e.Uint32(page[12:]), e.Uint32(page[16:]), e.Uint32(page[20:])
+	var prevEnd, size uint64
+	for i, p := range [...]*uint64{
+		&h.cluster, &h.member, &h.seq, &size, &h.salt, &h.heir, &h.next, &h.lastTerm,
+		&h.hard.Term, &h.hard.Vote, &h.hard.Commit, &h.prev, &prevEnd,
+	} {
+		*p = e.Uint64(page[24+8*i:])
+	}
+	h.size, h.prevEnd = int64(size), int64(prevEnd)
+	h.prevChain = e.Uint32(page[128:])
+	if h.readCompat != 0 || h.incompat != 0 {
+		return h, fmt.Errorf("%w: feature bits %#x %#x", ErrFormat, h.readCompat, h.incompat)
+	}
+	return h, nil
+}
+
+var errNoHeader = fmt.Errorf("no segment header")
+
+// seed is where the checksums of a segment's frame headers begin: nobody who does not know the salt can make one.
+func seed(salt uint64) uint32 {
+	return crc32.Checksum(binary.LittleEndian.AppendUint64(nil, salt), castagnoli)
+}
+
+var zeroPage [pageBytes]byte
+
+func isZero(b []byte) bool { return bytes.Equal(b, zeroPage[:len(b)]) }
+
+const nameSuffix = ".wal"
+
+// nameOf is a segment's file name.
+func nameOf(seq uint64) string { return fmt.Sprintf("%016d%s", seq, nameSuffix) }
+
+// numberOf is its inverse; false for a file that is no segment.
+func numberOf(name string) (uint64, bool) {
+	digits, found := strings.CutSuffix(name, nameSuffix)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, found && err == nil && n > 0 && nameOf(n) == name
+}

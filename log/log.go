@@ -1,0 +1,335 @@
+package log
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/log/disk"
+	"qkv/log/limits"
+)
+
+// Log is a member's log, open for appending. It is owned by one actor, the log writer: no goroutine, lock or clock is
+// in it.
+//
+// Invariants:
+//
+//  1. hard, last and lastTerm are what has been handed in; durable is what a restart is sure to find. They are equal
+//     when the group is empty, but for hard.Commit.
+//  2. Of the active segment, the bytes below syncedTo are synced and never written again; writeAt is syncedTo, or
+//     above it by fences that were not synced.
+//  3. segments are in order, the last one is active, and each but the last was synced to its end before the next one
+//     was written.
+//  4. After the first error nothing is written any more.
+type Log struct {
+	// Set by Open, then constant.
+	o Options
+
+	// What was handed in.
+	group          group
+	hard           HardState
+	turned         bool // Term or Vote are newer than the last group
+	last, lastTerm uint64
+
+	// The files.
+	segments []*segment
+	file     disk.File // of the active segment
+	fresh    bool      // the active segment's header is not written yet: it goes with its first group
+	seed     uint32    // of the active segment's frames
+	chain    uint32    // the sum of the newest header
+	writeAt  int64     // of the active segment
+	syncedTo int64
+	syncedBy uint32 // the chain value at syncedTo
+	unsaid   bool   // no frame says yet that the last group is synced
+	spares   []string
+	released []string
+	list     *SegmentList
+
+	durable  durable
+	said     HardState // of the newest header written
+	groups   int64
+	records  int64
+	inlined  int64
+	finished error // why nothing is written any more
+}
+
+// durable is what a restart is sure to find.
+type durable struct {
+	last, lastTerm uint64
+	hard           HardState
+}
+
+// Append adds to the group in memory: the hard state when it is not nil, and the entries, which replace those from
+// the first one's index on. The next Sync makes both durable; a hard state that moved nothing but its Commit rides in
+// the next frame and writes nothing. Entries must not be changed any more, now or later.
+func (l *Log) Append(hs *HardState, entries []*raftpb.Entry) {
+	if l.finished != nil {
+		return
+	}
+	if hs != nil {
+		l.setHard(*hs)
+	}
+	for _, e := range entries {
+		l.appendEntry(e)
+	}
+}
+
+// setHard takes over a hard state, which never goes back.
+func (l *Log) setHard(hs HardState) {
+	old := l.hard
+	if hs.Term < old.Term || hs.Term == old.Term && old.Vote != 0 && hs.Vote != old.Vote {
+		panic(fmt.Sprintf("log: term %d vote %d after term %d vote %d", hs.Term, hs.Vote, old.Term, old.Vote))
+	}
+	if hs.Term != old.Term || hs.Vote != old.Vote {
+		l.turned = true
+	}
+	hs.Commit = max(hs.Commit, old.Commit)
+	l.hard = hs
+}
+
+// SetCommit lets the next frame carry a newer commit index. It writes nothing.
+func (l *Log) SetCommit(commit uint64) { l.hard.Commit = max(l.hard.Commit, commit) }
+
+func (l *Log) appendEntry(e *raftpb.Entry) {
+	r := record{index: e.GetIndex(), term: e.GetTerm(), kind: uint64(e.GetType()), data: e.GetData()}
+	size := len(r.data) + recordOverhead
+	switch {
+	case r.index == 0 || r.index > l.last+1:
+		panic(fmt.Sprintf("log: entry %d after entry %d", r.index, l.last))
+	case r.index == l.last+1 && r.term < l.lastTerm:
+		panic(fmt.Sprintf("log: entry %d of term %d after term %d", r.index, r.term, l.lastTerm))
+	case size > limits.RecordBytes:
+		panic(fmt.Sprintf("log: entry %d of %d bytes, at most %d", r.index, len(r.data), limits.RecordBytes-recordOverhead))
+	case r.kind >= kindMarker:
+		panic(fmt.Sprintf("log: entry %d of unknown kind %d", r.index, r.kind))
+	}
+	if !l.group.takes(r.index, r.term, size, l.o.frameMost()) {
+		l.group.begin(kindEntries, r.index, l.last, l.lastTerm)
+	}
+	l.group.add(r)
+	l.last, l.lastTerm = r.index, r.term
+}
+
+// Reset makes the log begin anew after a marker: a snapshot has been installed, and all before it is superseded.
+func (l *Log) Reset(m Marker) {
+	if l.finished != nil {
+		return
+	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(m.ConfState)
+	if err != nil || m.Index == 0 || len(data)+recordOverhead > limits.RecordBytes {
+		panic(fmt.Sprintf("log: reset to %d/%d with a ConfState of %d bytes: %v", m.Index, m.Term, len(data), err))
+	}
+	f := l.group.begin(kindReset, m.Index+1, l.last, l.lastTerm)
+	f.marker = m
+	l.group.add(record{index: m.Index, term: m.Term, kind: kindMarker, data: data})
+	l.last, l.lastTerm = m.Index, m.Term
+	l.hard.Commit = max(l.hard.Commit, m.Index)
+}
+
+// Pending returns how many bytes the next Sync writes.
+func (l *Log) Pending() int64 {
+	if len(l.group.frames) == 0 {
+		return 0
+	}
+	return int64(len(l.group.buf) - pageBytes)
+}
+
+// Unsynced reports whether the next Sync has anything to make durable: a group, or a new Term or Vote alone.
+func (l *Log) Unsynced() bool { return l.turned || len(l.group.frames) > 0 }
+
+// Sync makes the group durable by one write and one fdatasync, or more when the group does not fit into the active
+// segment, and returns the positions of the entries appended since the last Sync, in their order. It does nothing
+// when there is no group. An error is final: what is on the disk is not known any more, and the caller ends the
+// process.
+func (l *Log) Sync() ([]Position, error) {
+	if l.finished != nil {
+		return nil, l.finished
+	}
+	for l.turned && len(l.group.frames) < 2 {
+		l.group.begin(kindState, l.last+1, l.last, l.lastTerm)
+	}
+	if len(l.group.frames) == 0 {
+		return nil, nil
+	}
+	l.group.close()
+	positions := make([]Position, len(l.group.positions))
+	for from := 0; from < len(l.group.frames); {
+		to := l.fitting(from)
+		if to == from {
+			if err := l.rotate(from); err != nil {
+				return nil, l.finish(err)
+			}
+			continue
+		}
+		if err := l.write(from, to, positions); err != nil {
+			return nil, l.finish(err)
+		}
+		from = to
+	}
+	l.turned = false
+	l.group.reset()
+	return positions, nil
+}
+
+// finish makes an error final.
+func (l *Log) finish(err error) error {
+	l.finished = fmt.Errorf("the log cannot go on, its last write may be lost: %w", err)
+	return l.finished
+}
+
+// fitting returns how far the frames from one on fit into the active segment, one page for a fence being kept.
+func (l *Log) fitting(from int) int {
+	room := l.active().size - l.writeAt - pageBytes
+	start, to := l.group.frames[from].at, from
+	for to < len(l.group.frames) && int64(l.group.end(to)-start) <= room {
+		to++
+	}
+	return to
+}
+
+// write makes some frames durable at the end of the active segment, with its header if they are the first ones.
+func (l *Log) write(from, to int, positions []Position) error {
+	g := &l.group
+	start := g.frames[from].at
+	shift := l.writeAt - int64(start) // from the buffer to the file
+	if l.fresh {
+		l.sealHeader(g.buf[start-pageBytes : start])
+		start -= pageBytes // frames there, if any, are durable in the segment before
+	}
+	for i := from; i < to; i++ {
+		l.sealFrame(i, shift)
+	}
+	if err := l.writeAndSync(g.buf[start:g.end(to-1)], int64(start)+shift); err != nil {
+		return err
+	}
+	l.place(from, to, shift, positions)
+	l.groups++
+	return nil
+}
+
+func (l *Log) sealHeader(page []byte) {
+	clear(page)
+	l.chain = l.active().header.seal(page)
+}
+
+// sealFrame writes the header of frame i, now that its place is known.
+func (l *Log) sealFrame(i int, shift int64) {
+	h := l.group.header(i)
+	at := l.group.frames[i].at
+	h.seq, h.offset = l.active().seq, int64(at)+shift
+	h.synced, h.hard, h.prev = l.syncedTo, l.hard, l.chain
+	l.chain = h.seal(l.group.buf[at:at+headerBytes], l.seed)
+}
+
+// writeAndSync is the only way to the disk.
+func (l *Log) writeAndSync(b []byte, at int64) error {
+	if _, err := l.file.WriteAt(b, at); err != nil {
+		return fmt.Errorf("writing %d bytes at byte %d of %s: %w", len(b), at, l.file.Name(), err)
+	}
+	if err := l.file.Datasync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", l.file.Name(), err)
+	}
+	l.writeAt = at + int64(len(b))
+	l.syncedTo, l.syncedBy = l.writeAt, l.chain
+	l.fresh, l.unsaid = false, true
+	l.said = l.hard
+	return nil
+}
+
+// place notes what frames that are durable now mean.
+func (l *Log) place(from, to int, shift int64, positions []Position) {
+	g := &l.group
+	for i := from; i < to; i++ {
+		f := &g.frames[i]
+		switch f.kind {
+		case kindEntries:
+			l.supersede(f.first-1, f.next()-1)
+			l.durable.last, l.durable.lastTerm = f.next()-1, f.runs[len(f.runs)-1].term
+		case kindReset:
+			l.supersede(0, f.marker.Index)
+			l.durable.last, l.durable.lastTerm = f.marker.Index, f.marker.Term
+		}
+		l.records += int64(f.length)
+	}
+	last := len(g.positions)
+	if to < len(g.frames) {
+		last = g.frames[to].entries
+	}
+	for i := g.frames[from].entries; i < last; i++ {
+		p := g.positions[i]
+		p.Segment, p.Offset = l.active().seq, p.Offset+shift
+		positions[i] = p
+	}
+	l.durable.hard = l.hard
+}
+
+// Fence writes a frame that says that the last group is synced, so that a damage to it will not be taken for a torn
+// write, and that carries the newest commit index. It is for idle times, and with sync for the end of a process. It
+// writes nothing when a group is waiting, which will say the same, or when nothing new is to be said.
+func (l *Log) Fence(sync bool) error {
+	if l.finished != nil {
+		return l.finished
+	}
+	if len(l.group.frames) > 0 || l.turned {
+		return nil
+	}
+	if l.unsaid || sync && l.hard.Commit > l.said.Commit {
+		if err := l.writeFence(); err != nil {
+			return l.finish(err)
+		}
+	}
+	if !sync || l.writeAt == l.syncedTo {
+		return nil
+	}
+	if err := l.file.Datasync(); err != nil {
+		return l.finish(fmt.Errorf("syncing %s: %w", l.file.Name(), err))
+	}
+	l.syncedTo, l.syncedBy = l.writeAt, l.chain
+	l.durable.hard = l.said
+	return nil
+}
+
+func (l *Log) writeFence() error {
+	if l.writeAt+pageBytes > l.active().size {
+		return nil
+	}
+	l.group.begin(kindFence, l.last+1, l.last, l.lastTerm)
+	l.group.close()
+	l.sealFrame(0, l.writeAt-pageBytes)
+	_, err := l.file.WriteAt(l.group.buf[pageBytes:], l.writeAt)
+	l.group.reset()
+	if err != nil {
+		return fmt.Errorf("writing a fence at byte %d of %s: %w", l.writeAt, l.file.Name(), err)
+	}
+	l.writeAt += pageBytes
+	l.unsaid = false
+	l.said = l.hard
+	return nil
+}
+
+// Stats returns the log's figures.
+func (l *Log) Stats() Stats {
+	s := Stats{
+		Segments: len(l.segments), Spares: len(l.spares),
+		Index: l.durable.last, Term: l.durable.lastTerm, HardState: l.durable.hard,
+		Groups: l.groups, RecordBytes: l.records, Inline: l.inlined,
+	}
+	for _, seg := range l.segments {
+		s.Bytes += seg.size
+	}
+	return s
+}
+
+// Close closes the log's file. A group that was not synced is dropped.
+func (l *Log) Close() error {
+	if l.finished == nil {
+		l.finished = ErrClosed
+	}
+	if l.file == nil {
+		return nil
+	}
+	file := l.file
+	l.file = nil
+	return file.Close()
+}

@@ -1,0 +1,158 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"qkv/log/disk"
+	"qkv/log/limits"
+)
+
+// Maker makes segments ahead, so that the log's syncs never wait for that: files that are really filled with zeros
+// (a file that was only reserved is still converted at its first write), or released ones under a new name. It is
+// owned by one actor, the segment maker; only names pass between it and the log writer.
+//
+// Numbers: a file gets the lowest number above all that are in the folder. The log makes files of its own when it runs
+// out of spares; both create them with O_EXCL, so that no number is given twice.
+type Maker struct {
+	o     Options
+	store []string // released files that will be used again
+
+	// The file that is being filled.
+	file disk.File
+	at   int64
+}
+
+const (
+	// makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
+	makerKeeps = limits.SparesMost - limits.SpareSegments
+	// makerSync is how much is filled between two syncs: a whole segment at once would hold up the log's own.
+	makerSync = 4 << 20
+)
+
+// NewMaker returns a maker of spares for the log of the options.
+func NewMaker(o Options) *Maker { return &Maker{o: o.withDefaults()} }
+
+// Recycle hands in a released file: it will be used again, or is removed when enough are waiting.
+func (m *Maker) Recycle(name string) error {
+	if len(m.store) < makerKeeps {
+		m.store = append(m.store, name)
+		return nil
+	}
+	if err := m.o.FS.Remove(name); err != nil {
+		return fmt.Errorf("removing a released segment: %w", err)
+	}
+	return nil
+}
+
+// Step does a bounded piece of work. When it returns done, the spare is ready and durable, and the next step begins
+// another one. After an error, too.
+func (m *Maker) Step() (spare string, done bool, err error) {
+	switch {
+	case m.file != nil:
+		spare, err = m.fill()
+	case len(m.store) > 0:
+		spare, err = m.reuse()
+	default:
+		err = m.start()
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("making a spare segment: %w", err)
+	}
+	return spare, spare != "", nil
+}
+
+// start begins a new file.
+func (m *Maker) start() error {
+	number, err := m.number()
+	if err == nil {
+		m.file, _, err = createFile(m.o, number)
+	}
+	m.at = 0
+	return err
+}
+
+// number returns one that is above all in the folder.
+func (m *Maker) number() (uint64, error) {
+	names, err := m.o.FS.List(m.o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	highest := uint64(0)
+	for _, name := range names {
+		if n, ok := numberOf(name); ok {
+			highest = max(highest, n)
+		}
+	}
+	return highest + 1, nil
+}
+
+// fill writes the next zeros, and makes the file durable with the last ones.
+func (m *Maker) fill() (spare string, err error) {
+	n := min(zeroStep, m.o.SegmentBytes-m.at)
+	_, err = m.file.WriteAt(zeroMegabyte[:n], m.at)
+	m.at += n
+	last := m.at == m.o.SegmentBytes
+	switch {
+	case err != nil:
+	case last:
+		if err = m.file.Sync(); err == nil {
+			err = m.o.FS.SyncDir(m.o.Dir)
+		}
+	case m.at%makerSync == 0:
+		err = m.file.Datasync()
+	}
+	if err != nil {
+		discard(m.o.FS, m.file)
+		m.file = nil
+		return "", err
+	}
+	if !last {
+		return "", nil
+	}
+	spare = m.file.Name()
+	err = m.file.Close()
+	m.file = nil
+	return spare, err
+}
+
+// reuse gives a released file a new number. One of another size is removed.
+func (m *Maker) reuse() (spare string, err error) {
+	old := m.store[0]
+	m.store = m.store[1:]
+	if fits, err := m.fits(old); err != nil {
+		return "", err
+	} else if !fits {
+		return "", m.o.FS.Remove(old)
+	}
+	number, err := m.number()
+	if err != nil {
+		return "", err
+	}
+	taken, _, err := createFile(m.o, number) // so that nobody else takes the name
+	if err != nil {
+		return "", err
+	}
+	spare = taken.Name()
+	if err := errors.Join(taken.Close(), m.o.FS.Rename(old, spare)); err != nil {
+		return "", err
+	}
+	return spare, m.o.FS.SyncDir(m.o.Dir)
+}
+
+func (m *Maker) fits(name string) (bool, error) {
+	file, err := m.o.FS.Open(name)
+	if err != nil {
+		return false, err
+	}
+	size, err := file.Size()
+	return size == m.o.SegmentBytes, errors.Join(err, file.Close())
+}
+
+// Close gives up the file that is being filled.
+func (m *Maker) Close() {
+	if m.file != nil {
+		discard(m.o.FS, m.file)
+		m.file = nil
+	}
+}

@@ -1,0 +1,73 @@
+package log
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/log/limits"
+	"qkv/log/pack"
+)
+
+const (
+	// recordPrefix is the array's header and the checksum, which covers the rest.
+	recordPrefix = 6
+	// recordOverhead is the most that a record adds to its data.
+	recordOverhead = recordPrefix + 9 + 9 + 2 + 5
+	// kindMarker is the kind of a reset marker's record; smaller ones are raft's kinds of entries.
+	kindMarker = 16
+)
+
+// record is an entry, or a reset marker: [crc, index, term, kind, data] in msgpack.
+type record struct {
+	index, term uint64
+	kind        uint64
+	data        []byte // contiguous and as it was handed in, so that it can be read in place
+}
+
+// appendRecord appends the record and returns its CRC, too.
+func appendRecord(dst []byte, r record) ([]byte, uint32) {
+	start := len(dst)
+	dst = append(dst, 0x95, 0xce, 0, 0, 0, 0)
+	dst = pack.AppendUint(dst, r.index)
+	dst = pack.AppendUint(dst, r.term)
+	dst = pack.AppendUint(dst, r.kind)
+	dst = pack.AppendBytes(dst, r.data)
+	sum := crc32.Checksum(dst[start+recordPrefix:], castagnoli)
+	binary.BigEndian.PutUint32(dst[start+2:], sum)
+	return dst, sum
+}
+
+// readRecord reads the record that b begins with, and returns its length and CRC. The data is part of b.
+func readRecord(b []byte) (r record, length int, sum uint32, err error) {
+	if len(b) < recordPrefix || b[0] != 0x95 || b[1] != 0xce {
+		return r, 0, 0, fmt.Errorf("no record begins here")
+	}
+	sum = binary.BigEndian.Uint32(b[2:])
+	p := pack.NewReader(b[recordPrefix:])
+	r.index, r.term, r.kind, r.data = p.Uint(), p.Uint(), p.Uint(), p.Bytes()
+	if p.Err() != nil {
+		return r, 0, 0, p.Err()
+	}
+	length = len(b) - len(p.Rest())
+	switch {
+	case crc32.Checksum(b[recordPrefix:length], castagnoli) != sum:
+		return r, 0, 0, fmt.Errorf("the record's checksum is wrong")
+	case length > limits.RecordBytes:
+		return r, 0, 0, fmt.Errorf("a record of %d bytes, at most %d", length, limits.RecordBytes)
+	default:
+		return r, length, sum, nil
+	}
+}
+
+// entry makes raft's entry of a record.
+func (r *record) entry() *raftpb.Entry {
+	kind := raftpb.EntryType(r.kind)
+	e := &raftpb.Entry{Term: &r.term, Index: &r.index, Type: &kind}
+	if len(r.data) > 0 {
+		e.Data = r.data
+	}
+	return e
+}

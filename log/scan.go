@@ -1,0 +1,174 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"qkv/log/disk"
+)
+
+// scanAhead is how much of a file is read at once.
+const scanAhead = 1 << 20
+
+// pages reads a file front to back through one buffer.
+type pages struct {
+	file disk.File
+	size int64
+	buf  []byte
+	at   int64 // of buf
+}
+
+// read returns n bytes at an offset, valid until the next read; io.ErrUnexpectedEOF when the file ends before.
+func (p *pages) read(at int64, n int) ([]byte, error) {
+	if at < 0 || at+int64(n) > p.size {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if at < p.at || at+int64(n) > p.at+int64(len(p.buf)) {
+		want := int(min(int64(max(n, scanAhead)), p.size-at))
+		if cap(p.buf) < want {
+			p.buf = make([]byte, want)
+		}
+		p.buf = p.buf[:want]
+		if got, err := p.file.ReadAt(p.buf, at); got < want {
+			p.buf = p.buf[:0]
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		p.at = at
+	}
+	return p.buf[at-p.at:][:n], nil
+}
+
+// badFrame says why no frame could be read. A tear can make only those that are not certain: a whole header or a
+// payload with the right checksum that makes no sense was written like that, and an unreadable disk is no tear.
+type badFrame struct {
+	offset  int64
+	reason  string
+	cause   error
+	certain bool
+}
+
+func (b *badFrame) corrupt(name string) error {
+	return &CorruptError{File: name, Offset: b.offset, Reason: b.reason, Cause: b.cause}
+}
+
+// scanner reads the frames of one segment in their order.
+type scanner struct {
+	pages
+	name   string
+	header segmentHeader
+	seed   uint32
+	next   int64  // where the next frame begins
+	chain  uint32 // before it
+}
+
+func newScanner(f *found) *scanner {
+	return &scanner{
+		pages: pages{file: f.file, size: f.size}, name: f.name,
+		header: f.header, seed: seed(f.header.salt), next: pageBytes, chain: f.header.sum,
+	}
+}
+
+// frame reads the next frame and its payload, which is valid until the next call.
+func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
+	h, bad := s.headerAt(s.next)
+	if bad != nil {
+		return h, nil, bad
+	}
+	bad = &badFrame{offset: s.next}
+	if h.prev != s.chain {
+		bad.reason = fmt.Sprintf("the frame follows %#08x, the one before it is %#08x", h.prev, s.chain)
+		bad.certain = true
+		return h, nil, bad
+	}
+	whole, err := s.read(s.next, int(h.end()-s.next))
+	if err != nil {
+		bad.reason, bad.certain = "the frame's payload cannot be read", !errors.Is(err, io.ErrUnexpectedEOF)
+		bad.cause = err
+		return h, nil, bad
+	}
+	payload, padding := whole[headerBytes:headerBytes+h.length], whole[headerBytes+h.length:]
+	if crc32.Checksum(payload, castagnoli) != h.payload || !isZero(padding) {
+		bad.reason = "the frame's checksum is wrong"
+		return h, nil, bad
+	}
+	s.next, s.chain = h.end(), h.sum
+	return h, payload, nil
+}
+
+// headerAt reads the frame header at an offset.
+func (s *scanner) headerAt(at int64) (frameHeader, *badFrame) {
+	sector, err := s.read(at, headerBytes)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && at >= s.size:
+		return frameHeader{}, &badFrame{offset: at, reason: "the file ends"}
+	case err != nil:
+		return frameHeader{}, &badFrame{offset: at, reason: "the frame's header cannot be read", cause: err, certain: true}
+	}
+	h, err := readFrameHeader(sector, s.seed, s.header.seq, at)
+	if err != nil {
+		return h, &badFrame{offset: at, reason: err.Error(), certain: err != errNoFrame}
+	}
+	return h, nil
+}
+
+// beyond is what whole headers behind a bad frame say.
+type beyond struct {
+	proof  *frameHeader // says that the bad frame was synced
+	newest *frameHeader
+	end    int64 // of the newest
+}
+
+// lookBeyond searches all pages from an offset to another for whole headers.
+func (s *scanner) lookBeyond(from, to int64) (beyond, *badFrame) {
+	var b beyond
+	for at := from; at+headerBytes <= to; at += pageBytes {
+		h, bad := s.headerAt(at)
+		if bad != nil && bad.certain {
+			return b, bad
+		}
+		if bad != nil {
+			continue
+		}
+		if h.synced > from && b.proof == nil {
+			b.proof = &h
+		}
+		b.newest, b.end = &h, h.end()
+	}
+	return b, nil
+}
+
+// readPayload decodes the records of a whole frame. An error is no tear: the checksum was right.
+func readPayload(h *frameHeader, payload []byte, f func(r record, at Position)) error {
+	at := int64(0)
+	i, terms := h.first, h.runs
+	used := uint32(0)
+	for range h.count {
+		r, length, sum, err := readRecord(payload[at:])
+		if err != nil {
+			return fmt.Errorf("record %d of the frame: %w", i, err)
+		}
+		if h.kind == kindEntries {
+			if used == terms[0].count {
+				terms, used = terms[1:], 0
+			}
+			used++
+			if r.index != i || r.term != terms[0].term || r.kind >= kindMarker {
+				return fmt.Errorf("record %d/%d of kind %d where entry %d/%d belongs", r.index, r.term, r.kind, i, terms[0].term)
+			}
+		} else if r.kind != kindMarker || r.index+1 != h.first {
+			return fmt.Errorf("record %d of kind %d where the marker %d belongs", r.index, r.kind, h.first-1)
+		}
+		f(r, Position{h.seq, h.offset + headerBytes + at, uint32(length), sum})
+		at += int64(length)
+		i++
+	}
+	if at != int64(len(payload)) {
+		return fmt.Errorf("%d bytes follow the frame's records", int64(len(payload))-at)
+	}
+	return nil
+}

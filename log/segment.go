@@ -1,0 +1,235 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+
+	"qkv/log/disk"
+)
+
+// segment is one of the log's files that hold something.
+type segment struct {
+	seq    uint64
+	name   string // path
+	size   int64
+	header segmentHeader
+	need   uint64 // the highest index that is still valid and in here: when it is released, so is the file
+}
+
+// SegmentList is the log's segments at one time, for reads by position. It never changes.
+type SegmentList struct {
+	segments []listed // by seq
+}
+
+type listed struct {
+	seq  uint64
+	name string
+}
+
+// find returns the path of a segment, or "".
+func (s *SegmentList) find(seq uint64) string {
+	if s == nil {
+		return ""
+	}
+	i, found := slices.BinarySearchFunc(s.segments, seq, func(l listed, seq uint64) int {
+		switch {
+		case l.seq < seq:
+			return -1
+		case l.seq > seq:
+			return 1
+		default:
+			return 0
+		}
+	})
+	if !found {
+		return ""
+	}
+	return s.segments[i].name
+}
+
+func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
+
+// Segments returns the segments that hold something now. A new list follows a Sync that began a segment, and a
+// Release.
+func (l *Log) Segments() *SegmentList { return l.list }
+
+func (l *Log) publish() {
+	list := &SegmentList{segments: make([]listed, len(l.segments))}
+	for i, seg := range l.segments {
+		list.segments[i] = listed{seg.seq, seg.name}
+	}
+	l.list = list
+}
+
+// supersede notes that all entries above keep are replaced, and that the active segment now holds valid ones up to
+// last.
+func (l *Log) supersede(keep, last uint64) {
+	for _, seg := range l.segments {
+		seg.need = min(seg.need, keep)
+	}
+	l.active().need = last
+}
+
+// Release lets go of the entries up to one: a snapshot holds what they did. Segments that hold nothing else are given
+// up, the oldest first, so that the log stays contiguous.
+func (l *Log) Release(upTo uint64) {
+	n := 0
+	for n < len(l.segments)-1 && l.segments[n].need <= upTo {
+		l.released = append(l.released, l.segments[n].name)
+		n++
+	}
+	if n > 0 {
+		l.segments = slices.Delete(l.segments, 0, n)
+		l.publish()
+	}
+}
+
+// TakeReleased returns the paths of files that hold nothing of the log any more, for Maker.Recycle.
+func (l *Log) TakeReleased() []string {
+	names := l.released
+	l.released = nil
+	return names
+}
+
+// AddSpare hands in a file that the segment maker has made.
+func (l *Log) AddSpare(name string) { l.spares = append(l.spares, name) }
+
+// rotate ends the active segment and begins one that frame from fits into. The new one's header is written with its
+// first frames.
+func (l *Log) rotate(from int) error {
+	need := pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + pageBytes
+	b, err := l.takeSpare(need)
+	if err != nil {
+		return err
+	}
+	old := l.file
+	f := &l.group.frames[from]
+	l.begin(b, f.last+1, f.lastTerm)
+	if err := old.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", old.Name(), err)
+	}
+	return nil
+}
+
+// blank is a file that a segment may begin in. What is in it is zeros, or an old life of the file: frames of another
+// number, which nobody will take for this segment's.
+type blank struct {
+	file   disk.File
+	seq    uint64
+	size   int64
+	zeroed bool
+}
+
+// begin makes a blank the active segment. next and lastTerm say what the log is before it.
+func (l *Log) begin(b blank, next, lastTerm uint64) {
+	prev := l.active()
+	h := segmentHeader{
+		cluster: l.o.Cluster, member: l.o.Member, seq: b.seq, size: b.size,
+		salt: prev.header.heir, heir: l.o.Salt(), next: next, lastTerm: lastTerm, hard: l.hard,
+		prev: prev.seq, prevEnd: l.syncedTo, prevChain: l.syncedBy,
+	}
+	if b.zeroed {
+		h.compat |= compatZeroed
+	}
+	l.segments = append(l.segments, &segment{seq: b.seq, name: b.file.Name(), size: b.size, header: h})
+	l.file, l.fresh, l.seed = b.file, true, seed(h.salt)
+	l.writeAt, l.syncedTo, l.unsaid = pageBytes, 0, false
+	l.publish()
+}
+
+// takeSpare returns a blank for a segment of at least need bytes: a spare, or a file that is made now.
+func (l *Log) takeSpare(need int64) (blank, error) {
+	for need <= l.o.SegmentBytes && len(l.spares) > 0 {
+		name := l.spares[0]
+		l.spares = l.spares[1:]
+		b, err := l.openSpare(name)
+		if err != nil {
+			return b, fmt.Errorf("opening the spare segment %s: %w", name, err)
+		}
+		if b.file != nil {
+			return b, nil
+		}
+		l.released = append(l.released, name)
+	}
+	l.inlined++
+	return createZeroed(l.o, l.active().seq+1, max(l.o.SegmentBytes, need))
+}
+
+// openSpare opens a spare; there is no file in the answer when it cannot be used, because its number has been
+// overtaken or its size is another.
+func (l *Log) openSpare(name string) (blank, error) {
+	seq, ok := numberOf(path.Base(name))
+	if !ok || seq <= l.active().seq {
+		return blank{}, nil
+	}
+	file, err := l.o.FS.OpenWritable(name)
+	if err != nil {
+		return blank{}, err
+	}
+	b, err := openBlank(file, seq)
+	if err != nil || b.size != l.o.SegmentBytes {
+		return blank{}, errors.Join(err, file.Close())
+	}
+	return b, nil
+}
+
+// openBlank looks whether a file was used before: then its first page holds a header.
+func openBlank(file disk.File, seq uint64) (blank, error) {
+	size, err := file.Size()
+	if err != nil {
+		return blank{}, err
+	}
+	p := pages{file: file, size: min(size, pageBytes)}
+	page, err := p.read(0, int(p.size))
+	return blank{file, seq, size, err == nil && isZero(page)}, err
+}
+
+// createFile makes the file with the lowest number from seq on that is not taken.
+func createFile(o Options, seq uint64) (disk.File, uint64, error) {
+	for ; ; seq++ {
+		file, err := o.FS.Create(o.path(nameOf(seq)))
+		if err == nil {
+			return file, seq, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, 0, fmt.Errorf("making a segment: %w", err)
+		}
+	}
+}
+
+// zeroStep is how much is zero-filled at a time.
+const zeroStep = 1 << 20
+
+var zeroMegabyte [zeroStep]byte
+
+// createZeroed makes a file of zeros, durable with its name.
+func createZeroed(o Options, seq uint64, size int64) (blank, error) {
+	file, seq, err := createFile(o, seq)
+	if err != nil {
+		return blank{}, err
+	}
+	for at := int64(0); at < size && err == nil; at += zeroStep {
+		_, err = file.WriteAt(zeroMegabyte[:min(zeroStep, size-at)], at)
+	}
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = o.FS.SyncDir(o.Dir)
+	}
+	if err != nil {
+		discard(o.FS, file)
+		return blank{}, fmt.Errorf("making a segment of %d bytes: %w", size, err)
+	}
+	return blank{file, seq, size, true}, nil
+}
+
+// discard closes and removes a file that could not be made, to give back its space. That may fail, too; then the next
+// Open finds a file without a header.
+func discard(d disk.FS, file disk.File) {
+	_ = file.Close()
+	_ = d.Remove(file.Name())
+}
