@@ -91,7 +91,10 @@ func load(caDir, dir string, class Class, name string, now func() time.Time) (*C
 	if !samePublicKey(chain[0].PublicKey, key.Public()) {
 		return nil, fmt.Errorf("%s is not the key of %s: one of them was replaced; copy both again from where they were made", files.Key, files.Cert)
 	}
-	return c, c.check(chain, want)
+	if err := c.check(chain, want); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // check checks what the certificate says, and that it is believed by the CAs.

@@ -1,0 +1,197 @@
+package wire
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestHome(t *testing.T) {
+	for _, c := range []struct{ qkv, xdg, home, want string }{
+		{"/q", "/x", "/h", "/q"},
+		{"", "/x", "/h", "/x/qkv"},
+		{"", "", "/h", "/h/.config/qkv"},
+		{"", "relative", "/h", "/h/.config/qkv"},
+		{"", "", "", ""},
+	} {
+		values := map[string]string{"QKV_HOME": c.qkv, "XDG_CONFIG_HOME": c.xdg, "HOME": c.home}
+		got, err := Home(func(name string) string { return values[name] })
+		if got != c.want || (err != nil) != (c.want == "") {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
+	}
+	got, err := Home(func(string) string { return "here" })
+	if wd, _ := os.Getwd(); err != nil || got != filepath.Join(wd, "here") {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestLocalCAIsMadeOnce(t *testing.T) {
+	home, data := filepath.Join(t.TempDir(), "a", "qkv"), filepath.Join(t.TempDir(), "n1")
+	m := maker(noon)
+	client, err := m.LocalClient(home)
+	must(t, err)
+	if client.Identity.String() != "qkv://local/client/admin" {
+		t.Errorf("%v", client.Identity)
+	}
+	ca := read(t, home+"/certs/ca.crt")
+	member, err := m.LocalMember(home, data, "n1")
+	must(t, err)
+	if member.Identity.String() != "qkv://local/member/n1" {
+		t.Errorf("%v", member.Identity)
+	}
+	if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+		t.Errorf("%v, %v", a, b)
+	}
+	// Again: nothing changes.
+	before := read(t, data+"/certs/member-n1.crt") + read(t, data+"/certs/member-n1.key") + read(t, home+"/certs/client-admin.crt")
+	_, err = m.LocalMember(home, data, "n1")
+	must(t, err)
+	_, err = m.LocalClient(home)
+	must(t, err)
+	after := read(t, data+"/certs/member-n1.crt") + read(t, data+"/certs/member-n1.key") + read(t, home+"/certs/client-admin.crt")
+	if before != after || read(t, home+"/certs/ca.crt") != ca {
+		t.Error("something was made again")
+	}
+	for _, dir := range []string{home, home + "/certs", data + "/certs"} {
+		info, err := os.Stat(dir)
+		must(t, err)
+		if info.Mode().Perm() != 0o700 {
+			t.Errorf("%s has mode %v", dir, info.Mode())
+		}
+	}
+	noLeftovers(t, home, data+"/certs", home+"/certs")
+}
+
+func noLeftovers(t *testing.T, dirs ...string) {
+	t.Helper()
+	for _, dir := range dirs {
+		found, err := os.ReadDir(dir)
+		must(t, err)
+		for _, f := range found {
+			if strings.Contains(f.Name(), "tmp") {
+				t.Errorf("%s was left in %s", f.Name(), dir)
+			}
+		}
+	}
+}
+
+// Many at once: one makes the CA, and all use it.
+func TestLocalCARace(t *testing.T) {
+	for range 5 {
+		home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
+		const racers = 16
+		var members [racers]*Credentials
+		var all sync.WaitGroup
+		for i := range racers {
+			all.Go(func() {
+				m := maker(noon)
+				var err error
+				if i%2 == 0 {
+					members[i], err = m.LocalClient(home)
+				} else {
+					members[i], err = m.LocalMember(home, data, "n1") // even one key
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if t.Failed() {
+			return
+		}
+		for i := 0; i+1 < racers; i += 2 {
+			client, member := members[i], members[i+1]
+			if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+				t.Fatalf("%v, %v", a, b)
+			}
+		}
+		noLeftovers(t, home, home+"/certs", data+"/certs")
+	}
+}
+
+// Within the last month a certificate is made again, for the same key.
+func TestLocalCertificatesAreRenewed(t *testing.T) {
+	home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
+	first, err := maker(noon).LocalMember(home, data, "n1")
+	must(t, err)
+	same, err := maker(noon.Add(330*day)).LocalMember(home, data, "n1")
+	must(t, err)
+	if !same.Certificate.Equal(first.Certificate) {
+		t.Error("renewed with more than a month left")
+	}
+	key := read(t, data+"/certs/member-n1.key")
+	for _, days := range []time.Duration{340, 800} {
+		next, err := maker(noon.Add(days*day)).LocalMember(home, data, "n1")
+		must(t, err)
+		if next.Certificate.Equal(first.Certificate) {
+			t.Errorf("not renewed after %d days", days)
+		}
+	}
+	if read(t, data+"/certs/member-n1.key") != key {
+		t.Error("the key was made again")
+	}
+	_, err = maker(noon.AddDate(0, 3, 0)).LocalClient(home)
+	must(t, err)
+	// In the CA's last month nothing is made again and again, and after it there is a clear error.
+	late := maker(noon.Add(caLifetime - 10*day))
+	a, err := late.LocalMember(home, data, "n1")
+	must(t, err)
+	b, err := late.LocalMember(home, data, "n1")
+	must(t, err)
+	if !a.Certificate.Equal(b.Certificate) {
+		t.Error("made again although it would last no longer")
+	}
+	_, err = maker(noon.Add(caLifetime+day)).LocalMember(home, data, "n1")
+	wantError(t, err, "the local CA cannot be used", "ca.crt expired", "or remove "+home+"/certs")
+}
+
+// A member whose local CA was removed gets a certificate of the new one.
+func TestLocalCAMadeAnew(t *testing.T) {
+	home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
+	m := maker(noon)
+	_, err := m.LocalMember(home, data, "n1")
+	must(t, err)
+	must(t, os.RemoveAll(home+"/certs"))
+	client, err := m.LocalClient(home)
+	must(t, err)
+	member, err := m.LocalMember(home, data, "n1")
+	must(t, err)
+	if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+		t.Errorf("%v, %v", a, b)
+	}
+	// Another name in the same data folder gets its own.
+	other, err := m.LocalMember(home, data, "n2")
+	if err != nil || other.Identity.Name != "n2" {
+		t.Errorf("%v %v", other, err)
+	}
+}
+
+func TestLocalCARefuses(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "qkv")
+	m := maker(noon)
+	_, err := m.LocalClient(home)
+	must(t, err)
+	must(t, os.Chmod(home+"/certs", 0o755))
+	_, err = m.LocalClient(home)
+	wantError(t, err, "has mode 0755", "chmod 700")
+	must(t, os.Chmod(home+"/certs", 0o700))
+	must(t, os.Remove(home+"/certs/ca.key"))
+	_, err = m.LocalMember(home, t.TempDir(), "n1")
+	wantError(t, err, "ca.key is missing", "remove")
+	must(t, os.RemoveAll(home+"/certs"))
+	_, err = m.CreateCA(home+"/certs", "prod")
+	must(t, err)
+	_, err = m.LocalClient(home)
+	wantError(t, err, `holds the CA of the cluster "prod" in place of the local one`)
+	must(t, os.RemoveAll(home+"/certs"))
+	must(t, os.WriteFile(home+"/certs", nil, 0o600))
+	_, err = m.LocalClient(home)
+	wantError(t, err, "should be the folder of the local CA, and is a file")
+	_, err = m.LocalMember(home, t.TempDir(), "a/b")
+	wantError(t, err, "letter")
+}
