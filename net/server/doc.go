@@ -21,7 +21,7 @@
 //
 //  1. Deposit never waits: its room was reserved when the request was admitted.
 //  2. Each request that was admitted is answered once, or its stream is gone. It counts as under way until its answer
-//     was handed to QUIC, also when its stream is gone and only the member's outcome is missing.
+//     is about to be written, also when its stream is gone and only the member's outcome is missing.
 //  3. What a client can make the member keep is bounded, by limits.go of package limits: connections, handshakes,
 //     streams, requests and bytes under way, answers that wait, one frame's size. Requests past a limit are answered
 //     Overloaded, before anything was done with them; a client that does not read is not read from either, and is

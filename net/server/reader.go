@@ -75,19 +75,15 @@ func (s *stream) timeLargeFrame() error {
 	return s.qs.SetReadDeadline(deadline)
 }
 
-// handleAll handles all frames that have arrived as a whole.
+// handleAll handles all frames that have arrived as a whole. Those before an error are handled too.
 func (s *stream) handleAll() error {
+	defer s.flush()
 	for {
 		frame, err := s.frames.Next()
-		if err != nil {
+		if frame == nil || err != nil {
 			return err
 		}
-		if frame == nil {
-			s.flush()
-			return nil
-		}
 		if err := s.handle(frame); err != nil {
-			s.flush()
 			return err
 		}
 		if len(s.batch.answers) > limits.AnswerBytesWaiting {

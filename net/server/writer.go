@@ -22,9 +22,7 @@ const (
 type writer struct {
 	out   []byte
 	done  []index.Done
-	slots []slot // of done; id 0 and no op where there is none
-	// Encoded and not written yet:
-	requests, bytes int64
+	slots []slot // of done; without an op where there is none
 }
 
 // write is the writer goroutine.
@@ -37,7 +35,6 @@ func (s *stream) write() {
 		}
 		if err := s.writeAll(&w); err != nil {
 			s.writeFailed(err)
-			s.conn.end(w.requests, w.bytes)
 			return
 		}
 		if s.ended() {
@@ -71,26 +68,33 @@ func reuse(b []byte) []byte {
 	return b[:0]
 }
 
-// writeAll encodes and writes what was taken.
+// writeAll encodes and writes what was taken. A request is under way until just before its answer is written: a
+// client that has seen it has room for another.
 func (s *stream) writeAll(w *writer) error {
-	// What is in done is owed until it is written; also when a write before that fails.
-	for i := range w.slots {
-		if w.slots[i].op != 0 {
-			w.requests++
-			w.bytes += int64(w.slots[i].bytes)
-		}
-	}
 	for next := 0; next < len(w.done) || len(w.out) > 0; {
+		from := next
 		next = s.encode(w, next)
+		s.count(w.slots[from:next])
 		if err := s.send(w.out); err != nil {
+			s.count(w.slots[next:])
 			return err
 		}
 		w.out = w.out[:0]
 	}
-	s.conn.end(w.requests, w.bytes)
-	w.requests, w.bytes = 0, 0
 	clear(w.done) // the messages that it refers to
 	return nil
+}
+
+// count takes requests out of those under way.
+func (s *stream) count(slots []slot) {
+	var requests, bytes int64
+	for i := range slots {
+		if slots[i].op != 0 {
+			requests++
+			bytes += int64(slots[i].bytes)
+		}
+	}
+	s.conn.end(requests, bytes)
 }
 
 // encode appends outcomes from next on until there is enough for one write, and returns how far it came. All
