@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -144,12 +145,26 @@ func (t *Transport) hear(l *link, q *quic.Conn) error {
 		cluster: t.config.Cluster, from: t.config.Member, to: l.id,
 		mark: mark{process: t.process}, hello: t.config.Hello(),
 	}
-	if !l.welcome(newConn(l, q), &theirs) {
-		closeQUIC(q, closeSuperseded, "another connection is in use")
+	c := newConn(l, q)
+	if !l.welcome(c, &theirs) {
+		c.close(closeSuperseded, "another connection is in use")
 		return nil
 	}
-	if err := writeGreeting(stream, answer); err != nil {
-		return err
+	c.settle(stream, answer)
+	return nil
+}
+
+// settle answers a hello and waits for the other side's last word. If that does not come, the connection ends, and
+// its link tells why.
+func (c *conn) settle(stream *quic.Stream, answer *greeting) {
+	err := writeGreeting(stream, answer)
+	if err == nil {
+		_, err = stream.Read(make([]byte, 1))
 	}
-	return stream.Close()
+	if err != io.EOF {
+		c.close(closeBroken, "it did not take the answer to its hello")
+		return
+	}
+	_ = stream.Close() // an error is the connection's, and shows there
+	close(c.settled)
 }

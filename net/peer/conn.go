@@ -35,9 +35,10 @@ var priorities = [classes]int8{Urgent: 0, Append: 1, Bulk: 7}
 // conn is one connection with a peer, from its hello to its end.
 type conn struct {
 	// Constant.
-	quic  *quic.Conn
-	link  *link
-	since time.Time
+	quic    *quic.Conn
+	link    *link
+	since   time.Time
+	settled chan struct{} // closed when both sides have admitted each other
 
 	// Owned by the link's choice.
 	mine    bool   // I dialled it
@@ -52,7 +53,7 @@ type conn struct {
 }
 
 func newConn(l *link, q *quic.Conn) *conn {
-	c := &conn{quic: q, link: l, since: time.Now()}
+	c := &conn{quic: q, link: l, since: time.Now(), settled: make(chan struct{})}
 	for class := range c.queues {
 		c.queues[class] = newQueue(limits.PeerQueueBytes)
 	}

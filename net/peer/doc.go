@@ -17,7 +17,8 @@
 //	hello       the user's own part, which the other side's user admits or refuses
 //
 // The one who dialled opens a stream in both directions and sends its hello; the other answers with its own, which
-// says yes (its dial is 0), or closes the connection. The one who dialled uses the connection once it has the answer.
+// says yes (its dial is 0), or closes the connection. When the first has admitted that too, it ends its side of the
+// stream, and both use the connection. Nobody is told of a connection that one of them refuses.
 //
 //  1. A hello is not sent while a connection is in use. From then until its answer its connection is *pending*.
 //  2. One that is no newer than one that was accepted from that process is late, and refused.

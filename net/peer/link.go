@@ -136,8 +136,8 @@ func (l *link) change() {
 }
 
 // dial tries once to bring a connection into use.
-func (l *link) dial(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, dialWait)
+func (l *link) dial(all context.Context) {
+	ctx, cancel := context.WithTimeout(all, dialWait)
 	defer cancel()
 	l.mu.Lock()
 	l.dialling = cancel
@@ -147,9 +147,13 @@ func (l *link) dial(ctx context.Context) {
 	l.dialling = nil
 	l.mu.Unlock()
 	l.failures++
-	if err != nil && l.inUse() == nil {
-		l.failed("cannot reach a peer", err)
+	switch {
+	case err == nil || all.Err() != nil || l.inUse() != nil:
+		return
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("it did not come to terms within %v", dialWait)
 	}
+	l.failed("cannot reach a peer", err)
 }
 
 // try dials and says hello.
@@ -180,7 +184,7 @@ func (l *link) try(ctx context.Context) error {
 
 // introduce sends a hello on a connection that I dialled, and judges the answer.
 func (l *link) introduce(c *conn, mine *greeting) error {
-	theirs, err := exchange(c.quic, mine)
+	theirs, stream, err := exchange(c.quic, mine)
 	if err == nil {
 		err = l.judge(&theirs)
 	}
@@ -199,22 +203,23 @@ func (l *link) introduce(c *conn, mine *greeting) error {
 		c.close(closeBroken, err.Error())
 	case late:
 		c.close(closeSuperseded, "another connection is in use")
+	default:
+		_ = stream.Close() // the last word; an error is the connection's, and shows there
+		close(c.settled)
 	}
 	return err
 }
 
 // exchange says hello on a new stream and reads the answer.
-func exchange(q *quic.Conn, mine *greeting) (greeting, error) {
-	stream, err := q.OpenStream()
-	if err != nil {
-		return greeting{}, err
+func exchange(q *quic.Conn, mine *greeting) (theirs greeting, stream *quic.Stream, err error) {
+	if stream, err = q.OpenStream(); err != nil {
+		return greeting{}, nil, err
 	}
 	_ = stream.SetDeadline(time.Now().Add(helloWait)) // cannot fail
-	if err := writeGreeting(stream, mine); err != nil {
-		return greeting{}, err
+	if err = writeGreeting(stream, mine); err == nil {
+		theirs, err = readGreeting(stream)
 	}
-	_ = stream.Close() // an error is the connection's, which the answer shows
-	return readGreeting(stream)
+	return theirs, stream, err
 }
 
 // judge returns a refusal when a hello is not one that this member wants to talk to.
@@ -248,17 +253,20 @@ func (l *link) welcome(c *conn, theirs *greeting) bool {
 	return ok
 }
 
-// serve lets a connection do its work until it ends.
+// serve lets a connection do its work, once both sides want it, until it ends.
 func (l *link) serve(ctx context.Context, c *conn) {
-	config := &l.transport.config
-	l.out.Store(c)
-	l.connected(c)
 	stop := context.AfterFunc(ctx, func() { c.close(closeStopping, "the member stops") })
-	config.Connected(l.id)
-	c.run()
+	select {
+	case <-c.settled:
+		l.out.Store(c)
+		l.connected(c)
+		l.transport.config.Connected(l.id)
+		c.run()
+		l.out.Store(nil)
+		l.transport.config.Disconnected(l.id)
+	case <-c.quic.Context().Done():
+	}
 	stop()
-	l.out.Store(nil)
-	config.Disconnected(l.id)
 	l.mu.Lock()
 	l.choice.end(c)
 	l.mu.Unlock()

@@ -206,6 +206,7 @@ func hostile(t *testing.T, m *member, name string) *quic.Conn {
 }
 
 func TestHostileHello(t *testing.T) {
+	t.Parallel()
 	members := newMembers(t, 2)
 	m := members[0]
 	m.start()
@@ -252,10 +253,11 @@ func TestHostileStreams(t *testing.T) {
 		{byte(Urgent), 0x00, 0x40, 0x00, 0x0}, // 4 MiB
 	} {
 		q := hostile(t, m, "n2")
-		answer, err := exchange(q, &greeting{cluster: "c1", from: 2, to: 1, mark: mark{99 + uint64(i), 1}, hello: []byte("hello of n2")})
+		answer, hello, err := exchange(q, &greeting{cluster: "c1", from: 2, to: 1, mark: mark{99 + uint64(i), 1}, hello: []byte("hello of n2")})
 		if err != nil || answer.from != 1 || string(answer.hello) != "hello of n1" {
 			t.Fatalf("%+v %v", answer, err)
 		}
+		_ = hello.Close()
 		stream, err := q.OpenUniStream()
 		if err != nil {
 			t.Fatal(err)
