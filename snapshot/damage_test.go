@@ -26,7 +26,13 @@ func refused(t testing.TB, b []byte, as error, what string, args ...any) int64 {
 	what = fmt.Sprintf(what, args...)
 	_, _, err := contents(inMemory{b: b}, smallPath)
 	_, verr := Verify(inMemory{b: b}, smallPath)
-	for _, e := range []error{err, verr} {
+	return refusals(t, as, what, err, verr)
+}
+
+// refusals fails unless all of these errors are as they should be.
+func refusals(t testing.TB, as error, what string, errs ...error) int64 {
+	t.Helper()
+	for _, e := range errs {
 		if e == nil {
 			t.Fatalf("%s: was read", what)
 		}
@@ -34,12 +40,12 @@ func refused(t testing.TB, b []byte, as error, what string, args ...any) int64 {
 			t.Fatalf("%s: refused with %v", what, e)
 		}
 	}
-	if m := position.FindStringSubmatch(err.Error()); m != nil {
+	if m := position.FindStringSubmatch(errs[0].Error()); m != nil {
 		at, _ := strconv.ParseInt(m[1], 10, 64)
 		return at
 	}
 	if errors.Is(as, ErrCorrupt) {
-		t.Fatalf("%s: %v names no position", what, err)
+		t.Fatalf("%s: %v names no position", what, errs[0])
 	}
 	return -1
 }
@@ -76,7 +82,13 @@ func TestFlippedBits(t *testing.T) {
 	eachBlock(t, b, func(bl block) { starts = append(starts, bl.at) })
 	for bit := 0; bit < 64<<10*8; bit += step {
 		b[bit/8] ^= 1 << (bit % 8)
-		at := refused(t, b, ErrCorrupt, "bit %d", bit)
+		_, _, err := contents(inMemory{b: b}, smallPath)
+		errs := []error{err}
+		if full || bit%(16*step) == 0 {
+			_, err = Verify(inMemory{b: b}, smallPath)
+			errs = append(errs, err)
+		}
+		at := refusals(t, ErrCorrupt, fmt.Sprintf("bit %d", bit), errs...)
 		b[bit/8] ^= 1 << (bit % 8)
 		if from, to := blockOf(starts, int64(bit/8)); at < from || at >= to {
 			t.Fatalf("bit %d of byte %d, block from %d to %d: the error names byte %d", bit%8, bit/8, from, to, at)
@@ -225,14 +237,24 @@ func TestForged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, f.b, ErrCorrupt, "%s", name) })
 	}
+	f := forged().head(0)
+	f.number++
+	if refused(t, f.tail(0, 0).b, ErrCorrupt, "a number left out"); !strings.Contains(readError(f.b), "block 2 where block 1") {
+		t.Errorf("a number left out: %s", readError(f.b))
+	}
 	// The tail's SHA-256 of a forged file is zero: Load does not look at it, Verify does.
-	f := forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 1)
+	f = forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 1)
 	if _, _, err := contents(inMemory{b: f.b}, smallPath); err != nil {
 		t.Errorf("a well-formed file: %v", err)
 	}
 	if _, err := Verify(inMemory{b: f.b}, smallPath); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("a wrong SHA-256: %v", err)
 	}
+}
+
+func readError(b []byte) string {
+	_, _, err := contents(inMemory{b: b}, smallPath)
+	return fmt.Sprint(err)
 }
 
 // What a newer qkv may write is told apart from damage.
@@ -273,7 +295,11 @@ func headOnly(b []byte) (Meta, error) {
 
 // FuzzRead: no bytes make a reader panic, or allocate more than a small multiple of what they are.
 func FuzzRead(f *testing.F) {
-	if b, err := os.ReadFile("testdata/v1-small.snap"); err == nil {
+	for _, file := range []string{"testdata/v1-small.snap", "testdata/v1-state.snap"} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
 		f.Add(b)
 	}
 	for _, g := range []*forge{
@@ -296,6 +322,7 @@ func FuzzRead(f *testing.F) {
 			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
 				t.Fatalf("refused with %v", err)
 			}
+			Load(inMemory{b: b}, "state")
 			Verify(inMemory{b: b}, smallPath)
 			Dump(inMemory{b: b}, smallPath, &bytes.Buffer{})
 			Open(inMemory{b: b}, smallPath)

@@ -201,6 +201,23 @@ func TestReceiveWrong(t *testing.T) {
 	}
 }
 
+// A file that carries the announced SHA-256, with every checksum right, but does not have it.
+func TestReceiveForged(t *testing.T) {
+	b := forged().head(0).block(kindKeys, 1, 0, record("k", 2)).tail(1, 1).b
+	fs := newDisk(t)
+	r, err := Receive(fs, "d", Name(42, 3), int64(len(b)), [32]byte{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteAt(0, b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+		t.Errorf("published, or refused with %v", err)
+	}
+	wantFiles(t, fs, "d")
+}
+
 // Pieces that do not belong where they come are refused and change nothing.
 func TestReceivePieces(t *testing.T) {
 	s := small()
