@@ -47,6 +47,7 @@ type Log struct {
 	list     *SegmentList
 
 	durable  durable
+	sealed   HardState // of the newest header made
 	said     HardState // of the newest header written
 	groups   int64
 	records  int64
@@ -210,6 +211,7 @@ func (l *Log) write(from, to int, positions []Position) error {
 
 func (l *Log) sealHeader(page []byte) {
 	clear(page)
+	l.sealed = l.active().header.hard
 	l.chain = l.active().header.seal(page)
 }
 
@@ -219,7 +221,17 @@ func (l *Log) sealFrame(i int, shift int64) {
 	at := l.group.frames[i].at
 	h.seq, h.offset = l.active().seq, int64(at)+shift
 	h.synced, h.hard, h.prev = l.syncedTo, l.hard, l.chain
+	if i < len(l.group.frames)-1 {
+		h.hard = l.early()
+	}
+	l.sealed = h.hard
 	l.chain = h.seal(l.group.buf[at:at+headerBytes], l.seed)
+}
+
+// early is the hard state of a header that is not the last one of its group: a new commit index is of entries that
+// may follow, and a tear may leave other ones in their place.
+func (l *Log) early() HardState {
+	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.said.Commit}
 }
 
 // writeAndSync is the only way to the disk.
@@ -233,7 +245,7 @@ func (l *Log) writeAndSync(b []byte, at int64) error {
 	l.writeAt = at + int64(len(b))
 	l.syncedTo, l.syncedBy = l.writeAt, l.chain
 	l.fresh, l.unsaid = false, true
-	l.said = l.hard
+	l.said = l.sealed
 	return nil
 }
 
@@ -261,7 +273,7 @@ func (l *Log) place(from, to int, shift int64, positions []Position) {
 		p.Segment, p.Offset = l.active().seq, p.Offset+shift
 		positions[i] = p
 	}
-	l.durable.hard = l.hard
+	l.durable.hard = l.said
 }
 
 // Fence writes a frame that says that the last group is synced, so that a damage to it will not be taken for a torn

@@ -205,7 +205,7 @@ func (s *survey) after(number uint64) []*found {
 
 // begin opens a new segment whose synced header says where the log ends (step 7), and gives up what is behind.
 func (s *survey) begin(r *replay) (*Log, error) {
-	l := &Log{o: s.o, hard: r.hard, last: r.window.last(), lastTerm: r.window.lastTerm()}
+	l := &Log{o: s.o, hard: r.hard, said: r.hard, last: r.window.last(), lastTerm: r.window.lastTerm()}
 	l.durable = durable{l.last, l.lastTerm, l.hard}
 	for i, f := range r.chain {
 		l.segments = append(l.segments, &segment{

@@ -173,13 +173,13 @@ func (r *replay) promise(i int, at int64, hs HardState) error {
 	return nil
 }
 
-// promised takes over the hard state of a header behind a bad frame. Whether it was synced or not, a vote that is kept
-// although nobody was told of it does no harm; one that was told and is forgotten does.
+// promised takes over the vote of a header behind a bad frame. Whether it was synced or not, a vote that is kept
+// although nobody was told of it does no harm; one that was told and is forgotten does. Its commit index would do
+// harm: it may be of entries in the bad frame, in whose places older ones are found.
 func (r *replay) promised(hs HardState) {
 	if hs.Term > r.hard.Term || hs.Term == r.hard.Term && r.hard.Vote == 0 {
 		r.hard.Term, r.hard.Vote = hs.Term, hs.Vote
 	}
-	r.hard.Commit = max(r.hard.Commit, hs.Commit)
 }
 
 // frame takes over a whole frame of segment i.

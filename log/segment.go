@@ -128,7 +128,7 @@ func (l *Log) begin(b blank, next, lastTerm uint64) {
 	prev := l.active()
 	h := segmentHeader{
 		cluster: l.o.Cluster, member: l.o.Member, seq: b.seq, size: b.size,
-		salt: prev.header.heir, heir: l.o.Salt(), next: next, lastTerm: lastTerm, hard: l.hard,
+		salt: prev.header.heir, heir: l.o.Salt(), next: next, lastTerm: lastTerm, hard: l.early(),
 		prev: prev.seq, prevEnd: l.syncedTo, prevChain: l.syncedBy,
 	}
 	if b.zeroed {
