@@ -36,7 +36,7 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 			done(Written{}, x.err)
 			return
 		}
-		done(readWritten(x.answer))
+		done(readWritten(x))
 	}
 	c.submit(x)
 }

@@ -331,6 +331,7 @@ func TestDeadEndpoints(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
+	t.Parallel()
 	trust := servertest.NewTrust(t)
 	hole, closed := blackhole(t), closedPort(t)
 	start := time.Now()
@@ -478,6 +479,7 @@ func TestDrain(t *testing.T) {
 
 // A write that was sent and not answered is of unknown outcome, however it ends; one that was not sent is not.
 func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, nil)
 	c.member.Lose.Store(true)
 	for name, end := range map[string]func() error{
@@ -553,6 +555,7 @@ func TestOutcomeUnknown(t *testing.T) {
 
 // A member's errors are tried again as far as their codes allow.
 func TestRetries(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		code        index.Code
 		write, read bool // tried again
@@ -593,6 +596,7 @@ func TestRetries(t *testing.T) {
 
 // A host that falls silent is left within a second, with the reads that were under way.
 func TestSilence(t *testing.T) {
+	t.Parallel()
 	trust := servertest.NewTrust(t)
 	a := servertest.NewMember()
 	b := servertest.NewMember(a)
@@ -625,6 +629,7 @@ func TestSilence(t *testing.T) {
 
 // After a pause that is shorter than the caller's time, even writes on the old connection are answered.
 func TestPause(t *testing.T) {
+	t.Parallel()
 	trust := servertest.NewTrust(t)
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
 	relay := newRelay(t, servertest.Endpoint(s))

@@ -38,9 +38,11 @@ type conn struct {
 	streams  [streamsOfConn]*stream
 
 	// The keeper's.
-	busy    bool
-	heard   uint64 // packets
-	heardAt time.Time
+	busy     bool
+	lookedAt time.Time
+	heard    uint64 // packets, until heardAt
+	sent     uint64 // packets, until heardAt
+	heardAt  time.Time
 
 	// Shared.
 	retired atomic.Bool // takes no new calls

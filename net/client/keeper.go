@@ -10,8 +10,8 @@ import (
 const (
 	// tick is how often the keeper looks while calls are under way, and so how exact timeouts are.
 	tick = 100 * time.Millisecond
-	// silenceLeast is for how long a connection on which calls are under way may be silent: a living host
-	// acknowledges packets within 25 ms. Four round trips, where that is more.
+	// silenceLeast is for how long a connection may leave packets without any answer: a living host acknowledges
+	// them within 25 ms. Four round trips, where that is more.
 	silenceLeast = 500 * time.Millisecond
 	// switchLeast is the least time between two changes to another member because one said that it cannot serve.
 	switchLeast = time.Second
@@ -109,8 +109,9 @@ func (k *conn) look(now time.Time) bool {
 	for _, s := range k.streams {
 		busy = s.expire(now) || busy
 	}
-	wasBusy := k.busy
-	k.busy = busy
+	// Nothing is known of a time in which nobody looked: this process may have been stopped itself.
+	knew := k.busy && now.Sub(k.lookedAt) < silenceLeast/2
+	k.busy, k.lookedAt = busy, now
 	if !busy {
 		if k.retired.Load() {
 			k.fail(errDone)
@@ -118,11 +119,13 @@ func (k *conn) look(now time.Time) bool {
 		return false
 	}
 	stats := k.qc.ConnectionStats()
-	if stats.PacketsReceived != k.heard || !wasBusy {
-		k.heard, k.heardAt = stats.PacketsReceived, now
+	if stats.PacketsReceived != k.heard || !knew {
+		k.heard, k.sent, k.heardAt = stats.PacketsReceived, stats.PacketsSent, now
 		return true
 	}
-	if silence := now.Sub(k.heardAt); silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
+	// Who has nothing to say is silent too. QUIC repeats what is not acknowledged, so that packets go out meanwhile.
+	silence := now.Sub(k.heardAt)
+	if stats.PacketsSent >= k.sent+2 && silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
 		err := fmt.Errorf("no sign of life for %v", silence.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
 		k.retire(err)

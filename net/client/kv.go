@@ -88,18 +88,19 @@ func (c *Client) written(ctx context.Context, x *call) (Written, error) {
 		return Written{}, err
 	}
 	defer x.recycle()
-	return readWritten(x.answer)
+	return readWritten(x)
 }
 
 // readWritten reads an answer that says that the write happened.
-func readWritten(frame []byte) (Written, error) {
-	p, err := wire.ReadResponse(frame)
-	if err != nil {
-		return Written{}, err
+func readWritten(x *call) (w Written, err error) {
+	p, err := wire.ReadResponse(x.answer)
+	if err == nil {
+		w.Revision, w.Deleted, err = p.Written()
 	}
-	var w Written
-	w.Revision, w.Deleted, err = p.Written()
-	return w, err
+	if err != nil {
+		return Written{}, unknown(x.op, x.where.Load(), err)
+	}
+	return w, nil
 }
 
 // Get reads one key.

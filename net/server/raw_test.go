@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	mrand "math/rand/v2"
 	"net"
 	"strings"
@@ -633,4 +634,45 @@ func TestCloseWhileBusy(t *testing.T) {
 	if s := e.server.Stats(); s.Requests != 0 || s.Connections != 0 || s.Handshakes != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// A client that is refused finds its reason in the member's log, at most once a second.
+func TestRefusalIsLogged(t *testing.T) {
+	var out syncBuffer
+	e := newEndpoint(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
+	e.trust.Client = servertest.NewTrust(t).Client
+	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+	config.VerifyConnection = nil
+	for range 3 {
+		conn, err := quic.DialAddr(t.Context(), servertest.Endpoint(e.server), config, nil)
+		if err == nil {
+			<-conn.Context().Done()
+		}
+	}
+	for start := time.Now(); !strings.Contains(out.String(), "a client is refused"); time.Sleep(time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			t.Fatalf("logged: %q", out.String())
+		}
+	}
+	if s := out.String(); strings.Count(s, "refused") != 1 || !strings.Contains(s, "is of another CA") || !strings.Contains(s, "remote=127.0.0.1:") {
+		t.Error(s)
+	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }
