@@ -1,0 +1,147 @@
+package actor
+
+import (
+	"fmt"
+	"sync"
+)
+
+// Room is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
+// of it free again.
+type Room struct {
+	Send    int64 // weight that clients may have waiting; past it Send waits
+	Offer   int   // messages that peers and clocks may have waiting; past it Offer drops
+	Deposit int   // messages that cannot be refused; past it there is a bug, and Deposit panics
+}
+
+// Mailbox is where an actor's messages wait. Any goroutine puts messages in; the actor takes all of them at once, so
+// that a thousand messages cost one wake-up.
+//
+// Invariants:
+//
+//  1. Messages of one sender are taken in the order in which it put them in.
+//  2. Send waits, Offer drops, Deposit neither waits nor drops.
+//  3. After Close nothing is taken any more, and nothing waits.
+type Mailbox[M any] struct {
+	// Constant once its actor is spawned.
+	name string
+	room Room
+	wake func()               // tells the driver that a message waits
+	hold func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
+
+	// Guarded by mu.
+	mu        sync.Mutex
+	roomMade  sync.Cond
+	waiting   []M
+	sent      int64 // weight put in by Send and waiting
+	held      int64 // weight that the actor has taken and not worked off
+	offered   int
+	deposited int
+	closed    bool
+}
+
+// NewMailbox returns an empty mailbox. Messages may be put in before its actor is spawned.
+func NewMailbox[M any](name string, room Room) *Mailbox[M] {
+	m := &Mailbox[M]{name: name, room: room}
+	m.roomMade.L = &m.mu
+	return m
+}
+
+// Send puts a message of a client in, and waits while the clients' room is full: that is the backpressure which a
+// connection hands on to its client. It reports false when the mailbox is closed. A message heavier than all the room
+// still passes when nothing else waits. No handler may call it.
+func (m *Mailbox[M]) Send(message M, weight int64) bool {
+	m.mu.Lock()
+	for !m.closed && m.sent+m.held > 0 && m.sent+m.held+weight > m.room.Send {
+		m.roomMade.Wait()
+	}
+	if m.closed {
+		m.mu.Unlock()
+		return false
+	}
+	m.sent += weight
+	m.put(message)
+	return true
+}
+
+// Offer puts a message in, or drops it when the room is full, and says which. It is for what its sender sends again.
+func (m *Mailbox[M]) Offer(message M) bool {
+	m.mu.Lock()
+	if m.closed || m.offered >= m.room.Offer {
+		m.mu.Unlock()
+		return false
+	}
+	m.offered++
+	m.put(message)
+	return true
+}
+
+// Deposit puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
+func (m *Mailbox[M]) Deposit(message M) {
+	if m.hold != nil {
+		m.hold(func() { m.deposit(message) })
+		return
+	}
+	m.deposit(message)
+}
+
+func (m *Mailbox[M]) deposit(message M) {
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return
+	}
+	if m.deposited >= m.room.Deposit {
+		m.mu.Unlock()
+		panic(fmt.Sprintf("mailbox %s: %d messages deposited, room for %d", m.name, m.deposited, m.room.Deposit))
+	}
+	m.deposited++
+	m.put(message)
+}
+
+// put appends the message and unlocks. Only the first message of a batch wakes the actor.
+func (m *Mailbox[M]) put(message M) {
+	m.waiting = append(m.waiting, message)
+	first := len(m.waiting) == 1
+	m.mu.Unlock()
+	if first && m.wake != nil {
+		m.wake()
+	}
+}
+
+// Hold tells how much of what was taken still waits inside the actor. It counts against the clients' room, so that
+// an actor that cannot get on makes its clients wait. Only the actor calls it.
+func (m *Mailbox[M]) Hold(weight int64) {
+	m.mu.Lock()
+	m.held = weight
+	m.mu.Unlock()
+	m.roomMade.Broadcast()
+}
+
+// take returns all that waits, and keeps the slice it is given for what comes next.
+func (m *Mailbox[M]) take(spare []M) []M {
+	m.mu.Lock()
+	batch := m.waiting
+	m.waiting = spare[:0]
+	m.held += m.sent // until the actor says what it kept
+	m.sent, m.offered, m.deposited = 0, 0, 0
+	if m.closed {
+		batch = nil
+	}
+	m.mu.Unlock()
+	return batch
+}
+
+func (m *Mailbox[M]) empty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting) == 0
+}
+
+// close makes Send return false, and drops what waits.
+func (m *Mailbox[M]) close() {
+	m.mu.Lock()
+	m.closed = true
+	m.waiting = nil
+	m.mu.Unlock()
+	m.roomMade.Broadcast()
+}

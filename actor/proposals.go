@@ -1,0 +1,187 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3"
+
+	"qkv/index"
+	"qkv/log/limits"
+)
+
+// proposals are commands of this member's clients that are not in an entry yet, and what is known of commands that
+// followers forwarded.
+//
+// A batch envelope is proposed or forwarded once, in one term. Its commands' fate is known when an entry of a later
+// term is applied: a log's terms never fall, so what is not there by then never comes. That is why a follower that
+// forwards needs no answer, and why an answer that was lost costs nothing.
+type proposals struct {
+	waiting      []waitingProposal
+	waitingBytes int64
+	next         uint64 // number of the next command
+	// Newest batch that each follower forwarded in this term: a frame that comes twice is taken once.
+	forwarded map[uint64]forwardedUpTo
+}
+
+type waitingProposal struct {
+	index.Proposal
+	until time.Duration
+	taken int // commands that are in a batch already
+}
+
+type forwardedUpTo struct{ incarnation, next uint64 }
+
+func (p *proposals) add(proposal index.Proposal, now time.Duration) {
+	if proposal.Timeout <= 0 || proposal.Timeout > limits.RequestTimeout {
+		proposal.Timeout = limits.RequestTimeout
+	}
+	p.waiting = append(p.waiting, waitingProposal{Proposal: proposal, until: now + proposal.Timeout})
+	p.waitingBytes += weightOf(proposal.Commands)
+}
+
+func weightOf(commands [][]byte) int64 {
+	n := int64(0)
+	for _, c := range commands {
+		n += int64(len(c))
+	}
+	return n
+}
+
+func (p *proposals) forgetForwarded() { clear(p.forwarded) }
+
+// propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
+// them to its leader; without a leader they wait.
+func (c *Consensus) propose() {
+	if c.gone != "" || len(c.proposals.waiting) == 0 {
+		return
+	}
+	status := c.raft.BasicStatus()
+	leads := status.RaftState == raft.StateLeader
+	if status.Lead == raft.None || (leads && status.LeadTransferee != raft.None) || (!leads && !c.connected[status.Lead]) {
+		return
+	}
+	for len(c.proposals.waiting) > 0 {
+		commands, asks, until, rest := c.proposals.pack()
+		first := c.proposals.next
+		envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
+			Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.now.Wall,
+		}, commands)
+		expect := Expect{Term: status.GetTerm(), First: first, Until: until, Asks: asks}
+		if leads {
+			if err := c.raft.Propose(envelope); errors.Is(err, raft.ErrProposalDropped) {
+				return // over raft's limit of uncommitted bytes: they wait, and so do the clients
+			} else if err != nil {
+				panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
+			}
+			c.Applier.Deposit(expect)
+		} else {
+			c.Applier.Deposit(expect)
+			frame := make([]byte, 0, len(envelope)+32)
+			c.Peers.Send(status.Lead, Replication, AppendPeerMessage(frame, Forward{Term: status.GetTerm(), Envelope: envelope}), false)
+		}
+		c.proposals.next += uint64(len(commands))
+		c.proposals.waiting = rest
+		c.proposals.waitingBytes -= weightOf(commands)
+	}
+}
+
+// pack takes commands in order until a batch is full, and returns what is left. Nothing is changed: the batch may yet
+// be refused.
+func (p *proposals) pack() (commands [][]byte, asks []Ask, until time.Duration, rest []waitingProposal) {
+	bytes := 0
+	for i := range p.waiting {
+		w := p.waiting[i]
+		until = max(until, w.until)
+		for j := w.taken; j < len(w.Commands); j++ {
+			full := len(commands) == limits.BatchCommands || bytes+len(w.Commands[j]) > limits.BatchBytes
+			if full && len(commands) > 0 {
+				rest = append([]waitingProposal{}, p.waiting[i:]...)
+				rest[0].taken = j
+				return commands, asks, until, rest
+			}
+			bytes += len(w.Commands[j])
+			commands = append(commands, w.Commands[j])
+			asks = append(asks, Ask{From: w.From, Request: w.Requests[j]})
+		}
+	}
+	return commands, asks, until, nil
+}
+
+// takeForward proposes a follower's batch, if it is meant for this leadership and was not taken before.
+func (c *Consensus) takeForward(from uint64, f Forward) {
+	status := c.raft.BasicStatus()
+	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term {
+		return // void: the follower learns it from the first entry of the later term
+	}
+	e, err := index.ReadEnvelope(f.Envelope)
+	if err != nil || e.Member != from {
+		c.Logger.Warn("a forwarded batch is refused", "from", c.NameOf(from), "error", err)
+		return
+	}
+	before := c.proposals.forwarded[from]
+	if before.incarnation == e.Incarnation && e.First < before.next {
+		return
+	}
+	if err := c.raft.Propose(f.Envelope); err != nil {
+		return // its commands are not in this term's log, and the next term tells
+	}
+	if c.proposals.forwarded == nil {
+		c.proposals.forwarded = map[uint64]forwardedUpTo{}
+	}
+	c.proposals.forwarded[from] = forwardedUpTo{incarnation: e.Incarnation, next: e.First + uint64(e.Count)}
+}
+
+// expireWaiting answers clients whose time is over while their commands or reads wait for a leader.
+func (c *Consensus) expireWaiting() {
+	kept := c.proposals.waiting[:0]
+	for _, w := range c.proposals.waiting {
+		if c.now.Now < w.until {
+			kept = append(kept, w)
+			continue
+		}
+		answer(w.From, w.Requests[w.taken:], index.Applied, c.unavailable("the write was not proposed and certainly did not happen"))
+		c.proposals.waitingBytes -= weightOf(w.Commands[w.taken:])
+	}
+	clear(c.proposals.waiting[len(kept):])
+	c.proposals.waiting = kept
+	for _, r := range c.reads.takeExpired(c.now.Now) {
+		answer(r.From, r.Requests, index.Confirmed, c.unavailable("the read was not answered"))
+	}
+}
+
+// unavailable says why nothing goes on here.
+func (c *Consensus) unavailable(what string) *index.Error {
+	var away []string
+	for _, id := range c.confState.GetVoters() {
+		if id != c.Member && !c.connected[id] {
+			away = append(away, c.NameOf(id))
+		}
+	}
+	sort.Strings(away)
+	why := "there is no leader"
+	switch {
+	case c.gone != "":
+		return &index.Error{Code: index.CodeAmnesia, Message: c.gone + "; " + what}
+	case c.soft.Lead == c.Member:
+		why = "no quorum has answered"
+	case c.soft.Lead != raft.None:
+		why = fmt.Sprintf("the leader %s has not answered", c.NameOf(c.soft.Lead))
+	}
+	if len(away) > 0 {
+		why += fmt.Sprintf("; %s cannot reach %s", c.NameOf(c.Member), strings.Join(away, ", "))
+	}
+	return &index.Error{Code: index.CodeUnavailable, Message: why + "; " + what}
+}
+
+// answer gives all requests of one message the same outcome.
+func answer(to index.Asker, requests []uint64, kind index.DoneKind, err *index.Error) {
+	done := make([]index.Done, len(requests))
+	for i, r := range requests {
+		done[i] = index.Done{Request: r, Kind: kind, Err: err}
+	}
+	to.Deposit(done)
+}

@@ -1,0 +1,222 @@
+package actor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/log"
+	"qkv/log/limits"
+)
+
+type progress = tracker.Progress
+
+// ready carries out what raft wants done. Local orders leave in raft's order.
+func (c *Consensus) ready(rd raft.Ready) {
+	if rd.SoftState != nil {
+		c.soft = *rd.SoftState
+	}
+	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {
+		c.newTermOrLeader(term)
+	}
+	votes := slices.ContainsFunc(rd.Messages, func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote })
+	for _, m := range rd.Messages {
+		switch m.GetType() {
+		case raftpb.MsgStorageAppend:
+			if votes {
+				m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)
+				votes = false
+			}
+			c.orderAppend(m)
+		case raftpb.MsgStorageApply:
+			c.orderApply(m)
+		case raftpb.MsgVote: // rule 2: it leaves with the responses above
+		case raftpb.MsgSnap:
+			c.Snapshotter.Deposit(SendSnapshot{Peer: m.GetTo(), Message: m})
+		default:
+			c.send(m)
+		}
+	}
+	if votes {
+		panic(fmt.Sprintf("member %d asks for votes in term %d without anything to make durable", c.Member, c.term))
+	}
+	for _, rs := range rd.ReadStates {
+		if attempt, ok := c.reads.confirmed(rs.RequestCtx); ok {
+			c.Applier.Deposit(Confirmed{Index: rs.Index, Asks: attempt})
+		}
+	}
+}
+
+func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message {
+	var found []*raftpb.Message
+	for _, m := range messages {
+		if m.GetType() == t {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// send gives a message to the peers' streams at once, before the own disk has synced, so that all disks work at the
+// same time.
+func (c *Consensus) send(m *raftpb.Message) {
+	if c.muted && (m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat) {
+		return
+	}
+	sendRaftMessage(c.Peers, m)
+}
+
+// newTermOrLeader voids what was bound to the old term or leader.
+func (c *Consensus) newTermOrLeader(term uint64) {
+	if term != c.term {
+		c.proposals.forgetForwarded()
+	}
+	c.term = term
+	c.muted = false
+	c.reads.void()
+	if c.soft.RaftState != raft.StateLeader {
+		c.reads.dropHeld()
+		c.Status.clearMatches()
+	}
+}
+
+func (c *Consensus) orderAppend(m *raftpb.Message) {
+	if m.Commit != nil {
+		c.commit = m.GetCommit()
+	}
+	bytes := int64(0)
+	for _, e := range m.GetEntries() {
+		bytes += int64(len(e.GetData()))
+	}
+	if s := m.GetSnapshot(); s != nil {
+		c.ownSnap = nil // raft takes it
+		c.last = s.GetMetadata().GetIndex()
+	}
+	if n := len(m.GetEntries()); n > 0 {
+		c.last = m.GetEntries()[n-1].GetIndex()
+	}
+	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes})
+	c.lastWork, c.fenced = c.now.Now, false
+	c.LogWriter.Deposit(Append{Message: m})
+}
+
+func (c *Consensus) orderApply(m *raftpb.Message) {
+	entries := m.GetEntries()
+	c.apply.handedTerm = entries[len(entries)-1].GetTerm()
+	c.Applier.Deposit(Apply{Message: m, FileBytes: c.apply.fileBytes})
+	if c.soft.RaftState == raft.StateLeader && c.apply.handedTerm == c.term {
+		for _, held := range c.reads.takeHeld() {
+			c.step(held)
+		}
+	}
+}
+
+func (c *Consensus) appendBytes() int64 {
+	n := int64(0)
+	for _, a := range c.appends {
+		n += a.bytes
+	}
+	return n
+}
+
+// watchDisk gives leadership up when a write takes longer than two election timeouts, and ends the member when the
+// disk does not answer at all.
+func (c *Consensus) watchDisk() {
+	if len(c.appends) == 0 {
+		c.muted = false
+		return
+	}
+	stalled := c.now.Now - c.appends[0].since
+	if stalled > limits.DiskStall {
+		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, stalled.Round(time.Millisecond)))
+		return
+	}
+	if c.soft.RaftState == raft.StateLeader && stalled > 2*c.ElectionTimeout && !c.muted {
+		if !c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", stalled.Round(time.Millisecond))) {
+			c.muted = true // CheckQuorum ends it now
+		}
+	}
+}
+
+// transferLeadership hands leadership to the most advanced active follower, if there is one.
+func (c *Consensus) transferLeadership(why string) bool {
+	if c.soft.RaftState != raft.StateLeader {
+		return false
+	}
+	best, match := uint64(0), uint64(0)
+	c.raft.WithProgress(func(id uint64, kind raft.ProgressType, p progress) {
+		if id != c.Member && kind == raft.ProgressTypePeer && p.RecentActive && p.Match > match && c.connected[id] {
+			best, match = id, p.Match
+		}
+	})
+	if best == 0 {
+		return false
+	}
+	if c.raft.BasicStatus().LeadTransferee != best {
+		c.Logger.Info("handing leadership over", "to", c.NameOf(best), "because", why)
+		c.raft.TransferLeader(best)
+	}
+	return true
+}
+
+// snapshotSaved offers the new snapshot to slow followers, and lets go of the log behind the older one.
+func (c *Consensus) snapshotSaved(m SnapshotSaved) {
+	c.Window.SetSnapshot(m.Snapshot)
+	if m.KeepFrom == 0 {
+		return
+	}
+	if term, err := c.Window.Term(m.KeepFrom); err == nil {
+		c.Window.Release(m.KeepFrom, term)
+		c.LogWriter.Deposit(Release{UpTo: m.KeepFrom})
+	}
+}
+
+// snapshotReceived hands a complete snapshot to raft (rule 10).
+func (c *Consensus) snapshotReceived(m SnapshotReceived) {
+	if c.gone != "" {
+		return
+	}
+	c.ownSnap = m.Message.GetSnapshot()
+	c.step(m.Message)
+	c.drain()
+	if c.ownSnap != nil { // raft had no use for it
+		meta := c.ownSnap.GetMetadata()
+		c.ownSnap = nil
+		c.Snapshotter.Deposit(Discard{Index: meta.GetIndex(), Term: meta.GetTerm(), Agrees: c.agrees(meta)})
+	}
+}
+
+// agrees tells whether the log holds the entry that a snapshot ends with: then its file is as good as an own one.
+func (c *Consensus) agrees(meta *raftpb.SnapshotMetadata) bool {
+	term, err := c.Window.Term(meta.GetIndex())
+	return err == nil && term == meta.GetTerm()
+}
+
+// installed follows the log writer's reset: the log begins behind the snapshot now.
+func (c *Consensus) installed(m log.Marker) {
+	c.Window.Reset(m)
+	c.confState = m.ConfState
+	c.Window.SetSnapshot(snapshotAt(m.Index, m.Term, m.ConfState))
+	c.Snapshotter.Deposit(Installed{Index: m.Index, Term: m.Term})
+}
+
+// confChangeOf reads a membership entry; an empty one is a refused change.
+func confChangeOf(e *raftpb.Entry) (raftpb.ConfChangeI, error) {
+	if e.GetType() == raftpb.EntryConfChange {
+		var change raftpb.ConfChange
+		if err := proto.Unmarshal(e.GetData(), &change); err != nil {
+			return nil, err
+		}
+		return &change, nil
+	}
+	var change raftpb.ConfChangeV2
+	if err := proto.Unmarshal(e.GetData(), &change); err != nil {
+		return nil, err
+	}
+	return &change, nil
+}

@@ -1,0 +1,155 @@
+package actor
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3"
+
+	"qkv/index"
+	"qkv/log"
+)
+
+// Status is what a member's actors publish for any goroutine to read. Each part has one writer; readers see each part
+// whole, and parts of slightly different moments.
+type Status struct {
+	view      atomic.Pointer[index.View]        // the applier's
+	consensus atomic.Pointer[Standing]          // consensus'
+	durable   atomic.Pointer[Durable]           // the log writer's
+	snapBytes atomic.Int64                      // the snapshotter's
+	matches   atomic.Pointer[map[uint64]uint64] // consensus', while it leads
+
+	// Guarded by mu: rare.
+	mu       sync.Mutex
+	alarms   []string
+	refusals map[uint64]string
+}
+
+// Standing is a member's place in raft.
+type Standing struct {
+	Role    string // leader, follower, candidate, learner
+	Leader  uint64 // 0 when none is known
+	Term    uint64
+	Commit  uint64
+	Applied uint64
+}
+
+// Durable is how far the own log is synced.
+type Durable struct {
+	Last, LastTerm uint64
+	HardTerm       uint64
+	FileBytes      int64
+}
+
+// View returns the newest state.
+func (s *Status) View() *index.View { return s.view.Load() }
+
+// Level returns the cluster's feature level.
+func (s *Status) Level() uint64 { return s.view.Load().Level() }
+
+// Standing returns the member's place in raft.
+func (s *Status) Standing() Standing {
+	if p := s.consensus.Load(); p != nil {
+		return *p
+	}
+	return Standing{Role: "follower"}
+}
+
+// Durable returns how far the own log is synced.
+func (s *Status) Durable() Durable {
+	if p := s.durable.Load(); p != nil {
+		return *p
+	}
+	return Durable{}
+}
+
+// SnapshotBytes returns the size of the newest published snapshot.
+func (s *Status) SnapshotBytes() int64 { return s.snapBytes.Load() }
+
+// Match returns what a peer had acknowledged to this member, if this member leads, at its last tick.
+func (s *Status) Match(peer uint64) uint64 {
+	if m := s.matches.Load(); m != nil {
+		return (*m)[peer]
+	}
+	return 0
+}
+
+// Problems returns what an operator must know: alarms, and peers that refuse this member.
+func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string{}, s.alarms...), maps.Clone(s.refusals)
+}
+
+// Alarm adds something that an operator must know of.
+func (s *Status) Alarm(text string) { s.alarm(text) }
+
+func (s *Status) alarm(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, known := range s.alarms {
+		if known == text {
+			return
+		}
+	}
+	if len(s.alarms) < alarmsMost {
+		s.alarms = append(s.alarms, text)
+	}
+}
+
+// alarmsMost bounds the alarms that are kept; the first ones tell the cause.
+const alarmsMost = 16
+
+func (s *Status) refusal(peer uint64, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refusals == nil {
+		s.refusals = map[uint64]string{}
+	}
+	if reason == "" {
+		delete(s.refusals, peer)
+		return
+	}
+	s.refusals[peer] = reason
+}
+
+func (s *Status) publishMatches(n *raft.RawNode) {
+	m := map[uint64]uint64{}
+	n.WithProgress(func(id uint64, _ raft.ProgressType, p progress) { m[id] = p.Match })
+	s.matches.Store(&m)
+}
+
+func (s *Status) clearMatches() { s.matches.Store(nil) }
+
+// publish makes the standing visible when it has changed.
+func (c *Consensus) publish() {
+	b := c.raft.BasicStatus()
+	next := Standing{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
+	if c.gone != "" {
+		next.Role, next.Leader = "follower", raft.None
+	}
+	before := c.Status.consensus.Load()
+	if before == nil || *before != next {
+		c.Status.consensus.Store(&next)
+		if before != nil && (before.Role != next.Role || before.Leader != next.Leader) && next.Leader != raft.None {
+			c.Logger.Info("leader", "leader", c.NameOf(next.Leader), "term", next.Term, "role", next.Role)
+		}
+	}
+}
+
+func roleOf(s raft.StateType) string {
+	switch s {
+	case raft.StateLeader:
+		return "leader"
+	case raft.StateFollower:
+		return "follower"
+	default:
+		return "candidate"
+	}
+}
+
+// publishDurable makes the log's synced end visible, before anyone is told of what was synced.
+func (s *Status) publishDurable(stats log.Stats) {
+	s.durable.Store(&Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes})
+}

@@ -1,0 +1,166 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/index"
+	"qkv/log"
+
+	"qkv/snapshot"
+)
+
+// recovered is all that a member knows when it starts.
+type recovered struct {
+	log       *log.Log
+	window    *log.Window
+	hardState log.HardState
+	state     *index.State
+	applied   uint64
+	confState *raftpb.ConfState
+	newest    *raftpb.Snapshot // nil before the first snapshot
+	snapshots []snapshot.Info  // valid ones, newest first
+	alarms    []string
+}
+
+// recover founds the log of a new member, or reads what an earlier life left: first the log, then the newest snapshot
+// that the log continues. What the log holds beyond the snapshot is applied again, through raft.
+func (m *member) recover() (*recovered, error) {
+	options := m.logOptions()
+	marker := log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: m.ids.order}}
+	if m.folder.Boot == 0 {
+		if err := m.foundLog(options, marker); err != nil {
+			return nil, err
+		}
+	}
+	opened, found, err := log.Open(options)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
+	if found.Torn != nil {
+		r.alarms = append(r.alarms, fmt.Sprintf("the log's last group was torn off: %v", found.Torn))
+	}
+	if r.hardState.Term < found.Marker.Term {
+		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
+	}
+	r.hardState.Commit = max(r.hardState.Commit, found.Marker.Index)
+	if err := m.loadState(r, found); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return r, nil
+}
+
+// foundLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
+// that nobody has written to.
+func (m *member) foundLog(o log.Options, marker log.Marker) error {
+	if names, err := m.env.FS.List(o.Dir); err == nil && len(names) > 0 {
+		return nil
+	}
+	if err := log.Create(o, marker); err != nil {
+		return fmt.Errorf("found the log: %w", err)
+	}
+	return nil
+}
+
+// loadState finds the newest snapshot that the log continues, and loads it. Files that were received but never
+// installed are removed: the log does not know them. Damaged ones are moved aside.
+func (m *member) loadState(r *recovered, found *log.Recovered) error {
+	dir := m.folder.path("snap")
+	if err := m.env.FS.MkdirAll(dir); err != nil {
+		return fmt.Errorf("make the folder of snapshots: %w", err)
+	}
+	listing, err := snapshot.List(m.env.FS, dir)
+	if err != nil {
+		return err
+	}
+	for _, path := range listing.Abandoned {
+		if err := snapshot.Remove(m.env.FS, path); err != nil {
+			return err
+		}
+	}
+	for _, info := range listing.Published {
+		if err := m.consider(r, found, info); err != nil {
+			return err
+		}
+	}
+	if r.state != nil {
+		return nil
+	}
+	if found.Marker.Index != 1 {
+		return fmt.Errorf("%w: the log of %s begins behind index %d, and no valid snapshot at that index is left; move the data folder away and add the member anew",
+			log.ErrCorrupt, m.folder.dir, found.Marker.Index)
+	}
+	r.state = index.NewState()
+	if _, err := r.state.Apply(1, 1, nil, nil); err != nil {
+		return fmt.Errorf("found the state: %w", err)
+	}
+	r.applied, r.confState = 1, found.Marker.ConfState
+	return nil
+}
+
+// consider loads a snapshot if it is the first usable one, keeps a second one, and removes what is of no use.
+func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
+	if info.Err != nil {
+		return m.quarantine(r, info, info.Err)
+	}
+	if info.Cluster != m.ids.cluster {
+		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.ids.cluster)
+	}
+	if !continues(found, info) || len(r.snapshots) == 2 {
+		return snapshot.Remove(m.env.FS, info.Path)
+	}
+	if r.state == nil {
+		state, meta, err := snapshot.Load(m.env.FS, info.Path)
+		if err != nil {
+			return m.quarantine(r, info, err)
+		}
+		confState := &raftpb.ConfState{}
+		if err := proto.Unmarshal(meta.ConfState, confState); err != nil {
+			return m.quarantine(r, info, err)
+		}
+		at, term := meta.Index, meta.Term
+		r.state, r.applied, r.confState = state, at, confState
+		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
+	}
+	r.snapshots = append(r.snapshots, info)
+	return nil
+}
+
+// continues tells whether the log goes on from a snapshot: it has the snapshot's marker, or an entry of the same term
+// at its index.
+func continues(found *log.Recovered, info snapshot.Info) bool {
+	if info.Index == found.Marker.Index {
+		return info.Term == found.Marker.Term
+	}
+	term, err := found.Window.Term(info.Index)
+	return err == nil && term == info.Term && info.Index > found.Marker.Index
+}
+
+// quarantine moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
+func (m *member) quarantine(r *recovered, info snapshot.Info, why error) error {
+	to, err := snapshot.Quarantine(m.env.FS, info.Path, m.folder.path("quarantine"))
+	if err != nil {
+		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)
+	}
+	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
+	m.logger.Error(text)
+	r.alarms = append(r.alarms, text)
+	return nil
+}
+
+func (m *member) logOptions() log.Options {
+	return log.Options{
+		FS: m.env.FS, Dir: m.folder.path("wal"), Cluster: m.ids.cluster, Member: m.ids.self,
+		SegmentBytes: m.config.SegmentBytes, Salt: m.salt, Logger: m.logger,
+	}
+}
+
+// loadSnapshot reads the snapshot that a leader sent.
+func (m *member) loadSnapshot(at, term uint64) (*index.State, error) {
+	state, _, err := snapshot.Load(m.env.FS, m.folder.path("snap")+"/"+snapshot.Name(at, term))
+	return state, err
+}

@@ -1,0 +1,221 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"path"
+
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/log/pack"
+)
+
+// A data folder:
+//
+//	LOCK             held by the process that uses it
+//	identity         whose folder it is, and how often it was started
+//	wal/             the log
+//	snap/            snapshots
+//	quarantine/      damaged snapshots, for a closer look
+//	certs/           this member's key, if the local CA made it
+//
+// identity is a msgpack array and its CRC-32C in 4 bytes, big-endian:
+//
+//	[format version, cluster, member, name, folder id, boot counter, stateless reset key]
+//
+// It is published by a rename that is synced. A new folder is founded in an order that a crash can end anywhere:
+// identity with boot counter 0, then the log, then boot counter 1. With a counter above 0 the log must be there.
+type folder struct {
+	fs   disk.FS
+	dir  string
+	lock io.Closer
+	identity
+}
+
+type identity struct {
+	Cluster, Member uint64
+	Name            string
+	Folder          [16]byte
+	Boot            uint64
+	ResetKey        [32]byte
+}
+
+const identityVersion = 1
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (i identity) encode() []byte {
+	b := pack.AppendArray(nil, 7)
+	b = pack.AppendUint(b, identityVersion)
+	b = pack.AppendUint(b, i.Cluster)
+	b = pack.AppendUint(b, i.Member)
+	b = pack.AppendString(b, i.Name)
+	b = pack.AppendBytes(b, i.Folder[:])
+	b = pack.AppendUint(b, i.Boot)
+	b = pack.AppendBytes(b, i.ResetKey[:])
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+}
+
+func decodeIdentity(b []byte) (i identity, err error) {
+	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
+		return i, errors.New("its checksum is wrong")
+	}
+	r := pack.NewReader(b[:len(b)-4])
+	elements, version := r.Array(), r.Uint()
+	if r.Err() == nil && version != identityVersion {
+		return i, usagef("the data folder has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", version, identityVersion)
+	}
+	if elements != 7 {
+		return i, fmt.Errorf("it has %d fields, not 7", elements)
+	}
+	i.Cluster, i.Member, i.Name = r.Uint(), r.Uint(), r.String()
+	id := r.Bytes()
+	i.Boot = r.Uint()
+	key := r.Bytes()
+	if copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 {
+		return i, errors.New("an id has the wrong length")
+	}
+	return i, r.Done()
+}
+
+func (f *folder) path(name string) string { return f.dir + "/" + name }
+
+// openFolder locks a data folder and reads whose it is; a new one is founded.
+func openFolder(disks disk.FS, dir string, want ids, random io.Reader) (*folder, error) {
+	f := &folder{fs: disks, dir: dir}
+	if err := disks.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("make the data folder %s: %w", dir, err)
+	}
+	lock, err := disks.Lock(f.path("LOCK"))
+	if errors.Is(err, disk.ErrLocked) {
+		return nil, fmt.Errorf("the data folder %s is in use by another process: stop that one first, or give another --data-dir", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
+	}
+	f.lock = lock
+	if err := f.load(want, random); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *folder) load(want ids, random io.Reader) error {
+	raw, err := f.read("identity")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return f.found(want, random)
+	case err != nil:
+		return fmt.Errorf("read %s: %w", f.path("identity"), err)
+	}
+	if f.identity, err = decodeIdentity(raw); err != nil {
+		var refused *UsageError
+		if errors.As(err, &refused) {
+			return err
+		}
+		return fmt.Errorf("%w: %s is corrupt: %v; without it this member must not vote: move the folder away and add the member anew", log.ErrCorrupt, f.path("identity"), err)
+	}
+	if f.Cluster != want.cluster {
+		return usagef("the data folder %s belongs to cluster %016x, and --initial-cluster, --initial-cluster-token and the certificates make cluster %016x: give the ones it was founded with, or another --data-dir",
+			f.dir, f.Cluster, want.cluster)
+	}
+	if f.Member != want.self {
+		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, want.nameOf(want.self))
+	}
+	return nil
+}
+
+// found makes the identity of a new folder. A folder that holds a log but no identity is not new.
+func (f *folder) found(want ids, random io.Reader) error {
+	for _, name := range []string{"wal", "snap"} {
+		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
+			return fmt.Errorf("%w: %s holds data but %s is missing: restore that file, or move the folder away and add the member anew", log.ErrCorrupt, f.path(name), f.path("identity"))
+		}
+	}
+	f.identity = identity{Cluster: want.cluster, Member: want.self, Name: want.nameOf(want.self)}
+	if _, err := io.ReadFull(random, f.Folder[:]); err != nil {
+		return fmt.Errorf("make a folder id: %w", err)
+	}
+	if _, err := io.ReadFull(random, f.ResetKey[:]); err != nil {
+		return fmt.Errorf("make a reset key: %w", err)
+	}
+	if err := f.anchor(); err != nil {
+		return fmt.Errorf("make the folder %s durable: %w", f.dir, err)
+	}
+	return f.publish()
+}
+
+// anchor makes the folder's own name durable, and those of the folders above it, any of which may be new: what is
+// synced inside of a folder is lost with the folder's name. One that may not be read was not made by this process.
+func (f *folder) anchor() error {
+	for dir := path.Clean(f.dir); dir != "." && dir != "/"; {
+		dir = path.Dir(dir)
+		if err := f.fs.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
+// boot counts this start.
+func (f *folder) boot() error {
+	f.Boot++
+	return f.publish()
+}
+
+// publish writes the identity under another name, and renames it when it is durable.
+func (f *folder) publish() error {
+	temporary := f.path("identity.tmp")
+	if err := f.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write the identity: %w", err)
+	}
+	file, err := f.fs.Create(temporary)
+	if err != nil {
+		return fmt.Errorf("write the identity: %w", err)
+	}
+	_, err = file.WriteAt(f.encode(), 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = f.fs.Rename(temporary, f.path("identity"))
+	}
+	if err == nil {
+		err = f.fs.SyncDir(f.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write the identity: %w", err)
+	}
+	return nil
+}
+
+// identityBytesMost bounds the identity file: a name and a few numbers.
+const identityBytesMost = 4096
+
+func (f *folder) read(name string) ([]byte, error) {
+	file, err := f.fs.Open(f.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	size, err := file.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > identityBytesMost {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d are right", name, size, identityBytesMost)
+	}
+	b := make([]byte, size)
+	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b, nil
+}

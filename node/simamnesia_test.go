@@ -1,0 +1,74 @@
+package node
+
+import (
+	"time"
+
+	"qkv/log/disk"
+)
+
+// strikeFolder copies a data folder, or makes a member forget.
+func (w *world) strikeFolder(f fault, h *host) {
+	switch f.kind {
+	case copyFolder:
+		if !h.alive() {
+			return
+		}
+		backup := h.disk.Clone(w.random.Uint64())
+		backup.Kill()
+		h.copies = append(h.copies, folderCopy{disk: backup, boot: h.boot})
+		w.sim.After(time.Second, func() { // another start, so that the copy is one of an earlier one
+			if h.alive() && w.healed == 0 {
+				h.kill()
+				w.lasting(w.between(0, time.Second), h.start)
+			}
+		})
+	case wipeFolder, restoreFolder:
+		w.forget(f, h)
+	}
+}
+
+// forget takes a member's folder away, or puts an old one in its place. What the others have not been told they cannot
+// miss: so it happens only once they know of the member's present start.
+func (w *world) forget(f fault, h *host) {
+	if w.healed != 0 {
+		return
+	}
+	old := f.kind == restoreFolder
+	if h.lost() || !w.known(h) || (old && (len(h.copies) == 0 || h.copies[0].boot >= h.boot)) {
+		w.sim.After(100*time.Millisecond, func() { w.forget(f, h) })
+		return
+	}
+	h.crash()
+	if old {
+		h.forgot, h.disk = "has an old copy of its folder", h.copies[0].disk
+	} else {
+		h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
+	}
+	h.fresh = true
+	h.equip()
+	w.trace("%s %s", h.name(), h.forgot)
+	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
+}
+
+// known tells whether all others have applied what the log says of a member's present start.
+func (w *world) known(h *host) bool {
+	if !h.alive() {
+		return false
+	}
+	for _, other := range w.hosts {
+		if other == h || other.lost() {
+			continue
+		}
+		if !other.alive() {
+			return false
+		}
+		found := false
+		for _, m := range other.member.status.View().Members() {
+			found = found || (m.Member == h.id() && m.Process == h.member.process)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,163 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"qkv/index"
+)
+
+// settle lets the healed cluster come to rest, and checks that it is alive and that nothing was lost.
+func (w *world) settle() {
+	const patience = 15 // election timeouts
+	acknowledged := w.totals.Acknowledged
+	leads := func() bool {
+		for _, h := range w.hosts {
+			if h.leads && h.alive() && w.totals.Acknowledged > acknowledged {
+				return true
+			}
+		}
+		return false
+	}
+	if !w.until(patience*w.shape.election+5*time.Second, leads) {
+		w.failf("no leader takes writes %v after everything healed", w.sim.Now()-w.healed)
+		return
+	}
+	if !w.until(time.Minute, func() bool { return w.totals.Operations >= w.shape.operations }) {
+		w.failf("clients get only %d of %d operations done", w.totals.Operations, w.shape.operations)
+		return
+	}
+	w.stopping = true
+	if !w.until(20*time.Second, w.answered) {
+		w.failf("a request has no answer after %v: %v", w.sim.Now()-w.healed, w.unanswered())
+		return
+	}
+	if !w.until(patience*w.shape.election+5*time.Second, w.agreed) {
+		w.failf("members do not come to agree: %v", w.places())
+		return
+	}
+	w.judge()
+}
+
+// answered tells whether every request has its answer.
+func (w *world) answered() bool { return w.unanswered() == nil }
+
+func (w *world) unanswered() *operation {
+	for _, h := range w.hosts {
+		for _, s := range h.sessions {
+			for number := uint64(1); number <= s.next; number++ {
+				if a := s.open[number]; a != nil {
+					return a.o
+				}
+			}
+		}
+	}
+	for _, c := range w.clients {
+		if c.open > 0 {
+			return &operation{client: c.number, problem: "a turn that has not ended"}
+		}
+	}
+	return nil
+}
+
+// sound returns the members that forgot nothing.
+func (w *world) sound() []*host {
+	var sound []*host
+	for _, h := range w.hosts {
+		if !h.lost() {
+			sound = append(sound, h)
+		}
+	}
+	return sound
+}
+
+// agreed tells whether all members have applied the same, and all that is committed.
+func (w *world) agreed() bool {
+	for _, h := range w.sound() {
+		if !h.alive() {
+			return false
+		}
+		at, _ := h.member.status.View().Applied()
+		if s := h.member.status.Standing(); at < w.watch.commit || s.Commit != at || s.Leader == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) places() (all []string) {
+	for _, h := range w.hosts {
+		if !h.alive() {
+			all = append(all, h.name()+" is down")
+			continue
+		}
+		all = append(all, h.name()+" "+h.place())
+	}
+	return all
+}
+
+// place says where a member stands.
+func (h *host) place() string {
+	at, term := h.member.status.View().Applied()
+	durable := prove(h.member)
+	return fmt.Sprintf("has applied entry %d of term %d, %+v, on its disk %v, problems %q", at, term, h.member.status.Standing(), durable, h.member.Status().Error)
+}
+
+// judge holds what clients saw against what the members have.
+func (w *world) judge() {
+	w.watch.finish()
+	if w.failure != "" {
+		return
+	}
+	sound := w.sound()
+	view := sound[0].member.status.View()
+	t, err := newTruth(eventsOf(view), view.Revision(), w.watch.visible)
+	if err != nil {
+		w.failf("the history of %s is broken: %v", sound[0].name(), err)
+		return
+	}
+	if err := checkHistory(t, w.history.operations); err != nil {
+		w.failf("what clients saw is not linearizable: %v", err)
+	}
+	if w.shape.porcupine {
+		w.crossCheck(err == nil)
+	}
+	w.note("end", view.Digest())
+}
+
+// finish checks the members against each other, and that the forgetful were found out.
+func (k *watchman) finish() {
+	w := k.w
+	w.totals.LeaderChanges = max(w.totals.Leaders-1, 0)
+	for _, h := range w.hosts {
+		if h.alive() {
+			k.checkState(h)
+		}
+		if h.lost() && (!h.wasRefused || !strings.Contains(h.member.Status().Error, "AMNESIA")) {
+			w.failf("%s %s, and its status says: %q", h.name(), h.forgot, h.member.Status().Error)
+		}
+	}
+	sound := w.sound()
+	first := sound[0].member.status.View()
+	for _, h := range sound[1:] {
+		if v := h.member.status.View(); v.Digest() != first.Digest() || v.Revision() != first.Revision() || v.Keys() != first.Keys() {
+			w.failf("%s and %s differ at the same entry: digest %x and %x", sound[0].name(), h.name(), first.Digest(), v.Digest())
+		}
+	}
+}
+
+// eventsOf lists all changes that a state remembers.
+func eventsOf(v *index.View) []event {
+	var events []event
+	v.Scan(nil, func(key []byte, versions []index.Version) bool {
+		for _, one := range versions {
+			events = append(events, event{
+				revision: one.Mod, sub: one.Sub, key: string(key), value: string(one.Value), deleted: one.Tombstone,
+				create: one.Create, version: one.Version,
+			})
+		}
+		return true
+	})
+	return events
+}

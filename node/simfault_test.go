@@ -1,0 +1,288 @@
+package node
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+	"time"
+
+	"qkv/log/disk"
+)
+
+// fault is one thing that goes wrong: data, drawn before the run.
+type fault struct {
+	at, lasts time.Duration
+	kind      faultKind
+	member    int     // by number, unless the leader is meant
+	leader    bool    // whoever leads then
+	strength  float64 // 0 to 1
+}
+
+type faultKind uint8
+
+const (
+	crashOne faultKind = iota
+	crashAll
+	killOne
+	stopOne
+	pauseOne
+	isolate   // one member, both directions
+	deafen    // one member hears nothing
+	mute      // nobody hears one member
+	split     // the members into two groups
+	cutLink   // one direction between two members
+	loseSome  // all frames, by chance
+	slowNet   // one member's paths
+	clog      // one member's frames wait
+	resetAll  // a member's connections
+	slowDisk  // a hundred times
+	stallDisk // nothing is finished until it ends
+	failSync  // the disk fails one sync, and the process ends
+	failAny   // the disk fails one call
+	jumpClock
+	rotSnapshot // one bit of one snapshot of a member that is down
+	copyFolder  // a backup that may be restored later
+	wipeFolder
+	restoreFolder
+	faultKinds
+)
+
+func (k faultKind) String() string {
+	return [faultKinds]string{
+		"crash", "power loss of all", "kill", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
+		"slow network", "clog", "reset connections", "slow disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
+		"rot a snapshot", "copy the folder", "wipe the folder", "restore the folder",
+	}[k]
+}
+
+// weights says how often each kind is drawn.
+var weights = [faultKinds]int{
+	crashOne: 12, crashAll: 5, killOne: 6, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
+	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2,
+}
+
+// drawFaults draws at least five faults, several of them at once.
+func drawFaults(r *rand.Rand, s *shape) []fault {
+	total := 0
+	for _, w := range weights {
+		total += w
+	}
+	faults := make([]fault, 5+r.IntN(14))
+	for i := range faults {
+		n, kind := r.IntN(total), faultKind(0)
+		for n >= weights[kind] {
+			n -= weights[kind]
+			kind++
+		}
+		faults[i] = fault{
+			kind: kind, member: r.IntN(s.members), leader: r.IntN(2) == 0, strength: r.Float64(),
+			at:    time.Second/2 + time.Duration(r.Int64N(int64(s.faulty-time.Second))),
+			lasts: logUniform(r, 30*time.Millisecond, 6*time.Second),
+		}
+	}
+	if r.IntN(8) == 0 { // an amnesiac: on a minority only
+		s.amnesiacs = 1 + r.IntN((s.members-1)/2)
+		for i := range s.amnesiacs {
+			kind := wipeFolder
+			if r.IntN(2) == 0 {
+				kind = restoreFolder
+				faults = append(faults, fault{kind: copyFolder, member: i, at: time.Second + time.Duration(r.Int64N(int64(s.faulty/3)))})
+			}
+			faults = append(faults, fault{
+				kind: kind, member: i, strength: r.Float64(),
+				at: s.faulty/3 + time.Duration(r.Int64N(int64(s.faulty/2))),
+			})
+		}
+	}
+	return faults
+}
+
+// target is the member that a fault meets.
+func (w *world) target(f fault) *host {
+	if f.leader {
+		for _, h := range w.hosts {
+			if h.leads && h.alive() {
+				return h
+			}
+		}
+	}
+	return w.hosts[f.member]
+}
+
+// strike lets a fault begin.
+func (w *world) strike(f fault) {
+	if w.healed != 0 {
+		return
+	}
+	h := w.target(f)
+	w.totals.Faults++
+	w.trace("fault: %v of %s for %v, strength %.2f", f.kind, h.name(), f.lasts, f.strength)
+	w.note(f.kind.String(), uint64(h.number))
+	switch f.kind {
+	case crashOne, crashAll, killOne, stopOne, pauseOne:
+		w.strikeProcess(f, h)
+	case slowDisk, stallDisk, failSync, failAny, rotSnapshot:
+		w.strikeDisk(f, h)
+	case copyFolder, wipeFolder, restoreFolder:
+		w.strikeFolder(f, h)
+	case jumpClock:
+		if h.alive() {
+			h.life.JumpWall(time.Duration((f.strength - 0.5) * float64(4*time.Hour)))
+		}
+	default:
+		w.strikeNetwork(f, h)
+	}
+}
+
+func (w *world) strikeProcess(f fault, h *host) {
+	switch f.kind {
+	case crashAll:
+		w.totals.PowerLosses++
+		for _, one := range w.hosts {
+			one.crash()
+			w.sim.After(time.Duration(float64(f.lasts)*w.random.Float64()), one.start)
+		}
+		return
+	case crashOne:
+		h.crash()
+	case killOne:
+		h.kill()
+	case stopOne:
+		h.stop()
+	case pauseOne:
+		h.pause(f.lasts)
+		return
+	}
+	w.lasting(f.lasts, h.start)
+}
+
+// blockPaths blocks or clogs some paths for a time.
+func (w *world) blockPaths(f fault, which func(from, to *host) bool) {
+	for _, row := range w.net.lanes {
+		for _, p := range row {
+			if p.from == p.to || !which(p.from, p.to) {
+				continue
+			}
+			if f.kind == clog {
+				p.clogged++
+				w.lasting(f.lasts, func() {
+					if p.clogged--; p.clogged == 0 {
+						w.net.unclog(p)
+					}
+				})
+				continue
+			}
+			p.blocked++
+			w.lasting(f.lasts, func() { p.blocked-- })
+		}
+	}
+}
+
+func (w *world) strikeNetwork(f fault, h *host) {
+	side := make([]bool, len(w.hosts)) // of a split
+	for i := range side {
+		side[i] = w.chance(0.5)
+	}
+	other := w.hosts[(h.number+1+w.random.IntN(len(w.hosts)-1))%len(w.hosts)]
+	switch f.kind {
+	case isolate:
+		w.blockPaths(f, func(from, to *host) bool { return from == h || to == h })
+	case deafen, clog:
+		w.blockPaths(f, func(_, to *host) bool { return to == h })
+	case mute:
+		w.blockPaths(f, func(from, _ *host) bool { return from == h })
+	case split:
+		w.blockPaths(f, func(from, to *host) bool { return side[from.number] != side[to.number] })
+	case cutLink:
+		w.blockPaths(f, func(from, to *host) bool { return from == h && to == other })
+	case resetAll:
+		for _, one := range w.hosts {
+			if one != h {
+				p, _ := w.net.pair(h, one)
+				p.reset()
+			}
+		}
+	case loseSome:
+		w.changePaths(f, func(p *lane, sign float64) {
+			p.loss += sign * f.strength * 0.3
+			p.dup += sign * (1 - f.strength) * 0.5
+		})
+	case slowNet:
+		w.changePaths(f, func(p *lane, sign float64) {
+			if p.from == h || p.to == h {
+				p.slow += sign * f.strength * 100
+			}
+		})
+	}
+}
+
+// changePaths changes paths for a time.
+func (w *world) changePaths(f fault, change func(p *lane, sign float64)) {
+	each := func(sign float64) {
+		for _, row := range w.net.lanes {
+			for _, p := range row {
+				change(p, sign)
+			}
+		}
+	}
+	each(1)
+	w.lasting(f.lasts, func() { each(-1) })
+}
+
+func (w *world) strikeDisk(f fault, h *host) {
+	switch f.kind {
+	case slowDisk:
+		factor := 1 + f.strength*100
+		h.drive.slow *= factor
+		w.lasting(f.lasts, func() { h.drive.slow /= factor })
+	case stallDisk:
+		lasts := f.lasts
+		if f.strength < 0.3 {
+			lasts += 2 * w.shape.election
+		}
+		if f.strength > 0.98 { // the watchdog's
+			lasts = 25 * time.Second
+			h.broken = true
+		}
+		h.drive.stalledUntil = max(h.drive.stalledUntil, w.sim.Now()+lasts)
+		w.totals.Stalls++
+	case failSync:
+		h.broken = true
+		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*10), Op: disk.OpSync, Err: syscall.EIO})
+	case failAny:
+		h.broken = true
+		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: pick(w.random, syscall.EIO, syscall.ENOSPC), Short: f.strength < 0.5})
+	case rotSnapshot:
+		w.rot(f, h)
+	}
+}
+
+// rot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's damage
+// may be there at a time, so that the others have what it loses.
+func (w *world) rot(f fault, h *host) {
+	names, err := h.disk.List("data/snap")
+	if err != nil || len(names) == 0 {
+		return
+	}
+	for _, one := range w.hosts {
+		if one.rotted && one != h {
+			return
+		}
+	}
+	h.crash()
+	name := "data/snap/" + names[len(names)-1]
+	file, err := h.disk.Open(name)
+	if err != nil {
+		w.sim.After(f.lasts, h.start)
+		return
+	}
+	size, err := file.Size()
+	if err == nil && size > 0 {
+		h.rotted = true
+		if err := h.disk.Rot(name, int64(f.strength*float64(size)), uint(w.random.IntN(8))); err != nil {
+			panic(fmt.Sprintf("no rot: %v", err))
+		}
+		w.trace("%s has a damaged %s", h.name(), name)
+	}
+	w.lasting(f.lasts, h.start)
+}

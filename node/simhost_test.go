@@ -1,0 +1,299 @@
+package node
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/log/disk"
+)
+
+// host is the machine of one member: its disk, its clocks, and the member's process while there is one.
+type host struct {
+	w      *world
+	number int
+	config Config
+	ids    ids
+	disk   *disk.Mem
+	drive  drive
+	skew   float64
+	wall   time.Duration
+
+	// The process; life is nil while there is none.
+	life        *actor.Life
+	member      *member
+	links       links
+	pausedUntil time.Duration
+	sessions    []*session
+	recovering  bool
+
+	// What the world knows of it.
+	proven   proven      // on its disk, for certain
+	intended proven      // what its last process was about to prove
+	view     *index.View // the newest one seen of this process
+	leads    bool
+	reading  bool // entries are being read from its disk
+	readCold bool // its consensus has just done that
+	boot     uint64
+	copies   []folderCopy
+	broken   bool // its disk fails on purpose, so that its process may end until all heals
+	rotted   bool // one of its snapshots was damaged on purpose
+
+	// forgot says how its folder lost what it had promised; such a member must be refused by all others.
+	forgot     string
+	fresh      bool // not started since then
+	wasRefused bool
+}
+
+func newHost(w *world, number int, m Member, cluster []Member) *host {
+	h := &host{
+		w: w, number: number, ids: idsOf("sim", "", m.Name, cluster),
+		disk: disk.NewMem(w.seed<<8 | uint64(number)),
+		skew: 1 + (w.random.Float64()-0.5)/5, wall: w.between(-time.Hour, time.Hour),
+	}
+	h.drive = drive{median: w.shape.sync, slow: 1}
+	h.config = Config{
+		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address, InitialCluster: cluster,
+		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20,
+		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, name: m.Name}), Version: "sim",
+	}
+	h.equip()
+	return h
+}
+
+// equip prepares a disk for the simulation's checks.
+func (h *host) equip() {
+	h.disk.Guard(".wal", true)
+	h.disk.SetHook(func(op disk.Op, name string) {
+		if op == disk.OpRead && !h.recovering && h.member != nil && strings.HasSuffix(name, ".wal") {
+			h.reading = true
+			h.w.totals.ColdReads++
+		}
+	})
+}
+
+func (h *host) id() uint64   { return h.ids.self }
+func (h *host) name() string { return h.config.Name }
+
+// alive tells whether the member's process exists; it may be paused.
+func (h *host) alive() bool  { return h.life != nil }
+func (h *host) paused() bool { return h.w.sim.Now() < h.pausedUntil }
+
+// start starts the member's process, which may die while it recovers.
+func (h *host) start() {
+	if h.alive() {
+		return
+	}
+	w := h.w
+	life := w.sim.NewLife(h.name(), h.disk, h.duration, h.skew, h.wall)
+	var key [32]byte
+	for i := range key {
+		key[i] = byte(w.random.Uint32())
+	}
+	env := environment{
+		FS: h.disk, Driver: life, Random: rand.NewChaCha8(key), Yield: func() {}, Tuning: w.shape.tuning,
+		Link: func(l links) (actor.Peers, error) {
+			h.links = l
+			return &simPeers{w: w, from: h, life: life}, nil
+		},
+	}
+	m, err := h.build(env, func(err error) { h.ended(life, err) })
+	switch {
+	case errors.Is(err, errDied):
+		life.End()
+		w.totals.RecoveryCrashes++
+		w.trace("%s loses power while it recovers", h.name())
+		h.disk.Crash(w.variant())
+		w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
+		return
+	case err != nil && h.broken:
+		life.End()
+		w.trace("%s cannot start on a broken disk: %v", h.name(), err)
+		h.disk.Kill()
+		w.sim.After(w.between(100*time.Millisecond, time.Second), h.start)
+		return
+	case err != nil:
+		life.End()
+		w.failf("%s cannot start: %v", h.name(), err)
+		return
+	}
+	h.life, h.member, h.pausedUntil = life, m, 0
+	h.boot = m.folder.Boot
+	w.note("start "+h.name(), m.folder.Boot)
+	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.logWriter.Log.Stats())
+	w.totals.Starts++
+	w.watch.booted(h)
+}
+
+var errDied = errors.New("the power failed during recovery")
+
+// build calls the member's constructor, and lets the power fail at one of its disk calls by chance.
+func (h *host) build(env environment, failed func(error)) (m *member, err error) {
+	h.recovering = true
+	defer func() { h.recovering = false }()
+	if h.w.healed == 0 && h.w.chance(h.w.shape.crashesInRecovery) {
+		left := 1 + h.w.random.IntN(60)
+		h.disk.SetHook(func(disk.Op, string) {
+			if left--; left == 0 {
+				panic(errDied)
+			}
+		})
+		defer func() {
+			h.equip()
+			if p := recover(); p != nil {
+				if p != error(errDied) {
+					panic(p)
+				}
+				m, err = nil, errDied
+			}
+		}()
+	}
+	return build(h.config, h.ids, env, failed)
+}
+
+// ended hears that the member has ended by itself: a moment later its process is gone.
+func (h *host) ended(life *actor.Life, err error) {
+	w := h.w
+	w.sim.After(w.between(0, 2*time.Millisecond), func() {
+		if h.life != life {
+			return
+		}
+		w.trace("%s ended: %v", h.name(), err)
+		w.note("ended "+h.name(), 0)
+		if !h.broken && !h.lost() {
+			w.failf("%s ended although its disk is well: %v", h.name(), err)
+		}
+		w.totals.Ended++
+		h.down(func() { h.disk.Kill() })
+		w.sim.After(w.between(50*time.Millisecond, 2*time.Second), h.start)
+	})
+}
+
+// lost tells whether the member is one that forgot.
+func (h *host) lost() bool { return h.forgot != "" }
+
+// down ends the process; what the disk keeps is for the fate to say.
+func (h *host) down(fate func()) {
+	if !h.alive() {
+		return
+	}
+	h.life.End()
+	h.w.net.died(h)
+	h.intended = prove(h.member)
+	h.life, h.member, h.leads = nil, nil, false
+	fate()
+	for _, s := range h.sessions {
+		s.lose()
+	}
+	h.sessions = nil
+}
+
+// crash is a loss of power.
+func (h *host) crash() {
+	if !h.alive() {
+		return
+	}
+	v := h.w.variant()
+	h.w.trace("%s loses power, %v", h.name(), v)
+	h.w.note("crash "+h.name(), uint64(v))
+	h.w.totals.Crashes++
+	h.down(func() { h.disk.Crash(v) })
+}
+
+// kill ends the process only.
+func (h *host) kill() {
+	if !h.alive() {
+		return
+	}
+	h.w.trace("%s is killed", h.name())
+	h.w.note("kill "+h.name(), 0)
+	h.w.totals.Kills++
+	h.down(func() { h.disk.Kill() })
+}
+
+// stop ends the member as SIGTERM does.
+func (h *host) stop() {
+	if !h.alive() {
+		return
+	}
+	w, life, m := h.w, h.life, h.member
+	w.trace("%s is told to stop", h.name())
+	m.consensus.Offer(actor.Transfer{})
+	var when func()
+	when = func() {
+		switch {
+		case h.life != life:
+			return
+		case h.paused() || life.Busy(): // actors finish what they do
+			w.sim.After(w.between(0, time.Millisecond), when)
+			return
+		}
+		w.trace("%s stops", h.name())
+		w.note("stop "+h.name(), 0)
+		w.totals.Stops++
+		h.down(func() {
+			if err := m.close(); err != nil && !h.broken {
+				w.failf("%s cannot stop: %v", h.name(), err)
+			}
+			h.disk.Kill()
+		})
+	}
+	w.sim.After(w.between(0, 300*time.Millisecond), when)
+}
+
+// pause stops the process for a time, as SIGSTOP or a frozen host does.
+func (h *host) pause(d time.Duration) {
+	if !h.alive() {
+		return
+	}
+	h.w.trace("%s pauses for %v", h.name(), d)
+	h.w.note("pause "+h.name(), uint64(d))
+	h.w.totals.Pauses++
+	h.life.Pause(d)
+	h.pausedUntil = max(h.pausedUntil, h.w.sim.Now()+d)
+}
+
+// heal makes the machine well again.
+func (h *host) heal() {
+	h.drive.slow, h.drive.stalledUntil = 1, 0
+	h.disk.Mend()
+	h.broken = false
+	h.w.sim.After(0, h.start)
+}
+
+// variant draws what a power loss does to what was not synced.
+func (w *world) variant() disk.Variant { return disk.Variant(w.random.IntN(int(disk.Variants))) }
+
+// drive is how fast a disk is.
+type drive struct {
+	median       time.Duration // of a sync
+	slow         float64
+	stalledUntil time.Duration
+}
+
+// slowest is the longest that slowness makes disk calls last: what the watchdog takes for a dead disk is a stall.
+const slowest = 5 * time.Second
+
+// duration draws how long an actor's disk calls take.
+func (h *host) duration(b *disk.Batch) time.Duration {
+	r, now := h.w.random, h.w.sim.Now()
+	d := time.Duration(b.Calls())*time.Microsecond + time.Duration(b.Bytes()*2) // 500 MB/s
+	for range b.Syncs() {
+		d += logNormal(r, h.drive.median, 0.5)
+	}
+	d = min(time.Duration(float64(d)*h.drive.slow), slowest)
+	if b.Bytes()+int64(b.Syncs()) > 0 && h.drive.stalledUntil > now {
+		d += h.drive.stalledUntil - now
+	}
+	return d
+}
+
+// folderCopy is a backup of a data folder.
+type folderCopy struct {
+	disk *disk.Mem
+	boot uint64
+}

@@ -1,0 +1,53 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+)
+
+// simLogger counts what members say, and shows it in a trace.
+type simLogger struct {
+	w     *world
+	name  string
+	attrs []slog.Attr
+}
+
+// Enabled implements slog.Handler.
+func (l *simLogger) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelInfo || l.w.verbose
+}
+
+// Handle implements slog.Handler.
+func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
+	switch r.Message {
+	case "snapshot installed":
+		l.w.totals.Installs++
+	case "snapshot saved":
+		l.w.totals.Snapshots++
+	case "handing leadership over":
+		l.w.totals.Transfers++
+	}
+	if l.w.tracing {
+		var b strings.Builder
+		add := func(a slog.Attr) bool {
+			fmt.Fprintf(&b, " %s=%v", a.Key, a.Value)
+			return true
+		}
+		for _, a := range l.attrs {
+			add(a)
+		}
+		r.Attrs(add)
+		l.w.trace("%s %s %s%s", l.name, r.Level, r.Message, b.String())
+	}
+	return nil
+}
+
+// WithAttrs implements slog.Handler.
+func (l *simLogger) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &simLogger{w: l.w, name: l.name, attrs: append(append([]slog.Attr{}, l.attrs...), attrs...)}
+}
+
+// WithGroup implements slog.Handler.
+func (l *simLogger) WithGroup(string) slog.Handler { return l }
