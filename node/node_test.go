@@ -1,0 +1,181 @@
+package node_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"qkv/net/client"
+	"qkv/net/wire"
+	"qkv/node"
+)
+
+// cluster is some members in this process, with real disks and sockets.
+type cluster struct {
+	t       *testing.T
+	home    string
+	configs []node.Config
+	nodes   []*node.Node
+}
+
+// freeAddresses returns addresses on loopback that nobody listens on.
+func freeAddresses(t *testing.T, n int) []string {
+	t.Helper()
+	var found []string
+	for range n {
+		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		found = append(found, c.LocalAddr().String())
+	}
+	return found
+}
+
+func newCluster(t *testing.T, members int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, home: t.TempDir(), nodes: make([]*node.Node, members)}
+	addresses := freeAddresses(t, 2*members)
+	var list []node.Member
+	for i := range members {
+		list = append(list, node.Member{Name: fmt.Sprintf("n%d", i+1), Address: addresses[members+i]})
+	}
+	for i := range members {
+		c.configs = append(c.configs, node.Config{
+			Name: list[i].Name, DataDir: t.TempDir() + "/data", Listen: addresses[i], ListenPeer: list[i].Address,
+			InitialCluster: list, InitialClusterToken: "test", Home: c.home,
+			HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+			ValueBytes: 1 << 20, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test",
+		})
+		c.start(i)
+	}
+	t.Cleanup(func() {
+		for i := range members {
+			c.stop(i)
+		}
+	})
+	return c
+}
+
+func (c *cluster) start(i int) {
+	c.t.Helper()
+	n, err := node.Start(context.Background(), c.configs[i])
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.nodes[i] = n
+}
+
+func (c *cluster) stop(i int) {
+	c.t.Helper()
+	if c.nodes[i] == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.nodes[i].Stop(ctx); err != nil {
+		c.t.Errorf("stop %s: %v", c.configs[i].Name, err)
+	}
+	c.nodes[i] = nil
+}
+
+func (c *cluster) client(members ...int) *client.Client {
+	c.t.Helper()
+	credentials, err := wire.Maker{Now: time.Now, Rand: rand.Reader}.LocalClient(c.home)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var endpoints []string
+	for _, i := range members {
+		endpoints = append(endpoints, c.configs[i].Listen)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cl, err := client.Open(ctx, client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: 10 * time.Second})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { _ = cl.Close() })
+	return cl
+}
+
+func (c *cluster) leader() int {
+	c.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for i, n := range c.nodes {
+			if n != nil && n.Status().Role == "leader" {
+				return i
+			}
+		}
+	}
+	c.t.Fatal("no member leads")
+	return 0
+}
+
+func TestOneMember(t *testing.T) {
+	c := newCluster(t, 1)
+	cl := c.client(0)
+	ctx := context.Background()
+	put, err := cl.Put(ctx, []byte("greeting"), []byte("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if put.Revision != 2 {
+		t.Errorf("the first write has revision %d, not 2", put.Revision)
+	}
+	got, _, err := cl.Get(ctx, []byte("greeting"))
+	if err != nil || string(got.Value) != "hello" {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	c.stop(0)
+	c.start(0)
+	got, _, err = cl.Get(ctx, []byte("greeting"))
+	if err != nil || string(got.Value) != "hello" {
+		t.Fatalf("after a restart: %+v, %v", got, err)
+	}
+}
+
+func TestThreeMembersAndALeaderThatStops(t *testing.T) {
+	c := newCluster(t, 3)
+	ctx := context.Background()
+	cl := c.client(0, 1, 2)
+	for i := range 100 {
+		if _, err := cl.Put(ctx, fmt.Appendf(nil, "key%d", i), fmt.Appendf(nil, "value%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leader := c.leader()
+	begun := time.Now()
+	c.stop(leader)
+	t.Logf("the leader stopped in %v", time.Since(begun))
+	begun = time.Now()
+	if _, err := cl.Put(ctx, []byte("after"), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the next write took %v", time.Since(begun))
+	c.start(leader)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		a, b, d := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
+		if a.Applied == b.Applied && b.Applied == d.Applied {
+			if a.Digest != b.Digest || b.Digest != d.Digest || a.Revision != 102 {
+				t.Fatalf("at index %d: digests %x %x %x, revision %d", a.Applied, a.Digest, b.Digest, d.Digest, a.Revision)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("applied %d %d %d: the restarted member does not catch up", a.Applied, b.Applied, d.Applied)
+		}
+	}
+	follower := c.client((c.leader() + 1) % 3)
+	for i := range 100 {
+		got, _, err := follower.Get(ctx, fmt.Appendf(nil, "key%d", i))
+		if err != nil || string(got.Value) != fmt.Sprintf("value%d", i) {
+			t.Fatalf("key%d: %+v, %v", i, got, err)
+		}
+	}
+}
