@@ -1,0 +1,188 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"qkv/net/client"
+	"qkv/net/server/servertest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func clients(t testing.TB, n int) ([]*client.Client, *servertest.Member) {
+	t.Helper()
+	trust, member := servertest.NewTrust(t), servertest.NewMember()
+	s := servertest.Start(t, trust, member, nil)
+	var all []*client.Client
+	for range n {
+		c, err := client.Open(context.Background(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Client, Timeout: 2 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		all = append(all, c)
+	}
+	return all, member
+}
+
+func TestLoadByCount(t *testing.T) {
+	all, member := clients(t, 2)
+	var progress atomic.Int64
+	r, err := Load(t.Context(), Config{Clients: all, Op: Put, InFlight: 50, Keys: 300, Sequential: true, Count: 1000, Progress: progress.Store})
+	if err != nil || r.Done != 1000 || r.Latencies.Count != 1000 || r.Failed != 0 || progress.Load() != 1000 {
+		t.Fatalf("%v %+v, progress %d", err, r, progress.Load())
+	}
+	if keys := member.View().Keys(); keys != 300 {
+		t.Errorf("%d keys were written", keys)
+	}
+	kv, found, err := all[0].Get(t.Context(), []byte("bench/0000000299"))
+	if err != nil || !found || len(kv.Value) != 256 || kv.Version != 3 {
+		t.Errorf("%+v %v %v", kv, found, err)
+	}
+	for _, op := range []Op{Get, GetSerializable} {
+		r, err := Load(t.Context(), Config{Clients: all, Op: op, InFlight: 50, Keys: 300, Count: 500})
+		if err != nil || r.Done != 500 || r.Latencies.P50 <= 0 || r.Latencies.P99 < r.Latencies.P50 || r.Latencies.Max < r.Latencies.P99 || r.Rate <= 0 {
+			t.Errorf("%v: %v %v", op, err, r)
+		}
+	}
+}
+
+func TestLoadByTime(t *testing.T) {
+	all, _ := clients(t, 1)
+	begun := time.Now()
+	r, err := Load(t.Context(), Config{Clients: all, InFlight: 20, Duration: 200 * time.Millisecond, WarmUp: 100 * time.Millisecond})
+	if took := time.Since(begun); err != nil || took < 300*time.Millisecond || took > 2*time.Second {
+		t.Fatalf("%v after %v", err, took)
+	}
+	if r.Done == 0 || r.Elapsed < 150*time.Millisecond || r.Elapsed > time.Second || r.LongestGap <= 0 {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(r.String(), "/s, p50 ") || strings.Contains(r.String(), "failed") {
+		t.Error(r)
+	}
+}
+
+func TestLoadCountsErrors(t *testing.T) {
+	all, _ := clients(t, 1)
+	_ = all[0].Close() // each call fails at once, before it returns
+	r, err := Load(t.Context(), Config{Clients: all, InFlight: 10, Count: 100})
+	if err != nil || r.Done != 0 || r.Failed != 100 || r.FirstError != client.ErrClosed.Error() || r.Rate != 0 {
+		t.Errorf("%v %+v", err, r)
+	}
+	if !strings.Contains(r.String(), "100 failed") {
+		t.Error(r)
+	}
+}
+
+func TestLoadEndsWithItsContext(t *testing.T) {
+	all, _ := clients(t, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	r, err := Load(ctx, Config{Clients: all, InFlight: 10, Duration: time.Hour})
+	if !errors.Is(err, context.DeadlineExceeded) || r.Done == 0 {
+		t.Errorf("%v %+v", err, r)
+	}
+}
+
+func TestLoadRefusesNonsense(t *testing.T) {
+	all, _ := clients(t, 1)
+	for _, c := range []Config{
+		{}, {Clients: all, InFlight: -1}, {Clients: all, InFlight: 1 << 20}, {Clients: all, Keys: -1}, {Clients: all, ValueBytes: 1 << 30},
+		{Clients: all, Prefix: strings.Repeat("x", 5000)}, {Clients: all, Op: 9}, {Clients: all, Count: -1}, {Clients: all, Duration: -1},
+	} {
+		if _, err := Load(t.Context(), c); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for n, want := range map[int64]string{0: "p/0000000000", 42: "p/0000000042", 9_999_999_999: "p/9999999999", 12_345_678_901: "p/12345678901"} {
+		if got := string(appendKey(nil, "p/", n)); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+func TestEcho(t *testing.T) {
+	r, err := Echo(t.Context(), EchoConfig{InFlight: 100, Duration: 200 * time.Millisecond})
+	if err != nil || r.Done < 100 || r.Latencies.Count != r.Done || r.Rate <= 0 {
+		t.Fatalf("%v %+v", err, r)
+	}
+	t.Log(r)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Echo(ctx, EchoConfig{}); err == nil {
+		t.Error("a cancelled echo came to an end")
+	}
+}
+
+func TestFdatasync(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Fdatasync(t.Context(), dir)
+	if err != nil || l.Count != syncCount || l.P50 <= 0 {
+		t.Fatalf("%v %+v", err, l)
+	}
+	t.Log(l)
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("%v was left", left)
+	}
+	if _, err := Fdatasync(t.Context(), "/proc/nowhere"); err == nil {
+		t.Error("measured a disk that is none")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Fdatasync(ctx, dir); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What this machine can do, without a member: make bench prints it.
+func BenchmarkEcho(b *testing.B) {
+	for b.Loop() {
+		r, err := Echo(b.Context(), EchoConfig{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(r.Rate, "echoes/s")
+		b.ReportMetric(float64(r.Latencies.P50.Microseconds()), "p50-µs")
+	}
+}
+
+func BenchmarkFdatasync(b *testing.B) {
+	dir := b.TempDir()
+	for b.Loop() {
+		l, err := Fdatasync(b.Context(), dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(l.P50.Microseconds()), "p50-µs")
+		b.ReportMetric(float64(l.P99.Microseconds()), "p99-µs")
+	}
+}
+
+// Client, wire and server around a member that does nothing but keep a map.
+func BenchmarkLoad(b *testing.B) {
+	for _, op := range []Op{Put, Get, GetSerializable} {
+		b.Run(strings.ReplaceAll(op.String(), " ", "-"), func(b *testing.B) {
+			all, _ := clients(b, 1)
+			for b.Loop() {
+				r, err := Load(b.Context(), Config{Clients: all, Op: op, Keys: 1000, Duration: 2 * time.Second, WarmUp: 200 * time.Millisecond})
+				if err != nil || r.Failed+r.Unknown > 0 {
+					b.Fatal(err, r)
+				}
+				b.ReportMetric(r.Rate, "op/s")
+				b.ReportMetric(float64(r.Latencies.P50.Microseconds()), "p50-µs")
+				b.ReportMetric(float64(r.Latencies.P99.Microseconds()), "p99-µs")
+			}
+		})
+	}
+}
