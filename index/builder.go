@@ -2,102 +2,197 @@ package index
 
 import (
 	"bytes"
-	"encoding/binary"
+	"cmp"
 	"fmt"
 	"slices"
+	"sync/atomic"
 
-	"qkv/log/pack"
+	"qkv/log/limits"
 )
 
-// Builder builds a state from what AppendMeta and Scan of a View gave. It is not for several goroutines.
+// Builder builds a state from what AppendMeta and Scan of a View gave. It trusts nothing that it is given. It is not
+// for several goroutines.
 type Builder struct {
-	s     *State
-	first event
-	last  []byte
-	want  State
+	s    *State
+	want metaNumbers
+	last []byte // the key before
+	// grouped are the changes that may share their revision with others.
+	grouped []subChange
+}
+
+type subChange struct {
+	mod, sub int64
+	at       ref
 }
 
 // NewBuilder begins with what AppendMeta wrote.
-func NewBuilder(meta []byte) (*Builder, error) {
-	b := &Builder{s: NewState()}
-	r := pack.NewReader(meta)
-	n := r.Array()
-	if v := r.Uint(); r.Err() == nil && v != metaVersion {
-		return nil, fmt.Errorf("the state has format version %d, this qkv knows %d: it was written by a newer one, upgrade this member", v, metaVersion)
+func NewBuilder(meta []byte) (*Builder, error) { return newBuilder(meta, NewState()) }
+
+func newBuilder(meta []byte, s *State) (*Builder, error) {
+	want, err := s.readMeta(meta)
+	if err != nil {
+		return nil, err
 	}
-	if r.Err() == nil && n != metaFields {
-		r.Fail("a state of another number of fields")
-	}
-	b.s.applied, b.s.term = r.Uint(), r.Uint()
-	b.s.revision, b.s.compacted = r.Int(), r.Int()
-	b.first.rev, b.first.sub = r.Int(), r.Int()
-	b.s.wall, b.s.level = r.Int(), r.Uint()
-	if sum := r.Bytes(); len(sum) == 8 {
-		b.want.sum = binary.BigEndian.Uint64(sum)
-	} else {
-		r.Fail("a sum has 8 bytes")
-	}
-	b.want.live, b.want.liveBytes, b.want.historyBytes = r.Int(), r.Int(), r.Int()
-	for range r.Array() {
-		var a Announcement
-		readAnnouncement(&r, &a)
-		b.s.members = append(b.s.members, a)
-	}
-	var p point
-	for i := r.Array(); i > 0; i -= 2 {
-		p.rev += r.Int()
-		p.wall += r.Int()
-		b.s.points = append(b.s.points, p)
-	}
-	if err := r.Done(); err != nil {
-		return nil, fmt.Errorf("read the state: %w", err)
-	}
-	if b.s.level > MaxLevel {
-		return nil, fmt.Errorf("the state has feature level %d, this qkv knows %d: upgrade this member", b.s.level, MaxLevel)
-	}
-	return b, nil
+	s.table.init(int(min(want.live, 1<<30)))
+	return &Builder{s: s, want: want}, nil
 }
 
 // Add adds a key with its versions, oldest first. Keys come in their order. Nothing of the slices is kept.
 func (b *Builder) Add(key []byte, versions []Version) error {
-	if len(key) == 0 || len(versions) == 0 || b.last != nil && bytes.Compare(key, b.last) <= 0 {
-		return fmt.Errorf("key %q with %d versions cannot follow %q", key, len(versions), b.last)
+	s := b.s
+	if len(key) == 0 || len(key) > limits.KeyBytes || b.last != nil && bytes.Compare(key, b.last) <= 0 {
+		return fmt.Errorf("the key %q cannot follow %q", key, b.last)
+	}
+	if len(versions) == 0 {
+		return fmt.Errorf("the key %q has no version", key)
 	}
 	b.last = append(b.last[:0], key...)
-	s, k := b.s, string(key)
-	kept := slices.Clone(versions)
-	for i := range kept {
-		v := &kept[i]
-		if !v.Tombstone {
-			v.Value = append([]byte{}, v.Value...)
+	hash := hashOf(key)
+	r := s.newRecord(key)
+	for i := range versions {
+		if err := b.check(versions, i); err != nil {
+			return fmt.Errorf("version %d.%d of the key %q %w", versions[i].Mod, versions[i].Sub, key, err)
 		}
-		if i < len(kept)-1 || v.Tombstone {
-			s.historyBytes += weight(k, v)
-		} else {
-			s.live++
-			s.liveBytes += int64(len(k) + len(v.Value))
-			s.sum += s.digestOf(k, v)
-		}
-		if v.Mod > b.first.rev || v.Mod == b.first.rev && v.Sub >= b.first.sub {
-			s.history = append(s.history, event{v.Mod, v.Sub, k})
-		}
+		b.addVersion(r, hash, versions, i)
 	}
-	s.keys.Set(k, kept)
+	s.table.insert(hash, r)
+	s.tree.Load(r)
+	newest := r.record().newest()
+	if newest.has(tombstone) {
+		return nil
+	}
+	s.live++
+	s.liveBytes += int64(len(key) + newest.valueSize())
+	s.sum += newest.sum
+	s.historyBytes -= weight(len(key), newest.valueSize())
 	return nil
+}
+
+// check says why a version cannot follow those before it.
+func (b *Builder) check(versions []Version, i int) error {
+	s, v := b.s, &versions[i]
+	var before Version
+	if i > 0 {
+		before = versions[i-1]
+	}
+	held := s.history.holds(v.Mod, v.Sub)
+	follows := i > 0 && !before.Tombstone
+	switch {
+	case v.Mod <= before.Mod || v.Mod < 2 || v.Mod > s.revision || v.Sub < 0 || v.Sub > 1<<32-1:
+		return fmt.Errorf("is not between the version before it, of revision %d, and the newest revision %d", before.Mod, s.revision)
+	case !held && i > 0:
+		return fmt.Errorf("comes before the history of %d.%d, and so must be the oldest", s.history.slots.first, s.history.sub)
+	case v.Tombstone && (v.Create != 0 || v.Version != 0 || v.Lease != 0 || len(v.Value) != 0 || !held || !follows):
+		return fmt.Errorf("deletes nothing, or is more than a tombstone")
+	case v.Tombstone:
+		return nil
+	case len(v.Value) > limits.ValueBytes:
+		return fmt.Errorf("has a value of %d bytes, the limit is %d", len(v.Value), limits.ValueBytes)
+	case follows && (v.Create != before.Create || v.Version != before.Version+1):
+		return fmt.Errorf("is number %d since revision %d, after number %d since revision %d", v.Version, v.Create, before.Version, before.Create)
+	case !follows && held && (v.Create != v.Mod || v.Version != 1),
+		(v.Create == v.Mod) != (v.Version == 1), v.Create > v.Mod, v.Create < 2, v.Version < 1:
+		return fmt.Errorf("is number %d since revision %d, with no version before it", v.Version, v.Create)
+	}
+	return nil
+}
+
+func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
+	s, v := b.s, &versions[i]
+	flags := uint32(0)
+	words := [2]int64{v.Create, v.Version}
+	switch {
+	case v.Tombstone:
+		flags = tombstone
+	case v.Version == 1 && i > 0:
+		flags = created | again
+		words = [2]int64{versions[i-1].Mod, versions[i-1].Sub}
+	case v.Version == 1:
+		flags = created
+	}
+	if v.Lease != 0 {
+		flags |= leased
+	}
+	at := s.newVersion(flags, len(v.Value))
+	made := at.version()
+	made.mod, made.sub = v.Mod, uint32(v.Sub)
+	if !v.Tombstone {
+		made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Version, v.Lease)
+	}
+	made.setWords(words, v.Lease)
+	copy(made.value(), v.Value)
+	s.push(r, at, ref(r.record().head.Load()))
+	s.historyBytes += weight(int(r.record().size), len(v.Value))
+	if s.history.holds(v.Mod, v.Sub) {
+		b.note(v.Mod, v.Sub, at)
+	}
+}
+
+// note puts a change into the history. Whether it has its revision alone is known at the end.
+func (b *Builder) note(mod, sub int64, at ref) {
+	slot := b.s.history.slots.at(mod)
+	if sub == 0 && slot.Load() == 0 {
+		slot.Store(changeOf(at))
+		return
+	}
+	b.grouped = append(b.grouped, subChange{mod, sub, at})
 }
 
 // Finish returns the state, if it is the one that the meta data speak of.
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
-	if s.sum != b.want.sum || s.live != b.want.live || s.liveBytes != b.want.liveBytes || s.historyBytes != b.want.historyBytes {
-		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sum %016x; the state has %d keys of %d, history of %d, sum %016x",
-			s.live, s.liveBytes, s.historyBytes, s.sum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum)
+	if got := (metaNumbers{s.sum, s.live, s.liveBytes, s.historyBytes}); got != b.want {
+		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sum %016x; %d keys of %d bytes, history of %d and sum %016x were there when it was saved",
+			got.live, got.liveBytes, got.historyBytes, got.sum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum)
 	}
-	slices.SortFunc(s.history, func(a, b event) int {
-		if a.rev != b.rev {
-			return int(a.rev - b.rev)
+	if err := b.group(); err != nil {
+		return nil, err
+	}
+	h := &s.history
+	for revision := h.slots.first; revision < h.slots.end; revision++ {
+		if h.slots.at(revision).Load() == 0 {
+			return nil, fmt.Errorf("revision %d has no change, the history begins at %d", revision, h.slots.first)
 		}
-		return int(a.sub - b.sub)
-	})
+	}
+	s.changed = true
+	b.s = nil
 	return s, nil
+}
+
+// group makes groups of the changes that share a revision.
+func (b *Builder) group() error {
+	slices.SortFunc(b.grouped, func(x, y subChange) int {
+		return cmp.Or(cmp.Compare(x.mod, y.mod), cmp.Compare(x.sub, y.sub))
+	})
+	h := &b.s.history
+	for rest := b.grouped; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && rest[n].mod == rest[0].mod {
+			n++
+		}
+		one, mod := rest[:n], rest[0].mod
+		rest = rest[n:]
+		missing := int64(0) // changes of the group that are compacted already
+		if mod == h.slots.first {
+			missing = h.sub
+		}
+		slot := h.slots.at(mod)
+		alone := slot.Load()
+		if alone != 0 {
+			missing++
+		}
+		if last := one[n-1].sub; last+1 != int64(n)+missing {
+			return fmt.Errorf("revision %d has %d changes, and the last one is number %d", mod, int64(n)+missing, last)
+		}
+		g := &group{changes: make([]atomic.Uint64, int64(n)+missing)}
+		g.changes[0].Store(alone)
+		for _, c := range one {
+			if g.changes[c.sub].Swap(changeOf(c.at)) != 0 {
+				return fmt.Errorf("revision %d has change %d twice", mod, c.sub)
+			}
+		}
+		slot.Store(uint64(h.groups.end)<<2 | slotGroup)
+		*h.groups.push() = g
+	}
+	return nil
 }

@@ -96,13 +96,10 @@ func AppendFeatureLevel(dst []byte, level uint64) []byte {
 
 // command is a decoded command. Its slices are parts of what it was read from.
 type command struct {
-	kind  uint64
-	key   []byte
-	value []byte // of a put
-	end   []byte // of a delete
-	lease int64
-	level uint64
-	body  []byte // an announcement as it was written: read when it is applied, which is rare
+	kind   uint64
+	key    []byte
+	value  []byte // of a put; the end of a delete; an announcement as it was written
+	number int64  // the lease of a put; the level
 }
 
 // read reads the next command. An error means that this qkv does not know what it says.
@@ -124,20 +121,20 @@ func (c *command) read(r *pack.Reader) error {
 	switch c.kind {
 	case kindPut:
 		r.ArrayOf(putFields)
-		c.key, c.value, c.lease = r.Bytes(), r.Bytes(), r.Int()
+		c.key, c.value, c.number = r.Bytes(), r.Bytes(), r.Int()
 	case kindDelete:
 		r.ArrayOf(deleteFields)
-		c.key, c.end = r.Bytes(), r.Bytes()
+		c.key, c.value = r.Bytes(), r.Bytes()
 	case kindAnnounce:
 		before := r.Rest()
 		var a Announcement
 		readAnnouncement(r, &a)
-		c.body = before[:len(before)-len(r.Rest())]
+		c.value = before[:len(before)-len(r.Rest())]
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
-		c.level = r.Uint()
-		if r.Err() == nil && c.level > MaxLevel {
-			return fmt.Errorf("the cluster goes on to feature level %d, this qkv knows %d: upgrade this member", c.level, MaxLevel)
+		c.number = r.Int()
+		if c.number > MaxLevel {
+			return fmt.Errorf("the cluster goes on to feature level %d, this qkv knows %d: upgrade this member", c.number, MaxLevel)
 		}
 	}
 	if r.Err() != nil {
@@ -192,19 +189,19 @@ func (c *command) refusal() *Error {
 		if len(c.value) > limits.ValueBytes {
 			return refuse(CodeValueTooLarge, "a value of %d bytes, the limit is %d", len(c.value), limits.ValueBytes)
 		}
-		if c.lease != 0 {
-			return refuse(CodeBadRequest, "lease %d does not exist: this cluster has no leases yet", c.lease)
+		if c.number != 0 {
+			return refuse(CodeBadRequest, "lease %d does not exist: this cluster has no leases yet", c.number)
 		}
 	case kindDelete:
 		if e := keyRefusal(c.key); e != nil {
 			return e
 		}
-		if len(c.end) > limits.KeyBytes+1 {
-			return refuse(CodeKeyTooLarge, "the end of a range has %d bytes, the limit is %d", len(c.end), limits.KeyBytes+1)
+		if len(c.value) > limits.KeyBytes+1 {
+			return refuse(CodeKeyTooLarge, "the end of a range has %d bytes, the limit is %d", len(c.value), limits.KeyBytes+1)
 		}
 	case kindAnnounce:
-		if len(c.body) > limits.PeerHelloBytes {
-			return refuse(CodeBadRequest, "an announcement of %d bytes, the limit is %d", len(c.body), limits.PeerHelloBytes)
+		if len(c.value) > limits.PeerHelloBytes {
+			return refuse(CodeBadRequest, "an announcement of %d bytes, the limit is %d", len(c.value), limits.PeerHelloBytes)
 		}
 	}
 	return nil

@@ -1,0 +1,206 @@
+package index
+
+import "fmt"
+
+// Check walks the whole state and returns the first invariant of doc.go that does not hold, by its number. It is for
+// tests and for `inspect`: it takes as long as reading everything.
+func (s *State) Check() error {
+	w := walk{s: s, live: map[*slab]int{}}
+	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk is what Check counts.
+type walk struct {
+	s    *State
+	live map[*slab]int // bytes of objects that were met
+
+	inTable, inHistory int64
+	sum                uint64
+	keyCount           int64
+	liveBytes          int64
+	historyBytes       int64
+}
+
+func broken(invariant int, format string, args ...any) error {
+	return fmt.Errorf("invariant %d of the index is broken: %s", invariant, fmt.Sprintf(format, args...))
+}
+
+func (w *walk) keys() (err error) {
+	var before ref
+	w.s.tree.Scan(func(r ref) bool {
+		if before != 0 && !less(before, r) {
+			err = broken(1, "the key %q comes after %q", r.record().key(), before.record().key())
+		} else {
+			err = w.key(r)
+		}
+		before = r
+		return err == nil
+	})
+	return err
+}
+
+func (w *walk) key(r ref) error {
+	record, s := r.record(), w.s
+	key := record.key()
+	if record.owner != 0 {
+		return broken(1, "the record of %q has flags %d", key, record.owner)
+	}
+	switch found, crowded := s.table.find(hashOf(key), key); {
+	case found == r:
+		w.inTable++
+	case found != 0 || !crowded:
+		return broken(1, "the table has the record of %q at %#x, the tree at %#x", key, found, r)
+	}
+	w.live[s.memory.slabOf(r)] += recordSize(len(key))
+	newer := ref(0)
+	for at := ref(record.head.Load()); at != 0; at = at.version().older() {
+		if err := w.version(r, at, newer); err != nil {
+			return err
+		}
+		newer = at
+	}
+	if newer == 0 {
+		return broken(2, "the key %q has no version", key)
+	}
+	return nil
+}
+
+func (w *walk) version(r, at, newer ref) error {
+	s, v, key := w.s, at.version(), r.record().key()
+	switch {
+	case v.owner&versionDead != 0:
+		return broken(2, "version %d.%d of %q is out of use", v.mod, v.sub, key)
+	case v.newer() != newer:
+		return broken(2, "version %d.%d of %q has %#x for its newer one, which is %#x", v.mod, v.sub, key, v.newer(), newer)
+	case newer != 0 && v.mod >= newer.version().mod:
+		return broken(2, "version %d.%d of %q comes before revision %d", v.mod, v.sub, key, newer.version().mod)
+	case s.recordOf(v) != r:
+		return broken(2, "version %d.%d of %q refers to another record", v.mod, v.sub, key)
+	}
+	w.live[s.memory.slabOf(at)] += v.size()
+	if err := w.generation(v, key); err != nil {
+		return err
+	}
+	if newer == 0 && !v.has(tombstone) {
+		w.keyCount++
+		w.liveBytes += int64(len(key) + v.valueSize())
+		w.sum += sumOf(hashOf(key), v.value(), v.create(), v.mod, v.number(), v.lease())
+	} else {
+		w.historyBytes += weight(len(key), v.valueSize())
+	}
+	return w.noted(at, key)
+}
+
+// generation checks a version against the one before it.
+func (w *walk) generation(v *version, key []byte) error {
+	older := v.older()
+	switch {
+	case older == 0:
+		if v.has(tombstone) {
+			return broken(3, "%q begins with the tombstone of revision %d", key, v.mod)
+		}
+	case older.version().has(tombstone):
+		mod, sub := v.buried()
+		if before := older.version(); !v.has(created) || mod != before.mod || sub != int64(before.sub) {
+			return broken(3, "version %d of %q follows the tombstone of revision %d", v.mod, key, before.mod)
+		}
+	case v.has(created):
+		return broken(3, "version %d of %q is created, but was there", v.mod, key)
+	case !v.has(tombstone) && (v.create() != older.version().create() || v.number() != older.version().number()+1):
+		return broken(3, "version %d of %q is number %d since %d", v.mod, key, v.number(), v.create())
+	}
+	return nil
+}
+
+// noted checks that a version is in the history, or the oldest of its key.
+func (w *walk) noted(at ref, key []byte) error {
+	v, h := at.version(), &w.s.history
+	if !h.holds(v.mod, int64(v.sub)) {
+		if v.older() != 0 || v.has(tombstone) {
+			return broken(5, "version %d.%d of %q is compacted, and not the oldest put that is left", v.mod, v.sub, key)
+		}
+		return nil
+	}
+	w.inHistory++
+	if v.mod > w.s.revision {
+		return broken(5, "version %d of %q is newer than revision %d", v.mod, key, w.s.revision)
+	}
+	if int64(v.sub) >= h.changes(v.mod) || h.change(v.mod, int64(v.sub)).Load() != changeOf(at) {
+		return broken(5, "version %d.%d of %q is not the change of that place", v.mod, v.sub, key)
+	}
+	if v.older() == 0 && !v.has(created) {
+		return broken(5, "version %d.%d of %q is in the history, the one before it is not kept", v.mod, v.sub, key)
+	}
+	return nil
+}
+
+func (w *walk) numbers() error {
+	s := w.s
+	if w.inTable != int64(s.table.count) {
+		return broken(1, "the table has %d keys, %d were found in it", s.table.count, w.inTable)
+	}
+	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.sum != s.sum || w.historyBytes != s.historyBytes {
+		return broken(4, "%d keys of %d bytes, sum %016x, history of %d; counted were %d of %d, %016x, %d",
+			s.live, s.liveBytes, s.sum, s.historyBytes, w.keyCount, w.liveBytes, w.sum, w.historyBytes)
+	}
+	return nil
+}
+
+func (w *walk) changes() error {
+	h := &w.s.history
+	changes := -h.sub
+	for revision := h.slots.first; revision < h.slots.end; revision++ {
+		changes += h.changes(revision)
+	}
+	first := h.slots.first
+	switch {
+	case h.slots.end != w.s.revision+1:
+		return broken(5, "the history ends before revision %d, the newest is %d", h.slots.end, w.s.revision)
+	case changes != w.inHistory:
+		return broken(5, "the history has %d changes, the keys have %d", changes, w.inHistory)
+	case w.s.compacted != first && w.s.compacted != first+1 && (w.s.compacted != 0 || first != 2),
+		h.sub > 0 && w.s.compacted != first+1, w.s.compacted > w.s.revision:
+		return broken(6, "compacted up to %d, the history begins with %d.%d, the newest revision is %d", w.s.compacted, first, h.sub, w.s.revision)
+	}
+	return nil
+}
+
+func (w *walk) slabs() error {
+	m := w.s.memory
+	mapped := int64(0)
+	for i, s := range m.slabs {
+		mapped += int64(s.size)
+		if s.number != i || m.slabOf(s.base+slabHead) != s {
+			return broken(7, "slab %d is not found by its address", i)
+		}
+		if s.live != w.live[s] {
+			return broken(7, "slab %d has %d live bytes, %d were found in it", i, s.live, w.live[s])
+		}
+	}
+	if mapped != m.bytes {
+		return broken(7, "slabs of %d bytes, %d are counted", mapped, m.bytes)
+	}
+	return nil
+}
+
+func (w *walk) clock() error {
+	points := &w.s.times.points
+	before := point{}
+	for n := points.first; n < points.end; n++ {
+		p := *points.at(n)
+		if p.revision <= before.revision || p.wall <= before.wall && n > points.first || p.wall > w.s.wall || p.revision > w.s.revision {
+			return broken(8, "time %d of revision %d follows %d of %d", p.wall, p.revision, before.wall, before.revision)
+		}
+		before = p
+	}
+	first := points.first
+	if points.len() > 1 && points.at(first+1).revision <= w.s.compacted {
+		return broken(8, "the time of revision %d is kept, %d is the oldest that can be read", points.at(first).revision, w.s.compacted)
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+package index
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// record is a key's place: where its versions begin. The key follows in memory.
+type record struct {
+	head  atomic.Uint64 // newest version
+	size  uint16        // of the key
+	owner uint16        // flags that only the owner touches
+	_     uint32
+}
+
+const (
+	recordBytes = int(unsafe.Sizeof(record{}))
+
+	recordDead  = 1 // the key was removed
+	recordMoved = 2 // this is a copy that was left behind
+)
+
+func recordSize(key int) int { return roundUp(recordBytes + key) }
+
+// key returns the key, a part of the slab.
+func (r *record) key() []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(r), recordBytes)), int(r.size))
+}
+
+func (r *record) newest() *version { return ref(r.head.Load()).version() }
+
+// version is one version of a key. Behind it in memory follow, as far as its flags say, two words and one word, and
+// then the value.
+//
+//	again                    mod and sub of the tombstone before it
+//	neither created nor tombstone   create revision, and number of the version
+//	leased                   the lease
+type version struct {
+	// Immutable.
+	mod   int64
+	sum   uint64 // what it adds to the digest while it is live
+	sub   uint32
+	shape uint32 // bytes of the value, and 8 bits of flags
+
+	// Changed only when something is moved to another slab, and then to an equal copy.
+	prev   atomic.Uint64 // the version before it; it may be gone, see older
+	record atomic.Uint64 // the key's record, or a copy that was left behind: only its key may be read
+
+	// Only the owner touches it: the next newer version, and flags.
+	owner ref
+}
+
+const (
+	versionBytes = int(unsafe.Sizeof(version{}))
+
+	tombstone = 1 // the key was deleted
+	created   = 2 // the key was not there before it
+	again     = 4 // created, and the tombstone before it was there at that time
+	leased    = 8
+
+	flagBits = 8
+
+	versionDead = 1 // the version was compacted
+	prevGone    = 2 // the version before it was compacted
+	ownerFlags  = 7
+)
+
+func (v *version) flags() uint32     { return v.shape & (1<<flagBits - 1) }
+func (v *version) has(f uint32) bool { return v.shape&f != 0 }
+func (v *version) valueSize() int    { return int(v.shape >> flagBits) }
+
+// pair says whether the two words are there.
+func pair(flags uint32) bool { return flags&again != 0 || flags&(created|tombstone) == 0 }
+
+func headBytes(flags uint32) int {
+	n := versionBytes
+	if pair(flags) {
+		n += 16
+	}
+	if flags&leased != 0 {
+		n += 8
+	}
+	return n
+}
+
+func versionSize(flags uint32, value int) int { return roundUp(headBytes(flags) + value) }
+func (v *version) size() int                  { return versionSize(v.flags(), v.valueSize()) }
+
+func (v *version) word(i int) *int64 {
+	return (*int64)(unsafe.Add(unsafe.Pointer(v), versionBytes+8*i))
+}
+
+// create returns the revision at which the key was created.
+func (v *version) create() int64 {
+	switch {
+	case v.has(created):
+		return v.mod
+	case v.has(tombstone):
+		return 0
+	}
+	return *v.word(0)
+}
+
+// number returns how often the key was changed since it was created, that change included.
+func (v *version) number() int64 {
+	switch {
+	case v.has(created):
+		return 1
+	case v.has(tombstone):
+		return 0
+	}
+	return *v.word(1)
+}
+
+// buried returns the position of the tombstone before a created version, or zeros when there was none.
+func (v *version) buried() (mod, sub int64) {
+	if !v.has(again) {
+		return 0, 0
+	}
+	return *v.word(0), *v.word(1)
+}
+
+func (v *version) lease() int64 {
+	switch {
+	case !v.has(leased):
+		return 0
+	case pair(v.flags()):
+		return *v.word(2)
+	}
+	return *v.word(0)
+}
+
+var noBytes = []byte{}
+
+// value returns the value, a part of the slab.
+func (v *version) value() []byte {
+	n := v.valueSize()
+	if n == 0 {
+		return noBytes
+	}
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(v), headBytes(v.flags()))), n)
+}
+
+func (v *version) newer() ref { return v.owner &^ ownerFlags }
+
+func (v *version) setNewer(r ref) { v.owner = r | v.owner&ownerFlags }
+
+// at returns the version that a reader of revision sees, or nil when the key is not there. The reader's View must
+// hold the revision: then all that is followed here is there. It never steps from a version at or below revision, and
+// what lies above it has the version before it, but for a created one: of that it must know that the tombstone is
+// above the revision too.
+func (v *version) at(revision int64) *version {
+	for v.mod > revision {
+		if v.has(created) {
+			if mod, _ := v.buried(); mod <= revision {
+				return nil
+			}
+		}
+		v = ref(v.prev.Load()).version()
+	}
+	if v.has(tombstone) {
+		return nil
+	}
+	return v
+}
+
+// sumOf is what a live version adds to the digest.
+func sumOf(keyHash uint64, value []byte, create, mod, number, lease int64) uint64 {
+	var b [48]byte
+	binary.LittleEndian.PutUint64(b[0:], keyHash)
+	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64(value))
+	binary.LittleEndian.PutUint64(b[16:], uint64(create))
+	binary.LittleEndian.PutUint64(b[24:], uint64(mod))
+	binary.LittleEndian.PutUint64(b[32:], uint64(number))
+	binary.LittleEndian.PutUint64(b[40:], uint64(lease))
+	return xxhash.Sum64(b[:])
+}

@@ -1,0 +1,153 @@
+package index
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// ref is where an object lies in a slab: its address, a multiple of 8. 0 is none. Objects are reached through the
+// methods of ref only, and nothing that the garbage collector follows points into a slab.
+type ref uint64
+
+func (r ref) pointer() unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&r)) }
+func (r ref) record() *record         { return (*record)(r.pointer()) }
+func (r ref) version() *version       { return (*version)(r.pointer()) }
+
+const (
+	// slabHead is what a slab keeps for itself at its beginning: its number among the slabs in use.
+	slabHead = 64
+	// slabFirst is the size of an arena's first slab. Each next one is twice as large, up to slabAlign, so that a
+	// small state takes little memory and a large one few slabs.
+	slabFirst = 64 << 10
+	// refBits is how many bits of an address are used, by Linux on amd64 and arm64.
+	refBits = 48
+)
+
+// slab is a piece of memory outside of the garbage collector's heap, filled from its beginning. It is unmapped when
+// nothing refers to this header any longer: neither the owner's list, nor an epoch that a View can reach.
+type slab struct {
+	// Constant.
+	base    ref
+	size    int
+	records bool // it holds records, else versions
+
+	// Owned by the state.
+	number int // place in memory.slabs
+	used   int // bytes from the beginning that are handed out
+	live   int // bytes of objects in use
+	full   bool
+	queued bool // it waits to be evacuated, or is being evacuated
+}
+
+// sparse says that a slab is worth being evacuated: less than half of it is in use, and nothing will be added.
+func (s *slab) sparse() bool { return s.full && !s.queued && 2*s.live < s.used-slabHead }
+
+// epoch keeps slabs that were given up while Views that may reach them are in use: those of this epoch and of all
+// earlier ones, which find it through next. The garbage collector does the counting.
+type epoch struct {
+	retired []*slab
+	next    *epoch
+}
+
+// memory is all slabs of a state. Every View refers to it, so that what is in use stays mapped with the View even
+// when the state itself is gone.
+type memory struct {
+	slabs  []*slab
+	sealed []*slab // that were filled since the last evacuation step
+	bytes  int64   // mapped, without those that are given up
+	handed int64   // ever handed out
+	most   int     // size of a large slab
+}
+
+// arena hands out objects of one kind from the newest of its slabs.
+type arena struct {
+	records bool
+	current *slab
+	next    int // size of the next slab
+}
+
+// alloc returns room for size bytes, a multiple of 8, all zero.
+func (m *memory) alloc(a *arena, size int) ref {
+	m.handed += int64(size)
+	if a.current == nil || a.current.used+size > a.current.size {
+		if size > m.most/16 {
+			return m.allocLarge(a, size)
+		}
+		m.seal(a)
+		a.next = min(max(2*a.next, min(slabFirst, m.most)), m.most)
+		a.current = m.open(a.records, max(a.next, slabHead+size))
+	}
+	s := a.current
+	at := s.base + ref(s.used)
+	s.used += size
+	s.live += size
+	return at
+}
+
+// allocLarge gives a large object a slab of its own, so that no slab has a large unused end.
+func (m *memory) allocLarge(a *arena, size int) ref {
+	s := m.open(a.records, slabHead+size)
+	s.used, s.live, s.full = s.size, size, true
+	return s.base + slabHead
+}
+
+// seal ends the arena's newest slab.
+func (m *memory) seal(a *arena) {
+	if a.current != nil {
+		a.current.full = true
+		m.sealed = append(m.sealed, a.current)
+		a.current = nil
+	}
+}
+
+func (m *memory) open(records bool, size int) *slab {
+	s := mapSlab(size)
+	if uint64(s.base)>>refBits != 0 || s.base%slabAlign != 0 {
+		panic(fmt.Sprintf("a slab was mapped at %#x: an address of %d bits, a multiple of %#x is needed", s.base, refBits, slabAlign))
+	}
+	s.records, s.used, s.number = records, slabHead, len(m.slabs)
+	m.slabs = append(m.slabs, s)
+	m.bytes += int64(size)
+	*(*uint64)(s.base.pointer()) = uint64(s.number)
+	return s
+}
+
+// slabOf returns the slab in which an object lies: slabs begin at multiples of slabAlign, and an object begins less
+// than that behind its slab's beginning.
+func (m *memory) slabOf(r ref) *slab {
+	base := r &^ (slabAlign - 1)
+	s := m.slabs[*(*uint64)(base.pointer())]
+	if s.base != base {
+		panic(fmt.Sprintf("object %#x lies in no slab in use: slab %d is at %#x", r, s.number, s.base))
+	}
+	return s
+}
+
+// free takes an object out of use. Its bytes stay as they are: Views may still read them.
+func (m *memory) free(r ref, size int) *slab {
+	s := m.slabOf(r)
+	s.live -= size
+	if s.live < 0 {
+		panic(fmt.Sprintf("slab %d has %d live bytes after %d were freed at %#x", s.number, s.live, size, r))
+	}
+	return s
+}
+
+// retire gives up a slab in which nothing is in use any longer. It stays mapped as long as a View of this epoch, or of
+// an earlier one, is in use.
+func (m *memory) retire(s *slab, e *epoch) {
+	if s.live != 0 {
+		panic(fmt.Sprintf("slab %d is given up with %d live bytes", s.number, s.live))
+	}
+	last := m.slabs[len(m.slabs)-1]
+	last.number = s.number
+	m.slabs[s.number] = last
+	*(*uint64)(last.base.pointer()) = uint64(last.number)
+	m.slabs[len(m.slabs)-1] = nil
+	m.slabs = m.slabs[:len(m.slabs)-1]
+	m.bytes -= int64(s.size)
+	e.retired = append(e.retired, s)
+}
+
+// roundUp makes sizes multiples of 8.
+func roundUp(n int) int { return (n + 7) &^ 7 }

@@ -1,0 +1,216 @@
+package index
+
+import (
+	"bytes"
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// table finds a key's record by the key's hash: a directory of segments, each an open-addressing table of its own
+// that splits in two when it is full, so that growing never takes long (extendible hashing). The owner changes it
+// while readers look things up, without a lock: slots are atomic, and a segment or directory that is replaced stays
+// as it was.
+//
+//	hash   63..64-depth      of the directory: which segment
+//	       47..32            fingerprint, in the slot beside the record's address
+//	       31..0             where in the segment to begin
+//
+// What a reader finds is never wrong, since it compares the key. What it does not find may be there all the same,
+// for three reasons: the key was removed after the reader's View was made, or a record of the same key came back
+// since; or the key never went in, since too many keys have its hash (crowded). In those cases the tree decides; the
+// lookup tells.
+type table struct {
+	dir     atomic.Pointer[directory]
+	removed atomic.Uint64 // keys that were ever taken out
+
+	count int // owner's: keys in the table
+}
+
+type directory struct {
+	depth    uint // bits of the hash that name a segment
+	segments []atomic.Pointer[segment]
+}
+
+const (
+	segmentSlots = 511
+	// segmentFull is when a segment splits: three quarters.
+	segmentFull = 383
+	slotRemoved = 1
+
+	fingerShift = refBits
+	refMask     = 1<<refBits - 1
+)
+
+// segment is 4 KiB.
+type segment struct {
+	depth   uint16 // constant: bits of the hash that all its keys share
+	used    uint16 // owner's: slots that are not empty, removed ones among them
+	crowded atomic.Uint32
+	slots   [segmentSlots]atomic.Uint64
+}
+
+func hashOf(key []byte) uint64 { return xxhash.Sum64(key) }
+
+func finger(hash uint64) uint64 { return hash >> 32 << fingerShift }
+
+func startOf(hash uint64) int { return int(uint64(uint32(hash)) * segmentSlots >> 32) }
+
+// init makes an empty table with room for so many keys.
+func (t *table) init(keys int) {
+	depth := uint(0)
+	for keys>>depth > segmentFull*3/4 {
+		depth++
+	}
+	d := &directory{depth: depth, segments: make([]atomic.Pointer[segment], 1<<depth)}
+	for i := range d.segments {
+		d.segments[i].Store(&segment{depth: uint16(depth)})
+	}
+	t.dir.Store(d)
+}
+
+func (d *directory) place(hash uint64) int { return int(hash >> 1 >> (63 - d.depth)) }
+
+func (t *table) segment(hash uint64) *segment {
+	d := t.dir.Load()
+	return d.segments[d.place(hash)].Load()
+}
+
+// find returns the record of a key, or 0; then crowded says that this is not certain.
+func (t *table) find(hash uint64, key []byte) (found ref, crowded bool) {
+	s := t.segment(hash)
+	want := finger(hash)
+	for i, n := startOf(hash), 0; n < segmentSlots; n++ {
+		slot := s.slots[i].Load()
+		if slot == 0 {
+			break
+		}
+		if slot&^refMask == want && slot != slotRemoved && bytes.Equal(ref(slot&refMask).record().key(), key) {
+			return ref(slot & refMask), false
+		}
+		if i++; i == segmentSlots {
+			i = 0
+		}
+	}
+	return 0, s.crowded.Load() != 0
+}
+
+// insert adds a key that is not there.
+func (t *table) insert(hash uint64, r ref) {
+	s := t.segment(hash)
+	for s.used >= segmentFull {
+		if !t.divide(hash, s) {
+			s.crowded.Store(1)
+			return
+		}
+		s = t.segment(hash)
+	}
+	s.insert(hash, r)
+	t.count++
+}
+
+func (s *segment) insert(hash uint64, r ref) {
+	i := startOf(hash)
+	for s.slots[i].Load() != 0 {
+		if i++; i == segmentSlots {
+			i = 0
+		}
+	}
+	s.slots[i].Store(finger(hash) | uint64(r))
+	s.used++
+}
+
+// replace puts another copy of a key's record in the place of the one that is there.
+func (t *table) replace(hash uint64, from, to ref) {
+	t.put(hash, from, finger(hash)|uint64(to))
+}
+
+// remove takes a key out. Readers are warned before.
+func (t *table) remove(hash uint64, r ref) {
+	t.removed.Add(1)
+	if t.put(hash, r, slotRemoved) {
+		t.count--
+	}
+}
+
+// put changes the slot of a record, unless the record did not get in.
+func (t *table) put(hash uint64, r ref, to uint64) bool {
+	s := t.segment(hash)
+	want := finger(hash) | uint64(r)
+	for i, n := startOf(hash), 0; n < segmentSlots; n++ {
+		switch s.slots[i].Load() {
+		case want:
+			s.slots[i].Store(to)
+			return true
+		case 0:
+			return false
+		}
+		if i++; i == segmentSlots {
+			i = 0
+		}
+	}
+	return false
+}
+
+// divide replaces a full segment: by two, or by one when half of it are removed slots. It does neither when the
+// directory is already much larger than any number of keys needs whose hashes are even: then somebody chooses keys
+// by their hash, and dividing would go on for ever.
+func (t *table) divide(hash uint64, full *segment) bool {
+	live := 0
+	for i := range full.slots {
+		if full.slots[i].Load() > slotRemoved {
+			live++
+		}
+	}
+	d := t.dir.Load()
+	depth := uint(full.depth)
+	if live > segmentSlots/2 {
+		if depth >= t.deepest() {
+			return false
+		}
+		depth++
+	}
+	if depth > d.depth {
+		d = t.double(d)
+	}
+	t.spread(d, d.place(hash), full, depth)
+	return true
+}
+
+// deepest bounds the directory: sixteen times what even hashes would need.
+func (t *table) deepest() uint { return uint(bits.Len(uint(t.count)/segmentFull)) + 4 }
+
+// double makes the directory twice as large; both halves of a place have the same segment.
+func (t *table) double(d *directory) *directory {
+	twice := &directory{depth: d.depth + 1, segments: make([]atomic.Pointer[segment], 2*len(d.segments))}
+	for i := range twice.segments {
+		twice.segments[i].Store(d.segments[i/2].Load())
+	}
+	t.dir.Store(twice)
+	return twice
+}
+
+// spread puts what is in a full segment into one or two new ones of a depth, and those into the directory.
+func (t *table) spread(d *directory, place int, full *segment, depth uint) {
+	wide := 1 << (d.depth - uint(full.depth)) // places that the full one has
+	each := 1 << (d.depth - depth)            // places that a new one has
+	first := place &^ (wide - 1)
+	var parts [2]*segment
+	for i := range wide / each {
+		parts[i] = &segment{depth: uint16(depth)}
+		parts[i].crowded.Store(full.crowded.Load())
+	}
+	for i := range full.slots {
+		slot := full.slots[i].Load()
+		if slot <= slotRemoved {
+			continue
+		}
+		r := ref(slot & refMask)
+		hash := hashOf(r.record().key())
+		parts[(d.place(hash)-first)/each].insert(hash, r)
+	}
+	for i := range wide {
+		d.segments[first+i].Store(parts[i/each])
+	}
+}
