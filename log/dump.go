@@ -57,7 +57,7 @@ func (p *dumper) segment(f *found, later []*found) {
 			end, by = l.header.prevEnd, path.Base(l.name)
 		}
 	}
-	p.frames(newScanner(f), end, by)
+	p.frames(newScanner(f, nil), end, by)
 }
 
 // frames prints frames up to a known end, or to the first bad one, and then what is behind it.

@@ -106,8 +106,7 @@ type world struct {
 	pending  []change // what was handed in since
 	now      model    // acked and pending
 	released uint64   // entries that are not needed any more
-	fresh    int      // entries of pending that are not in the window yet
-	failed   error    // what the log refused with
+	torn     bool     // the last recovery met a torn end
 }
 
 func newWorld(t testing.TB, seed uint64) *world {
@@ -124,6 +123,9 @@ func (w *world) found() error {
 	if err := w.m.MkdirAll("data"); err != nil {
 		return err
 	}
+	if err := w.m.SyncDir("."); err != nil {
+		return err
+	}
 	return log.Create(w.o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}})
 }
 
@@ -138,7 +140,8 @@ func (w *world) open() error {
 		return err
 	}
 	w.l, w.w, w.maker = l, r.Window, log.NewMaker(w.o)
-	w.acked, w.now, w.pending, w.fresh = got, got, nil, 0
+	w.acked, w.now, w.pending, w.torn = got, got, nil, r.Torn != nil
+	w.released = max(w.released, got.base) // a marker that was never acknowledged may have survived
 	if w.released > r.Window.LastIndexOf() {
 		return fmt.Errorf("released up to %d, the log ends with %d", w.released, r.Last)
 	}
@@ -157,14 +160,16 @@ func (w *world) term(i uint64) uint64 {
 // check holds what was recovered against what may be: all that was acknowledged, and of what was handed in later any
 // first part. It returns which it is.
 func (w *world) check(r *log.Recovered) (model, error) {
-	m, err := w.acked, errors.New("")
+	m, errs := w.acked, error(nil)
 	for k := 0; ; k++ {
-		if err = w.same(r, m); err == nil {
+		err := w.same(r, m)
+		if err == nil {
 			break
 		}
+		errs = errors.Join(errs, err)
 		if k == len(w.pending) {
 			return m, fmt.Errorf("nothing that was handed in explains it: first %d last %d/%d %+v; acknowledged %d/%d %+v, with what followed: %w",
-				r.First, r.Last, r.LastTerm, r.HardState, w.acked.last(), w.acked.lastTerm(), w.acked.hard, err)
+				r.First, r.Last, r.LastTerm, r.HardState, w.acked.last(), w.acked.lastTerm(), w.acked.hard, errs)
 		}
 		m = m.apply(w.pending[k])
 	}
@@ -407,6 +412,7 @@ func (w *world) reopen() error {
 	} else {
 		w.m.Kill()
 	}
+	w.l = nil
 	return w.open()
 }
 

@@ -8,12 +8,13 @@ import (
 	"qkv/log/limits"
 )
 
-// Maker makes segments ahead, so that the log's syncs never wait for that: files that are really filled with zeros
-// (a file that was only reserved is still converted at its first write), or released ones under a new name. It is
-// owned by one actor, the segment maker; only names pass between it and the log writer.
+// Maker makes segments ahead: files that are really filled with zeros (a file that was only reserved is still converted
+// at its first write), or released ones under a new name. It is owned by one actor, the segment maker; only names pass
+// between it and the log writer.
 //
-// Numbers: a file gets the lowest number above all that are in the folder. The log makes files of its own when it runs
-// out of spares; both create them with O_EXCL, so that no number is given twice.
+// A file gets the lowest number above all that are in the folder, when it is complete. So the log meets its spares in
+// the order of their numbers, and all of them are above its own, but for those that it overtakes by making a segment
+// itself.
 type Maker struct {
 	o     Options
 	store []string // released files that will be used again
@@ -63,31 +64,13 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 }
 
 // start begins a new file.
-func (m *Maker) start() error {
-	number, err := m.number()
-	if err == nil {
-		m.file, _, err = createFile(m.o, number)
-	}
+func (m *Maker) start() (err error) {
 	m.at = 0
+	m.file, err = createTemp(m.o, makerName)
 	return err
 }
 
-// number returns one that is above all in the folder.
-func (m *Maker) number() (uint64, error) {
-	names, err := m.o.FS.List(m.o.Dir)
-	if err != nil {
-		return 0, err
-	}
-	highest := uint64(0)
-	for _, name := range names {
-		if n, ok := numberOf(name); ok {
-			highest = max(highest, n)
-		}
-	}
-	return highest + 1, nil
-}
-
-// fill writes the next zeros, and makes the file durable with the last ones.
+// fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
 	n := min(zeroStep, m.o.SegmentBytes-m.at)
 	_, err = m.file.WriteAt(zeroMegabyte[:n], m.at)
@@ -96,24 +79,23 @@ func (m *Maker) fill() (spare string, err error) {
 	switch {
 	case err != nil:
 	case last:
-		if err = m.file.Sync(); err == nil {
-			err = m.o.FS.SyncDir(m.o.Dir)
-		}
+		err = m.file.Sync()
 	case m.at%makerSync == 0:
 		err = m.file.Datasync()
 	}
 	if err != nil {
-		discard(m.o.FS, m.file)
-		m.file = nil
+		m.Close()
 		return "", err
 	}
 	if !last {
 		return "", nil
 	}
-	spare = m.file.Name()
-	err = m.file.Close()
+	file := m.file
 	m.file = nil
-	return spare, err
+	if err := file.Close(); err != nil {
+		return "", err
+	}
+	return m.publish(file.Name())
 }
 
 // reuse gives a released file a new number. One of another size is removed.
@@ -125,19 +107,7 @@ func (m *Maker) reuse() (spare string, err error) {
 	} else if !fits {
 		return "", m.o.FS.Remove(old)
 	}
-	number, err := m.number()
-	if err != nil {
-		return "", err
-	}
-	taken, _, err := createFile(m.o, number) // so that nobody else takes the name
-	if err != nil {
-		return "", err
-	}
-	spare = taken.Name()
-	if err := errors.Join(taken.Close(), m.o.FS.Rename(old, spare)); err != nil {
-		return "", err
-	}
-	return spare, m.o.FS.SyncDir(m.o.Dir)
+	return m.publish(old)
 }
 
 func (m *Maker) fits(name string) (bool, error) {
@@ -147,6 +117,22 @@ func (m *Maker) fits(name string) (bool, error) {
 	}
 	size, err := file.Size()
 	return size == m.o.SegmentBytes, errors.Join(err, file.Close())
+}
+
+// publish makes a file a spare.
+func (m *Maker) publish(name string) (string, error) {
+	names, err := m.o.FS.List(m.o.Dir)
+	if err != nil {
+		return "", err
+	}
+	highest := uint64(0)
+	for _, name := range names {
+		if n, ok := numberOf(name); ok {
+			highest = max(highest, n)
+		}
+	}
+	spare, _, err := publish(m.o, name, highest+1)
+	return spare, err
 }
 
 // Close gives up the file that is being filled.

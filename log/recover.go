@@ -45,9 +45,10 @@ type found struct {
 
 // survey is what lies in the log's directory.
 type survey struct {
-	o      Options
-	anyone bool     // segments of any cluster and member will do
-	files  []*found // by number
+	o          Options
+	anyone     bool     // segments of any cluster and member will do
+	files      []*found // by number
+	unfinished []string // paths of files that were being filled
 }
 
 func (s *survey) close() {
@@ -63,6 +64,9 @@ func (s *survey) open() error {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	for _, name := range names {
+		if name == inlineName || name == makerName {
+			s.unfinished = append(s.unfinished, s.o.path(name))
+		}
 		number, ok := numberOf(name)
 		if !ok {
 			continue
@@ -222,6 +226,7 @@ func (s *survey) begin(r *replay) (*Log, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	s.trim(l, r)
+	s.sweep()
 	for _, f := range s.files {
 		if f != used && !slices.Contains(r.chain, f) {
 			l.released = append(l.released, f.name)
@@ -283,4 +288,13 @@ func (s *survey) trim(l *Log, r *replay) {
 		return
 	}
 	seg.size = r.end
+}
+
+// sweep removes files that were being filled.
+func (s *survey) sweep() {
+	for _, name := range s.unfinished {
+		if err := s.o.FS.Remove(name); err != nil {
+			s.o.Logger.Warn("an unfinished log segment could not be removed", "file", name, "error", err)
+		}
+	}
 }

@@ -18,6 +18,7 @@ type replay struct {
 	end    int64  // of the newest segment
 	sum    uint32 // the chain value there
 	torn   *Torn
+	buf    []byte // for scanners
 }
 
 // replay reads all segments (steps 4 to 6).
@@ -59,7 +60,8 @@ func (r *replay) sealed(i int) error {
 	if err := r.header(i); err != nil {
 		return err
 	}
-	s := newScanner(f)
+	s := newScanner(f, r.buf)
+	defer func() { r.buf = s.buf }()
 	for s.next < after.header.prevEnd {
 		h, payload, bad := s.frame()
 		if bad != nil {
@@ -83,7 +85,8 @@ func (r *replay) newest(i int, s *survey) error {
 	if err := r.header(i); err != nil {
 		return err
 	}
-	sc := newScanner(f)
+	sc := newScanner(f, r.buf)
+	defer func() { r.buf = sc.buf }()
 	for {
 		h, payload, bad := sc.frame()
 		if bad != nil {
@@ -127,7 +130,7 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 // the first file is looked through whole; another one can only follow when the log had to make a segment itself.
 func (r *replay) decideNext(files []*found, salt uint64) error {
 	for i, f := range files {
-		s := newScanner(f)
+		s := newScanner(f, r.buf)
 		s.header, s.seed = segmentHeader{seq: f.number}, seed(salt)
 		limit := s.size
 		if i > 0 {

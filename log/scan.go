@@ -12,12 +12,12 @@ import (
 // scanAhead is how much of a file is read at once.
 const scanAhead = 1 << 20
 
-// pages reads a file front to back through one buffer.
+// pages reads a file front to back through a buffer.
 type pages struct {
 	file disk.File
 	size int64
-	buf  []byte
-	at   int64 // of buf
+	buf  []byte // what was read last; its memory goes from file to file
+	at   int64  // of buf
 }
 
 // read returns n bytes at an offset, valid until the next read; io.ErrUnexpectedEOF when the file ends before.
@@ -66,9 +66,9 @@ type scanner struct {
 	chain  uint32 // before it
 }
 
-func newScanner(f *found) *scanner {
+func newScanner(f *found, buf []byte) *scanner {
 	return &scanner{
-		pages: pages{file: f.file, size: f.size}, name: f.name,
+		pages: pages{file: f.file, size: f.size, buf: buf[:0]}, name: f.name,
 		header: f.header, seed: seed(f.header.salt), next: pageBytes, chain: f.header.sum,
 	}
 }

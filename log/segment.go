@@ -187,27 +187,20 @@ func openBlank(file disk.File, seq uint64) (blank, error) {
 	return blank{file, seq, size, err == nil && isZero(page)}, err
 }
 
-// createFile makes the file with the lowest number from seq on that is not taken.
-func createFile(o Options, seq uint64) (disk.File, uint64, error) {
-	for ; ; seq++ {
-		file, err := o.FS.Create(o.path(nameOf(seq)))
-		if err == nil {
-			return file, seq, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, 0, fmt.Errorf("making a segment: %w", err)
-		}
-	}
-}
-
-// zeroStep is how much is zero-filled at a time.
-const zeroStep = 1 << 20
+const (
+	// zeroStep is how much is zero-filled at a time.
+	zeroStep = 1 << 20
+	// inlineName and makerName are the files that are being filled by the log and by the maker. What has a segment's
+	// name is complete and was synced: recovery may use it without a doubt about its size.
+	inlineName = "log.tmp"
+	makerName  = "maker.tmp"
+)
 
 var zeroMegabyte [zeroStep]byte
 
-// createZeroed makes a file of zeros, durable with its name.
+// createZeroed makes a blank of zeros at once, with the lowest number from seq on that is not taken.
 func createZeroed(o Options, seq uint64, size int64) (blank, error) {
-	file, seq, err := createFile(o, seq)
+	file, err := createTemp(o, inlineName)
 	if err != nil {
 		return blank{}, err
 	}
@@ -217,18 +210,68 @@ func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 	if err == nil {
 		err = file.Sync()
 	}
-	if err == nil {
-		err = o.FS.SyncDir(o.Dir)
-	}
 	if err != nil {
 		discard(o.FS, file)
 		return blank{}, fmt.Errorf("making a segment of %d bytes: %w", size, err)
 	}
+	if err := file.Close(); err != nil {
+		return blank{}, fmt.Errorf("making a segment: %w", err)
+	}
+	name, seq, err := publish(o, file.Name(), seq)
+	if err != nil {
+		return blank{}, err
+	}
+	if file, err = o.FS.OpenWritable(name); err != nil {
+		return blank{}, fmt.Errorf("making a segment: %w", err)
+	}
 	return blank{file, seq, size, true}, nil
 }
 
-// discard closes and removes a file that could not be made, to give back its space. That may fail, too; then the next
-// Open finds a file without a header.
+// createTemp makes a file to be filled, in place of one that was left.
+func createTemp(o Options, name string) (disk.File, error) {
+	file, err := o.FS.Create(o.path(name))
+	if errors.Is(err, fs.ErrExist) {
+		if err := o.FS.Remove(o.path(name)); err != nil {
+			return nil, fmt.Errorf("making a segment: %w", err)
+		}
+		file, err = o.FS.Create(o.path(name))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a segment: %w", err)
+	}
+	return file, nil
+}
+
+// publish gives a complete file the lowest segment's name from seq on that is not taken, durably. The name is taken
+// first by an empty file, so that the log and the maker never rename to the same one.
+func publish(o Options, old string, seq uint64) (string, uint64, error) {
+	var taken disk.File
+	for {
+		var err error
+		if taken, err = o.FS.Create(o.path(nameOf(seq))); err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", 0, fmt.Errorf("naming a segment: %w", err)
+		}
+		seq++
+	}
+	name := taken.Name()
+	err := taken.Close()
+	if err == nil {
+		err = o.FS.Rename(old, name)
+	}
+	if err == nil {
+		err = o.FS.SyncDir(o.Dir)
+	}
+	if err != nil {
+		return "", 0, fmt.Errorf("naming a segment: %w", err)
+	}
+	return name, seq, nil
+}
+
+// discard closes and removes a file that could not be filled, to give back its space. That may fail, too; the file is
+// removed before the next one is filled.
 func discard(d disk.FS, file disk.File) {
 	_ = file.Close()
 	_ = d.Remove(file.Name())

@@ -145,6 +145,9 @@ func (m *Mem) Fail(f Fault) {
 // Mend forgets all faults that have not happened.
 func (m *Mem) Mend() { m.faults = nil }
 
+// Armed returns how many faults have not happened yet, those that stay included.
+func (m *Mem) Armed() int { return len(m.faults) }
+
 // Calls returns how many calls there were.
 func (m *Mem) Calls() int64 { return m.calls }
 
