@@ -5,7 +5,7 @@ PKG       ?= ./...
 SEEDS     ?= 500
 FUZZTIME  ?= 10s
 TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
-# One simulation runs per process, so that a campaign uses one worker a core.
+# One seed is replayed with its trace; many are a campaign.
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED) -v,-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
@@ -47,14 +47,11 @@ lint: ## gofumpt, vet and staticcheck, without changing anything
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
 
-bench: build ## the load program: puts and gets against members on this host
-	$(GO) test ./bench -run '^$$' -bench . -benchtime 1x -timeout 0
+bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench
+	./qkv bench --data-dir .
 
 vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...
 
 full: ## the full variant of everything (about an hour), one line of figures each
-	$(MAKE) lint
-	$(GO) test -timeout 0 -count=1 ./...
-	$(MAKE) race
-	$(MAKE) sim SEEDS=20000
+	@.ci/full

@@ -6,7 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-
 	"time"
 
 	"github.com/urfave/cli/v2"

@@ -90,7 +90,7 @@ func newApp() *cli.App {
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), importCommand(), exportCommand(),
 			statusCommand(), serveCommand(), demoCommand(), certCommand(), inspectCommand(),
-			completionCommand(), versionCommand(),
+			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}
 	for _, c := range app.Commands {
@@ -118,10 +118,17 @@ func refuse(c *cli.Context, err error, _ bool) error {
 func arguments(c *cli.Context, least, most int) error {
 	if n := c.NArg(); n < least || n > most {
 		got := "none was given"
-		if n > 0 {
+		switch {
+		case n == 1:
+			got = fmt.Sprintf("%q was given", c.Args().First())
+		case n > 1:
 			got = fmt.Sprintf("%d were given: %s", n, strings.Join(quoted(c.Args().Slice()), " "))
 		}
-		return usagef("usage: %s [flags] %s; %s", c.Command.HelpName, c.Command.ArgsUsage, got)
+		wants := c.Command.ArgsUsage
+		if wants == "" {
+			wants = "(and no arguments)"
+		}
+		return usagef("usage: %s [flags] %s; %s", c.Command.HelpName, wants, got)
 	}
 	return nil
 }

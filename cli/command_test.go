@@ -17,23 +17,23 @@ import (
 	"qkv/net/wire"
 )
 
-// bench is one member whose answers a test decides, and the flags that reach it.
-type bench struct {
+// rig is one member whose answers a test decides, and the flags that reach it.
+type rig struct {
 	member *servertest.Member
 	trust  servertest.Trust
 	flags  []string
 }
 
-func newBench(t *testing.T, change func(*server.Config)) *bench {
+func newRig(t *testing.T, change func(*server.Config)) *rig {
 	t.Helper()
-	b := &bench{member: servertest.NewMember(), trust: servertest.NewTrust(t)}
+	b := &rig{member: servertest.NewMember(), trust: servertest.NewTrust(t)}
 	s := servertest.Start(t, b.trust, b.member, change)
 	b.flags = []string{"--endpoints", servertest.Endpoint(s), "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
 	return b
 }
 
 // qkv runs a command line as it is, with the flags that reach the member behind it.
-func (b *bench) qkv(t *testing.T, stdin string, words ...string) (code int, stdout, stderr string) {
+func (b *rig) qkv(t *testing.T, stdin string, words ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, messages bytes.Buffer
 	args := append([]string{"qkv"}, words...)
@@ -47,7 +47,7 @@ func (b *bench) qkv(t *testing.T, stdin string, words ...string) (code int, stdo
 }
 
 // expect runs a command line that must end with a code and print certain words.
-func (b *bench) expect(t *testing.T, code int, stdout, stderr string, words ...string) {
+func (b *rig) expect(t *testing.T, code int, stdout, stderr string, words ...string) {
 	t.Helper()
 	gotCode, gotOut, gotErr := b.qkv(t, "", words...)
 	if gotCode != code || gotOut != stdout || !strings.Contains(gotErr, stderr) || stderr == "" && gotErr != "" {
@@ -57,7 +57,7 @@ func (b *bench) expect(t *testing.T, code int, stdout, stderr string, words ...s
 
 // TestKeys is the life of a few keys.
 func TestKeys(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	b.expect(t, 3, "", `key "greeting" not found`, "get", "greeting")
 	b.expect(t, 0, "OK\n", "", "put", "greeting", "hello")
 	b.expect(t, 0, "hello\n", "", "get", "greeting")
@@ -87,7 +87,7 @@ func TestKeys(t *testing.T) {
 
 // TestStdin: a value comes back byte for byte, up to the limit and not beyond.
 func TestStdin(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	large := strings.Repeat("\x00\xff\n", limits.ValueBytes/3)
 	for _, value := range []string{"", "no newline", "two\nlines\n", "\x00\xff", large} {
 		if code, _, stderr := b.qkv(t, value, "put", "key"); code != 0 {
@@ -104,7 +104,7 @@ func TestStdin(t *testing.T) {
 
 // TestMemberLimit: a member's own limit is named, and an import goes on without the file.
 func TestMemberLimit(t *testing.T) {
-	b := newBench(t, func(c *server.Config) { c.ValueBytes = 10 })
+	b := newRig(t, func(c *server.Config) { c.ValueBytes = 10 })
 	b.expect(t, 1, "", "over the limit of 10", "put", "key", "elevenbytes")
 	dir := tree(t, map[string]string{"a": "fits", "b": "elevenbytes"})
 	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 10", "import", dir)
@@ -112,7 +112,7 @@ func TestMemberLimit(t *testing.T) {
 
 // TestOutcomes: what is known of a write decides the exit code.
 func TestOutcomes(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	for _, tt := range []struct {
 		code index.Code
 		put  int
@@ -137,7 +137,7 @@ func TestOutcomes(t *testing.T) {
 
 // TestNotAllowed: a certificate of another CA is refused at once, whatever the timeout.
 func TestNotAllowed(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	other := servertest.NewTrust(t)
 	begun := time.Now()
 	b.flags[3] = other.Dir
@@ -151,7 +151,7 @@ func TestNotAllowed(t *testing.T) {
 
 // TestStatus: members that answer, members that do not, and an endpoint where nobody is.
 func TestStatus(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
@@ -184,7 +184,7 @@ func TestStatus(t *testing.T) {
 
 // TestEndpointsFile: what demo writes is found, and the command line and the variable go before it.
 func TestEndpointsFile(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	home := b.flags[5]
 	must(t, os.WriteFile(filepath.Join(home, endpointsFile), []byte("# comment\n"+b.flags[1]+"\n"), 0o600))
 	here := b.flags[1]
@@ -206,7 +206,7 @@ func TestRemoteNeedsCertificates(t *testing.T) {
 
 // TestWriteFails: an answer that cannot be printed is no success.
 func TestWriteFails(t *testing.T) {
-	b := newBench(t, nil)
+	b := newRig(t, nil)
 	var messages bytes.Buffer
 	for _, words := range [][]string{{"put", "k", "v"}, {"get", "k"}, {"del", "k"}, {"status"}, {"version"}} {
 		code := run(t.Context(), append(append([]string{"qkv"}, words...), flagsFor(words, b.flags)...), nil, full{}, &messages)

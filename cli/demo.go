@@ -5,13 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,7 +17,6 @@ import (
 
 const (
 	demoMembers = 3
-	demoWait    = 30 * time.Second // for what should take a second or two
 	demoKey     = "demo/greeting"
 )
 
@@ -50,13 +45,13 @@ func runDemo(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	ctx, forget := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	ctx, forget := withSignals(c.Context)
 	defer forget()
 	d, err := newDemo(c)
 	if err != nil {
 		return err
 	}
-	defer d.stop()
+	defer d.end()
 	if err := d.tell(ctx); err != nil {
 		if ctx.Err() != nil {
 			return errors.New("demo: interrupted")
@@ -69,11 +64,10 @@ func runDemo(c *cli.Context) error {
 	return d.serve(ctx)
 }
 
-// demo is three members as processes, and a client.
+// demo is a cluster of processes, and a client that tells what it sees.
 type demo struct {
+	*localCluster
 	program string // as the user called it
-	home    string
-	members []*process
 	say     *prefixed
 	store   *client.Client
 	file    string // the endpoints file; empty until it is written
@@ -84,48 +78,15 @@ func newDemo(c *cli.Context) (*demo, error) {
 	if err != nil {
 		return nil, err
 	}
-	executable, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("demo: find this program to run its members: %w", err)
-	}
 	terminal := newTerminal(c.App.Writer)
-	d := &demo{program: os.Args[0], home: home, say: terminal.prefix("demo")}
-	spawn := newSpawner()
-	for i := range demoMembers {
-		name := "n" + strconv.Itoa(i+1)
-		d.members = append(d.members, &process{
-			name: name, executable: executable, spawn: spawn, output: terminal.prefix(name),
-			listen: loopback(c.Int("port") + 2*i), listenPeer: loopback(c.Int("port") + 2*i + 1),
-			dataDir: filepath.Join(c.String("data-dir"), name), home: home,
-		})
-	}
-	for _, m := range d.members {
-		m.cluster = d.cluster()
-	}
-	return d, nil
-}
-
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
-
-func (d *demo) cluster() string {
-	var all []string
-	for _, m := range d.members {
-		all = append(all, m.name+"="+m.listenPeer)
-	}
-	return strings.Join(all, ",")
-}
-
-func (d *demo) endpoints() []string {
-	var all []string
-	for _, m := range d.members {
-		all = append(all, m.listen)
-	}
-	return all
+	d := &demo{program: os.Args[0], say: terminal.prefix("demo")}
+	d.localCluster, err = newLocalCluster(demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
+	return d, err
 }
 
 // tell is the story.
 func (d *demo) tell(ctx context.Context) error {
-	if err := d.start(ctx); err != nil {
+	if err := d.begin(ctx); err != nil {
 		return err
 	}
 	value := []byte("hello, it is " + time.Now().Format(time.RFC3339))
@@ -142,19 +103,12 @@ func (d *demo) tell(ctx context.Context) error {
 	return d.startAgain(ctx, killed)
 }
 
-// start starts the members and waits until they are one healthy cluster.
-func (d *demo) start(ctx context.Context) error {
-	for _, m := range d.members {
-		if err := m.portsFree(); err != nil {
-			return err
-		}
-	}
-	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", filepath.Dir(d.members[0].dataDir), d.home)
+// begin starts the members and waits until they are one healthy cluster.
+func (d *demo) begin(ctx context.Context) error {
+	d.say.linef("three members on this host, data under %s, mutual TLS by the local CA in %s", d.dataDir, d.home)
 	begun := time.Now()
-	for _, m := range d.members {
-		if err := m.start(); err != nil {
-			return err
-		}
+	if err := d.start(); err != nil {
+		return err
 	}
 	if err := d.writeEndpoints(); err != nil {
 		return err
@@ -169,10 +123,6 @@ func (d *demo) start(ctx context.Context) error {
 	leader := leaderOf(members)
 	d.say.linef("healthy after %s: %s leads in term %d", took(begun), leader.Name, leader.Term)
 	return nil
-}
-
-func (d *demo) target() target {
-	return target{endpoints: d.endpoints(), source: "qkv demo", home: d.home, timeout: demoWait}
 }
 
 // putAndGet writes a value and reads it back.
@@ -192,14 +142,14 @@ func (d *demo) putAndGet(ctx context.Context, value []byte) error {
 }
 
 func (d *demo) put(ctx context.Context, value []byte) (client.Written, error) {
-	ctx, cancel := context.WithTimeout(ctx, demoWait)
+	ctx, cancel := context.WithTimeout(ctx, localWait)
 	defer cancel()
 	return d.store.Put(ctx, []byte(demoKey), value)
 }
 
 // get reads the value, linearizably, and refuses any other answer.
 func (d *demo) get(ctx context.Context, want []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, demoWait)
+	ctx, cancel := context.WithTimeout(ctx, localWait)
 	defer cancel()
 	kv, found, err := d.store.Get(ctx, []byte(demoKey))
 	switch {
@@ -253,75 +203,6 @@ func (d *demo) startAgain(ctx context.Context, m *process) error {
 	return nil
 }
 
-// healthy waits until all members answer, one of them leads, and all have the same state.
-func (d *demo) healthy(ctx context.Context) ([]memberStatus, error) {
-	ctx, cancel := context.WithTimeout(ctx, demoWait)
-	defer cancel()
-	var last []memberStatus
-	for {
-		if err := d.ended(); err != nil {
-			return nil, err
-		}
-		asking, done := context.WithTimeout(ctx, time.Second)
-		members, err := d.target().status(asking)
-		done()
-		if err == nil && level(members) {
-			return members, nil
-		}
-		last = members
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("not healthy after %v: %s", demoWait, describe(last, err))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// ended says which member ended that should run.
-func (d *demo) ended() error {
-	for _, m := range d.members {
-		select {
-		case <-m.ended:
-			return fmt.Errorf("%s ended: %v; its own lines above say why", m.name, m.err)
-		default:
-		}
-	}
-	return nil
-}
-
-// level: all answer, one leads, all have applied the same and have the same digest.
-func level(members []memberStatus) bool {
-	if len(members) != demoMembers || leaderOf(members) == nil {
-		return false
-	}
-	for _, m := range members {
-		if m.Role == roleUnknown || m.Term != members[0].Term || m.AppliedIndex != members[0].AppliedIndex || m.Digest != members[0].Digest {
-			return false
-		}
-	}
-	return true
-}
-
-func leaderOf(members []memberStatus) *memberStatus {
-	for i := range members {
-		if members[i].Role == "leader" {
-			return &members[i]
-		}
-	}
-	return nil
-}
-
-func describe(members []memberStatus, err error) string {
-	if err != nil {
-		return err.Error()
-	}
-	var all []string
-	for _, m := range members {
-		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s", m.Name, m.Role, m.AppliedIndex, m.Error)))
-	}
-	return strings.Join(all, "; ")
-}
-
 // serve waits for Ctrl-C, or until no member is left.
 func (d *demo) serve(ctx context.Context) error {
 	d.say.linef("try, on another terminal:")
@@ -365,17 +246,12 @@ func (d *demo) endpointsText() string {
 	return "# written by qkv demo, and removed when it ends\n" + strings.Join(d.endpoints(), "\n") + "\n"
 }
 
-// stop ends the members and removes the endpoints file, unless it is another demo's by now.
-func (d *demo) stop() {
+// end stops the members and removes the endpoints file, unless it is another demo's by now.
+func (d *demo) end() {
 	if d.store != nil {
 		_ = d.store.Close()
 	}
-	for _, m := range d.members {
-		m.signal(syscall.SIGTERM)
-	}
-	for _, m := range d.members {
-		m.await(stopTime)
-	}
+	d.stop()
 	if text, err := os.ReadFile(d.file); err == nil && string(text) == d.endpointsText() {
 		_ = os.Remove(d.file)
 	}

@@ -14,6 +14,9 @@ func forEach[T any](ctx context.Context, workers int, items []T, f func(context.
 	for range min(workers, len(items)) {
 		all.Go(func() {
 			for item := range work {
+				if ctx.Err() != nil {
+					return
+				}
 				if err := f(ctx, item); err != nil {
 					cancel(err)
 				}

@@ -87,8 +87,15 @@ func inFormats(write func(out *bytes.Buffer, format string) error) string {
 
 func TestParseEndpoints(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
-		{"a:1", "a:1"}, {"a:1,b:2", "a:1 b:2"}, {"# comment\na:1\n\n[::1]:2 # two\n", "a:1 [::1]:2"},
-		{"", "!"}, {"# none", "!"}, {"a", "!"}, {":1", "!"}, {"a:", "!"}, {"http://a:1", "!"},
+		{"a:1", "a:1"},
+		{"a:1,b:2", "a:1 b:2"},
+		{"# comment\na:1\n\n[::1]:2 # two\n", "a:1 [::1]:2"},
+		{"", "!"},
+		{"# none", "!"},
+		{"a", "!"},
+		{":1", "!"},
+		{"a:", "!"},
+		{"http://a:1", "!"},
 	} {
 		got, err := parseEndpoints(tt.text)
 		text := strings.Join(got, " ")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate,
 		},
 	})
 }
@@ -47,6 +48,7 @@ func setUp(e *testscript.Env) error {
 		}
 	}
 	e.Setenv("QKV_ENDPOINTS", e.Getenv("LISTEN"))
+	e.Setenv("QKV_SEGMENT_BYTES", "1048576") // less to zero than 64 MiB
 	return nil
 }
 
@@ -83,6 +85,15 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// terminate sends SIGTERM to what was last started in the background.
+func terminate(ts *testscript.TestScript, _ bool, _ []string) {
+	running := ts.BackgroundCmds()
+	if len(running) == 0 {
+		ts.Fatalf("nothing runs in the background")
+	}
+	ts.Check(running[len(running)-1].Process.Signal(syscall.SIGTERM))
 }
 
 // flip inverts one bit of a file at an offset: `flip FILE OFFSET`. FILE may be a pattern of one file.

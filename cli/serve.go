@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/signal"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/log/limits"
+	"qkv/node"
 )
 
 // stopTime is how long a member may take to hand over its leadership and to finish what is under way. Supervisors
@@ -64,46 +66,65 @@ func serve(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	config, err := memberConfigOf(c)
+	config, err := nodeConfig(c)
 	if err != nil {
 		return err
 	}
-	signals, forget := signal.NotifyContext(c.Context, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signals, forget := withSignals(c.Context)
 	defer forget()
-	m, err := startMember(signals, config)
+	n, err := node.Start(signals, config)
 	if err != nil {
 		return serveError(err)
 	}
 	select {
-	case <-m.Done():
-		return serveError(m.Err())
+	case <-n.Done():
+		return serveError(n.Err())
 	case <-signals.Done():
 	}
 	forget() // a second signal ends the process at once
 	config.Logger.Info("stopping", "reason", context.Cause(signals))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), stopTime)
 	defer cancel()
-	if err := m.Stop(ctx); err != nil {
+	if err := n.Stop(ctx); err != nil {
 		return serveError(fmt.Errorf("stop: %w", err))
 	}
 	return nil
 }
 
-// memberConfigOf is the configuration that the flags say.
-func memberConfigOf(c *cli.Context) (memberConfig, error) {
+// withSignals returns a context that ends at the first signal that asks the program to end. After forget the next one
+// ends it at once.
+func withSignals(ctx context.Context) (signals context.Context, forget func()) {
+	return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+}
+
+// serveError is why a member does not run, or runs no longer, with the exit code that supervisors see.
+func serveError(err error) error {
+	var refused *node.UsageError
+	switch {
+	case errors.As(err, &refused):
+		return usagef("%w", err)
+	case errors.Is(err, node.ErrDisk):
+		return exitf(exitDisk, "the disk failed: %w; look at the disk and the kernel's messages, then start the member again", err)
+	default:
+		return err
+	}
+}
+
+// nodeConfig is the configuration that the flags say.
+func nodeConfig(c *cli.Context) (node.Config, error) {
 	cluster, err := parseCluster(c.String("initial-cluster"))
 	if err != nil {
-		return memberConfig{}, err
+		return node.Config{}, err
 	}
 	home, err := homeDir(c)
 	if err != nil {
-		return memberConfig{}, err
+		return node.Config{}, err
 	}
 	dataDir := c.String("data-dir")
 	if dataDir == "" {
 		dataDir = filepath.Join("qkv-data", c.String("name"))
 	}
-	return memberConfig{
+	return node.Config{
 		Name: c.String("name"), DataDir: dataDir,
 		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
 		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
@@ -116,17 +137,17 @@ func memberConfigOf(c *cli.Context) (memberConfig, error) {
 }
 
 // parseCluster reads NAME=HOST:PORT,... Node checks what the names and addresses are.
-func parseCluster(text string) ([]clusterMember, error) {
+func parseCluster(text string) ([]node.Member, error) {
 	if text == "" {
 		return nil, nil
 	}
-	var members []clusterMember
+	var members []node.Member
 	for part := range strings.SplitSeq(text, ",") {
 		name, address, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok || name == "" || address == "" {
 			return nil, usagef("--initial-cluster %q: %q is not NAME=HOST:PORT, as in n1=10.0.0.1:2380,n2=10.0.0.2:2380", text, part)
 		}
-		members = append(members, clusterMember{Name: name, Address: address})
+		members = append(members, node.Member{Name: name, Address: address})
 	}
 	return members, nil
 }

@@ -212,9 +212,19 @@ func writeStatus(w io.Writer, format string, members []memberStatus) error {
 
 func (m *memberStatus) fields() []field {
 	return []field{
-		{"Name", m.Name}, {"ID", m.ID}, {"Version", m.Version}, {"Role", m.Role}, {"Term", m.Term},
-		{"CommitIndex", m.CommitIndex}, {"AppliedIndex", m.AppliedIndex}, {"Revision", m.Revision}, {"Keys", m.Keys},
-		{"LogBytes", m.LogBytes}, {"SnapshotBytes", m.SnapshotBytes}, {"Digest", m.Digest}, {"Error", m.Error},
+		{"Name", m.Name},
+		{"ID", m.ID},
+		{"Version", m.Version},
+		{"Role", m.Role},
+		{"Term", m.Term},
+		{"CommitIndex", m.CommitIndex},
+		{"AppliedIndex", m.AppliedIndex},
+		{"Revision", m.Revision},
+		{"Keys", m.Keys},
+		{"LogBytes", m.LogBytes},
+		{"SnapshotBytes", m.SnapshotBytes},
+		{"Digest", m.Digest},
+		{"Error", m.Error},
 	}
 }
 

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench"
+	"qkv/net/client"
+)
+
+func benchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "bench", Category: "program", Usage: "measure puts and gets",
+		Description: "With --endpoints (or QKV_ENDPOINTS): loads that cluster, under keys that begin with bench/. Without: starts\n" +
+			"members of its own on loopback, three and then one, and measures beside them what this machine could do at\n" +
+			"best: its disk's fdatasync and a bare QUIC echo. Compare only figures of one run. Each load keeps a number of\n" +
+			"requests in flight; the next begins when one ends.",
+		Flags: clientFlags(
+			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time"},
+			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
+			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
+			&cli.IntFlag{Name: "clients", EnvVars: []string{"QKV_BENCH_CLIENTS"}, Value: 2, Usage: "`N` connections that share the requests"},
+			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load, after a fifth of it to warm up", Action: positive("duration")},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a folder is made in it, and removed"},
+			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_PORT"}, Value: 2479, Usage: "first of six UDP `PORT`s in a row, for members of its own"},
+		),
+		Action: runBench,
+	}
+}
+
+func runBench(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	b := &benchmark{c: c, out: c.App.Writer}
+	ctx, forget := withSignals(c.Context)
+	defer forget()
+	if len(c.StringSlice("endpoints")) > 0 {
+		t, err := targetOf(c)
+		if err != nil {
+			return err
+		}
+		return b.loads(ctx, "", t)
+	}
+	return b.machine(ctx)
+}
+
+// benchmark prints a line for each thing it measured.
+type benchmark struct {
+	c    *cli.Context
+	out  io.Writer
+	echo float64       // frames a second
+	sync time.Duration // median
+}
+
+// machine measures this machine, then members of its own on it.
+func (b *benchmark) machine(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp(b.c.String("data-dir"), "qkv-bench-")
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	disk, err := bench.Fdatasync(ctx, dir)
+	if err != nil {
+		return err
+	}
+	b.sync = disk.P50
+	b.line("", "fdatasync of this disk", disk.String())
+	echo, err := bench.Echo(ctx, bench.EchoConfig{InFlight: b.c.Int("in-flight"), FrameBytes: b.c.Int("value-bytes") + 24})
+	if err != nil {
+		return err
+	}
+	b.echo = echo.Rate
+	b.line("", "bare QUIC echo", echo.String())
+	for _, members := range []int{demoMembers, 1} {
+		if err := b.own(ctx, filepath.Join(dir, fmt.Sprint(members)), members); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// own measures a cluster that lives as long as the measurement.
+func (b *benchmark) own(ctx context.Context, dir string, members int) error {
+	messages := &tail{}
+	l, err := newLocalCluster(members, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	if err := l.start(); err != nil {
+		return err
+	}
+	if _, err := l.healthy(ctx); err != nil {
+		return fmt.Errorf("bench: %w\n%s", err, messages)
+	}
+	what := fmt.Sprintf("%d members: ", members)
+	if members == 1 {
+		what = "1 member: "
+	}
+	return b.loads(ctx, what, l.target())
+}
+
+// loads puts, gets, and lets one caller put.
+func (b *benchmark) loads(ctx context.Context, what string, t target) error {
+	t.timeout = max(t.timeout, localWait) // a stall is to be measured, not an error
+	clients, err := b.clients(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, s := range clients {
+			_ = s.Close()
+		}
+	}()
+	for _, l := range []struct {
+		name     string
+		op       bench.Op
+		inFlight int
+	}{
+		{"puts", bench.Put, b.c.Int("in-flight")},
+		{"linearizable gets", bench.Get, b.c.Int("in-flight")},
+		{"serializable gets", bench.GetSerializable, b.c.Int("in-flight")},
+		{"puts, one caller", bench.Put, 1},
+	} {
+		r, err := bench.Load(ctx, bench.Config{
+			Clients: clients, Op: l.op, InFlight: l.inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
+			Duration: b.c.Duration("duration"), WarmUp: b.c.Duration("duration") / 5, Seed: 1,
+		})
+		if err != nil {
+			return err
+		}
+		b.line(what, l.name, r.String()+b.compare(l.inFlight, r))
+	}
+	return nil
+}
+
+// clients are connections that begin at different members.
+func (b *benchmark) clients(ctx context.Context, t target) (clients []*client.Client, err error) {
+	for range b.c.Int("clients") {
+		s, err := t.open(ctx)
+		if err != nil {
+			return clients, err
+		}
+		clients = append(clients, s)
+		t.endpoints = append(t.endpoints[1:len(t.endpoints):len(t.endpoints)], t.endpoints[0])
+	}
+	return clients, nil
+}
+
+// compare relates a load to what the machine could do at best.
+func (b *benchmark) compare(inFlight int, r bench.Report) string {
+	switch {
+	case b.echo == 0:
+		return ""
+	case inFlight == 1:
+		return fmt.Sprintf("; median %v above one fdatasync", (r.Latencies.P50 - b.sync).Round(time.Microsecond))
+	default:
+		return fmt.Sprintf("; %.0f %% of the echo", 100*r.Rate/b.echo)
+	}
+}
+
+func (b *benchmark) line(what, name, result string) {
+	fmt.Fprintf(b.out, "%-32s %s\n", what+name, result)
+}
+
+// tail keeps the last that members said, for when they do not start.
+type tail struct{ lines []string }
+
+func (t *tail) Write(p []byte) (int, error) {
+	const most = 20
+	t.lines = append(t.lines, string(p))
+	t.lines = t.lines[max(0, len(t.lines)-most):]
+	return len(p), nil
+}
+
+func (t *tail) String() string { return strings.Join(t.lines, "") }

@@ -1,0 +1,156 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// localWait bounds the wait for what should take a second or two.
+const localWait = 30 * time.Second
+
+// localCluster is a few members on loopback, each a process: this program once more, with `serve`.
+type localCluster struct {
+	home, dataDir string
+	members       []*process
+}
+
+// newLocalCluster plans members n1, n2, ... on ports that follow each other, two for each. Their lines go to the
+// terminal.
+func newLocalCluster(count, port int, dataDir, home string, t *terminal) (*localCluster, error) {
+	executable, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program to run members by it: %w", err)
+	}
+	l := &localCluster{home: home, dataDir: dataDir}
+	spawn := newSpawner()
+	var cluster []string
+	for i := range count {
+		name := "n" + strconv.Itoa(i+1)
+		m := &process{
+			name: name, executable: executable, spawn: spawn, output: t.prefix(name),
+			listen: loopback(port + 2*i), listenPeer: loopback(port + 2*i + 1),
+			dataDir: filepath.Join(dataDir, name), home: home,
+		}
+		cluster = append(cluster, m.name+"="+m.listenPeer)
+		l.members = append(l.members, m)
+	}
+	for _, m := range l.members {
+		m.cluster = strings.Join(cluster, ",")
+	}
+	return l, nil
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func (l *localCluster) endpoints() []string {
+	var all []string
+	for _, m := range l.members {
+		all = append(all, m.listen)
+	}
+	return all
+}
+
+func (l *localCluster) target() target {
+	return target{endpoints: l.endpoints(), source: "this command's own members", home: l.home, timeout: localWait}
+}
+
+// start starts all members.
+func (l *localCluster) start() error {
+	for _, m := range l.members {
+		if err := m.portsFree(); err != nil {
+			return err
+		}
+	}
+	for _, m := range l.members {
+		if err := m.start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stop ends the members in good order, and returns when they are gone.
+func (l *localCluster) stop() {
+	for _, m := range l.members {
+		m.signal(syscall.SIGTERM)
+	}
+	for _, m := range l.members {
+		m.await(stopTime)
+	}
+}
+
+// healthy waits until all members answer, one of them leads, and all have the same state.
+func (l *localCluster) healthy(ctx context.Context) ([]memberStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, localWait)
+	defer cancel()
+	var last []memberStatus
+	for {
+		if err := l.ended(); err != nil {
+			return nil, err
+		}
+		asking, done := context.WithTimeout(ctx, time.Second)
+		members, err := l.target().status(asking)
+		done()
+		if err == nil && level(members, len(l.members)) {
+			return members, nil
+		}
+		last = members
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("not healthy after %v: %s", localWait, describe(last, err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// ended says which member ended that should run.
+func (l *localCluster) ended() error {
+	for _, m := range l.members {
+		select {
+		case <-m.ended:
+			return fmt.Errorf("%s ended: %v; its own lines above say why", m.name, m.err)
+		default:
+		}
+	}
+	return nil
+}
+
+// level: all answer, one leads, all have applied the same and have the same digest.
+func level(members []memberStatus, want int) bool {
+	if len(members) != want || leaderOf(members) == nil {
+		return false
+	}
+	for _, m := range members {
+		if m.Role == roleUnknown || m.Term != members[0].Term || m.AppliedIndex != members[0].AppliedIndex || m.Digest != members[0].Digest {
+			return false
+		}
+	}
+	return true
+}
+
+func leaderOf(members []memberStatus) *memberStatus {
+	for i := range members {
+		if members[i].Role == "leader" {
+			return &members[i]
+		}
+	}
+	return nil
+}
+
+func describe(members []memberStatus, err error) string {
+	if err != nil {
+		return err.Error()
+	}
+	var all []string
+	for _, m := range members {
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s", m.Name, m.Role, m.AppliedIndex, m.Error)))
+	}
+	return strings.Join(all, "; ")
+}
