@@ -19,6 +19,7 @@ type Status struct {
 	durable   atomic.Pointer[Durable]           // the log writer's
 	snapBytes atomic.Int64                      // the snapshotter's
 	matches   atomic.Pointer[map[uint64]uint64] // consensus', while it leads
+	floors    atomic.Pointer[map[uint64]uint64] // consensus', for ever
 
 	// Guarded by mu: rare.
 	mu       sync.Mutex
@@ -75,6 +76,14 @@ func (s *Status) Match(peer uint64) uint64 {
 	return 0
 }
 
+// floor returns what a peer must have for ever: what it had acknowledged to this member of what was committed.
+func (s *Status) floor(peer uint64) uint64 {
+	if m := s.floors.Load(); m != nil {
+		return (*m)[peer]
+	}
+	return 0
+}
+
 // Problems returns what an operator must know: alarms, and peers that refuse this member.
 func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
 	s.mu.Lock()
@@ -115,9 +124,14 @@ func (s *Status) refusal(peer uint64, reason string) {
 }
 
 func (s *Status) publishMatches(n *raft.RawNode) {
-	m := map[uint64]uint64{}
-	n.WithProgress(func(id uint64, _ raft.ProgressType, p progress) { m[id] = p.Match })
+	m, floors := map[uint64]uint64{}, map[uint64]uint64{}
+	commit := n.BasicStatus().GetCommit()
+	n.WithProgress(func(id uint64, _ raft.ProgressType, p progress) {
+		m[id] = p.Match
+		floors[id] = max(s.floor(id), min(p.Match, commit))
+	})
 	s.matches.Store(&m)
+	s.floors.Store(&floors)
 }
 
 func (s *Status) clearMatches() { s.matches.Store(nil) }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"io/fs"
 	"path"
 
+	"qkv/actor"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/log/pack"
@@ -17,7 +19,8 @@ import (
 // A data folder:
 //
 //	LOCK             held by the process that uses it
-//	identity         whose folder it is, and how often it was started
+//	identity         whose folder it is, and by whom it was started
+//	peers            what is known of the other members' folders
 //	wal/             the log
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
@@ -25,9 +28,13 @@ import (
 //
 // identity is a msgpack array and its CRC-32C in 4 bytes, big-endian:
 //
-//	[format version, cluster, member, name, folder id, boot counter, stateless reset key]
+//	[format version, cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts]
 //
-// It is published by a rename that is synced. A new folder is founded in an order that a crash can end anywhere:
+// and peers is, in the same way,
+//
+//	[format version, [member, folder id, boot counter, process] ...]
+//
+// Both are published by a rename that is synced. A new folder is founded in an order that a crash can end anywhere:
 // identity with boot counter 0, then the log, then boot counter 1. With a counter above 0 the log must be there.
 type folder struct {
 	fs   disk.FS
@@ -42,6 +49,7 @@ type identity struct {
 	Folder          [16]byte
 	Boot            uint64
 	ResetKey        [32]byte
+	Past            []byte // as actor.Hello's
 }
 
 const identityVersion = 1
@@ -49,7 +57,7 @@ const identityVersion = 1
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (i identity) encode() []byte {
-	b := pack.AppendArray(nil, 7)
+	b := pack.AppendArray(nil, 8)
 	b = pack.AppendUint(b, identityVersion)
 	b = pack.AppendUint(b, i.Cluster)
 	b = pack.AppendUint(b, i.Member)
@@ -57,26 +65,38 @@ func (i identity) encode() []byte {
 	b = pack.AppendBytes(b, i.Folder[:])
 	b = pack.AppendUint(b, i.Boot)
 	b = pack.AppendBytes(b, i.ResetKey[:])
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	b = pack.AppendBytes(b, i.Past)
+	return seal(b)
+}
+
+func seal(b []byte) []byte { return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)) }
+
+// unseal returns what was sealed.
+func unseal(b []byte) ([]byte, error) {
+	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
+		return nil, errors.New("its checksum is wrong")
+	}
+	return b[:len(b)-4], nil
 }
 
 func decodeIdentity(b []byte) (i identity, err error) {
-	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
-		return i, errors.New("its checksum is wrong")
+	if b, err = unseal(b); err != nil {
+		return i, err
 	}
-	r := pack.NewReader(b[:len(b)-4])
+	r := pack.NewReader(b)
 	elements, version := r.Array(), r.Uint()
 	if r.Err() == nil && version != identityVersion {
 		return i, usagef("the data folder has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", version, identityVersion)
 	}
-	if elements != 7 {
-		return i, fmt.Errorf("it has %d fields, not 7", elements)
+	if elements != 8 {
+		return i, fmt.Errorf("it has %d fields, not 8", elements)
 	}
 	i.Cluster, i.Member, i.Name = r.Uint(), r.Uint(), r.String()
 	id := r.Bytes()
 	i.Boot = r.Uint()
 	key := r.Bytes()
-	if copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 {
+	i.Past = bytes.Clone(r.Bytes())
+	if copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 || len(i.Past)%8 != 0 || len(i.Past) > actor.PastBytes {
 		return i, errors.New("an id has the wrong length")
 	}
 	return i, r.Done()
@@ -162,23 +182,78 @@ func (f *folder) anchor() error {
 	return nil
 }
 
-// boot counts this start.
-func (f *folder) boot() error {
+// boot counts this start, and notes whose it is.
+func (f *folder) boot(process [16]byte) error {
 	f.Boot++
+	past := append(bytes.Clone(f.Past), process[:8]...)
+	f.Past = past[max(len(past)-actor.PastBytes, 0):]
 	return f.publish()
 }
 
-// publish writes the identity under another name, and renames it when it is durable.
-func (f *folder) publish() error {
-	temporary := f.path("identity.tmp")
+// known reads what is known of the other members. Without the file nothing is known beyond what the log says.
+func (f *folder) known() ([]actor.Known, error) {
+	raw, err := f.read("peers")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		raw, err = unseal(raw)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", log.ErrCorrupt, f.path("peers"), err)
+	}
+	r := pack.NewReader(raw)
+	n, version := r.Array(), r.Uint()
+	if r.Err() == nil && version != identityVersion {
+		return nil, usagef("%s has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", f.path("peers"), version, identityVersion)
+	}
+	var all []actor.Known
+	for i := 1; i < n && r.Err() == nil; i++ {
+		r.ArrayOf(4)
+		k := actor.Known{Member: r.Uint()}
+		folder := r.Bytes()
+		k.Boot = r.Uint()
+		process := r.Bytes()
+		if copy(k.Folder[:], folder) != 16 || copy(k.Process[:], process) != 16 {
+			r.Fail("an id has 16 bytes")
+		}
+		all = append(all, k)
+	}
+	return all, r.Done()
+}
+
+// remember writes what is known of the other members.
+func (f *folder) remember(all []actor.Known) error {
+	b := pack.AppendUint(pack.AppendArray(nil, 1+len(all)), identityVersion)
+	for _, k := range all {
+		b = pack.AppendUint(pack.AppendArray(b, 4), k.Member)
+		b = pack.AppendBytes(b, k.Folder[:])
+		b = pack.AppendUint(b, k.Boot)
+		b = pack.AppendBytes(b, k.Process[:])
+	}
+	return f.replace("peers", seal(b))
+}
+
+func (f *folder) publish() error { return f.replace("identity", f.encode()) }
+
+// replace writes a file under another name, and renames it when it is durable.
+func (f *folder) replace(name string, content []byte) error {
+	if err := f.write(name, content); err != nil {
+		return fmt.Errorf("write %s: %w", f.path(name), err)
+	}
+	return nil
+}
+
+func (f *folder) write(name string, content []byte) error {
+	temporary := f.path(name + ".tmp")
 	if err := f.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("write the identity: %w", err)
+		return err
 	}
 	file, err := f.fs.Create(temporary)
 	if err != nil {
-		return fmt.Errorf("write the identity: %w", err)
+		return err
 	}
-	_, err = file.WriteAt(f.encode(), 0)
+	_, err = file.WriteAt(content, 0)
 	if err == nil {
 		err = file.Sync()
 	}
@@ -186,15 +261,12 @@ func (f *folder) publish() error {
 		err = closing
 	}
 	if err == nil {
-		err = f.fs.Rename(temporary, f.path("identity"))
+		err = f.fs.Rename(temporary, f.path(name))
 	}
 	if err == nil {
 		err = f.fs.SyncDir(f.dir)
 	}
-	if err != nil {
-		return fmt.Errorf("write the identity: %w", err)
-	}
-	return nil
+	return err
 }
 
 // identityBytesMost bounds the identity file: a name and a few numbers.

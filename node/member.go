@@ -64,6 +64,7 @@ type member struct {
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	logWriter   *actor.LogWriter
 	snapshotter *actor.Snapshotter
+	admission   *actor.Admission
 	state       func() *index.State // for the simulator's checks
 	peers       actor.Peers
 
@@ -94,12 +95,19 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
-	if err := m.folder.boot(); err != nil {
-		return err
-	}
 	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
 		return fmt.Errorf("make a process id: %w", err)
 	}
+	if err := m.folder.boot(m.process); err != nil {
+		return err
+	}
+	known, err := m.folder.known()
+	if err != nil {
+		return err
+	}
+	m.admission = actor.NewAdmission(&actor.Admission{
+		Cluster: m.ids.cluster, Self: m.ids.self, Status: m.status, NameOf: m.ids.nameOf, Remember: m.folder.remember,
+	}, known)
 	m.incarnation = m.salt()
 	for _, a := range r.alarms {
 		m.status.Alarm(a)
@@ -178,19 +186,18 @@ func (p *laterPeers) Send(to uint64, class actor.Class, frame []byte, lazy bool)
 
 // links connects a transport to the actors.
 func (m *member) links() links {
-	admission := &actor.Admission{Cluster: m.ids.cluster, Status: m.status, NameOf: m.ids.nameOf}
 	return links{
 		Hello: func() []byte {
 			d := m.status.Durable()
 			return actor.Hello{
-				Cluster: m.ids.cluster, Member: m.ids.self, Folder: m.folder.Folder, Boot: m.folder.Boot, Process: m.process,
+				Cluster: m.ids.cluster, Member: m.ids.self, Folder: m.folder.Folder, Boot: m.folder.Boot, Process: m.process, Past: m.folder.Past,
 				Last: d.Last, LastTerm: d.LastTerm, HardTerm: d.HardTerm,
 			}.Append(nil)
 		},
 		Admit: func(from uint64, hello []byte) error {
 			h, err := actor.ReadHello(hello)
 			if err == nil {
-				err = admission.Admit(from, h)
+				err = m.admission.Admit(from, h)
 			}
 			if err != nil {
 				m.logger.Error("a member is refused", "member", m.ids.nameOf(from), "error", err)
@@ -199,8 +206,8 @@ func (m *member) links() links {
 			return err
 		},
 		Receive: m.receive, ResetKey: m.folder.ResetKey, Seed: m.incarnation,
-		Connected:    func(peer uint64) { m.consensus.Offer(actor.Connected{Peer: peer}) },
-		Disconnected: func(peer uint64) { m.consensus.Offer(actor.Disconnected{Peer: peer}) },
+		Connected:    func(peer uint64) { m.consensus.Deposit(actor.Connected{Peer: peer}) },
+		Disconnected: func(peer uint64) { m.consensus.Deposit(actor.Disconnected{Peer: peer}) },
 		Refused: func(peer uint64, reason string) {
 			m.logger.Error("a member refuses this one", "member", m.ids.nameOf(peer), "reason", reason)
 			m.consensus.Offer(actor.Refused{Peer: peer, Reason: reason})
@@ -228,6 +235,9 @@ func (m *member) receive(from uint64, _ actor.Class, frame []byte) {
 // announce writes to the log who this member is, when the log says otherwise: so any member lists all, and recognises
 // one that forgot.
 func (m *member) announce() {
+	if err := m.admission.Learn(); err != nil {
+		m.logger.Warn("what the log says of the members is not remembered yet", "error", err)
+	}
 	own := index.Announcement{
 		Member: m.ids.self, Name: m.config.Name, Version: m.config.Version, Folder: m.folder.Folder, Boot: m.folder.Boot,
 		Process: m.process, Clients: []string{m.config.Advertise}, Peer: m.config.AdvertisePeer,

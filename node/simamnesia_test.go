@@ -50,7 +50,7 @@ func (w *world) forget(f fault, h *host) {
 	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 }
 
-// known tells whether all others have applied what the log says of a member's present start.
+// known tells whether all others know of a member's present start.
 func (w *world) known(h *host) bool {
 	if !h.alive() {
 		return false
@@ -59,14 +59,7 @@ func (w *world) known(h *host) bool {
 		if other == h || other.lost() {
 			continue
 		}
-		if !other.alive() {
-			return false
-		}
-		found := false
-		for _, m := range other.member.status.View().Members() {
-			found = found || (m.Member == h.id() && m.Process == h.member.process)
-		}
-		if !found {
+		if !other.alive() || other.member.admission.Knows(h.id()).Process != h.member.process {
 			return false
 		}
 	}
