@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -75,6 +76,7 @@ type Consensus struct {
 	lastPrune time.Duration
 	ownSnap   *raftpb.Snapshot // handed to raft, waiting to see whether it is taken
 	replayed  bool             // a single voter has campaigned after replay
+	failed    bool             // the log cannot be read: nothing is known any more
 }
 
 // appendOrder is an order that the log writer works on.
@@ -152,6 +154,10 @@ func lastIndex(w *log.Window) uint64 {
 
 // Handle implements Handler.
 func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
+	if c.failed {
+		return false
+	}
+	defer c.unreadable()
 	c.now = t
 	ticks := 0
 	for _, m := range batch {
@@ -174,6 +180,21 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	c.publish()
 	c.Inbox.Hold(c.proposals.waitingBytes)
 	return false
+}
+
+// unreadable ends the member when entries cannot be read back from the log: raft then panics with the log's error.
+// Everything else that raft panics with is a bug, and goes on.
+func (c *Consensus) unreadable() {
+	switch p := recover().(type) {
+	case nil:
+	case runtime.Error:
+		panic(p)
+	case error:
+		c.failed = true
+		c.Fail(fmt.Errorf("entries cannot be read back from the log: %w", p))
+	default:
+		panic(p)
+	}
 }
 
 func (c *Consensus) handle(m ConsensusMessage) {

@@ -33,11 +33,12 @@ type (
 	Tick struct{}
 	// Transfer asks a leader to hand its leadership to the best follower. Offered.
 	Transfer struct{}
-	// Connected and Disconnected tell of the connection to a peer; Refused tells that a peer refuses this member.
-	// Offered: what is lost shows again, a connection is tried for ever.
+	// Connected and Disconnected tell of the connection to a peer. Deposited: they are rare, and one that was lost
+	// would keep a member from forwarding to its leader.
 	Connected    struct{ Peer uint64 }
 	Disconnected struct{ Peer uint64 }
-	Refused      struct {
+	// Refused tells that a peer refuses this member. Offered: it is tried again.
+	Refused struct {
 		Peer   uint64
 		Reason string
 	}

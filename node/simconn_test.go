@@ -197,6 +197,9 @@ func (p *pair) failed() {
 
 // refused holds the refusal of a member against what is true of it: one that forgot nothing is never called so.
 func (k *watchman) refused(by, who *host, err error) {
+	if by.broken && strings.Contains(err.Error(), "remember the other members") {
+		return
+	}
 	if !strings.Contains(err.Error(), "AMNESIA") {
 		k.w.failf("%s refuses %s without a reason: %v", by.name(), who.name(), err)
 		return

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"qkv/log/disk"
+	"qkv/log/limits"
 )
 
 // fault is one thing that goes wrong: data, drawn before the run.
@@ -79,6 +80,10 @@ func drawFaults(r *rand.Rand, s *shape) []fault {
 			at:    time.Second/2 + time.Duration(r.Int64N(int64(s.faulty-time.Second))),
 			lasts: logUniform(r, 30*time.Millisecond, 6*time.Second),
 		}
+		if f := &faults[i]; f.deadly() {
+			f.at = time.Second
+			s.faulty = f.at + limits.DiskStall + 5*time.Second
+		}
 	}
 	if r.IntN(8) == 0 { // an amnesiac: on a minority only
 		s.amnesiacs = 1 + r.IntN((s.members-1)/2)
@@ -96,6 +101,9 @@ func drawFaults(r *rand.Rand, s *shape) []fault {
 	}
 	return faults
 }
+
+// deadly tells whether a stall lasts until the member ends itself.
+func (f *fault) deadly() bool { return f.kind == stallDisk && f.strength > 0.98 }
 
 // target is the member that a fault meets.
 func (w *world) target(f fault) *host {
@@ -240,8 +248,8 @@ func (w *world) strikeDisk(f fault, h *host) {
 		if f.strength < 0.3 {
 			lasts += 2 * w.shape.election
 		}
-		if f.strength > 0.98 { // the watchdog's
-			lasts = 25 * time.Second
+		if f.deadly() {
+			lasts = limits.DiskStall + 2*time.Second
 			h.broken = true
 		}
 		h.drive.stalledUntil = max(h.drive.stalledUntil, w.sim.Now()+lasts)
