@@ -19,6 +19,7 @@ import (
 type ticket struct {
 	transport *Transport
 	given     atomic.Bool // back
+	met       atomic.Bool // the handshake was completed
 }
 
 type ticketKey struct{}
@@ -34,20 +35,19 @@ func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Co
 	}
 	k := &ticket{transport: t}
 	context.AfterFunc(ctx, func() {
-		if k.giveBack() {
+		k.giveBack()
+		if !k.met.Load() {
 			t.unmet(info.RemoteAddr, context.Cause(ctx))
 		}
 	})
 	return context.WithValue(ctx, ticketKey{}, k), nil
 }
 
-// giveBack says whether it was the first to do so.
-func (k *ticket) giveBack() bool {
-	first := k.given.CompareAndSwap(false, true)
-	if first {
+// giveBack may be called again.
+func (k *ticket) giveBack() {
+	if k.given.CompareAndSwap(false, true) {
 		k.transport.handshakes.Add(-1)
 	}
-	return first
 }
 
 // unmet tells of a connection that ended within the handshake.
@@ -77,8 +77,10 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 			}
 			return
 		}
+		k := q.Context().Value(ticketKey{}).(*ticket)
+		k.met.Store(true)
 		t.all.Go(func() {
-			defer q.Context().Value(ticketKey{}).(*ticket).giveBack()
+			defer k.giveBack()
 			stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the member stops") })
 			defer stop()
 			t.greet(q)

@@ -2,8 +2,10 @@ package peer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -122,7 +124,7 @@ func (c *conn) run() {
 
 // end closes the connection when a stream failed for a reason of its own.
 func (c *conn) end(err error) {
-	if err == nil || c.quic.Context().Err() != nil {
+	if err == nil || errors.Is(err, net.ErrClosed) {
 		return // it was the connection that ended
 	}
 	c.link.problem("a peer broke the rules", err)
@@ -143,14 +145,9 @@ func (c *conn) write(class Class) error {
 		if frames = q.take(frames); frames == nil {
 			return nil
 		}
-		bytes := 0
-		for _, frame := range frames {
-			bytes += len(frame)
-			if err := w.add(frame); err != nil {
-				return err
-			}
-		}
-		if err := w.flush(); err != nil {
+		bytes, err := w.addAll(frames)
+		if err != nil {
+			c.link.dropped.Add(uint64(len(frames)))
 			return err
 		}
 		q.written(len(frames), bytes)
@@ -162,6 +159,17 @@ func (c *conn) write(class Class) error {
 type writer struct {
 	to  io.Writer
 	buf []byte
+}
+
+// addAll writes frames and whatever is left of those before, and returns how many bytes the frames had.
+func (w *writer) addAll(frames [][]byte) (bytes int, err error) {
+	for _, frame := range frames {
+		bytes += len(frame)
+		if err := w.add(frame); err != nil {
+			return 0, err
+		}
+	}
+	return bytes, w.flush()
 }
 
 func (w *writer) add(frame []byte) error {

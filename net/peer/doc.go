@@ -53,8 +53,9 @@
 //
 // # When things end
 //
-// A peer is asked for a sign of life each second and given up after three; a restarted one says so itself by a
-// stateless reset, and by dialling. A lost connection is dialled again after 50 ms, then twice as late each time up to
+// A peer is asked for a sign of life each second and given up after three; a restarted one says so itself by
+// dialling, and by a stateless reset when it gets a packet with a frame in it (not to a bare sign of life: QUIC answers
+// no packet of less than 43 bytes). A lost connection is dialled again after 50 ms, then twice as late each time up to
 // a second, less a random part. When one side refused the other, both wait some seconds.
 //
 //	code  closes a connection because

@@ -159,7 +159,7 @@ func (l *link) dial(all context.Context) {
 // try dials and says hello.
 func (l *link) try(ctx context.Context) error {
 	t := l.transport
-	address, err := resolve(ctx, l.address)
+	address, err := resolve(ctx, l.address, l.failures)
 	if err != nil {
 		return err
 	}
@@ -347,8 +347,8 @@ func (l *link) wait() {
 	l.change()
 }
 
-// resolve finds a peer's address anew for each dial: names may move.
-func resolve(ctx context.Context, address string) (*net.UDPAddr, error) {
+// resolve finds a peer's address anew for each dial: names may move. Of several addresses each attempt takes the next.
+func resolve(ctx context.Context, address string, attempt int) (*net.UDPAddr, error) {
 	if at, err := netip.ParseAddrPort(address); err == nil {
 		return net.UDPAddrFromAddrPort(at), nil
 	}
@@ -364,5 +364,5 @@ func resolve(ctx context.Context, address string) (*net.UDPAddr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the host of the peer's address %q: %w", address, err)
 	}
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(found[0].Unmap(), uint16(number))), nil
+	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(found[attempt%len(found)].Unmap(), uint16(number))), nil
 }

@@ -7,13 +7,14 @@ import (
 )
 
 const (
-	// quietFor is how long a line about the same thing is not written again.
-	quietFor = 10 * time.Second
+	// quietAfter lines about the same thing within quietFor, no more are written.
+	quietAfter = 3
+	quietFor   = 10 * time.Second
 	// quietMost bounds the things that are remembered; beyond it all share one place.
 	quietMost = 256
 )
 
-// quiet writes log lines that others can cause, each thing at most once in quietFor, with how often it was held back.
+// quiet writes log lines that others can cause: a few about each thing, and later how many were held back.
 type quiet struct {
 	logger *slog.Logger
 
@@ -22,8 +23,9 @@ type quiet struct {
 }
 
 type saying struct {
-	at   time.Time
-	held int
+	since time.Time // of the first line that counts
+	lines int
+	held  int
 }
 
 func (q *quiet) warn(thing, text string, args ...any) {
@@ -53,7 +55,7 @@ func (q *quiet) pass(thing string, now time.Time) (held int, ok bool) {
 	}
 	if len(q.said) >= quietMost && q.said[thing] == nil {
 		for name, s := range q.said {
-			if now.Sub(s.at) >= quietFor {
+			if now.Sub(s.since) >= quietFor {
 				delete(q.said, name)
 			}
 		}
@@ -66,10 +68,14 @@ func (q *quiet) pass(thing string, now time.Time) (held int, ok bool) {
 		s = &saying{}
 		q.said[thing] = s
 	}
-	if now.Sub(s.at) < quietFor {
+	if now.Sub(s.since) >= quietFor {
+		held = s.held
+		*s = saying{since: now}
+	}
+	if s.lines == quietAfter {
 		s.held++
 		return 0, false
 	}
-	held, s.held, s.at = s.held, 0, now
+	s.lines++
 	return held, true
 }

@@ -79,6 +79,7 @@ type Transport struct {
 	quic    *quic.Transport
 	ends    context.CancelFunc
 	all     sync.WaitGroup
+	closed  sync.Once
 	quiet   quiet
 
 	handshakes atomic.Int64 // connections that did not say who they are yet
@@ -120,7 +121,7 @@ var (
 	acceptConfig = quicConfig(1)
 )
 
-// Start begins to listen and to dial.
+// Start begins to listen and to dial. The functions of config may be called before it returns.
 func Start(config Config) (*Transport, error) {
 	if err := config.check(); err != nil {
 		_ = config.Listen.Close()
@@ -272,5 +273,7 @@ func (l *link) status() PeerStatus {
 func (t *Transport) Close() error {
 	t.ends()
 	t.all.Wait()
-	return errors.Join(t.quic.Close(), t.config.Listen.Close())
+	var err error
+	t.closed.Do(func() { err = errors.Join(t.quic.Close(), t.config.Listen.Close()) })
+	return err
 }
