@@ -95,8 +95,15 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 func TestLoadRefusesNonsense(t *testing.T) {
 	all, _ := clients(t, 1)
 	for _, c := range []Config{
-		{}, {Clients: all, InFlight: -1}, {Clients: all, InFlight: 1 << 20}, {Clients: all, Keys: -1}, {Clients: all, ValueBytes: 1 << 30},
-		{Clients: all, Prefix: strings.Repeat("x", 5000)}, {Clients: all, Op: 9}, {Clients: all, Count: -1}, {Clients: all, Duration: -1},
+		{},
+		{Clients: all, InFlight: -1},
+		{Clients: all, InFlight: 1 << 20},
+		{Clients: all, Keys: -1},
+		{Clients: all, ValueBytes: 1 << 30},
+		{Clients: all, Prefix: strings.Repeat("x", 5000)},
+		{Clients: all, Op: 9},
+		{Clients: all, Count: -1},
+		{Clients: all, Duration: -1},
 	} {
 		if _, err := Load(t.Context(), c); err == nil {
 			t.Errorf("%+v was accepted", c)

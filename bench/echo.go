@@ -51,7 +51,7 @@ func Echo(ctx context.Context, config EchoConfig) (Report, error) {
 
 // echo sets up both ends, and takes them down again.
 func echo(ctx context.Context, config EchoConfig) (Report, error) {
-	server, client, err := echoTrust()
+	accepting, dialling, err := echoTrust()
 	if err != nil {
 		return Report{}, err
 	}
@@ -69,7 +69,7 @@ func echo(ctx context.Context, config EchoConfig) (Report, error) {
 		InitialStreamReceiveWindow: echoWindow, MaxStreamReceiveWindow: echoWindow,
 		InitialConnectionReceiveWindow: echoWindow, MaxConnectionReceiveWindow: echoWindow,
 	}
-	listener, err := ends[0].Listen(server, windows)
+	listener, err := ends[0].Listen(accepting, windows)
 	if err != nil {
 		return Report{}, err
 	}
@@ -78,7 +78,7 @@ func echo(ctx context.Context, config EchoConfig) (Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // before the wait
 	serving.Go(func() { serveEcho(ctx, listener) })
-	q, err := ends[1].Dial(ctx, ends[0].Conn.LocalAddr(), client, windows)
+	q, err := ends[1].Dial(ctx, ends[0].Conn.LocalAddr(), dialling, windows)
 	if err != nil {
 		return Report{}, err
 	}
@@ -93,7 +93,7 @@ func echo(ctx context.Context, config EchoConfig) (Report, error) {
 }
 
 // echoTrust makes the two ends' trust with a CA that is forgotten at once.
-func echoTrust() (server, client *tls.Config, err error) {
+func echoTrust() (accepting, dialling *tls.Config, err error) {
 	dir, err := os.MkdirTemp("", "qkv-echo-")
 	if err != nil {
 		return nil, nil, err

@@ -94,8 +94,8 @@ func TestWhatCertificatesSay(t *testing.T) {
 		t.Errorf("the CA is valid from %v to %v", ca.NotBefore, ca.NotAfter)
 	}
 	member := certificateIn(t, filepath.Join(dir, "member-n1.crt"))
-	client := certificateIn(t, filepath.Join(dir, "client-alice.crt"))
-	for _, leaf := range []*x509.Certificate{member, client} {
+	alice := certificateIn(t, filepath.Join(dir, "client-alice.crt"))
+	for _, leaf := range []*x509.Certificate{member, alice} {
 		if leaf.IsCA || leaf.KeyUsage != x509.KeyUsageDigitalSignature {
 			t.Errorf("%v: CA %v, usage %v", leaf.Subject, leaf.IsCA, leaf.KeyUsage)
 		}
@@ -107,8 +107,8 @@ func TestWhatCertificatesSay(t *testing.T) {
 		}
 		must(t, leaf.CheckSignatureFrom(ca))
 	}
-	if len(member.ExtKeyUsage) != 2 || len(client.ExtKeyUsage) != 1 || client.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth {
-		t.Errorf("usages: %v and %v", member.ExtKeyUsage, client.ExtKeyUsage)
+	if len(member.ExtKeyUsage) != 2 || len(alice.ExtKeyUsage) != 1 || alice.ExtKeyUsage[0] != x509.ExtKeyUsageClientAuth {
+		t.Errorf("usages: %v and %v", member.ExtKeyUsage, alice.ExtKeyUsage)
 	}
 	for _, host := range []string{"localhost", "127.0.0.1", "::1", "10.0.0.1", "n1.example.org", "x.pods.example.org"} {
 		if err := member.VerifyHostname(host); err != nil {

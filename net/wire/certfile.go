@@ -123,8 +123,8 @@ func encodeKey(key crypto.Signer) ([]byte, error) {
 
 // samePublicKey compares two public keys of any kinds.
 func samePublicKey(a, b crypto.PublicKey) bool {
-	comparable, ok := a.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && comparable.Equal(b)
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
 }
 
 // checkDates says when a certificate is not valid now, in words an operator can act upon.

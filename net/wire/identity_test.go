@@ -46,8 +46,14 @@ func TestIdentityOf(t *testing.T) {
 		t.Errorf("%v %v", id, err)
 	}
 	for _, uris := range [][]*url.URL{
-		nil, {spiffe}, {member, member}, {member, parse("qkv://local/client/n1")}, {member, parse("QKV://local/client/n1")},
-		{parse("qkv://local/member/n%31")}, {parse("qkv:local/member/n1")}, {parse("qkv://local/member/n1/../n2")},
+		nil,
+		{spiffe},
+		{member, member},
+		{member, parse("qkv://local/client/n1")},
+		{member, parse("QKV://local/client/n1")},
+		{parse("qkv://local/member/n%31")},
+		{parse("qkv:local/member/n1")},
+		{parse("qkv://local/member/n1/../n2")},
 	} {
 		if id, err := IdentityOf(&x509.Certificate{URIs: uris}); err == nil {
 			t.Errorf("%v was read as %v", uris, id)

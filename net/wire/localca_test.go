@@ -32,10 +32,10 @@ func TestHome(t *testing.T) {
 func TestLocalCAIsMadeOnce(t *testing.T) {
 	home, data := filepath.Join(t.TempDir(), "a", "qkv"), filepath.Join(t.TempDir(), "n1")
 	m := maker(noon)
-	client, err := m.LocalClient(home)
+	admin, err := m.LocalClient(home)
 	must(t, err)
-	if client.Identity.String() != "qkv://local/client/admin" {
-		t.Errorf("%v", client.Identity)
+	if admin.Identity.String() != "qkv://local/client/admin" {
+		t.Errorf("%v", admin.Identity)
 	}
 	ca := read(t, home+"/certs/ca.crt")
 	member, err := m.LocalMember(home, data, "n1")
@@ -43,7 +43,7 @@ func TestLocalCAIsMadeOnce(t *testing.T) {
 	if member.Identity.String() != "qkv://local/member/n1" {
 		t.Errorf("%v", member.Identity)
 	}
-	if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+	if a, b := handshake(t, ClientTLS(admin, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
 		t.Errorf("%v, %v", a, b)
 	}
 	// Again: nothing changes.
@@ -105,8 +105,8 @@ func TestLocalCARace(t *testing.T) {
 			return
 		}
 		for i := 0; i+1 < racers; i += 2 {
-			client, member := members[i], members[i+1]
-			if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+			admin, member := members[i], members[i+1]
+			if a, b := handshake(t, ClientTLS(admin, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
 				t.Fatalf("%v, %v", a, b)
 			}
 		}
@@ -157,11 +157,11 @@ func TestLocalCAMadeAnew(t *testing.T) {
 	_, err := m.LocalMember(home, data, "n1")
 	must(t, err)
 	must(t, os.RemoveAll(home+"/certs"))
-	client, err := m.LocalClient(home)
+	admin, err := m.LocalClient(home)
 	must(t, err)
 	member, err := m.LocalMember(home, data, "n1")
 	must(t, err)
-	if a, b := handshake(t, ClientTLS(client, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
+	if a, b := handshake(t, ClientTLS(admin, ProtocolClient, Identity{Class: ClassMember}), ServerTLS(member, ProtocolClient, ClassClient)); a != nil || b != nil {
 		t.Errorf("%v, %v", a, b)
 	}
 	// Another name in the same data folder gets its own.

@@ -14,7 +14,7 @@ import (
 )
 
 // handshake lets two ends shake hands over memory and exchange a byte, and returns what each of them found wrong.
-func handshake(t testing.TB, client, server *tls.Config) (atClient, atServer error) {
+func handshake(t testing.TB, dialling, accepting *tls.Config) (atClient, atServer error) {
 	t.Helper()
 	a, b := net.Pipe()
 	defer a.Close()
@@ -24,7 +24,7 @@ func handshake(t testing.TB, client, server *tls.Config) (atClient, atServer err
 	}
 	result := make(chan error, 1)
 	go func() {
-		s := tls.Server(b, server)
+		s := tls.Server(b, accepting)
 		err := s.Handshake()
 		if err == nil {
 			_, err = s.Write([]byte{1})
@@ -32,7 +32,7 @@ func handshake(t testing.TB, client, server *tls.Config) (atClient, atServer err
 		result <- err
 		_ = b.Close()
 	}()
-	c := tls.Client(a, client)
+	c := tls.Client(a, dialling)
 	atClient = c.Handshake()
 	if atClient == nil {
 		_, atClient = c.Read(make([]byte, 1)) // the server may still refuse
@@ -146,9 +146,9 @@ func TestCASpeaksForItsOwnDomain(t *testing.T) {
 
 func TestNothingIsResumed(t *testing.T) {
 	n1, n2, _ := load2(t, folder(t, "prod", noon))
-	server := ServerTLS(n1, ProtocolPeer, ClassMember)
-	client := ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember})
-	for _, c := range []*tls.Config{server, client} {
+	accepting := ServerTLS(n1, ProtocolPeer, ClassMember)
+	dialling := ClientTLS(n2, ProtocolPeer, Identity{Class: ClassMember})
+	for _, c := range []*tls.Config{accepting, dialling} {
 		if !c.SessionTicketsDisabled || c.ClientSessionCache != nil || c.MinVersion != tls.VersionTLS13 || c.MaxVersion != 0 {
 			t.Errorf("%+v", c)
 		}
