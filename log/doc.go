@@ -19,12 +19,14 @@
 //	frame   = header (512 bytes), payload, zeros to the end of the page
 //	payload = record, record, ...
 //
-//	 0          4096        8192        12288       16384       20480
+//	0           4096        8192        12288       16384       20480
 //	┌───────────┬───────────┬───────────┬───────────┬───────────┬─ ─ ─
 //	│ segment   │ frame     │ frame                 │ frame     │ zeros, or an
 //	│ header    │ state     │ entries 7..9          │ fence     │ older life
 //	└───────────┴───────────┴───────────┴───────────┴───────────┴─ ─ ─
 //	└── first group: one write, one sync ───────────┘
+//
+// The rules of writing:
 //
 //  1. A frame begins on a page, so a group does, and a page that was synced is never written again. What a crash tears
 //     is what nobody was told of.
@@ -33,18 +35,21 @@
 //     than a segment gets a segment of its own, made larger for it. (An entry is at most limits.EnvelopeBytes and a
 //     segment 64 MiB: that happens where segments are made small.)
 //  3. One page of each segment is kept for a fence.
-//  4. A group in which Term or Vote changes has at least two frames, all with the new ones in their headers.
+//  4. A group in which Term or Vote changes has at least two frames, all with the new ones in their headers. A new
+//     Commit stands in the last header of a group only: it may be of entries in the group, and a tear between them
+//     and it would leave other ones in their places.
+//  5. A log begins with a small segment that holds a reset marker and a fence.
 //
 // # Segment header
 //
-//	  0  magic "qkv log\n"                      64  heir, the next one's salt     120  prevEnd: where it ends
-//	  8  version = 1                 u32        72  next: index of the entry      128  prevChain: its last frame's sum, u32
-//	 12  compatible features         u32            that follows those before     132  zeros
-//	 16  read-compatible features    u32        80  lastTerm: of the one before   508  CRC of bytes 0 to 508, u32
-//	 20  incompatible features       u32        88  Term                          512  zeros to 4096
-//	 24  cluster, 32 member, 40 sequence        96  Vote
-//	 48  size of the file                      104  Commit
-//	 56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
+//	 0  magic "qkv log\n"                      64  heir, the next one's salt     120  prevEnd: where it ends
+//	 8  version = 1                 u32        72  next: index of the entry      128  prevChain: its last frame's sum, u32
+//	12  compatible features         u32            that follows those before     132  zeros
+//	16  read-compatible features    u32        80  lastTerm: of the one before   508  CRC of bytes 0 to 508, u32
+//	20  incompatible features       u32        88  Term                          512  zeros to 4096
+//	24  cluster, 32 member, 40 sequence        96  Vote
+//	48  size of the file                      104  Commit
+//	56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
 //
 // Compatible feature 1: the file was all zeros when it became this segment. Unknown features of the other kinds, and
 // another version, are refused. prevEnd makes all that lies behind it in the segment before dead.
@@ -100,8 +105,8 @@
 //     read that the disk refuses; or
 //     b) a whole header behind it, in any page of the segment, has synced beyond the frame's offset; or
 //     c) (step 4) a next segment's header says so.
-//     Otherwise it was never synced, nobody was told of it, and the log ends before it. Term and Vote are taken from
-//     the newest whole header all the same: a promise that nobody heard may be kept. The file that follows the newest
+//     Otherwise it was never synced, nobody was told of it, and the log ends before it. Term and Vote (not
+//     Commit) are taken from the newest whole header all the same: a promise that nobody heard may be kept. The file that follows the newest
 //     segment is treated alike: its frames are known by the heir's salt, and one that says that anything was synced
 //     proves that the segment's header is damaged, not torn.
 //  7. Begin a new segment, in a file of a new number, with a header that says where the log ends, and sync it. From

@@ -182,7 +182,20 @@ func (w *world) check(r *log.Recovered) (model, error) {
 	if hs.Term > top.Term || hs.Term == top.Term && hs.Vote != 0 && hs.Vote != top.Vote || hs.Commit > top.Commit {
 		return m, fmt.Errorf("%+v, but nothing newer than %+v was handed in", hs, top)
 	}
+	for i := max(w.acked.hard.Commit, w.released, m.base) + 1; i <= hs.Commit; i++ {
+		if want := w.now.at(i); want != nil && !sameEntry(m.at(i), want) {
+			return m, fmt.Errorf("entry %v is committed, it was %v that was", m.at(i), want)
+		}
+	}
 	return m, nil
+}
+
+// at returns an entry, nil when a marker stands in its place.
+func (m *model) at(i uint64) *raftpb.Entry {
+	if i <= m.base || i > m.last() {
+		return nil
+	}
+	return m.entries[i-m.base-1]
 }
 
 // same compares the entries.
