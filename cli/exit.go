@@ -96,7 +96,7 @@ func answerCode(c wire.Code) int {
 // writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
 func writeFailed(err error) error {
 	var answer *wire.Error
-	if errors.As(err, &answer) && !answer.Certain() {
+	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {
 		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
 	}
 	return err

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -22,14 +23,14 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
-// own, and $LISTEN and $PEER, two free addresses.
+// own, $LISTEN and $PEER, two free addresses, and $PORT, the first of six free ports.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone,
 		},
 	})
 }
@@ -47,9 +48,56 @@ func setUp(e *testscript.Env) error {
 			return err
 		}
 	}
+	port, err := freePorts(2 * demoMembers)
+	if err != nil {
+		return err
+	}
+	e.Setenv("PORT", strconv.Itoa(port))
 	e.Setenv("QKV_ENDPOINTS", e.Getenv("LISTEN"))
 	e.Setenv("QKV_SEGMENT_BYTES", "1048576") // less to zero than 64 MiB
 	return nil
+}
+
+// freePorts finds a number of free UDP ports in a row, and returns the first. They lie below those that the system
+// gives away.
+func freePorts(count int) (int, error) {
+	for range 1000 {
+		first := 12000 + rand.IntN(18000)
+		if inUse(first, count) == nil {
+			return first, nil
+		}
+	}
+	return 0, fmt.Errorf("no %d free ports in a row", count)
+}
+
+// inUse says which of a few ports on loopback is in use.
+func inUse(first, count int) error {
+	for port := first; port < first+count; port++ {
+		c, err := net.ListenPacket("udp", loopback(port))
+		if err != nil {
+			return err
+		}
+		_ = c.Close()
+	}
+	return nil
+}
+
+// gone waits until nobody listens on the ports of a demo any more: `gone PORT`.
+func gone(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 1 {
+		ts.Fatalf("usage: gone PORT")
+	}
+	first, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := inUse(first, 2*demoMembers)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("still in use: %v", err)
+		}
+	}
 }
 
 // exits runs a command that must end with a given exit code: `exits 3 qkv get nothing`.
