@@ -87,7 +87,7 @@ func (e *UnavailableError) Unwrap() []error {
 	return all
 }
 
-// errTimeout is the cause of calls whose context has no deadline of its own. It is a deadline too.
+// timeoutError is the cause of calls whose context has no deadline of its own. It is a deadline too.
 type timeoutError struct{ after string }
 
 func (e *timeoutError) Error() string { return "no answer within " + e.after }
@@ -97,17 +97,7 @@ func (e *timeoutError) Is(target error) bool { return target == context.Deadline
 // Timeout makes it a timeout for those who ask by net.Error.
 func (e *timeoutError) Timeout() bool { return true }
 
-// setReason notes why an endpoint did not serve; an older reason of the same one is forgotten.
-func setReason(reasons []EndpointError, endpoint string, err error) []EndpointError {
-	for i := range reasons {
-		if reasons[i].Endpoint == endpoint {
-			reasons[i].Err = err
-			return reasons
-		}
-	}
-	return append(reasons, EndpointError{Endpoint: endpoint, Err: err})
-}
-
+// unknown is the error of a write that was sent and not answered.
 func unknown(op wire.Op, where *conn, cause error) *OutcomeUnknownError {
 	e := &OutcomeUnknownError{Op: op.String(), Endpoint: "a member", Cause: cause}
 	if where != nil {

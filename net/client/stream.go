@@ -117,6 +117,7 @@ func (s *stream) wakeWriter() {
 // write is the writer goroutine.
 func (s *stream) write() {
 	var buf []byte
+	var keep wire.Reuse
 	for range s.wake {
 		runtime.Gosched() // callers that are about to send do so first; measured: 1.5 times as many puts
 		s.mu.Lock()
@@ -124,10 +125,7 @@ func (s *stream) write() {
 			s.mu.Unlock()
 			return
 		}
-		if cap(buf) > 4*keepBytes {
-			buf = nil
-		}
-		buf, s.out = s.out, buf[:0]
+		buf, s.out = s.out, keep.Of(buf)
 		s.round++
 		s.mu.Unlock()
 		if _, err := s.qs.Write(buf); err != nil {

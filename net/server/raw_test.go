@@ -676,3 +676,32 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// twiceMember answers each request twice, and one that nobody asked.
+type twiceMember struct{ *servertest.Member }
+
+func (m twiceMember) Propose(p index.Proposal) {
+	m.Member.Propose(p)
+	again := make([]index.Done, 0, len(p.Requests)+1)
+	for _, request := range p.Requests {
+		again = append(again, index.Done{Request: request, Kind: index.Applied})
+	}
+	p.From.Deposit(append(again, index.Done{Request: 1 << 60}))
+}
+
+// A fault in the member is told, and costs no client an answer.
+func TestAnsweredTwice(t *testing.T) {
+	var out syncBuffer
+	trust, m := servertest.NewTrust(t), servertest.NewMember()
+	e := &endpoint{trust: trust, member: m}
+	e.server = servertest.Start(t, trust, twiceMember{m}, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
+	r := e.raw(t)
+	for i := range uint64(20) {
+		r.send(put(i, "k", "v"))
+		r.want(i, wire.OK)
+	}
+	e.settled(t)
+	if s := out.String(); !strings.Contains(s, "the member answered a request twice") {
+		t.Error(s)
+	}
+}

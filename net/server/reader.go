@@ -14,7 +14,8 @@ import (
 
 // batch is what the reader made of the frames that came together.
 type batch struct {
-	answers []byte // of requests that need no waiting
+	answers []byte     // of requests that need no waiting
+	keep    wire.Reuse // of answers
 
 	writes       []slot
 	commands     [][]byte
@@ -147,7 +148,7 @@ func (s *stream) addWrite(q *wire.Request, bytes int) {
 		s.flush()
 	}
 	if b.arena == nil {
-		b.arena = make([]byte, 0, bytes+64+min(s.frames.Partial()*5/4, limits.BatchBytes))
+		b.arena = make([]byte, 0, bytes+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	start := len(b.arena)
 	if q.Op == wire.OpPut {
@@ -174,16 +175,13 @@ func (s *stream) flush() {
 			s.out, b.answers = b.answers, s.out
 		} else {
 			s.out = append(s.out, b.answers...)
+			b.answers = b.keep.Of(b.answers)
 		}
 		s.wakeWriter()
 	}
 	writes, reads := s.registerLocked(b.writes), s.registerLocked(b.reads)
 	s.mu.Unlock()
 
-	if cap(b.answers) > keepBytes {
-		b.answers = nil
-	}
-	b.answers = b.answers[:0]
 	if len(writes) > 0 {
 		p := index.Proposal{From: s, Requests: writes, Commands: b.commands, Timeout: b.writeTimeout}
 		b.writes, b.commands, b.arena, b.writeTimeout = b.writes[:0], make([][]byte, 0, len(b.commands)), nil, 0

@@ -13,8 +13,8 @@ import (
 // stream is one stream of requests. It is the member's index.Asker.
 //
 //  1. A slot is used from the moment its request is handed to the member until its Done is taken.
-//  2. A slot's number is its place and how often that place was used before, so that a Done that comes twice, or for
-//     nothing, is recognised.
+//  2. A slot's number is its place and a serial number, so that a Done that comes twice, or for nothing, is
+//     recognised.
 //  3. There is a token in wake whenever there is something for the writer to do and it is not doing it.
 type stream struct {
 	// Constant.
@@ -35,18 +35,19 @@ type stream struct {
 	done   []index.Done
 	slots  []slot
 	free   []uint32 // places in slots
+	serial uint32   // of the last slot that was used
 	ending bool     // the client sends nothing more
 	gone   bool     // nothing is read or written any more
 }
 
 // slot is a request that the member has.
 type slot struct {
-	id    uint64 // the client's
-	op    wire.Op
-	used  bool
-	times uint32
-	bytes int32 // that it counts for
-	read  *read // a range's; nil for a write
+	id     uint64 // the client's
+	read   *read  // a range's; nil for a write
+	serial uint32
+	bytes  int32 // that it counts for
+	op     wire.Op
+	used   bool
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {
@@ -90,24 +91,35 @@ func (s *stream) registerLocked(slots []slot) []uint64 {
 			place = uint32(len(s.slots))
 			s.slots = append(s.slots, slot{})
 		}
-		x.used, x.times = true, s.slots[place].times+1
+		s.serial++
+		x.used, x.serial = true, s.serial
 		s.slots[place] = x
-		numbers[i] = uint64(x.times)<<32 | uint64(place)
+		numbers[i] = uint64(x.serial)<<32 | uint64(place)
 	}
 	return numbers
 }
 
 // resolveLocked returns the slot of a number and frees its place.
 func (s *stream) resolveLocked(number uint64) (slot, bool) {
-	place, times := uint32(number), uint32(number>>32)
-	if int(place) >= len(s.slots) || !s.slots[place].used || s.slots[place].times != times {
+	place, serial := uint32(number), uint32(number>>32)
+	if int(place) >= len(s.slots) || !s.slots[place].used || s.slots[place].serial != serial {
 		s.conn.logger.Error("the member answered a request twice, or one that it was not asked", "number", number)
 		return slot{}, false
 	}
 	x := s.slots[place]
-	s.slots[place] = slot{times: times}
+	s.slots[place] = slot{}
 	s.free = append(s.free, place)
 	return x, true
+}
+
+// slotsKept is how many slots an idle stream keeps.
+const slotsKept = 1024
+
+// trimLocked gives up the slots of a burst when it is over.
+func (s *stream) trimLocked() {
+	if len(s.slots) > slotsKept && len(s.free) == len(s.slots) {
+		s.slots, s.free = nil, nil
+	}
 }
 
 // dropLocked forgets requests whose outcome nobody waits for any more.

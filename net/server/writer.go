@@ -11,16 +11,13 @@ import (
 	"qkv/net/wire"
 )
 
-const (
-	// writeBytes is how much is encoded before it is written: a View is not held for longer.
-	writeBytes = 128 << 10
-	// keepBytes is the largest buffer that is kept for the next time.
-	keepBytes = 256 << 10
-)
+// writeBytes is how much is encoded before it is written: a View is not held for longer.
+const writeBytes = 128 << 10
 
 // writer is what the writer goroutine owns.
 type writer struct {
 	out   []byte
+	keep  wire.Reuse // of out
 	done  []index.Done
 	slots []slot // of done; without an op where there is none
 }
@@ -50,22 +47,16 @@ func (s *stream) take(w *writer) bool {
 	if s.gone {
 		return false
 	}
-	w.out, s.out = s.out, reuse(w.out)
+	w.out, s.out = s.out, w.out
 	w.done, s.done = s.done, w.done[:0]
 	w.slots = w.slots[:0]
 	for i := range w.done {
 		x, _ := s.resolveLocked(w.done[i].Request)
 		w.slots = append(w.slots, x)
 	}
+	s.trimLocked()
 	s.room.Signal()
 	return true
-}
-
-func reuse(b []byte) []byte {
-	if cap(b) > keepBytes {
-		return nil
-	}
-	return b[:0]
 }
 
 // writeAll encodes and writes what was taken. A request is under way until just before its answer is written: a
@@ -79,9 +70,12 @@ func (s *stream) writeAll(w *writer) error {
 			s.count(w.slots[next:])
 			return err
 		}
-		w.out = w.out[:0]
+		w.out = w.keep.Of(w.out)
 	}
 	clear(w.done) // the messages that it refers to
+	if cap(w.done) > slotsKept && len(w.done) < slotsKept/8 {
+		w.done, w.slots = nil, nil
+	}
 	return nil
 }
 

@@ -164,3 +164,28 @@ func (r *FrameReader) Next() ([]byte, error) {
 
 // Partial returns how many bytes there are of a frame that has not arrived as a whole.
 func (r *FrameReader) Partial() int { return r.end - r.start }
+
+const (
+	// reuseMost is the largest buffer that is used again: thousands of small frames.
+	reuseMost = 512 << 10
+	// reuseSmall is how often in a row a buffer may turn out to be far too large before it is given up.
+	reuseSmall = 32
+)
+
+// Reuse decides about buffers of frames that were written: it keeps those that are large for good reason, and gives up
+// those that are left of a burst.
+type Reuse struct{ small int }
+
+// Of returns the buffer, emptied, or none.
+func (r *Reuse) Of(b []byte) []byte {
+	if cap(b) <= frameBufferMost || len(b) >= cap(b)/8 {
+		r.small = 0
+	} else {
+		r.small++
+	}
+	if cap(b) > reuseMost || r.small > reuseSmall {
+		r.small = 0
+		return nil
+	}
+	return b[:0]
+}

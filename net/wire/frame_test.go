@@ -187,3 +187,21 @@ func (s *stepped) Read(b []byte) (int, error) {
 	s.rest = s.rest[n:]
 	return n, nil
 }
+
+// A buffer that a burst left is given up after a while; one that is used, or small, is not.
+func TestReuse(t *testing.T) {
+	for _, x := range []struct{ len, cap, times int }{
+		{0, 0, 100}, {0, 1 << 10, 100}, {0, 64 << 10, 100}, {32 << 10, 256 << 10, 100}, {1000, 256 << 10, reuseSmall}, {reuseMost, reuseMost + 1, 0},
+	} {
+		var r Reuse
+		times := 0
+		for b := make([]byte, x.len, x.cap); times < 100; times++ {
+			if b = r.Of(b[:x.len]); len(b) != 0 || cap(b) != x.cap {
+				break
+			}
+		}
+		if times != x.times {
+			t.Errorf("of %d bytes in %d: used %d times, wanted %d", x.len, x.cap, times, x.times)
+		}
+	}
+}
