@@ -110,20 +110,27 @@ func (r *reads) retry(now, after time.Duration) {
 	}
 }
 
-// takeExpired removes the waiting reads whose clients do not wait any longer.
-func (r *reads) takeExpired(now time.Duration) []waitingRead {
-	var expired []waitingRead
-	kept := r.waiting[:0]
-	for _, w := range r.waiting {
+// takeExpired removes the reads whose clients do not wait any longer, those of attempts that may go on for ever, too.
+func (r *reads) takeExpired(now time.Duration) (expired []waitingRead) {
+	r.waiting, expired = splitExpired(r.waiting, now, expired)
+	for i := range r.attempts {
+		a := &r.attempts[i]
+		a.reads, expired = splitExpired(a.reads, now, expired)
+	}
+	return expired
+}
+
+func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead) (kept, all []waitingRead) {
+	kept = reads[:0]
+	for _, w := range reads {
 		if now >= w.until {
 			expired = append(expired, w)
 		} else {
 			kept = append(kept, w)
 		}
 	}
-	clear(r.waiting[len(kept):])
-	r.waiting = kept
-	return expired
+	clear(reads[len(kept):])
+	return kept, expired
 }
 
 // hold keeps a peer's read until this leader knows its commit index to be right.
