@@ -157,6 +157,7 @@ func (p *pair) answer(i, epoch int, hello []byte) {
 func (p *pair) up(i, epoch int) {
 	me, other := &p.ends[i], &p.ends[1-i]
 	me.up, me.epoch, me.heard = true, epoch, p.n.w.sim.Now()
+	p.n.lane(me.host, other.host).newest = [3]time.Duration{}
 	p.n.w.trace("%s is connected to %s", me.host.name(), other.host.name())
 	me.host.links.Connected(other.host.id())
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -268,9 +270,10 @@ func (w *world) strikeDisk(f fault, h *host) {
 // rot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's damage
 // may be there at a time, so that the others have what it loses.
 func (w *world) rot(f fault, h *host) {
-	names, err := h.disk.List("data/snap")
-	if err != nil || len(names) == 0 {
-		return
+	names, _ := h.disk.List("data/snap")
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".snap") })
+	if len(names) < 2 {
+		return // without another one the member cannot go on, and says so
 	}
 	for _, one := range w.hosts {
 		if one.rotted && one != h {

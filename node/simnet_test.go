@@ -23,7 +23,7 @@ type lane struct {
 	loss, dup float64 // beside the seed's own
 	slow      float64
 	held      []func()
-	newest    [3]time.Duration // when the newest frame of a class arrives
+	newest    [3]time.Duration // when the newest frame of a class arrives on the connection
 }
 
 func newNetwork(w *world) *network {
@@ -66,7 +66,7 @@ func (n *network) delay(p *lane) time.Duration {
 	if n.w.chance(0.001) {
 		d += n.w.between(10*time.Millisecond, time.Second)
 	}
-	return time.Duration(float64(min(d, 5*time.Second)) * p.slow)
+	return min(time.Duration(float64(d)*p.slow), 3*time.Second)
 }
 
 // carry takes something to the other end of a path, unless the path is blocked.
@@ -114,6 +114,10 @@ func (s *simPeers) Send(to uint64, class actor.Class, frame []byte, lazy bool) {
 func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy bool) {
 	w := n.w
 	w.watch.sent(from, to, frame)
+	if w.verbose {
+		m, _ := actor.DecodePeerMessage(frame, from.id(), to.id())
+		w.trace("%s to %s: %T %.300v", from.name(), to.name(), m, m)
+	}
 	pair, mine := n.pair(from, to)
 	p := n.lane(from, to)
 	if !pair.ends[mine].up {

@@ -43,7 +43,7 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 	w := &world{seed: seed, shape: s, sim: actor.NewSim(seed), byID: map[uint64]*host{}, trace: func(string, ...any) {}}
 	w.random = w.sim.Random()
 	if trace != nil {
-		w.tracing = true
+		w.tracing, w.verbose = true, *simVerbose
 		w.trace = func(format string, args ...any) {
 			fmt.Fprintf(trace, "%12.6f  %s\n", w.sim.Now().Seconds(), fmt.Sprintf(format, args...))
 		}
@@ -153,6 +153,7 @@ type result struct {
 	Totals  totals
 	Elapsed time.Duration // of real time
 	Virtual time.Duration
+	Twice   bool
 }
 
 // runSeed runs everything that a seed decides. The process's source of randomness is seeded meanwhile, because raft
