@@ -16,14 +16,14 @@ import (
 
 // cluster is some members in this process, with real disks and sockets.
 type cluster struct {
-	t       *testing.T
+	t       testing.TB
 	home    string
 	configs []node.Config
 	nodes   []*node.Node
 }
 
 // freeAddresses returns addresses on loopback that nobody listens on.
-func freeAddresses(t *testing.T, n int) []string {
+func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var found []string
 	for range n {
@@ -37,7 +37,7 @@ func freeAddresses(t *testing.T, n int) []string {
 	return found
 }
 
-func newCluster(t *testing.T, members int) *cluster {
+func newCluster(t testing.TB, members int) *cluster {
 	t.Helper()
 	c := &cluster{t: t, home: t.TempDir(), nodes: make([]*node.Node, members)}
 	addresses := freeAddresses(t, 2*members)
