@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -382,6 +383,8 @@ func (c *Client) learn(members []wire.Member) {
 	defer c.mu.Unlock()
 	c.learned = told[:min(len(told), learnedMost)]
 	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
+	known := c.endpointsLocked()
+	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
 }
 
 // learnedMost bounds how many endpoints a member can make the client know.

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
 	"slices"
 
+	"qkv/log/limits"
 	"qkv/net/wire"
 )
 
@@ -190,9 +192,19 @@ func (r *pager) advance(page Answer) bool {
 	if r.query.Limit > 0 {
 		r.query.Limit -= n
 	}
-	last := page.KVs[n-1].Key
-	r.query.Key = append(slices.Clone(last), 0)
-	return false
+	r.query.Key = following(page.KVs[n-1].Key)
+	return r.query.Key == nil
+}
+
+// following returns the least key behind a key, or nil when there is none.
+func following(key []byte) []byte {
+	if len(key) < limits.KeyBytes {
+		return append(slices.Clone(key), 0)
+	}
+	if next := Prefix(key); !bytes.Equal(next, From) {
+		return next
+	}
+	return nil
 }
 
 // read reads one page. What lies at a revision that was read before never changes, so that pages behind the first
@@ -243,11 +255,11 @@ func ownAnswer(page *wire.Range) Answer {
 	for i := range page.Pairs {
 		size += len(page.Pairs[i].Key) + len(page.Pairs[i].Value)
 	}
-	bytes := make([]byte, 0, size)
+	piece := make([]byte, 0, size)
 	own := func(b []byte) []byte {
-		start := len(bytes)
-		bytes = append(bytes, b...)
-		return bytes[start:len(bytes):len(bytes)]
+		start := len(piece)
+		piece = append(piece, b...)
+		return piece[start:len(piece):len(piece)]
 	}
 	answer.KVs = make([]KeyValue, len(page.Pairs))
 	for i := range page.Pairs {

@@ -48,8 +48,9 @@
 //	            bit 3  continued: not the first page of a range; count may come as 0
 //
 // A range is answered in pages: the member ends one where limits.RangePageKeys or limits.RangePageBytes is reached and
-// says more. Who wants the rest asks again, from the last key with a zero byte behind it, at the revision of the
-// first page, with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
+// says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero byte behind
+// it; when it is as long as a key may be, the next that does not begin with it), at the revision of the first page,
+// with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
 //
 // # Answers that are errors
 //

@@ -146,16 +146,12 @@ func (q *Request) Check(valueBytes int) *Error {
 	if q.Op == OpStatus {
 		return nil
 	}
-	keyBytes := limits.KeyBytes
-	if q.Op == OpRange {
-		keyBytes++ // the next page begins at the last key with a zero byte behind it
-	}
 	switch {
 	case len(q.Key) == 0:
 		return &Error{Code: EmptyKey, Message: "the key is empty"}
-	case len(q.Key) > keyBytes:
+	case len(q.Key) > limits.KeyBytes:
 		return Errorf(KeyTooLarge, "the key has %d bytes, over the limit of %d", len(q.Key), limits.KeyBytes)
-	case len(q.End) > keyBytes:
+	case len(q.End) > limits.KeyBytes:
 		return Errorf(KeyTooLarge, "the end of the range has %d bytes, over the limit of %d", len(q.End), limits.KeyBytes)
 	case len(q.Value) > valueBytes:
 		return Errorf(ValueTooLarge, "the value has %d bytes, over the limit of %d", len(q.Value), valueBytes)

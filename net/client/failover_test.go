@@ -1,0 +1,453 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// blackhole is a UDP port at which packets vanish.
+func blackhole(t testing.TB) string {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	return socket.LocalAddr().String()
+}
+
+// closedPort is a UDP port at which nobody listens.
+func closedPort(t testing.TB) string {
+	t.Helper()
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	return socket.LocalAddr().String()
+}
+
+// A dead endpoint costs a fraction of a second, one at which nobody listens nothing.
+func TestDeadEndpoints(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	start := time.Now()
+	open(t, trust, closedPort(t), closedPort(t), servertest.Endpoint(s))
+	if took := time.Since(start); took > 150*time.Millisecond {
+		t.Errorf("two closed ports cost %v", took)
+	}
+	start = time.Now()
+	open(t, trust, blackhole(t), blackhole(t), servertest.Endpoint(s))
+	if took := time.Since(start); took < 400*time.Millisecond || took > 900*time.Millisecond {
+		t.Errorf("two black holes cost %v, with a stagger of 200 ms", took)
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	hole, closed := blackhole(t), closedPort(t)
+	start := time.Now()
+	_, err := client.Open(ctxOf(t, 3*time.Second), client.Config{Endpoints: []string{hole, closed}, Credentials: trust.Client})
+	var unavailable *client.UnavailableError
+	if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s; %s: nobody listens there", hole, closed)
+	if err.Error() != want {
+		t.Errorf("%v\nwanted\n%v", err, want)
+	}
+	if took := time.Since(start); took < 2900*time.Millisecond || took > 3500*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
+	start = time.Now()
+	_, err = client.Open(t.Context(), client.Config{Endpoints: []string{closed}, Credentials: trust.Client, FailFast: true})
+	if !errors.Is(err, client.ErrUnavailable) || time.Since(start) > time.Second {
+		t.Errorf("fail fast: %v after %v", err, time.Since(start))
+	}
+}
+
+// Certificates that are not believed are told at once, from both sides.
+func TestForeignCertificates(t *testing.T) {
+	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	start := time.Now()
+	_, err := client.Open(t.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: foreign.Client})
+	var unbelieved *wire.TrustError
+	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "is of another CA") {
+		t.Errorf("a foreign client: %v", err)
+	}
+	// A client that believes the member, but is not believed by it.
+	half := wire.ClientTLS(trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+	half.GetClientCertificate = wire.ClientTLS(foreign.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember}).GetClientCertificate
+	_, err = client.Open(t.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, TLS: half})
+	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "refused this certificate") {
+		t.Errorf("a client that is refused: %v", err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+	if _, err := client.Open(t.Context(), client.Config{Endpoints: []string{"x"}, Credentials: trust.Client}); err == nil || !strings.Contains(err.Error(), `"x" is not of the form host:port`) {
+		t.Error(err)
+	}
+	if _, err := client.Open(t.Context(), client.Config{Endpoints: []string{"x:1"}}); err == nil {
+		t.Error("no credentials")
+	}
+	if _, err := client.Open(t.Context(), client.Config{Credentials: trust.Client}); err == nil {
+		t.Error("no endpoints")
+	}
+	// A member may be a client as well.
+	member := must[*client.Client](t)(client.Open(t.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Member}))
+	_ = member.Close()
+}
+
+// When a member goes, calls go on at another one that it told of; reads are not even noticed.
+func TestFailOver(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	b := servertest.NewMember(a)
+	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, b, nil)
+	a.SetStatus(wire.Status{Members: []wire.Member{
+		{ID: 1, Name: "a", Clients: []string{servertest.Endpoint(first)}},
+		{ID: 2, Name: "b", Clients: []string{servertest.Endpoint(second), ":1", "0.0.0.0:2379"}},
+	}})
+	c := open(t, trust, servertest.Endpoint(first))
+	if got := c.Endpoints(); len(got) != 2 || got[1] != servertest.Endpoint(second) {
+		t.Fatalf("endpoints %v", got)
+	}
+	if m := must[[]client.Member](t)(c.Members(t.Context())); len(m) != 2 || m[1].Name != "b" {
+		t.Errorf("members %+v", m)
+	}
+	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+
+	stop := make(chan struct{})
+	var reads, writes, unknown atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, _, err := c.Get(t.Context(), []byte("k")); err != nil {
+					t.Errorf("a read failed: %v", err)
+				}
+				reads.Add(1)
+				_, err := c.Put(t.Context(), []byte("k"), []byte("v"))
+				if errors.Is(err, client.ErrOutcomeUnknown) {
+					unknown.Add(1)
+				} else if err != nil {
+					t.Errorf("a write failed: %v", err)
+				}
+				writes.Add(1)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	_ = first.Close()
+	time.Sleep(300 * time.Millisecond)
+	close(stop)
+	wg.Wait()
+	if b.Proposals.Load() == 0 || unknown.Load() > 8 {
+		t.Errorf("%d reads, %d writes, %d unknown; %d proposals at the second", reads.Load(), writes.Load(), unknown.Load(), b.Proposals.Load())
+	}
+}
+
+// A member that drains sends its clients away without a lost call.
+func TestDrain(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	b := servertest.NewMember(a)
+	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, b, nil)
+	c := open(t, trust, servertest.Endpoint(first), servertest.Endpoint(second))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); err != nil {
+					t.Errorf("a write failed: %v", err)
+				}
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond)
+	first.Drain(ctxOf(t, time.Second))
+	time.Sleep(200 * time.Millisecond)
+	_ = first.Close()
+	time.Sleep(50 * time.Millisecond)
+	close(stop)
+	wg.Wait()
+	if b.Proposals.Load() == 0 {
+		t.Error("nothing came to the second")
+	}
+}
+
+// A write that was sent and not answered is of unknown outcome, however it ends; one that was not sent is not.
+func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, nil)
+	c.member.Lose.Store(true)
+	for name, end := range map[string]func() error{
+		"deadline": func() error {
+			_, err := c.Put(ctxOf(t, 50*time.Millisecond), []byte("k"), []byte("v"))
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Error("not a deadline")
+			}
+			return err
+		},
+		"cancel": func() error {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(50*time.Millisecond, cancel)
+			_, err := c.Delete(ctx, []byte("k"))
+			if !errors.Is(err, context.Canceled) {
+				t.Error("not canceled")
+			}
+			return err
+		},
+		"the client's timeout": func() error {
+			short := must[*client.Client](t)(client.Open(t.Context(), client.Config{
+				Endpoints: c.Endpoints(), Credentials: c.trust.Client, Timeout: 200 * time.Millisecond,
+			}))
+			defer short.Close()
+			_, err := short.Put(context.Background(), []byte("k"), []byte("v"))
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 200ms") {
+				t.Error("not a deadline")
+			}
+			return err
+		},
+		"close": func() error {
+			other := open(t, c.trust, c.Endpoints()...)
+			time.AfterFunc(50*time.Millisecond, func() { _ = other.Close() })
+			_, err := other.Put(t.Context(), []byte("k"), []byte("v"))
+			if !errors.Is(err, client.ErrClosed) {
+				t.Error("not closed")
+			}
+			return err
+		},
+	} {
+		var unknown *client.OutcomeUnknownError
+		if err := end(); !errors.As(err, &unknown) || !errors.Is(err, client.ErrOutcomeUnknown) || unknown.Endpoint != servertest.Endpoint(c.server) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Put(t.Context(), []byte("k"), []byte("v"))
+		done <- err
+	}()
+	time.Sleep(50 * time.Millisecond)
+	_ = c.server.Close()
+	if err := <-done; !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the member is shutting down") {
+		t.Errorf("the server closed: %v", err)
+	}
+	_, err := c.Put(ctxOf(t, 100*time.Millisecond), []byte("k"), []byte("v"))
+	if !errors.Is(err, client.ErrUnavailable) || errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("no server: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Put(ctx, []byte("k"), []byte("v")); !errors.Is(err, context.Canceled) || errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("canceled before: %v", err)
+	}
+	_ = c.Close()
+	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); !errors.Is(err, client.ErrClosed) || errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("after Close: %v", err)
+	}
+	if _, err := c.Status(t.Context(), servertest.Endpoint(c.server)); !errors.Is(err, client.ErrClosed) {
+		t.Errorf("status after Close: %v", err)
+	}
+}
+
+// A member's errors are tried again as far as their codes allow.
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		code        index.Code
+		write, read bool // tried again
+	}{
+		{index.CodeUnavailable, true, true},
+		{index.CodeOverloaded, true, true},
+		{index.CodeUnknown, false, true},
+		{index.CodeInternal, false, false},
+		{index.CodeCompacted, false, false},
+	} {
+		c := newCluster(t, nil)
+		var left atomic.Int64
+		c.member.SetBefore(func(int, int) *index.Error {
+			if left.Add(-1) >= 0 {
+				return &index.Error{Code: x.code, Message: "for a while"}
+			}
+			return nil
+		})
+		left.Store(3)
+		_, err := c.Put(t.Context(), []byte("k"), []byte("v"))
+		if (err == nil) != x.write {
+			t.Errorf("put, %v: %v", wire.Code(x.code), err)
+		}
+		if x.code == index.CodeUnknown != errors.Is(err, client.ErrOutcomeUnknown) && x.code != index.CodeInternal {
+			t.Errorf("put, %v: %v", wire.Code(x.code), err)
+		}
+		left.Store(3)
+		if _, _, err := c.Get(t.Context(), []byte("k")); (err == nil) != x.read {
+			t.Errorf("get, %v: %v", wire.Code(x.code), err)
+		}
+		left.Store(1 << 40)
+		_, err = c.Put(ctxOf(t, 300*time.Millisecond), []byte("k"), []byte("v"))
+		if x.write && (!errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "for a while")) {
+			t.Errorf("for ever, %v: %v", wire.Code(x.code), err)
+		}
+	}
+}
+
+// A host that falls silent is left within a second, with the reads that were under way.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	b := servertest.NewMember(a)
+	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, b, nil)
+	relay := newRelay(t, servertest.Endpoint(first))
+	c := open(t, trust, relay.endpoint(), servertest.Endpoint(second))
+	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+	relay.silent.Store(true)
+	unknown := make(chan error, 1)
+	go func() {
+		_, err := c.Put(ctxOf(t, 2*time.Second), []byte("k"), []byte("v"))
+		unknown <- err
+	}()
+	start := time.Now()
+	if _, found, err := c.Get(t.Context(), []byte("k")); !found || err != nil {
+		t.Errorf("a read: %v %v", found, err)
+	}
+	if took := time.Since(start); took > 1200*time.Millisecond {
+		t.Errorf("a read took %v", took)
+	}
+	start = time.Now()
+	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+	if took := time.Since(start); took > 200*time.Millisecond {
+		t.Errorf("the next write took %v", took)
+	}
+	if err := <-unknown; !errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("the write under way: %v", err)
+	}
+}
+
+// After a pause that is shorter than the caller's time, even writes on the old connection are answered.
+func TestPause(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	relay := newRelay(t, servertest.Endpoint(s))
+	c := open(t, trust, relay.endpoint())
+	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+	relay.silent.Store(true)
+	time.AfterFunc(time.Second, func() { relay.silent.Store(false) })
+	must[client.Written](t)(c.Put(ctxOf(t, 4*time.Second), []byte("k"), []byte("v")))
+}
+
+// relay passes packets between clients and one server, as long as it is not silent.
+type relay struct {
+	front  net.PacketConn
+	silent atomic.Bool
+}
+
+func newRelay(t testing.TB, to string) *relay {
+	t.Helper()
+	target, err := net.ResolveUDPAddr("udp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{front: front}
+	var wg sync.WaitGroup
+	backs := map[string]*net.UDPConn{}
+	wg.Go(func() {
+		buf := make([]byte, 2048)
+		for {
+			n, from, err := front.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			back := backs[from.String()]
+			if back == nil {
+				if back, err = net.DialUDP("udp", nil, target); err != nil {
+					return
+				}
+				backs[from.String()] = back
+				wg.Go(func() {
+					buf := make([]byte, 2048)
+					for {
+						n, err := back.Read(buf)
+						if err != nil {
+							return
+						}
+						if !r.silent.Load() {
+							_, _ = front.WriteTo(buf[:n], from)
+						}
+					}
+				})
+			}
+			if !r.silent.Load() {
+				_, _ = back.Write(buf[:n])
+			}
+		}
+	})
+	t.Cleanup(func() {
+		front.Close()
+		time.Sleep(10 * time.Millisecond)
+		for _, back := range backs {
+			back.Close()
+		}
+		wg.Wait()
+	})
+	return r
+}
+
+func (r *relay) endpoint() string { return r.front.LocalAddr().String() }
+
+// A member that was killed and started again is noticed by its stateless reset, not by a timeout.
+func TestKilledAndStarted(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := servertest.Start(t, trust, m, func(c *server.Config) { c.Conn = socket })
+	endpoint := servertest.Endpoint(first)
+	c := open(t, trust, endpoint)
+	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
+	_ = socket.Close() // not a word to the client
+	servertest.Start(t, trust, servertest.NewMember(m), func(c *server.Config) { c.Address = endpoint })
+	start := time.Now()
+	if _, found, err := c.Get(t.Context(), []byte("k")); !found || err != nil {
+		t.Errorf("get: %v %v", found, err)
+	}
+	if took := time.Since(start); took > 300*time.Millisecond {
+		t.Errorf("took %v", took)
+	}
+}

@@ -1,0 +1,222 @@
+package server_test
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"qkv/log/limits"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+func TestOneBatch(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	var all []byte
+	for i := range uint64(100) {
+		all = append(all, put(i, "k", fmt.Sprint(i))...)
+	}
+	r.send(append(all, get(100, "k", 0)...))
+	for i := range uint64(100) {
+		p := r.want(i, wire.OK)
+		if revision, _, err := p.Written(); err != nil || revision != int64(i)+2 {
+			t.Fatalf("put %d: revision %d, %v", i, revision, err)
+		}
+	}
+	p := r.want(100, wire.OK)
+	var page wire.Range
+	if err := p.Range(&page); err != nil || page.Revision != 101 || string(page.Pairs[0].Value) != "99" {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if n := e.member.Proposals.Load(); n > 10 {
+		t.Errorf("%d proposals for a hundred puts that came together", n)
+	}
+	e.settled(t)
+}
+
+// What cannot be understood is answered, and the stream goes on.
+func TestStreamGoesOn(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) { c.ValueBytes = 10 })
+	r := e.raw(t)
+	r.send(wire.AppendFrame(nil, []byte{0x93, 7, 99, 1})) // op 99
+	p := r.want(7, wire.BadRequest)
+	if err := p.Failed(); !strings.Contains(err.Message, "op 99 is not known here") {
+		t.Error(err)
+	}
+	r.send(wire.AppendFrame(nil, []byte{0x94, 8, 1, 1, 1})) // a put of too little
+	r.want(8, wire.BadRequest)
+	r.send(put(9, "", ""))
+	r.want(9, wire.EmptyKey)
+	r.send(put(10, "k", "longer than ten bytes"))
+	r.want(10, wire.ValueTooLarge)
+	r.send(put(11, "k", "v"))
+	r.want(11, wire.OK)
+	r.send(put(12, "k", "1"))
+	r.send(put(12, "k", "2")) // the same id twice: two answers, and nobody else is troubled
+	r.want(12, wire.OK)
+	r.want(12, wire.OK)
+	r.send(get(13, "k", wire.Serializable))
+	r.want(13, wire.OK)
+	e.settled(t)
+}
+
+func TestValueLimit(t *testing.T) {
+	_, err := server.Start(server.Config{
+		Address: "127.0.0.1:0", Credentials: servertest.NewTrust(t).Member, Member: servertest.NewMember(), ValueBytes: limits.ValueBytes + 1,
+	})
+	if err == nil || !strings.Contains(err.Error(), "between 1 and 1572864") {
+		t.Error(err)
+	}
+}
+
+func TestAddress(t *testing.T) {
+	e := newEndpoint(t, nil)
+	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member}
+	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("an address in use: %v", err)
+	}
+	config.Address = "nowhere"
+	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), `"nowhere", is none`) {
+		t.Errorf("no address: %v", err)
+	}
+}
+
+// What is no frame ends the connection, with the reason in words; nobody else notices.
+func TestNoFrames(t *testing.T) {
+	e := newEndpoint(t, nil)
+	good := e.raw(t)
+	for name, x := range map[string]struct {
+		bytes []byte
+		want  string
+	}{
+		"a huge length":      {binary.AppendUvarint(nil, 1<<40), "its length of 1099511627776 bytes is over the limit"},
+		"a length of 0":      {[]byte{0}, "its length is 0"},
+		"an endless length":  {[]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "its length has no end"},
+		"no array":           {wire.AppendFrame(nil, []byte{0xc0}), "a request without an id"},
+		"a hostile array":    {wire.AppendFrame(nil, []byte{0xdd, 0xff, 0xff, 0xff, 0xff}), "a request without an id"},
+		"HTTP":               {[]byte("GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\nUser-Agent: a browser that lost its way, and more\r\n"), "a request without an id"},
+		"a good one, before": {append(put(1, "k", "v"), 0), "its length is 0"},
+	} {
+		r := e.raw(t)
+		r.send(x.bytes)
+		if reason := r.closed(wire.CloseProtocol); !strings.Contains(reason, x.want) {
+			t.Errorf("%s: %s", name, reason)
+		}
+	}
+	good.send(put(1, "k", "v"))
+	good.want(1, wire.OK)
+	e.settled(t)
+}
+
+// Random bytes, pieces of frames and resets from many clients at once: the others are served, and nothing is left.
+func TestGarbageFlood(t *testing.T) {
+	e := newEndpoint(t, nil)
+	good := e.raw(t)
+	var wg sync.WaitGroup
+	for seed := range uint64(8) {
+		wg.Go(func() {
+			rng := mrand.New(mrand.NewPCG(seed, 1))
+			for range 10 {
+				conn, err := e.dial(t)
+				if err != nil {
+					continue
+				}
+				for range 4 {
+					stream, err := conn.OpenStream()
+					if err != nil {
+						break
+					}
+					_, _ = stream.Write(garbage(rng))
+					switch rng.IntN(3) {
+					case 0:
+						_ = stream.Close()
+					case 1:
+						stream.CancelWrite(1)
+						stream.CancelRead(1)
+					}
+				}
+				time.Sleep(time.Duration(rng.IntN(10)) * time.Millisecond)
+				_ = conn.CloseWithError(0, "")
+			}
+		})
+	}
+	for i := range uint64(200) {
+		good.send(put(i, "good", "v"))
+		good.want(i, wire.OK)
+	}
+	wg.Wait()
+	// Packets that are no QUIC at all.
+	socket, err := net.Dial("udp", servertest.Endpoint(e.server))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	junk := make([]byte, 1400)
+	for range 1000 {
+		_, _ = rand.Read(junk)
+		_, _ = socket.Write(junk[:1+mrand.IntN(1400)])
+	}
+	good.send(put(1000, "good", "v"))
+	good.want(1000, wire.OK)
+	e.settled(t)
+}
+
+// garbage is a few frames of which some are cut, turned, or no frames.
+func garbage(rng *mrand.Rand) []byte {
+	var b []byte
+	for range rng.IntN(20) {
+		frame := put(rng.Uint64N(1000), "garbage", strings.Repeat("x", rng.IntN(2000)))
+		if rng.IntN(2) == 0 {
+			frame = get(rng.Uint64N(1000), "good", wire.Flags(rng.IntN(32)))
+		}
+		switch rng.IntN(6) {
+		case 0:
+			frame = frame[:rng.IntN(len(frame))]
+		case 1:
+			frame[rng.IntN(len(frame))] ^= byte(1 << rng.IntN(8))
+		case 2:
+			for i := range frame {
+				frame[i] = byte(rng.Uint32())
+			}
+		}
+		b = append(b, frame...)
+	}
+	return b
+}
+
+// A stream whose client has no more requests gets all answers, and then its end.
+func TestHalfClose(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	for i := range uint64(10) {
+		r.send(put(i, "k", "v"))
+	}
+	_ = r.stream.Close()
+	for i := range uint64(10) {
+		r.want(i, wire.OK)
+	}
+	if p, err := r.next(); err != io.EOF {
+		t.Errorf("after the last: %v %v", p, err)
+	}
+	silent := rawOf(t, r.conn) // asks nothing, and ends
+	_ = silent.stream.Close()
+	if p, err := silent.next(); err != io.EOF {
+		t.Errorf("of a stream without requests: %v %v", p, err)
+	}
+	cut := rawOf(t, r.conn)
+	cut.send(put(1, "k", "v")[:5])
+	_ = cut.stream.Close()
+	if reason := cut.closed(wire.CloseProtocol); !strings.Contains(reason, "the stream ended within it") {
+		t.Error(reason)
+	}
+	e.settled(t)
+}
