@@ -30,6 +30,7 @@ func (s *survey) replay() (*replay, error) {
 	oldest := &chain[0].header
 	r := &replay{chain: chain, needs: make([]uint64, len(chain)), hard: oldest.hard}
 	r.window = newWindow(s.o.FS, oldest.next-1, oldest.lastTerm)
+	r.window.most = s.o.WindowBytes
 	for i := range chain {
 		if i < len(chain)-1 {
 			err = r.sealed(i)

@@ -37,6 +37,7 @@ type Options struct {
 	Cluster      uint64
 	Member       uint64
 	SegmentBytes int64         // 0 is limits.SegmentBytes
+	WindowBytes  int64         // of the newest entries in memory; 0 is limits.WindowBytes
 	Salt         func() uint64 // randomness nobody can guess
 	Logger       *slog.Logger  // nil is silence
 }
@@ -45,6 +46,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = limits.SegmentBytes
+	}
+	if o.WindowBytes == 0 {
+		o.WindowBytes = limits.WindowBytes
 	}
 	if o.SegmentBytes < segmentLeast || o.SegmentBytes%pageBytes != 0 {
 		panic(fmt.Sprintf("log: a segment of %d bytes: at least %d, and whole pages of %d", o.SegmentBytes, segmentLeast, pageBytes))

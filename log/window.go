@@ -20,7 +20,7 @@ import (
 //
 //  1. slots[i] is entry base+1+i.
 //  2. The entries from hot on are in memory, and no others; their sizes add up to hotBytes, which is at most
-//     limits.WindowBytes unless one entry alone is larger.
+//     most unless one entry alone is larger.
 type Window struct {
 	hard *raftpb.HardState
 	conf *raftpb.ConfState
@@ -32,6 +32,7 @@ type Window struct {
 	slots     []slot
 	hot       uint64
 	hotBytes  int64
+	most      int64 // that hotBytes may be
 
 	cold coldReader
 }
@@ -46,7 +47,7 @@ type slot struct {
 var _ raft.Storage = (*Window)(nil)
 
 func newWindow(d disk.FS, base, baseTerm uint64) *Window {
-	return &Window{base: base, baseTerm: baseTerm, baseKnown: true, hot: base + 1, cold: coldReader{fs: d}}
+	return &Window{base: base, baseTerm: baseTerm, baseKnown: true, hot: base + 1, most: limits.WindowBytes, cold: coldReader{fs: d}}
 }
 
 func (w *Window) first() uint64 { return w.base + 1 }
@@ -101,7 +102,7 @@ func (w *Window) truncate(from uint64) {
 
 // cool lets go of the oldest entries in memory.
 func (w *Window) cool() {
-	for w.hotBytes > limits.WindowBytes && w.hot < w.last() {
+	for w.hotBytes > w.most && w.hot < w.last() {
 		s := &w.slots[w.hot-w.base-1]
 		w.hotBytes -= entrySize(s.entry)
 		s.entry = nil

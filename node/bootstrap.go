@@ -155,7 +155,7 @@ func (m *member) quarantine(r *recovered, info snapshot.Info, why error) error {
 func (m *member) logOptions() log.Options {
 	return log.Options{
 		FS: m.env.FS, Dir: m.folder.path("wal"), Cluster: m.ids.cluster, Member: m.ids.self,
-		SegmentBytes: m.config.SegmentBytes, Salt: m.salt, Logger: m.logger,
+		SegmentBytes: m.config.SegmentBytes, WindowBytes: m.env.Tuning.WindowBytes, Salt: m.salt, Logger: m.logger,
 	}
 }
 

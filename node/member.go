@@ -32,7 +32,7 @@ type environment struct {
 
 type tuning struct {
 	MessageEntryBytes, ApplyingBytes uint64
-	SnapshotBytes                    int64
+	WindowBytes, SnapshotBytes       int64
 	SnapshotInterval                 time.Duration
 	SnapshotStepBytes                int
 }

@@ -66,6 +66,7 @@ func drawShape(seed uint64) shape {
 	s.tuning = tuning{
 		MessageEntryBytes: uint64(logUniform(r, 256, 64<<10)),
 		ApplyingBytes:     uint64(logUniform(r, 512, 256<<10)),
+		WindowBytes:       int64(logUniform(r, 1<<10, 256<<10)),
 		SnapshotBytes:     int64(logUniform(r, 2<<10, 64<<10)),
 		SnapshotInterval:  logUniform(r, 50*time.Millisecond, 2*time.Second),
 		SnapshotStepBytes: int(logUniform(r, 512, 64<<10)),
