@@ -211,9 +211,23 @@ func (d *demo) serve(ctx context.Context) error {
 	}
 	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
 	d.say.linef("Ctrl-C stops the members; their data stays")
+	return d.watch(ctx)
+}
+
+// watch tells of each member that ends, until Ctrl-C, or until none is left.
+func (d *demo) watch(ctx context.Context) error {
+	ended := make(chan *process, len(d.members))
 	for _, m := range d.members {
+		go func() {
+			<-m.ended
+			ended <- m
+		}()
+	}
+	for range d.members {
 		select {
-		case <-m.ended:
+		case m := <-ended:
+			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.name, m.err)
+			d.say.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
 		case <-ctx.Done():
 			return nil
 		}

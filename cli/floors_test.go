@@ -25,17 +25,16 @@ type room struct {
 }
 
 const (
-	btreeModule   = "github.com/tidwall/btree"
-	hashModule    = "github.com/cespare/xxhash/v2"
-	msgpackModule = "github.com/vmihailenco/msgpack/v5"
-	protoModule   = "google.golang.org/protobuf"
-	quicModule    = "github.com/quic-go/quic-go"
-	raftModule    = "go.etcd.io/raft/v3"
-	sysModule     = "golang.org/x/sys"
-	termModule    = "golang.org/x/term"
-	urfaveModule  = "github.com/urfave/cli/v2"
-	barModule     = "github.com/schollz/progressbar/v3"
-	hdrModule     = "github.com/HdrHistogram/hdrhistogram-go"
+	btreeModule  = "github.com/tidwall/btree"
+	hashModule   = "github.com/cespare/xxhash/v2"
+	protoModule  = "google.golang.org/protobuf"
+	quicModule   = "github.com/quic-go/quic-go"
+	raftModule   = "go.etcd.io/raft/v3"
+	sysModule    = "golang.org/x/sys"
+	termModule   = "golang.org/x/term"
+	urfaveModule = "github.com/urfave/cli/v2"
+	barModule    = "github.com/schollz/progressbar/v3"
+	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // house is all rooms. net is a shelf, and no package.
@@ -45,29 +44,27 @@ var house = map[string]room{
 	"log/limits": {floor: 0},
 
 	"log":   {floor: 1, imports: []string{"log/disk", "log/pack", "log/limits"}, modules: []string{raftModule, protoModule}},
-	"index": {floor: 1, imports: []string{"log/pack", "log/limits"}, modules: []string{btreeModule, hashModule, msgpackModule, sysModule}},
+	"index": {floor: 1, imports: []string{"log/pack", "log/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
 
 	"snapshot": {floor: 2, imports: []string{"index", "log/disk", "log/pack", "log/limits"}},
-	"net/wire": {floor: 2, imports: []string{"log/pack", "log/limits"}, modules: []string{quicModule, msgpackModule}},
+	"net/wire": {floor: 2, imports: []string{"log/pack", "log/limits"}, modules: []string{quicModule}},
 
 	"actor":      {floor: 3, imports: []string{"log", "index", "snapshot", "log/disk", "log/pack", "log/limits"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "log/pack", "log/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "log/pack", "log/limits"}, modules: []string{quicModule}},
-	"net/client": {floor: 3, imports: []string{"net/wire", "log/pack", "log/limits"}, modules: []string{quicModule, msgpackModule}},
+	"net/client": {floor: 3, imports: []string{"net/wire", "log/pack", "log/limits"}, modules: []string{quicModule}},
 
 	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "log/pack", "log/limits"}, helper: true},
 
 	"node": {floor: 4, imports: []string{
 		"actor", "net/peer", "net/server", "net/wire", "snapshot", "log", "index", "log/disk", "log/pack", "log/limits",
-	}, modules: []string{raftModule, protoModule, sysModule}},
+	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/wire", "snapshot", "log", "index", "log/disk", "log/pack", "log/limits",
-	}, modules: []string{urfaveModule, barModule, termModule, sysModule}},
-	"bench": {floor: 5, imports: []string{
-		"node", "net/client", "net/wire", "log/disk", "log/pack", "log/limits",
-	}, modules: []string{quicModule, hdrModule, sysModule, termModule}},
-	".": {floor: 6, imports: []string{"cli"}},
+		"node", "bench", "net/client", "net/wire", "snapshot", "log", "log/disk", "log/limits",
+	}, modules: []string{urfaveModule, barModule, termModule}},
+	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "log/limits"}, modules: []string{quicModule, hdrModule}},
+	".":     {floor: 6, imports: []string{"cli"}},
 }
 
 // stateFloor is the highest floor of state without goroutines.
@@ -110,7 +107,7 @@ func TestFloorsPlan(t *testing.T) {
 
 // TestClientIsSmall holds what a program takes on that imports the client library.
 func TestClientIsSmall(t *testing.T) {
-	want := []string{quicModule, msgpackModule}
+	want := []string{quicModule}
 	got := map[string]bool{}
 	var visit func(name string)
 	visit = func(name string) {

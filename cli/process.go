@@ -27,9 +27,7 @@ type process struct {
 
 // start starts the member.
 func (p *process) start() error {
-	cmd := exec.Command(p.executable, "serve", "--name", p.name, "--data-dir", p.dataDir,
-		"--listen", p.listen, "--listen-peer", p.listenPeer, "--initial-cluster", p.cluster,
-		"--home", p.home, "--log-format", "text")
+	cmd := exec.Command(p.executable, append(p.arguments(), "--log-format", "text")...)
 	cmd.Env = withoutSettings(os.Environ())
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	cmd.SysProcAttr = childAttributes()
@@ -46,6 +44,14 @@ func (p *process) start() error {
 		close(ended)
 	}()
 	return nil
+}
+
+// arguments are what the member is started with.
+func (p *process) arguments() []string {
+	return []string{
+		"serve", "--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer,
+		"--initial-cluster", p.cluster, "--home", p.home,
+	}
 }
 
 // withoutSettings keeps the settings meant for other members from reaching these.
