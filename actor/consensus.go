@@ -3,7 +3,6 @@ package actor
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -187,7 +186,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 func (c *Consensus) unreadable() {
 	switch p := recover().(type) {
 	case nil:
-	case runtime.Error:
+	case interface{ RuntimeError() }: // a nil pointer, an index out of range
 		panic(p)
 	case error:
 		c.failed = true

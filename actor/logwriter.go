@@ -181,7 +181,7 @@ func (w *LogWriter) tell(r report) {
 		if m.GetTo() == w.Member {
 			own = append(own, m)
 		} else {
-			sendRaftMessage(w.Peers, m)
+			sendRaftMessage(w.Peers, m, false)
 		}
 	}
 	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, FileBytes: w.Log.Stats().Bytes}

@@ -311,8 +311,8 @@ func classOf(m *raftpb.Message) (c Class, lazy bool) {
 	}
 }
 
-// sendRaftMessage frames a message and sends it.
-func sendRaftMessage(p Peers, m *raftpb.Message) {
+// sendRaftMessage frames a message and sends it; prompt, when the receiver's clients wait for it.
+func sendRaftMessage(p Peers, m *raftpb.Message, prompt bool) {
 	class, lazy := classOf(m)
-	p.Send(m.GetTo(), class, appendRaftMessage(make([]byte, 0, raftMessageBytes(m)), m), lazy)
+	p.Send(m.GetTo(), class, appendRaftMessage(make([]byte, 0, raftMessageBytes(m)), m), lazy && !prompt)
 }

@@ -25,6 +25,10 @@ type proposals struct {
 	next         uint64 // number of the next command
 	// Newest batch that each follower forwarded in this term: a frame that comes twice is taken once.
 	forwarded map[uint64]forwardedUpTo
+	// What followers forwarded since the last order to the log writer, and the newest entry with each one's commands:
+	// a follower whose clients wait is told of the commit at once, not with the next frame to it.
+	fresh   []uint64
+	awaited map[uint64]uint64
 }
 
 type waitingProposal struct {
@@ -51,7 +55,32 @@ func weightOf(commands [][]byte) int64 {
 	return n
 }
 
-func (p *proposals) forgetForwarded() { clear(p.forwarded) }
+func (p *proposals) forgetForwarded() {
+	clear(p.forwarded)
+	clear(p.awaited)
+	p.fresh = p.fresh[:0]
+}
+
+// placed notes that what was forwarded since the last time ends with an entry.
+func (p *proposals) placed(last uint64) {
+	for _, from := range p.fresh {
+		if p.awaited == nil {
+			p.awaited = map[uint64]uint64{}
+		}
+		p.awaited[from] = last
+	}
+	p.fresh = p.fresh[:0]
+}
+
+// awaits tells whether a follower's clients wait for a commit index, and forgets it.
+func (p *proposals) awaits(follower, commit uint64) bool {
+	last := p.awaited[follower]
+	if last == 0 || commit < last {
+		return false
+	}
+	delete(p.awaited, follower)
+	return true
+}
 
 // propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
 // them to its leader; without a leader they wait.
@@ -132,6 +161,7 @@ func (c *Consensus) takeForward(from uint64, f Forward) {
 	if c.proposals.forwarded == nil {
 		c.proposals.forwarded = map[uint64]forwardedUpTo{}
 	}
+	c.proposals.fresh = append(c.proposals.fresh, from)
 	c.proposals.forwarded[from] = forwardedUpTo{incarnation: e.Incarnation, next: e.First + uint64(e.Count)}
 }
 

@@ -68,7 +68,8 @@ func (c *Consensus) send(m *raftpb.Message) {
 	if c.muted && (m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat) {
 		return
 	}
-	sendRaftMessage(c.Peers, m)
+	prompt := m.GetType() == raftpb.MsgApp && c.proposals.awaits(m.GetTo(), m.GetCommit())
+	sendRaftMessage(c.Peers, m, prompt)
 }
 
 // newTermOrLeader voids what was bound to the old term or leader.
@@ -99,6 +100,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	if n := len(m.GetEntries()); n > 0 {
 		c.last = m.GetEntries()[n-1].GetIndex()
+		c.proposals.placed(c.last)
 	}
 	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes})
 	c.lastWork, c.fenced = c.now.Now, false

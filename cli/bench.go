@@ -30,6 +30,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "clients", EnvVars: []string{"QKV_BENCH_CLIENTS"}, Value: 2, Usage: "`N` connections that share the requests"},
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load, after a fifth of it to warm up", Action: positive("duration")},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a folder is made in it, and removed"},
+			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 leaves that out"},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_PORT"}, Value: 2479, Usage: "first of six UDP `PORT`s in a row, for members of its own"},
 		),
 		Action: runBench,
@@ -85,7 +86,7 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return nil
+	return b.memory(ctx, filepath.Join(dir, "memory"))
 }
 
 // own measures a cluster that lives as long as the measurement.

@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"qkv/net/client"
+)
+
+const (
+	// settleTime is how long a member is left alone after a load before its memory is read.
+	settleTime = 10 * time.Second
+	// scatter spreads keys over the whole space: it is prime, so that every key comes once.
+	scatter = 1_000_003
+)
+
+// memory loads one member with many keys, and tells what memory it takes, and how long it takes from kill -9 to the
+// first read: right after the load, and at the worst moment, when a snapshot was just about to be taken.
+func (b *benchmark) memory(ctx context.Context, dir string) error {
+	keys := b.c.Int("memory-keys")
+	if keys == 0 {
+		return nil
+	}
+	messages := &tail{}
+	l, err := newLocalCluster(1, b.c.Int("port"), dir, dir+"/home", newTerminal(messages))
+	if err != nil {
+		return err
+	}
+	defer l.stop()
+	if err := l.start(); err != nil {
+		return err
+	}
+	if _, err := l.healthy(ctx); err != nil {
+		return fmt.Errorf("bench: %w\n%s", err, messages)
+	}
+	what := fmt.Sprintf("1 member, %d keys: ", keys)
+	begun := time.Now()
+	if err := b.fill(ctx, l, keys); err != nil {
+		return err
+	}
+	b.line(what, "load", fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
+	if err := b.restart(ctx, l, what+"kill -9 after load"); err != nil {
+		return err
+	}
+	time.Sleep(settleTime)
+	anonymous, err := anonymousBytes(l.members[0].cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	b.line(what, "memory after a restart", fmt.Sprintf("%d MB RssAnon %v later", anonymous>>20, settleTime))
+	// All keys once more: as many bytes of records as the state has, so a snapshot is about to be due.
+	if err := b.fill(ctx, l, keys*9/10); err != nil {
+		return err
+	}
+	time.Sleep(settleTime)
+	if anonymous, err = anonymousBytes(l.members[0].cmd.Process.Pid); err != nil {
+		return err
+	}
+	b.line(what, "memory after the load", fmt.Sprintf("%d MB RssAnon %v later, nine tenths of the keys written twice", anonymous>>20, settleTime))
+	return b.restart(ctx, l, what+"kill -9, longest log")
+}
+
+// fill writes keys in an order that jumps about, with so many requests in flight as the other loads have.
+func (b *benchmark) fill(ctx context.Context, l *localCluster, keys int) error {
+	c, err := l.target().open(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	value := make([]byte, b.c.Int("value-bytes"))
+	room := make(chan struct{}, b.c.Int("in-flight"))
+	failed := make(chan error, 1)
+	for i := range keys {
+		select {
+		case room <- struct{}{}:
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		c.PutAsync(memoryKey(i*scatter%keys), value, func(_ client.Written, err error) {
+			if err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+			<-room
+		})
+	}
+	for range cap(room) {
+		room <- struct{}{}
+	}
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+func memoryKey(i int) []byte { return fmt.Appendf(nil, "bench/%010d", i) }
+
+// restart kills the only member with -9, starts it again, and reads a key.
+func (b *benchmark) restart(ctx context.Context, l *localCluster, name string) error {
+	m := l.members[0]
+	m.signal(syscall.SIGKILL)
+	begun := time.Now()
+	m.await(localWait)
+	gone := time.Since(begun)
+	if err := m.start(); err != nil {
+		return err
+	}
+	c, err := l.target().open(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, found, err := c.Get(ctx, memoryKey(0)); err != nil || !found {
+		return errors.Join(fmt.Errorf("bench: a key is missing after kill -9"), err)
+	}
+	b.line("", name, fmt.Sprintf("%v to the first linearizable read, %v of it until the killed process had ended", time.Since(begun).Round(time.Millisecond), gone.Round(time.Millisecond)))
+	return nil
+}
+
+// anonymousBytes is the memory of a process that is no file's.
+func anonymousBytes(pid int) (int64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kilobytes << 10, err
+		}
+	}
+	return 0, fmt.Errorf("the kernel does not tell RssAnon of process %d", pid)
+}
