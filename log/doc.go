@@ -52,7 +52,7 @@
 //	56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
 //
 // Compatible feature 1: the file was all zeros when it became this segment. Unknown features of the other kinds, and
-// another version, are refused. prevEnd makes all that lies behind it in the segment before dead.
+// another version, are refused; magic, version, sequence and CRC keep their places in every version. prevEnd makes all that lies behind it in the segment before dead.
 //
 // # Frame header
 //
@@ -111,7 +111,7 @@
 //     proves that the segment's header is damaged, not torn.
 //  7. Begin a new segment, in a file of a new number, with a header that says where the log ends, and sync it. From
 //     then on what lies behind that end is dead, whatever becomes visible there. Nothing old has been written, so that
-//     a crash in any of these steps changes nothing.
+//     a crash in any of these steps changes nothing. (On a full disk the segment is a small one.)
 //  8. Give back the space behind the end of what was the active segment, unless a torn write lies there; remove what
 //     was being filled; hand files that hold nothing to whoever takes TakeReleased.
 //

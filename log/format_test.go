@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"math"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -283,4 +285,33 @@ func TestEntrySize(t *testing.T) {
 			t.Fatalf("%v: %d, not %d", e, got, want)
 		}
 	}
+}
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
+// golden reads a section of testdata/bytes.txt back into bytes.
+func golden(t *testing.T, section string) []byte {
+	text, err := os.ReadFile("testdata/bytes.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\n"+section+"\n----\n")
+	rest, _, _ = strings.Cut(rest, "\n\n")
+	var b []byte
+	for _, line := range strings.Split(strings.TrimSpace(rest), "\n") {
+		fields := strings.Fields(line)
+		if fields[1] == "zeros" {
+			n, _ := strconv.Atoi(fields[0])
+			b = append(b, make([]byte, n)...)
+			continue
+		}
+		for _, f := range fields[1:17] {
+			n, err := strconv.ParseUint(f, 16, 8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b = append(b, byte(n))
+		}
+	}
+	return b
 }

@@ -264,6 +264,17 @@ func (w *world) data() string {
 	return string(b)
 }
 
+// pendingEntries are the entries that were handed in to the model.
+func (w *world) pendingEntries() []*raftpb.Entry {
+	var entries []*raftpb.Entry
+	for _, c := range w.pending {
+		if c.entry != nil {
+			entries = append(entries, c.entry)
+		}
+	}
+	return entries
+}
+
 // sync makes all durable, and tells the window.
 func (w *world) sync() error {
 	at, err := w.l.Sync()

@@ -65,7 +65,7 @@ func (h *segmentHeader) seal(b []byte) uint32 {
 }
 
 // readSegmentHeader reads a segment's first page. An error that wraps ErrFormat is of a header that is whole, but not
-// of this version; any other means that there is none.
+// of this version; then the sequence is read all the same. Any other error means that there is no header.
 func readSegmentHeader(page []byte) (segmentHeader, error) {
 	var h segmentHeader
 	e := binary.LittleEndian
@@ -76,6 +76,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	if crc32.Checksum(page[:sumAt], castagnoli) != h.sum || !isZero(page[headerBytes:pageBytes]) {
 		return h, errNoHeader
 	}
+	h.seq = e.Uint64(page[40:])
 	if v := e.Uint32(page[8:]); v != version {
 		return h, fmt.Errorf("%w: format %d, known is %d", ErrFormat, v, version)
 	}

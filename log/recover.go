@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"syscall"
 
 	"qkv/log/disk"
 )
@@ -28,6 +29,10 @@ func Open(o Options) (*Log, *Recovered, error) {
 	l, err := s.begin(r)
 	if err != nil {
 		return nil, nil, fmt.Errorf("opening the log in %s: %w", o.Dir, err)
+	}
+	if t := r.torn; t != nil {
+		o.Logger.Warn("the end of the log was torn by a crash; it was never synced, and is cut",
+			"file", t.File, "offset", t.Offset, "bytes", t.Bytes, "reason", t.Reason)
 	}
 	return l, r.recovered(l), nil
 }
@@ -112,11 +117,14 @@ func (s *survey) readHeader(f *found) error {
 		return &CorruptError{File: f.name, Reason: "the segment's header cannot be read", Cause: err}
 	}
 	h, err := readSegmentHeader(page)
-	if errors.Is(err, ErrFormat) {
+	if h.seq != f.number || err == errNoHeader {
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	if err != nil || h.seq != f.number {
-		return nil
+	if h.next == 0 {
+		return &CorruptError{File: f.name, Reason: "the segment's header says that no entry can follow"}
 	}
 	if !s.anyone && (h.cluster != s.o.Cluster || h.member != s.o.Member) {
 		return fmt.Errorf("%w: %s is of cluster %x, member %x, not of cluster %x, member %x",
@@ -242,6 +250,9 @@ func (s *survey) newFile() (blank, *found, error) {
 	i := slices.IndexFunc(s.files, func(f *found) bool { return !f.valid && f.size == s.o.SegmentBytes })
 	if i < 0 {
 		b, err := createZeroed(s.o, number, s.o.SegmentBytes)
+		if errors.Is(err, syscall.ENOSPC) { // a full disk is a reason to start: only a member that runs can free space
+			b, err = createZeroed(s.o, number, segmentLeast)
+		}
 		return b, nil, err
 	}
 	name := s.o.path(nameOf(number))

@@ -1,0 +1,175 @@
+package log_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/log"
+	"qkv/log/disk"
+)
+
+// nowhere is a file system whose files swallow what is written once it is on, so that a benchmark measures only the
+// log.
+type nowhere struct {
+	disk.FS
+	on bool
+}
+
+type nowhereFile struct {
+	disk.File
+	n *nowhere
+}
+
+func (n *nowhere) OpenWritable(name string) (disk.File, error) {
+	f, err := n.FS.OpenWritable(name)
+	return nowhereFile{f, n}, err
+}
+
+func (n *nowhere) Create(name string) (disk.File, error) {
+	f, err := n.FS.Create(name)
+	return nowhereFile{f, n}, err
+}
+
+func (f nowhereFile) WriteAt(p []byte, at int64) (int, error) {
+	if f.n.on {
+		return len(p), nil
+	}
+	return f.File.WriteAt(p, at)
+}
+
+func (f nowhereFile) Datasync() error {
+	if f.n.on {
+		return nil
+	}
+	return f.File.Datasync()
+}
+
+func benchLog(b *testing.B, d disk.FS, in string, segment int64) (*log.Log, log.Options) {
+	b.Helper()
+	o := log.Options{FS: d, Dir: in, Cluster: 1, Member: 2, SegmentBytes: segment, Salt: rand.Uint64}
+	must(b, log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}))
+	l, _, err := log.Open(o)
+	must(b, err)
+	return l, o
+}
+
+// benchEntries are entries from one index on.
+func benchEntries(from uint64, n, size int) []*raftpb.Entry {
+	data := make([]byte, size)
+	entries := make([]*raftpb.Entry, n)
+	for i := range entries {
+		entries[i] = &raftpb.Entry{Index: new(from + uint64(i)), Term: new(uint64(1)), Data: data}
+	}
+	return entries
+}
+
+// BenchmarkEncode appends one batch of 256 KiB and syncs it to nowhere: the log's own cost of about 900 puts.
+func BenchmarkEncode(b *testing.B) {
+	m := disk.NewMem(1)
+	must(b, m.MkdirAll("d"))
+	n := &nowhere{FS: m}
+	l, _ := benchLog(b, n, "d/wal", 64<<20)
+	n.on = true
+	entries := benchEntries(2, 1, 256<<10)
+	b.SetBytes(256 << 10)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Append(nil, entries)
+		if _, err := l.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		*entries[0].Index++
+	}
+}
+
+// BenchmarkEncodeSmall appends 1000 entries of 256 bytes and syncs them to nowhere.
+func BenchmarkEncodeSmall(b *testing.B) {
+	m := disk.NewMem(1)
+	must(b, m.MkdirAll("d"))
+	n := &nowhere{FS: m}
+	l, _ := benchLog(b, n, "d/wal", 64<<20)
+	n.on = true
+	entries := benchEntries(2, 1000, 256)
+	b.SetBytes(256_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Append(nil, entries)
+		if _, err := l.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		for _, e := range entries {
+			*e.Index += 1000
+		}
+	}
+}
+
+// BenchmarkSync is one small entry made durable on the real disk, with spares made ahead.
+func BenchmarkSync(b *testing.B) {
+	for name, size := range map[string]int{"256B": 256, "16KiB": 16 << 10, "256KiB": 256 << 10} {
+		b.Run(name, func(b *testing.B) {
+			l, o := benchLog(b, disk.OS(), b.TempDir()+"/wal", 64<<20)
+			maker := log.NewMaker(o)
+			i := uint64(2)
+			for b.Loop() {
+				l.Append(nil, benchEntries(i, 1, size))
+				i++
+				if _, err := l.Sync(); err != nil {
+					b.Fatal(err)
+				}
+				if l.Stats().Spares == 0 {
+					b.StopTimer()
+					makeSpare(b, l, maker)
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+func makeSpare(b *testing.B, l *log.Log, maker *log.Maker) {
+	for {
+		spare, done, err := maker.Step()
+		must(b, err)
+		if done {
+			l.AddSpare(spare)
+			return
+		}
+	}
+}
+
+// BenchmarkOpen recovers a log of 256 MiB that is in the page cache, and reads it through.
+func BenchmarkOpen(b *testing.B) {
+	l, o := benchLog(b, disk.OS(), b.TempDir()+"/wal", 64<<20)
+	for i := uint64(2); l.Stats().RecordBytes < 256<<20; i += 4 {
+		l.Append(nil, benchEntries(i, 4, 256<<10))
+		if _, err := l.Sync(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	must(b, l.Close())
+	b.Run("open", func(b *testing.B) {
+		b.SetBytes(256 << 20)
+		for b.Loop() {
+			l, _, err := log.Open(o)
+			must(b, err)
+			must(b, l.Close())
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		l, r, err := log.Open(o)
+		must(b, err)
+		b.SetBytes(256 << 20)
+		for b.Loop() {
+			for lo := r.First; lo <= r.Last; {
+				entries, err := r.Window.Entries(lo, r.Last+1, math.MaxUint64)
+				must(b, err)
+				lo += uint64(len(entries))
+			}
+		}
+		must(b, errors.Join(l.Close(), r.Window.Close()))
+	})
+}

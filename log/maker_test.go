@@ -1,0 +1,204 @@
+package log_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/log/limits"
+)
+
+// spare steps the maker until a spare is done.
+func spare(t testing.TB, m *log.Maker) string {
+	t.Helper()
+	for range 1000 {
+		name, done, err := m.Step()
+		must(t, err)
+		if done {
+			return name
+		}
+	}
+	t.Fatal("no spare after 1000 steps")
+	return ""
+}
+
+func (w *world) files() []string {
+	names, err := w.m.List(dir)
+	must(w.t, err)
+	return names
+}
+
+// A step writes at most 1 MiB, and no more than 4 MiB wait for a sync.
+func TestMakerSteps(t *testing.T) {
+	w := opened(t, 64<<10)
+	o := w.o
+	o.SegmentBytes = 10 << 20
+	m := log.NewMaker(o)
+	unsynced := int64(0)
+	for {
+		used, syncs := w.m.Used(), w.m.Count(disk.OpSync)
+		_, done, err := m.Step()
+		must(t, err)
+		if grown := w.m.Used() - used; grown > 1<<20 {
+			t.Fatalf("a step wrote %d bytes", grown)
+		} else if unsynced += grown; unsynced > 4<<20 {
+			t.Fatalf("%d bytes wait for a sync", unsynced)
+		}
+		if w.m.Count(disk.OpSync) > syncs {
+			unsynced = 0
+		}
+		if done {
+			break
+		}
+	}
+}
+
+// Of the released files few are kept; those of another size are removed.
+func TestMakerRecycles(t *testing.T) {
+	w := opened(t, 64<<10)
+	for w.l.Stats().Segments < 9 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	w.l.Release(w.now.last())
+	released := w.l.TakeReleased()
+	if len(released) != 8 || len(w.l.TakeReleased()) != 0 {
+		t.Fatalf("released %q", released)
+	}
+	for _, name := range released {
+		must(t, w.maker.Recycle(name))
+	}
+	kept := limits.SparesMost - limits.SpareSegments
+	if got := len(w.files()); got != 1+kept {
+		t.Errorf("%q are left", w.files())
+	}
+	calls := w.m.Count(disk.OpWrite)
+	name := spare(t, w.maker)
+	if w.m.Count(disk.OpWrite) != calls {
+		t.Error("a released file was filled again")
+	}
+	if slices.Contains(released, name) {
+		t.Errorf("%s has kept its number", name)
+	}
+	if slices.Contains(w.files(), "0000000000000001.wal") {
+		t.Error("the founding segment is still there")
+	}
+}
+
+// A spare that the log has overtaken by making a segment itself is handed back.
+func TestOvertakenSpare(t *testing.T) {
+	w := opened(t, 64<<10)
+	late := spare(t, w.maker)
+	for w.l.Stats().Inline == 0 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	w.l.AddSpare(late)
+	w.l.AddSpare(dir + "/0000000000000000.wal")
+	w.l.AddSpare(spare(t, w.maker))
+	for w.l.Stats().Spares > 0 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	if released := w.l.TakeReleased(); !slices.Contains(released, late) {
+		t.Errorf("released: %q, not %s", released, late)
+	}
+	if n := w.l.Stats().Inline; n != 1 {
+		t.Errorf("%d segments were made by the log", n)
+	}
+	must(t, w.reopen())
+}
+
+// A full disk fails the step, and gives back what the step had taken. The next one may succeed.
+func TestMakerOnFullDisk(t *testing.T) {
+	w := opened(t, 64<<10)
+	for range 3 { // what was being filled when the process ended is removed by the next start
+		_, _, err := w.maker.Step()
+		must(t, err)
+		if !slices.Contains(w.files(), "maker.tmp") {
+			t.Fatalf("nothing is being filled: %q", w.files())
+		}
+		w.m.Kill()
+		must(t, w.open())
+		if slices.Contains(w.files(), "maker.tmp") {
+			t.Fatalf("left over: %q", w.files())
+		}
+	}
+	used := w.m.Used()
+	w.m.SetCapacity(used + 100)
+	for range 3 {
+		_, _, _ = w.maker.Step() // makes the file
+		if _, _, err := w.maker.Step(); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("a full disk: %v", err)
+		}
+		if w.m.Used() != used {
+			t.Fatalf("%d bytes were not given back", w.m.Used()-used)
+		}
+	}
+	w.m.SetCapacity(1 << 30)
+	w.l.AddSpare(spare(t, w.maker))
+}
+
+// Without a spare and without space the log stops. It starts again in a small segment, and has back the free end of
+// the one before.
+func TestLogOnFullDisk(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.m.SetCapacity(w.m.Used() + 20_000)
+	var err error
+	for err == nil {
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+		w.l.Append(nil, w.pendingEntries())
+		err = w.sync()
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	w.m.Kill()
+	must(t, w.open())
+	for err = nil; err == nil; {
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 100))})
+		w.l.Append(nil, w.pendingEntries())
+		err = w.sync()
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	w.m.Kill()
+	w.m.SetCapacity(w.m.Used() + 1000)
+	if err := w.open(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("opened without space for any segment: %v", err)
+	}
+	w.m.Kill()
+	w.m.SetCapacity(1 << 30)
+	must(t, w.open())
+}
+
+// Unsynced says whether a Sync would write.
+func TestUnsynced(t *testing.T) {
+	w := opened(t, 64<<10)
+	says := func(want bool, after string) {
+		t.Helper()
+		if w.l.Unsynced() != want || w.l.Pending() > 0 && !want {
+			t.Errorf("after %s: %v, %d bytes", after, w.l.Unsynced(), w.l.Pending())
+		}
+	}
+	says(false, "opening")
+	w.l.SetCommit(1)
+	w.l.Append(&log.HardState{Term: 1, Commit: 1}, nil)
+	says(false, "a commit index")
+	w.l.Append(&log.HardState{Term: 2}, nil)
+	says(true, "a term")
+	_, err := w.l.Sync()
+	must(t, err)
+	says(false, "a sync")
+	w.l.Append(nil, w.pendingEntries())
+	says(false, "nothing")
+	must(t, w.l.Fence(true))
+	says(false, "a fence")
+	must(t, w.l.Close())
+	if _, err := w.l.Sync(); !errors.Is(err, log.ErrClosed) {
+		t.Errorf("a sync of a closed log: %v", err)
+	}
+	must(t, w.l.Close())
+}

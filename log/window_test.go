@@ -1,0 +1,289 @@
+package log_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/log/limits"
+)
+
+// opened is a new log that begins after entry 1/1.
+func opened(t testing.TB, segment int64) *world {
+	w := newWorld(t, 1)
+	w.o.SegmentBytes = segment
+	must(t, w.found())
+	must(t, w.open())
+	return w
+}
+
+// put appends entries, makes them durable and tells the window.
+func (w *world) put(entries ...*raftpb.Entry) {
+	w.t.Helper()
+	for _, e := range entries {
+		w.hand(change{entry: e})
+	}
+	w.l.Append(nil, entries)
+	must(w.t, w.sync())
+}
+
+// The window answers as raft's own MemoryStorage does, whatever is hot, cold, released or replaced.
+func TestWindowIsAStorage(t *testing.T) {
+	for seed := range uint64(30) {
+		w := newWorld(t, seed)
+		must(t, w.found())
+		must(t, w.open())
+		mem := raft.NewMemoryStorage()
+		must(t, mem.ApplySnapshot(&raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1)), Term: new(uint64(1)), ConfState: &raftpb.ConfState{}}}))
+		r := rand.New(rand.NewPCG(seed, 3))
+		term := uint64(1)
+		for range 60 {
+			last, _ := mem.LastIndex()
+			first, _ := mem.FirstIndex()
+			from := last + 1
+			if r.IntN(5) == 0 && last >= first {
+				from, term = first+r.Uint64N(last-first+1), term+1
+			}
+			var entries []*raftpb.Entry
+			for i := range 1 + r.Uint64N(4) {
+				entries = append(entries, entry(from+i, term, strings.Repeat("x", r.IntN(20000)>>r.IntN(10))))
+			}
+			w.put(entries...)
+			must(t, mem.Append(entries))
+			if last, _ := mem.LastIndex(); r.IntN(6) == 0 && last > first {
+				upTo := first + r.Uint64N(last-first)
+				term, _ := mem.Term(upTo)
+				must(t, mem.Compact(upTo))
+				w.released = upTo
+				w.w.Release(upTo, term)
+			}
+			if r.IntN(10) == 0 {
+				must(t, w.reopen())
+			}
+			sameStorage(t, r, w.w, mem)
+		}
+	}
+}
+
+func sameStorage(t *testing.T, r *rand.Rand, a, b raft.Storage) {
+	t.Helper()
+	first, _ := b.FirstIndex()
+	last, _ := b.LastIndex()
+	if got, _ := a.FirstIndex(); got != first {
+		t.Fatalf("first %d, not %d", got, first)
+	}
+	if got, _ := a.LastIndex(); got != last {
+		t.Fatalf("last %d, not %d", got, last)
+	}
+	for i := first - min(first, 3); i <= last+2; i++ {
+		got, gotErr := a.Term(i)
+		want, wantErr := b.Term(i)
+		if got != want || gotErr != wantErr {
+			t.Fatalf("term of %d: %d %v, not %d %v", i, got, gotErr, want, wantErr)
+		}
+	}
+	if _, err := a.Entries(first-1, last+1, 100); err != raft.ErrCompacted {
+		t.Fatalf("entries from before the first: %v", err)
+	}
+	if _, err := a.Entries(last+1, last+2, 100); err != raft.ErrUnavailable {
+		t.Fatalf("entries from after the last: %v", err)
+	}
+	if first > last {
+		return
+	}
+	lo := first + r.Uint64N(last-first+1)
+	hi := lo + 1 + r.Uint64N(last-lo+1)
+	size := uint64(r.IntN(60000))
+	got, err := a.Entries(lo, hi, size)
+	must(t, err)
+	want, err := b.Entries(lo, hi, size)
+	must(t, err)
+	if cap(got) != len(got) {
+		t.Fatalf("%d entries with a capacity of %d", len(got), cap(got))
+	}
+	// A cold read counts records, which are a few bytes longer: it may stop one entry early.
+	if len(got) != len(want) && (len(got) == 0 || len(got) > len(want) || len(got) < len(want)-1) {
+		t.Fatalf("entries %d to %d, %d bytes: %d, not %d", lo, hi, size, len(got), len(want))
+	}
+	for i := range got {
+		if !sameEntry(got[i], want[i]) {
+			t.Fatalf("entry %v, not %v", got[i], want[i])
+		}
+	}
+}
+
+// What is old leaves the memory and is read from the disk, bounded.
+func TestWindowCools(t *testing.T) {
+	w := opened(t, 8<<20)
+	data := strings.Repeat("x", 1<<20)
+	const n = 3*limits.WindowBytes>>20 + 1
+	for i := range uint64(n) {
+		w.put(entry(2+i, 1, data))
+	}
+	if hot := w.w.HotBytes(); hot > limits.WindowBytes || hot < limits.WindowBytes-2<<20 {
+		t.Errorf("%d bytes are in memory", hot)
+	}
+	reads := w.m.Count(disk.OpRead)
+	entries, err := w.w.Entries(2, n, math.MaxUint64)
+	must(t, err)
+	if len(entries) != 1 || w.m.Count(disk.OpRead) != reads+1 {
+		t.Errorf("a cold read of %d entries, %d reads", len(entries), w.m.Count(disk.OpRead)-reads)
+	}
+	entries, err = w.w.Entries(n-4, n, math.MaxUint64)
+	must(t, err)
+	if len(entries) != 4 || w.m.Count(disk.OpRead) != reads+1 {
+		t.Errorf("a hot read of %d entries, %d reads", len(entries), w.m.Count(disk.OpRead)-reads)
+	}
+	must(t, w.w.Close())
+}
+
+// Records that lie close together are read at once; the files of released segments are closed.
+func TestColdReads(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(200) {
+		w.put(entry(2+i, 1, strings.Repeat("y", 200)))
+	}
+	must(t, w.reopen())
+	reads := w.m.Count(disk.OpRead)
+	for lo := uint64(2); lo <= 201; {
+		entries, err := w.w.Entries(lo, 202, math.MaxUint64)
+		must(t, err)
+		for _, e := range entries {
+			if e.GetIndex() != lo || len(e.GetData()) != 200 {
+				t.Fatalf("entry %d: %v", lo, e)
+			}
+			lo++
+		}
+	}
+	segments := int64(w.l.Stats().Segments)
+	if n := w.m.Count(disk.OpRead) - reads; n > segments {
+		t.Errorf("%d reads of %d segments", n, segments)
+	}
+	w.released = 150
+	w.w.Release(150, 1)
+	w.l.Release(150)
+	w.w.Publish(w.l.Segments())
+	if _, err := w.w.Entries(151, 202, math.MaxUint64); err != nil {
+		t.Error(err)
+	}
+}
+
+// A cold read verifies what it reads.
+func TestColdReadOfDamage(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.put(entry(2, 1, "two"))
+	w.put(entry(3, 1, "three"))
+	must(t, w.reopen())
+	must(t, w.m.Rot(dir+"/0000000000000002.wal", 4096+512+12, 1))
+	_, err := w.w.Entries(2, 3, 100)
+	var corrupt *log.CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Offset != 4608 || !strings.HasSuffix(corrupt.File, "02.wal") {
+		t.Errorf("%v", err)
+	}
+	if _, err := w.w.Entries(3, 4, 100); err != nil {
+		t.Errorf("the entry beside it: %v", err)
+	}
+	w.m.Fail(disk.Fault{Op: disk.OpRead})
+	if _, err := w.w.Entries(3, 4, 100); !errors.Is(err, log.ErrCorrupt) {
+		t.Errorf("a read that fails: %v", err)
+	}
+	w.w.Publish(&log.SegmentList{})
+	if _, err := w.w.Entries(3, 4, 100); err == nil {
+		t.Error("a segment that is not listed was read")
+	}
+}
+
+func TestWindowState(t *testing.T) {
+	w := opened(t, 64<<10).w
+	if _, err := w.Snapshot(); err != raft.ErrSnapshotTemporarilyUnavailable {
+		t.Errorf("no snapshot: %v", err)
+	}
+	snap := &raftpb.Snapshot{Data: []byte("s")}
+	w.SetSnapshot(snap)
+	if got, err := w.Snapshot(); got != snap || err != nil {
+		t.Errorf("%v %v", got, err)
+	}
+	hs, conf, err := w.InitialState()
+	if !raft.IsEmptyHardState(hs) || conf == nil || err != nil {
+		t.Errorf("%v %v %v", hs, conf, err)
+	}
+	w.SetInitial(log.HardState{Term: 3, Vote: 2, Commit: 1}, &raftpb.ConfState{Voters: []uint64{7}})
+	hs, conf, _ = w.InitialState()
+	if hs.GetTerm() != 3 || hs.GetVote() != 2 || hs.GetCommit() != 1 || len(conf.GetVoters()) != 1 {
+		t.Errorf("%v %v", hs, conf)
+	}
+}
+
+// After a release of entries that were replaced below it, recovery finds a log whose first entry's predecessor it
+// does not know; the caller's snapshot does.
+func TestUnknownTermBeforeTheFirst(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(13) { // fills the first segment
+		w.put(entry(2+i, 1, "x"))
+	}
+	for w.l.Stats().Segments < 3 {
+		w.put(entry(w.now.last()+1, 1, "x"))
+	}
+	from := w.now.last() - 4
+	w.hand(change{hard: &log.HardState{Term: 2, Commit: 1}})
+	w.l.Append(&log.HardState{Term: 2, Commit: 1}, nil)
+	w.put(entry(from, 2, "new"))
+	w.l.Release(from - 1)
+	for _, name := range w.l.TakeReleased() {
+		must(t, w.m.Remove(name))
+	}
+	must(t, w.l.Close())
+	_, r, err := log.Open(w.o)
+	must(t, err)
+	if r.First != from || r.Last != from {
+		t.Fatalf("first %d last %d, not %d", r.First, r.Last, from)
+	}
+	if _, err := r.Window.Term(from - 1); err != raft.ErrCompacted {
+		t.Errorf("a term that nobody knows: %v", err)
+	}
+	r.Window.Release(from-1, 1)
+	if term, err := r.Window.Term(from - 1); term != 1 || err != nil {
+		t.Errorf("%d %v", term, err)
+	}
+}
+
+// Programmers' errors panic with the numbers.
+func TestWindowPanics(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.put(entry(2, 1, "x"))
+	for want, f := range map[string]func(){
+		"1 entries at 0 positions":   func() { w.w.Append([]*raftpb.Entry{entry(3, 1, "")}, nil) },
+		"entry 5 after entry 2":      func() { w.w.Append([]*raftpb.Entry{entry(5, 1, "")}, make([]log.Position, 1)) },
+		"the last entry is 2":        func() { w.w.Release(3, 1) },
+		"of term 7, it has term 1":   func() { w.w.Release(2, 7) },
+		"log: entry 9 after entry 2": func() { w.l.Append(nil, []*raftpb.Entry{entry(9, 1, "")}) },
+		"of term 0 after term 1":     func() { w.l.Append(nil, []*raftpb.Entry{entry(3, 0, "")}) },
+		"bytes, at most":             func() { w.l.Append(nil, []*raftpb.Entry{entry(3, 1, strings.Repeat("x", limits.RecordBytes))}) },
+		"unknown kind 16": func() {
+			w.l.Append(nil, []*raftpb.Entry{{Index: new(uint64(3)), Term: new(uint64(1)), Type: raftpb.EntryType(16).Enum()}})
+		},
+		"term 0 vote 0 after term 1": func() { w.l.Append(&log.HardState{}, nil) },
+		"vote 2 after term 1 vote 1": func() {
+			w.l.Append(&log.HardState{Term: 1, Vote: 1}, nil)
+			w.l.Append(&log.HardState{Term: 1, Vote: 2}, nil)
+		},
+		"reset to 0/1":            func() { w.l.Reset(log.Marker{Term: 1}) },
+		"a segment of 5000 bytes": func() { o := w.o; o.SegmentBytes = 5000; log.NewMaker(o) },
+	} {
+		func() {
+			defer func() {
+				if p, _ := recover().(string); !strings.Contains(p, want) {
+					t.Errorf("%q panicked with %q", want, p)
+				}
+			}()
+			f()
+		}()
+	}
+}
