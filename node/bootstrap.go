@@ -91,8 +91,8 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 		return nil
 	}
 	if found.Marker.Index != 1 {
-		return fmt.Errorf("%w: the log of %s begins behind index %d, and no valid snapshot at that index is left; move the data folder away and add the member anew",
-			log.ErrCorrupt, m.folder.dir, found.Marker.Index)
+		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left; move the data folder away and add the member anew",
+			log.ErrCorrupt, m.folder.dir, found.First)
 	}
 	r.state = index.NewState()
 	if _, err := r.state.Apply(1, 1, nil, nil); err != nil {
@@ -120,7 +120,7 @@ func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info
 		}
 		confState := &raftpb.ConfState{}
 		if err := proto.Unmarshal(meta.ConfState, confState); err != nil {
-			return m.quarantine(r, info, err)
+			return m.quarantine(r, info, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err))
 		}
 		at, term := meta.Index, meta.Term
 		r.state, r.applied, r.confState = state, at, confState
@@ -141,7 +141,11 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 }
 
 // quarantine moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
+// What a disk could not read now may be well, and is not touched.
 func (m *member) quarantine(r *recovered, info snapshot.Info, why error) error {
+	if !errors.Is(why, snapshot.ErrCorrupt) {
+		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
+	}
 	to, err := snapshot.Quarantine(m.env.FS, info.Path, m.folder.path("quarantine"))
 	if err != nil {
 		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)

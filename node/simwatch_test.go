@@ -113,7 +113,7 @@ func (k *watchman) booted(h *host) {
 		case strings.Contains(a, "torn off"):
 			k.w.totals.TornTails++
 			k.w.trace("%s: %s", h.name(), a)
-		case strings.Contains(a, "damaged snapshot") && (h.rotted || h.broken):
+		case strings.Contains(a, "damaged snapshot") && h.rotted:
 			k.w.totals.Quarantined++
 		default:
 			k.w.failf("%s starts with the alarm: %s", h.name(), a)
