@@ -43,6 +43,7 @@ type conn struct {
 	heard    uint64 // packets, until heardAt
 	sent     uint64 // packets, until heardAt
 	heardAt  time.Time
+	prodded  bool // since heardAt
 
 	// Shared.
 	retired atomic.Bool // takes no new calls

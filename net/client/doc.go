@@ -22,7 +22,8 @@
 // Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that answers is used; the
 // others, and those that it tells of, are kept for the day when it is gone. The client turns to another member
 // when the connection breaks, when the member says that it cannot serve, or when its host is silent for half a
-// second (or four round trips, where that is more) while calls are under way. Each connection has a UDP port of its own.
+// second (or four round trips, where that is more) while calls are under way: a member that says nothing is asked
+// something. Each connection has a UDP port of its own.
 //
 // # What a call does when something fails
 //

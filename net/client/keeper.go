@@ -13,6 +13,8 @@ const (
 	// silenceLeast is for how long a connection may leave packets without any answer: a living host acknowledges
 	// them within 25 ms. Four round trips, where that is more.
 	silenceLeast = 500 * time.Millisecond
+	// prodAfter is for how long a connection may be silent before the member is asked something.
+	prodAfter = silenceLeast / 2
 	// switchLeast is the least time between two changes to another member because one said that it cannot serve.
 	switchLeast = time.Second
 )
@@ -120,11 +122,16 @@ func (k *conn) look(now time.Time) bool {
 	}
 	stats := k.qc.ConnectionStats()
 	if stats.PacketsReceived != k.heard || !knew {
-		k.heard, k.sent, k.heardAt = stats.PacketsReceived, stats.PacketsSent, now
+		k.heard, k.sent, k.heardAt, k.prodded = stats.PacketsReceived, stats.PacketsSent, now, false
 		return true
 	}
-	// Who has nothing to say is silent too. QUIC repeats what is not acknowledged, so that packets go out meanwhile.
+	// Who has nothing to say is silent too, so that it is asked. QUIC repeats what is not acknowledged, so that packets
+	// go out meanwhile.
 	silence := now.Sub(k.heardAt)
+	if silence >= prodAfter && !k.prodded {
+		k.prodded = true
+		k.prod()
+	}
 	if stats.PacketsSent >= k.sent+2 && silence >= max(silenceLeast, 4*stats.SmoothedRTT) && !k.retired.Load() {
 		err := fmt.Errorf("no sign of life for %v", silence.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
@@ -133,6 +140,22 @@ func (k *conn) look(now time.Time) bool {
 	}
 	return true
 }
+
+// prod asks the member something that every living one answers at once: a member that died when it had acknowledged
+// all packets would otherwise not be missed before the connection's idle timeout. The question is longer than QUIC's
+// stateless reset, which a member that was started again answers only to packets that are.
+func (k *conn) prod() {
+	x := k.client.newCall(k.client.ctx, wire.OpRange)
+	x.attempts = attemptsLast
+	x.body = wire.AppendRangeBody(x.body[:0], prodKey[:], nil, 0, 1, wire.Serializable|wire.CountOnly)
+	x.done = func(*call) {}
+	if !k.streams[smallStream].send(x) {
+		x.recycle()
+	}
+}
+
+// prodKey is any key of some length.
+var prodKey [64]byte
 
 // shun turns to another member, because this one said that it cannot serve now. What is under way stays.
 func (k *conn) shun(now time.Time, err *wire.Error) {

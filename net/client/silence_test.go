@@ -1,0 +1,52 @@
+package client_test
+
+import (
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+)
+
+// mute is a member that takes writes and says nothing of them.
+type mute struct {
+	*servertest.Member
+	asked chan struct{}
+}
+
+func (m mute) Propose(index.Proposal) { m.asked <- struct{}{} }
+
+// A member that is killed when all packets were acknowledged leaves nothing to be repeated. A write that it had is
+// told as unknown when the member is started again, and not when the caller's time is over.
+func TestKilledWhileAllIsQuiet(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mute{servertest.NewMember(), make(chan struct{}, 1)}
+	first := servertest.Start(t, trust, m, func(c *server.Config) { c.Conn = socket })
+	endpoint := servertest.Endpoint(first)
+	c := open(t, trust, endpoint)
+	told := make(chan error, 1)
+	go func() {
+		_, err := c.Put(ctxOf(t, 30*time.Second), []byte("k"), []byte("v"))
+		told <- err
+	}()
+	<-m.asked
+	time.Sleep(100 * time.Millisecond) // for the acknowledgement, which QUIC may delay
+	_ = socket.Close()                 // not a word to the client
+	servertest.Start(t, trust, servertest.NewMember(m.Member), func(c *server.Config) { c.Address = endpoint })
+	begun := time.Now()
+	if err := <-told; !errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("the write under way: %v", err)
+	}
+	if took := time.Since(begun); took > 4*time.Second { // a keep-alive comes after 5
+		t.Errorf("it took %v", took)
+	}
+}
