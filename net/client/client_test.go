@@ -40,7 +40,7 @@ func newCluster(t testing.TB, change func(*server.Config)) *cluster {
 
 func open(t testing.TB, trust servertest.Trust, endpoints ...string) *client.Client {
 	t.Helper()
-	c, err := client.Open(t.Context(), client.Config{Endpoints: endpoints, Credentials: trust.Client})
+	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: endpoints, Credentials: trust.Client})
 	if err != nil {
 		t.Fatal(err)
 	}

