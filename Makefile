@@ -5,8 +5,8 @@ PKG       ?= ./...
 SEEDS     ?= 500
 FUZZTIME  ?= 10s
 TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
-# One seed is replayed with its trace; many are a campaign.
-SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED) -v,-sim.seeds=$(SEEDS))
+# One seed is replayed with its trace; many are a campaign, a process a core.
+SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test race sim fuzz lint fmt bench full vuln
@@ -29,7 +29,7 @@ race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)
 
 sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, replayed with its trace
-	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -args $(SIMFLAGS)
+	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -v $(SIMFLAGS)
 
 fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 	@set -e; for p in $$($(GO) list $(PKG)); do \

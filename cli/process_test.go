@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/net/client"
+)
+
+// The load of TestProcesses: each caller has keys of its own and waits for each answer.
+const (
+	callers       = 32
+	keysPerCaller = 8
+	leastRate     = 1000 // puts a second while all members run
+)
+
+// TestProcesses kills real processes under load with kill -9, one at a time and all at once. What was acknowledged,
+// which only this process knows, must be there afterwards; what certainly did not happen must not; and all members
+// must have the same state. QKV_FULL=1 makes it 50 times one and 10 times all.
+func TestProcesses(t *testing.T) {
+	ones, alls := 3, 1
+	full := os.Getenv("QKV_FULL") != ""
+	if full {
+		ones, alls = 50, 10
+	}
+	c := startCluster(t)
+	l := startLoad(t, c)
+	var rates []float64
+	for i := range ones + alls {
+		rates = append(rates, l.steady(time.Duration(300+rand.IntN(500))*time.Millisecond))
+		victims := []*process{c.members[rand.IntN(len(c.members))]}
+		if i%(ones/alls+1) == ones/alls {
+			victims = c.members
+		}
+		for _, m := range victims {
+			must(t, m.kill())
+		}
+		time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond) // past an election, or before one
+		for _, m := range victims {
+			must(t, m.start())
+		}
+		c.awaitAll(t)
+	}
+	l.stop()
+	members, err := c.healthy(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.check(t)
+	t.Logf("%d kills of one and %d of all: %d puts acknowledged, %d of unknown outcome, %d certainly failed, %.0f puts/s in between; digest %s on all",
+		ones, alls, l.acknowledged.Load(), l.unknown.Load(), l.failed.Load(), mean(rates), members[0].Digest)
+	if full && mean(rates) < leastRate {
+		t.Errorf("the load was %.0f puts/s, and should be %d at least", mean(rates), leastRate)
+	}
+}
+
+// realCluster is three members, each this test's binary under the name of qkv.
+type realCluster struct{ *localCluster }
+
+func startCluster(t *testing.T) *realCluster {
+	t.Helper()
+	port, err := freePorts(2 * demoMembers)
+	must(t, err)
+	dir := t.TempDir()
+	output := &tail{}
+	l, err := newLocalCluster(demoMembers, port, filepath.Join(dir, "data"), filepath.Join(dir, "home"), newTerminal(output))
+	must(t, err)
+	program, err := exec.LookPath("qkv")
+	must(t, err)
+	for _, m := range l.members {
+		m.executable = program
+	}
+	must(t, l.start())
+	t.Cleanup(func() {
+		l.stop()
+		if t.Failed() {
+			t.Logf("the members' last lines:\n%s", output)
+		}
+	})
+	if _, err := l.healthy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return &realCluster{l}
+}
+
+// awaitAll waits until all members answer and one of them leads. Under load they are never exactly level.
+func (c *realCluster) awaitAll(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(localWait); ; time.Sleep(20 * time.Millisecond) {
+		must(t, c.ended())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		members, err := c.target().status(ctx)
+		cancel()
+		answering := 0
+		for _, m := range members {
+			if m.Role == "leader" || m.Role == "follower" {
+				answering++
+			}
+		}
+		if err == nil && answering == len(c.members) && leaderOf(members) != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not all members serve after %v: %s", localWait, describe(members, err))
+		}
+	}
+}
+
+// load is callers that put, and what is known of each put.
+type load struct {
+	cluster                       *realCluster
+	cancel                        context.CancelFunc
+	running                       sync.WaitGroup
+	callers                       []*caller
+	acknowledged, unknown, failed atomic.Int64
+}
+
+// caller owns a few keys. Only its own goroutine touches it until the load has stopped.
+type caller struct {
+	name  string
+	store *client.Client
+	next  int
+	last  [keysPerCaller]int          // the newest acknowledged number of each key; 0 is none
+	maybe [keysPerCaller]map[int]bool // numbers whose outcome is not known
+	at    int64                       // revision of the newest acknowledged put
+	wrong error
+}
+
+func startLoad(t *testing.T, c *realCluster) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{cluster: c, cancel: cancel}
+	to := c.target()
+	to.timeout = 3 * time.Second
+	for i := range callers {
+		if i%8 == 0 { // some connections, each beginning at another member
+			to.endpoints = append(to.endpoints[1:], to.endpoints[0])
+		}
+		one := &caller{name: "c" + strconv.Itoa(i)}
+		for k := range one.maybe {
+			one.maybe[k] = map[int]bool{}
+		}
+		var err error
+		if i%8 == 0 {
+			if one.store, err = to.open(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = one.store.Close() })
+		} else {
+			one.store = l.callers[i-1].store
+		}
+		l.callers = append(l.callers, one)
+		l.running.Go(func() { one.run(ctx, l) })
+	}
+	return l
+}
+
+func (c *caller) key(k int) string { return fmt.Sprintf("%s/%d", c.name, k) }
+
+// run puts until ctx ends, and then lets the last put end.
+func (c *caller) run(ctx context.Context, l *load) {
+	for ctx.Err() == nil && c.wrong == nil {
+		c.next++
+		k := c.next % keysPerCaller
+		written, err := c.store.Put(context.WithoutCancel(ctx), []byte(c.key(k)), []byte(strconv.Itoa(c.next)))
+		switch {
+		case err == nil:
+			if written.Revision <= c.at {
+				c.wrong = fmt.Errorf("%s: put %d is acknowledged at revision %d, after one at %d", c.key(k), c.next, written.Revision, c.at)
+			}
+			c.last[k], c.at = c.next, written.Revision
+			l.acknowledged.Add(1)
+		case exitCode(writeFailed(err)) == exitUnknown:
+			c.maybe[k][c.next] = true
+			l.unknown.Add(1)
+		case errors.Is(err, client.ErrUnavailable) || exitCode(err) == exitUnavailable:
+			l.failed.Add(1)
+		default:
+			c.wrong = fmt.Errorf("%s: put %d: %w", c.key(k), c.next, err)
+		}
+	}
+}
+
+// steady lets the load run for a while, and returns its rate.
+func (l *load) steady(d time.Duration) float64 {
+	before, begun := l.acknowledged.Load(), time.Now()
+	time.Sleep(d)
+	return float64(l.acknowledged.Load()-before) / time.Since(begun).Seconds()
+}
+
+func (l *load) stop() {
+	l.cancel()
+	l.running.Wait()
+}
+
+// check reads every key back: it holds the newest acknowledged put, or one whose outcome is not known.
+func (l *load) check(t *testing.T) {
+	t.Helper()
+	for _, c := range l.callers {
+		if c.wrong != nil {
+			t.Error(c.wrong)
+		}
+		for k := range keysPerCaller {
+			kv, found, err := c.store.Get(t.Context(), []byte(c.key(k)))
+			must(t, err)
+			number := 0
+			if found {
+				number, err = strconv.Atoi(strings.TrimSpace(string(kv.Value)))
+				must(t, err)
+			}
+			if number != c.last[k] && !c.maybe[k][number] {
+				t.Errorf("LOST: %s holds put %d; %d was the last that was acknowledged, and of %v the outcome is unknown", c.key(k), number, c.last[k], c.maybe[k])
+			}
+		}
+	}
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	return sum / float64(len(values))
+}
