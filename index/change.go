@@ -14,6 +14,7 @@ func weight(key, value int) int64 { return int64(versionOverhead + key + value) 
 func (s *State) find(hash uint64, key []byte) ref {
 	r, crowded := s.table.find(hash, key)
 	if r == 0 && crowded {
+		s.plant()
 		r, _ = s.tree.Get(s.probe.set(key))
 	}
 	return r
@@ -21,17 +22,15 @@ func (s *State) find(hash uint64, key []byte) ref {
 
 // put sets a key.
 func (s *State) put(c *command) Result {
-	hash := hashOf(c.key)
-	r := s.find(hash, c.key)
+	r := s.find(c.hash, c.key)
 	s.revision++
 	if r == 0 {
 		r = s.newRecord(c.key)
-		s.addVersion(r, hash, c)
-		s.table.insert(hash, r)
-		s.tree.Set(r)
-		s.changed = true
+		s.addVersion(r, c)
+		s.table.insert(c.hash, r)
+		s.fresh = append(s.fresh, r)
 	} else {
-		s.addVersion(r, hash, c)
+		s.addVersion(r, c)
 	}
 	return Result{Revision: s.revision}
 }
@@ -40,13 +39,14 @@ func (s *State) put(c *command) Result {
 func (s *State) newRecord(key []byte) ref {
 	r := s.memory.alloc(&s.records, recordSize(len(key)))
 	record := r.record()
-	record.size = uint16(len(key))
+	record.head.Store(0)
+	record.size, record.owner, record.unused = uint16(len(key)), 0, 0
 	copy(record.key(), key)
 	return r
 }
 
 // addVersion makes what a put says the newest version of a key.
-func (s *State) addVersion(r ref, hash uint64, c *command) {
+func (s *State) addVersion(r ref, c *command) {
 	record := r.record()
 	before := ref(record.head.Load())
 	flags, create, number := uint32(0), s.revision, int64(1)
@@ -67,7 +67,7 @@ func (s *State) addVersion(r ref, hash uint64, c *command) {
 	}
 	at := s.newVersion(flags, len(c.value))
 	v := at.version()
-	v.mod, v.sum = s.revision, sumOf(hash, c.value, create, s.revision, number, c.number)
+	v.mod, v.sum = s.revision, sumOf(c.hash, c.value, create, s.revision, number, c.number)
 	v.setWords(words, c.number)
 	copy(v.value(), c.value)
 	s.push(r, at, before)
@@ -79,7 +79,9 @@ func (s *State) addVersion(r ref, hash uint64, c *command) {
 
 func (s *State) newVersion(flags uint32, value int) ref {
 	at := s.memory.alloc(&s.versions, versionSize(flags, value))
-	at.version().shape = uint32(value)<<flagBits | flags
+	v := at.version()
+	v.shape = uint32(value)<<flagBits | flags
+	v.sum, v.sub, v.owner = 0, 0, 0
 	return at
 }
 
@@ -119,10 +121,11 @@ func (s *State) bury(r *record, v *version) {
 func (s *State) delete(c *command) Result {
 	found := s.found[:0]
 	if len(c.value) == 0 {
-		if r := s.find(hashOf(c.key), c.key); r != 0 && !r.record().newest().has(tombstone) {
+		if r := s.find(c.hash, c.key); r != 0 && !r.record().newest().has(tombstone) {
 			found = append(found, r)
 		}
 	} else {
+		s.plant()
 		s.tree.Ascend(s.probe.set(c.key), func(r ref) bool {
 			if beyond(r.record().key(), c.value) {
 				return false

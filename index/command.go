@@ -100,6 +100,7 @@ type command struct {
 	key    []byte
 	value  []byte // of a put; the end of a delete; an announcement as it was written
 	number int64  // the lease of a put; the level
+	hash   uint64 // of the key, filled in when it is applied
 }
 
 // read reads the next command. An error means that this qkv does not know what it says.

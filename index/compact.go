@@ -15,7 +15,12 @@ const (
 // byte added one can go. How far it comes is decided by the state and the entry alone, and is part of the state.
 func (s *State) compact(commands, added int64) {
 	work := s.bounds.stepWork + commandWork*commands + max(added, 0)*dropWork/versionOverhead
+	warm := int64(0) // revisions before it are in the caches
 	for work > 0 && (s.compacted > s.history.slots.first || s.over()) {
+		if s.history.slots.first >= warm {
+			s.warmHistory()
+			warm = s.history.slots.first + warmCommands
+		}
 		work -= s.forget()
 	}
 }

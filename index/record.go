@@ -10,10 +10,10 @@ import (
 
 // record is a key's place: where its versions begin. The key follows in memory.
 type record struct {
-	head  atomic.Uint64 // newest version
-	size  uint16        // of the key
-	owner uint16        // flags that only the owner touches
-	_     uint32
+	head   atomic.Uint64 // newest version
+	size   uint16        // of the key
+	owner  uint16        // flags that only the owner touches
+	unused uint32
 }
 
 const (

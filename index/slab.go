@@ -2,6 +2,8 @@ package index
 
 import (
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -30,6 +32,7 @@ type slab struct {
 	base    ref
 	size    int
 	records bool // it holds records, else versions
+	given   *atomic.Bool
 
 	// Owned by the state.
 	number int // place in memory.slabs
@@ -57,6 +60,9 @@ type memory struct {
 	bytes  int64   // mapped, without those that are given up
 	handed int64   // ever handed out
 	most   int     // size of a large slab
+	ledger *ledger
+	// collectAt is how many bytes that are given up make the garbage collector run.
+	collectAt int64
 }
 
 // arena hands out objects of one kind from the newest of its slabs.
@@ -66,7 +72,7 @@ type arena struct {
 	next    int // size of the next slab
 }
 
-// alloc returns room for size bytes, a multiple of 8, all zero.
+// alloc returns room for size bytes, a multiple of 8, of any content.
 func (m *memory) alloc(a *arena, size int) ref {
 	m.handed += int64(size)
 	if a.current == nil || a.current.used+size > a.current.size {
@@ -101,7 +107,7 @@ func (m *memory) seal(a *arena) {
 }
 
 func (m *memory) open(records bool, size int) *slab {
-	s := mapSlab(size)
+	s := m.ledger.mapSlab(size)
 	if uint64(s.base)>>refBits != 0 || s.base%slabAlign != 0 {
 		panic(fmt.Sprintf("a slab was mapped at %#x: an address of %d bits, a multiple of %#x is needed", s.base, refBits, slabAlign))
 	}
@@ -147,7 +153,26 @@ func (m *memory) retire(s *slab, e *epoch) {
 	m.slabs = m.slabs[:len(m.slabs)-1]
 	m.bytes -= int64(s.size)
 	e.retired = append(e.retired, s)
+	s.given.Store(true)
+	m.collect(m.ledger.retired.Add(int64(s.size)))
 }
+
+// collectBytes is the least that makes a collection worth its time.
+const collectBytes = 128 << 20
+
+// collect runs the garbage collector when much was given up since it ran last: it alone knows when no View reaches a
+// slab any longer, but it does not see that memory, and so does not run on its account. A member under load makes
+// enough garbage elsewhere; this is for one that does not.
+func (m *memory) collect(retired int64) {
+	least := max(collectBytes, m.bytes/4)
+	if m.collectAt = min(max(m.collectAt, least), retired+least); retired >= m.collectAt {
+		runtime.GC()
+		m.collectAt = retired + least // what Views still hold does not go, however often it runs
+	}
+}
+
+// Retired returns the bytes of memory that are given up, but were still in use when the garbage collector ran last.
+func (m *memory) retiredBytes() int64 { return m.ledger.retired.Load() }
 
 // roundUp makes sizes multiples of 8.
 func roundUp(n int) int { return (n + 7) &^ 7 }

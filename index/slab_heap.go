@@ -3,19 +3,31 @@
 package index
 
 import (
+	"bytes"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 )
 
 // slabAlign is smaller here, since that much is wasted in each slab.
 const slabAlign = 64 << 10
 
+// ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
+type ledger struct{ retired atomic.Int64 }
+
 // mapSlab takes memory from the heap: where there is no mmap of our own, and under the race detector, which sees only
 // the heap.
-func mapSlab(size int) *slab {
+func (l *ledger) mapSlab(size int) *slab {
 	room := make([]byte, size+slabAlign)
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(room)))
-	s := &slab{base: ref((at + slabAlign - 1) &^ (slabAlign - 1)), size: size}
-	runtime.AddCleanup(s, func([]byte) {}, room) // keeps the memory until then
+	before := int(-at & (slabAlign - 1))
+	copy(room[before:before+size], bytes.Repeat([]byte{0xa5}, size)) // whoever relies on zeros is found out
+	s := &slab{base: ref(at) + ref(before), size: size, given: new(atomic.Bool)}
+	given := s.given
+	runtime.AddCleanup(s, func([]byte) { // keeps the memory until then
+		if given.Load() {
+			l.retired.Add(-int64(size))
+		}
+	}, room)
 	return s
 }

@@ -5,6 +5,7 @@ package index
 import (
 	"fmt"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,9 +14,45 @@ import (
 // slabAlign is the size of a large slab, and where slabs begin: at its multiples, which are those of a huge page too.
 const slabAlign = 4 << 20
 
-// mapSlab maps memory outside of the heap. Large slabs are made of huge pages: fewer page faults and TLB misses, and
-// a process that is killed gives its memory back thirty times faster, before its sockets close.
-func mapSlab(size int) *slab {
+// spareSlabs is how many large slabs that nobody can reach any longer are kept for the next ones: memory that was
+// never touched costs a page fault, and the zeroing of a huge page.
+const spareSlabs = 16
+
+// mapping is memory of the kernel. It is given back when nothing refers to it.
+type mapping struct {
+	base    unsafe.Pointer
+	bytes   uintptr
+	cleanup runtime.Cleanup
+}
+
+// ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
+type ledger struct {
+	retired atomic.Int64 // bytes of slabs that are given up and still mapped
+	spares  atomic.Int32
+	top     atomic.Pointer[spare]
+}
+
+// spare is an element of a stack to which the garbage collector's goroutines add, and from which the owner takes.
+type spare struct {
+	mapping *mapping
+	next    *spare
+}
+
+// mapSlab returns memory outside of the heap, of any content.
+func (l *ledger) mapSlab(size int) *slab {
+	m := l.take(size)
+	if m == nil {
+		m = mapMemory(size)
+	}
+	s := &slab{base: ref(uintptr(m.base)), size: size, given: new(atomic.Bool)}
+	end := ending{m, l, s.given, int64(size)}
+	runtime.AddCleanup(s, ending.run, end)
+	return s
+}
+
+// mapMemory maps memory. Large slabs are made of huge pages: fewer page faults and TLB misses, and a process that is
+// killed gives its memory back thirty times faster, before its sockets close.
+func mapMemory(size int) *mapping {
 	room := uintptr(size) + slabAlign
 	at, err := unix.MmapPtr(-1, 0, nil, room, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
@@ -31,9 +68,9 @@ func mapSlab(size int) *slab {
 		// Where the kernel has no huge pages the slab works all the same.
 		_ = unix.Madvise(unsafe.Slice((*byte)(base), size), unix.MADV_HUGEPAGE)
 	}
-	s := &slab{base: ref(uintptr(base)), size: size}
-	runtime.AddCleanup(s, func(base unsafe.Pointer) { unmap(base, keep) }, base)
-	return s
+	m := &mapping{base: base, bytes: keep}
+	m.cleanup = runtime.AddCleanup(m, func(base unsafe.Pointer) { unmap(base, keep) }, base)
+	return m
 }
 
 func unmap(at unsafe.Pointer, n uintptr) {
@@ -42,5 +79,49 @@ func unmap(at unsafe.Pointer, n uintptr) {
 	}
 	if err := unix.MunmapPtr(at, n); err != nil {
 		panic(fmt.Sprintf("unmapping %d bytes at %p failed: %v", n, at, err))
+	}
+}
+
+// ending is what happens to the memory of a slab that nothing refers to any longer.
+type ending struct {
+	mapping *mapping
+	ledger  *ledger
+	given   *atomic.Bool
+	bytes   int64
+}
+
+func (e ending) run() {
+	if e.given.Load() {
+		e.ledger.retired.Add(-e.bytes)
+	}
+	if e.bytes != slabAlign || e.ledger.spares.Load() >= spareSlabs {
+		e.mapping.cleanup.Stop()
+		unmap(e.mapping.base, e.mapping.bytes)
+		return
+	}
+	e.ledger.spares.Add(1)
+	one := &spare{mapping: e.mapping}
+	for {
+		one.next = e.ledger.top.Load()
+		if e.ledger.top.CompareAndSwap(one.next, one) {
+			return
+		}
+	}
+}
+
+// take returns a spare, or nil. Only the owner takes, and an element never comes back once it was taken.
+func (l *ledger) take(size int) *mapping {
+	if size != slabAlign {
+		return nil
+	}
+	for {
+		one := l.top.Load()
+		if one == nil {
+			return nil
+		}
+		if l.top.CompareAndSwap(one, one.next) {
+			l.spares.Add(-1)
+			return one.mapping
+		}
 	}
 }

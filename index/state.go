@@ -46,7 +46,9 @@ type State struct {
 	// Scratch.
 	commands []command
 	found    []ref
+	fresh    []ref // new records that are not in the tree yet
 	probe    probe
+	warming  warming
 }
 
 // bounds of the history, and of one step of its compaction.
@@ -75,7 +77,7 @@ func newState(b bounds, l layout) *State {
 	s := &State{
 		revision: 1,
 		level:    FirstLevel,
-		memory:   &memory{most: l.slabBytes},
+		memory:   &memory{most: l.slabBytes, ledger: &ledger{}},
 		table:    &table{},
 		tree:     btree.NewBTreeGOptions(less, btree.Options{Degree: btreeDegree, NoLocks: true}),
 		records:  arena{records: true},
@@ -137,9 +139,15 @@ func (s *State) decode(data []byte) (wall int64, err error) {
 func (s *State) applyAll(wall int64, results []Result) []Result {
 	s.wall = max(s.wall, wall)
 	revision, weight, mapped := s.revision, s.historyBytes, s.memory.handed
-	for i := range s.commands {
-		results = append(results, s.apply(&s.commands[i]))
+	for rest := s.commands; len(rest) > 0; {
+		next := rest[:min(len(rest), warmCommands)]
+		rest = rest[len(next):]
+		s.warm(next)
+		for i := range next {
+			results = append(results, s.apply(&next[i]))
+		}
 	}
+	s.plant()
 	if s.revision != revision {
 		s.times.note(revision+1, s.wall)
 	}

@@ -2,7 +2,10 @@ package index
 
 import (
 	"bytes"
+	"slices"
 	"unsafe"
+
+	"github.com/tidwall/btree"
 )
 
 // less orders records in the tree.
@@ -26,3 +29,17 @@ func (p *probe) set(key []byte) ref {
 //
 //go:noinline
 func onHeap(words int) []uint64 { return make([]uint64, words) }
+
+// plant puts the new records into the tree, in the order of their keys: neighbours share the way to their place. Whatever
+// looks at the tree calls it before.
+func (s *State) plant() {
+	if len(s.fresh) == 0 {
+		return
+	}
+	slices.SortFunc(s.fresh, func(a, b ref) int { return bytes.Compare(a.record().key(), b.record().key()) })
+	var hint btree.PathHint
+	for _, r := range s.fresh {
+		s.tree.SetHint(r, &hint)
+	}
+	s.fresh, s.changed = s.fresh[:0], true
+}

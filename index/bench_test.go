@@ -1,0 +1,259 @@
+package index
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+var benchKeys = flag.Int("keys", 1_000_000, "keys that benchmarks of a filled state begin with")
+
+// benchKey is the n-th key, of 16 bytes, in no order.
+func benchKey(dst []byte, n int) []byte {
+	return fmt.Appendf(dst, "key-%012x", uint64(n)*0x9e3779b97f4a7c15>>16)
+}
+
+var benchValue = func() []byte {
+	v := make([]byte, 256)
+	for i := range v {
+		v[i] = byte(rand.Uint32())
+	}
+	return v
+}()
+
+// loader applies batches of puts.
+type loader struct {
+	s        *State
+	commands [][]byte
+	envelope []byte
+	results  []Result
+	wall     int64
+}
+
+func (l *loader) add(key []byte) {
+	value := benchValue
+	binary.LittleEndian.PutUint64(value, uint64(len(l.commands))^uint64(l.wall))
+	n := len(l.commands)
+	if n == cap(l.commands) {
+		l.commands = append(l.commands, nil)
+	}
+	l.commands = l.commands[:n+1]
+	l.commands[n] = AppendPut(l.commands[n][:0], key, value, 0)
+}
+
+func (l *loader) encode() {
+	l.wall += 2e6
+	l.envelope = AppendEnvelope(l.envelope[:0], Envelope{Level: 1, Member: 1, Incarnation: 7, Wall: l.wall}, l.commands)
+	l.commands = l.commands[:0]
+}
+
+func (l *loader) apply(tb testing.TB) {
+	applied, _ := l.s.Applied()
+	var err error
+	if l.results, err = l.s.Apply(applied+1, 1, l.envelope, l.results[:0]); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// filled is a state of so many keys.
+func filled(tb testing.TB, keys int) *loader {
+	l := &loader{s: NewState()}
+	for n := range keys {
+		l.add(benchKey(nil, n))
+		if len(l.commands) == 1024 || n == keys-1 {
+			l.encode()
+			l.apply(tb)
+			l.s.View()
+		}
+	}
+	return l
+}
+
+// processor is the processor time of this thread, which other work on the host disturbs less than a clock.
+func processor() time.Duration {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
+	return time.Duration(t.Nano())
+}
+
+// applying is the time of the applies and Views of a benchmark.
+type applying struct{ batches []time.Duration }
+
+func (a *applying) apply(b *testing.B, l *loader) *View {
+	before := processor()
+	l.apply(b)
+	v := l.s.View()
+	a.batches = append(a.batches, processor()-before)
+	return v
+}
+
+// report tells the quietest batches apart from all: on a host with other work, they are what the code costs.
+func (a *applying) report(b *testing.B) {
+	slices.Sort(a.batches)
+	total := time.Duration(0)
+	for _, d := range a.batches {
+		total += d
+	}
+	n := len(a.batches)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(total.Nanoseconds())/float64(n*1024), "cpu-ns/put")
+	b.ReportMetric(float64(a.batches[n/2].Nanoseconds())/1024, "median-ns/put")
+	b.ReportMetric(float64(a.batches[n/10].Nanoseconds())/1024, "p10-ns/put")
+	b.ReportMetric(float64(a.batches[n-1].Microseconds()), "worst-µs/batch")
+}
+
+// BenchmarkApplyUpdate applies envelopes of 1024 puts of keys that are there, in random order.
+func BenchmarkApplyUpdate(b *testing.B) {
+	for _, keys := range []int{100_000, *benchKeys} {
+		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			l := filled(b, keys)
+			random := rand.New(rand.NewPCG(1, 2))
+			var view *View
+			update := func(a *applying) {
+				for range 1024 {
+					l.add(benchKey(nil, random.IntN(keys)))
+				}
+				l.encode()
+				view = a.apply(b, l)
+			}
+			for range 400 { // into the steady state: the history is full
+				update(&applying{})
+			}
+			var a applying
+			for range b.N {
+				update(&a)
+			}
+			a.report(b)
+			b.ReportMetric(float64(view.memory.bytes)/float64(1<<20), "MiB-mapped")
+		})
+	}
+}
+
+// BenchmarkApplyNew applies envelopes of 1024 puts of new keys, in random order, to a filled state.
+func BenchmarkApplyNew(b *testing.B) {
+	for _, keys := range []int{0, *benchKeys} {
+		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			l := filled(b, keys)
+			n := keys
+			var a applying
+			for range b.N {
+				for range 1024 {
+					l.add(benchKey(nil, n))
+					n++
+				}
+				l.encode()
+				a.apply(b, l)
+			}
+			a.report(b)
+		})
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	l := filled(b, *benchKeys)
+	v := l.s.View()
+	keys := make([][]byte, 1<<16)
+	for i := range keys {
+		keys[i] = benchKey(nil, rand.IntN(*benchKeys))
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, found, _ := v.Get(keys[i&(len(keys)-1)], 0); !found {
+			b.Fatal("not found")
+		}
+	}
+	runtime.KeepAlive(v)
+}
+
+func BenchmarkRange(b *testing.B) {
+	l := filled(b, *benchKeys)
+	v := l.s.View()
+	for _, limit := range []int64{10, 10_000} {
+		b.Run(fmt.Sprint(limit), func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if a, _ := v.Range(Query{Key: []byte("key-7"), End: []byte("key-8"), Limit: limit}); int64(len(a.KVs)) != limit {
+					b.Fatal(len(a.KVs))
+				}
+			}
+		})
+	}
+	b.Run("count", func(b *testing.B) {
+		for range b.N {
+			if a, _ := v.Range(Query{Key: []byte{0}, End: []byte{0}, CountOnly: true}); a.Count != int64(*benchKeys) {
+				b.Fatal(a.Count)
+			}
+		}
+	})
+	runtime.KeepAlive(v)
+}
+
+// BenchmarkRestore builds a state from the parts of a snapshot, as they come out of its blocks.
+func BenchmarkRestore(b *testing.B) {
+	v := filled(b, *benchKeys).s.View()
+	meta := v.AppendMeta(nil)
+	var keys [][]byte
+	var versions []Version
+	v.Scan(nil, func(key []byte, kept []Version) bool {
+		keys = append(keys, key)
+		versions = append(versions, kept...)
+		return true
+	})
+	b.ResetTimer()
+	for range b.N {
+		builder, err := NewBuilder(meta)
+		for i := 0; i < len(keys) && err == nil; i++ {
+			err = builder.Add(keys[i], versions[i:i+1])
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := builder.Finish(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.KeepAlive(v)
+}
+
+// BenchmarkMemory is the memory of a process with a filled state: all of it, and the part that is Go's heap.
+func BenchmarkMemory(b *testing.B) {
+	runtime.GC()
+	before := rssAnon(b)
+	began := time.Now()
+	l := filled(b, *benchKeys)
+	b.ReportMetric(float64(time.Since(began).Milliseconds()), "ms-to-fill")
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(m.HeapSys-m.HeapReleased)/(1<<20), "MiB-heap")
+	b.ReportMetric(float64(rssAnon(b)-before)/(1<<20), "MiB-grown")
+	b.ReportMetric(float64(rssAnon(b))/(1<<20), "MiB-RssAnon")
+	b.ReportMetric(float64(l.s.memory.bytes)/(1<<20), "MiB-mapped")
+	runtime.KeepAlive(l)
+}
+
+func rssAnon(tb testing.TB) int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		tb.Skip("memory is measured on Linux only")
+	}
+	var kb int64
+	_, after, _ := strings.Cut(string(status), "RssAnon:")
+	if _, err := fmt.Sscan(after, &kb); err != nil {
+		tb.Fatal(err)
+	}
+	return kb << 10
+}
