@@ -213,10 +213,15 @@ func (n *Node) shutdown(ctx context.Context) error {
 		n.handOver(ctx)
 	}
 	var errs []error
+	if n.server != nil && !failed {
+		draining, done := context.WithTimeout(ctx, drainTime)
+		n.server.Drain(draining)
+		done()
+	}
+	n.runtime.Stop() // who waits for room in a mailbox is let go of, so that the server can close
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
 	}
-	n.runtime.Stop()
 	if n.peers != nil {
 		errs = append(errs, n.peers.Close())
 	}
@@ -225,6 +230,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 	}
 	return errors.Join(errs...)
 }
+
+// drainTime bounds the wait for requests that are under way: without a quorum they would not end.
+const drainTime = 2 * time.Second
 
 // handOver waits until another member leads, if this one does and another one can.
 func (n *Node) handOver(ctx context.Context) {
