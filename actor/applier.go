@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -87,6 +88,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 			a.pending.add(m)
 		case Expire:
 			a.pending.expire(t.Now, &a.done)
+			a.expireReads(t.Now)
 		case Confirmed:
 			a.reads = append(a.reads, m)
 		case Restore:
@@ -172,6 +174,19 @@ func (a *Applier) letReadsGo() {
 	}
 	clear(a.reads[len(kept):])
 	a.reads = kept
+}
+
+// expireReads answers reads whose index has not come in their time: a member that has much to catch up with.
+func (a *Applier) expireReads(now time.Duration) {
+	a.reads = slices.DeleteFunc(a.reads, func(r Confirmed) bool {
+		if now < r.Until {
+			return false
+		}
+		for _, ask := range r.Asks {
+			a.done.add(ask.From, index.Done{Request: ask.Request, Kind: index.Confirmed, Err: errBehind})
+		}
+		return true
+	})
 }
 
 // restore replaces the state by a published snapshot's.

@@ -142,6 +142,7 @@ type (
 	// Confirmed lets reads go on as soon as an index is applied.
 	Confirmed struct {
 		Index uint64
+		Until time.Duration // when their clients do not wait any longer
 		Asks  []Ask
 	}
 	// Restore replaces the state by a published snapshot's.

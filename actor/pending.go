@@ -26,6 +26,10 @@ var (
 		Code:    index.CodeUnknown,
 		Message: "this member was brought up to date by a snapshot while the write was under way; it may have happened: read the key to find out",
 	}
+	errBehind = &index.Error{
+		Code:    index.CodeUnavailable,
+		Message: "this member has not caught up with the leader in time; the read was not answered: ask another one",
+	}
 	errNoAnswer = &index.Error{
 		Code:    index.CodeUnknown,
 		Message: "no quorum answered in time; the write may have happened: read the key to find out",

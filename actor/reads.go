@@ -69,9 +69,9 @@ func (c *Consensus) requestReads() {
 }
 
 // confirmed returns the requests of an attempt that a quorum has confirmed.
-func (r *reads) confirmed(context []byte) ([]Ask, bool) {
+func (r *reads) confirmed(context []byte) (asks []Ask, until time.Duration, ok bool) {
 	if len(context) != 8 {
-		return nil, false
+		return nil, 0, false
 	}
 	id := binary.BigEndian.Uint64(context)
 	for i, a := range r.attempts {
@@ -82,16 +82,17 @@ func (r *reads) confirmed(context []byte) ([]Ask, bool) {
 		n := 0
 		for _, w := range a.reads {
 			n += len(w.Requests)
+			until = max(until, w.until)
 		}
-		asks := make([]Ask, 0, n)
+		asks = make([]Ask, 0, n)
 		for _, w := range a.reads {
 			for _, request := range w.Requests {
 				asks = append(asks, Ask{From: w.From, Request: request})
 			}
 		}
-		return asks, true
+		return asks, until, true
 	}
-	return nil, false
+	return nil, 0, false
 }
 
 // void takes all attempts back: their reads wait again.

@@ -46,8 +46,8 @@ func (c *Consensus) ready(rd raft.Ready) {
 		panic(fmt.Sprintf("member %d asks for votes in term %d without anything to make durable", c.Member, c.term))
 	}
 	for _, rs := range rd.ReadStates {
-		if attempt, ok := c.reads.confirmed(rs.RequestCtx); ok {
-			c.Applier.Deposit(Confirmed{Index: rs.Index, Asks: attempt})
+		if asks, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
+			c.Applier.Deposit(Confirmed{Index: rs.Index, Until: until, Asks: asks})
 		}
 	}
 }

@@ -26,7 +26,8 @@ type SnapshotterConfig struct {
 	Applier         *Mailbox[ApplierMessage]
 	Peers           Peers
 	Status          *Status
-	StepBytes       int // how much is written in one step; 0 is snapshotStepBytes
+	StepBytes       int   // how much is written in one step; 0 is snapshotStepBytes
+	ChunkBytes      int64 // of a piece on its way to a peer; 0 is limits.SnapshotChunkBytes
 	Logger          *slog.Logger
 }
 
@@ -87,6 +88,9 @@ type receiving struct {
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
 	if c.StepBytes == 0 {
 		c.StepBytes = snapshotStepBytes
+	}
+	if c.ChunkBytes == 0 {
+		c.ChunkBytes = limits.SnapshotChunkBytes
 	}
 	s := &Snapshotter{SnapshotterConfig: c}
 	s.publishSize()
@@ -299,8 +303,8 @@ func (s *Snapshotter) pump(one *sending, acked int64) {
 	}
 	one.acked = acked
 	one.sent = max(one.sent, acked)
-	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*limits.SnapshotChunkBytes {
-		piece := make([]byte, min(limits.SnapshotChunkBytes, one.reader.Size()-one.sent))
+	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.ChunkBytes {
+		piece := make([]byte, min(s.ChunkBytes, one.reader.Size()-one.sent))
 		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
 			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
 			s.endSend(one, false)

@@ -35,6 +35,7 @@ type tuning struct {
 	WindowBytes, SnapshotBytes       int64
 	SnapshotInterval                 time.Duration
 	SnapshotStepBytes                int
+	SnapshotChunkBytes               int64
 }
 
 // links is what a transport needs of a member.
@@ -141,7 +142,7 @@ func (m *member) connect(r *recovered) error {
 	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
 		Cluster: m.ids.cluster, Member: m.ids.self, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Kept: r.snapshots,
 		Inbox: snapshots, Consensus: consensus, Applier: applier, Peers: later, Status: m.status,
-		StepBytes: m.env.Tuning.SnapshotStepBytes, Logger: m.logger,
+		StepBytes: m.env.Tuning.SnapshotStepBytes, ChunkBytes: m.env.Tuning.SnapshotChunkBytes, Logger: m.logger,
 	})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{Maker: log.NewMaker(m.logOptions()), Inbox: segmentMaker, LogWriter: logWriter, Fail: m.fail, Logger: m.logger})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{

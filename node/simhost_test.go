@@ -2,6 +2,8 @@ package node
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"strings"
@@ -9,7 +11,9 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/log"
 	"qkv/log/disk"
+	"qkv/snapshot"
 )
 
 // host is the machine of one member: its disk, its clocks, and the member's process while there is one.
@@ -36,6 +40,7 @@ type host struct {
 	intended proven      // what its last process was about to prove
 	view     *index.View // the newest one seen of this process
 	leads    bool
+	led      uint64 // the newest term that it led in
 	reading  bool // entries are being read from its disk
 	readCold bool // its consensus has just done that
 	boot     uint64
@@ -89,6 +94,9 @@ func (h *host) start() {
 		return
 	}
 	w := h.w
+	if w.chance(0.05) {
+		h.inspect()
+	}
 	life := w.sim.NewLife(h.name(), h.disk, h.duration, h.skew, h.wall)
 	var key [32]byte
 	for i := range key {
@@ -241,6 +249,9 @@ func (h *host) stop() {
 			}
 			h.disk.Kill()
 		})
+		if w.healed != 0 {
+			h.start()
+		}
 	}
 	w.sim.After(w.between(0, 300*time.Millisecond), when)
 }
@@ -296,4 +307,20 @@ func (h *host) duration(b *disk.Batch) time.Duration {
 type folderCopy struct {
 	disk *disk.Mem
 	boot uint64
+}
+
+// inspect reads a disk as `qkv inspect` does, which must work whatever a crash has left.
+func (h *host) inspect() {
+	if err := log.Dump(h.disk, "data/wal", io.Discard, true); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken {
+		h.w.failf("the log of %s cannot be inspected: %v", h.name(), err)
+	}
+	listing, err := snapshot.List(h.disk, "data/snap")
+	if err != nil {
+		return // there are none yet
+	}
+	for _, info := range listing.Published {
+		if err := snapshot.Dump(h.disk, info.Path, io.Discard); err != nil && !h.broken && !h.rotted {
+			h.w.failf("the snapshot %s of %s cannot be inspected: %v", info.Path, h.name(), err)
+		}
+	}
 }

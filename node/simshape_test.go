@@ -70,6 +70,8 @@ func drawShape(seed uint64) shape {
 		SnapshotBytes:     int64(logUniform(r, 2<<10, 64<<10)),
 		SnapshotInterval:  logUniform(r, 50*time.Millisecond, 2*time.Second),
 		SnapshotStepBytes: int(logUniform(r, 512, 64<<10)),
+
+		SnapshotChunkBytes: int64(logUniform(r, 1<<10, 64<<10)),
 	}
 	s.porcupine = r.IntN(10) == 0
 	s.think = s.faulty * time.Duration(s.clients) / time.Duration(s.operations) * 3 / 2

@@ -129,6 +129,9 @@ func (k *watchman) standing(h *host) {
 	if s.Role != "leader" {
 		if h.leads {
 			h.leads = false
+			if s.Commit > k.commit { // what it committed and its end came in one turn
+				k.committed(h, actor.Standing{Term: h.led, Commit: s.Commit})
+			}
 			k.w.trace("%s does not lead any more, term %d", h.name(), s.Term)
 			if h.drive.stalledUntil > k.w.sim.Now() {
 				k.w.totals.StallsMoved++
@@ -139,7 +142,7 @@ func (k *watchman) standing(h *host) {
 		}
 		return
 	}
-	h.leads = true
+	h.leads, h.led = true, s.Term
 	if first := k.leaders[s.Term]; first == nil {
 		k.leaders[s.Term] = h
 		k.newest = max(k.newest, s.Term)
