@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -57,8 +58,11 @@ func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, sk
 		t.Fatal(err)
 	}
 	defer func() { _ = root.Close() }()
+	var mu sync.Mutex
 	i := importer{root: root, store: s, prefix: keyPrefix(prefix), bar: &progress{}, skip: func(name, why string) {
 		relative, _ := filepath.Rel(dir, name)
+		mu.Lock()
+		defer mu.Unlock()
 		skipped = append(skipped, relative+": "+why)
 	}}
 	err = i.run(t.Context(), i.list())

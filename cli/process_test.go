@@ -29,10 +29,14 @@ const (
 // which only this process knows, must be there afterwards; what certainly did not happen must not; and all members
 // must have the same state. QKV_FULL=1 makes it 50 times one and 10 times all.
 func TestProcesses(t *testing.T) {
+	t.Parallel()
 	ones, alls := 3, 1
 	full := os.Getenv("QKV_FULL") != ""
-	if full {
+	switch {
+	case full:
 		ones, alls = 50, 10
+	case testing.Short():
+		ones = 1
 	}
 	c := startCluster(t)
 	l := startLoad(t, c)

@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
 // own, $LISTEN and $PEER, two free addresses, and $PORT, the first of six free ports.
 func TestScript(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
