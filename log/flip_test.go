@@ -252,3 +252,22 @@ func TestRefused(t *testing.T) {
 		t.Error("no folder was opened")
 	}
 }
+
+// The same when the segment is not the first file behind the one before: a spare was finished while the log made a
+// segment itself.
+func TestDamagedHeaderBehindSpare(t *testing.T) {
+	w := opened(t, 64<<10)
+	late := spare(t, w.maker)
+	for w.l.Stats().Inline == 0 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	w.put(entry(w.now.last()+1, 1, "x"))
+	name := dir + "/0000000000000004.wal"
+	if late != dir+"/0000000000000003.wal" {
+		t.Fatalf("the spare is %s", late)
+	}
+	must(t, w.m.Rot(name, 100, 3))
+	if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), name+" at byte 0") {
+		t.Error(err)
+	}
+}

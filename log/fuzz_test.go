@@ -316,3 +316,31 @@ func TestGoldenBytesOpen(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A frame that was replaced by another whole one, salt and all, is noticed by what follows it: the next frame, or the
+// next segment's header.
+func TestChain(t *testing.T) {
+	for _, segments := range []int{1, 2} {
+		m := disk.NewMem(1)
+		o := fuzzOptions(m)
+		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {
+			t.Fatal(err)
+		}
+		l, _, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendOne(t, l, 2, []byte("first"))
+		appendOne(t, l, 3, []byte("second")) // the last that fits, with a fence behind it
+		if segments == 2 {
+			appendOne(t, l, 4, []byte("third"))
+		}
+		at := int64(pageBytes * segments)
+		edit(m, []byte{1, byte(at >> 8), 56, 9, 0x80}) // its commit index
+		_, r, err := Open(o)
+		var corrupt *CorruptError
+		if !errors.As(err, &corrupt) || corrupt.File != "wal/"+nameOf(2) || corrupt.Offset != at+pageBytes {
+			t.Errorf("%d segments: %+v %v", segments, r, err)
+		}
+	}
+}
