@@ -80,7 +80,8 @@ type receiving struct {
 	offer      Offer
 	file       *snapshot.Receiver
 	info       snapshot.Info
-	handed     bool // raft has it, and says later what became of it
+	handed     bool  // raft has it, and says later what became of it
+	missed     int64 // where a piece is missing that was asked for again
 	progressed time.Duration
 }
 
@@ -301,8 +302,10 @@ func (s *Snapshotter) pump(one *sending, acked int64) {
 	if acked != one.acked || one.sent <= acked {
 		one.progressed, one.asked = s.now, s.now
 	}
+	if one.sent = max(one.sent, acked); acked == one.acked {
+		one.sent = acked // said twice: what was sent from here on is lost
+	}
 	one.acked = acked
-	one.sent = max(one.sent, acked)
 	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.ChunkBytes {
 		piece := make([]byte, min(s.ChunkBytes, one.reader.Size()-one.sent))
 		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
@@ -348,7 +351,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		s.receiveFailed(from, o, err)
 		return
 	}
-	s.receive = &receiving{from: from, offer: o, file: file, progressed: s.now}
+	s.receive = &receiving{from: from, offer: o, file: file, progressed: s.now, missed: -1}
 	s.want()
 	s.finishReceive()
 }
@@ -372,8 +375,15 @@ func (s *Snapshotter) abandonReceive() {
 // chunk writes a piece, if it is the next one.
 func (s *Snapshotter) chunk(from uint64, c Chunk) {
 	r := s.receive
-	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Offset != r.file.Offset() {
-		return // too late, or its sender sends it again
+	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Offset < r.file.Offset() {
+		return // too late
+	}
+	if at := r.file.Offset(); c.Offset > at {
+		if r.missed != at { // the one before is lost; it is asked for once, then its sender's clock brings it
+			r.missed = at
+			s.want()
+		}
+		return
 	}
 	if err := r.file.WriteAt(c.Offset, c.Bytes); err != nil {
 		s.abandonReceive()

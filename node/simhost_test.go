@@ -41,8 +41,8 @@ type host struct {
 	view     *index.View // the newest one seen of this process
 	leads    bool
 	led      uint64 // the newest term that it led in
-	reading  bool // entries are being read from its disk
-	readCold bool // its consensus has just done that
+	reading  bool   // entries are being read from its disk
+	readCold bool   // its consensus has just done that
 	boot     uint64
 	copies   []folderCopy
 	broken   bool // its disk fails on purpose, so that its process may end until all heals
