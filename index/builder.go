@@ -59,6 +59,7 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	s.tree.Load(r)
 	newest := r.record().newest()
 	if newest.has(tombstone) {
+		s.graves.Load(r)
 		return nil
 	}
 	s.live++

@@ -57,6 +57,8 @@ func (s *State) addVersion(r ref, c *command) {
 	case before.version().has(tombstone):
 		flags = created | again
 		words = [2]int64{before.version().mod, int64(before.version().sub)}
+		s.graves.Delete(r)
+		s.changed = true
 	default:
 		create, number = before.version().create(), before.version().number()+1
 		words = [2]int64{create, number}
@@ -162,6 +164,8 @@ func (s *State) entomb(r ref, sub uint32) ref {
 	at.version().mod, at.version().sub = s.revision, sub
 	s.historyBytes += weight(int(record.size), 0)
 	s.push(r, at, before)
+	s.graves.Set(r)
+	s.changed = true
 	return at
 }
 

@@ -57,6 +57,9 @@ func (w *walk) key(r ref) error {
 		return broken(1, "the table has the record of %q at %#x, the tree at %#x", key, found, r)
 	}
 	w.live[s.memory.slabOf(r)] += recordSize(len(key))
+	if grave, ok := s.graves.Get(r); ok != record.newest().has(tombstone) || ok && grave != r {
+		return broken(1, "%q is deleted: %v; it has a grave: %v, with the record %#x", key, record.newest().has(tombstone), ok, grave)
+	}
 	newer := ref(0)
 	for at := ref(record.head.Load()); at != 0; at = at.version().older() {
 		if err := w.version(r, at, newer); err != nil {
@@ -143,6 +146,9 @@ func (w *walk) numbers() error {
 	s := w.s
 	if w.inTable != int64(s.table.count) {
 		return broken(1, "the table has %d keys, %d were found in it", s.table.count, w.inTable)
+	}
+	if int64(s.graves.Len()) != int64(s.tree.Len())-s.live {
+		return broken(1, "%d keys and %d graves of them, %d keys are live", s.tree.Len(), s.graves.Len(), s.live)
 	}
 	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.sum != s.sum || w.historyBytes != s.historyBytes {
 		return broken(4, "%d keys of %d bytes, sum %016x, history of %d; counted were %d of %d, %016x, %d",

@@ -92,6 +92,7 @@ func (s *State) remove(r ref) {
 	record := r.record()
 	s.table.remove(hashOf(record.key()), r)
 	s.tree.Delete(r)
+	s.graves.Delete(r)
 	s.changed = true
 	record.owner |= recordDead
 	s.evacuation.look(s.memory.free(r, recordSize(int(record.size))))

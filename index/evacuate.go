@@ -102,6 +102,9 @@ func (s *State) evacuateRecord() int {
 	r.owner |= recordMoved
 	s.table.replace(hashOf(r.key()), at, to)
 	s.tree.Set(to)
+	if to.record().newest().has(tombstone) {
+		s.graves.Set(to)
+	}
 	s.changed = true
 	e.behind, e.ahead = ref(r.head.Load()), to
 	return size

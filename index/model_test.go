@@ -217,6 +217,9 @@ func (m *model) compare(v *View) error {
 		if err := m.compareRange(v, "\x00", "\x00", revision); err != nil {
 			return err
 		}
+		if err := m.compareRange(v, "ab", "c", revision); err != nil {
+			return err
+		}
 		if err := m.compareTime(v, revision); err != nil {
 			return err
 		}
@@ -290,10 +293,41 @@ func (m *model) compareRange(v *View, key, end string, revision int64) error {
 		!slices.EqualFunc(got.KVs, want, sameKeyValue) {
 		return fmt.Errorf("range %q to %q at %d:\n%+v %v, want\n%+v", key, end, revision, got, err, want)
 	}
+	if err := compareLimits(v, Query{Key: []byte(key), End: []byte(end), Revision: revision}, want); err != nil {
+		return err
+	}
 	for _, kv := range want {
 		if one, found, err := v.Get(kv.Key, revision); err != nil || !found || !sameKeyValue(one, kv) {
 			return fmt.Errorf("get %q at %d: %+v %v %v, want %+v", kv.Key, revision, one, found, err, kv)
 		}
+	}
+	return nil
+}
+
+// compareLimits asks for parts of a range, which is want.
+func compareLimits(v *View, q Query, want []KeyValue) error {
+	if q.Revision == v.Revision() {
+		q.Revision = 0
+	}
+	counted := q
+	counted.CountOnly = true
+	if a, err := v.Range(counted); err != nil || a.Count != int64(len(want)) || a.More || a.KVs != nil {
+		return fmt.Errorf("count of %q to %q at %d: %+v %v, want %d", q.Key, q.End, q.Revision, a, err, len(want))
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	limited := q
+	limited.Limit = q.Revision%3 + 1
+	n := min(int(limited.Limit), len(want))
+	a, err := v.Range(limited)
+	if err != nil || a.Count != int64(len(want)) || a.More != (n < len(want)) || !slices.EqualFunc(a.KVs, want[:n], sameKeyValue) {
+		return fmt.Errorf("%d of %q to %q at %d: %+v %v, want %+v", n, q.Key, q.End, q.Revision, a, err, want)
+	}
+	paged := q
+	paged.KeysOnly, paged.Bytes = true, int64(len(want[0].Key))
+	if a, err = v.Range(paged); err != nil || a.Count != int64(len(want)) || a.More != (len(want) > 1) || len(a.KVs) != 1 || a.KVs[0].Value != nil {
+		return fmt.Errorf("page of %q to %q at %d: %+v %v, want one of %+v", q.Key, q.End, q.Revision, a, err, want)
 	}
 	return nil
 }

@@ -36,6 +36,7 @@ func newMachine(t *rapid.T) *machine {
 	l := layout{
 		slabBytes: rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
 		stepBytes: rapid.SampledFrom([]int64{1, 200, stepBytes}).Draw(t, "evacuation step"),
+		walkMost:  rapid.SampledFrom([]int{0, 3, walkMost}).Draw(t, "walk"),
 	}
 	return &machine{
 		state: newState(b, l), model: newModel(b), layout: l, seen: map[uint64]uint64{},

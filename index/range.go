@@ -101,45 +101,33 @@ func (v *View) Range(q Query) (Answer, error) {
 	if err != nil {
 		return a, err
 	}
-	page := page{Query: q, Answer: a}
+	p := page{Query: q, Answer: a, v: v, revision: revision}
 	if len(q.End) == 0 {
 		if r, at := v.find(q.Key, revision); at != nil {
-			page.add(r, at)
+			p.add(r, at)
 		}
 	} else {
-		v.walk(q.Key, q.End, revision, page.add)
+		p.walk()
 	}
 	runtime.KeepAlive(v)
-	return page.Answer, nil
-}
-
-// walk hands out all keys of a range that are there at revision.
-func (v *View) walk(key, end []byte, revision int64, f func(*record, *version)) {
-	var p probe
-	v.tree.Ascend(p.set(key), func(r ref) bool {
-		record := r.record()
-		if beyond(record.key(), end) {
-			return false
-		}
-		if at := record.newest().at(revision); at != nil {
-			f(record, at)
-		}
-		return true
-	})
-	runtime.KeepAlive(p.words)
+	return p.Answer, nil
 }
 
 // page is an answer that is being filled.
 type page struct {
 	Query
 	Answer
-	size int64
+	v        *View
+	revision int64
+	size     int64
+	counted  int // keys that were only counted
 }
 
 // add counts a key, and adds it to the answer as long as the limits allow.
 func (p *page) add(r *record, at *version) {
 	p.Count++
 	if p.CountOnly || p.More {
+		p.counted++
 		return
 	}
 	kv := at.keyValue(r.key())
@@ -152,4 +140,30 @@ func (p *page) add(r *record, at *version) {
 		return
 	}
 	p.KVs = append(p.KVs, kv)
+}
+
+// walkMost is how many keys are counted one by one before counting by the trees is quicker.
+const walkMost = 2000
+
+// walk adds all keys of a range. Once the limits are reached the rest is only counted, and of the newest revision the
+// trees know the count: a first page does not cost a walk over all others.
+func (p *page) walk() {
+	var from probe
+	newest := p.revision == p.v.revision
+	short := true
+	p.v.tree.Ascend(from.set(p.Key), func(r ref) bool {
+		record := r.record()
+		if beyond(record.key(), p.End) {
+			return false
+		}
+		if at := record.newest().at(p.revision); at != nil {
+			p.add(record, at)
+		}
+		short = !newest || p.counted <= p.v.walkMost
+		return short
+	})
+	if !short {
+		p.Count = int64(countIn(p.v.tree, from.set(p.Key), p.End) - countIn(p.v.graves, from.set(p.Key), p.End))
+	}
+	runtime.KeepAlive(from.words)
 }

@@ -171,8 +171,5 @@ func (m *memory) collect(retired int64) {
 	}
 }
 
-// Retired returns the bytes of memory that are given up, but were still in use when the garbage collector ran last.
-func (m *memory) retiredBytes() int64 { return m.ledger.retired.Load() }
-
 // roundUp makes sizes multiples of 8.
 func roundUp(n int) int { return (n + 7) &^ 7 }

@@ -29,14 +29,15 @@ type State struct {
 	memory     *memory
 	table      *table
 	tree       *btree.BTreeG[ref] // records by key
+	graves     *btree.BTreeG[ref] // those whose newest version is a tombstone
 	records    arena
 	versions   arena
 	survivors  arena // versions that were moved: old ones, which tend to stay
 	evacuation evacuation
 
 	// What Views share.
-	frozen  *btree.BTreeG[ref] // copy of the tree
-	changed bool               // the tree is not what frozen is
+	frozen  frozen
+	changed bool // the trees are not what frozen is
 	epoch   *epoch
 
 	// Constant, and smaller in tests.
@@ -61,12 +62,10 @@ var realBounds = bounds{limits.HistoryBytes, limits.HistoryRevisions, stepWork}
 type layout struct {
 	slabBytes int
 	stepBytes int64 // of one step of evacuation
+	walkMost  int   // keys that are counted one by one
 }
 
-var realLayout = layout{slabBytes: slabAlign, stepBytes: stepBytes}
-
-// btreeDegree: 16 and 64 were slower.
-const btreeDegree = 32
+var realLayout = layout{slabBytes: slabAlign, stepBytes: stepBytes, walkMost: walkMost}
 
 // NewState returns the state before the first entry.
 func NewState() *State {
@@ -79,7 +78,8 @@ func newState(b bounds, l layout) *State {
 		level:    FirstLevel,
 		memory:   &memory{most: l.slabBytes, ledger: &ledger{}},
 		table:    &table{},
-		tree:     btree.NewBTreeGOptions(less, btree.Options{Degree: btreeDegree, NoLocks: true}),
+		tree:     newTree(),
+		graves:   newTree(),
 		records:  arena{records: true},
 		epoch:    &epoch{},
 		bounds:   b,
@@ -87,7 +87,7 @@ func newState(b bounds, l layout) *State {
 	}
 	s.table.init(0)
 	s.history.slots.startAt(2)
-	s.frozen = s.tree.Copy()
+	s.freeze()
 	return s
 }
 
@@ -178,7 +178,7 @@ func (s *State) apply(c *command) Result {
 // were added or removed makes the tree copy what it changes next.
 func (s *State) View() *View {
 	if s.changed {
-		s.frozen, s.changed = s.tree.Copy(), false
+		s.freeze()
 	}
 	if len(s.epoch.retired) > 0 {
 		next := &epoch{}
@@ -188,6 +188,7 @@ func (s *State) View() *View {
 		applied: s.applied, term: s.term, revision: s.revision, compacted: s.compacted, wall: s.wall, level: s.level,
 		members: s.members, live: s.live, liveBytes: s.liveBytes, sum: s.sum, historyBytes: s.historyBytes,
 		history: s.history, times: s.times,
-		memory: s.memory, table: s.table, removed: s.table.removed.Load(), tree: s.frozen, epoch: s.epoch,
+		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
+		mapped: s.memory.bytes, walkMost: s.layout.walkMost,
 	}
 }

@@ -3,10 +3,26 @@ package index
 import (
 	"bytes"
 	"slices"
+	"sort"
 	"unsafe"
 
 	"github.com/tidwall/btree"
 )
+
+// frozen is the trees as a View has them.
+type frozen struct{ tree, graves *btree.BTreeG[ref] }
+
+// btreeDegree: 16 and 64 were slower.
+const btreeDegree = 32
+
+func newTree() *btree.BTreeG[ref] {
+	return btree.NewBTreeGOptions(less, btree.Options{Degree: btreeDegree, NoLocks: true})
+}
+
+// freeze makes copies of the trees. That writes to the trees themselves, so that only the owner may do it.
+func (s *State) freeze() {
+	s.frozen, s.changed = frozen{s.tree.Copy(), s.graves.Copy()}, false
+}
 
 // less orders records in the tree.
 func less(a, b ref) bool { return bytes.Compare(a.record().key(), b.record().key()) < 0 }
@@ -42,4 +58,18 @@ func (s *State) plant() {
 		s.tree.SetHint(r, &hint)
 	}
 	s.fresh, s.changed = s.fresh[:0], true
+}
+
+// countIn returns how many records lie from one up to the end of a range. It goes down the tree for each of about
+// twenty steps of a binary search, however many there are between.
+func countIn(tree *btree.BTreeG[ref], from ref, end []byte) int {
+	rank := func(before func(r ref) bool) int {
+		return sort.Search(tree.Len(), func(i int) bool {
+			r, _ := tree.GetAt(i)
+			return !before(r)
+		})
+	}
+	lo := rank(func(r ref) bool { return less(r, from) })
+	hi := rank(func(r ref) bool { return !beyond(r.record().key(), end) })
+	return max(hi-lo, 0)
 }

@@ -4,7 +4,6 @@ import (
 	"runtime"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/tidwall/btree"
 
 	"qkv/log/pack"
 )
@@ -30,8 +29,10 @@ type View struct {
 	memory  *memory
 	table   *table
 	removed uint64 // table.removed when the View was made
-	tree    *btree.BTreeG[ref]
-	epoch   *epoch // keeps what is given up later
+	frozen
+	epoch    *epoch // keeps what is given up later
+	mapped   int64
+	walkMost int
 }
 
 // Applied returns index and term of the newest entry that the View holds.
@@ -51,6 +52,11 @@ func (v *View) LiveBytes() int64 { return v.liveBytes }
 
 // HistoryBytes returns what the versions that are superseded or deleted weigh.
 func (v *View) HistoryBytes() int64 { return v.historyBytes }
+
+// MappedBytes returns how much memory outside of Go's heap held the state when the View was made. RetiredBytes is how
+// much more is given up by now, but waits for the garbage collector to find that no View reaches it.
+func (v *View) MappedBytes() int64  { return v.mapped }
+func (v *View) RetiredBytes() int64 { return v.memory.ledger.retired.Load() }
 
 // Level returns the cluster's feature level.
 func (v *View) Level() uint64 { return v.level }

@@ -1,0 +1,214 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// published is what an applier and its readers share.
+type published struct {
+	view   atomic.Pointer[View]
+	stop   atomic.Bool
+	failed atomic.Pointer[error]
+	reads  atomic.Int64
+}
+
+func (p *published) fail(err error) {
+	if err != nil {
+		p.failed.CompareAndSwap(nil, &err)
+		p.stop.Store(true)
+	}
+}
+
+// consistent reads a View in every way and holds it against its own numbers: the sum of all that is live is the one
+// that the digest is made of, and each key reads the same by itself.
+func consistent(v *View, random *rand.Rand) error {
+	defer runtime.KeepAlive(v)
+	all, err := v.Range(Query{Key: []byte{0}, End: []byte{0}})
+	if err != nil || all.Count != v.Keys() || int64(len(all.KVs)) != v.Keys() {
+		return fmt.Errorf("%d keys of %d: %w", all.Count, v.Keys(), err)
+	}
+	sum := uint64(0)
+	for i, kv := range all.KVs {
+		sum += sumOf(hashOf(kv.Key), kv.Value, kv.Create, kv.Mod, kv.Version, kv.Lease)
+		if random.IntN(4) == 0 {
+			if one, found, err := v.Get(kv.Key, 0); !found || !sameKeyValue(one, kv) {
+				return fmt.Errorf("%d of %d: get is %+v, range has %+v: %w", i, len(all.KVs), one, kv, err)
+			}
+		}
+		if len(kv.Value) > 8 && binary.LittleEndian.Uint64(kv.Value) != uint64(len(kv.Value)) {
+			return fmt.Errorf("the value of %q is torn", kv.Key)
+		}
+	}
+	if sum != v.sum {
+		return fmt.Errorf("the sum of revision %d is %x, counted is %x", v.revision, v.sum, sum)
+	}
+	return consistentPast(v, random)
+}
+
+// consistentPast reads the past of a View: the events turn what was there at a revision into what is there now.
+func consistentPast(v *View, random *rand.Rand) error {
+	oldest := max(v.Compacted(), 1)
+	revision := oldest + random.Int64N(v.Revision()-oldest+1)
+	then, err := v.Range(Query{Key: []byte{0}, End: []byte{0}, Revision: revision, KeysOnly: true})
+	if err != nil {
+		return err
+	}
+	mods := map[string]int64{}
+	for _, kv := range then.KVs {
+		mods[string(kv.Key)] = kv.Mod
+	}
+	before := revision
+	err = v.Events(revision+1, func(e *Event) bool {
+		if e.Sub == 0 {
+			before++
+		}
+		if e.KV.Mod != before {
+			return false
+		}
+		if mods[string(e.KV.Key)] = e.KV.Mod; e.Deleted {
+			delete(mods, string(e.KV.Key))
+		}
+		return true
+	})
+	if err != nil || before != v.Revision() || int64(len(mods)) != v.Keys() {
+		return fmt.Errorf("from revision %d the events lead to %d with %d keys, the newest is %d with %d: %w",
+			revision, before, len(mods), v.Revision(), v.Keys(), err)
+	}
+	kept := int64(0)
+	v.Scan(nil, func(key []byte, versions []Version) bool {
+		if last := versions[len(versions)-1]; !last.Tombstone {
+			if mods[string(key)] != last.Mod {
+				err = fmt.Errorf("%q was changed at %d, by the events at %d", key, last.Mod, mods[string(key)])
+			}
+			kept++
+		}
+		return err == nil
+	})
+	if err == nil && kept != v.Keys() {
+		err = fmt.Errorf("scan has %d keys of %d", kept, v.Keys())
+	}
+	return err
+}
+
+// read reads the newest View, and from time to time one that it has kept.
+func (p *published) read(seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 1))
+	kept := p.view.Load()
+	for !p.stop.Load() {
+		v := p.view.Load()
+		if random.IntN(3) == 0 {
+			v = kept
+		} else if random.IntN(3) == 0 {
+			kept = v
+		}
+		p.fail(consistent(v, random))
+		p.reads.Add(1)
+	}
+}
+
+// randomBatch is commands on few keys, so that everything happens to each of them.
+func randomBatch(random *rand.Rand, keys int) [][]byte {
+	var commands [][]byte
+	for range 1 + random.IntN(40) {
+		key := fmt.Appendf(nil, "%03d", random.IntN(keys))
+		switch n := random.IntN(40); {
+		case n == 0:
+			commands = append(commands, AppendDelete(nil, key, fmt.Appendf(nil, "%03d", random.IntN(keys))))
+		case n < 8:
+			commands = append(commands, AppendDelete(nil, key, nil))
+		default:
+			size := random.IntN(300)
+			if random.IntN(100) == 0 {
+				size = random.IntN(30_000)
+			}
+			value := bytes.Repeat(key[:1], size)
+			if size > 8 {
+				binary.LittleEndian.PutUint64(value, uint64(size))
+			}
+			commands = append(commands, AppendPut(nil, key, value, 0))
+		}
+	}
+	return commands
+}
+
+// TestReaders reads Views, new ones and old ones, while the owner applies, compacts, evacuates, gives slabs up and
+// lets the garbage collector take them. Without the race detector slabs are really unmapped; with it, it sees them.
+func TestReaders(t *testing.T) {
+	duration := 2 * time.Second
+	if testing.Short() {
+		duration = time.Second
+	}
+	s := newState(bounds{historyBytes: 60_000, historyRevisions: 500, stepWork: 100},
+		layout{slabBytes: 32 << 10, stepBytes: 1 << 10, walkMost: walkMost})
+	p := &published{}
+	p.view.Store(s.View())
+	var readers sync.WaitGroup
+	for i := range 3 {
+		readers.Go(func() { p.read(uint64(i)) })
+	}
+	random := rand.New(rand.NewPCG(5, 6))
+	for until := time.Now().Add(duration); time.Now().Before(until) && !p.stop.Load(); {
+		batch(t, s, time.Now().UnixNano(), randomBatch(random, 400)...)
+		p.view.Store(s.View())
+		if random.IntN(50) == 0 {
+			runtime.GC()
+		}
+	}
+	p.stop.Store(true)
+	readers.Wait()
+	if err := p.failed.Load(); err != nil {
+		t.Fatal(*err)
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	v := s.View()
+	t.Logf("%d reads, %d revisions, compacted to %d, %d slabs of %d KiB, %d KiB given up and not collected",
+		p.reads.Load(), v.Revision(), v.Compacted(), len(s.memory.slabs), v.MappedBytes()>>10, v.RetiredBytes()>>10)
+}
+
+// TestSlabsAreGivenBack waits for the garbage collector to find that nobody reaches slabs any longer.
+func TestSlabsAreGivenBack(t *testing.T) {
+	s := newState(bounds{historyBytes: 20_000, historyRevisions: 500, stepWork: 10_000},
+		layout{slabBytes: slabAlign, stepBytes: stepBytes, walkMost: walkMost})
+	held := s.View()
+	random := rand.New(rand.NewPCG(7, 8))
+	for range 3000 {
+		batch(t, s, 1, randomBatch(random, 100)...)
+		s.View()
+	}
+	if err := settles(func() bool { return s.View().RetiredBytes() == 0 }); err == nil {
+		t.Error("slabs went that a View may reach")
+	}
+	if held.Keys() != 0 {
+		t.Error("a View has changed")
+	}
+	runtime.KeepAlive(held)
+	held = nil
+	if err := settles(func() bool { return s.View().RetiredBytes() == 0 }); err != nil {
+		t.Errorf("%d bytes are given up and stay: %v", s.View().RetiredBytes(), err)
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settles collects garbage until a condition holds.
+func settles(done func() bool) error {
+	for range 20 {
+		runtime.GC()
+		if done() {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return fmt.Errorf("not after 20 collections")
+}
