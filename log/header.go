@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strconv"
@@ -96,7 +97,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	return h, nil
 }
 
-var errNoHeader = fmt.Errorf("no segment header")
+var errNoHeader = errors.New("no segment header")
 
 // seed is where the checksums of a segment's frame headers begin: nobody who does not know the salt can make one.
 func seed(salt uint64) uint32 {

@@ -38,6 +38,7 @@ func (w *world) put(entries ...*raftpb.Entry) {
 func TestWindowIsAStorage(t *testing.T) {
 	for seed := range uint64(30) {
 		w := newWorld(t, seed)
+		w.o.WindowBytes = int64(seed) * 3000
 		must(t, w.found())
 		must(t, w.open())
 		mem := raft.NewMemoryStorage()
