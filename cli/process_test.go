@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"qkv/net/client"
 )
 
@@ -38,7 +40,7 @@ func TestProcesses(t *testing.T) {
 	case testing.Short():
 		ones = 1
 	}
-	c := startCluster(t)
+	c := startCluster(t, demoMembers)
 	l := startLoad(t, c)
 	var rates []float64
 	for i := range ones + alls {
@@ -69,16 +71,54 @@ func TestProcesses(t *testing.T) {
 	}
 }
 
-// realCluster is three members, each this test's binary under the name of qkv.
-type realCluster struct{ *localCluster }
+// TestDiskFails takes the disk away from a member: it ends at once with its own exit code, and what it had
+// acknowledged is there when the disk is back.
+func TestDiskFails(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	s, err := c.target().open(t.Context())
+	must(t, err)
+	defer func() { _ = s.Close() }()
+	_, err = s.Put(t.Context(), []byte("key"), []byte("acknowledged"))
+	must(t, err)
+	m := c.members[0]
+	must(t, unix.Prlimit(m.pid(), unix.RLIMIT_FSIZE, &unix.Rlimit{}, nil))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := s.Put(ctx, []byte("key"), []byte("lost?")); exitCode(writeFailed(err)) != exitUnknown {
+		t.Errorf("a put that the disk did not take ends with %v", err)
+	}
+	select {
+	case <-m.ended:
+	case <-time.After(localWait):
+		t.Fatal("the member goes on without a disk")
+	}
+	if want := fmt.Sprintf("exit status %d", exitDisk); m.err.Error() != want {
+		t.Errorf("the member ended with %v, want %s", m.err, want)
+	}
+	if !strings.Contains(c.output.String(), "the disk failed") {
+		t.Errorf("the member does not say why it ended:\n%s", c.output)
+	}
+	must(t, m.start())
+	kv, found, err := s.Get(t.Context(), []byte("key"))
+	if err != nil || !found || string(kv.Value) != "acknowledged" && string(kv.Value) != "lost?" {
+		t.Errorf("after the restart: %q %v %v", kv.Value, found, err)
+	}
+}
 
-func startCluster(t *testing.T) *realCluster {
+// realCluster is members, each this test's binary under the name of qkv.
+type realCluster struct {
+	*localCluster
+	output *tail
+}
+
+func startCluster(t *testing.T, members int) *realCluster {
 	t.Helper()
-	port, err := freePorts(2 * demoMembers)
+	port, err := freePorts(2 * members)
 	must(t, err)
 	dir := t.TempDir()
 	output := &tail{}
-	l, err := newLocalCluster(demoMembers, port, filepath.Join(dir, "data"), filepath.Join(dir, "home"), newTerminal(output))
+	l, err := newLocalCluster(members, port, filepath.Join(dir, "data"), filepath.Join(dir, "home"), newTerminal(output))
 	must(t, err)
 	program, err := exec.LookPath("qkv")
 	must(t, err)
@@ -95,7 +135,7 @@ func startCluster(t *testing.T) *realCluster {
 	if _, err := l.healthy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return &realCluster{l}
+	return &realCluster{l, output}
 }
 
 // awaitAll waits until all members answer and one of them leads. Under load they are never exactly level.
