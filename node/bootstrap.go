@@ -23,6 +23,7 @@ type recovered struct {
 	confState *raftpb.ConfState
 	newest    *raftpb.Snapshot // nil before the first snapshot
 	snapshots []snapshot.Info  // valid ones, newest first
+	useless   []snapshot.Info  // published, but the log does not continue them
 	alarms    []string
 }
 
@@ -87,10 +88,22 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 			return err
 		}
 	}
-	if r.state != nil {
-		return nil
+	if r.state == nil {
+		if err := m.foundState(r, found); err != nil {
+			return err // nothing is removed that may help to repair it
+		}
 	}
-	if found.Marker.Index != 1 {
+	for _, info := range r.useless {
+		if err := snapshot.Remove(m.env.FS, info.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// foundState begins with the empty state, which only a log that still holds its beginning continues.
+func (m *member) foundState(r *recovered, found *log.Recovered) error {
+	if found.Marker.Index != 1 || found.First != 2 {
 		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left; move the data folder away and add the member anew",
 			log.ErrCorrupt, m.folder.dir, found.First)
 	}
@@ -102,7 +115,7 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 	return nil
 }
 
-// consider loads a snapshot if it is the first usable one, keeps a second one, and removes what is of no use.
+// consider loads a snapshot if it is the first usable one, keeps a second one, and notes what is of no use.
 func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
 	if info.Err != nil {
 		return m.quarantine(r, info, info.Err)
@@ -111,7 +124,8 @@ func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.ids.cluster)
 	}
 	if !continues(found, info) || len(r.snapshots) == 2 {
-		return snapshot.Remove(m.env.FS, info.Path)
+		r.useless = append(r.useless, info)
+		return nil
 	}
 	if r.state == nil {
 		state, meta, err := snapshot.Load(m.env.FS, info.Path)
