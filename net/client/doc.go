@@ -29,6 +29,7 @@
 //
 //	what happened                                           read             write
 //	no connection, or it broke before the request was sent  tried again      tried again
+//	the member ended the stream in place of an answer       tried again      tried again
 //	the connection broke after the request was sent         tried again      OutcomeUnknownError
 //	the member: unavailable, overloaded, too old, amnesia   tried again      tried again
 //	the member: outcome unknown                             tried again      OutcomeUnknownError

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"sync"
 	"time"
@@ -138,7 +140,12 @@ func (s *stream) write() {
 // read is the reader goroutine.
 func (s *stream) read() {
 	for {
-		if err := s.readBatch(); err != nil {
+		err := s.readBatch()
+		if errors.Is(err, io.EOF) {
+			s.part()
+			return
+		}
+		if err != nil {
 			s.conn.fail(wire.Explain(err))
 			return
 		}
@@ -271,20 +278,39 @@ func (s *stream) takeReads() []*call {
 	return taken
 }
 
+// part turns from a member that has ended the stream: it answered what it took, and does nothing of the rest. The
+// connection is closed when its other streams have nothing under way.
+func (s *stream) part() {
+	s.conn.retire(errStopping)
+	_, lost := s.over(errStopping)
+	for i := range lost {
+		if x := lost[i].call; x != nil {
+			s.lose(x, false, errStopping)
+		}
+	}
+}
+
+var errStopping = errors.New("the member is shutting down")
+
 // fail settles all calls: the connection is over.
 func (s *stream) fail(err error) {
-	s.mu.Lock()
-	s.failed = err
-	lost := s.slots
-	s.slots, s.free, s.out, s.used, s.bytes = nil, nil, nil, 0, 0
-	round := s.round
-	s.wakeWriter()
-	s.mu.Unlock()
+	round, lost := s.over(err)
 	for i := range lost {
 		if x := lost[i].call; x != nil {
 			s.lose(x, x.round < round, err)
 		}
 	}
+}
+
+// over ends the stream, and returns what it had and the writer's round.
+func (s *stream) over(err error) (round uint64, lost []slot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost = s.slots
+	s.failed = err
+	s.slots, s.free, s.out, s.used, s.bytes = nil, nil, nil, 0, 0
+	s.wakeWriter()
+	return s.round, lost
 }
 
 // lose settles one call whose connection is over. taken: the writer had it, so it may have been sent.

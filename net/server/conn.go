@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 
 	"github.com/quic-go/quic-go"
@@ -21,6 +22,8 @@ type conn struct {
 	// Shared by its streams.
 	requests atomic.Int64 // under way
 	bytes    atomic.Int64 // of those
+	mu       sync.Mutex
+	streams  map[*stream]struct{} // those that have a writer
 }
 
 // serve accepts streams until the connection ends.
@@ -34,8 +37,37 @@ func (c *conn) serve(ctx context.Context) {
 			return
 		}
 		s := newStream(c, qs)
+		c.enter(s)
 		c.server.running.Go(s.read)
-		c.server.running.Go(s.write)
+		c.server.running.Go(func() {
+			s.write()
+			c.leave(s)
+		})
+	}
+}
+
+// enter takes a stream in. One that comes while the member stops is ended at once.
+func (c *conn) enter(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.streams[s] = struct{}{}
+	if c.server.draining.Load() {
+		s.wakeWriter()
+	}
+}
+
+func (c *conn) leave(s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.streams, s)
+}
+
+// drain lets each stream look whether it can end.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.streams {
+		s.wakeWriter()
 	}
 }
 

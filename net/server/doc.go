@@ -26,8 +26,10 @@
 //     streams, requests and bytes under way, answers that wait, one frame's size. Requests past a limit are answered
 //     Overloaded, before anything was done with them; a client that does not read is not read from either, and is
 //     closed when it takes nothing for limits.ClientWriteTimeout.
-//  4. Writes of one stream are proposed in the order in which they came.
-//  5. A View is held for one Write's worth of encoding, never while a Write waits: a slow client does not keep old
+//  4. A stream is ended in good order only when all requests that were handed to the member are answered on it: the
+//     client takes the others for not done, and sends them elsewhere.
+//  5. Writes of one stream are proposed in the order in which they came.
+//  6. A View is held for one Write's worth of encoding, never while a Write waits: a slow client does not keep old
 //     versions of the state in memory.
 //
 // # Who may come in

@@ -257,7 +257,7 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 	if err != nil {
 		panic(fmt.Sprintf("server: a connection whose certificate was verified has no identity: %v", err))
 	}
-	c := &conn{server: s, qc: qc, logger: s.logger.With("client", identity.String(), "remote", qc.RemoteAddr().String())}
+	c := &conn{server: s, qc: qc, streams: map[*stream]struct{}{}, logger: s.logger.With("client", identity.String(), "remote", qc.RemoteAddr().String())}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -279,13 +279,30 @@ func (s *Server) leave(c *conn) {
 	delete(s.conns, c)
 }
 
-// Drain answers all new requests with Unavailable, so that clients turn to other members, and waits until those that
-// are under way are answered, or ctx is over. Close follows.
+// Drain takes no new requests, so that clients turn to other members. It ends each stream behind the answers to those
+// that are under way, and waits until all are answered, or ctx is over, and then for a while until the clients have
+// gone: only they know that their answers arrived. Close follows.
 func (s *Server) Drain(ctx context.Context) {
+	s.mu.Lock()
 	s.draining.Store(true)
+	for c := range s.conns {
+		c.drain()
+	}
+	s.mu.Unlock()
+	until(ctx, func() bool { return s.requests.Load() == 0 })
+	ctx, cancel := context.WithTimeout(ctx, drainLinger)
+	defer cancel()
+	until(ctx, func() bool { return s.Stats().Connections == 0 })
+}
+
+// drainLinger is how long clients may take to close their connections: those that are alive take a tenth of it.
+const drainLinger = time.Second
+
+// until waits until something is true, or ctx is over.
+func until(ctx context.Context, holds func() bool) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for s.requests.Load() > 0 {
+	for !holds() {
 		select {
 		case <-ctx.Done():
 			return

@@ -137,11 +137,12 @@ func (s *stream) writeFailed(err error) {
 	s.abandon()
 }
 
-// ended closes the stream when the client has no more requests and all are answered.
+// ended closes the stream when all requests are answered and there will be no more: the client has none, or the member
+// takes none. The end tells the client that what has no answer did not happen.
 func (s *stream) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ending || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.done) > 0 {
+	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.done) > 0 {
 		return false
 	}
 	s.gone = true

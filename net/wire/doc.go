@@ -9,6 +9,11 @@
 // opens any other kind of stream. Frames of one stream are in order; answers come in the order in which they are
 // ready, and name the request they belong to.
 //
+// Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
+// that it has, and ends the other direction. A member that stops ends it behind the last answer that it will give: a
+// request without an answer was not carried out, and will not be. In all other ways in which a stream or the connection
+// is over, a write without an answer may have happened.
+//
 // # Frame
 //
 //	+----------------+---------------------------+

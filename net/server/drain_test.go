@@ -1,0 +1,66 @@
+package server_test
+
+import (
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// A member that drains answers what it took, and then ends the stream: what comes after is not taken.
+func TestDrainEndsStreams(t *testing.T) {
+	trust, slow := servertest.NewTrust(t), &slowMember{Member: servertest.NewMember()}
+	e := &endpoint{trust: trust, member: slow.Member}
+	e.server = servertest.Start(t, trust, slow, func(*server.Config) {})
+	busy, idle := e.raw(t), e.raw(t)
+	idle.send(get(1, "k", wire.Serializable))
+	idle.want(1, wire.OK)
+	busy.send(put(1, "k", "v"))
+	for e.server.Stats().Requests < 1 {
+		time.Sleep(time.Millisecond)
+	}
+
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		e.server.Drain(ctx)
+	}()
+	if _, err := idle.next(); err != io.EOF {
+		t.Errorf("a stream without requests: %v", err)
+	}
+	busy.send(put(2, "k", "v"))
+	busy.want(2, wire.Unavailable)
+	slow.release(1)
+	busy.want(1, wire.OK)
+	if _, err := busy.next(); err != io.EOF {
+		t.Errorf("a stream whose requests are answered: %v", err)
+	}
+	late := rawOf(t, busy.conn)
+	late.send(put(3, "k", "v"))
+	for {
+		p, err := late.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil || p.Failed() == nil || !p.Failed().Certain() {
+			t.Fatalf("a stream that came late: %v %v", p, err)
+		}
+	}
+	select {
+	case <-drained:
+		t.Error("drained before the clients had gone")
+	case <-time.After(50 * time.Millisecond):
+	}
+	_ = busy.conn.CloseWithError(0, "")
+	_ = idle.conn.CloseWithError(0, "")
+	<-drained
+	if revision := slow.Member.View().Revision(); revision != 2 {
+		t.Errorf("revision %d: more than one write happened", revision)
+	}
+}
