@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,10 +107,40 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
+// TestAmnesia wipes a member's data folder under a running cluster: it is refused as a voter, says so itself, and the
+// others go on.
+func TestAmnesia(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, demoMembers)
+	s, err := c.target().open(t.Context())
+	must(t, err)
+	defer func() { _ = s.Close() }()
+	for i := range 10 {
+		_, err := s.Put(t.Context(), []byte("key"), []byte(strconv.Itoa(i)))
+		must(t, err)
+	}
+	m := c.members[2]
+	must(t, m.kill())
+	must(t, os.RemoveAll(m.dataDir))
+	must(t, m.start())
+	for deadline := time.Now().Add(localWait); ; time.Sleep(50 * time.Millisecond) {
+		members, err := c.target().status(t.Context())
+		i := slices.IndexFunc(members, func(s memberStatus) bool { return s.Name == m.name })
+		if i >= 0 && strings.Contains(members[i].Error, "AMNESIA") && strings.Contains(c.output.String(), "AMNESIA") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no AMNESIA in the status (%s) or in the log:\n%s", describe(members, err), c.output)
+		}
+	}
+	_, err = s.Put(t.Context(), []byte("key"), []byte("without the third"))
+	must(t, err)
+}
+
 // realCluster is members, each this test's binary under the name of qkv.
 type realCluster struct {
 	*localCluster
-	output *tail
+	output *lines // all that the members said
 }
 
 func startCluster(t *testing.T, members int) *realCluster {
@@ -117,7 +148,7 @@ func startCluster(t *testing.T, members int) *realCluster {
 	port, err := freePorts(2 * members)
 	must(t, err)
 	dir := t.TempDir()
-	output := &tail{}
+	output := &lines{}
 	l, err := newLocalCluster(members, port, filepath.Join(dir, "data"), filepath.Join(dir, "home"), newTerminal(output))
 	must(t, err)
 	program, err := exec.LookPath("qkv")
@@ -129,13 +160,31 @@ func startCluster(t *testing.T, members int) *realCluster {
 	t.Cleanup(func() {
 		l.stop()
 		if t.Failed() {
-			t.Logf("the members' last lines:\n%s", output)
+			t.Logf("the members' lines:\n%s", output)
 		}
 	})
 	if _, err := l.healthy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return &realCluster{l, output}
+}
+
+// lines keeps what is written for whoever asks meanwhile.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // awaitAll waits until all members answer and one of them leads. Under load they are never exactly level.
