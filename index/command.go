@@ -133,10 +133,11 @@ func (c *command) read(r *pack.Reader) error {
 		c.value = before[:len(before)-len(r.Rest())]
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
-		c.number = r.Int()
-		if c.number > MaxLevel {
-			return fmt.Errorf("the cluster goes on to feature level %d, this qkv knows %d: upgrade this member", c.number, MaxLevel)
+		level := r.Uint()
+		if level > MaxLevel {
+			return fmt.Errorf("the cluster goes on to feature level %d, this qkv knows %d: upgrade this member", level, MaxLevel)
 		}
+		c.number = int64(level)
 	}
 	if r.Err() != nil {
 		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
@@ -199,6 +200,10 @@ func (c *command) refusal() *Error {
 		}
 		if len(c.value) > limits.KeyBytes+1 {
 			return refuse(CodeKeyTooLarge, "the end of a range has %d bytes, the limit is %d", len(c.value), limits.KeyBytes+1)
+		}
+	case kindFeatureLevel:
+		if c.number < FirstLevel {
+			return refuse(CodeFeatureLevel, "there is no feature level %d, the first one is %d", c.number, FirstLevel)
 		}
 	case kindAnnounce:
 		if len(c.value) > limits.PeerHelloBytes {
