@@ -44,7 +44,7 @@ func (w *world) forget(f fault, h *host) {
 	} else {
 		h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
 	}
-	h.fresh = true
+	h.fresh, h.once = true, h.proven
 	h.equip()
 	w.trace("%s %s", h.name(), h.forgot)
 	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)

@@ -41,6 +41,7 @@ type host struct {
 	view     *index.View // the newest one seen of this process
 	leads    bool
 	led      uint64 // the newest term that it led in
+	onLead   func() // called when it begins to lead; nil is nothing
 	reading  bool   // entries are being read from its disk
 	readCold bool   // its consensus has just done that
 	boot     uint64
@@ -50,7 +51,8 @@ type host struct {
 
 	// forgot says how its folder lost what it had promised; such a member must be refused by all others.
 	forgot     string
-	fresh      bool // not started since then
+	once       proven // what it had until then
+	fresh      bool   // not started since then
 	wasRefused bool
 }
 

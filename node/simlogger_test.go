@@ -21,6 +21,9 @@ func (l *simLogger) Enabled(_ context.Context, level slog.Level) bool {
 
 // Handle implements slog.Handler.
 func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
+	if l.w.hear != nil {
+		l.w.hear(l.name, r.Message)
+	}
 	switch r.Message {
 	case "snapshot installed":
 		l.w.totals.Installs++

@@ -114,6 +114,9 @@ func (s *simPeers) Send(to uint64, class actor.Class, frame []byte, lazy bool) {
 func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy bool) {
 	w := n.w
 	w.watch.sent(from, to, frame)
+	if w.listen != nil {
+		w.listen(from, to, frame)
+	}
 	if w.verbose {
 		m, _ := actor.DecodePeerMessage(frame, from.id(), to.id())
 		w.trace("%s to %s: %T %.300v", from.name(), to.name(), m, m)

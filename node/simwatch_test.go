@@ -149,6 +149,10 @@ func (k *watchman) standing(h *host) {
 		k.w.totals.Leaders++
 		k.w.trace("%s leads in term %d", h.name(), s.Term)
 		k.w.note("leader "+h.name(), s.Term)
+		if h.onLead != nil {
+			h.onLead()
+			h.onLead = nil
+		}
 	} else if first != h {
 		k.w.failf("%s and %s both lead in term %d", first.name(), h.name(), s.Term)
 	}
@@ -165,7 +169,11 @@ func (k *watchman) standing(h *host) {
 func (k *watchman) committed(h *host, s actor.Standing) {
 	holds := 0
 	for _, other := range k.w.hosts {
-		if other.proven.lastTerm >= s.Term && other.proven.last >= s.Commit {
+		p := other.proven
+		if other.lost() { // what it said before may still be under way
+			p = other.once
+		}
+		if p.lastTerm >= s.Term && p.last >= s.Commit {
 			holds++
 		}
 	}

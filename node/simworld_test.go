@@ -30,8 +30,10 @@ type world struct {
 	undo    undoings
 	totals  totals
 
-	stopping bool          // clients begin nothing new
-	healed   time.Duration // when the last fault ended; 0 before
+	stopping bool                               // clients begin nothing new
+	healed   time.Duration                      // when the last fault ended; 0 before
+	listen   func(from, to *host, frame []byte) // hears every frame; nil is nobody
+	hear     func(member, message string)       // hears what members log; nil is nobody
 	tracing  bool
 	verbose  bool // trace what members say for the search of faults, too
 	trace    func(format string, args ...any)
