@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -59,11 +60,16 @@ func setUp(e *testscript.Env) error {
 	return nil
 }
 
-// freePorts finds a number of free UDP ports in a row, and returns the first. They lie below those that the system
-// gives away.
+// nextPort is where freePorts looks next: what one test was given, another one is not. They lie below those that the
+// system gives away.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(12000 + rand.Int64N(15000)) }
+
+// freePorts finds a number of free UDP ports in a row, and returns the first.
 func freePorts(count int) (int, error) {
-	for range 1000 {
-		first := 12000 + rand.IntN(18000)
+	for range 500 {
+		first := int(nextPort.Add(int64(count))) - count
 		if inUse(first, count) == nil {
 			return first, nil
 		}
