@@ -44,16 +44,17 @@ type Applier struct {
 	ApplierConfig
 
 	// Owned by the actor.
-	pending   pending
-	reads     []Confirmed // index not applied yet, in order of arrival
-	done      outcomes
-	results   []index.Result
-	changed   bool
-	failed    bool
-	saving    bool
-	saved     time.Duration // when the last snapshot was begun
-	records   int64         // bytes of records since the last snapshot
-	fileBytes int64
+	pending    pending
+	reads      []Confirmed // index not applied yet, in order of arrival
+	done       outcomes
+	results    []index.Result
+	changed    bool
+	failed     bool
+	saving     bool
+	saved      time.Duration // when the last snapshot was begun
+	savedBytes int64         // what the state weighed then
+	records    int64         // bytes of records since the last snapshot
+	fileBytes  int64
 	// confWaits holds snapshots back from a membership entry until consensus has told its outcome.
 	confWaits bool
 }
@@ -69,8 +70,9 @@ func NewApplier(c ApplierConfig) *Applier {
 	if c.SnapshotInterval == 0 {
 		c.SnapshotInterval = limits.SnapshotInterval
 	}
-	c.Status.view.Store(c.State.View())
-	return &Applier{ApplierConfig: c, saved: -c.SnapshotInterval}
+	view := c.State.View()
+	c.Status.view.Store(view)
+	return &Applier{ApplierConfig: c, saved: -c.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
 }
 
 // Handle implements Handler.
@@ -199,22 +201,27 @@ func (a *Applier) restore(m Restore) {
 	}
 	a.State, a.ConfState, a.confWaits = state, m.ConfState, false
 	a.changed = true
-	a.records = 0
+	view := state.View()
+	a.records, a.savedBytes = 0, view.LiveBytes()+view.HistoryBytes()
 	a.pending.abandon(&a.done)
 }
 
-// save asks for a snapshot when the records since the last one outweigh the state, or when the log's files have grown
-// to four times that; not before the last one is done, nor too soon after it.
+// save asks for a snapshot when the records since the last one outweigh the state of that time, so that what is written
+// for snapshots stays below what is written to the log, and a restart applies less than it loads; or when the log's
+// files have grown to four times that. Never before the last one is done; not soon after it either, unless the
+// records outweigh it twice.
 func (a *Applier) save(t Time) {
-	if a.saving || a.confWaits || t.Now-a.saved < a.SnapshotInterval {
+	if a.saving || a.confWaits {
 		return
 	}
 	view := a.Status.view.Load()
-	worth := max(view.LiveBytes()+view.HistoryBytes(), a.SnapshotBytes)
-	if a.records <= worth && (a.fileBytes <= 4*worth || a.records <= a.SnapshotBytes/4) {
+	size := view.LiveBytes() + view.HistoryBytes()
+	worth := max(min(size, a.savedBytes), a.SnapshotBytes)
+	due := a.records > worth || (a.fileBytes > 4*worth && a.records > a.SnapshotBytes/4)
+	if !due || (t.Now-a.saved < a.SnapshotInterval && a.records <= 2*worth) {
 		return
 	}
 	applied, term := view.Applied()
-	a.saving, a.saved, a.records = true, t.Now, 0
+	a.saving, a.saved, a.savedBytes, a.records = true, t.Now, size, 0
 	a.Snapshotter.Deposit(Save{View: view, Index: applied, Term: term, ConfState: a.ConfState})
 }
