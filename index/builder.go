@@ -65,6 +65,7 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	s.live++
 	s.liveBytes += int64(len(key) + newest.valueSize())
 	s.sum += newest.sum
+	s.pastSum -= newest.sum
 	s.historyBytes -= weight(len(key), newest.valueSize())
 	return nil
 }
@@ -117,9 +118,8 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	at := s.newVersion(flags, len(v.Value))
 	made := at.version()
 	made.mod, made.sub = v.Mod, uint32(v.Sub)
-	if !v.Tombstone {
-		made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Version, v.Lease)
-	}
+	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease)
+	s.pastSum += made.sum
 	made.setWords(words, v.Lease)
 	copy(made.value(), v.Value)
 	s.push(r, at, ref(r.record().head.Load()))
@@ -142,9 +142,9 @@ func (b *Builder) note(mod, sub int64, at ref) {
 // Finish returns the state, if it is the one that the meta data speak of.
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
-	if got := (metaNumbers{s.sum, s.live, s.liveBytes, s.historyBytes}); got != b.want {
-		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sum %016x; %d keys of %d bytes, history of %d and sum %016x were there when it was saved",
-			got.live, got.liveBytes, got.historyBytes, got.sum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum)
+	if got := (metaNumbers{s.sum, s.pastSum, s.live, s.liveBytes, s.historyBytes}); got != b.want {
+		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sums %016x and %016x; when it was saved there were %d keys of %d bytes, history of %d, sums %016x and %016x",
+			got.live, got.liveBytes, got.historyBytes, got.sum, got.pastSum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum, b.want.pastSum)
 	}
 	if err := b.group(); err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ func (s *State) addVersion(r ref, c *command) {
 	}
 	at := s.newVersion(flags, len(c.value))
 	v := at.version()
-	v.mod, v.sum = s.revision, sumOf(c.hash, c.value, create, s.revision, number, c.number)
+	v.mod, v.sum = s.revision, sumOf(c.hash, c.value, create, s.revision, 0, number, c.number)
 	v.setWords(words, c.number)
 	copy(v.value(), c.value)
 	s.push(r, at, before)
@@ -83,7 +83,7 @@ func (s *State) newVersion(flags uint32, value int) ref {
 	at := s.memory.alloc(&s.versions, versionSize(flags, value))
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
-	v.sum, v.sub, v.owner = 0, 0, 0
+	v.sub, v.owner = 0, 0
 	return at
 }
 
@@ -115,6 +115,7 @@ func (s *State) bury(r *record, v *version) {
 	s.live--
 	s.liveBytes -= int64(r.size) + int64(v.valueSize())
 	s.sum -= v.sum
+	s.pastSum += v.sum
 	s.historyBytes += weight(int(r.size), v.valueSize())
 }
 
@@ -138,7 +139,9 @@ func (s *State) delete(c *command) Result {
 			return true
 		})
 	}
-	s.found = found[:0]
+	if s.found = found[:0]; cap(found) > 1<<16 {
+		s.found = nil // of a large deletion
+	}
 	if len(found) == 0 {
 		return Result{Revision: s.revision}
 	}
@@ -161,8 +164,11 @@ func (s *State) entomb(r ref, sub uint32) ref {
 	before := ref(record.head.Load())
 	s.bury(record, before.version())
 	at := s.newVersion(tombstone, 0)
-	at.version().mod, at.version().sub = s.revision, sub
+	v := at.version()
+	v.mod, v.sub = s.revision, sub
+	v.sum = sumOf(hashOf(record.key()), nil, 0, s.revision, int64(sub), 0, 0)
 	s.historyBytes += weight(int(record.size), 0)
+	s.pastSum += v.sum
 	s.push(r, at, before)
 	s.graves.Set(r)
 	s.changed = true

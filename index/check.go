@@ -20,7 +20,7 @@ type walk struct {
 	live map[*slab]int // bytes of objects that were met
 
 	inTable, inHistory int64
-	sum                uint64
+	sum, pastSum       uint64
 	keyCount           int64
 	liveBytes          int64
 	historyBytes       int64
@@ -89,12 +89,14 @@ func (w *walk) version(r, at, newer ref) error {
 	if err := w.generation(v, key); err != nil {
 		return err
 	}
+	sum := sumOf(hashOf(key), v.value(), v.create(), v.mod, int64(v.sub), v.number(), v.lease())
 	if newer == 0 && !v.has(tombstone) {
 		w.keyCount++
 		w.liveBytes += int64(len(key) + v.valueSize())
-		w.sum += sumOf(hashOf(key), v.value(), v.create(), v.mod, v.number(), v.lease())
+		w.sum += sum
 	} else {
 		w.historyBytes += weight(len(key), v.valueSize())
+		w.pastSum += sum
 	}
 	return w.noted(at, key)
 }
@@ -150,9 +152,9 @@ func (w *walk) numbers() error {
 	if int64(s.graves.Len()) != int64(s.tree.Len())-s.live {
 		return broken(1, "%d keys and %d graves of them, %d keys are live", s.tree.Len(), s.graves.Len(), s.live)
 	}
-	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.sum != s.sum || w.historyBytes != s.historyBytes {
-		return broken(4, "%d keys of %d bytes, sum %016x, history of %d; counted were %d of %d, %016x, %d",
-			s.live, s.liveBytes, s.sum, s.historyBytes, w.keyCount, w.liveBytes, w.sum, w.historyBytes)
+	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.sum != s.sum || w.historyBytes != s.historyBytes || w.pastSum != s.pastSum {
+		return broken(4, "%d keys of %d bytes, sum %016x, history of %d, sum %016x; counted were %d of %d, %016x, %d, %016x",
+			s.live, s.liveBytes, s.sum, s.historyBytes, s.pastSum, w.keyCount, w.liveBytes, w.sum, w.historyBytes, w.pastSum)
 	}
 	return nil
 }

@@ -84,6 +84,7 @@ func (s *State) drop(r, at ref) {
 	v := at.version()
 	v.owner |= versionDead
 	s.historyBytes -= weight(int(r.record().size), v.valueSize())
+	s.pastSum -= v.sum
 	s.evacuation.look(s.memory.free(at, v.size()))
 }
 

@@ -37,7 +37,7 @@ func consistent(v *View, random *rand.Rand) error {
 	}
 	sum := uint64(0)
 	for i, kv := range all.KVs {
-		sum += sumOf(hashOf(kv.Key), kv.Value, kv.Create, kv.Mod, kv.Version, kv.Lease)
+		sum += sumOf(hashOf(kv.Key), kv.Value, kv.Create, kv.Mod, 0, kv.Version, kv.Lease)
 		if random.IntN(4) == 0 {
 			if one, found, err := v.Get(kv.Key, 0); !found || !sameKeyValue(one, kv) {
 				return fmt.Errorf("%d of %d: get is %+v, range has %+v: %w", i, len(all.KVs), one, kv, err)

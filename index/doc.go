@@ -1,3 +1,154 @@
-// Package index is the replicated state machine: revisioned keys, their history, the members. It is a pure function
-// of the log: no goroutine, lock, clock, chance or setting of one member.
+// Package index is the replicated state machine: revisioned keys with their history, the cluster's members and its
+// feature level. It is a pure function of the log: the same entries make the same state and the same results on every
+// member. No goroutine, lock, clock, chance, map order or setting of one member has part in it.
+//
+// A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once a batch. A [View]
+// is the state at one applied index, immutable, for any goroutine.
+//
+// # Revisions
+//
+// As in etcd. The store begins at revision 1; each put, and each delete that removes something, is the next revision.
+// All keys that one delete removes share its revision and are told apart by their sub revision, in key order. A key
+// has the revision that created it, the one that changed it last, and a version: 1 when created, one more with each
+// put, and from 1 again after a delete, which leaves a tombstone. Announcements and feature levels make no revision.
+//
+// # Commands
+//
+// An entry's data are a batch envelope, in msgpack, written as vmihailenco/msgpack v5 with compact integers would:
+//
+//	envelope   97 version=1 level member incarnation first wall [command...]
+//	command    97 kind version=1 principal="" auth=0 session=0 sequence=0 body
+//	body 1     93 key value lease                                              put
+//	body 2     92 key end                                                      delete
+//	body 3     98 member name version folder boot process [client...] peer     announce
+//	body 4     91 level                                                        feature level
+//
+//	97 01 01 02 03 04 05 92                      version 1, level 1, member 2, incarnation 3, first 4, wall 5, two:
+//	   97 01 01 a0 00 00 00 93 c4 01 61 c4 01 62 00                             put "a" "b"
+//	   97 02 01 a0 00 00 00 92 c4 01 61 c4 00                                   delete "a"
+//
+// Keys, values, ends and ids are binaries; names and addresses are strings. A whole envelope is read before anything
+// of it has an effect. What this qkv does not know (a version, a kind, a level, a principal) is an error that stops
+// the member: it is never skipped. What a command may not do (limits, a lease, a level that falls, an announcement of
+// a member that forgot) is a [Result] with a code, the same everywhere: it is decided by the command and the state.
+//
+// # Compaction
+//
+// Versions that are not live, superseded ones and tombstones, weigh 64 bytes each and their key and value. When they
+// weigh more than limits.HistoryBytes, or when there are more than limits.HistoryRevisions, the oldest revision is
+// compacted, at the end of Apply: revisions before the next one cannot be read any longer, the version before each of
+// its changes is dropped, and so are its tombstones, with the key when nothing newer is there. So
+//
+//   - the compacted revision itself can be read, and its changes can be watched, tombstones included;
+//   - of every change that is in the history, the version before it is kept as well;
+//   - the newest revision is never compacted.
+//
+// One Apply does a bounded part of that, in proportion to what it has added; a large deletion is compacted over
+// several entries. How far that is, is decided by state and entry alone, so that it is equal on all members, also on
+// one that came back from a snapshot: the position, revision and sub revision, is part of the state and its digest.
+//
+// # Time
+//
+// An envelope has its proposer's clock. The state's own never goes back: it is the newest one seen. For each
+// millisecond in which there was a revision the first one is noted, in history's bounds.
+//
+// # Digest
+//
+// Each version has a sum, the xxhash64 of all that can be read of it. The sums of the live versions are added up, and
+// so are those of the others; both with the remaining replicated state are the digest. One change costs one sum.
+//
+// # Where things lie
+//
+//	        hash of the key                     key order
+//	             │                                  │
+//	      ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────┐
+//	      │    table    │                   │     tree      │  │ graves │  of the keys that are deleted
+//	      └──────┬──────┘                   └───────┬───────┘  └───┬────┘
+//	             └───────────────┬──────────────────┴──────────────┘
+//	                       ┌─────▼─────┐
+//	   slabs of records    │  record   │ head, key
+//	                       └─────┬─────┘
+//	                       ┌─────▼─────┐ prev  ┌───────────┐ prev
+//	   slabs of versions   │  newest   ├──────►│   older   ├──────► ...
+//	                       └─────▲─────┘       └─────▲─────┘
+//	   history, by revision ─────┴───────────────────┘
+//
+// Records and versions lie in slabs of 4 MiB outside of the garbage collector's heap, and refer to each other by
+// address; slots, items of the trees and the history are such addresses, so that nothing of them is followed by the
+// collector. A put of a key that is there fills a version and swaps the head of its record: neither table nor trees
+// are touched, and batches that add no key and remove none need no new copy of the trees.
+//
+//	record, a multiple of 8 bytes
+//	 0  8  head: the newest version
+//	 8  2  bytes of the key
+//	10  2  flags that only the owner touches: removed, left behind
+//	12  4  unused
+//	16     key
+//
+//	version, a multiple of 8 bytes
+//	 0  8  mod revision
+//	 8  8  sum
+//	16  4  sub revision
+//	20  4  flags (8 bits) and bytes of the value
+//	24  8  prev: the version before it
+//	32  8  record
+//	40  8  the next newer version, and flags that only the owner touches: dropped, the version before it dropped
+//	48 16  create revision and version; or, when it was created over a tombstone, that one's mod and sub revision; not
+//	       there when it was created over nothing, nor in a tombstone
+//	    8  lease, if there is one
+//	       value
+//
+// # Views
+//
+// A View is the numbers of one moment, copies of the trees and of the ends of the history, and the table and slabs,
+// which it shares with the owner. It reads while the owner goes on, without a lock, because
+//
+//   - whatever is changed in a shared place is one aligned word, changed atomically, to something that reads the same
+//     for every older View: a head that begins with versions newer than the View, which it skips; another copy of the
+//     same version or record; another segment of the table with the same keys and more;
+//   - whoever finds nothing in the table, or nothing old enough, looks whether keys were taken out since the View was
+//     made, and if so asks the View's tree, which is its own;
+//   - a View never steps to a version that was dropped before it was made: at or below its compacted revision it
+//     needs no older one (see version.at and View.keepsBefore);
+//   - a slab is given up only when nothing in use is left in it, and is unmapped only when no View is left that was
+//     made before that: each such View holds the slab through its epoch. What a View reaches was in use at some time
+//     since it was made, so that its slab is given up later than the View was made, or not at all.
+//
+// Slabs of which less than half is in use are evacuated, in bounded steps at the end of Apply. Copies are complete
+// before anything refers to them, and what is left behind is not written to again.
+//
+// The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
+// keep the View reachable until the last use, with runtime.KeepAlive(view).
+//
+// # A snapshot
+//
+// [View.AppendMeta] is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
+// the same state of them, and trusts neither.
+//
+//	meta   dc 00 10 version=1 applied term revision compacted first sub wall level sum past live bytes history
+//	       [announcement...] [revision step, time step, ...]
+//
+// first and sub are the position of the oldest change that is kept; sum and past, binaries of 8 bytes, the sums of the
+// live versions and of the others; live, bytes and history the number of keys, their bytes, and the weight of the
+// others.
+//
+// # Invariants, checked by [State.Check] under these numbers
+//
+//  1. The tree has each key once; the table has the same records, but for keys that crowd a segment, which only the
+//     tree has; graves has those whose newest version is a tombstone.
+//  2. A key's versions are linked both ways, newest first with falling revisions, and refer to its record. None of
+//     them is dropped.
+//  3. A version continues the one before it: same create revision and the next version, or created over a tombstone.
+//     A key's oldest version is no tombstone.
+//  4. Keys, bytes, weight and both sums are those of the versions that are there.
+//  5. Each revision from the first one of the history to the newest has its changes in it, by sub revision without a
+//     gap; every version is such a change, or the oldest put of its key. The version before a change is kept.
+//  6. The compacted revision is 0, or where the history begins, or the one behind that while its changes are dropped.
+//  7. Each slab counts the bytes of what is in use in it.
+//  8. Times rise with revisions, and none is kept that no readable revision needs.
+//
+// # Assumptions
+//
+// Addresses have at most 48 bits (Linux on amd64 and arm64). Memory that is mapped is there: when the kernel gives
+// none, the member ends. Entries come in order, each once: anything else panics with the numbers.
 package index

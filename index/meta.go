@@ -11,7 +11,7 @@ import (
 const (
 	// metaVersion is the format version of what AppendMeta writes, and the only one that is known.
 	metaVersion = 1
-	metaFields  = 15
+	metaFields  = 16
 )
 
 // AppendMeta appends all of the state that is not a key; doc.go has the format.
@@ -26,9 +26,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendInt(dst, v.history.sub)
 	dst = pack.AppendInt(dst, v.wall)
 	dst = pack.AppendUint(dst, v.level)
-	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], v.sum)
-	dst = pack.AppendBytes(dst, sum[:])
+	dst = appendSum(dst, v.sum)
+	dst = appendSum(dst, v.pastSum)
 	dst = pack.AppendInt(dst, v.live)
 	dst = pack.AppendInt(dst, v.liveBytes)
 	dst = pack.AppendInt(dst, v.historyBytes)
@@ -48,9 +47,22 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	return dst
 }
 
+func appendSum(dst []byte, sum uint64) []byte {
+	return binary.BigEndian.AppendUint64(pack.AppendBytesHeader(dst, 8), sum)
+}
+
+func readSum(r *pack.Reader) uint64 {
+	b := r.Bytes()
+	if len(b) != 8 {
+		r.Fail("a sum has 8 bytes")
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
 // metaNumbers are those of the state's numbers that the keys must agree with.
 type metaNumbers struct {
-	sum                           uint64
+	sum, pastSum                  uint64
 	live, liveBytes, historyBytes int64
 }
 
@@ -68,11 +80,7 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 	s.revision, s.compacted = r.Int(), r.Int()
 	first, sub := r.Int(), r.Int()
 	s.wall, s.level = r.Int(), r.Uint()
-	if sum := r.Bytes(); len(sum) == 8 {
-		want.sum = binary.BigEndian.Uint64(sum)
-	} else {
-		r.Fail("the sum has 8 bytes")
-	}
+	want.sum, want.pastSum = readSum(&r), readSum(&r)
 	want.live, want.liveBytes, want.historyBytes = r.Int(), r.Int(), r.Int()
 	for range r.Array() {
 		var a Announcement

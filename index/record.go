@@ -41,7 +41,7 @@ func (r *record) newest() *version { return ref(r.head.Load()).version() }
 type version struct {
 	// Immutable.
 	mod   int64
-	sum   uint64 // what it adds to the digest while it is live
+	sum   uint64 // what it adds to the digest
 	sub   uint32
 	shape uint32 // bytes of the value, and 8 bits of flags
 
@@ -167,14 +167,15 @@ func (v *version) at(revision int64) *version {
 	return v
 }
 
-// sumOf is what a live version adds to the digest.
-func sumOf(keyHash uint64, value []byte, create, mod, number, lease int64) uint64 {
-	var b [48]byte
+// sumOf is what a version adds to the digest: all that can be read of it.
+func sumOf(keyHash uint64, value []byte, create, mod, sub, number, lease int64) uint64 {
+	var b [56]byte
 	binary.LittleEndian.PutUint64(b[0:], keyHash)
 	binary.LittleEndian.PutUint64(b[8:], xxhash.Sum64(value))
 	binary.LittleEndian.PutUint64(b[16:], uint64(create))
 	binary.LittleEndian.PutUint64(b[24:], uint64(mod))
 	binary.LittleEndian.PutUint64(b[32:], uint64(number))
 	binary.LittleEndian.PutUint64(b[40:], uint64(lease))
+	binary.LittleEndian.PutUint64(b[48:], uint64(sub))
 	return xxhash.Sum64(b[:])
 }

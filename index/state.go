@@ -22,6 +22,7 @@ type State struct {
 	liveBytes     int64          // of keys and values
 	sum           uint64         // of the live versions' sums
 	historyBytes  int64          // weight of the versions that are not live
+	pastSum       uint64         // of their sums
 	history       history
 	times         times
 
@@ -186,7 +187,7 @@ func (s *State) View() *View {
 	}
 	return &View{
 		applied: s.applied, term: s.term, revision: s.revision, compacted: s.compacted, wall: s.wall, level: s.level,
-		members: s.members, live: s.live, liveBytes: s.liveBytes, sum: s.sum, historyBytes: s.historyBytes,
+		members: s.members, live: s.live, liveBytes: s.liveBytes, sum: s.sum, historyBytes: s.historyBytes, pastSum: s.pastSum,
 		history: s.history, times: s.times,
 		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
 		mapped: s.memory.bytes, walkMost: s.layout.walkMost,

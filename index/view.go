@@ -23,6 +23,7 @@ type View struct {
 	liveBytes     int64
 	sum           uint64
 	historyBytes  int64
+	pastSum       uint64
 	history       history
 	times         times
 
@@ -64,9 +65,11 @@ func (v *View) Level() uint64 { return v.level }
 // Members returns the newest announcement of each member, in the order of their ids. The slice must not be changed.
 func (v *View) Members() []Announcement { return v.members }
 
-// Digest returns a number that is equal on all members at equal applied index.
+// Digest returns a number that is equal on all members at equal applied index: every key, its history, and all other
+// replicated state have part in it.
 func (v *View) Digest() uint64 {
 	b := pack.AppendUint(nil, v.sum)
+	b = pack.AppendUint(b, v.pastSum)
 	b = pack.AppendInt(b, v.revision)
 	b = pack.AppendInt(b, v.compacted)
 	b = pack.AppendInt(b, v.history.slots.first)

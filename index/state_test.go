@@ -1,0 +1,259 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"qkv/log/limits"
+)
+
+// panics fails unless f panics with a text.
+func panics(t *testing.T, want string, f func()) {
+	t.Helper()
+	defer func() {
+		if got := fmt.Sprint(recover()); got != want {
+			t.Errorf("panic %q, want %q", got, want)
+		}
+	}()
+	f()
+}
+
+func TestOrderOfEntries(t *testing.T) {
+	s := NewState()
+	batch(t, s, 1, put("a", "b"))
+	if _, err := s.Apply(2, 4, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		entry, term uint64
+		want        string
+	}{
+		{2, 4, "entry 2 of term 4 cannot follow the applied entry 2 of term 4"},
+		{1, 4, "entry 1 of term 4 cannot follow the applied entry 2 of term 4"},
+		{4, 4, "entry 4 of term 4 cannot follow the applied entry 2 of term 4"},
+		{3, 3, "entry 3 of term 3 cannot follow the applied entry 2 of term 4"},
+	} {
+		panics(t, c.want, func() { _, _ = s.Apply(c.entry, c.term, nil, nil) })
+	}
+	if applied, term := s.View().Applied(); applied != 2 || term != 4 {
+		t.Errorf("applied is %d of term %d", applied, term)
+	}
+}
+
+// TestNothingIsKept spoils an entry's bytes after it was applied.
+func TestNothingIsKept(t *testing.T) {
+	s := NewState()
+	data := AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{put("key", "value"), AppendAnnounce(nil, testAnnouncement())})
+	if _, err := s.Apply(1, 1, data, nil); err != nil {
+		t.Fatal(err)
+	}
+	clear(data)
+	v := s.View()
+	if kv, found, _ := v.Get([]byte("key"), 0); !found || string(kv.Value) != "value" {
+		t.Errorf("%+v %v", kv, found)
+	}
+	if got := fmt.Sprint(v.Members()); got != fmt.Sprint([]Announcement{testAnnouncement()}) {
+		t.Error(got)
+	}
+	if s.commands[:1][0].key != nil {
+		t.Error("a command still refers to the entry")
+	}
+}
+
+// TestSizes puts values of all sizes around those where the layout changes.
+func TestSizes(t *testing.T) {
+	s := NewState()
+	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
+	for range 3 {
+		for _, n := range sizes {
+			batch(t, s, 1, AppendPut(nil, fmt.Append(nil, n), bytes.Repeat([]byte{byte(n)}, n), 0))
+		}
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	v := restored(t, s.View()).View()
+	for _, n := range sizes {
+		kv, found, _ := v.Get(fmt.Append(nil, n), 0)
+		if !found || kv.Version != 3 || !bytes.Equal(kv.Value, bytes.Repeat([]byte{byte(n)}, n)) || cap(kv.Value) != n {
+			t.Errorf("a value of %d bytes came back with %d, version %d", n, len(kv.Value), kv.Version)
+		}
+	}
+}
+
+// TestSteadyState applies without any garbage but what the history takes, 8 bytes a revision.
+func TestSteadyState(t *testing.T) {
+	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 10_000, stepWork: stepWork}, realLayout)
+	var commands [][]byte
+	for i := range 1024 {
+		commands = append(commands, put(fmt.Sprint("key ", i), strings.Repeat("v", 100)))
+	}
+	data := AppendEnvelope(nil, Envelope{Level: 1}, commands)
+	results := make([]Result, 0, 1024)
+	apply := func() {
+		applied, _ := s.Applied()
+		if _, err := s.Apply(applied+1, 1, data, results); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 30 {
+		apply()
+	}
+	if n := testing.AllocsPerRun(50, apply); n > 10 {
+		t.Errorf("%.0f allocations for 1024 puts", n)
+	}
+	v := s.View()
+	key := []byte("key 500")
+	if n := testing.AllocsPerRun(50, func() { _, _, _ = v.Get(key, 0) }); n > 0 {
+		t.Errorf("%.0f allocations for a get", n)
+	}
+}
+
+// pieces is what a snapshot has.
+type pieces struct {
+	meta     []byte
+	keys     []string
+	versions [][]Version
+}
+
+func piecesOf(v *View) (p pieces) {
+	p.meta = v.AppendMeta(nil)
+	v.Scan(nil, func(key []byte, versions []Version) bool {
+		p.keys = append(p.keys, string(key))
+		p.versions = append(p.versions, slices.Clone(versions))
+		return true
+	})
+	return p
+}
+
+func (p *pieces) build() error {
+	b, err := NewBuilder(p.meta)
+	for i := 0; err == nil && i < len(p.keys); i++ {
+		err = b.Add([]byte(p.keys[i]), p.versions[i])
+	}
+	if err == nil {
+		_, err = b.Finish()
+	}
+	return err
+}
+
+// TestBuilderRefuses spoils a snapshot in one place after the other: each is refused with an error, none builds
+// another state.
+func TestBuilderRefuses(t *testing.T) {
+	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 8, stepWork: 100}, realLayout)
+	batch(t, s, 1e9, AppendAnnounce(nil, testAnnouncement()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"))
+	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))
+	good := piecesOf(s.View())
+	if err := good.build(); err != nil || s.View().Compacted() == 0 {
+		t.Fatalf("compacted to %d: %v", s.View().Compacted(), err)
+	}
+	refused := func(name string, spoil func(p *pieces)) {
+		t.Helper()
+		p := piecesOf(s.View())
+		spoil(&p)
+		if p.build() == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+	for i := range good.keys {
+		refused(fmt.Sprint("key missing ", i), func(p *pieces) {
+			p.keys = slices.Delete(p.keys, i, i+1)
+			p.versions = slices.Delete(p.versions, i, i+1)
+		})
+		refused(fmt.Sprint("key twice ", i), func(p *pieces) {
+			p.keys = slices.Insert(p.keys, i, p.keys[i])
+			p.versions = slices.Insert(p.versions, i, p.versions[i])
+		})
+		refused(fmt.Sprint("another key ", i), func(p *pieces) { p.keys[i] += "x" })
+		refused(fmt.Sprint("empty key ", i), func(p *pieces) { p.keys[i] = "" })
+		refused(fmt.Sprint("long key ", i), func(p *pieces) { p.keys[i] = string(tooLong) })
+		refused(fmt.Sprint("no version ", i), func(p *pieces) { p.versions[i] = nil })
+		for j := range good.versions[i] {
+			refused(fmt.Sprint("version missing ", i, j), func(p *pieces) { p.versions[i] = slices.Delete(p.versions[i], j, j+1) })
+			for name, change := range map[string]func(v *Version){
+				"mod":       func(v *Version) { v.Mod++ },
+				"past":      func(v *Version) { v.Mod = 1 },
+				"future":    func(v *Version) { v.Mod = 1 << 60 },
+				"sub":       func(v *Version) { v.Sub++ },
+				"great sub": func(v *Version) { v.Sub = 1<<32 - 1 },
+				"no sub":    func(v *Version) { v.Sub = -1 },
+				"create":    func(v *Version) { v.Create++ },
+				"version":   func(v *Version) { v.Version++ },
+				"value":     func(v *Version) { v.Value = []byte("other") },
+				"tombstone": func(v *Version) { v.Tombstone = !v.Tombstone },
+				"large":     func(v *Version) { v.Value = make([]byte, limits.ValueBytes+1) },
+			} {
+				refused(fmt.Sprint(name, " ", i, j), func(p *pieces) { change(&p.versions[i][j]) })
+			}
+		}
+	}
+	for n := range good.meta {
+		refused(fmt.Sprint("meta cut at ", n), func(p *pieces) { p.meta = p.meta[:n] })
+	}
+	refused("meta of another version", func(p *pieces) { p.meta[1] = 2 })
+	refused("meta with more", func(p *pieces) { p.meta = append(p.meta, 0) })
+}
+
+// TestBuilderSurvives flips every bit of the meta data: each is an error, or a state that holds its invariants. (That
+// it is the right one, checksums of the file say.)
+func TestBuilderSurvives(t *testing.T) {
+	s := NewState()
+	batch(t, s, 1e9, AppendAnnounce(nil, testAnnouncement()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"))
+	good := piecesOf(s.View())
+	for bit := range 8 * len(good.meta) {
+		p := piecesOf(s.View())
+		p.meta[bit/8] ^= 1 << (bit % 8)
+		b, err := NewBuilder(p.meta)
+		for i := 0; err == nil && i < len(p.keys); i++ {
+			err = b.Add([]byte(p.keys[i]), p.versions[i])
+		}
+		if err != nil {
+			continue
+		}
+		if built, err := b.Finish(); err == nil {
+			_ = built.View().Digest()
+			_ = built.View().AppendMeta(nil)
+		}
+	}
+}
+
+// TestCheckFinds breaks each invariant by hand.
+func TestCheckFinds(t *testing.T) {
+	for name, c := range map[string]struct {
+		want  string
+		spoil func(s *State)
+	}{
+		"a key only in the tree":     {"invariant 1", func(s *State) { s.table.remove(hashOf([]byte("b")), s.find(hashOf([]byte("b")), []byte("b"))) }},
+		"a key counted twice":        {"invariant 1", func(s *State) { s.table.count++ }},
+		"a grave without a death":    {"invariant 1", func(s *State) { s.graves.Set(s.find(hashOf([]byte("b")), []byte("b"))) }},
+		"a version out of use":       {"invariant 2", func(s *State) { newestOf(s, "a").owner |= versionDead }},
+		"a wrong neighbour":          {"invariant 2", func(s *State) { newestOf(s, "a").older().version().setNewer(0) }},
+		"a version that is not next": {"invariant 3", func(s *State) { *newestOf(s, "a").word(1) = 9 }},
+		"a sum":                      {"invariant 4", func(s *State) { s.sum++ }},
+		"a value":                    {"invariant 4", func(s *State) { newestOf(s, "a").value()[0]++ }},
+		"a weight":                   {"invariant 4", func(s *State) { s.historyBytes++ }},
+		"a change of another key":    {"invariant 5", func(s *State) { s.history.slots.at(3).Store(s.history.slots.at(2).Load()) }},
+		"a revision without change":  {"invariant 5", func(s *State) { s.revision++ }},
+		"a compacted revision":       {"invariant 6", func(s *State) { s.compacted = 4 }},
+		"a slab's live bytes":        {"invariant 7", func(s *State) { s.memory.slabs[0].live++ }},
+		"mapped bytes":               {"invariant 7", func(s *State) { s.memory.bytes++ }},
+		"a time":                     {"invariant 8", func(s *State) { s.times.points.at(0).wall = s.wall + 1 }},
+	} {
+		s := NewState()
+		batch(t, s, 1e9, put("a", "1"), put("b", "1"), put("a", "2"), del("c", ""), put("c", ""), del("c", ""))
+		if err := s.Check(); err != nil {
+			t.Fatal(err)
+		}
+		c.spoil(s)
+		if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func newestOf(s *State, key string) *version {
+	return s.find(hashOf([]byte(key)), []byte(key)).record().newest()
+}

@@ -1,0 +1,109 @@
+package index
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// alike returns keys whose hashes share their first bits.
+func alike(n, bits int) (keys []string) {
+	for i := 0; len(keys) < n; i++ {
+		if k := fmt.Sprintf("key %d", i); hashOf([]byte(k))>>(64-bits) == 0 {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// holds fails unless a View has exactly these keys.
+func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
+	t.Helper()
+	for i, k := range keys {
+		kv, found, err := v.Get([]byte(k), 0)
+		if err != nil || found != there(i) || found && string(kv.Key) != k {
+			t.Fatalf("key %d of %d, %q, is there: %v, it should be: %v; %v", i, len(keys), k, found, there(i), err)
+		}
+	}
+}
+
+// TestCrowded chooses keys by their hashes, as somebody might who wants a table to grow without end.
+func TestCrowded(t *testing.T) {
+	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 300, stepWork: stepWork},
+		layout{slabBytes: 4 << 10, stepBytes: stepBytes, walkMost: walkMost})
+	keys := alike(700, 9)
+	for _, k := range keys {
+		batch(t, s, 1, put(k, "first"), put(k, k))
+	}
+	if n := len(s.table.dir.Load().segments); n > 64 {
+		t.Errorf("a directory of %d for %d keys", n, len(keys))
+	}
+	if s.table.count >= len(keys) {
+		t.Fatalf("all %d keys are in the table: nothing was crowded", len(keys))
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	all := s.View()
+	holds(t, all, keys, func(int) bool { return true })
+	for i := 0; i < len(keys); i += 2 {
+		batch(t, s, 1, del(keys[i], ""))
+	}
+	batch(t, s, 1, del("absent", ""), put("z", ""))
+	for range 700 {
+		batch(t, s, 1, put("z", "so that the deletions are compacted"))
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.tree.Len(); n != len(keys)/2+1 {
+		t.Errorf("%d keys are left", n)
+	}
+	v := s.View()
+	holds(t, v, keys, func(i int) bool { return i%2 == 1 })
+	holds(t, restored(t, v).View(), keys, func(i int) bool { return i%2 == 1 })
+	holds(t, all, keys, func(int) bool { return true })
+}
+
+// TestTableGrows goes through many divisions, and takes keys out and in again so that segments fill with removed slots.
+func TestTableGrows(t *testing.T) {
+	s := newState(bounds{historyBytes: 1 << 10, historyRevisions: 100, stepWork: stepWork},
+		layout{slabBytes: 64 << 10, stepBytes: stepBytes, walkMost: walkMost})
+	random := rand.New(rand.NewPCG(1, 1))
+	there := make([]bool, 20_000)
+	keys := make([]string, len(there))
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+	}
+	var views []*View
+	var then [][]bool
+	for range 300 {
+		var commands [][]byte
+		for range 300 {
+			i := random.IntN(len(keys))
+			if there[i] = random.IntN(3) > 0; there[i] {
+				commands = append(commands, put(keys[i], ""))
+			} else {
+				commands = append(commands, del(keys[i], ""))
+			}
+		}
+		batch(t, s, 1, commands...)
+		if random.IntN(100) == 0 {
+			views = append(views, s.View())
+			then = append(then, append([]bool{}, there...))
+		}
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if d := s.table.dir.Load(); len(d.segments) < 32 || len(d.segments) > 256 {
+		t.Errorf("%d places for %d keys", len(d.segments), s.table.count)
+	}
+	for i, v := range append(views, s.View()) {
+		set := there
+		if i < len(then) {
+			set = then[i]
+		}
+		holds(t, v, keys, func(i int) bool { return set[i] })
+	}
+}
