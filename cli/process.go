@@ -67,13 +67,23 @@ func withoutSettings(environment []string) (kept []string) {
 // portsFree says so when the member could not listen.
 func (p *process) portsFree() error {
 	for _, address := range []string{p.listen, p.listenPeer} {
-		c, err := net.ListenPacket("udp", address)
-		if err != nil {
+		if err := udpFree(address); err != nil {
 			return fmt.Errorf("%w: is another demo or member running? `--port` chooses other ports", err)
 		}
-		_ = c.Close()
 	}
 	return nil
+}
+
+// udpFree says so when somebody listens at an address. No process is forked meanwhile: it would keep the socket open
+// until it executes its program.
+func udpFree(address string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	c, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }

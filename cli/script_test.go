@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,17 +39,13 @@ func TestScript(t *testing.T) {
 func setUp(e *testscript.Env) error {
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("QKV_HOME", filepath.Join(e.WorkDir, "home"))
-	for _, name := range []string{"LISTEN", "PEER"} {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		e.Setenv(name, c.LocalAddr().String())
-		if err := c.Close(); err != nil {
-			return err
-		}
+	port, err := freePorts(2)
+	if err != nil {
+		return err
 	}
-	port, err := freePorts(2 * demoMembers)
+	e.Setenv("LISTEN", loopback(port))
+	e.Setenv("PEER", loopback(port+1))
+	port, err = freePorts(2 * demoMembers)
 	if err != nil {
 		return err
 	}
@@ -80,11 +75,9 @@ func freePorts(count int) (int, error) {
 // inUse says which of a few ports on loopback is in use.
 func inUse(first, count int) error {
 	for port := first; port < first+count; port++ {
-		c, err := net.ListenPacket("udp", loopback(port))
-		if err != nil {
+		if err := udpFree(loopback(port)); err != nil {
 			return err
 		}
-		_ = c.Close()
 	}
 	return nil
 }
