@@ -18,9 +18,10 @@
 // # How it is made
 //
 // [Run] builds the table of commands (urfave/cli), arranges the command line (argv.go: urfave/cli stops looking for
-// flags at the first argument), runs one command, prints its error and returns its exit code. A command parses its
-// flags, asks the client library through the narrow store interface (store.go), and prints by output.go. serve builds
-// one node. demo runs this program again, three times, as processes.
+// flags at the first argument), prints help itself (help.go), runs one command, prints its error and returns its exit
+// code. A command that talks to a cluster connects by dial.go, asks net/client, and prints by output.go. serve builds
+// one node. demo and bench run members as processes (local.go, process.go): this program once more, with serve; they
+// die with the process that started them, however it dies.
 //
 // Errors say what failed, why, and what to do next. An error that decides an exit code is an exitError, or a
 // member's answer (wire.Error); all others are exit code 1.
