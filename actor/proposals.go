@@ -25,6 +25,9 @@ type proposals struct {
 	next         uint64 // number of the next command
 	// Newest batch that each follower forwarded in this term: a frame that comes twice is taken once.
 	forwarded map[uint64]forwardedUpTo
+	// Batches of followers that raft has no room for now, in order.
+	deferred      []deferredBatch
+	deferredBytes int64
 	// What followers forwarded since the last order to the log writer, and the newest entry with each one's commands:
 	// a follower whose clients wait is told of the commit at once, not with the next frame to it.
 	fresh   []uint64
@@ -55,8 +58,15 @@ func weightOf(commands [][]byte) int64 {
 	return n
 }
 
+type deferredBatch struct {
+	from uint64
+	index.Envelope
+	data []byte
+}
+
 func (p *proposals) forgetForwarded() {
 	clear(p.forwarded)
+	p.deferred, p.deferredBytes = nil, 0
 	clear(p.awaited)
 	p.fresh = p.fresh[:0]
 }
@@ -85,6 +95,7 @@ func (p *proposals) awaits(follower, commit uint64) bool {
 // propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
 // them to its leader; without a leader they wait.
 func (c *Consensus) propose() {
+	c.proposeDeferred()
 	if c.gone != "" || len(c.proposals.waiting) == 0 {
 		return
 	}
@@ -155,14 +166,46 @@ func (c *Consensus) takeForward(from uint64, f Forward) {
 	if before.incarnation == e.Incarnation && e.First < before.next {
 		return
 	}
-	if err := c.raft.Propose(f.Envelope); err != nil {
-		return // its commands are not in this term's log, and the next term tells
+	batch := deferredBatch{from: from, Envelope: e, data: f.Envelope}
+	if len(c.proposals.deferred) == 0 && c.proposeForwarded(batch) {
+		return
+	}
+	if c.proposals.deferredBytes+int64(len(f.Envelope)) > limits.ForwardedBytesWaiting {
+		return // its clients learn from the next term, or when their time is over
+	}
+	c.proposals.deferred = append(c.proposals.deferred, batch)
+	c.proposals.deferredBytes += int64(len(f.Envelope))
+}
+
+// proposeForwarded proposes a follower's batch, and reports false when raft has no room for it now.
+func (c *Consensus) proposeForwarded(b deferredBatch) bool {
+	if c.raft.Propose(b.data) != nil {
+		return false
 	}
 	if c.proposals.forwarded == nil {
 		c.proposals.forwarded = map[uint64]forwardedUpTo{}
 	}
-	c.proposals.fresh = append(c.proposals.fresh, from)
-	c.proposals.forwarded[from] = forwardedUpTo{incarnation: e.Incarnation, next: e.First + uint64(e.Count)}
+	c.proposals.fresh = append(c.proposals.fresh, b.from)
+	c.proposals.forwarded[b.from] = forwardedUpTo{incarnation: b.Incarnation, next: b.First + uint64(b.Count)}
+	return true
+}
+
+// proposeDeferred proposes what raft had no room for, in order.
+func (c *Consensus) proposeDeferred() {
+	p := &c.proposals
+	if len(p.deferred) == 0 || c.raft.BasicStatus().GetTerm() != c.term {
+		return // in another term they are void
+	}
+	for len(p.deferred) > 0 {
+		b := p.deferred[0]
+		before := p.forwarded[b.from]
+		twice := before.incarnation == b.Incarnation && b.First < before.next
+		if !twice && !c.proposeForwarded(b) {
+			return
+		}
+		p.deferredBytes -= int64(len(b.data))
+		p.deferred = p.deferred[1:]
+	}
 }
 
 // expireWaiting answers clients whose time is over while their commands or reads wait for a leader.

@@ -66,6 +66,9 @@ const (
 	// full batches, which no quorum needs more of. When it is full, connections wait, and QUIC's flow control makes
 	// clients wait.
 	ProposalBytesWaiting = 64 << 20
+	// ForwardedBytesWaiting bounds the batches of followers that wait at a leader for room in raft; past it they are
+	// dropped, and their clients learn it late.
+	ForwardedBytesWaiting = 64 << 20
 	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of
 	// all members.
 	SnapshotFramesWaiting = 64
