@@ -64,6 +64,8 @@ type Consensus struct {
 	last      uint64 // index of the newest entry that was handed to the log writer
 	confState *raftpb.ConfState
 	proposals proposals
+	away      away
+	taken     taken
 	reads     reads
 	appends   []appendOrder // handed to the log writer, not reported yet
 	apply     applyState
@@ -108,6 +110,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		fenced:          true,
 	}
 	a.proposals.next = 1
+	a.taken.clear()
 	a.reads.next = c.Incarnation
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
@@ -210,6 +213,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.applied(m)
 	case Connected:
 		c.connected[m.Peer] = true
+		if m.Peer == c.raft.BasicStatus().Lead {
+			c.forwardAgain() // what the connection before it has lost
+		}
 		c.Status.refusal(m.Peer, "")
 	case Disconnected:
 		delete(c.connected, m.Peer)
@@ -243,6 +249,9 @@ func (c *Consensus) tick(n int) {
 	c.watchDisk()
 	c.expire()
 	c.reads.retry(c.now.Now, c.ElectionTimeout)
+	if c.now.Now-c.away.since >= c.ElectionTimeout {
+		c.forwardAgain()
+	}
 	if !c.fenced && len(c.appends) == 0 && c.now.Now-c.lastWork >= fenceAfter {
 		c.fenced = true
 		c.LogWriter.Deposit(Fence{})

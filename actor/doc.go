@@ -59,12 +59,13 @@
 //
 // # The fate of a write
 //
-// A batch of commands is proposed, or forwarded to the leader, once and in one term; a leader takes a forwarded batch
-// only in that term, and never twice. A log's terms never fall. So when an entry of a later term is applied and the batch
+// A batch of commands is proposed, or forwarded to the leader, in one term; a leader takes a forwarded
+// batch only in that term, once, and behind those before it, so that it can be sent again until it stands in the
+// follower's log (forward.go). A log's terms never fall. So when an entry of a later term is applied and the batch
 // has not been, it never will be: its clients learn that their writes certainly did not happen, without any answer
 // from anybody. This decides sooner and needs fewer messages than to watch for another term at the index that a
-// proposal was given, which only the leader knows. What remains unknown is a batch whose frame was lost while the
-// leader stayed, until its clients' time is over, and one that a snapshot may have carried in.
+// proposal was given, which only the leader knows. What remains unknown is a batch that no quorum has agreed on when
+// its clients' time is over, and one that a snapshot may have carried in.
 //
 // # Snapshots between members
 //

@@ -38,6 +38,7 @@ type (
 	// Forward brings a follower's batch envelope to the leader of a term. In any other term it is void.
 	Forward struct {
 		Term     uint64
+		Oldest   uint64 // first number of the oldest batch that the follower has not seen in its log
 		Envelope []byte
 	}
 	// Offer announces a snapshot.
@@ -113,8 +114,8 @@ func AppendPeerMessage(dst []byte, m PeerMessage) []byte {
 	case RaftMessage:
 		return appendRaftMessage(dst, m.Message)
 	case Forward:
-		dst = appendKind(dst, 3, frameForward)
-		dst = pack.AppendUint(dst, m.Term)
+		dst = appendKind(dst, 4, frameForward)
+		dst = pack.AppendUint(pack.AppendUint(dst, m.Term), m.Oldest)
 		return pack.AppendBytes(dst, m.Envelope)
 	case Offer:
 		dst = appendKind(dst, 7, frameOffer)
@@ -146,7 +147,7 @@ func appendKind(dst []byte, elements int, kind uint64) []byte {
 }
 
 // frameElements is how many elements a frame of a kind has.
-var frameElements = [...]int{frameRaft: 10, frameForward: 3, frameOffer: 7, frameWant: 4, frameChunk: 5, frameResult: 4}
+var frameElements = [...]int{frameRaft: 10, frameForward: 4, frameOffer: 7, frameWant: 4, frameChunk: 5, frameResult: 4}
 
 // DecodePeerMessage reads a frame that member from sent to member to. Nothing that is not a valid message of another
 // member gets past it: raft trusts what it is given. Slices of the message are part of the frame.
@@ -164,7 +165,7 @@ func DecodePeerMessage(frame []byte, from, to uint64) (PeerMessage, error) {
 	case frameRaft:
 		return readRaftMessage(r, from, to)
 	case frameForward:
-		m = Forward{Term: r.Uint(), Envelope: r.Bytes()}
+		m = Forward{Term: r.Uint(), Oldest: r.Uint(), Envelope: r.Bytes()}
 	case frameOffer:
 		o := Offer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
 		if sha := r.Bytes(); copy(o.SHA[:], sha) != len(o.SHA) || len(sha) != len(o.SHA) {

@@ -63,7 +63,7 @@ func TestRaftMessagesSurviveTheWire(t *testing.T) {
 
 func TestOtherMessagesSurviveTheWire(t *testing.T) {
 	for _, m := range []PeerMessage{
-		Forward{Term: 3, Envelope: []byte("envelope")},
+		Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")},
 		Offer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf")},
 		Want{Index: 9, Term: 2, Offset: 77},
 		Chunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece")},

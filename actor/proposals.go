@@ -13,25 +13,14 @@ import (
 	"qkv/log/limits"
 )
 
-// proposals are commands of this member's clients that are not in an entry yet, and what is known of commands that
-// followers forwarded.
+// proposals are commands of this member's clients that are not in an entry yet.
 //
-// A batch envelope is proposed or forwarded once, in one term. Its commands' fate is known when an entry of a later
-// term is applied: a log's terms never fall, so what is not there by then never comes. That is why a follower that
-// forwards needs no answer, and why an answer that was lost costs nothing.
+// A batch envelope is valid in one term. Its commands' fate is known when an entry of a later term is applied: a log's
+// terms never fall, so what is not there by then never comes.
 type proposals struct {
 	waiting      []waitingProposal
 	waitingBytes int64
 	next         uint64 // number of the next command
-	// Newest batch that each follower forwarded in this term: a frame that comes twice is taken once.
-	forwarded map[uint64]forwardedUpTo
-	// Batches of followers that raft has no room for now, in order.
-	deferred      []deferredBatch
-	deferredBytes int64
-	// What followers forwarded since the last order to the log writer, and the newest entry with each one's commands:
-	// a follower whose clients wait is told of the commit at once, not with the next frame to it.
-	fresh   []uint64
-	awaited map[uint64]uint64
 }
 
 type waitingProposal struct {
@@ -39,8 +28,6 @@ type waitingProposal struct {
 	until time.Duration
 	taken int // commands that are in a batch already
 }
-
-type forwardedUpTo struct{ incarnation, next uint64 }
 
 func (p *proposals) add(proposal index.Proposal, now time.Duration) {
 	if proposal.Timeout <= 0 || proposal.Timeout > limits.RequestTimeout {
@@ -58,53 +45,23 @@ func weightOf(commands [][]byte) int64 {
 	return n
 }
 
-type deferredBatch struct {
-	from uint64
-	index.Envelope
-	data []byte
-}
-
-func (p *proposals) forgetForwarded() {
-	clear(p.forwarded)
-	p.deferred, p.deferredBytes = nil, 0
-	clear(p.awaited)
-	p.fresh = p.fresh[:0]
-}
-
-// placed notes that what was forwarded since the last time ends with an entry.
-func (p *proposals) placed(last uint64) {
-	for _, from := range p.fresh {
-		if p.awaited == nil {
-			p.awaited = map[uint64]uint64{}
-		}
-		p.awaited[from] = last
-	}
-	p.fresh = p.fresh[:0]
-}
-
-// awaits tells whether a follower's clients wait for a commit index, and forgets it.
-func (p *proposals) awaits(follower, commit uint64) bool {
-	last := p.awaited[follower]
-	if last == 0 || commit < last {
-		return false
-	}
-	delete(p.awaited, follower)
-	return true
-}
-
 // propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
 // them to its leader; without a leader they wait.
 func (c *Consensus) propose() {
-	c.proposeDeferred()
-	if c.gone != "" || len(c.proposals.waiting) == 0 {
+	if c.gone != "" || (len(c.proposals.waiting) == 0 && len(c.taken.held) == 0) {
 		return
 	}
 	status := c.raft.BasicStatus()
 	leads := status.RaftState == raft.StateLeader
-	if status.Lead == raft.None || (leads && status.LeadTransferee != raft.None) || (!leads && !c.connected[status.Lead]) {
+	switch {
+	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
+		return
+	case leads && (status.LeadTransferee != raft.None || !c.proposeHeld()):
+		return
+	case !leads && !c.connected[status.Lead]:
 		return
 	}
-	for len(c.proposals.waiting) > 0 {
+	for len(c.proposals.waiting) > 0 && (leads || c.away.bytes < limits.ForwardBytesInflight) {
 		commands, asks, until, rest := c.proposals.pack()
 		first := c.proposals.next
 		envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
@@ -120,8 +77,7 @@ func (c *Consensus) propose() {
 			c.Applier.Deposit(expect)
 		} else {
 			c.Applier.Deposit(expect)
-			frame := make([]byte, 0, len(envelope)+32)
-			c.Peers.Send(status.Lead, Replication, AppendPeerMessage(frame, Forward{Term: status.GetTerm(), Envelope: envelope}), false)
+			c.forward(status.Lead, awayBatch{first: first, envelope: envelope})
 		}
 		c.proposals.next += uint64(len(commands))
 		c.proposals.waiting = rest
@@ -149,63 +105,6 @@ func (p *proposals) pack() (commands [][]byte, asks []Ask, until time.Duration, 
 		}
 	}
 	return commands, asks, until, nil
-}
-
-// takeForward proposes a follower's batch, if it is meant for this leadership and was not taken before.
-func (c *Consensus) takeForward(from uint64, f Forward) {
-	status := c.raft.BasicStatus()
-	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term {
-		return // void: the follower learns it from the first entry of the later term
-	}
-	e, err := index.ReadEnvelope(f.Envelope)
-	if err != nil || e.Member != from {
-		c.Logger.Warn("a forwarded batch is refused", "from", c.NameOf(from), "error", err)
-		return
-	}
-	before := c.proposals.forwarded[from]
-	if before.incarnation == e.Incarnation && e.First < before.next {
-		return
-	}
-	batch := deferredBatch{from: from, Envelope: e, data: f.Envelope}
-	if len(c.proposals.deferred) == 0 && c.proposeForwarded(batch) {
-		return
-	}
-	if c.proposals.deferredBytes+int64(len(f.Envelope)) > limits.ForwardedBytesWaiting {
-		return // its clients learn from the next term, or when their time is over
-	}
-	c.proposals.deferred = append(c.proposals.deferred, batch)
-	c.proposals.deferredBytes += int64(len(f.Envelope))
-}
-
-// proposeForwarded proposes a follower's batch, and reports false when raft has no room for it now.
-func (c *Consensus) proposeForwarded(b deferredBatch) bool {
-	if c.raft.Propose(b.data) != nil {
-		return false
-	}
-	if c.proposals.forwarded == nil {
-		c.proposals.forwarded = map[uint64]forwardedUpTo{}
-	}
-	c.proposals.fresh = append(c.proposals.fresh, b.from)
-	c.proposals.forwarded[b.from] = forwardedUpTo{incarnation: b.Incarnation, next: b.First + uint64(b.Count)}
-	return true
-}
-
-// proposeDeferred proposes what raft had no room for, in order.
-func (c *Consensus) proposeDeferred() {
-	p := &c.proposals
-	if len(p.deferred) == 0 || c.raft.BasicStatus().GetTerm() != c.term {
-		return // in another term they are void
-	}
-	for len(p.deferred) > 0 {
-		b := p.deferred[0]
-		before := p.forwarded[b.from]
-		twice := before.incarnation == b.Incarnation && b.First < before.next
-		if !twice && !c.proposeForwarded(b) {
-			return
-		}
-		p.deferredBytes -= int64(len(b.data))
-		p.deferred = p.deferred[1:]
-	}
 }
 
 // expireWaiting answers clients whose time is over while their commands or reads wait for a leader.

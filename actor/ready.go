@@ -68,14 +68,15 @@ func (c *Consensus) send(m *raftpb.Message) {
 	if c.muted && (m.GetType() == raftpb.MsgApp || m.GetType() == raftpb.MsgHeartbeat) {
 		return
 	}
-	prompt := m.GetType() == raftpb.MsgApp && c.proposals.awaits(m.GetTo(), m.GetCommit())
+	prompt := m.GetType() == raftpb.MsgApp && c.taken.awaits(m.GetTo(), m.GetCommit())
 	sendRaftMessage(c.Peers, m, prompt)
 }
 
 // newTermOrLeader voids what was bound to the old term or leader.
 func (c *Consensus) newTermOrLeader(term uint64) {
 	if term != c.term {
-		c.proposals.forgetForwarded()
+		c.away.clear()
+		c.taken.clear()
 	}
 	c.term = term
 	c.muted = false
@@ -97,10 +98,12 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	if s := m.GetSnapshot(); s != nil {
 		c.ownSnap = nil // raft takes it
 		c.last = s.GetMetadata().GetIndex()
+		c.away.clear() // it does not say what it holds, and the applier says so to those who wait
 	}
 	if n := len(m.GetEntries()); n > 0 {
 		c.last = m.GetEntries()[n-1].GetIndex()
-		c.proposals.placed(c.last)
+		c.taken.placed(c.last)
+		c.seeForwarded(m.GetEntries())
 	}
 	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes})
 	c.lastWork, c.fenced = c.now.Now, false

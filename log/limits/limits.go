@@ -66,9 +66,6 @@ const (
 	// full batches, which no quorum needs more of. When it is full, connections wait, and QUIC's flow control makes
 	// clients wait.
 	ProposalBytesWaiting = 64 << 20
-	// ForwardedBytesWaiting bounds the batches of followers that wait at a leader for room in raft; past it they are
-	// dropped, and their clients learn it late.
-	ForwardedBytesWaiting = 64 << 20
 	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of
 	// all members.
 	SnapshotFramesWaiting = 64
@@ -76,6 +73,9 @@ const (
 	PeerMessagesWaiting = 16384
 	// PeerQueueBytes bounds what waits to be sent to one peer on one stream; what is past it is dropped.
 	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
+	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not seen in its log, and so what
+	// a leader keeps for each follower when raft has no room for it. Twice as much fits the queue to the leader.
+	ForwardBytesInflight = InflightBytes / 2
 	// PeerStreamBytes is QUIC's receive window of one stream between members. A connection's is that of its streams
 	// together, so that bulk data that is taken slowly holds up nothing else. Measured on loopback: 256 KiB loses no
 	// packets to QUIC's bound of 256 that are not read yet but is 20 % slower in bulk, 1 MiB and more lose many.
