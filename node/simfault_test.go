@@ -87,7 +87,7 @@ func drawFaults(r *rand.Rand, s *shape) []fault {
 			s.faulty = f.at + limits.DiskStall + 5*time.Second
 		}
 	}
-	if r.IntN(8) == 0 { // an amnesiac: on a minority only
+	if s.members > 1 && r.IntN(8) == 0 { // an amnesiac: on a minority only
 		s.amnesiacs = 1 + r.IntN((s.members-1)/2)
 		for i := range s.amnesiacs {
 			kind := wipeFolder
@@ -193,7 +193,7 @@ func (w *world) strikeNetwork(f fault, h *host) {
 	for i := range side {
 		side[i] = w.chance(0.5)
 	}
-	other := w.hosts[(h.number+1+w.random.IntN(len(w.hosts)-1))%len(w.hosts)]
+	other := w.hosts[w.random.IntN(len(w.hosts))]
 	switch f.kind {
 	case isolate:
 		w.blockPaths(f, func(from, to *host) bool { return from == h || to == h })

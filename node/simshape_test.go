@@ -47,7 +47,10 @@ func drawShape(seed uint64) shape {
 		sync:         logUniform(r, 50*time.Microsecond, 8*time.Millisecond),
 		faulty:       8*time.Second + time.Duration(r.Int64N(int64(8*time.Second))),
 	}
-	if r.IntN(4) == 0 {
+	switch r.IntN(12) {
+	case 0:
+		s.members = 1
+	case 1, 2, 3:
 		s.members = 5
 	}
 	if r.IntN(3) == 0 {
