@@ -561,3 +561,23 @@ func BenchmarkWriteAndSync(b *testing.B) {
 		_ = f.Datasync()
 	}
 }
+
+// A failed sync takes nothing back that an earlier one of the same batch has made durable.
+func TestFailedSyncAfterAnotherInItsBatch(t *testing.T) {
+	m := disk.NewMem(1)
+	b := m.StartBatch()
+	f := create(t, m, "f", "first")
+	must(t, f.Sync())
+	must(t, m.SyncDir(""))
+	put(t, f, 5, "second")
+	m.Fail(disk.Fault{Op: disk.OpSync})
+	if err := f.Datasync(); err == nil {
+		t.Fatal("the sync does not fail")
+	}
+	m.StopBatch()
+	b.Finish()
+	m.Crash(disk.Prefix)
+	if got := content(t, m, "f"); !strings.HasPrefix(got, "first") {
+		t.Fatalf("%q", got)
+	}
+}

@@ -131,9 +131,10 @@ func (m *Mem) tidy() {
 }
 
 // failSync is what a failed sync does: the pages count as clean, so that a later sync returns without an error and
-// without them; the cache shows them until they are dropped.
+// without them; the cache shows them until they are dropped. What an earlier sync of an unfinished batch covers is
+// not touched.
 func (m *Mem) failSync(i *inode) {
-	for k := range i.ops {
+	for k := len(i.ops) - 1; k >= 0 && i.ops[k].kind != opSync; k-- {
 		i.ops[k].failed = true
 	}
 }
