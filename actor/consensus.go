@@ -75,6 +75,7 @@ type Consensus struct {
 	lastWork  time.Duration // when the log writer last got something to write
 	fenced    bool
 	lastPrune time.Duration
+	lastTick  time.Duration
 	ownSnap   *raftpb.Snapshot // handed to raft, waiting to see whether it is taken
 	replayed  bool             // a single voter has campaigned after replay
 	failed    bool             // the log cannot be read: nothing is known any more
@@ -246,6 +247,7 @@ func (c *Consensus) tick(n int) {
 			c.raft.Tick()
 		}
 	}
+	c.forgivePause()
 	c.watchDisk()
 	c.expire()
 	c.reads.retry(c.now.Now, c.ElectionTimeout)

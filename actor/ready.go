@@ -129,6 +129,18 @@ func (c *Consensus) appendBytes() int64 {
 	return n
 }
 
+// forgivePause does not hold it against the disk that this process stood still, stopped or with its whole host.
+func (c *Consensus) forgivePause() {
+	still := c.now.Now - c.lastTick
+	c.lastTick = c.now.Now
+	if still < c.ElectionTimeout {
+		return
+	}
+	for i := range c.appends {
+		c.appends[i].since = min(c.appends[i].since+still, c.now.Now)
+	}
+}
+
 // watchDisk gives leadership up when a write takes longer than two election timeouts, and ends the member when the
 // disk does not answer at all.
 func (c *Consensus) watchDisk() {
