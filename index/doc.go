@@ -59,19 +59,19 @@
 //
 // # Where things lie
 //
-//	        hash of the key                     key order
-//	             │                                  │
-//	      ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────┐
-//	      │    table    │                   │     tree      │  │ graves │  of the keys that are deleted
-//	      └──────┬──────┘                   └───────┬───────┘  └───┬────┘
-//	             └───────────────┬──────────────────┴──────────────┘
-//	                       ┌─────▼─────┐
-//	   slabs of records    │  record   │ head, key
-//	                       └─────┬─────┘
-//	                       ┌─────▼─────┐ prev  ┌───────────┐ prev
-//	   slabs of versions   │  newest   ├──────►│   older   ├──────► ...
-//	                       └─────▲─────┘       └─────▲─────┘
-//	   history, by revision ─────┴───────────────────┘
+//	     hash of the key                     key order
+//	          │                                  │
+//	   ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────┐
+//	   │    table    │                   │     tree      │  │ graves │  of the keys that are deleted
+//	   └──────┬──────┘                   └───────┬───────┘  └───┬────┘
+//	          └───────────────┬──────────────────┴──────────────┘
+//	                    ┌─────▼─────┐
+//	slabs of records    │  record   │ head, key
+//	                    └─────┬─────┘
+//	                    ┌─────▼─────┐ prev  ┌───────────┐ prev
+//	slabs of versions   │  newest   ├──────►│   older   ├──────► ...
+//	                    └─────▲─────┘       └─────▲─────┘
+//	history, by revision ─────┴───────────────────┘
 //
 // Records and versions lie in slabs of 4 MiB outside of the garbage collector's heap, and refer to each other by
 // address; slots, items of the trees and the history are such addresses, so that nothing of them is followed by the

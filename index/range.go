@@ -16,7 +16,7 @@ type Query struct {
 
 // Answer is what a Query finds.
 type Answer struct {
-	KVs []KeyValue
+	KVs []KeyValue // empty or nil when there are none
 	// Count is the number of keys in the range at that revision, whatever the limits.
 	Count int64
 	// More says that the limits have cut off some.
@@ -100,6 +100,9 @@ func (v *View) Range(q Query) (Answer, error) {
 	revision, err := v.readable(q.Revision)
 	if err != nil {
 		return a, err
+	}
+	if q.Limit > 0 && !q.CountOnly && len(q.End) > 0 {
+		a.KVs = make([]KeyValue, 0, min(q.Limit, 256))
 	}
 	p := page{Query: q, Answer: a, v: v, revision: revision}
 	if len(q.End) == 0 {
