@@ -203,7 +203,10 @@ func (a *Admission) compare(known Known, h Hello) error {
 	return nil
 }
 
+// amnesiaWord begins whatever says that a member has forgotten what it promised, on both sides.
+const amnesiaWord = "AMNESIA"
+
 // amnesia is the error of a member that must not vote any more under its id.
 func amnesia(name, why string) error {
-	return fmt.Errorf("AMNESIA: %s is refused as a voter because %s; move its data folder away and add the member anew under another name", name, why)
+	return fmt.Errorf(amnesiaWord+": %s is refused as a voter because %s; move its data folder away and add the member anew under another name", name, why)
 }

@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -33,7 +34,9 @@ type ConsensusConfig struct {
 	Peers             Peers
 	Status            *Status
 	NameOf            func(member uint64) string
-	Fail              func(error) // ends the member
+	Fail              func(error)            // ends the member
+	Leave             func(why string) error // writes down that this member must not vote any more
+	Gone              string                 // what Leave wrote in an earlier life
 	Logger            *slog.Logger
 	MessageEntryBytes uint64 // raft's MaxSizePerMsg; 0 is limits.MessageEntriesBytes
 	ApplyingBytes     uint64 // raft's MaxCommittedSizePerReady; 0 is limits.ApplyingBytes
@@ -83,8 +86,9 @@ type Consensus struct {
 
 // appendOrder is an order that the log writer works on.
 type appendOrder struct {
-	since time.Duration
-	bytes int64
+	since    time.Duration // when it was given, or when those before it were done
+	bytes    int64
+	restores bool // brings a snapshot
 }
 
 // applyState is what consensus knows of the applier.
@@ -110,6 +114,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		connected:       map[uint64]bool{},
 		fenced:          true,
 	}
+	a.gone = c.Gone
 	a.proposals.next = 1
 	a.taken.clear()
 	a.reads.next = c.Incarnation
@@ -223,6 +228,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.raft.ReportUnreachable(m.Peer)
 	case Refused:
 		c.Status.refusal(m.Peer, m.Reason)
+		if strings.HasPrefix(m.Reason, amnesiaWord) && c.gone == "" {
+			c.leave(m.Reason)
+		}
 	case Transfer:
 		c.transferLeadership("it was asked to")
 	case SnapshotSaved:
@@ -316,8 +324,8 @@ func (c *Consensus) step(m *raftpb.Message) {
 // beyondLog tells whether a leader believes that this member has acknowledged what it does not have. An append that
 // was stepped just before the heartbeat must have been handed to the log writer first.
 func (c *Consensus) beyondLog(m *raftpb.Message) bool {
-	if m.GetCommit() <= c.last || m.GetTerm() < c.term {
-		return false
+	if m.GetCommit() <= c.commit || m.GetTerm() < c.term {
+		return false // what is known to be committed is never replaced
 	}
 	c.drain()
 	return m.GetCommit() > c.last && m.GetTerm() >= c.term
@@ -332,10 +340,21 @@ func (c *Consensus) drain() {
 
 // forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
 func (c *Consensus) forgot(leader, commit uint64) {
-	c.gone = fmt.Sprintf("AMNESIA: %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
-		"its data folder was replaced or restored from an old copy: move the folder away and add the member anew", c.NameOf(leader), commit, c.last)
-	c.Logger.Error(c.gone)
-	c.Status.alarm(c.gone)
+	c.leave(fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
+		"its data folder was replaced or restored from an old copy: move the folder away and add the member anew", c.NameOf(leader), commit, c.last))
+}
+
+// leave ends this member's part in the cluster for good: what it would vote for or acknowledge now could contradict
+// what it has forgotten. That is written down first, so that no later start takes part again.
+func (c *Consensus) leave(why string) {
+	if err := c.Leave(why); err != nil {
+		c.failed = true
+		c.Fail(fmt.Errorf("%w: it cannot keep that this member must not vote: %w", ErrDisk, err))
+		return
+	}
+	c.gone = why
+	c.Logger.Error("this member takes no part any more", "because", why)
+	c.Status.alarm(why)
 }
 
 // appended makes entries visible to raft's storage, then lets raft know.
@@ -351,6 +370,9 @@ func (c *Consensus) appended(m Appended) {
 	}
 	c.apply.fileBytes = m.FileBytes
 	c.appends = c.appends[m.Orders:]
+	if m.Orders > 0 && len(c.appends) > 0 {
+		c.appends[0].since = c.now.Now // its turn begins now
+	}
 	for _, r := range m.Responses {
 		c.step(r)
 	}

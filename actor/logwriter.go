@@ -93,6 +93,9 @@ func (w *LogWriter) work() error {
 		if w.Log.Pending() >= limits.GroupBytes {
 			break
 		}
+		if a, ok := m.(Append); ok && a.Message.GetSnapshot() != nil && r.orders > 0 {
+			break // what was ordered before a snapshot is not behind its marker
+		}
 		taken++
 		switch m := m.(type) {
 		case Append:

@@ -107,7 +107,7 @@ func (Fence) logWriterMessage()     {}
 func (SpareMade) logWriterMessage() {}
 func (Restored) logWriterMessage()  {}
 
-// SegmentMakerMessage is what the segment maker takes. All are deposited.
+// SegmentMakerMessage is what the segment maker takes. The log writer's are deposited.
 type SegmentMakerMessage interface{ segmentMakerMessage() }
 
 type (
@@ -115,10 +115,13 @@ type (
 	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
 	Recycle struct{ Names []string }
+	// Retry is the segment maker's clock: what the disk refused is tried again. Offered.
+	Retry struct{}
 )
 
 func (MakeSpare) segmentMakerMessage() {}
 func (Recycle) segmentMakerMessage()   {}
+func (Retry) segmentMakerMessage()     {}
 
 // ApplierMessage is what the applier takes. All are deposited.
 type ApplierMessage interface{ applierMessage() }
@@ -195,10 +198,7 @@ type (
 		Message PeerMessage
 	}
 	// Discard drops a received snapshot that raft had no use for. Deposited.
-	Discard struct {
-		Index, Term uint64
-		Agrees      bool // the log holds the snapshot's entry, so its file may stay
-	}
+	Discard struct{ Index, Term uint64 }
 	// Installed reports that a received snapshot is the state now. Deposited.
 	Installed struct{ Index, Term uint64 }
 	// Wait is the snapshotter's clock. Offered.

@@ -105,7 +105,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		c.taken.placed(c.last)
 		c.seeForwarded(m.GetEntries())
 	}
-	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes})
+	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes, restores: m.GetSnapshot() != nil})
 	c.lastWork, c.fenced = c.now.Now, false
 	c.LogWriter.Deposit(Append{Message: m})
 }
@@ -148,6 +148,9 @@ func (c *Consensus) watchDisk() {
 		c.muted = false
 		return
 	}
+	if c.appends[0].restores {
+		return // a large snapshot is being loaded, which is no sign of the disk
+	}
 	stalled := c.now.Now - c.appends[0].since
 	if stalled > limits.DiskStall {
 		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, stalled.Round(time.Millisecond)))
@@ -183,6 +186,9 @@ func (c *Consensus) transferLeadership(why string) bool {
 
 // snapshotSaved offers the new snapshot to slow followers, and lets go of the log behind the older one.
 func (c *Consensus) snapshotSaved(m SnapshotSaved) {
+	if now, err := c.Window.Snapshot(); err == nil && now.GetMetadata().GetIndex() > m.Snapshot.GetMetadata().GetIndex() {
+		return // one that a leader sent was installed meanwhile
+	}
 	c.Window.SetSnapshot(m.Snapshot)
 	if m.KeepFrom == 0 {
 		return
@@ -195,23 +201,18 @@ func (c *Consensus) snapshotSaved(m SnapshotSaved) {
 
 // snapshotReceived hands a complete snapshot to raft (rule 10).
 func (c *Consensus) snapshotReceived(m SnapshotReceived) {
+	meta := m.Message.GetSnapshot().GetMetadata()
 	if c.gone != "" {
+		c.Snapshotter.Deposit(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}
 	c.ownSnap = m.Message.GetSnapshot()
 	c.step(m.Message)
 	c.drain()
 	if c.ownSnap != nil { // raft had no use for it
-		meta := c.ownSnap.GetMetadata()
 		c.ownSnap = nil
-		c.Snapshotter.Deposit(Discard{Index: meta.GetIndex(), Term: meta.GetTerm(), Agrees: c.agrees(meta)})
+		c.Snapshotter.Deposit(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 	}
-}
-
-// agrees tells whether the log holds the entry that a snapshot ends with: then its file is as good as an own one.
-func (c *Consensus) agrees(meta *raftpb.SnapshotMetadata) bool {
-	term, err := c.Window.Term(meta.GetIndex())
-	return err == nil && term == meta.GetTerm()
 }
 
 // installed follows the log writer's reset: the log begins behind the snapshot now.

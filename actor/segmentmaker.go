@@ -24,7 +24,8 @@ type SegmentMaker struct {
 
 	// Owned by the actor.
 	ordered int
-	failed  bool
+	failed  bool // until the next Retry
+	said    bool // of the failure
 }
 
 // NewSegmentMaker builds the actor.
@@ -44,6 +45,8 @@ func (s *SegmentMaker) Handle(_ Time, batch []SegmentMakerMessage) bool {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
 				}
 			}
+		case Retry:
+			s.failed = false
 		}
 	}
 	if s.ordered == 0 || s.failed {
@@ -55,16 +58,19 @@ func (s *SegmentMaker) Handle(_ Time, batch []SegmentMakerMessage) bool {
 		return false
 	}
 	if done {
+		s.said = false
 		s.ordered--
 		s.LogWriter.Deposit(SpareMade{Name: name})
 	}
 	return s.ordered > 0
 }
 
-// fail gives up making spares: the log makes its own files then, slower, and ends the member if that fails too.
+// fail gives up making spares for a while: the log makes its own files then, slower, and ends the member if that fails
+// too.
 func (s *SegmentMaker) fail(err error) {
-	if !s.failed {
-		s.failed = true
+	s.failed = true
+	if !s.said {
+		s.said = true
 		s.Logger.Error("no files can be made ahead for the log, so writes become slower; free space on the disk", "error", err)
 	}
 }

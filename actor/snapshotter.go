@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -168,9 +169,10 @@ func (s *Snapshotter) saveFailed(err error) {
 	s.Applier.Deposit(SaveEnded{})
 }
 
-// published puts a new file first, and removes those that are too many.
+// published puts a new file in its place by index, and removes those that are too many.
 func (s *Snapshotter) published(info snapshot.Info) {
-	s.Kept = append([]snapshot.Info{info}, s.Kept...)
+	s.Kept = append(s.Kept, info)
+	slices.SortFunc(s.Kept, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
 	for len(s.Kept) > snapshotsKept {
 		old := s.Kept[len(s.Kept)-1]
 		s.Kept = s.Kept[:len(s.Kept)-1]
@@ -338,8 +340,12 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 			return
 		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < receiveIdle:
 			return
+		case same:
+			s.abandonReceive()
+		default:
+			s.receive.file.Abort() // another one is wanted now; a part of this one is of no use
+			s.receive = nil
 		}
-		s.abandonReceive()
 	}
 	if free, err := s.FS.Free(s.Dir); err == nil && free < o.Size {
 		s.Status.Alarm(fmt.Sprintf("a snapshot of %d bytes does not fit the %d bytes that are free", o.Size, free))
@@ -428,6 +434,11 @@ func (s *Snapshotter) installed(m Installed) {
 		return
 	}
 	s.receive = nil
+	if s.saver != nil && s.save.Index <= m.Index { // its state is history now, and the log behind it is gone
+		s.saver.Abort()
+		s.saver, s.save = nil, Save{}
+		s.Applier.Deposit(SaveEnded{})
+	}
 	for _, old := range s.Kept {
 		if old.Path != r.info.Path {
 			s.remove(old)
@@ -439,8 +450,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }
 
-// discard drops a received snapshot that raft had no use for. Where the log holds its entry, the file is as good as an
-// own one and stays.
+// discard drops a received snapshot that raft had no use for.
 func (s *Snapshotter) discard(m Discard) {
 	r := s.receive
 	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
@@ -448,11 +458,6 @@ func (s *Snapshotter) discard(m Discard) {
 	}
 	s.receive = nil
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term})
-	newer := len(s.Kept) == 0 || s.Kept[0].Index < m.Index
-	if m.Agrees && newer {
-		s.published(r.info)
-		return
-	}
 	s.remove(r.info)
 }
 

@@ -24,6 +24,7 @@ type recovered struct {
 	newest    *raftpb.Snapshot // nil before the first snapshot
 	snapshots []snapshot.Info  // valid ones, newest first
 	useless   []snapshot.Info  // published, but the log does not continue them
+	gone      string           // why this member must not vote any more
 	alarms    []string
 }
 
@@ -83,6 +84,13 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 			return err
 		}
 	}
+	for i, part := range listing.Partial {
+		if i > 0 { // only the newest may be continued
+			if err := m.env.FS.Remove(part.Path); err != nil {
+				return err
+			}
+		}
+	}
 	for _, info := range listing.Published {
 		if err := m.consider(r, found, info); err != nil {
 			return err
@@ -119,6 +127,10 @@ func (m *member) foundState(r *recovered, found *log.Recovered) error {
 func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
 	if info.Err != nil {
 		return m.quarantine(r, info, info.Err)
+	}
+	if info.Member == m.ids.self && info.Index > found.Last {
+		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
+			"put them back, or move the data folder away and add the member anew", log.ErrCorrupt, info.Path, info.Index, found.Last)
 	}
 	if info.Cluster != m.ids.cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.ids.cluster)

@@ -20,6 +20,7 @@ import (
 //
 //	LOCK             held by the process that uses it
 //	identity         whose folder it is, and by whom it was started
+//	amnesia          why this member must not vote any more: a msgpack string and its CRC-32C; absent while it may
 //	peers            what is known of the other members' folders
 //	wal/             the log
 //	snap/            snapshots
@@ -189,6 +190,31 @@ func (f *folder) boot(process [16]byte) error {
 	f.Past = past[max(len(past)-actor.PastBytes, 0):]
 	return f.publish()
 }
+
+// banned reads why this folder's member must not vote any more; empty when it may.
+func (f *folder) banned() (string, error) {
+	raw, err := f.read("amnesia")
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err == nil {
+		raw, err = unseal(raw)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%w: %s is corrupt: %v; it says that this member must not vote: move the folder away and add the member anew", log.ErrCorrupt, f.path("amnesia"), err)
+	}
+	r := pack.NewReader(raw)
+	why := r.String()
+	return why, r.Done()
+}
+
+// ban writes down that this folder's member must not vote any more.
+func (f *folder) ban(why string) error {
+	return f.replace("amnesia", seal(pack.AppendString(nil, why[:min(len(why), banBytesMost)])))
+}
+
+// banBytesMost is how much of a reason is kept.
+const banBytesMost = 2048
 
 // known reads what is known of the other members. Without the file nothing is known beyond what the log says.
 func (f *folder) known() ([]actor.Known, error) {

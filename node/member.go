@@ -110,6 +110,12 @@ func (m *member) start() error {
 		Cluster: m.ids.cluster, Self: m.ids.self, Status: m.status, NameOf: m.ids.nameOf, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.salt()
+	if r.gone, err = m.folder.banned(); err != nil {
+		return err
+	}
+	if r.gone != "" {
+		r.alarms = append(r.alarms, r.gone)
+	}
 	for _, a := range r.alarms {
 		m.status.Alarm(a)
 	}
@@ -122,7 +128,7 @@ func (m *member) connect(r *recovered) error {
 	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Room{Send: limits.ProposalBytesWaiting, Offer: limits.PeerMessagesWaiting, Deposit: depositsMost})
 	logWriter := actor.NewMailbox[actor.LogWriterMessage]("log writer", actor.Room{Deposit: depositsMost})
 	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Room{Deposit: depositsMost})
-	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Room{Deposit: depositsMost})
+	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Room{Offer: 1, Deposit: depositsMost})
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Room{Offer: limits.SnapshotFramesWaiting, Deposit: depositsMost})
 	m.consensus, m.snapshots = consensus, snapshots
 	later := &laterPeers{}
@@ -150,7 +156,7 @@ func (m *member) connect(r *recovered) error {
 		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
 		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
 		Inbox: consensus, LogWriter: logWriter, Applier: applier, Snapshotter: snapshots, Peers: later, Status: m.status,
-		NameOf: m.ids.nameOf, Fail: m.fail, Logger: m.logger,
+		NameOf: m.ids.nameOf, Leave: m.folder.ban, Gone: r.gone, Fail: m.fail, Logger: m.logger,
 		MessageEntryBytes: m.env.Tuning.MessageEntryBytes, ApplyingBytes: m.env.Tuning.ApplyingBytes,
 	})
 	if err != nil {
@@ -167,6 +173,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, segmentMaker, maker)
 	actor.Spawn(d, snapshots, m.snapshotter)
 	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
+	d.Every(retryClock, func() { segmentMaker.Offer(actor.Retry{}) })
 	d.Every(snapshotClock, func() { snapshots.Offer(actor.Wait{}) })
 	d.Every(announceClock, m.announce)
 	return nil
@@ -174,6 +181,8 @@ func (m *member) connect(r *recovered) error {
 
 const (
 	snapshotClock = 100 * time.Millisecond
+	// retryClock is how often the segment maker tries again what a full disk refused.
+	retryClock = 5 * time.Second
 	// announceClock is how often a member compares what the log says of it with what is true.
 	announceClock = 200 * time.Millisecond
 )

@@ -218,7 +218,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 		n.server.Drain(draining)
 		done()
 	}
-	n.runtime.Stop() // who waits for room in a mailbox is let go of, so that the server can close
+	if err := n.stopActors(ctx); err != nil {
+		return errors.Join(err, n.Err())
+	}
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
 	}
@@ -228,7 +230,23 @@ func (n *Node) shutdown(ctx context.Context) error {
 	if n.member != nil {
 		errs = append(errs, n.member.close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, n.Err())...)
+}
+
+// stopActors waits for the actors, but not for a disk that does not answer. Who waits for room in a mailbox is let go
+// of, so that the server can close.
+func (n *Node) stopActors(ctx context.Context) error {
+	stopped := make(chan struct{})
+	go func() {
+		n.runtime.Stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
+	}
 }
 
 // drainTime bounds the wait for requests that are under way: without a quorum they would not end.

@@ -66,13 +66,17 @@ func (m mutant) hunt() (caught string, err error) {
 			return "", err
 		}
 	}
-	if out, err := run(dir, "go", "vet", "./log/...", "./index", "./snapshot", "./actor"); err != nil {
+	if out, err := run(dir, "go", "vet", "./log/...", "./index", "./snapshot", "./actor", "./node"); err != nil {
 		return "", fmt.Errorf("it does not compile: %s", out)
 	}
 	for _, h := range m.hunters {
 		out, err := run(dir, "go", h.command()...)
-		if err != nil {
+		switch {
+		case err == nil:
+		case strings.Contains(out, "--- FAIL") && !strings.Contains(out, "test timed out"):
 			return h.name + seedsNeeded(out), nil
+		default:
+			return "", fmt.Errorf("%s did not come to a verdict: %.500s", h.name, out)
 		}
 	}
 	return "", nil
