@@ -21,34 +21,24 @@ import (
 // The formats as msgpack's library knows them.
 type (
 	msgEnvelope struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Version, Level, Member, Incarnation, First uint64
 		Wall                                       int64
 		Commands                                   []msgCommand
 	}
 	msgCommand struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Kind, Version           uint64
 		Principal               string
 		Auth, Session, Sequence uint64
 		Body                    any
 	}
 	msgPut struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Key, Value []byte
 		Lease      int64
 	}
 	msgDelete struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Key, End []byte
 	}
 	msgAnnouncement struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Member        uint64
 		Name, Version string
 		Folder        [16]byte
@@ -58,8 +48,6 @@ type (
 		Peer          string
 	}
 	msgLevel struct {
-		_msgpack struct{} `msgpack:",as_array"`
-
 		Level uint64
 	}
 )
@@ -70,6 +58,7 @@ func library(t testing.TB, v any) []byte {
 	var b bytes.Buffer
 	e := msgpack.NewEncoder(&b)
 	e.UseCompactInts(true)
+	e.UseArrayEncodedStructs(true)
 	if err := e.Encode(v); err != nil {
 		t.Fatal(err)
 	}
@@ -98,9 +87,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	a := testAnnouncement()
-	add("announce", AppendAnnounce(nil, a), 3, msgAnnouncement{
-		Member: a.Member, Name: a.Name, Version: a.Version, Folder: a.Folder, Boot: a.Boot, Process: a.Process, Clients: a.Clients, Peer: a.Peer,
-	})
+	add("announce", AppendAnnounce(nil, a), 3, msgAnnouncement(a))
 	add("announce nothing", AppendAnnounce(nil, Announcement{}), 3, msgAnnouncement{Clients: []string{}})
 	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
 	return names, commands, same
