@@ -34,7 +34,7 @@ func (w *world) forget(f fault, h *host) {
 		return
 	}
 	old := f.kind == restoreFolder
-	if h.lost() || !w.known(h) || (old && (len(h.copies) == 0 || h.copies[0].boot >= h.boot)) {
+	if h.lost() || h.rottedLog || !w.known(h) || (old && (len(h.copies) == 0 || h.copies[0].boot >= h.boot)) {
 		w.sim.After(100*time.Millisecond, func() { w.forget(f, h) })
 		return
 	}

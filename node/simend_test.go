@@ -61,11 +61,11 @@ func (w *world) unanswered() *operation {
 	return nil
 }
 
-// sound returns the members that forgot nothing.
+// sound returns the members that forgot nothing, and whose logs are whole.
 func (w *world) sound() []*host {
 	var sound []*host
 	for _, h := range w.hosts {
-		if !h.lost() {
+		if !h.lost() && !h.ruined() {
 			sound = append(sound, h)
 		}
 	}

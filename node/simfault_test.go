@@ -1,10 +1,7 @@
 package node
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -44,6 +41,8 @@ const (
 	failAny   // the disk fails one call
 	jumpClock
 	rotSnapshot // one bit of one snapshot of a member that is down
+	rotLog      // one bit of one member's log, behind its end
+	fillDisk    // no space is left, or little
 	copyFolder  // a backup that may be restored later
 	wipeFolder
 	restoreFolder
@@ -54,14 +53,14 @@ func (k faultKind) String() string {
 	return [faultKinds]string{
 		"crash", "power loss of all", "kill", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
 		"slow network", "clog", "reset connections", "slow disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
-		"rot a snapshot", "copy the folder", "wipe the folder", "restore the folder",
+		"rot a snapshot", "rot the log", "fill the disk", "copy the folder", "wipe the folder", "restore the folder",
 	}[k]
 }
 
 // weights says how often each kind is drawn.
 var weights = [faultKinds]int{
 	crashOne: 12, crashAll: 5, killOne: 6, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
-	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2,
+	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3,
 }
 
 // drawFaults draws at least five faults, several of them at once.
@@ -131,7 +130,7 @@ func (w *world) strike(f fault) {
 	switch f.kind {
 	case crashOne, crashAll, killOne, stopOne, pauseOne:
 		w.strikeProcess(f, h)
-	case slowDisk, stallDisk, failSync, failAny, rotSnapshot:
+	case slowDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk:
 		w.strikeDisk(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
 		w.strikeFolder(f, h)
@@ -262,38 +261,12 @@ func (w *world) strikeDisk(f fault, h *host) {
 	case failAny:
 		h.broken = true
 		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: pick(w.random, syscall.EIO, syscall.ENOSPC), Short: f.strength < 0.5})
+	case fillDisk:
+		h.broken = true
+		h.disk.SetCapacity(h.disk.Used() + int64(f.strength*100_000))
 	case rotSnapshot:
-		w.rot(f, h)
+		w.rotSnapshot(f, h)
+	case rotLog:
+		w.rotLog(f, h)
 	}
-}
-
-// rot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's damage
-// may be there at a time, so that the others have what it loses.
-func (w *world) rot(f fault, h *host) {
-	names, _ := h.disk.List("data/snap")
-	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".snap") })
-	if len(names) < 2 {
-		return // without another one the member cannot go on, and says so
-	}
-	for _, one := range w.hosts {
-		if one.rotted && one != h {
-			return
-		}
-	}
-	h.crash()
-	name := "data/snap/" + names[len(names)-1]
-	file, err := h.disk.Open(name)
-	if err != nil {
-		w.sim.After(f.lasts, h.start)
-		return
-	}
-	size, err := file.Size()
-	if err == nil && size > 0 {
-		h.rotted = true
-		if err := h.disk.Rot(name, int64(f.strength*float64(size)), uint(w.random.IntN(8))); err != nil {
-			panic(fmt.Sprintf("no rot: %v", err))
-		}
-		w.trace("%s has a damaged %s", h.name(), name)
-	}
-	w.lasting(f.lasts, h.start)
 }

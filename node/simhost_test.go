@@ -49,6 +49,9 @@ type host struct {
 	broken   bool // its disk fails on purpose, so that its process may end until all heals
 	rotted   bool // one of its snapshots was damaged on purpose
 
+	rottedLog bool  // so was its log
+	damage    error // which it has found, and stays down
+
 	// forgot says how its folder lost what it had promised; such a member must be refused by all others.
 	forgot     string
 	once       proven // what it had until then
@@ -92,7 +95,7 @@ func (h *host) paused() bool { return h.w.sim.Now() < h.pausedUntil }
 
 // start starts the member's process, which may die while it recovers.
 func (h *host) start() {
-	if h.alive() {
+	if h.alive() || h.ruined() {
 		return
 	}
 	w := h.w
@@ -119,6 +122,10 @@ func (h *host) start() {
 		w.trace("%s loses power while it recovers", h.name())
 		h.disk.Crash(w.variant())
 		w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
+		return
+	case err != nil && h.damaged(err):
+		life.End()
+		h.disk.Kill()
 		return
 	case err != nil && h.broken:
 		life.End()
@@ -174,7 +181,7 @@ func (h *host) ended(life *actor.Life, err error) {
 		}
 		w.trace("%s ended: %v", h.name(), err)
 		w.note("ended "+h.name(), 0)
-		if !h.broken && !h.lost() {
+		if !h.broken && !h.lost() && !(h.rottedLog && errors.Is(err, log.ErrCorrupt)) {
 			w.failf("%s ended although its disk is well: %v", h.name(), err)
 		}
 		w.totals.Ended++
@@ -274,6 +281,7 @@ func (h *host) pause(d time.Duration) {
 func (h *host) heal() {
 	h.drive.slow, h.drive.stalledUntil = 1, 0
 	h.disk.Mend()
+	h.disk.SetCapacity(1 << 50)
 	h.broken = false
 	h.w.sim.After(0, h.start)
 }
@@ -313,7 +321,7 @@ type folderCopy struct {
 
 // inspect reads a disk as `qkv inspect` does, which must work whatever a crash has left.
 func (h *host) inspect() {
-	if err := log.Dump(h.disk, "data/wal", io.Discard, true); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken {
+	if err := log.Dump(h.disk, "data/wal", io.Discard, true); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken && !h.rottedLog {
 		h.w.failf("the log of %s cannot be inspected: %v", h.name(), err)
 	}
 	listing, err := snapshot.List(h.disk, "data/snap")
