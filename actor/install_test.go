@@ -1,0 +1,166 @@
+package actor
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/snapshot"
+)
+
+type noPeers struct{}
+
+func (noPeers) Send(uint64, Class, []byte, bool) {}
+
+func u(n uint64) *uint64 { return &n }
+
+func someEntry(i, term uint64) *raftpb.Entry {
+	k := raftpb.EntryNormal
+	return &raftpb.Entry{Index: u(i), Term: u(term), Type: &k, Data: []byte("x")}
+}
+
+func drainBox[M any](b *Mailbox[M]) []M { return append([]M{}, b.take(nil)...) }
+
+// Entries that were ordered before a snapshot, in the same turn of the log writer, must not come back behind its marker.
+func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
+	fs := disk.NewMem(1)
+	n := uint64(7)
+	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { n++; return n }}
+	cs := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
+	if err := log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: cs}); err != nil {
+		t.Fatal(err)
+	}
+	l, rec, err := log.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
+	cons := NewMailbox[ConsensusMessage]("c", room)
+	app := NewMailbox[ApplierMessage]("a", room)
+	maker := NewMailbox[SegmentMakerMessage]("m", room)
+	w := NewLogWriter(LogWriterConfig{Member: 1, Log: l, Inbox: NewMailbox[LogWriterMessage]("l", room), Consensus: cons, Applier: app, SegmentMaker: maker,
+		Peers: noPeers{}, Status: &Status{}, Yield: func() {}, Fail: func(err error) { t.Fatal(err) }, Logger: slog.New(slog.DiscardHandler)})
+	// order 1: entries 2..20 of term 2 (an old leader's), order 2: a snapshot at 10 of term 3
+	var es []*raftpb.Entry
+	for i := uint64(2); i <= 20; i++ {
+		es = append(es, someEntry(i, 2))
+	}
+	a1 := Append{Message: &raftpb.Message{Term: u(2), Vote: u(0), Commit: u(1), Entries: es}}
+	a2 := Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, cs)}}
+	w.Handle(Time{}, []LogWriterMessage{a1, a2})
+	w.Handle(Time{}, []LogWriterMessage{Restored{}})
+	for _, m := range drainBox(cons) {
+		d := m.(Appended)
+		if d.Marker != nil {
+			rec.Window.Reset(*d.Marker)
+		}
+		if len(d.Entries) > 0 {
+			rec.Window.Append(d.Entries, d.Positions)
+		}
+	}
+	last, _ := rec.Window.LastIndex()
+	t.Logf("durable last %d, window last %d", w.Status.Durable().Last, last)
+	if last != w.Status.Durable().Last {
+		t.Errorf("raft's storage shows entries up to %d, the log on disk ends at %d", last, w.Status.Durable().Last)
+	}
+	// raft goes on at 11 from the new leader, or, becoming leader, behind the phantoms:
+	defer func() {
+		if p := recover(); p != nil {
+			t.Errorf("panic: %v", p)
+		}
+	}()
+	w.Handle(Time{}, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(last+1, 5)}}}})
+}
+
+// A snapshot that was being saved while a newer one was installed must not become the newest one.
+func TestSaveAcrossInstall(t *testing.T) {
+	fs := disk.NewMem(1)
+	if err := fs.MkdirAll("snap"); err != nil {
+		t.Fatal(err)
+	}
+	cs := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
+	mk := func(upTo uint64) *index.State {
+		s := index.NewState()
+		for i := uint64(1); i <= upTo; i++ {
+			if _, err := s.Apply(i, 1, nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	// the leader's snapshot at 100
+	other := disk.NewMem(2)
+	_ = other.MkdirAll("snap")
+	v := mk(100).View()
+	sv, err := snapshot.Begin(other, "snap", snapshot.Meta{Cluster: 1, Member: 2, Index: 100, Term: 1}, v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		if done, err = sv.Step(1 << 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rd, err := snapshot.Open(other, sv.Info().Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := make([]byte, rd.Size())
+	if _, err := rd.ReadAt(whole, 0); err != nil {
+		t.Fatal(err)
+	}
+
+	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
+	cons := NewMailbox[ConsensusMessage]("c", room)
+	app := NewMailbox[ApplierMessage]("a", room)
+	st := &Status{}
+	mine := mk(50).View()
+	st.view.Store(mine)
+	s := NewSnapshotter(SnapshotterConfig{Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
+		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, StepBytes: 1, Logger: slog.New(slog.DiscardHandler)})
+	var now time.Duration
+	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
+	turn(Save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte
+	turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: rd.Size(), SHA: rd.SHA(), MessageTerm: 2}})
+	// (a large state takes thousands of steps; here the step budget is held back by installing at once)
+	if s.saver == nil {
+		t.Fatal("the save is over already")
+	}
+	s.fromPeer(FromPeer{From: 2, Message: Chunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
+	s.installed(Installed{Index: 100, Term: 1})
+	st.view.Store(mk(100).View())
+	for s.saver != nil {
+		turn()
+	}
+	for i, k := range s.Kept {
+		t.Logf("kept %d: index %d", i, k.Index)
+	}
+	var lastSaved uint64
+	for _, m := range drainBox(cons) {
+		if x, ok := m.(SnapshotSaved); ok {
+			lastSaved = x.Snapshot.GetMetadata().GetIndex()
+			t.Logf("consensus is told: newest snapshot %d, keep from %d", lastSaved, x.KeepFrom)
+		}
+	}
+	if s.Kept[0].Index != 100 {
+		t.Errorf("the newest kept snapshot is %d, the installed one is 100; raft's Storage.Snapshot becomes %d with a log that begins at 101", s.Kept[0].Index, lastSaved)
+	}
+	// the next save drops the installed one: the second of the two kept is one that the log does not continue
+	v150 := mk(150).View()
+	for turn(Save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.saver != nil; {
+		turn()
+	}
+	for i, k := range s.Kept {
+		t.Logf("after the next save, kept %d: index %d (log begins at 101)", i, k.Index)
+	}
+	for _, k := range s.Kept {
+		if k.Index < 100 {
+			t.Errorf("snapshot %d is kept and 100 was removed", k.Index)
+		}
+	}
+}
