@@ -48,7 +48,7 @@ fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
 
 bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench
-	./qkv bench --data-dir .
+	./qkv bench --data-dir . $(BENCHFLAGS)
 
 vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...

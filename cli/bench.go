@@ -31,6 +31,7 @@ func benchCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load, after a fifth of it to warm up", Action: positive("duration")},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a folder is made in it, and removed"},
 			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 leaves that out"},
+			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_BENCH_CHECK"}, Usage: "fail when one of this project's own goals for two cores is missed"},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_PORT"}, Value: 2479, Usage: "first of six UDP `PORT`s in a row, for members of its own"},
 		),
 		Action: runBench,
@@ -49,7 +50,7 @@ func runBench(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return b.loads(ctx, "", t)
+		return b.loads(ctx, "", 0, t)
 	}
 	return b.machine(ctx)
 }
@@ -60,6 +61,8 @@ type benchmark struct {
 	out  io.Writer
 	echo float64       // frames a second
 	sync time.Duration // median
+
+	missed []string // goals
 }
 
 // machine measures this machine, then members of its own on it.
@@ -86,7 +89,55 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return b.memory(ctx, filepath.Join(dir, "memory"))
+	if err := b.memory(ctx, filepath.Join(dir, "memory")); err != nil {
+		return err
+	}
+	if b.c.Bool("check") && len(b.missed) > 0 {
+		return fmt.Errorf("bench: %d goals were missed: %s", len(b.missed), strings.Join(b.missed, "; "))
+	}
+	return nil
+}
+
+// The goals that --check holds a machine of two cores to. Those in puts a second are also met by a share of what bare
+// QUIC does in the same run, since machines differ and drift.
+const (
+	goalPutsOfThree    = 120_000.0
+	goalPutsOfOne      = 300_000.0
+	goalGetsOfThree    = 300_000.0
+	goalShareOfEcho    = 0.15 // for puts of three
+	goalAboveFdatasync = 150 * time.Microsecond
+	goalMemoryBytes    = 600 << 20
+	goalRestart        = 1500 * time.Millisecond
+	goalWorstRestart   = 3800 * time.Millisecond
+	// referenceEcho is the bare QUIC rate of the machine for which the rates above were set: on another one they
+	// count in proportion.
+	referenceEcho = 800_000.0
+)
+
+// goal notes a goal that was missed.
+func (b *benchmark) goal(met bool, what string) {
+	if !met {
+		b.missed = append(b.missed, what)
+	}
+}
+
+// scaled is a rate as it may be asked of a machine that is slower than the one the goals were set for.
+func (b *benchmark) scaled(rate float64) float64 { return rate * min(1, b.echo/referenceEcho) }
+
+// judge holds a load against its goal.
+func (b *benchmark) judge(members int, op bench.Op, inFlight int, r bench.Report) {
+	switch {
+	case b.echo == 0:
+	case inFlight == 1 && members == 1:
+		b.goal(r.Latencies.P50-b.sync <= goalAboveFdatasync, fmt.Sprintf("one caller: %v above one fdatasync, not %v", r.Latencies.P50-b.sync, goalAboveFdatasync))
+	case inFlight == 1:
+	case members == 1 && op == bench.Put:
+		b.goal(r.Rate >= b.scaled(goalPutsOfOne), fmt.Sprintf("1 member: %.0f puts/s, not %.0f", r.Rate, b.scaled(goalPutsOfOne)))
+	case members > 1 && op == bench.Put:
+		b.goal(r.Rate >= min(goalPutsOfThree, goalShareOfEcho*b.echo), fmt.Sprintf("3 members: %.0f puts/s, not %.0f", r.Rate, min(goalPutsOfThree, goalShareOfEcho*b.echo)))
+	case members > 1 && op == bench.Get:
+		b.goal(r.Rate >= b.scaled(goalGetsOfThree), fmt.Sprintf("3 members: %.0f gets/s, not %.0f", r.Rate, b.scaled(goalGetsOfThree)))
+	}
 }
 
 // own measures a cluster that lives as long as the measurement.
@@ -107,11 +158,11 @@ func (b *benchmark) own(ctx context.Context, dir string, members int) error {
 	if members == 1 {
 		what = "1 member: "
 	}
-	return b.loads(ctx, what, l.target())
+	return b.loads(ctx, what, members, l.target())
 }
 
 // loads puts, gets, and lets one caller put.
-func (b *benchmark) loads(ctx context.Context, what string, t target) error {
+func (b *benchmark) loads(ctx context.Context, what string, members int, t target) error {
 	t.timeout = max(t.timeout, localWait) // a stall is to be measured, not an error
 	clients, err := b.clients(ctx, t)
 	if err != nil {
@@ -140,6 +191,7 @@ func (b *benchmark) loads(ctx context.Context, what string, t target) error {
 			return err
 		}
 		b.line(what, l.name, r.String()+b.compare(l.inFlight, r))
+		b.judge(members, l.op, l.inFlight, r)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 		return err
 	}
 	b.line(what, "load", fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
-	if err := b.restart(ctx, l, what+"kill -9 after load"); err != nil {
+	if err := b.restart(ctx, l, what+"kill -9 after load", goalRestart); err != nil {
 		return err
 	}
 	time.Sleep(settleTime)
@@ -63,7 +63,8 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 		return err
 	}
 	b.line(what, "memory after the load", fmt.Sprintf("%d MB RssAnon %v later, nine tenths of the keys written twice", anonymous>>20, settleTime))
-	return b.restart(ctx, l, what+"kill -9, longest log")
+	b.goal(anonymous <= goalMemoryBytes, fmt.Sprintf("%d MB of memory, not %d", anonymous>>20, goalMemoryBytes>>20))
+	return b.restart(ctx, l, what+"kill -9, longest log", goalWorstRestart)
 }
 
 // fill writes keys in an order that jumps about, with so many requests in flight as the other loads have.
@@ -108,7 +109,7 @@ func (b *benchmark) fill(ctx context.Context, l *localCluster, keys int) error {
 func memoryKey(i int) []byte { return fmt.Appendf(nil, "bench/%010d", i) }
 
 // restart kills the only member with -9, starts it again, and reads a key.
-func (b *benchmark) restart(ctx context.Context, l *localCluster, name string) error {
+func (b *benchmark) restart(ctx context.Context, l *localCluster, name string, goal time.Duration) error {
 	m := l.members[0]
 	m.signal(syscall.SIGKILL)
 	begun := time.Now()
@@ -125,6 +126,7 @@ func (b *benchmark) restart(ctx context.Context, l *localCluster, name string) e
 	if _, found, err := c.Get(ctx, memoryKey(0)); err != nil || !found {
 		return errors.Join(fmt.Errorf("bench: a key is missing after kill -9"), err)
 	}
+	b.goal(time.Since(begun) <= goal, fmt.Sprintf("%v from kill -9 to the first read, not %v", time.Since(begun).Round(time.Millisecond), goal))
 	b.line("", name, fmt.Sprintf("%v to the first linearizable read, %v of it until the killed process had ended", time.Since(begun).Round(time.Millisecond), gone.Round(time.Millisecond)))
 	return nil
 }
