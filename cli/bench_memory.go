@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,8 +28,33 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 	if keys == 0 {
 		return nil
 	}
+	what := fmt.Sprintf("1 member, %d keys: ", keys)
+	err := b.loaded(ctx, filepath.Join(dir, "killed"), what+"load", keys, func(l *localCluster) error {
+		return b.restart(ctx, l, what+"kill -9 after load", goalRestart)
+	})
+	if err != nil {
+		return err
+	}
+	return b.loaded(ctx, filepath.Join(dir, "settled"), what+"load again", keys, func(l *localCluster) error {
+		time.Sleep(settleTime)
+		anonymous, err := anonymousBytes(l.members[0].cmd.Process.Pid)
+		if err != nil {
+			return err
+		}
+		b.goal(anonymous <= goalMemoryBytes, fmt.Sprintf("%d MB of memory, not %d", anonymous>>20, goalMemoryBytes>>20))
+		b.line(what, "memory", fmt.Sprintf("%d MB RssAnon %v after the load", anonymous>>20, settleTime))
+		// Most keys once more: about as many bytes of records as the state has, so a snapshot is about to be due.
+		if err := b.fill(ctx, l, keys*9/10); err != nil {
+			return err
+		}
+		return b.restart(ctx, l, what+"kill -9, longest log", goalWorstRestart)
+	})
+}
+
+// loaded runs something on one member that was just loaded with many keys.
+func (b *benchmark) loaded(ctx context.Context, dir, name string, keys int, then func(l *localCluster) error) error {
 	messages := &tail{}
-	l, err := newLocalCluster(1, b.c.Int("port"), dir, dir+"/home", newTerminal(messages))
+	l, err := newLocalCluster(1, b.c.Int("port"), dir, filepath.Join(dir, "home"), newTerminal(messages))
 	if err != nil {
 		return err
 	}
@@ -39,32 +65,12 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 	if _, err := l.healthy(ctx); err != nil {
 		return fmt.Errorf("bench: %w\n%s", err, messages)
 	}
-	what := fmt.Sprintf("1 member, %d keys: ", keys)
 	begun := time.Now()
 	if err := b.fill(ctx, l, keys); err != nil {
 		return err
 	}
-	b.line(what, "load", fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
-	if err := b.restart(ctx, l, what+"kill -9 after load", goalRestart); err != nil {
-		return err
-	}
-	time.Sleep(settleTime)
-	anonymous, err := anonymousBytes(l.members[0].cmd.Process.Pid)
-	if err != nil {
-		return err
-	}
-	b.line(what, "memory after a restart", fmt.Sprintf("%d MB RssAnon %v later", anonymous>>20, settleTime))
-	// All keys once more: as many bytes of records as the state has, so a snapshot is about to be due.
-	if err := b.fill(ctx, l, keys*9/10); err != nil {
-		return err
-	}
-	time.Sleep(settleTime)
-	if anonymous, err = anonymousBytes(l.members[0].cmd.Process.Pid); err != nil {
-		return err
-	}
-	b.line(what, "memory after the load", fmt.Sprintf("%d MB RssAnon %v later, nine tenths of the keys written twice", anonymous>>20, settleTime))
-	b.goal(anonymous <= goalMemoryBytes, fmt.Sprintf("%d MB of memory, not %d", anonymous>>20, goalMemoryBytes>>20))
-	return b.restart(ctx, l, what+"kill -9, longest log", goalWorstRestart)
+	b.line("", name, fmt.Sprintf("%v, %.0f new keys/s", time.Since(begun).Round(time.Millisecond), float64(keys)/time.Since(begun).Seconds()))
+	return then(l)
 }
 
 // fill writes keys in an order that jumps about, with so many requests in flight as the other loads have.
