@@ -74,16 +74,19 @@ func (p *process) portsFree() error {
 	return nil
 }
 
-// udpFree says so when somebody listens at an address. No process is forked meanwhile: it would keep the socket open
-// until it executes its program.
+// udpFree says so when somebody listens at an address, and goes on listening: a process that was forked a moment ago
+// may hold a socket of this one until it executes its own program.
 func udpFree(address string) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	c, err := net.ListenPacket("udp", address)
-	if err != nil {
-		return err
+	const tries, pause = 20, 25 * time.Millisecond
+	var err error
+	for range tries {
+		var c net.PacketConn
+		if c, err = net.ListenPacket("udp", address); err == nil {
+			return c.Close()
+		}
+		time.Sleep(pause)
 	}
-	return c.Close()
+	return err
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
