@@ -127,11 +127,26 @@ func openFolder(disks disk.FS, dir string, want ids, random io.Reader) (*folder,
 }
 
 func (f *folder) load(want ids, random io.Reader) error {
-	raw, err := f.read("identity")
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	err := f.identify(want)
+	if errors.Is(err, fs.ErrNotExist) {
 		return f.found(want, random)
-	case err != nil:
+	}
+	return err
+}
+
+// refuseForeign refuses a data folder that is not this member's before anything is made in it. A new one is nobody's.
+func refuseForeign(disks disk.FS, dir string, want ids) error {
+	f := &folder{fs: disks, dir: dir}
+	if err := f.identify(want); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// identify reads whose folder it is, and refuses another one's.
+func (f *folder) identify(want ids) error {
+	raw, err := f.read("identity")
+	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
 	if f.identity, err = decodeIdentity(raw); err != nil {

@@ -45,11 +45,10 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := checkMode(c.DataDir); err != nil {
 		return nil, err
 	}
-	credentials, err := credentialsOf(c)
+	id, credentials, err := identify(c)
 	if err != nil {
 		return nil, err
 	}
-	id := idsOf(credentials.Cluster(), c.InitialClusterToken, c.Name, c.InitialCluster)
 	clients, peers, err := listen(c)
 	if err != nil {
 		return nil, err
@@ -98,19 +97,27 @@ func checkMode(dir string) error {
 	return nil
 }
 
-func credentialsOf(c Config) (*wire.Credentials, error) {
-	var credentials *wire.Credentials
-	var err error
+// identify finds out who this member is, and its credentials. The local CA's are made in the data folder, which must not
+// be another member's.
+func identify(c Config) (id ids, credentials *wire.Credentials, err error) {
+	domain := wire.LocalCluster
 	if c.CertsDir != "" {
-		credentials, err = wire.LoadMember(c.CertsDir, c.Name, time.Now)
-	} else {
+		if credentials, err = wire.LoadMember(c.CertsDir, c.Name, time.Now); err != nil {
+			return ids{}, nil, usagef("%v", err)
+		}
+		domain = credentials.Cluster()
+	}
+	id = idsOf(domain, c.InitialClusterToken, c.Name, c.InitialCluster)
+	if err := refuseForeign(disk.OS(), c.DataDir, id); err != nil {
+		return ids{}, nil, err
+	}
+	if credentials == nil {
 		maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
-		credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name)
+		if credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name); err != nil {
+			return ids{}, nil, usagef("%v", err)
+		}
 	}
-	if err != nil {
-		return nil, usagef("%v", err)
-	}
-	return credentials, nil
+	return id, credentials, nil
 }
 
 // listen opens both sockets before anything is written, so that an address in use changes nothing.
