@@ -157,7 +157,8 @@ func (p *pair) answer(i, epoch int, hello []byte) {
 func (p *pair) up(i, epoch int) {
 	me, other := &p.ends[i], &p.ends[1-i]
 	me.up, me.epoch, me.heard = true, epoch, p.n.w.sim.Now()
-	p.n.lane(me.host, other.host).newest = [3]time.Duration{}
+	out := p.n.lane(me.host, other.host)
+	out.newest, out.bulk = [3]time.Duration{}, 0
 	p.n.w.trace("%s is connected to %s", me.host.name(), other.host.name())
 	me.host.links.Connected(other.host.id())
 }
@@ -203,9 +204,6 @@ func (k *watchman) refused(by, who *host, err error) {
 	}
 	if !strings.Contains(err.Error(), "AMNESIA") {
 		k.w.failf("%s refuses %s without a reason: %v", by.name(), who.name(), err)
-		return
-	}
-	if by.lost() { // it knows what others do not, and they are right
 		return
 	}
 	if !who.lost() {

@@ -43,6 +43,7 @@ const (
 	rotSnapshot // one bit of one snapshot of a member that is down
 	rotLog      // one bit of one member's log, behind its end
 	fillDisk    // no space is left, or little
+	interrupt   // the next snapshot on its way: its receiver, its sender, or their connection
 	copyFolder  // a backup that may be restored later
 	wipeFolder
 	restoreFolder
@@ -53,14 +54,14 @@ func (k faultKind) String() string {
 	return [faultKinds]string{
 		"crash", "power loss of all", "kill", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
 		"slow network", "clog", "reset connections", "slow disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
-		"rot a snapshot", "rot the log", "fill the disk", "copy the folder", "wipe the folder", "restore the folder",
+		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "copy the folder", "wipe the folder", "restore the folder",
 	}[k]
 }
 
 // weights says how often each kind is drawn.
 var weights = [faultKinds]int{
 	crashOne: 12, crashAll: 5, killOne: 6, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
-	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3,
+	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3, interrupt: 6,
 }
 
 // drawFaults draws at least five faults, several of them at once.
@@ -134,6 +135,8 @@ func (w *world) strike(f fault) {
 		w.strikeDisk(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
 		w.strikeFolder(f, h)
+	case interrupt:
+		w.interrupt = func(from, to *host) { w.strikeSnapshot(f, from, to) }
 	case jumpClock:
 		if h.alive() {
 			h.life.JumpWall(time.Duration((f.strength - 0.5) * float64(4*time.Hour)))
@@ -163,6 +166,31 @@ func (w *world) strikeProcess(f fault, h *host) {
 		return
 	}
 	w.lasting(f.lasts, h.start)
+}
+
+// strikeSnapshot ends what moves a snapshot.
+func (w *world) strikeSnapshot(f fault, from, to *host) {
+	if w.healed != 0 {
+		return
+	}
+	w.trace("the snapshot from %s to %s is interrupted", from.name(), to.name())
+	w.totals.Interrupted++
+	switch w.random.IntN(5) {
+	case 0:
+		to.crash()
+	case 1:
+		to.kill()
+	case 2:
+		from.kill()
+	case 3:
+		p, _ := w.net.pair(from, to)
+		p.reset()
+	default:
+		f.kind = isolate
+		w.blockPaths(f, func(a, b *host) bool { return a == from && b == to })
+	}
+	w.lasting(min(f.lasts, time.Second), from.start)
+	w.lasting(min(f.lasts, time.Second), to.start)
 }
 
 // blockPaths blocks or clogs some paths for a time.

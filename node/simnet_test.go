@@ -24,6 +24,7 @@ type lane struct {
 	slow      float64
 	held      []func()
 	newest    [3]time.Duration // when the newest frame of a class arrives on the connection
+	bulk      time.Duration    // until when pieces of snapshots fill it
 }
 
 func newNetwork(w *world) *network {
@@ -140,6 +141,9 @@ func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy boo
 		if lazy {
 			d += w.between(0, time.Millisecond)
 		}
+		if class == actor.Bulk {
+			d += n.transfer(p, len(frame))
+		}
 		if w.shape.ordered {
 			at := max(w.sim.Now()+d, p.newest[class])
 			p.newest[class] = at
@@ -152,6 +156,22 @@ func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy boo
 			n.arrive(pair, 1-mine, epoch, class, frame)
 		})
 	}
+}
+
+// transfer is how long pieces of a snapshot wait for each other: where the seed gives them little room, a snapshot takes
+// seconds, and faults strike meanwhile.
+func (n *network) transfer(p *lane, bytes int) time.Duration {
+	w := n.w
+	if w.interrupt != nil && w.chance(0.2) {
+		strike := w.interrupt
+		w.interrupt = nil
+		w.sim.After(0, func() { strike(p.from, p.to) })
+	}
+	if w.shape.bulk == 0 {
+		return 0
+	}
+	p.bulk = max(p.bulk, w.sim.Now()) + time.Duration(bytes)*time.Second/time.Duration(w.shape.bulk)
+	return p.bulk - w.sim.Now()
 }
 
 // arrive hands a frame to a member, if the connection that it was sent on is still there.

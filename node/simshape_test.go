@@ -21,6 +21,7 @@ type shape struct {
 	delay             time.Duration // median of a frame's way
 	spread            float64       // sigma of its logarithm
 	loss, dup         float64
+	bulk              int64         // bytes a second for pieces of snapshots; 0 is as many as there are
 	sync              time.Duration // median of a sync
 	faulty            time.Duration // how long faults strike
 	faults            []fault
@@ -61,6 +62,9 @@ func drawShape(seed uint64) shape {
 		s.loss = r.Float64() * 0.05
 	}
 	if r.IntN(3) == 0 {
+		s.bulk = int64(logUniform(r, 20_000, 500_000))
+	}
+	if r.IntN(3) == 0 {
 		s.dup = r.Float64() * 0.2
 	}
 	if r.IntN(4) == 0 {
@@ -75,6 +79,9 @@ func drawShape(seed uint64) shape {
 		SnapshotStepBytes: int(logUniform(r, 512, 64<<10)),
 
 		SnapshotChunkBytes: int64(logUniform(r, 1<<10, 64<<10)),
+	}
+	if s.bulk > 0 {
+		s.tuning.SnapshotChunkBytes = min(s.tuning.SnapshotChunkBytes, max(s.bulk/20, 1<<10))
 	}
 	s.porcupine = r.IntN(10) == 0
 	s.think = s.faulty * time.Duration(s.clients) / time.Duration(s.operations) * 3 / 2

@@ -13,7 +13,8 @@ type totals struct {
 	Kills, Stops, Pauses, Ended                       int
 	Leaders, LeaderChanges, Transfers                 int
 	Stalls, StallsMoved                               int
-	TornTails, Snapshots, Installs, ColdReads         int
+	TornTails, Snapshots, Installs, Interrupted       int
+	ColdReads                                         int
 	ColdCatchups, Quarantined, Ruined, Amnesiacs      int
 	Frames, Disconnects, Faults, Porcupines           int
 }

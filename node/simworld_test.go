@@ -28,7 +28,9 @@ type world struct {
 	history history
 	watch   *watchman
 	undo    undoings
-	totals  totals
+
+	interrupt func(from, to *host) // strikes when a piece of a snapshot is sent; nil is nothing
+	totals    totals
 
 	stopping bool                               // clients begin nothing new
 	healed   time.Duration                      // when the last fault ended; 0 before
