@@ -18,6 +18,18 @@ type Builder struct {
 	last []byte // the key before
 	// grouped are the changes that may share their revision with others.
 	grouped []subChange
+	// Places in the history and the table come in no order: they are filled many at once, so that waiting for one
+	// piece of memory is waiting for all.
+	changes []subChange
+	records []hashed
+}
+
+// atOnce is how many of them wait.
+const atOnce = 512
+
+type hashed struct {
+	hash uint64
+	at   ref
 }
 
 type subChange struct {
@@ -55,8 +67,10 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 		}
 		b.addVersion(r, hash, versions, i)
 	}
-	s.table.insert(hash, r)
 	s.tree.Load(r)
+	if b.records = append(b.records, hashed{hash, r}); len(b.records) >= atOnce || len(b.changes) >= atOnce {
+		b.flush()
+	}
 	newest := r.record().newest()
 	if newest.has(tombstone) {
 		s.graves.Load(r)
@@ -125,23 +139,30 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	s.push(r, at, ref(r.record().head.Load()))
 	s.historyBytes += weight(int(r.record().size), len(v.Value))
 	if s.history.holds(v.Mod, v.Sub) {
-		b.note(v.Mod, v.Sub, at)
+		b.changes = append(b.changes, subChange{v.Mod, v.Sub, at})
 	}
 }
 
-// note puts a change into the history. Whether it has its revision alone is known at the end.
-func (b *Builder) note(mod, sub int64, at ref) {
-	slot := b.s.history.slots.at(mod)
-	if sub == 0 && slot.Load() == 0 {
-		slot.Store(changeOf(at))
-		return
+// flush puts what waits into the table and the history. Whether a change has its revision alone is known at the end.
+func (b *Builder) flush() {
+	for _, r := range b.records {
+		b.s.table.insert(r.hash, r.at)
 	}
-	b.grouped = append(b.grouped, subChange{mod, sub, at})
+	for _, c := range b.changes {
+		slot := b.s.history.slots.at(c.mod)
+		if c.sub == 0 && slot.Load() == 0 {
+			slot.Store(changeOf(c.at))
+		} else {
+			b.grouped = append(b.grouped, c)
+		}
+	}
+	b.records, b.changes = b.records[:0], b.changes[:0]
 }
 
 // Finish returns the state, if it is the one that the meta data speak of.
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
+	b.flush()
 	if got := (metaNumbers{s.sum, s.pastSum, s.live, s.liveBytes, s.historyBytes}); got != b.want {
 		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sums %016x and %016x; when it was saved there were %d keys of %d bytes, history of %d, sums %016x and %016x",
 			got.live, got.liveBytes, got.historyBytes, got.sum, got.pastSum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum, b.want.pastSum)
