@@ -43,8 +43,10 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 	cons := NewMailbox[ConsensusMessage]("c", room)
 	app := NewMailbox[ApplierMessage]("a", room)
 	maker := NewMailbox[SegmentMakerMessage]("m", room)
-	w := NewLogWriter(LogWriterConfig{Member: 1, Log: l, Inbox: NewMailbox[LogWriterMessage]("l", room), Consensus: cons, Applier: app, SegmentMaker: maker,
-		Peers: noPeers{}, Status: &Status{}, Yield: func() {}, Fail: func(err error) { t.Fatal(err) }, Logger: slog.New(slog.DiscardHandler)})
+	w := NewLogWriter(LogWriterConfig{
+		Member: 1, Log: l, Inbox: NewMailbox[LogWriterMessage]("l", room), Consensus: cons, Applier: app, SegmentMaker: maker,
+		Peers: noPeers{}, Status: &Status{}, Yield: func() {}, Fail: func(err error) { t.Fatal(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
 	// order 1: entries 2..20 of term 2 (an old leader's), order 2: a snapshot at 10 of term 3
 	var es []*raftpb.Entry
 	for i := uint64(2); i <= 20; i++ {
@@ -121,8 +123,10 @@ func TestSaveAcrossInstall(t *testing.T) {
 	st := &Status{}
 	mine := mk(50).View()
 	st.view.Store(mine)
-	s := NewSnapshotter(SnapshotterConfig{Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
-		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, StepBytes: 1, Logger: slog.New(slog.DiscardHandler)})
+	s := NewSnapshotter(SnapshotterConfig{
+		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
+		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, StepBytes: 1, Logger: slog.New(slog.DiscardHandler),
+	})
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
 	turn(Save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte

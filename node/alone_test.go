@@ -26,16 +26,20 @@ type alone struct {
 func (a *alone) Deposit(d []index.Done) { a.ch <- append([]index.Done{}, d...) }
 
 func startAlone(t *testing.T, dir string) (*alone, error) {
-	c := Config{Name: "n1", DataDir: dir, Listen: "127.0.0.1:1", ListenPeer: "127.0.0.1:2", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
-		ValueBytes: 1 << 20, SegmentBytes: 64 << 10, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t"}
+	c := Config{
+		Name: "n1", DataDir: dir, Listen: "127.0.0.1:1", ListenPeer: "127.0.0.1:2", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+		ValueBytes: 1 << 20, SegmentBytes: 64 << 10, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
+	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	id := idsOf("x", "", "n1", c.InitialCluster)
 	a := &alone{rt: actor.NewRuntime(), ch: make(chan []index.Done, 10000), failed: make(chan error, 1)}
-	m, err := build(c, id, environment{FS: disk.OS(), Driver: a.rt, Random: rand.Reader, Yield: func() {},
+	m, err := build(c, id, environment{
+		FS: disk.OS(), Driver: a.rt, Random: rand.Reader, Yield: func() {},
 		Tuning: tuning{SnapshotBytes: 64 << 10, SnapshotInterval: time.Millisecond},
-		Link:   func(links) (actor.Peers, error) { return nobody{}, nil }}, func(err error) { a.failed <- err })
+		Link:   func(links) (actor.Peers, error) { return nobody{}, nil },
+	}, func(err error) { a.failed <- err })
 	a.m = m
 	return a, err
 }
