@@ -98,13 +98,18 @@ type applyState struct {
 }
 
 // NewConsensus builds the actor and raft's state from what was recovered.
-func NewConsensus(c ConsensusConfig) (*Consensus, error) {
+func NewConsensus(c ConsensusConfig) (a *Consensus, err error) {
+	defer func() {
+		if unreadable := logError(recover()); unreadable != nil {
+			a, err = nil, unreadable
+		}
+	}()
 	c.HardState.Commit = max(c.Applied, min(c.HardState.Commit, lastIndex(c.Window))) // raft panics otherwise
 	c.Window.SetInitial(c.HardState, c.ConfState)
 	if c.Snapshot != nil {
 		c.Window.SetSnapshot(c.Snapshot)
 	}
-	a := &Consensus{
+	a = &Consensus{
 		ConsensusConfig: c,
 		electionTicks:   int(c.ElectionTimeout / TickInterval),
 		term:            c.HardState.Term,
@@ -193,13 +198,21 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 // unreadable ends the member when entries cannot be read back from the log: raft then panics with the log's error.
 // Everything else that raft panics with is a bug, and goes on.
 func (c *Consensus) unreadable() {
-	switch p := recover().(type) {
+	if err := logError(recover()); err != nil {
+		c.failed = true
+		c.Fail(err)
+	}
+}
+
+// logError returns the log's error that raft panicked with, nil when it did not panic.
+func logError(panicked any) error {
+	switch p := panicked.(type) {
 	case nil:
+		return nil
 	case interface{ RuntimeError() }: // a nil pointer, an index out of range
 		panic(p)
 	case error:
-		c.failed = true
-		c.Fail(fmt.Errorf("entries cannot be read back from the log: %w", p))
+		return fmt.Errorf("entries cannot be read back from the log: %w", p)
 	default:
 		panic(p)
 	}
