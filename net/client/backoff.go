@@ -29,7 +29,8 @@ const (
 	// attemptLeast is the least time that one attempt gets, when there is as much.
 	attemptLeast = 500 * time.Millisecond
 	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
-	// still in time.
+	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
+	// it is known now that it did not happen.
 	answerMargin = 250 * time.Millisecond
 )
 
@@ -39,5 +40,5 @@ func attemptTime(left time.Duration, endpoints int) time.Duration {
 	if endpoints > 1 && left >= 2*attemptLeast {
 		return left / 2
 	}
-	return max(left-min(left/10, answerMargin), time.Millisecond)
+	return max(left-min(left/4, answerMargin), time.Millisecond)
 }

@@ -304,7 +304,11 @@ func (c *Client) retry(x *call, at *conn, err error) {
 	x.attempts++
 	x.retryAt = now.Add(backoff(x.attempts, err))
 	c.mu.Lock()
-	if c.closed || !x.retryAt.Before(x.deadline) {
+	last := x.deadline
+	if x.op.Write() {
+		last = last.Add(-answerMargin)
+	}
+	if c.closed || !x.retryAt.Before(last) {
 		closed := c.closed
 		c.mu.Unlock()
 		if closed {
@@ -337,7 +341,7 @@ func (c *Client) unavailable(op wire.Op, begun time.Time, where *conn, cause err
 	e := &UnavailableError{Op: op.String(), Cause: cause}
 	for _, since := range []time.Time{begun, begun.Add(-time.Minute)} {
 		for _, endpoint := range c.endpointsLocked() {
-			if n, ok := c.notes[endpoint]; ok && !n.at.Before(since) {
+			if n, ok := c.notes[endpoint]; ok && !n.at.Before(since) && (since.Equal(begun) || !isAnswer(n.err)) {
 				e.Endpoints = append(e.Endpoints, EndpointError{endpoint, n.err})
 			}
 		}

@@ -77,7 +77,9 @@ func (c *Client) install(k *conn) {
 		return
 	}
 	c.conns[k] = struct{}{}
-	delete(c.notes, k.endpoint)
+	if !isAnswer(c.notes[k.endpoint].err) {
+		delete(c.notes, k.endpoint)
+	}
 	c.current.Store(k)
 	c.mu.Unlock()
 	c.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
@@ -89,6 +91,12 @@ func (c *Client) install(k *conn) {
 		c.mu.Unlock()
 		c.replace(k)
 	}
+}
+
+// isAnswer says whether a member gave the reason itself: that it can be reached again does not change it.
+func isAnswer(reason error) bool {
+	_, ok := reason.(*wire.Error)
+	return ok
 }
 
 // replace ends a connection's time as the current one. Its endpoint is the last to be dialled.
