@@ -27,6 +27,7 @@ type Sim struct {
 
 	running *simActor // whose handler is being called
 	observe func(l *Life, name string)
+	lag     func(l *Life, name string) time.Duration
 }
 
 // NewSim returns a simulation that a seed decides.
@@ -62,6 +63,9 @@ func (s *Sim) After(d time.Duration, f func()) {
 
 // Observe calls f after each turn of an actor, when its disk calls are over and before its effects are seen.
 func (s *Sim) Observe(f func(l *Life, name string)) { s.observe = f }
+
+// Lag asks f how much longer an actor with messages waits for its turn: a busy processor, a garbage collection.
+func (s *Sim) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
 
 // Post calls f now, or, while a handler runs, when that handler's disk calls are over: everything that leaves a
 // member must go through it.
@@ -205,7 +209,12 @@ func (a *simActor) wake() {
 		return
 	}
 	a.scheduled = true
-	a.life.after(time.Duration(a.life.sim.random.Int64N(int64(wakeUpMost))), a.run)
+	s := a.life.sim
+	d := time.Duration(s.random.Int64N(int64(wakeUpMost)))
+	if s.lag != nil {
+		d += s.lag(a.life, a.name)
+	}
+	a.life.after(d, a.run)
 }
 
 // run hands the actor its batch, and ends it when its disk calls are over.

@@ -92,7 +92,11 @@ func (c *client) draw(write bool) *operation {
 		o.kind = opPut
 		c.values++
 		o.value = fmt.Sprintf("%d.%d.", c.number, c.values)
-		if pad := w.random.IntN(w.shape.valueMost + 1); pad > len(o.value) {
+		pad := w.random.IntN(w.shape.valueMost + 1)
+		if w.chance(0.002) { // larger than a segment of the log
+			pad = 10_000 + w.random.IntN(100_000)
+		}
+		if pad > len(o.value) {
 			o.value += strings.Repeat("x", pad-len(o.value))
 		}
 	case write:

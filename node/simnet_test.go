@@ -167,7 +167,7 @@ func (n *network) transfer(p *lane, bytes int) time.Duration {
 		w.interrupt = nil
 		w.sim.After(0, func() { strike(p.from, p.to) })
 	}
-	if w.shape.bulk == 0 {
+	if w.shape.bulk == 0 || w.healed != 0 {
 		return 0
 	}
 	p.bulk = max(p.bulk, w.sim.Now()) + time.Duration(bytes)*time.Second/time.Duration(w.shape.bulk)

@@ -23,6 +23,8 @@ type shape struct {
 	loss, dup         float64
 	bulk              int64         // bytes a second for pieces of snapshots; 0 is as many as there are
 	sync              time.Duration // median of a sync
+	lagging           string        // the kind of actor that falls behind; empty is none
+	lag               time.Duration // by how much
 	faulty            time.Duration // how long faults strike
 	faults            []fault
 	amnesiacs         int
@@ -60,6 +62,10 @@ func drawShape(seed uint64) shape {
 	}
 	if r.IntN(3) == 0 {
 		s.loss = r.Float64() * 0.05
+	}
+	if r.IntN(3) == 0 {
+		s.lagging = pick(r, "applier", "applier", "log writer", "snapshotter", "segment maker", "consensus")
+		s.lag = logUniform(r, 100*time.Microsecond, 50*time.Millisecond)
 	}
 	if r.IntN(3) == 0 {
 		s.bulk = int64(logUniform(r, 20_000, 500_000))

@@ -65,6 +65,9 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 	w.net = newNetwork(w)
 	w.watch = newWatchman(w)
 	w.sim.Observe(w.watch.turn)
+	if s.lagging != "" {
+		w.sim.Lag(w.lag)
+	}
 	return w
 }
 
@@ -74,6 +77,14 @@ func (w *world) failf(format string, args ...any) {
 		w.failure = fmt.Sprintf("at %v: %s", w.sim.Now(), fmt.Sprintf(format, args...))
 		w.trace("FAILURE %s", w.failure)
 	}
+}
+
+// lag lets one kind of actor fall behind the others.
+func (w *world) lag(_ *actor.Life, name string) time.Duration {
+	if name != w.shape.lagging || w.healed != 0 || w.chance(0.5) {
+		return 0
+	}
+	return time.Duration(w.random.ExpFloat64() * float64(w.shape.lag))
 }
 
 // note puts something that happened into the trace and its hash.
