@@ -152,10 +152,11 @@ func TestNotAllowed(t *testing.T) {
 // TestStatus: members that answer, members that do not, and an endpoint where nobody is.
 func TestStatus(t *testing.T) {
 	b := newRig(t, nil)
+	dead, nobody := deadEndpoint(t), deadEndpoint(t)
 	here := b.flags[1]
 	b.member.SetStatus(wire.Status{
 		Name: "n1", ID: 1, Role: "leader", Version: "0.1.0", Term: 3, Commit: 9, Applied: 9,
-		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{"127.0.0.1:1"}}, {ID: 3, Name: "n3"}},
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{dead}}, {ID: 3, Name: "n3"}},
 	})
 	code, stdout, stderr := b.qkv(t, "", "status", "-w", "json")
 	if code != 0 || stderr != "" {
@@ -170,16 +171,24 @@ func TestStatus(t *testing.T) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
 		}
 	}
-	b.flags[1] = "127.0.0.1:1," + here
+	b.flags[1] = dead + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
 	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 4 {
 		t.Errorf("an endpoint that is a member's own is not counted twice:\n%d\n%s", code, stdout)
 	}
-	b.flags[1] = "127.0.0.1:2," + here
+	b.flags[1] = nobody + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
 	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 5 {
 		t.Errorf("an endpoint where nobody is has a line of its own:\n%d\n%s", code, stdout)
 	}
+}
+
+// deadEndpoint is an address at which nobody listens.
+func deadEndpoint(t *testing.T) string {
+	t.Helper()
+	port, err := freePorts(1)
+	must(t, err)
+	return loopback(port)
 }
 
 // TestEndpointsFile: what demo writes is found, and the command line and the variable go before it.
@@ -190,8 +199,9 @@ func TestEndpointsFile(t *testing.T) {
 	here := b.flags[1]
 	b.flags = b.flags[2:]
 	b.expect(t, 0, "OK\n", "", "put", "key", "value")
-	t.Setenv("QKV_ENDPOINTS", "127.0.0.1:1")
-	b.expect(t, exitUnavailable, "", "127.0.0.1:1", "get", "key", "--timeout", "300ms")
+	dead := deadEndpoint(t)
+	t.Setenv("QKV_ENDPOINTS", dead)
+	b.expect(t, exitUnavailable, "", dead, "get", "key", "--timeout", "300ms")
 	b.expect(t, 0, "value\n", "", "get", "key", "--endpoints", here)
 }
 
