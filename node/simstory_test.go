@@ -46,6 +46,7 @@ var commands = map[string]func(s *story, d *datadriven.TestData) string{
 	"pause": (*story).doPause, "stall": (*story).doStall, "cut": (*story).doCut, "isolate": (*story).doCut, "join": (*story).doJoin,
 	"leader": (*story).doLeader, "status": (*story).doStatus, "wipe": (*story).doForget, "copy": (*story).doCopy,
 	"restore": (*story).doForget, "frames": (*story).doFrames, "said": (*story).doSaid, "same": (*story).doSame, "many": (*story).doMany,
+	"pieces": (*story).doPieces,
 }
 
 func (s *story) command(t *testing.T, d *datadriven.TestData) string {
@@ -392,6 +393,12 @@ func (s *story) doFrames(d *datadriven.TestData) string {
 		delete(s.sent, h.name()+" "+kind)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// doPieces tells how many pieces a member's newest snapshot has.
+func (s *story) doPieces(d *datadriven.TestData) string {
+	h := s.named(d)[0]
+	return fmt.Sprintf("%d", (h.member.status.SnapshotBytes()+s.w.shape.tuning.SnapshotChunkBytes-1)/s.w.shape.tuning.SnapshotChunkBytes)
 }
 
 // doSaid lists what members said that contains text=TEXT since the last time.
