@@ -23,7 +23,7 @@
 // others, and those that it tells of, are kept for the day when it is gone. The client turns to another member
 // when the connection breaks, when the member says that it cannot serve, or when its host is silent for half a
 // second (or four round trips, where that is more) while calls are under way: a member that says nothing is asked
-// something. Each connection has a UDP port of its own.
+// something, and its host whether anybody listens there any more. Each connection has a UDP port of its own.
 //
 // # What a call does when something fails
 //

@@ -1,7 +1,11 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
+	"syscall"
 	"time"
 
 	"qkv/net/wire"
@@ -137,6 +141,7 @@ func (k *conn) look(now time.Time) bool {
 		k.client.note(k.endpoint, err)
 		k.retire(err)
 		k.moveReads(err)
+		k.client.running.Go(k.askHost)
 	}
 	return true
 }
@@ -151,6 +156,20 @@ func (k *conn) prod() {
 	x.done = func(*call) {}
 	if !k.streams[smallStream].send(x) {
 		x.recycle()
+	}
+}
+
+// askHost asks a silent member's host whether anybody listens there. When nobody does the member is dead, and nothing
+// that it had is waited for any longer; QUIC would wait for the connection's idle timeout.
+func (k *conn) askHost() {
+	addr, ok := k.qc.RemoteAddr().(*net.UDPAddr)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.qc.Context(), handshakeTimeout)
+	defer cancel()
+	if errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
+		k.fail(errNobody)
 	}
 }
 

@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,27 @@ type mute struct {
 }
 
 func (m mute) Propose(index.Proposal) { m.asked <- struct{}{} }
+
+// A member that is dead and stays so leaves nobody at its port, and its host says so.
+func TestKilledForGood(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := mute{servertest.NewMember(), make(chan struct{}, 1)}
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, func(c *server.Config) { c.Conn = socket })))
+	time.AfterFunc(100*time.Millisecond, func() { _ = socket.Close() }) // not a word to the client
+	begun := time.Now()
+	_, err = c.Put(ctxOf(t, 30*time.Second), []byte("k"), []byte("v"))
+	if !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "nobody listens there") {
+		t.Errorf("the write under way: %v", err)
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
 
 // A member that is killed when all packets were acknowledged leaves nothing to be repeated. A write that it had is
 // told as unknown when the member is started again, and not when the caller's time is over.
