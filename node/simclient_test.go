@@ -64,7 +64,7 @@ func (c *client) begin() {
 		n = 2 + w.random.IntN(7)
 	}
 	c.open = n
-	timeout := w.between(200*time.Millisecond, 4*time.Second)
+	timeout := w.between(200*time.Millisecond, patience)
 	if w.chance(0.5) {
 		operations := make([]*operation, n)
 		for i := range operations {
@@ -177,11 +177,25 @@ func newSession(c *client, at *host) *session {
 	return s
 }
 
+const (
+	// patience is the longest time that a client gives a request. A request that shares a batch with others may be
+	// kept for the longest time of all.
+	patience = 4 * time.Second
+	// overdue is how much later than its time, by a slow clock, a member may answer a request.
+	overdue = 3 * time.Second
+)
+
 // ask numbers an operation, and gives it up when its answer is much too late.
 func (s *session) ask(o *operation, timeout time.Duration) uint64 {
 	s.next++
 	number, a := s.next, &asked{o: o}
 	s.open[number] = a
+	begun, at := s.c.w.sim.Now(), s.c.at
+	s.c.w.sim.After(patience*5/4+overdue, func() {
+		if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun {
+			s.c.w.failf("%s has not answered request %d after %v, its time was %v: %v", at.name(), number, s.c.w.sim.Now()-begun, timeout, o)
+		}
+	})
 	s.c.w.sim.After(timeout+s.c.w.between(0, 2*time.Second), func() {
 		if s.open[number] == a && !a.given {
 			a.given = true

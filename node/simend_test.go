@@ -10,7 +10,7 @@ import (
 
 // settle lets the healed cluster come to rest, and checks that it is alive and that nothing was lost.
 func (w *world) settle() {
-	const patience = 15 // election timeouts
+	const elections = 15 // that it may take to find a leader, and to agree
 	acknowledged := w.totals.Acknowledged
 	leads := func() bool {
 		for _, h := range w.hosts {
@@ -20,7 +20,7 @@ func (w *world) settle() {
 		}
 		return false
 	}
-	if !w.until(patience*w.shape.election+5*time.Second, leads) {
+	if !w.until(elections*w.shape.election+5*time.Second, leads) {
 		w.failf("no leader takes writes %v after everything healed", w.sim.Now()-w.healed)
 		return
 	}
@@ -33,7 +33,7 @@ func (w *world) settle() {
 		w.failf("a request has no answer after %v: %v", w.sim.Now()-w.healed, w.unanswered())
 		return
 	}
-	if !w.until(patience*w.shape.election+5*time.Second, w.agreed) {
+	if !w.until(elections*w.shape.election+5*time.Second, w.agreed) {
 		w.failf("members do not come to agree: %v", w.places())
 		return
 	}
