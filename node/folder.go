@@ -111,19 +111,26 @@ func openFolder(disks disk.FS, dir string, want ids, random io.Reader) (*folder,
 	if err := disks.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("make the data folder %s: %w", dir, err)
 	}
-	lock, err := disks.Lock(f.path("LOCK"))
-	if errors.Is(err, disk.ErrLocked) {
-		return nil, fmt.Errorf("the data folder %s is in use by another process: stop that one first, or give another --data-dir", dir)
+	if err := f.acquire(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
-	}
-	f.lock = lock
 	if err := f.load(want, random); err != nil {
-		lock.Close()
+		f.lock.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// acquire takes the folder's lock.
+func (f *folder) acquire() (err error) {
+	f.lock, err = f.fs.Lock(f.path("LOCK"))
+	if errors.Is(err, disk.ErrLocked) {
+		return fmt.Errorf("the data folder %s is in use by another process: stop that one first, or give another --data-dir", f.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("lock the data folder %s: %w", f.dir, err)
+	}
+	return nil
 }
 
 func (f *folder) load(want ids, random io.Reader) error {
@@ -134,13 +141,18 @@ func (f *folder) load(want ids, random io.Reader) error {
 	return err
 }
 
-// refuseForeign refuses a data folder that is not this member's before anything is made in it. A new one is nobody's.
+// refuseForeign refuses a data folder that is not this member's, or in use, before anything is made in it. A new one is
+// nobody's.
 func refuseForeign(disks disk.FS, dir string, want ids) error {
 	f := &folder{fs: disks, dir: dir}
-	if err := f.identify(want); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	err := f.identify(want)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return nil
+	if busy := f.acquire(); busy != nil {
+		return busy
+	}
+	return errors.Join(err, f.lock.Close())
 }
 
 // identify reads whose folder it is, and refuses another one's.
