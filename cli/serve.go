@@ -104,7 +104,7 @@ func serveError(err error) error {
 	case errors.As(err, &refused):
 		return usagef("%w", err)
 	case errors.Is(err, node.ErrDisk):
-		return exitf(exitDisk, "the disk failed: %w; look at the disk and the kernel's messages, then start the member again", err)
+		return exitf(exitDisk, "%w (the kernel's messages may say more)", err)
 	default:
 		return err
 	}

@@ -1,0 +1,255 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// flipBit inverts one bit of a file.
+func flipBit(t *testing.T, name string, offset int64) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	must(t, err)
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, offset)
+	must(t, err)
+	b[0] ^= 0x10
+	_, err = f.WriteAt(b, offset)
+	must(t, err)
+	must(t, f.Close())
+}
+
+func filesIn(t *testing.T, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	must(t, err)
+	slices.Sort(names)
+	return names
+}
+
+// lastFrame returns where the last frame of a log begins and ends, and in which file.
+func lastFrame(t *testing.T, dir string) (name string, begin, end int64) {
+	t.Helper()
+	said := runQkv(t, nil, "inspect", "wal", dir).exits(t, exitOK).stdout
+	for line := range strings.Lines(said) {
+		file, _, isFile := strings.Cut(line, "  segment ")
+		var at int64
+		switch n, _ := fmt.Sscanf(strings.TrimSpace(line), "%d", &at); {
+		case isFile:
+			name = filepath.Join(dir, file)
+		case n == 1 && strings.HasSuffix(strings.TrimSpace(line), " end"):
+			return name, begin, at
+		case n == 1:
+			begin = at
+		}
+	}
+	t.Fatalf("the log has no end:\n%s", said)
+	return "", 0, 0
+}
+
+// TestProcessDamage: what rots on the disk is found and named, and nothing is answered from it.
+func TestProcessDamage(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1)
+	m := c.members[0]
+	c.qkv("put", "first", "1").exits(t, exitOK)
+	c.qkv("put", "second", "2").exits(t, exitOK)
+	m.says("leader")
+	time.Sleep(300 * time.Millisecond) // the log is idle, so that a fence says how far it is synced
+	m.kill()
+	wal, identity := filepath.Join(m.dataDir, "wal"), filepath.Join(m.dataDir, "identity")
+
+	t.Run("identity", func(t *testing.T) {
+		flipBit(t, identity, 20)
+		m.refuses(exitFailed, "corrupt", identity, "checksum")
+		flipBit(t, identity, 20)
+		content := readFile(t, identity)
+		must(t, os.Remove(identity))
+		m.refuses(exitFailed, "corrupt", identity, "is missing")
+		must(t, os.WriteFile(identity, content, 0o600))
+	})
+	t.Run("log", func(t *testing.T) {
+		name, begin, _ := lastFrame(t, wal)
+		entry := begin - 4096 // the page before the fence
+		before := treeOf(t, wal)
+		for _, offset := range []int64{entry + 40, entry + 520} { // of the header, and of the record
+			flipBit(t, name, offset)
+			damaged := treeOf(t, wal)
+			m.refuses(exitFailed, "corrupt", filepath.Base(name), fmt.Sprint(entry))
+			if after := treeOf(t, wal); after != damaged {
+				t.Errorf("a damaged log was changed:\n%s\nbefore:\n%s", after, damaged)
+			}
+			flipBit(t, name, offset)
+		}
+		if after := treeOf(t, wal); after != before {
+			t.Fatalf("the test itself has changed the log")
+		}
+	})
+	t.Run("a torn end", func(t *testing.T) {
+		name, begin, end := lastFrame(t, wal)
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		must(t, err)
+		torn := make([]byte, 1500)
+		_, err = f.ReadAt(torn, begin-4096)
+		must(t, err)
+		_, err = f.WriteAt(torn, end) // the beginning of a frame, as a crash leaves it
+		must(t, err)
+		must(t, f.Close())
+		m.start()
+		for key, value := range map[string]string{"first": "1\n", "second": "2\n"} {
+			if got := c.qkv("get", key).exits(t, exitOK); got.stdout != value {
+				t.Errorf("%s is %q", key, got.stdout)
+			}
+		}
+		status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
+		if !strings.Contains(status, "torn off") || !strings.Contains(status, filepath.Base(name)) || !strings.Contains(status, fmt.Sprint(end)) {
+			t.Errorf("the status does not tell of the torn end of %s at %d: %s", name, end, status)
+		}
+		c.qkv("put", "third", "3").exits(t, exitOK)
+		m.stop()
+		m.start()
+		if status := c.level(); status[0].Error != "" {
+			t.Errorf("after another start it is reported again: %s", status[0].Error)
+		}
+		c.qkv("get", "third").exits(t, exitOK)
+	})
+}
+
+// TestProcessSnapshotDamage: a damaged snapshot is put aside, and the one before it with the log behind that one holds
+// everything. When that one is damaged too, the member refuses to begin without it.
+func TestProcessSnapshotDamage(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1, "--segment-bytes", "8388608")
+	m := c.members[0]
+	snaps := filepath.Join(m.dataDir, "snap", "*.snap")
+	for deadline := time.Now().Add(processWait); len(filesIn(t, snaps)) < 2; {
+		putMany(t, c, 16, 1<<20)
+		if time.Now().After(deadline) {
+			t.Fatalf("there are not two snapshots after %v: %s", processWait, filesIn(t, snaps))
+		}
+	}
+	before := c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, exitOK).stdout
+	c.qkv("put", "after", "the snapshots").exits(t, exitOK)
+	m.kill()
+
+	names := filesIn(t, snaps)
+	newest := names[len(names)-1]
+	flipBit(t, newest, 1<<20)
+	m.start()
+	m.says("damaged snapshot", "quarantine", filepath.Base(newest))
+	if got := c.qkv("get", "after").exits(t, exitOK); got.stdout != "the snapshots\n" {
+		t.Errorf("after the snapshots: %q", got.stdout)
+	}
+	after := c.qkv("get", "many/", "--prefix", "-w", "json").exits(t, exitOK).stdout
+	if _, kvs, _ := strings.Cut(after, "kvs"); !strings.HasSuffix(before, kvs) || kvs == "" {
+		t.Error("the values are others than before")
+	}
+	status := c.qkv("status", "-w", "json").exits(t, exitOK).stdout
+	if !strings.Contains(status, "damaged snapshot") || !strings.Contains(status, "quarantine") {
+		t.Errorf("the status does not tell of the damaged snapshot: %s", status)
+	}
+	if len(filesIn(t, filepath.Join(m.dataDir, "quarantine", "*"))) != 1 {
+		t.Error("it is not in quarantine")
+	}
+	m.kill()
+
+	for _, name := range filesIn(t, snaps) {
+		flipBit(t, name, 1<<20)
+	}
+	m.refuses(exitFailed, "corrupt", "no valid snapshot")
+}
+
+// putMany puts so many values, each of a few keys in turn.
+func putMany(t *testing.T, c *clusterProcess, n, bytes int) {
+	t.Helper()
+	s := c.open(0, processWait)
+	defer func() { _ = s.Close() }()
+	value := []byte(strings.Repeat("x", bytes))
+	var putting sync.WaitGroup
+	for i := range n {
+		putting.Go(func() {
+			if _, err := s.Put(context.Background(), fmt.Appendf(nil, "many/%d", i%8), value); err != nil {
+				t.Errorf("put %d: %v", i, err)
+			}
+		})
+	}
+	putting.Wait()
+}
+
+// copyFolderAs copies a folder with the modes of its files, as an operator does who restores one.
+func copyFolderAs(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("cp -a: %v: %s", err, out)
+	}
+}
+
+// TestProcessAmnesia: a member whose data folder was wiped, or restored from an old copy, must not vote any more. It and
+// the others say so, and they go on without it.
+func TestProcessAmnesia(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(t *testing.T, m *memberProcess, copied string){
+		"wiped": func(t *testing.T, m *memberProcess, _ string) { must(t, os.RemoveAll(m.dataDir)) },
+		"restored": func(t *testing.T, m *memberProcess, copied string) {
+			must(t, os.RemoveAll(m.dataDir))
+			copyFolderAs(t, copied, m.dataDir)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startProcesses(t, 3)
+			c.qkv("put", "key", "before").exits(t, exitOK)
+			m := c.members[2]
+			m.stop()
+			copied := filepath.Join(t.TempDir(), "copy")
+			copyFolderAs(t, m.dataDir, copied)
+			m.start()
+			c.level()
+			putMany(t, c, 20, 100)
+			c.level()
+			m.kill()
+			forget(t, m, copied)
+			m.start()
+
+			m.says("AMNESIA")
+			if c.leader() == m {
+				t.Fatal("a member that forgot leads")
+			}
+			for _, other := range c.others(m) {
+				other.says("AMNESIA", m.name)
+			}
+			c.await("its status says AMNESIA", func(members []memberStatus) bool {
+				return slices.ContainsFunc(members, func(s memberStatus) bool { return s.Name == m.name && strings.Contains(s.Error, "AMNESIA") })
+			})
+			table := c.qkv("status").exits(t, exitOK).stdout
+			if lineWith(table, m.name, "AMNESIA") == "" {
+				t.Errorf("the status does not say it:\n%s", table)
+			}
+			c.qkv("put", "key", "after").exits(t, exitOK)
+			for _, at := range c.members {
+				got := c.qkv("get", "key", "--endpoints", at.listen, "--timeout", "2s")
+				if got.stdout != "after\n" && (at != m || got.code != exitUnavailable) {
+					t.Errorf("get from %s: %+v", at.name, got)
+				}
+			}
+			// One of two that are left is a quorum no more: the one that forgot does not count.
+			dead := c.others(m)[0]
+			dead.kill()
+			time.Sleep(2500 * time.Millisecond) // the other one gives up leading
+			c.qkv("put", "key", "by whose vote?", "--timeout", "2s").exits(t, exitUnavailable)
+			dead.start()
+			got := c.qkv("get", "key", "--timeout", "20s").exits(t, exitOK)
+			if got.stdout != "after\n" {
+				t.Errorf("it is %q", got.stdout)
+			}
+		})
+	}
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	processKills = flag.Int("process.kills", 0, "how often TestProcessesKilled kills one member; 0: 5 times, and 50 with QKV_FULL=1")
+	processAll   = flag.Int("process.all", 0, "how often it kills all members at once; 0: twice, and 10 times with QKV_FULL=1")
+)
+
+// kills is how often one member and all members are to be killed.
+func kills() (ones, alls int) {
+	ones, alls = 5, 2
+	if os.Getenv("QKV_FULL") != "" {
+		ones, alls = 50, 10
+	}
+	return cmp.Or(*processKills, ones), cmp.Or(*processAll, alls)
+}
+
+// TestProcessesKilled: members under load are killed with kill -9, one at random or all at once, and started again.
+// Nothing that was acknowledged is missing, no read is stale, and all members end with the same state.
+func TestProcessesKilled(t *testing.T) {
+	ones, alls := kills()
+	c := startProcesses(t, 3, "--segment-bytes", "4194304")
+	l := startWorkload(c)
+	begun := time.Now()
+	for i := range ones + alls {
+		l.goesOn()
+		time.Sleep(time.Second + time.Duration(rand.IntN(1000))*time.Millisecond)
+		// All at once in between and at the end, not all at the end.
+		if (i+1)*alls/(ones+alls) > i*alls/(ones+alls) {
+			for _, m := range c.members {
+				m.signal(syscall.SIGKILL)
+			}
+			for _, m := range c.members {
+				<-m.ended
+			}
+		} else {
+			c.members[rand.IntN(len(c.members))].kill()
+		}
+		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+		for _, m := range c.members {
+			if !m.running() {
+				m.start()
+			}
+		}
+		if rand.IntN(2) == 0 {
+			l.goesOn()
+			c.answer()
+		}
+	}
+	l.goesOn()
+	elapsed := time.Since(begun)
+	h := l.end()
+	c.wellAfter()
+	h.figures(t, fmt.Sprintf("%d kills of one member and %d of all in %v", ones, alls, elapsed.Round(time.Second)))
+	if rate := float64(h.count(acknowledged)) / elapsed.Seconds(); rate < 200 {
+		t.Errorf("only %.0f puts/s were acknowledged: this was no load", rate)
+	}
+}
+
+// TestProcessesStopped: a leader that is paused is replaced, and when it goes on it answers nothing that is not true any
+// more. A leader that is told to stop hands over, and not one write fails: they wait.
+func TestProcessesStopped(t *testing.T) {
+	c := startProcesses(t, 3)
+	l := startWorkload(c)
+	l.goesOn()
+	time.Sleep(500 * time.Millisecond)
+
+	leader := c.leader()
+	leader.signal(syscall.SIGSTOP)
+	paused := l.goesOn()
+	time.Sleep(3 * time.Second) // until its peers have given the connection up
+	leader.signal(syscall.SIGCONT)
+	l.goesOn()
+	c.answer()
+
+	stopped := time.Duration(0)
+	before := l.failures()
+	for range 3 {
+		time.Sleep(300 * time.Millisecond)
+		leader := c.leader()
+		leader.signal(syscall.SIGTERM)
+		stopped = max(stopped, l.goesOn())
+		if code := leader.exit(); code != exitOK {
+			t.Errorf("%s ended with %d after SIGTERM:\n%s", leader.name, code, leader.tail(20))
+		}
+		l.goesOn()
+		leader.start()
+		c.answer()
+	}
+	if failed := l.failures() - before; failed > 0 {
+		t.Errorf("%d puts failed while leaders were stopped one after the other", failed)
+	}
+
+	h := l.end()
+	c.wellAfter()
+	h.figures(t, fmt.Sprintf("SIGSTOP of the leader, next put after %v; three SIGTERM, next put after %v at most",
+		paused.Round(time.Millisecond), stopped.Round(time.Millisecond)))
+}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/log/limits"
+	"qkv/net/wire"
+)
+
+// TestProcessNoQuorum: with two of three members dead each command ends within its timeout and says whom it could not
+// reach; what needs no quorum still works, and everything does when one of them is back.
+func TestProcessNoQuorum(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	c.level()
+	alone := c.members[0]
+	for _, m := range c.others(alone) {
+		m.kill()
+	}
+	const timeout = 3 * time.Second // longer than an election timeout, after which the one that is left leads no more
+	inTime := func(a answered) answered {
+		t.Helper()
+		if a.took > timeout+2*time.Second {
+			t.Errorf("it took %v with a timeout of %v", a.took, timeout)
+		}
+		return a
+	}
+	dead := []string{c.members[1].listen, c.members[2].listen}
+	get := inTime(c.qkv("get", "greeting", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+	if get.stdout != "" {
+		t.Errorf("a linearizable get without a quorum answers %q", get.stdout)
+	}
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		inTime(c.qkv("put", "greeting", "evil", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+	})
+	asking.Go(func() {
+		inTime(c.qkv("del", "greeting", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+	})
+	asking.Go(func() {
+		if got := c.qkv("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
+			t.Errorf("a serializable get answers %q", got.stdout)
+		}
+		status := inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitOK)
+		if n := strings.Count(status.stdout, `"role":"unknown"`); n != 2 {
+			t.Errorf("%d members are unknown, not 2: %s", n, status.stdout)
+		}
+	})
+	asking.Wait()
+	c.members[1].start()
+	if got := c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK); got.stdout != "hello\n" {
+		t.Errorf("with a quorum again: %q", got.stdout)
+	}
+	c.members[2].start()
+	c.level()
+}
+
+// TestProcessUnknownOutcome: a write that the leader has taken and that no quorum answers may have happened. The
+// command says so, with a code of its own.
+func TestProcessUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	leader := c.leader()
+	for _, m := range c.others(leader) {
+		m.signal(syscall.SIGSTOP)
+	}
+	put := c.qkv("put", "greeting", "perhaps", "--timeout", "800ms", "--endpoints", leader.listen)
+	put.exits(t, exitUnknown, "unknown", "may have happened")
+	for _, m := range c.others(leader) {
+		m.signal(syscall.SIGCONT)
+	}
+	got := c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK)
+	if got.stdout != "perhaps\n" && got.stdout != "hello\n" {
+		t.Errorf("it is %q", got.stdout)
+	}
+	c.level()
+
+	// A process that dies with the write in its hands.
+	leader = c.leader()
+	for _, m := range c.others(leader) {
+		m.signal(syscall.SIGSTOP)
+	}
+	time.AfterFunc(400*time.Millisecond, func() { _ = leader.cmd.Process.Kill() })
+	put = c.qkv("put", "greeting", "perhaps not", "--timeout", "4s", "--endpoints", leader.listen)
+	put.exits(t, exitUnknown, "unknown", "may have happened")
+	<-leader.ended
+	for _, m := range c.others(leader) {
+		m.signal(syscall.SIGCONT)
+	}
+	leader.start()
+	c.level()
+	c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK)
+}
+
+// TestProcessHostilePackets: nothing that comes to a member's ports from strangers, or from a client that breaks the
+// rules, holds up the others, is kept, or ends the member.
+func TestProcessHostilePackets(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	l := startWorkload(c)
+	l.goesOn()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var hostile sync.WaitGroup
+	for i, m := range c.members {
+		for j, address := range []string{m.listen, m.listenPeer} {
+			hostile.Go(func() { sendNoise(ctx, t, address, uint64(10*i+j)) })
+		}
+		hostile.Go(func() {
+			for ctx.Err() == nil {
+				breakRules(ctx, t, c, m)
+			}
+		})
+	}
+	hostile.Wait()
+	l.goesOn()
+	h := l.end()
+	if n := h.count(unknown) + h.count(refused); n > 0 {
+		t.Errorf("%d puts failed: %v", n, l.errs)
+	}
+	c.wellAfter()
+	h.figures(t, "random packets and broken frames on every port")
+}
+
+// sendNoise sends packets that are no QUIC, and beginnings of QUIC packets that are no more than that.
+func sendNoise(ctx context.Context, t *testing.T, address string, seed uint64) {
+	socket, err := net.Dial("udp", address)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer socket.Close()
+	random := rand.New(rand.NewPCG(seed, 3))
+	for n := 0; ctx.Err() == nil; n++ {
+		packet := randomBytes(random.IntN(1500))
+		if len(packet) > 6 {
+			switch random.IntN(4) {
+			case 0: // a long header: an Initial of version 1, with a connection id of random length
+				packet[0] = 0xc0 | packet[0]&0x0f
+				binary.BigEndian.PutUint32(packet[1:], 1)
+				packet[5] %= 21
+			case 1: // of a version that nobody has
+				packet[0] |= 0xc0
+				binary.BigEndian.PutUint32(packet[1:], 0x1a2a3a4a)
+			case 2: // a short header
+				packet[0] = 0x40 | packet[0]&0x3f
+			}
+		}
+		_, _ = socket.Write(packet) // refused now and then, when a port is not there
+		if n%20 == 0 {
+			pause(ctx, time.Millisecond)
+		}
+	}
+}
+
+// breakRules connects as a client, which everybody on this host can, and sends what no client sends.
+func breakRules(ctx context.Context, t *testing.T, c *clusterProcess, m *memberProcess) {
+	credentials, err := certMaker().LocalClient(c.home)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	config := wire.ClientTLS(credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember, Name: m.name})
+	for _, content := range [][]byte{
+		randomBytes(1 << 10),
+		binary.AppendUvarint(nil, 1<<62), // a frame of a length that nobody has
+		append(binary.AppendUvarint(nil, limits.RequestBytes), randomBytes(10000)...), // one that never ends
+		wire.AppendFrame(nil, randomBytes(100)),                                       // one that is no msgpack
+		wire.AppendFrame(nil, []byte{0x95, 1, 1, 0, 0xc6, 0xff, 0xff, 0xff, 0xff}),    // a key of 4 GiB
+		wire.AppendRequest(nil, 1, wire.OpPut, time.Second, nil)[:3],                  // half of one
+		{0},
+	} {
+		conn, err := quic.DialAddr(ctx, m.listen, config, nil)
+		if err != nil {
+			return // its time is over
+		}
+		if stream, err := conn.OpenStream(); err == nil {
+			_, _ = stream.Write(content)
+			_ = stream.Close()
+			_ = stream.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+			_, _ = stream.Read(make([]byte, 100))
+		}
+		_ = conn.CloseWithError(0, "")
+	}
+}

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"context"
+	"encoding/binary"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/net/wire"
+)
+
+// TestProcessRefused: what cannot work is refused at once, by a line that says what is wrong and what to do, and
+// nothing is changed by it.
+func TestProcessRefused(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 1, "--initial-cluster-token", "one")
+	m := c.members[0]
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+
+	t.Run("an address in use", func(t *testing.T) {
+		other := newProcesses(t, 3).members[0]
+		free := other.listen
+		other.listen = m.listen
+		other.refuses(exitFailed, "cannot listen for clients", m.listen, "another process")
+		noFiles(t, other.dataDir, "LOCK", "identity", "wal")
+
+		busy := freeSocket(t)
+		other.listen = free
+		for i, word := range other.arguments {
+			other.arguments[i] = strings.ReplaceAll(word, other.listenPeer, busy)
+		}
+		other.listenPeer = busy
+		other.refuses(exitFailed, busy)
+		noFiles(t, other.dataDir, "LOCK", "identity", "wal")
+	})
+	t.Run("a data folder in use", func(t *testing.T) {
+		other, free := *m, freeAddresses(t, 1)
+		other.listen = free[0]
+		other.refuses(exitFailed, m.dataDir, "in use by another process", "--data-dir")
+	})
+	c.qkv("get", "greeting").exits(t, exitOK) // the member that has them does not suffer
+	m.stop()
+	before := treeOf(t, m.dataDir)
+
+	t.Run("a data folder of another cluster", func(t *testing.T) {
+		other := *m
+		other.arguments = []string{"--initial-cluster-token", "two"}
+		other.refuses(exitUsage, m.dataDir, "belongs to cluster", "--initial-cluster-token")
+	})
+	t.Run("a data folder of another member", func(t *testing.T) {
+		other := *m
+		other.name = "n2"
+		other.arguments = []string{"--initial-cluster-token", "one"}
+		other.refuses(exitUsage, m.dataDir, "belongs to cluster")
+
+		three := newProcesses(t, 3)
+		first, second := three.members[0], *three.members[1]
+		first.start()
+		first.says("qkv serves")
+		first.stop()
+		second.dataDir = first.dataDir
+		before := treeOf(t, first.dataDir)
+		second.refuses(exitUsage, first.dataDir, "belongs to the member n1", "this is n2", "--data-dir")
+		if after := treeOf(t, first.dataDir); after != before {
+			t.Errorf("the data folder was changed:\n%s\nbefore:\n%s", after, before)
+		}
+	})
+	t.Run("a data folder that others can read", func(t *testing.T) {
+		must(t, os.Chmod(m.dataDir, 0o755))
+		defer func() { must(t, os.Chmod(m.dataDir, 0o700)) }()
+		m.refuses(exitUsage, m.dataDir, "0755", "must be 0700", "chmod 700")
+	})
+	if after := treeOf(t, m.dataDir); after != before {
+		t.Errorf("the data folder was changed:\n%s\nbefore:\n%s", after, before)
+	}
+	t.Run("a newer format", func(t *testing.T) {
+		identity := filepath.Join(m.dataDir, "identity")
+		right := readFile(t, identity)
+		newer := append([]byte{}, right[:len(right)-4]...)
+		if newer[1] != 1 {
+			t.Fatalf("the identity begins with % x: the version is not where it was", newer[:4])
+		}
+		newer[1] = 2
+		newer = binary.BigEndian.AppendUint32(newer, crc32.Checksum(newer, crc32.MakeTable(crc32.Castagnoli)))
+		must(t, os.WriteFile(identity, newer, 0o600))
+		m.refuses(exitUsage, "format 2", "reads format 1", "use the version that wrote it")
+		must(t, os.WriteFile(identity, right, 0o600))
+	})
+	m.start()
+	if got := c.qkv("get", "greeting"); got.stdout != "hello\n" {
+		t.Errorf("after all that: %+v", got)
+	}
+}
+
+// freeSocket is an address that is in use until the test ends.
+func freeSocket(t *testing.T) string {
+	t.Helper()
+	address := freeAddresses(t, 1)[0]
+	socket := listenAt(t, address)
+	t.Cleanup(func() { _ = socket.Close() })
+	return address
+}
+
+// noFiles fails the test when a folder has files of these names.
+func noFiles(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was made", filepath.Join(dir, name))
+		}
+	}
+}
+
+// treeOf is the names and the contents of all files in a folder. That it was locked is no change.
+func treeOf(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	must(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || entry.Name() == "LOCK" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		all.WriteString(path + " " + crcOf(content) + "\n")
+		return err
+	}))
+	return all.String()
+}
+
+func crcOf(b []byte) string {
+	return hex(uint64(crc32.ChecksumIEEE(b)))
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	must(t, err)
+	return b
+}
+
+// TestProcessTrust: certificates that are expired, of another CA or of the wrong kind open no door.
+func TestProcessTrust(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certs := filepath.Join(dir, "certs")
+	long := time.Now().AddDate(-8, 0, 0)
+	old := wire.Maker{Now: func() time.Time { return long }, Rand: certMaker().Rand}
+	_, err := old.CreateCA(certs, "prod")
+	must(t, err)
+	for _, name := range []string{"n1", "n2", "n3"} {
+		_, err = certMaker().CreateMember(certs, name, nil)
+		must(t, err)
+	}
+	_, err = certMaker().CreateClient(certs, "admin")
+	must(t, err)
+	_, err = old.CreateMember(certs, "expired", nil)
+	must(t, err)
+	_, err = old.CreateClient(certs, "expired")
+	must(t, err)
+	others := filepath.Join(dir, "others")
+	_, err = certMaker().CreateCA(others, "prod")
+	must(t, err)
+	for _, name := range []string{"n1", "n2", "n3"} {
+		_, err = certMaker().CreateMember(others, name, nil)
+		must(t, err)
+	}
+
+	c := newProcesses(t, 3, "--certs-dir", certs)
+	for _, m := range c.members[:2] {
+		m.start()
+	}
+	c.members[0].says("leader", "role=")
+	asAdmin := []string{"--certs-dir", certs, "--client", "admin", "--timeout", "20s"}
+	put := func(arguments ...string) answered { return c.qkv(append([]string{"put", "k", "v"}, arguments...)...) }
+	put(asAdmin...).exits(t, exitOK)
+
+	t.Run("an expired certificate of a member", func(t *testing.T) {
+		m := newProcesses(t, 1, "--certs-dir", certs).members[0]
+		m.name = "expired"
+		m.refuses(exitUsage, "member-expired.crt", "expired", "qkv cert")
+	})
+	t.Run("an expired certificate of a client", func(t *testing.T) {
+		put("--certs-dir", certs, "--client", "expired").exits(t, exitUsage, "client-expired.crt", "expired")
+	})
+	t.Run("a client at the peers' port", func(t *testing.T) {
+		credentials, err := wire.LoadClient(certs, "admin", time.Now)
+		must(t, err)
+		m := c.members[0]
+		expected := wire.Identity{Class: wire.ClassMember, Name: m.name}
+		ctx, cancel := context.WithTimeout(t.Context(), processWait)
+		defer cancel()
+		conn, err := quic.DialAddr(ctx, m.listenPeer, wire.ClientTLS(credentials, wire.ProtocolPeer, expected), nil)
+		if err == nil { // the server refuses after the client is done
+			<-conn.Context().Done()
+			err = context.Cause(conn.Context())
+		}
+		if err = wire.Explain(err); !strings.Contains(err.Error(), "refused this certificate") {
+			t.Errorf("a client at the peers' port: %v", err)
+		}
+		m.says("qkv://prod/client/admin", "member")
+	})
+	t.Run("a member of another CA", func(t *testing.T) {
+		m := c.members[2]
+		for i, word := range m.arguments {
+			if word == certs {
+				m.arguments[i] = others
+			}
+		}
+		m.start()
+		m.says("cannot reach a peer", "another CA")
+		c.members[0].says("WARN", "another CA")
+		if said := m.lines(); strings.Contains(said, "role=follower") {
+			t.Errorf("it became a follower:\n%s", said)
+		}
+	})
+	put(asAdmin...).exits(t, exitOK)
+}
