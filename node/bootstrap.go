@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
@@ -157,12 +158,17 @@ func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info
 }
 
 // continues tells whether the log goes on from a snapshot: it has the snapshot's marker, or an entry of the same term
-// at its index.
+// at its index. Where the log has let go of what its first entries replaced, it does not know the term before them; but
+// it lets go only of what is committed, and a snapshot is of nothing else.
 func continues(found *log.Recovered, info snapshot.Info) bool {
 	if info.Index == found.Marker.Index {
 		return info.Term == found.Marker.Term
 	}
 	term, err := found.Window.Term(info.Index)
+	if errors.Is(err, raft.ErrCompacted) && info.Index+1 == found.First {
+		found.Window.Release(info.Index, info.Term)
+		return true
+	}
 	return err == nil && term == info.Term && info.Index > found.Marker.Index
 }
 

@@ -174,14 +174,14 @@ func (h *host) build(env environment, failed func(error)) (m *member, err error)
 
 // ended hears that the member has ended by itself: a moment later its process is gone.
 func (h *host) ended(life *actor.Life, err error) {
-	w := h.w
+	w, excused := h.w, h.broken || h.lost() || (h.rottedLog && errors.Is(err, log.ErrCorrupt))
 	w.sim.After(w.between(0, 2*time.Millisecond), func() {
 		if h.life != life {
 			return
 		}
 		w.trace("%s ended: %v", h.name(), err)
 		w.note("ended "+h.name(), 0)
-		if !h.broken && !h.lost() && !(h.rottedLog && errors.Is(err, log.ErrCorrupt)) {
+		if !excused {
 			w.failf("%s ended although its disk is well: %v", h.name(), err)
 		}
 		w.totals.Ended++

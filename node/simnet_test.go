@@ -144,7 +144,7 @@ func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy boo
 		if class == actor.Bulk {
 			d += n.transfer(p, len(frame))
 		}
-		if w.shape.ordered {
+		if w.shape.ordered || class == actor.Bulk {
 			at := max(w.sim.Now()+d, p.newest[class])
 			p.newest[class] = at
 			d = at - w.sim.Now()

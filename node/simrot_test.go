@@ -41,7 +41,7 @@ func (w *world) rotLog(f fault, h *host) {
 	if gone+w.shape.amnesiacs > (len(w.hosts)-1)/2 || !h.alive() || h.lost() || h.ruined() || h.member.logWriter.Log.Stats().Segments < 3 {
 		return
 	}
-	if w.rot(h, names[0], f.strength) {
+	if len(names) > 0 && w.rot(h, names[0], f.strength) {
 		h.rottedLog = true
 	}
 }
