@@ -71,6 +71,8 @@ type Consensus struct {
 	taken     taken
 	reads     reads
 	appends   []appendOrder // handed to the log writer, not reported yet
+	ordered   log.HardState // of the newest of them
+	riding    bool          // a newer commit index waits for the next one
 	apply     applyState
 	connected map[uint64]bool
 	gone      string        // why this member takes no part any more (amnesia); empty while it does
@@ -117,6 +119,7 @@ func NewConsensus(c ConsensusConfig) (a *Consensus, err error) {
 		last:            lastIndex(c.Window),
 		confState:       c.ConfState,
 		connected:       map[uint64]bool{},
+		ordered:         c.HardState,
 		fenced:          true,
 	}
 	a.gone = c.Gone
@@ -277,7 +280,8 @@ func (c *Consensus) tick(n int) {
 	}
 	if !c.fenced && len(c.appends) == 0 && c.now.Now-c.lastWork >= fenceAfter {
 		c.fenced = true
-		c.LogWriter.Deposit(Fence{})
+		c.riding = false
+		c.LogWriter.Deposit(Fence{Commit: c.commit})
 	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)

@@ -104,6 +104,7 @@ func (w *LogWriter) work() error {
 			w.Log.Release(m.UpTo)
 			w.recycle()
 		case Fence:
+			w.Log.SetCommit(m.Commit)
 			if err := w.Log.Fence(false); err != nil {
 				return fmt.Errorf("write a fence: %w", err)
 			}

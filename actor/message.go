@@ -94,7 +94,7 @@ type (
 	// Release lets go of entries that a snapshot covers.
 	Release struct{ UpTo uint64 }
 	// Fence says that the log is idle, so that the disk may be told how far it is known to be synced.
-	Fence struct{}
+	Fence struct{ Commit uint64 }
 	// SpareMade is a zero-filled file of the segment maker.
 	SpareMade struct{ Name string }
 	// Restored reports that the applier has loaded the snapshot that an Append brought.

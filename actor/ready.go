@@ -88,8 +88,8 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 }
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
-	if m.Commit != nil {
-		c.commit = m.GetCommit()
+	if c.rides(m) {
+		return
 	}
 	bytes := int64(0)
 	for _, e := range m.GetEntries() {
@@ -108,6 +108,30 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes, restores: m.GetSnapshot() != nil})
 	c.lastWork, c.fenced = c.now.Now, false
 	c.LogWriter.Deposit(Append{Message: m})
+}
+
+// rides keeps an order back that only tells a new commit index, to which nobody waits for an answer: it rides with the
+// next one, or with a fence. It would wake the log writer for nothing, twice for each write of a lone client.
+func (c *Consensus) rides(m *raftpb.Message) bool {
+	if m.Commit != nil {
+		c.commit = m.GetCommit()
+	}
+	alone := len(m.GetEntries()) == 0 && m.GetSnapshot() == nil && len(m.GetResponses()) == 0
+	turned := m.Term != nil && (m.GetTerm() != c.ordered.Term || m.GetVote() != c.ordered.Vote)
+	if alone && !turned {
+		c.riding = c.riding || m.Commit != nil
+		return true
+	}
+	switch {
+	case m.Term != nil:
+		c.ordered = log.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
+	case c.riding:
+		c.ordered.Commit = c.commit
+		hard := c.ordered
+		m.Term, m.Vote, m.Commit = &hard.Term, &hard.Vote, &hard.Commit
+	}
+	c.riding = false
+	return false
 }
 
 func (c *Consensus) orderApply(m *raftpb.Message) {
