@@ -44,6 +44,7 @@ const (
 	rotLog      // one bit of one member's log, behind its end
 	fillDisk    // no space is left, or little
 	interrupt   // the next snapshot on its way: its receiver, its sender, or their connection
+	tear        // power is lost, or a sync fails, when entries are replaced by those of another leader
 	copyFolder  // a backup that may be restored later
 	wipeFolder
 	restoreFolder
@@ -54,14 +55,14 @@ func (k faultKind) String() string {
 	return [faultKinds]string{
 		"crash", "power loss of all", "kill", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
 		"slow network", "clog", "reset connections", "slow disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
-		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "copy the folder", "wipe the folder", "restore the folder",
+		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "tear a replacement", "copy the folder", "wipe the folder", "restore the folder",
 	}[k]
 }
 
 // weights says how often each kind is drawn.
 var weights = [faultKinds]int{
 	crashOne: 12, crashAll: 5, killOne: 6, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
-	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3, interrupt: 6,
+	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3, interrupt: 6, tear: 6,
 }
 
 // drawFaults draws at least five faults, several of them at once.
@@ -135,6 +136,10 @@ func (w *world) strike(f fault) {
 		w.strikeDisk(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
 		w.strikeFolder(f, h)
+	case tear: // a leader that is alone for a while has entries that are replaced later
+		w.tears++
+		f.kind, f.lasts = isolate, max(f.lasts, 3*w.shape.election)
+		w.strikeNetwork(f, h)
 	case interrupt:
 		w.interrupt = func(from, to *host) { w.strikeSnapshot(f, from, to) }
 	case jumpClock:
@@ -191,6 +196,25 @@ func (w *world) strikeSnapshot(f fault, from, to *host) {
 	}
 	w.lasting(min(f.lasts, time.Second), from.start)
 	w.lasting(min(f.lasts, time.Second), to.start)
+}
+
+// strikeReplacement lets the disk that is about to replace entries fail, or its power.
+func (w *world) strikeReplacement(to *host) {
+	w.tears--
+	w.totals.Replacements++
+	w.trace("%s is to replace entries", to.name())
+	if w.chance(0.3) {
+		to.broken = true
+		to.disk.Fail(disk.Fault{Call: 1, Op: disk.OpSync, Name: "wal", Err: syscall.EIO})
+		return
+	}
+	life := to.life
+	w.sim.After(w.between(0, 3*to.drive.median), func() {
+		if to.life == life && w.healed == 0 {
+			to.crash()
+			w.lasting(w.between(0, time.Second), to.start)
+		}
+	})
 }
 
 // blockPaths blocks or clogs some paths for a time.

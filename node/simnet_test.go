@@ -5,6 +5,8 @@ import (
 	"hash/crc32"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/actor"
 )
 
@@ -184,5 +186,18 @@ func (n *network) arrive(p *pair, at int, epoch int, class actor.Class, frame []
 		return // its socket's buffer is full
 	}
 	w.note(to.host.name()+" hears "+from.name(), uint64(len(frame))<<32|uint64(crc32.Checksum(frame, castagnoli)))
+	if w.tears > 0 && w.healed == 0 && n.replaces(from, to.host, frame) {
+		w.strikeReplacement(to.host)
+	}
 	to.host.links.Receive(from.id(), class, bytes.Clone(frame))
+}
+
+// replaces tells whether a frame makes its receiver replace entries that are on its disk.
+func (n *network) replaces(from, to *host, frame []byte) bool {
+	message, err := actor.DecodePeerMessage(frame, from.id(), to.id())
+	m, ok := message.(actor.RaftMessage)
+	if err != nil || !ok || m.GetType() != raftpb.MsgApp || len(m.GetEntries()) == 0 {
+		return false
+	}
+	return m.GetIndex() < to.proven.last && m.GetEntries()[0].GetTerm() > to.proven.lastTerm
 }

@@ -14,7 +14,7 @@ type totals struct {
 	Leaders, LeaderChanges, Transfers                 int
 	Stalls, StallsMoved                               int
 	TornTails, Snapshots, Installs, Interrupted       int
-	ColdReads                                         int
+	ColdReads, Replacements                           int
 	ColdCatchups, Quarantined, Ruined, Amnesiacs      int
 	Frames, Disconnects, Faults, Porcupines           int
 }

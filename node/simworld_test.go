@@ -30,6 +30,7 @@ type world struct {
 	undo    undoings
 
 	interrupt func(from, to *host) // strikes when a piece of a snapshot is sent; nil is nothing
+	tears     int                  // replacements of entries that are to be struck
 	totals    totals
 
 	stopping bool                               // clients begin nothing new
