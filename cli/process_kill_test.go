@@ -19,8 +19,11 @@ var (
 // kills is how often one member and all members are to be killed.
 func kills() (ones, alls int) {
 	ones, alls = 5, 2
-	if os.Getenv("QKV_FULL") != "" {
+	switch {
+	case os.Getenv("QKV_FULL") != "":
 		ones, alls = 50, 10
+	case testing.Short():
+		ones, alls = 2, 1
 	}
 	return cmp.Or(*processKills, ones), cmp.Or(*processAll, alls)
 }

@@ -21,6 +21,7 @@ const (
 	loadKeys    = 512
 	loadWriters = 48 // callers that put, each one after the other
 	loadReaders = 4  // callers that get, linearizably
+	loadProvers = 4  // callers that read what was acknowledged, at its own revision, before it is compacted
 	// writerPause makes some 2,400 puts/s while all is well: enough that batches form and groups are torn, and not so
 	// much that what is tested is the host.
 	writerPause = 20 * time.Millisecond
@@ -43,6 +44,8 @@ type workload struct {
 	acknowledged, unknown, refused atomic.Int64
 	newest                         atomic.Int64 // when an acknowledged put began: time since begun
 
+	toProve chan putDone
+
 	mu      sync.Mutex
 	history history
 	errs    map[string]int // of puts and gets, without what differs from one to the next
@@ -52,7 +55,8 @@ type workload struct {
 func startWorkload(c *clusterProcess) *workload {
 	c.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	l := &workload{cluster: c, begun: time.Now(), stop: stop, errs: map[string]int{}}
+	l := &workload{cluster: c, begun: time.Now(), stop: stop, toProve: make(chan putDone, 1<<16), errs: map[string]int{}}
+	l.history.store = map[int64]written{}
 	var clients []*client.Client
 	for i := range 2 * len(c.members) {
 		clients = append(clients, c.open(i, callTime))
@@ -63,11 +67,31 @@ func startWorkload(c *clusterProcess) *workload {
 	for i := range loadReaders {
 		l.running.Go(func() { l.read(ctx, clients[i%len(clients)], rand.New(rand.NewPCG(uint64(i), 2))) })
 	}
+	for i := range loadProvers {
+		l.running.Go(func() { l.prove(ctx, clients[i%len(clients)]) })
+	}
 	c.t.Cleanup(func() {
 		stop()
 		l.running.Wait()
 	})
 	return l
+}
+
+// prove reads what was acknowledged. What it does not find is left for the end.
+func (l *workload) prove(ctx context.Context, s *client.Client) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p := <-l.toProve:
+			w, found, _, err := at(ctx, s, p.revision, []int{p.key}, false)
+			l.mu.Lock()
+			if err == nil && found {
+				l.history.store[p.revision] = w
+			}
+			l.mu.Unlock()
+		}
+	}
 }
 
 func loadKey(key int) []byte { return fmt.Appendf(nil, "load/%04d", key) }
@@ -104,6 +128,10 @@ func (l *workload) write(ctx context.Context, s *client.Client, random *rand.Ran
 		case err == nil:
 			l.acknowledged.Add(1)
 			l.newest.Store(max(l.newest.Load(), int64(p.begun)))
+			select {
+			case l.toProve <- p:
+			default:
+			}
 		case errors.Is(err, client.ErrOutcomeUnknown):
 			p.outcome = unknown
 			l.unknown.Add(1)
@@ -207,7 +235,7 @@ func (l *workload) readBack() {
 	if err != nil {
 		l.cluster.t.Fatalf("read all keys back: %v", err)
 	}
-	h.last, h.store = now.Revision, map[int64]written{}
+	h.last = now.Revision
 	for _, kv := range now.KVs { // the last state, as if each key had been read
 		key, _ := strconv.Atoi(strings.TrimPrefix(string(kv.Key), "load/"))
 		h.gets = append(h.gets, getDone{
@@ -251,7 +279,7 @@ func (l *workload) readRevisions(ctx context.Context, s *client.Client) {
 				if candidates == nil {
 					candidates = others
 				}
-				w, found, compacted, err := at(ctx, s, revision, candidates)
+				w, found, compacted, err := at(ctx, s, revision, candidates, true)
 				mu.Lock()
 				if found {
 					h.store[revision] = w
@@ -273,9 +301,9 @@ func (l *workload) readRevisions(ctx context.Context, s *client.Client) {
 }
 
 // at reads what was put at a revision, which is one of the keys.
-func at(ctx context.Context, s *client.Client, revision int64, keys []int) (w written, found, compacted bool, err error) {
+func at(ctx context.Context, s *client.Client, revision int64, keys []int, serializable bool) (w written, found, compacted bool, err error) {
 	for _, key := range keys {
-		answer, err := s.Range(ctx, client.Query{Key: loadKey(key), Revision: revision, Serializable: true})
+		answer, err := s.Range(ctx, client.Query{Key: loadKey(key), Revision: revision, Serializable: serializable})
 		var refusal *wire.Error
 		if errors.As(err, &refusal) && refusal.Code == wire.Compacted {
 			return w, false, true, nil
@@ -313,6 +341,6 @@ func (c *clusterProcess) wellAfter() {
 func (h *history) figures(t testing.TB, what string) {
 	t.Helper()
 	longest := h.longestGap().Round(time.Millisecond)
-	t.Logf("figures: %s: %d puts, %d acknowledged, %d unknown, %d refused, %d gets, compacted to %d of %d, longest time without an acknowledged put %v",
-		what, len(h.puts), h.count(acknowledged), h.count(unknown), h.count(refused), len(h.gets), h.compacted, h.last, longest)
+	t.Logf("figures: %s: %d puts, %d acknowledged, %d unknown, %d refused, %d gets, %d of %d revisions read back, longest time without an acknowledged put %v",
+		what, len(h.puts), h.count(acknowledged), h.count(unknown), h.count(refused), len(h.gets), len(h.store), h.last-1, longest)
 }
