@@ -61,7 +61,7 @@ var house = map[string]room{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/wire", "snapshot", "log", "log/disk", "log/limits",
+		"node", "bench", "net/client", "net/wire", "snapshot", "index", "log", "log/disk", "log/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "log/limits"}, modules: []string{quicModule, hdrModule}},
 	".":     {floor: 6, imports: []string{"cli"}},

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -16,12 +17,12 @@ func inspectCommand() *cli.Command {
 		Subcommands: []*cli.Command{
 			{
 				Name: "wal", Usage: "print the segments and frames of a log", ArgsUsage: "DIR",
-				Description: "DIR is DATA/wal. What is damaged is marked CORRUPT.",
+				Description: "DIR is DATA/wal. What is damaged is marked CORRUPT, and ends it with exit code 1.",
 				Flags: []cli.Flag{&cli.BoolFlag{
-					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "each entry too",
+					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "each entry too, with its commands",
 				}},
 				Action: inspection(func(c *cli.Context, dir string) error {
-					return log.Dump(disk.OS(), dir, c.App.Writer, c.Bool("verbose"))
+					return log.Dump(disk.OS(), dir, c.App.Writer, c.Bool("verbose"), describeEntry)
 				}),
 			},
 			{
@@ -33,6 +34,14 @@ func inspectCommand() *cli.Command {
 			},
 		},
 	}
+}
+
+// describeEntry says what the data of a log's entry holds; raft's own entries have none.
+func describeEntry(data []byte) string {
+	if len(data) == 0 {
+		return ""
+	}
+	return ": " + index.Describe(data)
 }
 
 // inspection prints one file or folder. What could be read before an error is printed too.

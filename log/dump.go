@@ -1,8 +1,11 @@
 package log
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"strings"
 
@@ -12,29 +15,84 @@ import (
 	"qkv/log/disk"
 )
 
-// Dump prints the segments and frames of a log's directory as text, with verbose also the entries. It reads only, goes
-// on behind damage where it can, and does not say what recovery would: Open does.
-func Dump(d disk.FS, dir string, w io.Writer, verbose bool) error {
+// Dump prints the segments and frames of a log's directory as text, with verbose also the entries, each with what
+// describe says of its data (nil: its first bytes). It reads only and goes on behind damage where it can. Damage is
+// marked CORRUPT, and the error is the first of it; what recovery would make of the log, Open says.
+func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data []byte) string) error {
 	s := &survey{o: Options{FS: d, Dir: dir}, anyone: true}
 	defer s.close()
 	if err := s.open(); err != nil {
 		return err
 	}
-	p := dumper{w: w, verbose: verbose}
+	if len(s.files) == 0 {
+		return noSegments(d, dir)
+	}
+	p := dumper{w: w, verbose: verbose, describe: describe}
+	if describe == nil {
+		p.describe = describeData
+	}
+	broken := s.brokenChain()
 	for i, f := range s.files {
 		if f.valid {
 			p.segment(f, s.files[i+1:])
-		} else {
+		} else if broken == nil || broken.File != f.name {
 			p.line("%s  no segment, %d bytes", path.Base(f.name), f.size)
 		}
+		if broken != nil && broken.File == f.name {
+			p.line("%s  CORRUPT: %s", path.Base(f.name), broken.Reason)
+			p.damaged(broken)
+		}
 	}
-	return p.err
+	if s.newest() < 0 {
+		_, err := s.chain()
+		return errors.Join(p.err, err)
+	}
+	return cmp.Or(p.err, p.damage)
+}
+
+// noSegments says that a directory is none of a log, and which one may be meant.
+func noSegments(d disk.FS, dir string) error {
+	inside := path.Join(dir, "wal")
+	if _, err := d.List(inside); err == nil {
+		return fmt.Errorf("no *%s in %s; did you mean %s?", nameSuffix, dir, inside)
+	}
+	return fmt.Errorf("no *%s in %s", nameSuffix, dir)
+}
+
+// brokenChain is what is wrong with the order of the segments, nil for nothing: what chain says, and a segment that
+// another one names and that is gone although an older one is there, since released ones go the oldest first.
+func (s *survey) brokenChain() *CorruptError {
+	chain, err := s.chain()
+	var broken *CorruptError
+	if errors.As(err, &broken) || len(chain) == 0 {
+		return broken
+	}
+	prev := chain[0].header.prev
+	for _, f := range s.files {
+		if f.valid && f.number < prev {
+			return &CorruptError{
+				File:   chain[0].name,
+				Reason: fmt.Sprintf("the segment follows %s, which is gone, while the older %s is there", nameOf(prev), path.Base(f.name)),
+				Cause:  fs.ErrNotExist,
+			}
+		}
+	}
+	return nil
 }
 
 type dumper struct {
-	w       io.Writer
-	verbose bool
-	err     error
+	w        io.Writer
+	verbose  bool
+	describe func(data []byte) string
+	err      error // of writing
+	damage   error // the first
+}
+
+// damaged notes damage; the line that marks it is the caller's.
+func (p *dumper) damaged(err error) {
+	if p.damage == nil {
+		p.damage = err
+	}
 }
 
 func (p *dumper) line(format string, args ...any) {
@@ -51,37 +109,42 @@ func (p *dumper) segment(f *found, later []*found) {
 	if h.prev != 0 {
 		p.line("%10s  follows segment %d, which ends at %d with %08x", "", h.prev, h.prevEnd, h.prevChain)
 	}
-	end, by := int64(-1), ""
+	var heir *found
 	for _, l := range later {
 		if l.valid && l.header.prev == h.seq {
-			end, by = l.header.prevEnd, path.Base(l.name)
+			heir = l
 		}
 	}
-	p.frames(newScanner(f, nil), end, by)
+	p.frames(newScanner(f, nil), heir)
 }
 
-// frames prints frames up to a known end, or to the first bad one, and then what is behind it.
-func (p *dumper) frames(s *scanner, end int64, by string) {
-	for s.next != end {
+// frames prints frames up to the end that the next segment knows, or to the first bad one, and then what is behind it.
+func (p *dumper) frames(s *scanner, heir *found) {
+	for heir == nil || s.next != heir.header.prevEnd {
 		h, payload, bad := s.frame()
 		if bad != nil {
-			p.bad(s, bad, end, by)
+			p.bad(s, bad, heir)
 			return
 		}
-		p.frame(&h, payload)
+		p.frame(s.name, &h, payload)
+	}
+	by := path.Base(heir.name)
+	if s.chain != heir.header.prevChain {
+		p.corrupt(s.name, s.next, fmt.Sprintf("the segment ends here with %08x, but %s says with %08x", s.chain, by, heir.header.prevChain))
+		return
 	}
 	p.line("%10d  end, says %s", s.next, by)
 }
 
-func (p *dumper) bad(s *scanner, bad *badFrame, end int64, by string) {
+func (p *dumper) bad(s *scanner, bad *badFrame, heir *found) {
 	b, _ := s.lookBeyond(bad.offset, s.size)
 	switch {
-	case end > 0:
-		p.line("%10d  CORRUPT: %s; %s says that the segment ends at %d", bad.offset, bad.reason, by, end)
+	case heir != nil:
+		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; %s says that the segment ends at %d", bad.reason, path.Base(heir.name), heir.header.prevEnd))
 	case bad.certain:
-		p.line("%10d  CORRUPT: %s", bad.offset, bad.reason)
+		p.corrupt(s.name, bad.offset, bad.reason)
 	case b.proof != nil:
-		p.line("%10d  CORRUPT: %s; the frame at %d proves that it was synced", bad.offset, bad.reason, b.proof.offset)
+		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; the frame at %d proves that it was synced", bad.reason, b.proof.offset))
 	case b.newest != nil:
 		p.line("%10d  torn: %s", bad.offset, bad.reason)
 	default:
@@ -94,20 +157,32 @@ func (p *dumper) bad(s *scanner, bad *badFrame, end int64, by string) {
 	}
 }
 
-func (p *dumper) frame(h *frameHeader, payload []byte) {
+// corrupt marks damage of a file.
+func (p *dumper) corrupt(file string, at int64, reason string) {
+	p.line("%10d  CORRUPT: %s", at, reason)
+	p.damaged(&CorruptError{File: file, Offset: at, Reason: reason})
+}
+
+func (p *dumper) frame(file string, h *frameHeader, payload []byte) {
 	p.header(h)
 	err := readPayload(h, payload, func(r record, at Position) {
 		switch {
 		case r.kind == kindMarker:
 			p.line("%10d    marker %d/%d %s", at.Offset, r.index, r.term, describeConf(r.data))
+		case p.verbose && raftpb.EntryType(r.kind) != raftpb.EntryNormal:
+			p.entry(r, at, describeData(r.data))
 		case p.verbose:
-			p.line("%10d    entry %d/%d %s, %d bytes, crc %08x%s", at.Offset, r.index, r.term,
-				strings.TrimPrefix(raftpb.EntryType(r.kind).String(), "Entry"), len(r.data), at.CRC, describeData(r.data))
+			p.entry(r, at, p.describe(r.data))
 		}
 	})
 	if err != nil {
-		p.line("%10d  CORRUPT: %v", h.offset, err)
+		p.corrupt(file, h.offset, err.Error())
 	}
+}
+
+func (p *dumper) entry(r record, at Position, what string) {
+	p.line("%10d    entry %d/%d %s, %d bytes, crc %08x%s", at.Offset, r.index, r.term,
+		strings.TrimPrefix(raftpb.EntryType(r.kind).String(), "Entry"), len(r.data), at.CRC, what)
 }
 
 func (p *dumper) header(h *frameHeader) {

@@ -23,7 +23,7 @@ type live struct {
 func livePieces(t testing.TB, d disk.FS) []live {
 	t.Helper()
 	var b strings.Builder
-	must(t, log.Dump(d, dir, &b, false))
+	must(t, log.Dump(d, dir, &b, false, nil))
 	var pieces []live
 	file := ""
 	for line := range strings.Lines(b.String()) {

@@ -34,13 +34,16 @@ const (
 // NewMaker returns a maker of spares for the log of the options.
 func NewMaker(o Options) *Maker { return &Maker{o: o.withDefaults()} }
 
-// Recycle hands in a released file: it will be used again, or is removed when enough are waiting.
+// Recycle hands in a released file: it will be used again, or when enough are waiting, the oldest of them is removed.
+// So released segments leave the folder the oldest first, and one that is missing between others was lost.
 func (m *Maker) Recycle(name string) error {
-	if len(m.store) < makerKeeps {
-		m.store = append(m.store, name)
+	m.store = append(m.store, name)
+	if len(m.store) <= makerKeeps {
 		return nil
 	}
-	if err := m.o.FS.Remove(name); err != nil {
+	oldest := m.store[0]
+	m.store = m.store[1:]
+	if err := m.o.FS.Remove(oldest); err != nil {
 		return fmt.Errorf("removing a released segment: %w", err)
 	}
 	return nil

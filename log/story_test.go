@@ -116,7 +116,7 @@ func (s *story) runMore(d *datadriven.TestData) error {
 		}
 		s.m.Fail(disk.Fault{Op: op, Call: number[int64](s, d, "call", 1), Short: d.HasArg("short")})
 	case "dump":
-		return log.Dump(s.m, dir, &s.out, d.HasArg("verbose"))
+		return log.Dump(s.m, dir, &s.out, d.HasArg("verbose"), nil)
 	case "stats":
 		s.say("%+v", s.l.Stats())
 	case "terms":

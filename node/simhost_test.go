@@ -321,7 +321,7 @@ type folderCopy struct {
 
 // inspect reads a disk as `qkv inspect` does, which must work whatever a crash has left.
 func (h *host) inspect() {
-	if err := log.Dump(h.disk, "data/wal", io.Discard, true); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken && !h.rottedLog {
+	if err := log.Dump(h.disk, "data/wal", io.Discard, true, nil); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken && !h.rottedLog {
 		h.w.failf("the log of %s cannot be inspected: %v", h.name(), err)
 	}
 	listing, err := snapshot.List(h.disk, "data/snap")

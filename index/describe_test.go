@@ -1,0 +1,24 @@
+package index
+
+import "testing"
+
+func TestDescribe(t *testing.T) {
+	commands := [][]byte{
+		AppendPut(nil, []byte("greeting"), []byte("hello"), 0), AppendDelete(nil, []byte("a\n"), nil),
+		AppendDelete(nil, []byte("a"), []byte("b")), AppendAnnounce(nil, Announcement{Name: "n1", Version: "v", Boot: 3}),
+		AppendFeatureLevel(nil, 1),
+	}
+	const want = `put "greeting" 5 bytes, delete "a\n", delete from "a" to "b", announce n1, version v, boot 3, feature level 1`
+	b := AppendEnvelope(nil, Envelope{Level: 1}, commands)
+	if got := Describe(b); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	if got := Describe(nil); got != "nothing" {
+		t.Error(got)
+	}
+	for n := range b { // whatever is cut off, something is said
+		if Describe(b[:n]) == want {
+			t.Errorf("%d bytes say it all", n)
+		}
+	}
+}

@@ -1,0 +1,40 @@
+package log_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"qkv/log"
+	"qkv/log/disk"
+)
+
+// TestDumpMarksSegments: a segment in the middle that is gone, or whose header is damaged, is marked and an error.
+func TestDumpMarksSegments(t *testing.T) {
+	const middle = dir + "/0000000000000002.wal"
+	for what, harm := range map[string]func(*disk.Mem) error{
+		"is gone":               func(m *disk.Mem) error { return m.Remove(middle) },
+		"header is damaged":     func(m *disk.Mem) error { return m.Rot(middle, 30, 1) },
+		"did you mean " + dir + "/wal?": func(m *disk.Mem) error { return m.Rename(dir, dir+".0") },
+	} {
+		t.Run(what, func(t *testing.T) {
+			m := flipLog(t, 1, true).m
+			var out strings.Builder
+			must(t, log.Dump(m, dir, &out, true, nil))
+			must(t, harm(m))
+			if strings.HasPrefix(what, "did") {
+				must(t, m.MkdirAll(dir))
+				must(t, m.Rename(dir+".0", dir+"/wal"))
+			}
+			out.Reset()
+			err := log.Dump(m, dir, &out, false, nil)
+			if !strings.Contains(fmt.Sprint(err), what) {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+			if !strings.HasPrefix(what, "did") && (!errors.Is(err, log.ErrCorrupt) || strings.Count(out.String(), "CORRUPT") != 1) {
+				t.Errorf("not marked: %v\n%s", err, out.String())
+			}
+		})
+	}
+}
