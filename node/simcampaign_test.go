@@ -88,7 +88,7 @@ type campaign struct {
 	t        *testing.T
 	start    time.Time
 	done     int
-	failures []string
+	failures int
 	totals   totals
 	elapsed  time.Duration // of all seeds together
 	virtual  time.Duration
@@ -125,12 +125,13 @@ func (c *campaign) take(r result) {
 		c.twice++
 	}
 	if r.Failure != "" {
-		c.failures = append(c.failures, fmt.Sprintf("seed %d: %s", r.Seed, r.Failure))
+		c.failures++
+		fmt.Fprintf(os.Stderr, "simulation: seed %d fails: %.300s\n", r.Seed, r.Failure)
 		c.t.Errorf("seed %d fails; replay it with `make sim SEED=%d`\n%s", r.Seed, r.Seed, r.Failure)
 	}
 	if time.Since(c.progress) > 10*time.Second {
 		c.progress = time.Now()
-		fmt.Fprintf(os.Stderr, "simulation: %d seeds, %d failed, %v\n", c.done, len(c.failures), time.Since(c.start).Round(time.Second))
+		fmt.Fprintf(os.Stderr, "simulation: %d seeds, %d failed, %v\n", c.done, c.failures, time.Since(c.start).Round(time.Second))
 	}
 }
 
@@ -140,7 +141,7 @@ func (c *campaign) report(n int) {
 		return
 	}
 	line := fmt.Sprintf("simulation: %d seeds, %d failed, %d run twice, in %v; %v a seed (slowest %d: %v), %v of virtual time",
-		c.done, len(c.failures), c.twice, time.Since(c.start).Round(time.Second), (c.elapsed / time.Duration(c.done)).Round(time.Millisecond),
+		c.done, c.failures, c.twice, time.Since(c.start).Round(time.Second), (c.elapsed / time.Duration(c.done)).Round(time.Millisecond),
 		c.slowest.Seed, c.slowest.Elapsed.Round(time.Millisecond), c.virtual.Round(time.Second))
 	fmt.Fprintln(os.Stderr, line)
 	fmt.Fprintln(os.Stderr, "simulation:", c.totals)
