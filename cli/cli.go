@@ -16,6 +16,9 @@ const Version = "0.1.0"
 
 // Run runs one command line and returns its exit code.
 func Run(args []string) int {
+	if os.Getenv("QKV_ENDPOINTS") == "" {
+		_ = os.Unsetenv("QKV_ENDPOINTS") // a variable without a value is none; a list of them would be one of nothing
+	}
 	return run(context.Background(), args, os.Stdin, os.Stdout, os.Stderr)
 }
 
@@ -111,6 +114,11 @@ func prepare(c *cli.Command) {
 // refuse says what urfave/cli found wrong with a flag's value, in one line.
 func refuse(c *cli.Context, err error, _ bool) error {
 	text := strings.ReplaceAll(err.Error(), "for flag -", "for --")
+	for _, f := range c.Command.Flags {
+		if _, ok := f.(*cli.DurationFlag); ok && strings.Contains(text, "--"+f.Names()[0]+":") {
+			text = strings.TrimSuffix(text, "parse error") + "a time has a unit, as in 5s"
+		}
+	}
 	return usagef("%s: %s; `%s --help` explains it", c.Command.Name, text, c.Command.HelpName)
 }
 

@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -47,18 +51,28 @@ func runDemo(c *cli.Context) error {
 	}
 	ctx, forget := withSignals(c.Context)
 	defer forget()
-	d, err := newDemo(c)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Without this a reader that goes away would end the process as it stands, and leave the endpoints file behind.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
+	defer signal.Stop(pipes)
+	d, err := newDemo(c, cancel)
 	if err != nil {
 		return err
 	}
 	defer d.end()
 	if err := d.tell(ctx); err != nil {
+		if errors.Is(context.Cause(ctx), syscall.EPIPE) {
+			return fmt.Errorf("demo: nobody reads what it says: %w", context.Cause(ctx))
+		}
 		if ctx.Err() != nil {
 			return errors.New("demo: interrupted")
 		}
 		return fmt.Errorf("demo: %w", err)
 	}
 	if !isTerminal(c.App.Writer) {
+		d.tryThis("to try, while qkv demo runs on a terminal:")
 		return nil
 	}
 	return d.serve(ctx)
@@ -71,14 +85,16 @@ type demo struct {
 	say     *prefixed
 	store   *client.Client
 	file    string // the endpoints file; empty until it is written
+	before  []byte // what it held then; nil: there was none
 }
 
-func newDemo(c *cli.Context) (*demo, error) {
+func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	home, err := homeDir(c)
 	if err != nil {
 		return nil, err
 	}
 	terminal := newTerminal(c.App.Writer)
+	terminal.broken = nobodyReads
 	d := &demo{program: os.Args[0], say: terminal.prefix("demo")}
 	d.localCluster, err = newLocalCluster(demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
 	return d, err
@@ -110,11 +126,11 @@ func (d *demo) begin(ctx context.Context) error {
 	if err := d.start(); err != nil {
 		return err
 	}
-	if err := d.writeEndpoints(); err != nil {
-		return err
-	}
 	members, err := d.healthy(ctx)
 	if err != nil {
+		return err
+	}
+	if err := d.writeEndpoints(); err != nil {
 		return err
 	}
 	if d.store, err = d.target().open(ctx); err != nil {
@@ -205,13 +221,17 @@ func (d *demo) startAgain(ctx context.Context, m *process) error {
 
 // serve waits for Ctrl-C, or until no member is left.
 func (d *demo) serve(ctx context.Context) error {
-	d.say.linef("try, on another terminal:")
-	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
-		d.say.linef("   %s %s", d.program, words)
-	}
+	d.tryThis("try, on another terminal:")
 	d.say.linef("kill -9 a member and look at the status again: %s", d.pids())
 	d.say.linef("Ctrl-C stops the members; their data stays")
 	return d.watch(ctx)
+}
+
+func (d *demo) tryThis(when string) {
+	d.say.linef("%s", when)
+	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
+		d.say.linef("   %s %s", d.program, words)
+	}
 }
 
 // watch tells of each member that ends, until Ctrl-C, or until none is left.
@@ -249,26 +269,67 @@ func (d *demo) writeEndpoints() error {
 		return err
 	}
 	file := filepath.Join(d.home, endpointsFile)
+	before, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read where other members are: %w", err)
+	}
 	if err := os.WriteFile(file, []byte(d.endpointsText()), 0o600); err != nil {
 		return fmt.Errorf("write where the members are: %w", err)
 	}
-	d.file = file
+	d.file, d.before = file, before
 	return nil
 }
 
+// demoMark begins an endpoints file that a demo has written.
+const demoMark = "# written by qkv demo, and removed when it ends\n"
+
 func (d *demo) endpointsText() string {
-	return "# written by qkv demo, and removed when it ends\n" + strings.Join(d.endpoints(), "\n") + "\n"
+	return demoMark + strings.Join(d.endpoints(), "\n") + "\n"
 }
 
-// end stops the members and removes the endpoints file, unless it is another demo's by now.
+// end stops the members.
 func (d *demo) end() {
 	if d.store != nil {
 		_ = d.store.Close()
 	}
 	d.stop()
-	if text, err := os.ReadFile(d.file); err == nil && string(text) == d.endpointsText() {
-		_ = os.Remove(d.file)
+	d.restoreEndpoints()
+	if d.started() {
+		d.say.linef("all three stopped, data stays in %s", d.dataDir)
 	}
+}
+
+// restoreEndpoints puts back what the endpoints file held, unless that is another demo's by now, or was one's that has
+// died since.
+func (d *demo) restoreEndpoints() {
+	if d.file == "" {
+		return
+	}
+	text, err := os.ReadFile(d.file)
+	if err != nil || string(text) != d.endpointsText() {
+		return
+	}
+	if d.before == nil || strings.HasPrefix(string(d.before), demoMark) && nobodyAt(d.before) {
+		_ = os.Remove(d.file)
+		return
+	}
+	_ = os.WriteFile(d.file, d.before, 0o600)
+}
+
+// nobodyAt says whether nobody listens at any endpoint of a file.
+func nobodyAt(file []byte) bool {
+	addresses, err := parseEndpoints(string(file))
+	if err != nil {
+		return true
+	}
+	for _, a := range addresses {
+		c, err := net.ListenPacket("udp", a)
+		if err != nil {
+			return false
+		}
+		_ = c.Close()
+	}
+	return true
 }
 
 func took(since time.Time) time.Duration {

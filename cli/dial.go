@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,7 @@ func homeDir(c *cli.Context) (string, error) {
 type target struct {
 	endpoints []string
 	source    string // where the endpoints come from, for the message when none of them answers
+	fromFile  bool   // they come from the endpoints file
 	home      string
 	certsDir  string
 	name      string        // of the client whose certificate to use; empty is the only one
@@ -91,6 +93,7 @@ func targetOf(c *cli.Context) (target, error) {
 		return t, err
 	}
 	t.endpoints, t.source, err = endpoints(c.StringSlice("endpoints"), t.home)
+	t.fromFile = t.source == filepath.Join(t.home, endpointsFile)
 	return t, err
 }
 
@@ -104,9 +107,23 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w; the endpoints come from %s, `qkv serve` starts a member", err, t.source)
+		return nil, fmt.Errorf("%w; the endpoints come from %s%s, `qkv serve` starts a member", err, t.source, t.leftBehind(err))
 	}
 	return s, nil
+}
+
+// leftBehind says that the endpoints file may be one that a demo left behind, when nobody listens at any of them.
+func (t target) leftBehind(err error) string {
+	var unavailable *client.UnavailableError
+	if !t.fromFile || !errors.As(err, &unavailable) {
+		return ""
+	}
+	for _, e := range unavailable.Endpoints {
+		if !errors.Is(e.Err, client.ErrNobody) {
+			return ""
+		}
+	}
+	return " (left by a demo that died? then it can be removed)"
 }
 
 // credentials are those of --certs-dir, or, where only this host's loopback is to be reached, the local CA's.
@@ -165,8 +182,12 @@ func parseEndpoints(text string) ([]string, error) {
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
 		for _, a := range strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-			if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
+			host, port, err := net.SplitHostPort(a)
+			if err != nil || host == "" || port == "" {
 				return nil, usagef("%q is not an endpoint: HOST:PORT, as in %s", a, defaultEndpoint)
+			}
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return nil, usagef("%q is not an endpoint: a port is a number from 1 to 65535", a)
 			}
 			addresses = append(addresses, a)
 		}
@@ -184,10 +205,18 @@ func connected(c *cli.Context, f func(s *client.Client) error) error {
 
 // within runs f with a connection to the cluster; --timeout bounds all of it.
 func within(c *cli.Context, f func(ctx context.Context, s *client.Client) error) error {
-	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	timeout := c.Duration("timeout")
+	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
 	defer cancel()
 	return open(ctx, c, func(s *client.Client) error { return f(ctx, s) })
 }
+
+// noAnswer is the deadline that the user has set, in the user's words.
+type noAnswer time.Duration
+
+func (n noAnswer) Error() string { return "no answer within " + time.Duration(n).String() }
+
+func (n noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func open(ctx context.Context, c *cli.Context, f func(s *client.Client) error) error {
 	t, err := targetOf(c)

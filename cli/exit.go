@@ -97,6 +97,9 @@ func answerCode(c wire.Code) int {
 func writeFailed(err error) error {
 	var answer *wire.Error
 	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {
+		if answer.Code == wire.Unknown { // it says so itself
+			return exitf(exitUnknown, "the outcome is unknown: %w", err)
+		}
 		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
 	}
 	return err

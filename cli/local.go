@@ -76,6 +76,16 @@ func (l *localCluster) start() error {
 	return nil
 }
 
+// started says whether any member was.
+func (l *localCluster) started() bool {
+	for _, m := range l.members {
+		if m.cmd != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // stop ends the members in good order, and returns when they are gone.
 func (l *localCluster) stop() {
 	for _, m := range l.members {

@@ -14,6 +14,7 @@ type terminal struct {
 	w       io.Writer
 	colours bool
 	names   int
+	broken  func(error) // told that a line could not be written; nil: nobody is
 }
 
 func newTerminal(w io.Writer) *terminal {
@@ -65,5 +66,7 @@ func (p *prefixed) linef(format string, values ...any) {
 func (p *prefixed) line(text []byte) {
 	p.terminal.mu.Lock()
 	defer p.terminal.mu.Unlock()
-	fmt.Fprintf(p.terminal.w, "%s%s\n", p.prefix, text)
+	if _, err := fmt.Fprintf(p.terminal.w, "%s%s\n", p.prefix, text); err != nil && p.terminal.broken != nil {
+		p.terminal.broken(err)
+	}
 }

@@ -14,8 +14,8 @@ import (
 func TestDumpMarksSegments(t *testing.T) {
 	const middle = dir + "/0000000000000002.wal"
 	for what, harm := range map[string]func(*disk.Mem) error{
-		"is gone":               func(m *disk.Mem) error { return m.Remove(middle) },
-		"header is damaged":     func(m *disk.Mem) error { return m.Rot(middle, 30, 1) },
+		"is gone":                       func(m *disk.Mem) error { return m.Remove(middle) },
+		"header is damaged":             func(m *disk.Mem) error { return m.Rot(middle, 30, 1) },
 		"did you mean " + dir + "/wal?": func(m *disk.Mem) error { return m.Rename(dir, dir+".0") },
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -192,9 +192,9 @@ func (c *Client) newCall(ctx context.Context, op wire.Op) *call {
 // do sends a call and waits for its outcome. When it returns nil, x.answer is there, and x is the caller's to
 // recycle; otherwise x is gone.
 func (c *Client) do(ctx context.Context, x *call) error {
-	if err := ctx.Err(); err != nil {
+	if ctx.Err() != nil {
 		x.recycle()
-		return err
+		return context.Cause(ctx)
 	}
 	begun, op := x.begun, x.op
 	c.submit(x)

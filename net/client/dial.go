@@ -20,10 +20,7 @@ const (
 	roundPause = 100 * time.Millisecond
 )
 
-var (
-	errNoHandshake = fmt.Errorf("no answer within %v", handshakeTimeout)
-	errNobody      = errors.New("nobody listens there")
-)
+var errNoHandshake = fmt.Errorf("no answer within %v", handshakeTimeout)
 
 // dialLocked sees to it that a connection is made when calls wait for one.
 func (c *Client) dialLocked() {
@@ -162,7 +159,7 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 	go func() {
 		defer close(probed)
 		if errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
-			cancel(errNobody)
+			cancel(ErrNobody)
 		}
 	}()
 	k, err := c.open(ctx, endpoint, addr)
@@ -171,8 +168,8 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 	switch {
 	case err == nil:
 		return k, nil
-	case errors.Is(context.Cause(ctx), errNobody):
-		return nil, errNobody
+	case errors.Is(context.Cause(ctx), ErrNobody):
+		return nil, ErrNobody
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return nil, errNoHandshake
 	default:

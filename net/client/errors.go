@@ -17,6 +17,8 @@ var (
 	ErrUnavailable = errors.New("unavailable")
 	// ErrClosed: the client was closed.
 	ErrClosed = errors.New("the client is closed")
+	// ErrNobody: an endpoint's host answered that nobody listens at that port.
+	ErrNobody = errors.New("nobody listens there")
 	// ErrOverloaded: so many calls wait that an asynchronous one is refused.
 	ErrOverloaded = errors.New("too many calls are waiting")
 )

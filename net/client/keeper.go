@@ -169,7 +169,7 @@ func (k *conn) askHost() {
 	ctx, cancel := context.WithTimeout(k.qc.Context(), handshakeTimeout)
 	defer cancel()
 	if errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
-		k.fail(errNobody)
+		k.fail(ErrNobody)
 	}
 }
 
