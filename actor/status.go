@@ -24,7 +24,8 @@ type Status struct {
 	// Guarded by mu: rare.
 	mu       sync.Mutex
 	alarms   []string
-	refusals map[uint64]string
+	refusals map[uint64]string // peers that refuse this member
+	refused  map[uint64]string // peers that this member refuses
 }
 
 // Standing is a member's place in raft.
@@ -84,11 +85,30 @@ func (s *Status) floor(peer uint64) uint64 {
 	return 0
 }
 
-// Problems returns what an operator must know: alarms, and peers that refuse this member.
+// Problems returns what an operator must know: alarms, with those of the peers that this member refuses now, and the
+// peers that refuse this member.
 func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string{}, s.alarms...), maps.Clone(s.refusals)
+	alarms = append([]string{}, s.alarms...)
+	for _, reason := range s.refused {
+		alarms = append(alarms, reason)
+	}
+	return alarms, maps.Clone(s.refusals)
+}
+
+// Refuse notes why this member refuses a peer; an empty reason says that it is admitted.
+func (s *Status) Refuse(peer uint64, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if reason == "" {
+		delete(s.refused, peer)
+		return
+	}
+	if s.refused == nil {
+		s.refused = map[uint64]string{}
+	}
+	s.refused[peer] = reason
 }
 
 // Alarm adds something that an operator must know of.

@@ -211,9 +211,11 @@ func (m *member) links() links {
 			}
 			if err != nil {
 				m.logger.Error("a member is refused", "member", m.ids.nameOf(from), "error", err)
-				m.status.Alarm(err.Error())
+				m.status.Refuse(from, err.Error())
+				return err
 			}
-			return err
+			m.status.Refuse(from, "")
+			return nil
 		},
 		Receive: m.receive, ResetKey: m.folder.ResetKey, Seed: m.incarnation,
 		Connected:    func(peer uint64) { m.consensus.Deposit(actor.Connected{Peer: peer}) },
