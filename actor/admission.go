@@ -208,5 +208,5 @@ const amnesiaWord = "AMNESIA"
 
 // amnesia is the error of a member that must not vote any more under its id.
 func amnesia(name, why string) error {
-	return fmt.Errorf(amnesiaWord+": %s is refused as a voter because %s; move its data folder away and add the member anew under another name", name, why)
+	return fmt.Errorf(amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with; the README says under \"When a member has lost its disk\" what else is left", name, why)
 }

@@ -358,7 +358,8 @@ func (c *Consensus) drain() {
 // forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
 func (c *Consensus) forgot(leader, commit uint64) {
 	c.leave(fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
-		"its data folder was replaced or restored from an old copy: move the folder away and add the member anew", c.NameOf(leader), commit, c.last))
+		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with; "+
+		"the README says under \"When a member has lost its disk\" what else is left", c.NameOf(leader), commit, c.last))
 }
 
 // leave ends this member's part in the cluster for good: what it would vote for or acknowledge now could contradict

@@ -41,6 +41,9 @@ func exportFolder(c *cli.Context) error {
 			return fmt.Errorf("export stopped after %d keys: %w", e.written, err)
 		}
 		fmt.Fprintf(c.App.Writer, "%d written\n", e.written)
+		if e.slashed > 0 {
+			fmt.Fprintf(c.App.ErrWriter, "qkv: %d keys begin with /: use --prefix /\n", e.slashed)
+		}
 		if e.refused > 0 {
 			return exitf(exitFailed, "%d keys were not exported: they are named above", e.refused)
 		}
@@ -62,6 +65,7 @@ type exporter struct {
 	root             *os.Root
 	made             map[string]bool // folders that are there and are no links
 	written, refused int
+	slashed          int // of the refused: they begin with a slash, and there is no prefix
 }
 
 // run writes all keys behind the prefix. The folder is made when the first page is there, not before.
@@ -113,6 +117,9 @@ func (e *exporter) one(kv client.KeyValue) error {
 	case errors.As(err, &refused):
 		e.refuse(string(kv.Key), refused.why)
 		e.refused++
+		if e.prefix == "" && kv.Key[0] == '/' {
+			e.slashed++
+		}
 		return nil
 	case err == nil:
 		e.written++

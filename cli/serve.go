@@ -88,6 +88,7 @@ func serve(c *cli.Context) error {
 	if err := n.Stop(ctx); err != nil {
 		return serveError(fmt.Errorf("stop: %w", err))
 	}
+	config.Logger.Info("stopped")
 	return nil
 }
 

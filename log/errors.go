@@ -30,7 +30,7 @@ func (e *CorruptError) Error() string {
 	if e.Cause != nil {
 		s += ": " + e.Cause.Error()
 	}
-	return s + "; nothing was changed: restore this member's data folder or replace the member"
+	return s + "; nothing was changed: put back this member's data folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left"
 }
 
 // Is makes errors.Is(err, ErrCorrupt) true.

@@ -113,7 +113,7 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 // foundState begins with the empty state, which only a log that still holds its beginning continues.
 func (m *member) foundState(r *recovered, found *log.Recovered) error {
 	if found.Marker.Index != 1 || found.First != 2 {
-		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left; move the data folder away and add the member anew",
+		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
 			log.ErrCorrupt, m.folder.dir, found.First)
 	}
 	r.state = index.NewState()
@@ -131,7 +131,7 @@ func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info
 	}
 	if info.Member == m.ids.self && info.Index > found.Last {
 		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
-			"put them back, or move the data folder away and add the member anew", log.ErrCorrupt, info.Path, info.Index, found.Last)
+			"put them back; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, info.Path, info.Index, found.Last)
 	}
 	if info.Cluster != m.ids.cluster {
 		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.ids.cluster)

@@ -123,6 +123,9 @@ func (c *Config) validateAddresses() error {
 				"copy ca.crt and the member's two files to its host, and give --certs-dir", a.flag, a.address, c.Name, host)
 		}
 	}
+	if _, port, _ := net.SplitHostPort(c.Listen); c.Listen == c.ListenPeer && port != "0" {
+		return usagef("--listen and --listen-peer are both %s: clients and members need a port each", c.Listen)
+	}
 	if c.Advertise == "" {
 		c.Advertise = c.Listen
 	}

@@ -166,11 +166,12 @@ func (f *folder) identify(want ids) error {
 		if errors.As(err, &refused) {
 			return err
 		}
-		return fmt.Errorf("%w: %s is corrupt: %v; without it this member must not vote: move the folder away and add the member anew", log.ErrCorrupt, f.path("identity"), err)
+		return fmt.Errorf("%w: %s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path("identity"), err)
 	}
 	if f.Cluster != want.cluster {
-		return usagef("the data folder %s belongs to cluster %016x, and --initial-cluster, --initial-cluster-token and the certificates make cluster %016x: give the ones it was founded with, or another --data-dir",
-			f.dir, f.Cluster, want.cluster)
+		return usagef("the data folder %s was founded by the member %s with other names, addresses, token or certificates: it belongs to cluster %016x, and "+
+			"--initial-cluster (alone: --name and --listen-peer), --initial-cluster-token and the certificates make cluster %016x: give those of the first start, or another --data-dir",
+			f.dir, f.Name, f.Cluster, want.cluster)
 	}
 	if f.Member != want.self {
 		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, want.nameOf(want.self))
@@ -182,7 +183,7 @@ func (f *folder) identify(want ids) error {
 func (f *folder) found(want ids, random io.Reader) error {
 	for _, name := range []string{"wal", "snap"} {
 		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
-			return fmt.Errorf("%w: %s holds data but %s is missing: restore that file, or move the folder away and add the member anew", log.ErrCorrupt, f.path(name), f.path("identity"))
+			return fmt.Errorf("%w: %s holds data but %s is missing: put back that file; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path(name), f.path("identity"))
 		}
 	}
 	f.identity = identity{Cluster: want.cluster, Member: want.self, Name: want.nameOf(want.self)}
@@ -228,7 +229,7 @@ func (f *folder) banned() (string, error) {
 		raw, err = unseal(raw)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %s is corrupt: %v; it says that this member must not vote: move the folder away and add the member anew", log.ErrCorrupt, f.path("amnesia"), err)
+		return "", fmt.Errorf("%w: %s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path("amnesia"), err)
 	}
 	r := pack.NewReader(raw)
 	why := r.String()
