@@ -55,6 +55,9 @@ func (t *Transport) unmet(from net.Addr, cause error) {
 	if errors.Is(cause, quic.ErrTransportClosed) || errors.Is(cause, context.Canceled) {
 		return
 	}
+	if ended, ok := errors.AsType[*quic.ApplicationError](cause); ok && ended.ErrorCode == closeSuperseded {
+		return // both have dialled, and the other connection is in use
+	}
 	err := wire.Explain(cause)
 	t.quiet.warn("unmet "+host(from), "refused a connection to the peers' port", "address", from.String(), "error", err)
 }

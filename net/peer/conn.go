@@ -127,6 +127,10 @@ func (c *conn) end(err error) {
 	if err == nil || errors.Is(err, net.ErrClosed) {
 		return // it was the connection that ended
 	}
+	if c.link.ordinary(err) {
+		c.close(closeBroken, err.Error())
+		return
+	}
 	c.link.problem("a peer broke the rules", err)
 	c.close(closeBroken, err.Error())
 }

@@ -294,14 +294,12 @@ func (l *link) failed(what string, err error) {
 	explained := wire.Explain(err)
 	_, trust := errors.AsType[*wire.TrustError](explained)
 	switch {
-	case ended != nil && ended.ErrorCode == closeSuperseded:
-		return // another one is, or is about to be, in use
+	case l.ordinary(err):
+		return
 	case byThem && ended.ErrorCode == closeRefused:
 		what, explained = "a peer refuses this member", errors.New(ended.ErrorMessage)
 		l.transport.config.Refused(l.id, ended.ErrorMessage)
 		l.wait()
-	case byThem && ended.ErrorCode == closeStopping:
-		explained = errors.New("it stops")
 	case byThem:
 		explained = fmt.Errorf("it closed the connection: %s", ended.ErrorMessage)
 	case refused:
@@ -315,11 +313,36 @@ func (l *link) failed(what string, err error) {
 	l.problem(what, explained)
 }
 
+// ordinary tells whether a connection ended as connections do: another one is in use, or the peer stops or was
+// restarted. That is no problem of this link's, and worth a quiet line at most.
+func (l *link) ordinary(err error) bool {
+	ended, closed := errors.AsType[*quic.ApplicationError](err)
+	_, restarted := errors.AsType[*quic.StatelessResetError](err)
+	why := "it was restarted"
+	switch {
+	case closed && ended.ErrorCode == closeSuperseded:
+		return true
+	case closed && ended.Remote && ended.ErrorCode == closeStopping:
+		why = "it stops"
+	case !restarted:
+		return false
+	}
+	l.note("a peer's connection ended", why)
+	return true
+}
+
+// note remembers and logs what is no fault.
+func (l *link) note(what, why string) {
+	l.mu.Lock()
+	if l.choice.inUse == nil {
+		l.trouble = what + ": " + why
+	}
+	l.mu.Unlock()
+	l.transport.quiet.info(what+" "+l.name, what, "peer", l.name, "because", why)
+}
+
 // plain says what the library's errors about silence mean.
 func plain(err error) error {
-	if _, ok := errors.AsType[*quic.StatelessResetError](err); ok {
-		return errors.New("it was restarted")
-	}
 	if _, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
 		return errors.New("nothing was heard from it: does it run, and do UDP packets get through?")
 	}
