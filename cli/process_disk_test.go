@@ -86,18 +86,7 @@ func TestProcessDiskFull(t *testing.T) {
 	t.Parallel()
 	c := newProcesses(t, 1)
 	m := c.members[0]
-	small := filepath.Join(t.TempDir(), "small")
-	must(t, os.Mkdir(small, 0o700))
-	if err := syscall.Mount("none", small, "tmpfs", 0, "size=12m,mode=700"); err != nil {
-		t.Skipf("no small disk can be mounted here: %v", err)
-	}
-	t.Cleanup(func() {
-		m.cleanUp()
-		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	m.dataDir = filepath.Join(small, "data")
+	small := onSmallDisk(t, m)
 	m.start()
 	value := make([]byte, 200<<10)
 	s := c.open(0, 2*time.Second)
@@ -124,7 +113,7 @@ func TestProcessDiskFull(t *testing.T) {
 	}
 	m.cleanUp()
 
-	must(t, syscall.Mount("none", small, "tmpfs", syscall.MS_REMOUNT, "size=64m,mode=700"))
+	makeRoom(t, small)
 	m.start()
 	for i := range last + 1 {
 		kv, found, err := s.Get(t.Context(), fmt.Appendf(nil, "key%03d", i))
@@ -135,5 +124,64 @@ func TestProcessDiskFull(t *testing.T) {
 	c.qkv("put", "room", "again").exits(t, exitOK)
 	if status := c.level(); strings.Contains(status[0].Error, "corrupt") {
 		t.Errorf("status: %s", status[0].Error)
+	}
+}
+
+// onSmallDisk puts a member's data folder on a disk of 12 MiB.
+func onSmallDisk(t *testing.T, m *memberProcess) (small string) {
+	t.Helper()
+	small = filepath.Join(t.TempDir(), "small")
+	must(t, os.Mkdir(small, 0o700))
+	if err := syscall.Mount("none", small, "tmpfs", 0, "size=12m,mode=700"); err != nil {
+		t.Skipf("no small disk can be mounted here: %v", err)
+	}
+	t.Cleanup(func() {
+		m.cleanUp()
+		if err := syscall.Unmount(small, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	m.dataDir = filepath.Join(small, "data")
+	return small
+}
+
+func makeRoom(t *testing.T, small string) {
+	t.Helper()
+	must(t, syscall.Mount("none", small, "tmpfs", syscall.MS_REMOUNT, "size=128m,mode=700"))
+}
+
+// TestProcessDiskFullOfOne: when the disk of one of three members is full, the others go on, and it catches up when there
+// is room again.
+func TestProcessDiskFullOfOne(t *testing.T) {
+	t.Parallel()
+	c := newProcesses(t, 3)
+	m := c.members[1]
+	small := onSmallDisk(t, m)
+	for _, one := range c.members {
+		one.start()
+	}
+	c.level()
+	for deadline := time.Now().Add(processWait); m.running() && time.Now().Before(deadline); {
+		putSome(t, c, 10)
+	}
+	if code := m.exit(); code != exitDisk {
+		t.Errorf("it ended with %d, not %d:\n%s", code, exitDisk, m.tail(10))
+	}
+	putSome(t, c, 10)
+	makeRoom(t, small)
+	m.start()
+	c.level()
+}
+
+// putSome puts values of 200 KiB, of which some may have an unknown outcome when a member dies.
+func putSome(t *testing.T, c *clusterProcess, n int) {
+	t.Helper()
+	s := c.open(0, processWait)
+	defer func() { _ = s.Close() }()
+	for i := range n {
+		_, err := s.Put(t.Context(), fmt.Appendf(nil, "some/%d", i), make([]byte, 200<<10))
+		if err != nil && !errors.Is(err, client.ErrOutcomeUnknown) {
+			t.Fatalf("put: %v\n%s", err, c.tails())
+		}
 	}
 }
