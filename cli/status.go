@@ -37,7 +37,8 @@ func status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Context, c.Duration("timeout"))
+	timeout := c.Duration("timeout")
+	ctx, cancel := context.WithTimeoutCause(c.Context, timeout, noAnswer(timeout))
 	defer cancel()
 	members, err := t.status(ctx)
 	if len(members) > 0 {
@@ -100,7 +101,7 @@ type answer struct {
 }
 
 func ask(ctx context.Context, s *client.Client, addresses []string) answers {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, noAnswer(patience))
 	defer cancel()
 	all := make([]answer, len(addresses))
 	var asking sync.WaitGroup

@@ -119,7 +119,7 @@ func (k *conn) status(ctx context.Context, x *call) (wire.Status, error) {
 	case <-x.ready:
 	case <-ctx.Done():
 		if x.abandon() != over {
-			return wire.Status{}, ctx.Err()
+			return wire.Status{}, context.Cause(ctx)
 		}
 		<-x.ready
 	}
