@@ -80,5 +80,13 @@
 // A member that has forgotten what it promised must not vote. Three things show it: its hello (folder id, boot counter,
 // process id, against the announcement in the replicated state and against what this process has seen), its log ending
 // before what the leader has counted as acknowledged, and a heartbeat that commits what it does not have ([Admission],
-// Consensus.forgot).
+// Consensus.forgot). Who is told so, or finds it out, takes no part any more: it writes that down before anything else,
+// and its later starts read it (Consensus.leave). What nobody can notice is a folder that was put back to an earlier
+// moment of the run that the others know while no member that knows better is up.
+//
+// # Who writes files
+//
+// Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data
+// folder's small files (identity, peers, amnesia) are written by package node: at the start, when a peer's new process
+// is admitted, and when this member leaves. They are rare, and must be durable before anything follows from them.
 package actor
