@@ -44,7 +44,7 @@ func (w *world) forget(f fault, h *host) {
 	} else {
 		h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
 	}
-	h.fresh, h.once = true, h.proven
+	h.fresh, h.once, h.saved = true, h.proven, 0
 	h.equip()
 	w.trace("%s %s", h.name(), h.forgot)
 	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)

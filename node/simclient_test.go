@@ -192,7 +192,7 @@ func (s *session) ask(o *operation, timeout time.Duration) uint64 {
 	s.open[number] = a
 	begun, at := s.c.w.sim.Now(), s.c.at
 	s.c.w.sim.After(patience*5/4+overdue, func() {
-		if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun {
+		if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun && !at.lost() {
 			s.c.w.failf("%s has not answered request %d after %v, its time was %v: %v", at.name(), number, s.c.w.sim.Now()-begun, timeout, o)
 		}
 	})

@@ -47,6 +47,7 @@ type host struct {
 	boot     uint64
 	copies   []folderCopy
 	broken   bool // its disk fails on purpose, so that its process may end until all heals
+	saved    int  // snapshots since one was installed or damaged
 	rotted   bool // one of its snapshots was damaged on purpose
 
 	rottedLog bool  // so was its log

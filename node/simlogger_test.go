@@ -14,6 +14,15 @@ type simLogger struct {
 	attrs []slog.Attr
 }
 
+func (l *simLogger) host() *host {
+	for _, h := range l.w.hosts {
+		if h.name() == l.name {
+			return h
+		}
+	}
+	panic("a member without a host says something")
+}
+
 // Enabled implements slog.Handler.
 func (l *simLogger) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= slog.LevelInfo || l.w.verbose
@@ -27,8 +36,10 @@ func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
 	switch r.Message {
 	case "snapshot installed":
 		l.w.totals.Installs++
+		l.host().saved = 0
 	case "snapshot saved":
 		l.w.totals.Snapshots++
+		l.host().saved++
 	case "handing leadership over":
 		l.w.totals.Transfers++
 	}

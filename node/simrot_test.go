@@ -12,8 +12,7 @@ import (
 // rotSnapshot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's
 // damage may be there at a time, so that the others have what it loses.
 func (w *world) rotSnapshot(f fault, h *host) {
-	names := h.files("data/snap", ".snap")
-	if len(names) < 2 {
+	if h.saved < 2 {
 		return // without another one the member cannot go on, and says so
 	}
 	for _, one := range w.hosts {
@@ -22,8 +21,8 @@ func (w *world) rotSnapshot(f fault, h *host) {
 		}
 	}
 	h.crash()
-	if names = h.files("data/snap", ".snap"); len(names) > 0 {
-		h.rotted = w.rot(h, names[len(names)-1], f.strength) || h.rotted
+	if names := h.files("data/snap", ".snap"); len(names) > 0 && w.rot(h, names[len(names)-1], f.strength) {
+		h.rotted, h.saved = true, 0
 	}
 	w.lasting(f.lasts, h.start)
 }
