@@ -205,18 +205,36 @@ func (t *truth) attribute(operations []*operation) error {
 			unknown = append(unknown, o)
 		}
 	}
+	return t.match(claimed, unknown)
+}
+
+// match finds for each revision that nobody claims a delete of unknown outcome that may have made it, no delete twice.
+func (t *truth) match(claimed map[int64]*operation, unknown []*operation) error {
+	made := map[*operation]int64{}
+	var assign func(revision int64, tried map[*operation]bool) bool
+	assign = func(revision int64, tried map[*operation]bool) bool {
+		for _, o := range unknown {
+			if tried[o] || !t.mayHaveDeleted(o, revision) {
+				continue
+			}
+			tried[o] = true
+			if other, taken := made[o]; !taken || assign(other, tried) {
+				made[o] = revision
+				return true
+			}
+		}
+		return false
+	}
 	for i, e := range t.events {
 		if claimed[e.revision] != nil || (i > 0 && t.events[i-1].revision == e.revision) {
 			continue
 		}
-		o := t.whoDeleted(e.revision, unknown)
-		if o == nil {
+		if !assign(e.revision, map[*operation]bool{}) {
 			return fmt.Errorf("nobody asked for the change %+v", e)
 		}
-		if err := claim(o, e.revision); err != nil {
-			return err
-		}
-		o.revision, o.deleted = e.revision, int64(len(t.at(e.revision)))
+	}
+	for o, revision := range made {
+		o.revision, o.deleted = revision, int64(len(t.at(revision)))
 	}
 	return nil
 }
@@ -263,29 +281,20 @@ func (t *truth) findPut(o *operation) (int64, bool, error) {
 	return e.revision, true, nil
 }
 
-// whoDeleted finds a delete of unknown outcome that may have made a revision. Any one that fits is as good as the
-// others: who fits now also fits all later revisions of the same range.
-func (t *truth) whoDeleted(revision int64, unknown []*operation) *operation {
-	changes := t.at(revision)
-	for _, o := range unknown {
-		if o.revision != 0 || (revision < int64(len(t.visible)) && o.invoked > t.visible[revision]) {
-			continue
-		}
-		live := 0
-		for _, key := range t.keys {
-			if o.covers(key) && t.key(key, revision-1) != nil {
-				live++
-			}
-		}
-		fits := live == len(changes)
-		for _, e := range changes {
-			fits = fits && e.deleted && o.covers(e.key)
-		}
-		if fits {
-			return o
+// mayHaveDeleted tells whether a delete can have made a revision: it was asked for before anybody saw it, and the
+// revision removes all that was in its range.
+func (t *truth) mayHaveDeleted(o *operation, revision int64) bool {
+	if revision < int64(len(t.visible)) && o.invoked > t.visible[revision] {
+		return false
+	}
+	live := 0
+	for _, key := range t.keys {
+		if o.covers(key) && t.key(key, revision-1) != nil {
+			live++
 		}
 	}
-	return nil
+	changes := t.at(revision)
+	return live == len(changes) && !slices.ContainsFunc(changes, func(e event) bool { return !e.deleted || !o.covers(e.key) })
 }
 
 // inRealTime checks that the order of revisions is one of real time: what had been answered when an operation began
