@@ -8,7 +8,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
-	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
@@ -29,31 +28,15 @@ func drainBox[M any](b *Mailbox[M]) []M { return append([]M{}, b.take(nil)...) }
 // Entries that were ordered before a snapshot, in the same turn of the log writer, must not come back behind its marker.
 func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 	fs := disk.NewMem(1)
-	n := uint64(7)
-	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { n++; return n }}
-	cs := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
-	if err := log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: cs}); err != nil {
-		t.Fatal(err)
-	}
-	l, rec, err := log.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
-	cons := NewMailbox[ConsensusMessage]("c", room)
-	app := NewMailbox[ApplierMessage]("a", room)
-	maker := NewMailbox[SegmentMakerMessage]("m", room)
-	w := NewLogWriter(LogWriterConfig{
-		Member: 1, Log: l, Inbox: NewMailbox[LogWriterMessage]("l", room), Consensus: cons, Applier: app, SegmentMaker: maker,
-		Peers: noPeers{}, Status: &Status{}, Yield: func() {}, Fail: func(err error) { t.Fatal(err) }, Logger: slog.New(slog.DiscardHandler),
-	})
+	l, rec := openTestLog(t, fs)
+	w, cons := newTestLogWriter(l, noPeers{}, func(err error) { t.Fatal(err) })
 	// order 1: entries 2..20 of term 2 (an old leader's), order 2: a snapshot at 10 of term 3
 	var es []*raftpb.Entry
 	for i := uint64(2); i <= 20; i++ {
 		es = append(es, someEntry(i, 2))
 	}
 	a1 := Append{Message: &raftpb.Message{Term: u(2), Vote: u(0), Commit: u(1), Entries: es}}
-	a2 := Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, cs)}}
+	a2 := Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}
 	w.Handle(Time{}, []LogWriterMessage{a1, a2})
 	w.Handle(Time{}, []LogWriterMessage{Restored{}})
 	for _, m := range drainBox(cons) {
