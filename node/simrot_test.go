@@ -28,11 +28,12 @@ func (w *world) rotSnapshot(f fault, h *host) {
 }
 
 // rotLog inverts a bit of the oldest segment of a member that keeps several. The damage is found when the entry is
-// read for another member, or at the next start, and then the member stays down: a minority of all may.
+// read for another member, or at the next start, and then the member stays down: a minority of all may, and one whose
+// damage is not found yet is of it.
 func (w *world) rotLog(f fault, h *host) {
 	gone := 1
 	for _, one := range w.hosts {
-		if one.lost() || one.ruined() {
+		if one != h && (one.lost() || one.rottedLog) {
 			gone++
 		}
 	}
