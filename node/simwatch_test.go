@@ -100,6 +100,14 @@ func (p proven) behind(other proven) bool {
 	return p.lastTerm < other.lastTerm || (p.lastTerm == other.lastTerm && p.last < other.last)
 }
 
+// reached tells whether a disk has held, in a term, the log of that term's leader up to an index. While the term lasts
+// that part stays. What is written is written in raft's order: a disk with a later term has held all that was
+// acknowledged in the one before. A newer leader may have replaced it since, even in the same sync; then the
+// acknowledgement is late, as one that the network has delayed.
+func (p proven) reached(term, last uint64) bool {
+	return p.hard.Term > term || (p.hard.Term == term && p.last >= last)
+}
+
 // booted checks what a restarted member remembers.
 func (k *watchman) booted(h *host) {
 	now := prove(h.member)
@@ -251,7 +259,7 @@ func (k *watchman) sentRaft(from *host, m *raftpb.Message) {
 	case raftpb.MsgVoteResp:
 		broken = !m.GetReject() && (p.hard.Term < m.GetTerm() || (p.hard.Term == m.GetTerm() && p.hard.Vote != m.GetTo()))
 	case raftpb.MsgAppResp:
-		broken = !m.GetReject() && p.last < m.GetIndex()
+		broken = !m.GetReject() && !p.reached(m.GetTerm(), m.GetIndex())
 	}
 	if broken {
 		k.w.failf("%s says %v, and its disk has %v", from.name(), m, p)
