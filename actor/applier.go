@@ -114,7 +114,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 	a.letReadsGo()
 	a.done.handOut()
 	for _, r := range reports {
-		a.Consensus.Deposit(r)
+		a.Consensus.Pass(r)
 	}
 	if restored {
 		a.LogWriter.Deposit(Restored{})

@@ -19,8 +19,12 @@
 // An actor is a [Mailbox] and a [Handler]. The handler is a state and one function that works off a batch of messages.
 // It starts no goroutine and uses no lock, channel, select, clock, chance or map order that shows: time is handed in
 // with the batch, and what it sends goes into other mailboxes. A test reads the sources and holds that rule. So the
-// same handlers run under two drivers: [Runtime] gives each a goroutine, [Sim] runs those of many members in one
+// same handlers run under two drivers: [Runtime] runs them in goroutines, [Sim] runs those of many members in one
 // seeded loop, and what a seed has shown once it shows again.
+//
+// Runtime does not tie an actor to one goroutine: the actor that a handler passes its work to follows it in the same
+// one, so that a lone write goes from consensus to the log writer and back through consensus to the applier without
+// waking a thread. An actor that is busy, or has more to do, gets another goroutine.
 //
 // # Mailboxes
 //
@@ -31,6 +35,8 @@
 //	Offer    drops. Peers and clocks offer; raft sends again, the next tick comes
 //	Deposit  cannot fail. The room was reserved: raft bounds what it hands out, an endpoint bounds what it lets in;
 //	         a full box is a bug and panics with the numbers
+//	Pass     is Deposit by a handler that is nearly done: the receiver's turn follows in the same goroutine
+//	Leave    is Deposit without a wake-up: what the applier expects is looked at when it comes
 //
 // # Consensus
 //

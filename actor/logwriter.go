@@ -192,7 +192,7 @@ func (w *LogWriter) tell(r report) {
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
-	w.Consensus.Deposit(done)
+	w.Consensus.Pass(done)
 }
 
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.

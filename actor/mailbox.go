@@ -26,6 +26,7 @@ type Mailbox[M any] struct {
 	name string
 	room Room
 	wake func()               // tells the driver that a message waits
+	pass func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
 	hold func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
 
 	// Guarded by mu.
@@ -36,6 +37,7 @@ type Mailbox[M any] struct {
 	held      int64 // weight that the actor has taken and not worked off
 	offered   int
 	deposited int
+	woken     bool // the driver knows that a message waits
 	closed    bool
 }
 
@@ -43,6 +45,7 @@ type Mailbox[M any] struct {
 func NewMailbox[M any](name string, room Room) *Mailbox[M] {
 	m := &Mailbox[M]{name: name, room: room}
 	m.roomMade.L = &m.mu
+	m.wake, m.pass = func() {}, func() {}
 	return m
 }
 
@@ -59,7 +62,7 @@ func (m *Mailbox[M]) Send(message M, weight int64) bool {
 		return false
 	}
 	m.sent += weight
-	m.put(message)
+	m.put(message, m.wake)
 	return true
 }
 
@@ -71,20 +74,29 @@ func (m *Mailbox[M]) Offer(message M) bool {
 		return false
 	}
 	m.offered++
-	m.put(message)
+	m.put(message, m.wake)
 	return true
 }
 
 // Deposit puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
-func (m *Mailbox[M]) Deposit(message M) {
+func (m *Mailbox[M]) Deposit(message M) { m.enter(message, m.wake) }
+
+// Pass is Deposit by a handler that is nearly done and leaves the rest to the receiver, whose turn comes when the
+// handler's batch is worked off, where possible in the same goroutine. Only handlers call it.
+func (m *Mailbox[M]) Pass(message M) { m.enter(message, m.pass) }
+
+// Leave is Deposit of what matters only together with a later message: it wakes nobody.
+func (m *Mailbox[M]) Leave(message M) { m.enter(message, nil) }
+
+func (m *Mailbox[M]) enter(message M, wake func()) {
 	if m.hold != nil {
-		m.hold(func() { m.deposit(message) })
+		m.hold(func() { m.deposit(message, wake) })
 		return
 	}
-	m.deposit(message)
+	m.deposit(message, wake)
 }
 
-func (m *Mailbox[M]) deposit(message M) {
+func (m *Mailbox[M]) deposit(message M, wake func()) {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -95,16 +107,17 @@ func (m *Mailbox[M]) deposit(message M) {
 		panic(fmt.Sprintf("mailbox %s: %d messages deposited, room for %d", m.name, m.deposited, m.room.Deposit))
 	}
 	m.deposited++
-	m.put(message)
+	m.put(message, wake)
 }
 
-// put appends the message and unlocks. Only the first message of a batch wakes the actor.
-func (m *Mailbox[M]) put(message M) {
+// put appends the message and unlocks. Only the first message of a batch that wants it wakes the actor.
+func (m *Mailbox[M]) put(message M, wake func()) {
 	m.waiting = append(m.waiting, message)
-	first := len(m.waiting) == 1
+	first := wake != nil && !m.woken
+	m.woken = m.woken || wake != nil
 	m.mu.Unlock()
-	if first && m.wake != nil {
-		m.wake()
+	if first {
+		wake()
 	}
 }
 
@@ -123,7 +136,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	batch := m.waiting
 	m.waiting = spare[:0]
 	m.held += m.sent // until the actor says what it kept
-	m.sent, m.offered, m.deposited = 0, 0, 0
+	m.sent, m.offered, m.deposited, m.woken = 0, 0, 0, false
 	if m.closed {
 		batch = nil
 	}
@@ -131,17 +144,18 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	return batch
 }
 
-func (m *Mailbox[M]) empty() bool {
+// idle reports that no message waits for the actor's turn.
+func (m *Mailbox[M]) idle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return len(m.waiting) == 0
+	return !m.woken
 }
 
 // close makes Send return false, and drops what waits.
 func (m *Mailbox[M]) close() {
 	m.mu.Lock()
 	m.closed = true
-	m.waiting = nil
+	m.waiting, m.woken = nil, false
 	m.mu.Unlock()
 	m.roomMade.Broadcast()
 }

@@ -74,9 +74,9 @@ func (c *Consensus) propose() {
 			} else if err != nil {
 				panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 			}
-			c.Applier.Deposit(expect)
+			c.Applier.Leave(expect)
 		} else {
-			c.Applier.Deposit(expect)
+			c.Applier.Leave(expect)
 			c.forward(status.Lead, awayBatch{first: first, envelope: envelope})
 		}
 		c.proposals.next += uint64(len(commands))

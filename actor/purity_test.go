@@ -14,7 +14,8 @@ import (
 // and the parts that endpoints call from their own goroutines are left out, each with its reason.
 var besideHandlers = map[string]string{
 	"mailbox.go":   "is the way between goroutines",
-	"driver.go":    "runs the goroutines",
+	"driver.go":    "hands actors to a driver",
+	"runtime.go":   "runs the goroutines",
 	"sim.go":       "is the other driver; it draws from its seed alone",
 	"status.go":    "is read from any goroutine",
 	"admission.go": "is asked from any goroutine",

@@ -47,7 +47,7 @@ func (c *Consensus) ready(rd raft.Ready) {
 	}
 	for _, rs := range rd.ReadStates {
 		if asks, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
-			c.Applier.Deposit(Confirmed{Index: rs.Index, Until: until, Asks: asks})
+			c.Applier.Pass(Confirmed{Index: rs.Index, Until: until, Asks: asks})
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes, restores: m.GetSnapshot() != nil})
 	c.lastWork, c.fenced = c.now.Now, false
-	c.LogWriter.Deposit(Append{Message: m})
+	c.LogWriter.Pass(Append{Message: m})
 }
 
 // rides keeps an order back that only tells a new commit index, to which nobody waits for an answer: it rides with the
@@ -137,7 +137,7 @@ func (c *Consensus) rides(m *raftpb.Message) bool {
 func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.apply.handedTerm = entries[len(entries)-1].GetTerm()
-	c.Applier.Deposit(Apply{Message: m, FileBytes: c.apply.fileBytes})
+	c.Applier.Pass(Apply{Message: m, FileBytes: c.apply.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.apply.handedTerm == c.term {
 		for _, held := range c.reads.takeHeld() {
 			c.step(held)

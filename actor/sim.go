@@ -198,7 +198,7 @@ func (l *Life) Every(interval time.Duration, tick func()) {
 func (l *Life) spawn(s spawned) {
 	a := &simActor{spawned: s, life: l}
 	l.actors = append(l.actors, a)
-	s.bind(a.wake, l.sim.Post)
+	s.bind(a.wake, a.wake, l.sim.Post)
 }
 
 // wakeUpMost is the longest that a ready actor waits for its turn.

@@ -55,7 +55,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, id, environment{
-		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: yieldTwice,
+		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: yieldFor(len(id.order)),
 		Link: func(l links) (actor.Peers, error) { return n.link(c, id, peers, credentials, l) },
 	}, n.ended)
 	if err != nil {
@@ -73,10 +73,16 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-// yieldTwice lets the goroutines that send run before the disk is waited for. Measured: 1.17 x for one caller.
-func yieldTwice() {
-	runtime.Gosched()
-	runtime.Gosched()
+// yieldFor returns what lets the goroutines that send to peers run before the disk is waited for. Measured: 1.17 x for
+// one caller on three members. A member without peers has nothing to send.
+func yieldFor(members int) func() {
+	if members == 1 {
+		return func() {}
+	}
+	return func() {
+		runtime.Gosched()
+		runtime.Gosched()
+	}
 }
 
 // checkMode makes the data folder, and refuses one that others can look into.

@@ -26,7 +26,9 @@ type writer struct {
 func (s *stream) write() {
 	var w writer
 	for range s.wake {
-		runtime.Gosched() // who is about to leave more for this write runs first; measured: 1.5 times as many puts
+		if s.conn.requests.Load() > 1 {
+			runtime.Gosched() // who is about to leave more for this write runs first; measured: 1.5 times as many puts
+		}
 		if !s.take(&w) {
 			return
 		}
