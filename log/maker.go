@@ -76,7 +76,7 @@ func (m *Maker) start() (err error) {
 // fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
 	n := min(zeroStep, m.o.SegmentBytes-m.at)
-	_, err = m.file.WriteAt(zeroMegabyte[:n], m.at)
+	err = m.file.WriteZeros(int(n), m.at)
 	m.at += n
 	last := m.at == m.o.SegmentBytes
 	switch {

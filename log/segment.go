@@ -189,14 +189,12 @@ func openBlank(file disk.File, seq uint64) (blank, error) {
 
 const (
 	// zeroStep is how much is zero-filled at a time.
-	zeroStep = 1 << 20
+	zeroStep = disk.ZerosMost
 	// inlineName and makerName are the files that are being filled by the log and by the maker. What has a segment's
 	// name is complete and was synced: recovery may use it without a doubt about its size.
 	inlineName = "log.tmp"
 	makerName  = "maker.tmp"
 )
-
-var zeroMegabyte [zeroStep]byte
 
 // createZeroed makes a blank of zeros at once, with the lowest number from seq on that is not taken.
 func createZeroed(o Options, seq uint64, size int64) (blank, error) {
@@ -205,7 +203,7 @@ func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 		return blank{}, err
 	}
 	for at := int64(0); at < size && err == nil; at += zeroStep {
-		_, err = file.WriteAt(zeroMegabyte[:min(zeroStep, size-at)], at)
+		err = file.WriteZeros(int(min(zeroStep, size-at)), at)
 	}
 	if err == nil {
 		err = file.Sync()

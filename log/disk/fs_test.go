@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 
 	"qkv/log/disk"
@@ -109,6 +111,55 @@ func TestFiles(t *testing.T) {
 			t.Errorf("a closed file was read: %v", err)
 		}
 	})
+}
+
+// Zeros are written over what was there, past its end, and where no file system can leave the page cache out.
+func TestWriteZeros(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		const page = 4096
+		for _, c := range []struct{ n, at int }{{2 * page, page}, {page, 7 * page}, {10, 20}, {page, 100}, {100, page}, {disk.ZerosMost, 0}, {0, 0}} {
+			f := create(t, d, dir+"/zeros", "")
+			before := bytes.Repeat([]byte("x"), 5*page)
+			put(t, f, 0, string(before))
+			must(t, f.WriteZeros(c.n, int64(c.at)))
+			want := append(before, make([]byte, max(0, c.at+c.n-len(before)))...)
+			clear(want[c.at : c.at+c.n])
+			if c.n == 0 {
+				want = before
+			}
+			put(t, f, 3, "yz") // the file takes any write as before
+			copy(want[3:], "yz")
+			must(t, f.Datasync())
+			must(t, f.Close())
+			if got := content(t, d, dir+"/zeros"); got != string(want) {
+				t.Errorf("%d zeros at %d: the file of %d bytes is not as expected (%d bytes)", c.n, c.at, len(got), len(want))
+			}
+			must(t, d.Remove(dir+"/zeros"))
+		}
+	})
+}
+
+// A file system that cannot write past the page cache, and one that is full.
+func TestWriteZerosElsewhere(t *testing.T) {
+	f, err := disk.OS().Create("/dev/shm/qkv-zeros-" + strconv.Itoa(os.Getpid()))
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.Remove(f.Name())
+	must(t, f.WriteZeros(disk.ZerosMost, 0))
+	size, err := f.Size()
+	must(t, err)
+	must(t, f.Close())
+	if size != disk.ZerosMost {
+		t.Fatalf("%d bytes, want %d", size, disk.ZerosMost)
+	}
+	m := disk.NewMem(1)
+	m.SetCapacity(100)
+	full, err := m.Create("zeros")
+	must(t, err)
+	if err := full.WriteZeros(4096, 0); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a full disk: %v", err)
+	}
 }
 
 func TestReadOnly(t *testing.T) {

@@ -256,6 +256,11 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 }
 
+func (f *memFile) WriteZeros(n int, at int64) error {
+	_, err := f.WriteAt(zeroPages[:n], at)
+	return err
+}
+
 // write writes what there is space for.
 func (f *memFile) write(p []byte, off int64) int {
 	m, size := f.m, f.inode.cache.size

@@ -88,6 +88,48 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+// directBytes is what O_DIRECT wants offsets and lengths to be a multiple of, at most.
+const directBytes = 4096
+
+func (f *osFile) WriteZeros(n int, at int64) error {
+	if n%directBytes == 0 && at%directBytes == 0 {
+		if err := f.writeDirect(zeroPages[:n], at); !errors.Is(err, unix.EINVAL) {
+			return f.named("write", err)
+		}
+	}
+	_, err := f.WriteAt(zeroPages[:n], at)
+	return err
+}
+
+// writeDirect writes past the page cache. EINVAL means that this file system cannot, or not any further.
+func (f *osFile) writeDirect(b []byte, at int64) error {
+	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
+	if err != nil {
+		return unix.EINVAL
+	}
+	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags|unix.O_DIRECT); err != nil {
+		return unix.EINVAL
+	}
+	err = f.writeAll(b, at)
+	_, restored := unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags)
+	return errors.Join(err, restored)
+}
+
+func (f *osFile) writeAll(b []byte, at int64) error {
+	for len(b) > 0 {
+		var n int
+		err := again(func() (err error) {
+			n, err = unix.Pwrite(f.fd, b, at)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		b, at = b[n:], at+int64(n)
+	}
+	return nil
+}
+
 func (f *osFile) Datasync() error {
 	return f.named("fdatasync", again(func() error { return unix.Fdatasync(f.fd) }))
 }
