@@ -134,7 +134,7 @@ func TestEcho(t *testing.T) {
 
 func TestFdatasync(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Fdatasync(t.Context(), dir)
+	l, err := Fdatasync(t.Context(), dir, 0)
 	if err != nil || l.Count != syncCount || l.P50 <= 0 {
 		t.Fatalf("%v %+v", err, l)
 	}
@@ -142,12 +142,12 @@ func TestFdatasync(t *testing.T) {
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("%v was left", left)
 	}
-	if _, err := Fdatasync(t.Context(), "/proc/nowhere"); err == nil {
+	if _, err := Fdatasync(t.Context(), "/proc/nowhere", 0); err == nil {
 		t.Error("measured a disk that is none")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Fdatasync(ctx, dir); !errors.Is(err, context.Canceled) {
+	if _, err := Fdatasync(ctx, dir, LoneRest); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
@@ -167,7 +167,7 @@ func BenchmarkEcho(b *testing.B) {
 func BenchmarkFdatasync(b *testing.B) {
 	dir := b.TempDir()
 	for b.Loop() {
-		l, err := Fdatasync(b.Context(), dir)
+		l, err := Fdatasync(b.Context(), dir, 0)
 		if err != nil {
 			b.Fatal(err)
 		}

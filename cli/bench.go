@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,8 +22,9 @@ func benchCommand() *cli.Command {
 		Name: "bench", Category: "program", Usage: "measure puts and gets",
 		Description: "With --endpoints (or QKV_ENDPOINTS): loads that cluster, under keys that begin with bench/. Without: starts\n" +
 			"members of its own on loopback, three and then one, and measures beside them what this machine could do at\n" +
-			"best: its disk's fdatasync and a bare QUIC echo. Compare only figures of one run. Each load keeps a number of\n" +
-			"requests in flight; the next begins when one ends.",
+			"best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a bare QUIC echo.\n" +
+			"Compare only figures of one run. Each load keeps a number of requests in flight; the next begins when one\n" +
+			"ends.",
 		Flags: clientFlags(
 			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time"},
 			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
@@ -60,7 +62,7 @@ type benchmark struct {
 	c    *cli.Context
 	out  io.Writer
 	echo float64       // frames a second
-	sync time.Duration // median
+	sync time.Duration // median, of a disk that rests between
 
 	missed []string // goals
 }
@@ -72,12 +74,17 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 		return fmt.Errorf("bench: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	disk, err := bench.Fdatasync(ctx, dir)
+	busy, err := bench.Fdatasync(ctx, dir, 0)
 	if err != nil {
 		return err
 	}
-	b.sync = disk.P50
-	b.line("", "fdatasync of this disk", disk.String())
+	b.line("", "fdatasync, back to back", busy.String())
+	rested, err := bench.Fdatasync(ctx, dir, bench.LoneRest)
+	if err != nil {
+		return err
+	}
+	b.sync = rested.P50
+	b.line("", fmt.Sprintf("fdatasync, after %v", bench.LoneRest), rested.String())
 	echo, err := bench.Echo(ctx, bench.EchoConfig{InFlight: b.c.Int("in-flight"), FrameBytes: b.c.Int("value-bytes") + 24})
 	if err != nil {
 		return err
@@ -183,10 +190,7 @@ func (b *benchmark) loads(ctx context.Context, what string, members int, t targe
 		{"serializable gets", bench.GetSerializable, b.c.Int("in-flight")},
 		{"puts, one caller", bench.Put, 1},
 	} {
-		r, err := bench.Load(ctx, bench.Config{
-			Clients: clients, Op: l.op, InFlight: l.inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
-			Duration: b.c.Duration("duration"), WarmUp: b.c.Duration("duration") / 5, Seed: 1,
-		})
+		r, err := b.load(ctx, clients, l.op, l.inFlight)
 		if err != nil {
 			return err
 		}
@@ -194,6 +198,18 @@ func (b *benchmark) loads(ctx context.Context, what string, members int, t targe
 		b.judge(members, l.op, l.inFlight, r)
 	}
 	return nil
+}
+
+// load makes one load. A lone caller has nothing to do beside: the threads that Go would wake to look for it would take
+// the members' time, so this process then runs on one processor.
+func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench.Op, inFlight int) (bench.Report, error) {
+	if inFlight == 1 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	}
+	return bench.Load(ctx, bench.Config{
+		Clients: clients, Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
+		Duration: b.c.Duration("duration"), WarmUp: b.c.Duration("duration") / 5, Seed: 1,
+	})
 }
 
 // clients are connections that begin at different members.
