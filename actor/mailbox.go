@@ -22,15 +22,15 @@ type Room struct {
 //  2. Send waits, Offer drops, Deposit neither waits nor drops.
 //  3. After Close nothing is taken any more, and nothing waits.
 type Mailbox[M any] struct {
-	// Constant once its actor is spawned.
+	// Constant.
 	name string
 	room Room
-	wake func()               // tells the driver that a message waits
-	pass func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
-	hold func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
 
 	// Guarded by mu.
 	mu        sync.Mutex
+	wake      func()               // tells the driver that a message waits
+	pass      func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
+	hold      func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
 	roomMade  sync.Cond
 	waiting   []M
 	sent      int64 // weight put in by Send and waiting
@@ -79,25 +79,40 @@ func (m *Mailbox[M]) Offer(message M) bool {
 }
 
 // Deposit puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
-func (m *Mailbox[M]) Deposit(message M) { m.enter(message, m.wake) }
+func (m *Mailbox[M]) Deposit(message M) { m.enter(message, soon) }
 
 // Pass is Deposit by a handler that is nearly done and leaves the rest to the receiver, whose turn comes when the
 // handler's batch is worked off, where possible in the same goroutine. Only handlers call it.
-func (m *Mailbox[M]) Pass(message M) { m.enter(message, m.pass) }
+func (m *Mailbox[M]) Pass(message M) { m.enter(message, afterwards) }
 
 // Leave is Deposit of what matters only together with a later message: it wakes nobody.
-func (m *Mailbox[M]) Leave(message M) { m.enter(message, nil) }
+func (m *Mailbox[M]) Leave(message M) { m.enter(message, whenever) }
 
-func (m *Mailbox[M]) enter(message M, wake func()) {
-	if m.hold != nil {
-		m.hold(func() { m.deposit(message, wake) })
+// turn says when the actor is to look at a message.
+type turn int
+
+const (
+	soon       turn = iota
+	afterwards      // when the handler that sent it is done
+	whenever        // with the next message
+)
+
+func (m *Mailbox[M]) enter(message M, when turn) {
+	m.mu.Lock()
+	hold := m.hold
+	if hold == nil {
+		m.deposit(message, when)
 		return
 	}
-	m.deposit(message, wake)
+	m.mu.Unlock()
+	hold(func() {
+		m.mu.Lock()
+		m.deposit(message, when)
+	})
 }
 
-func (m *Mailbox[M]) deposit(message M, wake func()) {
-	m.mu.Lock()
+// deposit puts the message in and unlocks.
+func (m *Mailbox[M]) deposit(message M, when turn) {
 	if m.closed {
 		m.mu.Unlock()
 		return
@@ -107,7 +122,14 @@ func (m *Mailbox[M]) deposit(message M, wake func()) {
 		panic(fmt.Sprintf("mailbox %s: %d messages deposited, room for %d", m.name, m.deposited, m.room.Deposit))
 	}
 	m.deposited++
-	m.put(message, wake)
+	switch when {
+	case soon:
+		m.put(message, m.wake)
+	case afterwards:
+		m.put(message, m.pass)
+	case whenever:
+		m.put(message, nil)
+	}
 }
 
 // put appends the message and unlocks. Only the first message of a batch that wants it wakes the actor.

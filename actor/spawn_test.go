@@ -1,0 +1,40 @@
+package actor
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestSpawnBesideDeposits gives actors to a driver at the moment at which others begin to write to them, as it is when a
+// member starts: its actors come up one after the other, and peers connect meanwhile. A wake-up that is lost then is
+// lost for ever, since a mailbox asks for one only.
+func TestSpawnBesideDeposits(t *testing.T) {
+	const times = 100_000
+	came := make(chan struct{}, 1)
+	for i := range times {
+		r := NewRuntime()
+		box := NewMailbox[hop]("new", Room{Deposit: 1})
+		var now atomic.Bool
+		go func() {
+			for !now.Load() {
+			}
+			for range i % 1500 { // so that it meets each moment of Spawn
+				now.Load()
+			}
+			box.Deposit(hop{})
+		}()
+		now.Store(true)
+		Spawn(r, box, handlerFunc(func(batch []hop) {
+			for range batch {
+				came <- struct{}{}
+			}
+		}))
+		select {
+		case <-came:
+		case <-time.After(5 * time.Second):
+			t.Fatalf("attempt %d: the actor sleeps although a message waits for it", i)
+		}
+		r.Stop()
+	}
+}
