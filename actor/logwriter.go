@@ -192,7 +192,11 @@ func (w *LogWriter) tell(r report) {
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
-	w.Consensus.Pass(done)
+	if len(w.queue) > 0 { // who is passed something waits for this turn's end, and so for the next sync
+		w.Consensus.Deposit(done)
+	} else {
+		w.Consensus.Pass(done)
+	}
 }
 
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
