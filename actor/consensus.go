@@ -372,7 +372,7 @@ func (c *Consensus) leave(why string) {
 	}
 	c.gone = why
 	c.Logger.Error("this member takes no part any more", "because", why)
-	c.Status.alarm(why)
+	c.Status.Alarm(matterAmnesia, why)
 }
 
 // appended makes entries visible to raft's storage, then lets raft know.

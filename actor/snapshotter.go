@@ -157,6 +157,7 @@ func (s *Snapshotter) stepSave() {
 	info, m := s.saver.Info(), s.save
 	s.saver, s.save = nil, Save{}
 	s.published(info)
+	s.Status.Alarm(matterSaving, "")
 	s.Applier.Deposit(SaveEnded{Saved: true})
 	s.Consensus.Deposit(SnapshotSaved{Snapshot: snapshotAt(m.Index, m.Term, m.ConfState), KeepFrom: s.keepFrom()})
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes)
@@ -165,7 +166,7 @@ func (s *Snapshotter) stepSave() {
 // saveFailed leaves the log as it is: it still holds everything, and the next attempt comes with the next records.
 func (s *Snapshotter) saveFailed(err error) {
 	s.Logger.Error("no snapshot could be saved; the log grows until one can: look at the disk", "error", err)
-	s.Status.Alarm(fmt.Sprintf("no snapshot could be saved: %v", err))
+	s.Status.Alarm(matterSaving, fmt.Sprintf("no snapshot could be saved: %v", err))
 	s.Applier.Deposit(SaveEnded{})
 }
 
@@ -347,16 +348,12 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 			s.receive = nil
 		}
 	}
-	if free, err := s.FS.Free(s.Dir); err == nil && free < o.Size {
-		s.Status.Alarm(fmt.Sprintf("a snapshot of %d bytes does not fit the %d bytes that are free", o.Size, free))
-		s.send(from, SnapshotResult{Index: o.Index, Term: o.Term})
-		return
-	}
 	file, err := snapshot.Receive(s.FS, s.Dir, snapshot.Name(o.Index, o.Term), o.Size, o.SHA)
 	if err != nil {
 		s.receiveFailed(from, o, err)
 		return
 	}
+	s.Status.Alarm(matterReceiving, "")
 	s.receive = &receiving{from: from, offer: o, file: file, progressed: s.now, missed: -1}
 	s.want()
 	s.finishReceive()
@@ -369,6 +366,7 @@ func (s *Snapshotter) want() {
 
 func (s *Snapshotter) receiveFailed(from uint64, o Offer, err error) {
 	s.Logger.Error("a snapshot could not be received", "from", from, "index", o.Index, "error", err)
+	s.Status.Alarm(matterReceiving, fmt.Sprintf("a snapshot could not be received: %v", err))
 	s.send(from, SnapshotResult{Index: o.Index, Term: o.Term})
 }
 

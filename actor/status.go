@@ -2,6 +2,7 @@ package actor
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -23,7 +24,7 @@ type Status struct {
 
 	// Guarded by mu: rare.
 	mu       sync.Mutex
-	alarms   []string
+	alarms   map[string]string // by matter
 	refusals map[uint64]string // peers that refuse this member
 	refused  map[uint64]string // peers that this member refuses
 }
@@ -90,10 +91,8 @@ func (s *Status) floor(peer uint64) uint64 {
 func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	alarms = append([]string{}, s.alarms...)
-	for _, reason := range s.refused {
-		alarms = append(alarms, reason)
-	}
+	alarms = append(slices.Collect(maps.Values(s.alarms)), slices.Collect(maps.Values(s.refused))...)
+	slices.Sort(alarms)
 	return alarms, maps.Clone(s.refusals)
 }
 
@@ -111,24 +110,27 @@ func (s *Status) Refuse(peer uint64, reason string) {
 	s.refused[peer] = reason
 }
 
-// Alarm adds something that an operator must know of.
-func (s *Status) Alarm(text string) { s.alarm(text) }
-
-func (s *Status) alarm(text string) {
+// Alarm says what an operator must know of a matter, in place of what was said of it before; an empty text says that
+// all is well again. Matters are few, texts are not: each failure may have its own numbers.
+func (s *Status) Alarm(matter, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, known := range s.alarms {
-		if known == text {
-			return
-		}
+	if text == "" {
+		delete(s.alarms, matter)
+		return
 	}
-	if len(s.alarms) < alarmsMost {
-		s.alarms = append(s.alarms, text)
+	if s.alarms == nil {
+		s.alarms = map[string]string{}
 	}
+	s.alarms[matter] = text
 }
 
-// alarmsMost bounds the alarms that are kept; the first ones tell the cause.
-const alarmsMost = 16
+// The matters of alarms.
+const (
+	matterAmnesia   = "amnesia"
+	matterSaving    = "saving snapshots"
+	matterReceiving = "receiving snapshots"
+)
 
 func (s *Status) refusal(peer uint64, reason string) {
 	s.mu.Lock()

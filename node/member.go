@@ -117,7 +117,7 @@ func (m *member) start() error {
 		r.alarms = append(r.alarms, r.gone)
 	}
 	for _, a := range r.alarms {
-		m.status.Alarm(a)
+		m.status.Alarm(a, a)
 	}
 	return m.connect(r)
 }

@@ -21,7 +21,7 @@ func TestProblems(t *testing.T) {
 	is("n2 is another's")
 	m.status.Refuse(2, "")
 	is("")
-	m.status.Alarm("b")
-	m.status.Alarm("a")
+	m.status.Alarm("1", "b")
+	m.status.Alarm("2", "a")
 	is("a; b")
 }
