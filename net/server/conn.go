@@ -34,6 +34,7 @@ func (c *conn) serve(ctx context.Context) {
 		qs, err := c.qc.AcceptStream(ctx)
 		if err != nil {
 			c.logger.Debug("a client went", "reason", err)
+			c.abandon()
 			return
 		}
 		s := newStream(c, qs)
@@ -60,6 +61,16 @@ func (c *conn) leave(s *stream) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.streams, s)
+}
+
+// abandon ends all streams: one whose client sends nothing more would not notice that the connection is over, and wait
+// for answers that may never come.
+func (c *conn) abandon() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.streams {
+		s.abandon()
+	}
 }
 
 // drain lets each stream look whether it can end.

@@ -64,3 +64,29 @@ func TestDrainEndsStreams(t *testing.T) {
 		t.Errorf("revision %d: more than one write happened", revision)
 	}
 }
+
+// A client that sends nothing more, and whose requests the member never answers, does not hold up the end.
+func TestCloseBesideAHalfClosedStream(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.member.Lose.Store(true)
+	r := e.raw(t)
+	r.send(put(1, "k", "v"))
+	_ = r.stream.Close()
+	for e.server.Stats().Requests < 1 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(50 * time.Millisecond) // until the member has read the end of the stream
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		e.server.Drain(ctx)
+		_ = e.server.Close()
+	}()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for an answer that will never come")
+	}
+}
