@@ -265,14 +265,16 @@ func (n *Node) stopActors(ctx context.Context) error {
 // drainTime bounds the wait for requests that are under way: without a quorum they would not end.
 const drainTime = 2 * time.Second
 
-// handOver waits until another member leads, if this one does and another one can.
+// handOver waits until another member leads, if this one does and another one can. Leadership that comes back, from a
+// member that stops too, stays: the two would pass it to and fro.
 func (n *Node) handOver(ctx context.Context) {
 	if n.member == nil || len(n.member.ids.order) == 1 {
 		return
 	}
 	const look = 10 * time.Millisecond
+	began := n.member.status.Standing()
 	for deadline := time.Now().Add(2 * n.member.config.ElectionTimeout); time.Now().Before(deadline); {
-		if n.member.status.Standing().Role != "leader" {
+		if now := n.member.status.Standing(); now.Role != "leader" || now.Term != began.Term {
 			return
 		}
 		n.member.consensus.Offer(actor.Transfer{})

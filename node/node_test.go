@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -177,5 +178,40 @@ func TestThreeMembersAndALeaderThatStops(t *testing.T) {
 		if err != nil || string(got.Value) != fmt.Sprintf("value%d", i) {
 			t.Fatalf("key%d: %+v, %v", i, got, err)
 		}
+	}
+}
+
+// A member that is handed the leadership and is then stopped itself hands it on once: two that stop do not pass it to
+// and fro while the third is away.
+func TestMembersThatStopTogether(t *testing.T) {
+	c := newCluster(t, 3)
+	first := c.leader()
+	second, away := (first+1)%3, (first+2)%3
+	c.stop(away)
+	began := c.nodes[first].Status().Term
+	var stopped sync.WaitGroup
+	stop := func(i int) {
+		stopped.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := c.nodes[i].Stop(ctx); err != nil {
+				t.Errorf("stop %s: %v", c.configs[i].Name, err)
+			}
+		})
+	}
+	stop(first)
+	for deadline := time.Now().Add(5 * time.Second); c.nodes[second].Status().Role != "leader"; time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the leadership is not handed over")
+		}
+	}
+	time.Sleep(3 * time.Millisecond) // it can hand on what it has led for a moment
+	stop(second)
+	stopped.Wait()
+	for _, i := range []int{first, second} {
+		if term := c.nodes[i].Status().Term; term > began+2 {
+			t.Errorf("%s stopped in term %d, the first began to in term %d", c.configs[i].Name, term, began)
+		}
+		c.nodes[i] = nil
 	}
 }
