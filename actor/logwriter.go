@@ -123,7 +123,7 @@ func (w *LogWriter) work() error {
 		w.Yield()
 		positions, err := w.Log.Sync()
 		if err != nil {
-			return fmt.Errorf("the log could not be written: %w", err)
+			return err
 		}
 		r.positions = positions
 		w.Status.publishDurable(w.Log.Stats())

@@ -104,6 +104,8 @@ func serveError(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return usagef("%w", err)
+	case errors.Is(err, node.ErrDisk) && errors.Is(err, syscall.ENOSPC):
+		return exitf(exitDisk, "%w (it is full: free space on it)", err)
 	case errors.Is(err, node.ErrDisk):
 		return exitf(exitDisk, "%w (the kernel's messages may say more)", err)
 	default:

@@ -175,7 +175,7 @@ func (l *Log) Sync() ([]Position, error) {
 
 // finish makes an error final.
 func (l *Log) finish(err error) error {
-	l.finished = fmt.Errorf("the log cannot go on, its last write may be lost: %w", err)
+	l.finished = fmt.Errorf("the log cannot go on: %w", err)
 	return l.finished
 }
 

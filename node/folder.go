@@ -166,7 +166,7 @@ func (f *folder) identify(want ids) error {
 		if errors.As(err, &refused) {
 			return err
 		}
-		return fmt.Errorf("%w: %s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path("identity"), err)
+		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("identity"), err)
 	}
 	if f.Cluster != want.cluster {
 		return usagef("the data folder %s was founded by the member %s with other names, addresses, token or certificates: it belongs to cluster %016x, and "+
@@ -179,11 +179,20 @@ func (f *folder) identify(want ids) error {
 	return nil
 }
 
+// damaged says what is wrong with a file beside the log. It is log.ErrCorrupt to errors.Is.
+type damaged string
+
+func damagedf(format string, values ...any) error { return damaged(fmt.Sprintf(format, values...)) }
+
+func (d damaged) Error() string { return string(d) }
+
+func (d damaged) Is(target error) bool { return target == log.ErrCorrupt }
+
 // found makes the identity of a new folder. A folder that holds a log but no identity is not new.
 func (f *folder) found(want ids, random io.Reader) error {
 	for _, name := range []string{"wal", "snap"} {
 		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
-			return fmt.Errorf("%w: %s holds data but %s is missing: put back that file; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path(name), f.path("identity"))
+			return damagedf("corrupt data folder: %s holds data but %s is missing: put back that file; the README says under \"When a member has lost its disk\" what else is left", f.path(name), f.path("identity"))
 		}
 	}
 	f.identity = identity{Cluster: want.cluster, Member: want.self, Name: want.nameOf(want.self)}
@@ -229,7 +238,7 @@ func (f *folder) banned() (string, error) {
 		raw, err = unseal(raw)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%w: %s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, f.path("amnesia"), err)
+		return "", damagedf("%s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
 	}
 	r := pack.NewReader(raw)
 	why := r.String()
@@ -254,7 +263,7 @@ func (f *folder) known() ([]actor.Known, error) {
 		raw, err = unseal(raw)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", log.ErrCorrupt, f.path("peers"), err)
+		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
 	}
 	r := pack.NewReader(raw)
 	n, version := r.Array(), r.Uint()

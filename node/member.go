@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,8 @@ type member struct {
 	failure    atomic.Pointer[failure]
 	failed     func(error)
 	complaints atomic.Int64 // frames of peers that could not be read
+	refused    sync.Map     // peer to the reason, of the log's line about its refusal
+	refusing   sync.Map     // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
@@ -210,20 +213,32 @@ func (m *member) links() links {
 				err = m.admission.Admit(from, h)
 			}
 			if err != nil {
-				m.logger.Error("a member is refused", "member", m.ids.nameOf(from), "error", err)
+				m.once(&m.refused, from, "a member is refused", err.Error())
 				m.status.Refuse(from, err.Error())
 				return err
 			}
 			m.status.Refuse(from, "")
+			m.refused.Delete(from)
 			return nil
 		},
 		Receive: m.receive, ResetKey: m.folder.ResetKey, Seed: m.incarnation,
-		Connected:    func(peer uint64) { m.consensus.Deposit(actor.Connected{Peer: peer}) },
+		Connected: func(peer uint64) {
+			m.refusing.Delete(peer)
+			m.consensus.Deposit(actor.Connected{Peer: peer})
+		},
 		Disconnected: func(peer uint64) { m.consensus.Deposit(actor.Disconnected{Peer: peer}) },
 		Refused: func(peer uint64, reason string) {
-			m.logger.Error("a member refuses this one", "member", m.ids.nameOf(peer), "reason", reason)
+			m.once(&m.refusing, peer, "a member refuses this one", reason)
 			m.consensus.Offer(actor.Refused{Peer: peer, Reason: reason})
 		},
+	}
+}
+
+// once logs a refusal unless it is the one that said holds of this peer: both sides dial again every few seconds. The
+// transport goes on to remind.
+func (m *member) once(said *sync.Map, peer uint64, what, reason string) {
+	if before, _ := said.Swap(peer, reason); before != reason {
+		m.logger.Error(what, "member", m.ids.nameOf(peer), "reason", reason)
 	}
 }
 
@@ -275,10 +290,9 @@ type announcer struct{ m *member }
 
 func (a announcer) Deposit([]index.Done) { a.m.announcing.Store(false) }
 
-// fail ends the member: it says nothing to anybody from here on, and its process ends.
+// fail ends the member: it says nothing to anybody from here on, and its process ends with err as its last words.
 func (m *member) fail(err error) {
 	if m.failure.CompareAndSwap(nil, &failure{err}) {
-		m.logger.Error("this member ends", "error", err)
 		m.failed(err)
 	}
 }

@@ -232,6 +232,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 		done()
 	}
 	if err := n.stopActors(ctx); err != nil {
+		if why := n.Err(); errors.Is(why, ErrDisk) {
+			return why // that is what the actors wait for
+		}
 		return errors.Join(err, n.Err())
 	}
 	if n.server != nil {
