@@ -32,7 +32,7 @@ var (
 	}
 	errNoAnswer = &index.Error{
 		Code:    index.CodeUnknown,
-		Message: "no quorum answered in time; the write may have happened: read the key to find out",
+		Message: "no quorum answered in time; the write may have happened, or may happen yet: read the key to find out",
 	}
 )
 

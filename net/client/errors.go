@@ -34,8 +34,11 @@ type OutcomeUnknownError struct {
 }
 
 func (e *OutcomeUnknownError) Error() string {
-	return fmt.Sprintf("the outcome of the %s is unknown: it was sent to %s, but %v; it may have happened, or may happen yet",
-		e.Op, e.Endpoint, e.Cause)
+	s := fmt.Sprintf("the outcome of the %s is unknown: it was sent to %s, but %v", e.Op, e.Endpoint, e.Cause)
+	if answer, ok := errors.AsType[*wire.Error](e.Cause); ok && answer.Code == wire.Unknown {
+		return s // the member says what may have happened
+	}
+	return s + "; it may have happened, or may happen yet: read the key to find out"
 }
 
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.
