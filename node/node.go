@@ -53,6 +53,9 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" { // the kernel has chosen one
+		c.Advertise = net.JoinHostPort(host, fmt.Sprint(clients.LocalAddr().(*net.UDPAddr).Port))
+	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, id, environment{
 		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: yieldFor(len(id.order)),
@@ -68,8 +71,13 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx))
 	}
-	c.Logger.Info("qkv serves", "member", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", id.cluster), "id", fmt.Sprintf("%016x", id.self),
-		"clients", c.Advertise, "peers", c.AdvertisePeer, "members", len(id.order), "data", c.DataDir)
+	where := []any{"clients", c.Advertise}
+	if peers != nil { // a member alone listens for none
+		where = append(where, "peers", c.AdvertisePeer)
+	}
+	c.Logger.Info("qkv serves", append([]any{
+		"member", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", id.cluster), "id", fmt.Sprintf("%016x", id.self),
+	}, append(where, "members", len(id.order), "data", c.DataDir)...)...)
 	return n, nil
 }
 
@@ -132,9 +140,9 @@ func listen(c Config) (clients net.PacketConn, peers *net.UDPConn, err error) {
 	if err != nil {
 		return nil, nil, usagef("--listen %s: %v", c.Listen, err)
 	}
-	clients, err = net.ListenUDP("udp", at)
+	clients, err = wire.ListenUDP("clients", at)
 	if err != nil {
-		return nil, nil, fmt.Errorf("cannot listen for clients on UDP %s: %w: another process may use it (`ss -ulpn`), or the host has no such address", c.Listen, err)
+		return nil, nil, err
 	}
 	if len(c.InitialCluster) > 1 {
 		if peers, err = peer.Listen(c.ListenPeer); err != nil {

@@ -141,7 +141,7 @@ func TestAddressInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	if _, err := Listen(first.LocalAddr().String()); err == nil || !strings.Contains(err.Error(), "another process may use it") {
+	if _, err := Listen(first.LocalAddr().String()); err == nil || !strings.Contains(err.Error(), "another process uses it") {
 		t.Errorf("%v", err)
 	}
 	if _, err := Listen("nonsense"); err == nil || !strings.Contains(err.Error(), "HOST:PORT") {

@@ -92,11 +92,7 @@ func Listen(address string) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the address %q to listen on for peers is no HOST:PORT: %w", address, err)
 	}
-	socket, err := net.ListenUDP("udp", at)
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen for peers on UDP %s: %w: another process may use it (`ss -ulpn`), or the host has no such address", address, err)
-	}
-	return socket, nil
+	return wire.ListenUDP("peers", at)
 }
 
 // What both kinds of connections have in common. Streams are opened once and never replaced.

@@ -1,0 +1,23 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// ListenUDP opens a socket for whom, clients or peers, and says why it cannot.
+func ListenUDP(whom string, at *net.UDPAddr) (*net.UDPConn, error) {
+	socket, err := net.ListenUDP("udp", at)
+	switch {
+	case err == nil:
+		return socket, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen for %s on UDP %v: %w: another process uses it, `ss -ulpn` shows which", whom, at, syscall.EADDRINUSE)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("cannot listen for %s on UDP %v: %w: this host does not have it, `ip addr` shows those it has", whom, at, syscall.EADDRNOTAVAIL)
+	default:
+		return nil, fmt.Errorf("cannot listen for %s: %w", whom, err)
+	}
+}
