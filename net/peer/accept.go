@@ -59,6 +59,9 @@ func (t *Transport) unmet(from net.Addr, cause error) {
 		return // both have dialled, and the other connection is in use
 	}
 	err := wire.Explain(cause)
+	if _, silent := errors.AsType[*quic.IdleTimeoutError](err); silent {
+		err = errors.New("it went silent in the handshake: no member or client of qkv, or UDP packets get lost")
+	}
 	t.quiet.warn("unmet "+host(from), "refused a connection to the peers' port", "address", from.String(), "error", err)
 }
 

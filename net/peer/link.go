@@ -318,7 +318,7 @@ func (l *link) failed(what string, err error) {
 func (l *link) ordinary(err error) bool {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	_, restarted := errors.AsType[*quic.StatelessResetError](err)
-	why := "it was restarted"
+	why := "it was restarted, or has given the connection up"
 	switch {
 	case closed && ended.ErrorCode == closeSuperseded:
 		return true
@@ -344,10 +344,10 @@ func (l *link) note(what, why string) {
 // plain says what the library's errors about silence mean.
 func plain(err error) error {
 	if _, ok := errors.AsType[*quic.IdleTimeoutError](err); ok {
-		return errors.New("nothing was heard from it: does it run, and do UDP packets get through?")
+		return errors.New("nothing was heard from it: it does not run, or UDP packets do not get through")
 	}
 	if _, ok := errors.AsType[*quic.HandshakeTimeoutError](err); ok {
-		return errors.New("the handshake took too long: is one of the two hosts overloaded?")
+		return errors.New("the handshake took too long: one of the two hosts is overloaded, or UDP packets get lost")
 	}
 	return err
 }

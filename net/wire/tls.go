@@ -185,7 +185,7 @@ func alertText(alert uint8, remote bool) string {
 			return "the other side showed no certificate"
 		}
 		if alert == alertNoProtocol {
-			return "the other side speaks another protocol: is it a client on the peers' port, or of another version?"
+			return "the other side speaks another protocol: a client on the peers' port, or another version"
 		}
 		return ""
 	}
@@ -199,7 +199,7 @@ func alertText(alert uint8, remote bool) string {
 	case alertCertificateRequired:
 		return "the other side demands a certificate"
 	case alertNoProtocol:
-		return "the other side speaks another protocol: is this the right port (clients' and peers' differ), and the same version?"
+		return "the other side speaks another protocol: this is the wrong port (clients' and peers' differ), or another version"
 	case alertProtocolVersion:
 		return "the other side does not speak TLS 1.3"
 	default:

@@ -176,7 +176,7 @@ func TestConstructorsRefuseNonsense(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for alert, part := range map[quic.TransportErrorCode]string{
-		42: "another CA or cluster", 43: "wrong class", 45: "expired", 48: "same ca.crt", 70: "TLS 1.3", 116: "demands a certificate", 120: "right port",
+		42: "another CA or cluster", 43: "wrong class", 45: "expired", 48: "same ca.crt", 70: "TLS 1.3", 116: "demands a certificate", 120: "wrong port",
 	} {
 		err := Explain(&quic.TransportError{Remote: true, ErrorCode: 0x100 + alert})
 		if _, ok := errors.AsType[*TrustError](err); !ok || !strings.Contains(err.Error(), part) {
