@@ -36,6 +36,9 @@ func certCommand() *cli.Command {
 					if c.String("cluster") == "" {
 						return usagef("--cluster is needed: the name of the cluster that the CA speaks for, as in prod")
 					}
+					if err := wire.CheckCluster(c.String("cluster")); err != nil {
+						return usagef("--cluster: %w", err)
+					}
 					return makeCert(c, 0, func(dir, _ string) (wire.Files, error) {
 						return certMaker().CreateCA(dir, c.String("cluster"))
 					})
@@ -74,6 +77,11 @@ func certCommand() *cli.Command {
 func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.Files, error)) error {
 	if err := arguments(c, min(1, most), most); err != nil {
 		return err
+	}
+	if most > 0 {
+		if err := wire.CheckName(c.Args().First()); err != nil {
+			return usagef("%w", err)
+		}
 	}
 	files, err := create(c.String("certs-dir"), c.Args().First())
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -111,12 +112,21 @@ func prepare(c *cli.Command) {
 	}
 }
 
+// badVariable is what urfave/cli says of an environment variable: value, type, variable and flag.
+var badVariable = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as (\w+) value from environment variable "(\w+)" for flag ([\w-]+)`)
+
 // refuse says what urfave/cli found wrong with a flag's value, in one line.
 func refuse(c *cli.Context, err error, _ bool) error {
 	text := strings.ReplaceAll(err.Error(), "for flag -", "for --")
 	for _, f := range c.Command.Flags {
 		if _, ok := f.(*cli.DurationFlag); ok && strings.Contains(text, "--"+f.Names()[0]+":") {
 			text = strings.TrimSuffix(text, "parse error") + "a time has a unit, as in 5s"
+		}
+	}
+	if m := badVariable.FindStringSubmatch(text); m != nil {
+		text = fmt.Sprintf("%s=%s is no value of --%s", m[3], m[1], m[4])
+		if m[2] == "duration" {
+			text += ": a time has a unit, as in 5s"
 		}
 	}
 	return usagef("%s: %s; `%s --help` explains it", c.Command.Name, text, c.Command.HelpName)

@@ -28,13 +28,13 @@ func del(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.DeleteRange(ctx, q.Key, q.End)
 		if err != nil {
 			return writeFailed(err)
 		}
 		return writeDel(c.App.Writer, c.String("write-out"), written.Deleted, written.Revision)
-	})
+	}))
 }
 
 func writeDel(w io.Writer, format string, deleted, revision int64) error {

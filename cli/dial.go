@@ -107,9 +107,21 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w; the endpoints come from %s%s, `qkv serve` starts a member", err, t.source, t.leftBehind(err))
+		return nil, fmt.Errorf("%w; %s", err, t.advice(err))
 	}
 	return s, nil
+}
+
+// advice says where to look when no member could be reached: at the certificates when all that answered distrust them.
+func (t target) advice(err error) string {
+	if exitCode(err) != exitNotAllowed {
+		return fmt.Sprintf("the endpoints come from %s%s, `qkv serve` starts a member", t.source, t.leftBehind(err))
+	}
+	certs := "--certs-dir or QKV_CERTS_DIR: " + t.certsDir
+	if t.certsDir == "" {
+		certs = "the local CA in " + t.home + ", --certs-dir names others"
+	}
+	return fmt.Sprintf("the endpoints come from %s, the certificate from %s", t.source, certs)
 }
 
 // leftBehind says that the endpoints file may be one that a demo left behind, when nobody listens at any of them.

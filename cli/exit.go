@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -103,6 +104,15 @@ func writeFailed(err error) error {
 		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
 	}
 	return err
+}
+
+// orNothing adds to the error of a write that no member took that nothing was written, unless a member's answer says so.
+func orNothing(err error) error {
+	var unavailable *client.UnavailableError
+	if !errors.As(err, &unavailable) || strings.Contains(err.Error(), "certainly did not happen") {
+		return err
+	}
+	return fmt.Errorf("%w; nothing was written", err)
 }
 
 // tooLarge says that a member refuses a value for its size.

@@ -37,13 +37,13 @@ func put(c *cli.Context) error {
 			return err
 		}
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.Put(ctx, key, value)
 		if err != nil {
 			return writeFailed(err)
 		}
 		return writePut(c.App.Writer, c.String("write-out"), written.Revision)
-	})
+	}))
 }
 
 func writePut(w io.Writer, format string, revision int64) error {
