@@ -25,7 +25,7 @@ func benchCommand() *cli.Command {
 			"best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a bare QUIC echo.\n" +
 			"Compare only figures of one run. Each load keeps a number of requests in flight; the next begins when one\n" +
 			"ends.",
-		Flags: clientFlags(
+		Flags: benchFlags(clientFlags(
 			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time"},
 			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
 			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
@@ -35,9 +35,24 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 leaves that out"},
 			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_BENCH_CHECK"}, Usage: "fail when one of this project's own goals for two cores is missed"},
 			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_PORT"}, Value: 2479, Usage: "first of six UDP `PORT`s in a row, for members of its own"},
-		),
+		)),
 		Action: runBench,
 	}
+}
+
+// benchFlags says what two of the flags mean here.
+func benchFlags(flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.StringSliceFlag:
+			f.Usage = "`HOST:PORT,...` of members; without it members of its own"
+		case *cli.DurationFlag:
+			if f.Name == "timeout" {
+				f.Usage = "`TIME` that a request may take"
+			}
+		}
+	}
+	return flags
 }
 
 func runBench(c *cli.Context) error {

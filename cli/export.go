@@ -41,13 +41,17 @@ func exportFolder(c *cli.Context) error {
 			return fmt.Errorf("export stopped after %d keys: %w", e.written, err)
 		}
 		fmt.Fprintf(c.App.Writer, "%d written\n", e.written)
-		if e.slashed > 0 {
-			fmt.Fprintf(c.App.ErrWriter, "qkv: %d keys begin with /: use --prefix /\n", e.slashed)
-		}
-		if e.refused > 0 {
+		switch {
+		case e.refused > 0 && e.slashed > 0:
+			return exitf(exitFailed, "%d keys were not exported: %d are named above, and %d begin with a slash, which --prefix / takes",
+				e.refused+e.slashed, e.refused, e.slashed)
+		case e.refused > 0:
 			return exitf(exitFailed, "%d keys were not exported: they are named above", e.refused)
+		case e.slashed > 0:
+			return exitf(exitFailed, "%d keys were not exported: they begin with a slash, and --prefix / takes those", e.slashed)
+		default:
+			return nil
 		}
-		return nil
 	})
 }
 
@@ -65,7 +69,7 @@ type exporter struct {
 	root             *os.Root
 	made             map[string]bool // folders that are there and are no links
 	written, refused int
-	slashed          int // of the refused: they begin with a slash, and there is no prefix
+	slashed          int // refused too, but not named: they begin with a slash, and there is no prefix
 }
 
 // run writes all keys behind the prefix. The folder is made when the first page is there, not before.
@@ -114,12 +118,12 @@ func (e *exporter) one(kv client.KeyValue) error {
 	err := e.writeFile(string(kv.Key[len(e.prefix):]), kv.Value)
 	var refused errRefused
 	switch {
+	case errors.As(err, &refused) && e.prefix == "" && kv.Key[0] == '/':
+		e.slashed++ // perhaps all there are
+		return nil
 	case errors.As(err, &refused):
 		e.refuse(string(kv.Key), refused.why)
 		e.refused++
-		if e.prefix == "" && kv.Key[0] == '/' {
-			e.slashed++
-		}
 		return nil
 	case err == nil:
 		e.written++
