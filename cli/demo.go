@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/net/client"
+	"qkv/net/wire"
 )
 
 const (
@@ -82,10 +83,13 @@ func runDemo(c *cli.Context) error {
 type demo struct {
 	*localCluster
 	program string // as the user called it
-	say     *prefixed
-	store   *client.Client
-	file    string // the endpoints file; empty until it is written
-	before  []byte // what it held then; nil: there was none
+	// homeFlag ends the commands to try when the CA and the endpoints are not where every command looks: another
+	// terminal may not have this one's variables.
+	homeFlag string
+	say      *prefixed
+	store    *client.Client
+	file     string // the endpoints file; empty until it is written
+	before   []byte // what it held then; nil: there was none
 }
 
 func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
@@ -96,8 +100,21 @@ func newDemo(c *cli.Context, nobodyReads func(error)) (*demo, error) {
 	terminal := newTerminal(c.App.Writer)
 	terminal.broken = nobodyReads
 	d := &demo{program: os.Args[0], say: terminal.prefix("demo")}
+	if usual, err := wire.Home(without("QKV_HOME")); err != nil || usual != home {
+		d.homeFlag = " --home " + home
+	}
 	d.localCluster, err = newLocalCluster(demoMembers, c.Int("port"), c.String("data-dir"), home, terminal)
 	return d, err
+}
+
+// without is the environment without a variable.
+func without(variable string) func(string) string {
+	return func(name string) string {
+		if name == variable {
+			return ""
+		}
+		return os.Getenv(name)
+	}
 }
 
 // tell is the story.
@@ -230,7 +247,7 @@ func (d *demo) serve(ctx context.Context) error {
 func (d *demo) tryThis(when string) {
 	d.say.linef("%s", when)
 	for _, words := range []string{"put greeting hello", "get greeting", "status", "get demo/ --prefix -w json", "import --prefix /etc /etc"} {
-		d.say.linef("   %s %s", d.program, words)
+		d.say.linef("   %s %s%s", d.program, words, d.homeFlag)
 	}
 }
 
