@@ -27,7 +27,11 @@ func TestProcessDiskFails(t *testing.T) {
 		m := c.members[0]
 		c.qkv("put", "key", "acknowledged").exits(t, exitOK)
 		must(t, unix.Prlimit(m.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 8 << 10, Max: 8 << 10}, nil))
-		c.qkv("put", "key", "lost?").exits(t, exitUnknown) // of the log's files no more than two pages can be written now
+		// Of the log's files no more than two pages can be written now. The fence of an idle log may find that out first:
+		// then nobody is there to send the put to.
+		if lost := c.qkv("put", "key", "lost?"); lost.code != exitUnknown && lost.code != exitUnavailable {
+			t.Errorf("exit code %d: stdout %q, stderr %q", lost.code, lost.stdout, lost.stderr)
+		}
 		diskFailed(t, c)
 	})
 	t.Run("a sync", func(t *testing.T) {
@@ -104,7 +108,7 @@ func TestProcessDiskFull(t *testing.T) {
 	if code := m.exit(); code != exitDisk {
 		t.Errorf("it ended with %d, not %d", code, exitDisk)
 	}
-	if line := lineWith(m.lines(), "qkv: the disk failed", "no space left"); line == "" {
+	if line := lineWith(m.lines(), "qkv: the disk failed", "no space left", "free space on it"); line == "" {
 		t.Errorf("it does not say that the disk is full:\n%s", m.lines())
 	}
 	m.start() // it takes no more writes, but gives back what it has
