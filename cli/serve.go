@@ -105,7 +105,9 @@ func serveError(err error) error {
 	case errors.As(err, &refused):
 		return usagef("%w", err)
 	case errors.Is(err, node.ErrDisk) && errors.Is(err, syscall.ENOSPC):
-		return exitf(exitDisk, "%w (it is full: free space on it)", err)
+		return exitf(exitDisk, "%w (the disk is full: free space on it)", err)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w (the disk is full: free space on it)", err)
 	case errors.Is(err, node.ErrDisk):
 		return exitf(exitDisk, "%w (the kernel's messages may say more)", err)
 	default:

@@ -41,7 +41,7 @@ func (m *member) recover() (*recovered, error) {
 	}
 	opened, found, err := log.Open(options)
 	if err != nil {
-		return nil, fmt.Errorf("open the log: %w", err)
+		return nil, err // it names the log
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
 	if found.Torn != nil {

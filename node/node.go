@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 	"time"
 
 	"qkv/actor"
@@ -127,7 +128,10 @@ func identify(c Config) (id ids, credentials *wire.Credentials, err error) {
 	}
 	if credentials == nil {
 		maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
-		if credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name); err != nil {
+		switch credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name); {
+		case errors.Is(err, syscall.ENOSPC):
+			return ids{}, nil, err // nothing is wrong with the configuration
+		case err != nil:
 			return ids{}, nil, usagef("%v", err)
 		}
 	}
