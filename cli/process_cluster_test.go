@@ -31,6 +31,7 @@ type memberProcess struct {
 	arguments                []string // of `qkv serve`, behind those that every member gets
 	before                   []string // a command that runs it, as strace; it must become the member's process
 	environment              []string
+	out                      *os.File // where it logs, in place of log
 	cmd                      *exec.Cmd
 	ended                    chan struct{}
 	err                      error // of Wait; to be read after ended
@@ -66,6 +67,9 @@ func (m *memberProcess) start() {
 	}, m.arguments)
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(withoutSettings(os.Environ()), m.environment...)
+	if m.out != nil {
+		out = m.out
+	}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := spawn(cmd); err != nil {
 		m.t.Fatalf("start %s: %v", m.name, err)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -41,6 +42,23 @@ func TestProcessKilledWhileStarting(t *testing.T) {
 		t.Errorf("the greeting is %q", got.stdout)
 	}
 	c.wellAfter()
+}
+
+// TestProcessLogReaderGoes: a member does not die of a reader of its log that went away.
+func TestProcessLogReaderGoes(t *testing.T) {
+	t.Parallel()
+	c := newProcesses(t, 1)
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := c.members[0]
+	m.out = writer
+	m.start()
+	_ = writer.Close()
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	_ = reader.Close()
+	m.stop() // it says that it stops
 }
 
 // TestProcessFarBehind: a member that comes back when the others' logs do not reach back to where it was is sent a

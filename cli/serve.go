@@ -72,6 +72,7 @@ func serve(c *cli.Context) error {
 	}
 	signals, forget := withSignals(c.Context)
 	defer forget()
+	signal.Ignore(syscall.SIGPIPE) // a member lives on when who reads its log goes away
 	n, err := node.Start(signals, config)
 	if err != nil {
 		return serveError(err)
