@@ -24,6 +24,7 @@ type Runtime struct {
 	actors  []*running
 	due     chan *running // wait for a goroutine
 	passed  chan *running // wait for the goroutine of the handler that passed them something, or any other
+	ending  atomic.Pointer[running]
 }
 
 // running is one actor.
@@ -151,10 +152,19 @@ func (r *Runtime) Stop() {
 	close(r.stop)
 	r.clocks.Wait()
 	for _, a := range r.actors {
+		r.ending.Store(a)
 		a.stopping.Store(true)
 		a.wake()
 		<-a.done
 	}
 	close(r.due)
 	r.workers.Wait()
+}
+
+// Ending is the name of the actor that Stop waits for, empty before it waits for any.
+func (r *Runtime) Ending() string {
+	if a := r.ending.Load(); a != nil {
+		return a.name
+	}
+	return ""
 }

@@ -129,7 +129,7 @@ func (m *member) start() error {
 func (m *member) connect(r *recovered) error {
 	depositsMost := 1 << 20 // raft's own limits are far below; more is a bug
 	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Room{Send: limits.ProposalBytesWaiting, Offer: limits.PeerMessagesWaiting, Deposit: depositsMost})
-	logWriter := actor.NewMailbox[actor.LogWriterMessage]("log writer", actor.Room{Deposit: depositsMost})
+	logWriter := actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Room{Deposit: depositsMost})
 	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Room{Deposit: depositsMost})
 	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Room{Offer: 1, Deposit: depositsMost})
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Room{Offer: limits.SnapshotFramesWaiting, Deposit: depositsMost})
@@ -181,6 +181,9 @@ func (m *member) connect(r *recovered) error {
 	d.Every(announceClock, m.announce)
 	return nil
 }
+
+// logWriterName is the name of the one actor whose disk calls acknowledgements wait for.
+const logWriterName = "log writer"
 
 const (
 	snapshotClock = 100 * time.Millisecond

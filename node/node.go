@@ -261,8 +261,8 @@ func (n *Node) shutdown(ctx context.Context) error {
 	return errors.Join(append(errs, n.Err())...)
 }
 
-// stopActors waits for the actors, but not for a disk that does not answer. Who waits for room in a mailbox is let go
-// of, so that the server can close.
+// stopActors waits for the actors, but not for a disk that does not answer, nor for the end of a large snapshot that is
+// being loaded. Who waits for room in a mailbox is let go of, so that the server can close.
 func (n *Node) stopActors(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {
@@ -273,8 +273,12 @@ func (n *Node) stopActors(ctx context.Context) error {
 	case <-stopped:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
 	}
+	// Before any actor it is a clock, whose only long work is to write what is known of the peers.
+	if at := n.runtime.Ending(); at != logWriterName && at != "" {
+		return fmt.Errorf("the %s has not finished what it does while this member stops; what was acknowledged is safe", at)
+	}
+	return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
 }
 
 // drainTime bounds the wait for requests that are under way: without a quorum they would not end.

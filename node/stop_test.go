@@ -2,33 +2,55 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"qkv/actor"
 )
 
-// stuck is an actor that waits for a disk that does not answer.
-type stuck struct{ disk chan struct{} }
+// stuck is an actor that is in the middle of something until it is let go.
+type stuck chan struct{}
 
 func (s stuck) Handle(actor.Time, []int) bool {
-	<-s.disk
+	<-s
 	return false
+}
+
+// newStuck is a node with such an actor at work.
+func newStuck(name string) (*Node, stuck) {
+	n, until := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, make(stuck)
+	box := actor.NewMailbox[int](name, actor.Room{Deposit: 1})
+	actor.Spawn(n.runtime, box, until)
+	box.Deposit(1)
+	return n, until
 }
 
 // A member that has ended because of its disk says so once, also when the disk holds up its end.
 func TestStopSaysOnceThatTheDiskFailed(t *testing.T) {
-	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
-	s := stuck{make(chan struct{})}
-	defer close(s.disk)
-	box := actor.NewMailbox[int]("stuck", actor.Room{Deposit: 1})
-	actor.Spawn(n.runtime, box, s)
-	box.Deposit(1)
+	n, until := newStuck(logWriterName)
+	defer close(until)
 	why := fmt.Errorf("%w: it has not finished a write for 31s", ErrDisk)
 	n.ended(why)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := n.Stop(ctx); err == nil || err.Error() != why.Error() {
 		t.Errorf("stop: %v\nits end was: %v", err, why)
+	}
+}
+
+// A member that does not come to its end says what it is at: only the log writer's work is the disk's fault.
+func TestStopSaysWhatItWaitsFor(t *testing.T) {
+	for name, disk := range map[string]bool{"applier": false, logWriterName: true} {
+		n, until := newStuck(name)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		err := n.stopActors(ctx)
+		cancel()
+		if err == nil || errors.Is(err, ErrDisk) != disk || !disk && !strings.Contains(err.Error(), name) {
+			t.Errorf("while the %s works: %v", name, err)
+		}
+		close(until)
 	}
 }
