@@ -88,9 +88,9 @@ type Consensus struct {
 
 // appendOrder is an order that the log writer works on.
 type appendOrder struct {
-	since    time.Duration // when it was given, or when those before it were done
-	bytes    int64
-	restores bool // brings a snapshot
+	since   time.Duration // when it was given, or when those before it were done
+	bytes   int64
+	loading bool // its snapshot is being loaded: the disk has done its part
 }
 
 // applyState is what consensus knows of the applier.
@@ -231,6 +231,8 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.receive(m)
 	case Appended:
 		c.appended(m)
+	case Restoring:
+		c.appends[0].loading = true
 	case Applied:
 		c.applied(m)
 	case Connected:

@@ -40,7 +40,10 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 	w.Handle(Time{}, []LogWriterMessage{a1, a2})
 	w.Handle(Time{}, []LogWriterMessage{Restored{}})
 	for _, m := range drainBox(cons) {
-		d := m.(Appended)
+		d, ok := m.(Appended)
+		if !ok {
+			continue
+		}
 		if d.Marker != nil {
 			rec.Window.Reset(*d.Marker)
 		}

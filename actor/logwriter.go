@@ -132,6 +132,7 @@ func (w *LogWriter) work() error {
 	}
 	if r.marker != nil {
 		w.restoring = &r
+		w.Consensus.Deposit(Restoring{})
 		w.Applier.Deposit(Restore{Index: r.marker.Index, Term: r.marker.Term, ConfState: r.marker.ConfState})
 		return nil
 	}

@@ -52,6 +52,8 @@ type (
 		Orders    int              // how many Append orders this reports
 		FileBytes int64
 	}
+	// Restoring reports that the oldest order's snapshot is marked on the disk, and is being loaded now. Deposited.
+	Restoring struct{}
 	// Applied reports that committed entries are in the state. Deposited.
 	Applied struct{ Response *raftpb.Message }
 	// SnapshotSaved reports a published snapshot, and from where on the log must be kept. Deposited.
@@ -80,6 +82,7 @@ func (Connected) consensusMessage()        {}
 func (Disconnected) consensusMessage()     {}
 func (Refused) consensusMessage()          {}
 func (Appended) consensusMessage()         {}
+func (Restoring) consensusMessage()        {}
 func (Applied) consensusMessage()          {}
 func (SnapshotSaved) consensusMessage()    {}
 func (SnapshotReceived) consensusMessage() {}

@@ -105,7 +105,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		c.taken.placed(c.last)
 		c.seeForwarded(m.GetEntries())
 	}
-	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes, restores: m.GetSnapshot() != nil})
+	c.appends = append(c.appends, appendOrder{since: c.now.Now, bytes: bytes})
 	c.lastWork, c.fenced = c.now.Now, false
 	c.LogWriter.Pass(Append{Message: m})
 }
@@ -172,7 +172,7 @@ func (c *Consensus) watchDisk() {
 		c.muted = false
 		return
 	}
-	if c.appends[0].restores {
+	if c.appends[0].loading {
 		return // a large snapshot is being loaded, which is no sign of the disk
 	}
 	stalled := c.now.Now - c.appends[0].since

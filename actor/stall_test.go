@@ -1,12 +1,14 @@
 package actor
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/log/disk"
+	"qkv/log/limits"
 )
 
 // TestStalledDiskHoldsUpNoReport lets a disk finish one order and stall in the next. Consensus must hear of the first one
@@ -24,13 +26,22 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 	})
 	w.Inbox.Deposit(Append{Message: &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}})
 	w.Inbox.Deposit(Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(11, 2)}}})
-	w.Inbox.Deposit(Restored{})
 
 	r := NewRuntime()
 	heard := make(heardBy, 10)
 	Spawn(r, consensus, heard)
 	Spawn(r, w.Inbox, w)
 	m := heard.next(t)
+	if _, ok := m.(Restoring); !ok {
+		t.Errorf("consensus heard %+v, not that the snapshot is being loaded", m)
+	}
+	for _, a := range r.actors {
+		for a.claimed.Load() { // until both sleep
+			time.Sleep(10 * time.Microsecond)
+		}
+	}
+	w.Inbox.Deposit(Restored{})
+	m = heard.next(t)
 	if done, ok := m.(Appended); !ok || done.Orders != 1 || done.Marker == nil {
 		t.Errorf("consensus heard %+v, not of the snapshot", m)
 	}
@@ -45,6 +56,26 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 		t.Errorf("consensus heard %+v, not of the entry", m)
 	}
 	r.Stop()
+}
+
+// A disk that does not answer ends the member, also when what it writes is a snapshot's marker. To load a large snapshot
+// may take longer.
+func TestStalledDiskBeneathASnapshot(t *testing.T) {
+	var failure error
+	c := &Consensus{ConsensusConfig: ConsensusConfig{
+		ElectionTimeout: time.Second, Fail: func(err error) { failure = err },
+		LogWriter: NewMailbox[LogWriterMessage]("l", Room{Deposit: 1}),
+	}}
+	c.orderAppend(&raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)})
+	c.now.Now = limits.DiskStall + time.Second
+	if c.watchDisk(); !errors.Is(failure, ErrDisk) {
+		t.Errorf("the marker is not synced after %v: %v", c.now.Now, failure)
+	}
+	failure = nil
+	c.handle(Restoring{})
+	if c.watchDisk(); failure != nil {
+		t.Errorf("while the snapshot is being loaded: %v", failure)
+	}
 }
 
 // heardBy is a handler that hands on what it gets.
