@@ -174,6 +174,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		return false
 	}
 	defer c.unreadable()
+	c.Status.turn()
 	c.now = t
 	ticks := 0
 	for _, m := range batch {
@@ -238,6 +239,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Connected:
 		c.connected[m.Peer] = true
 		if m.Peer == c.raft.BasicStatus().Lead {
+			c.away.tries = 0
 			c.forwardAgain() // what the connection before it has lost
 		}
 		c.Status.refusal(m.Peer, "")
@@ -277,7 +279,7 @@ func (c *Consensus) tick(n int) {
 	c.watchDisk()
 	c.expire()
 	c.reads.retry(c.now.Now, c.ElectionTimeout)
-	if c.now.Now-c.away.since >= c.ElectionTimeout {
+	if c.now.Now-c.away.since >= c.away.patience(c.ElectionTimeout) {
 		c.forwardAgain()
 	}
 	if !c.fenced && len(c.appends) == 0 && c.now.Now-c.lastWork >= fenceAfter {

@@ -27,6 +27,7 @@ type away struct {
 	unseen []awayBatch // by number
 	bytes  int64
 	since  time.Duration // when they were last sent, or fewer became
+	tries  int           // how often they were sent again since
 }
 
 type awayBatch struct {
@@ -35,6 +36,13 @@ type awayBatch struct {
 }
 
 func (a *away) clear() { *a = away{} }
+
+// patience is how long batches that do not come in are waited for. It doubles: on a slow way, or with a busy leader, what
+// is sent again lies behind what was sent before, and makes it slower still.
+func (a *away) patience(electionTimeout time.Duration) time.Duration {
+	const doublings = 4
+	return electionTimeout << min(a.tries, doublings)
+}
 
 // taken is what a leader has taken of its followers in this term.
 type taken struct {
@@ -77,7 +85,7 @@ func (t *taken) awaits(follower, commit uint64) bool {
 // forward sends a batch to the leader, and keeps it until it stands in the log.
 func (c *Consensus) forward(leader uint64, b awayBatch) {
 	if len(c.away.unseen) == 0 {
-		c.away.since = c.now.Now
+		c.away.since, c.away.tries = c.now.Now, 0
 	}
 	c.away.unseen = append(c.away.unseen, b)
 	c.away.bytes += int64(len(b.envelope))
@@ -96,6 +104,7 @@ func (c *Consensus) forwardAgain() {
 		return
 	}
 	c.away.since = c.now.Now
+	c.away.tries++
 	for _, b := range c.away.unseen {
 		c.sendForward(status.Lead, b)
 	}
@@ -118,7 +127,7 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 			c.away.bytes -= int64(len(c.away.unseen[0].envelope))
 			c.away.unseen[0].envelope = nil
 			c.away.unseen = c.away.unseen[1:]
-			c.away.since = c.now.Now
+			c.away.since, c.away.tries = c.now.Now, 0
 		}
 	}
 }

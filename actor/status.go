@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3"
 
@@ -21,6 +22,7 @@ type Status struct {
 	snapBytes atomic.Int64                      // the snapshotter's
 	matches   atomic.Pointer[map[uint64]uint64] // consensus', while it leads
 	floors    atomic.Pointer[map[uint64]uint64] // consensus', for ever
+	unheard   atomic.Int64                      // ticks since consensus' last turn
 
 	// Guarded by mu: rare.
 	mu       sync.Mutex
@@ -28,6 +30,14 @@ type Status struct {
 	refusals map[uint64]string // peers that refuse this member
 	refused  map[uint64]string // peers that this member refuses
 }
+
+// Tick counts a tick of the clock, and returns for how long consensus has had no turn: it is in the middle of one, and
+// the only thing there that takes time is to read old entries from the log. A pause of the whole process counts as one
+// tick.
+func (s *Status) Tick() time.Duration { return time.Duration(s.unheard.Add(1)) * TickInterval }
+
+// turn says that consensus has begun another turn.
+func (s *Status) turn() { s.unheard.Store(0) }
 
 // Standing is a member's place in raft.
 type Standing struct {

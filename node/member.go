@@ -175,7 +175,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, applier, applies)
 	actor.Spawn(d, segmentMaker, maker)
 	actor.Spawn(d, snapshots, m.snapshotter)
-	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
+	d.Every(actor.TickInterval, m.tick)
 	d.Every(retryClock, func() { segmentMaker.Offer(actor.Retry{}) })
 	d.Every(snapshotClock, func() { snapshots.Offer(actor.Wait{}) })
 	d.Every(announceClock, m.announce)
@@ -259,6 +259,15 @@ func (m *member) receive(from uint64, _ actor.Class, frame []byte) {
 		m.consensus.Offer(actor.Received{From: from, Message: message})
 	default:
 		m.snapshots.Offer(actor.FromPeer{From: from, Message: message})
+	}
+}
+
+// tick is consensus' clock. It also watches consensus, which watches the log writer: one of them may wait for the disk,
+// and a member that does so for too long is better gone (R36).
+func (m *member) tick() {
+	m.consensus.Offer(actor.Tick{})
+	if silent := m.status.Tick(); silent == limits.DiskStall {
+		m.fail(fmt.Errorf("%w: it has not answered a read of the log for %v; what was acknowledged is safe, anything else is unknown", actor.ErrDisk, silent))
 	}
 }
 
