@@ -17,6 +17,7 @@ type process struct {
 	name, listen, listenPeer string
 	dataDir, home, cluster   string
 	executable               string
+	environment              []string // beside this process' own
 	spawn                    func(*exec.Cmd) error
 	output                   *prefixed
 
@@ -28,7 +29,7 @@ type process struct {
 // start starts the member.
 func (p *process) start() error {
 	cmd := exec.Command(p.executable, append(p.arguments(), "--log-format", "text")...)
-	cmd.Env = withoutSettings(os.Environ())
+	cmd.Env = append(withoutSettings(os.Environ()), p.environment...)
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	cmd.SysProcAttr = childAttributes()
 	if err := p.spawn(cmd); err != nil {
