@@ -15,7 +15,7 @@ import (
 type ConsensusMessage interface{ consensusMessage() }
 
 type (
-	// Propose asks for commands to be agreed on. Their outcomes go to Proposal.From. Sent.
+	// Propose asks for commands to be agreed on. Their outcomes go to Proposal.From. Sent; the own announcement is offered.
 	Propose struct{ Proposal index.Proposal }
 	// Confirm asks whether reads may be answered: Done{Kind: Confirmed} comes once the View holds all that was
 	// acknowledged before the read was asked for. Sent.
