@@ -30,7 +30,8 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
 			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
 			&cli.IntFlag{Name: "clients", EnvVars: []string{"QKV_BENCH_CLIENTS"}, Value: 2, Usage: "`N` connections that share the requests"},
-			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load, after a fifth of it to warm up", Action: positive("duration")},
+			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DURATION"}, Value: 5 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
+			&cli.DurationFlag{Name: "warm-up", EnvVars: []string{"QKV_BENCH_WARM_UP"}, Value: 5 * time.Second, Usage: "`TIME` of each load before anything is counted: members that are loaded for the first time take their memory and make their files; a lone caller needs a second at most"},
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk to measure; a folder is made in it, and removed"},
 			&cli.IntFlag{Name: "memory-keys", EnvVars: []string{"QKV_BENCH_MEMORY_KEYS"}, Value: 1_000_000, Usage: "`N` keys to measure memory and restart with; 0 leaves that out"},
 			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_BENCH_CHECK"}, Usage: "fail when one of this project's own goals for two cores is missed"},
@@ -246,12 +247,14 @@ func (b *benchmark) loads(ctx context.Context, s setup, t target) error {
 // load makes one load. A lone caller has nothing to do beside: the threads that Go would wake to look for it would take
 // the members' time, so this process then runs on one processor.
 func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench.Op, inFlight int) (bench.Report, error) {
+	warmUp := max(b.c.Duration("warm-up"), 0)
 	if inFlight == 1 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+		warmUp = min(warmUp, time.Second)
 	}
 	return bench.Load(ctx, bench.Config{
 		Clients: clients, Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
-		Duration: b.c.Duration("duration"), WarmUp: b.c.Duration("duration") / 5, Seed: 1,
+		Duration: b.c.Duration("duration"), WarmUp: warmUp, Seed: 1,
 	})
 }
 
