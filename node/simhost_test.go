@@ -36,19 +36,20 @@ type host struct {
 	recovering  bool
 
 	// What the world knows of it.
-	proven   proven      // on its disk, for certain
-	intended proven      // what its last process was about to prove
-	view     *index.View // the newest one seen of this process
-	leads    bool
-	led      uint64 // the newest term that it led in
-	onLead   func() // called when it begins to lead; nil is nothing
-	reading  bool   // entries are being read from its disk
-	readCold bool   // its consensus has just done that
-	boot     uint64
-	copies   []folderCopy
-	broken   bool // its disk fails on purpose, so that its process may end until all heals
-	saved    int  // snapshots since one was installed or damaged
-	rotted   bool // one of its snapshots was damaged on purpose
+	proven     proven      // on its disk, for certain
+	intended   proven      // what its last process was about to prove
+	view       *index.View // the newest one seen of this process
+	leads      bool
+	led        uint64 // the newest term that it led in
+	onLead     func() // called when it begins to lead; nil is nothing
+	reading    bool   // entries are being read from its disk
+	readCold   bool   // its consensus has just done that
+	boot       uint64
+	copies     []folderCopy
+	broken     bool   // its disk fails on purpose, so that its process may end until all heals
+	saved      int    // snapshots since one was installed or damaged
+	savedIndex uint64 // of the newest of them
+	rotted     bool   // one of its snapshots was damaged on purpose
 
 	rottedLog bool  // so was its log
 	damage    error // which it has found, and stays down

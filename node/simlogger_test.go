@@ -39,7 +39,14 @@ func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
 		l.host().saved = 0
 	case "snapshot saved":
 		l.w.totals.Snapshots++
-		l.host().saved++
+		h := l.host()
+		h.saved++
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == "index" {
+				h.savedIndex = a.Value.Uint64()
+			}
+			return true
+		})
 	case "handing leadership over":
 		l.w.totals.Transfers++
 	}

@@ -21,7 +21,10 @@ func (w *world) rotSnapshot(f fault, h *host) {
 		}
 	}
 	h.crash()
-	if names := h.files("data/snap", ".snap"); len(names) > 0 && w.rot(h, names[len(names)-1], f.strength) {
+	names := h.files("data/snap", ".snap")
+	// One that was received, and that the log may begin behind already, is the only one that the member can start from.
+	own := len(names) > 0 && strings.HasPrefix(names[len(names)-1], fmt.Sprintf("data/snap/%020d-", h.savedIndex))
+	if own && w.rot(h, names[len(names)-1], f.strength) {
 		h.rotted, h.saved = true, 0
 	}
 	w.lasting(f.lasts, h.start)
