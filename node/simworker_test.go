@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -149,13 +150,20 @@ func (p *worker) ask(j job) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	watchdog := time.AfterFunc(seedTimeout, func() { _ = p.command.Process.Kill() })
+	var late atomic.Bool
+	watchdog := time.AfterFunc(seedTimeout, func() {
+		late.Store(true)
+		_ = p.command.Process.Kill()
+	})
 	defer watchdog.Stop()
 	if _, err := p.in.Write(append(line, '\n')); err != nil {
 		return result{}, err
 	}
 	for {
 		text, err := p.out.ReadString('\n')
+		if late.Load() {
+			return result{}, fmt.Errorf("it was killed after %v without an answer: the seed hangs, or the host stood still", seedTimeout)
+		}
 		if err != nil {
 			return result{}, err
 		}
