@@ -19,7 +19,7 @@ type Room struct {
 // Invariants:
 //
 //  1. Messages of one sender are taken in the order in which it put them in.
-//  2. Send waits, Offer drops, Deposit neither waits nor drops.
+//  2. Send waits, Offer drops; Deposit, Pass and Leave neither wait nor drop.
 //  3. After Close nothing is taken any more, and nothing waits.
 type Mailbox[M any] struct {
 	// Constant.

@@ -10,9 +10,10 @@ import (
 // Runtime runs actors in as many goroutines as there are actors. An actor takes its turns in any of them, one at a
 // time; and since a turn holds one goroutine, there is always one for an actor that has something to do.
 //
-// A handler that passes its work on is followed, in the same goroutine, by the actor that it passed it to: no other
-// thread is woken. On an idle host each such wake-up costs 10 to 40 µs, and a lone client's write waited for six of
-// them. An actor that has more to do itself goes on with that, and the other one gets another goroutine.
+// A handler that passes its work on is followed, in the same goroutine, by the actor that it passed it to. A lone
+// client's write is handed over five times, and with a goroutine for each actor most of these woke another thread: 10
+// to 40 µs each on an idle virtual host. An actor that has more to do itself goes on with that, and the other one gets
+// another goroutine.
 //
 // A panic in an actor ends the process: what an actor knows is rebuilt from the log at the next start, never from a
 // half-known memory.

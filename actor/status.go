@@ -110,14 +110,7 @@ func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
 func (s *Status) Refuse(peer uint64, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if reason == "" {
-		delete(s.refused, peer)
-		return
-	}
-	if s.refused == nil {
-		s.refused = map[uint64]string{}
-	}
-	s.refused[peer] = reason
+	keep(&s.refused, peer, reason)
 }
 
 // Alarm says what an operator must know of a matter, in place of what was said of it before; an empty text says that
@@ -125,14 +118,7 @@ func (s *Status) Refuse(peer uint64, reason string) {
 func (s *Status) Alarm(matter, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if text == "" {
-		delete(s.alarms, matter)
-		return
-	}
-	if s.alarms == nil {
-		s.alarms = map[string]string{}
-	}
-	s.alarms[matter] = text
+	keep(&s.alarms, matter, text)
 }
 
 // The matters of alarms.
@@ -145,14 +131,19 @@ const (
 func (s *Status) refusal(peer uint64, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.refusals == nil {
-		s.refusals = map[uint64]string{}
-	}
-	if reason == "" {
-		delete(s.refusals, peer)
+	keep(&s.refusals, peer, reason)
+}
+
+// keep keeps a text, or forgets it where it is empty.
+func keep[K comparable](texts *map[K]string, of K, text string) {
+	if text == "" {
+		delete(*texts, of)
 		return
 	}
-	s.refusals[peer] = reason
+	if *texts == nil {
+		*texts = map[K]string{}
+	}
+	(*texts)[of] = text
 }
 
 func (s *Status) publishMatches(n *raft.RawNode) {

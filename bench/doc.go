@@ -6,8 +6,8 @@
 //     stands still is asked less, and what would have arrived meanwhile is not counted; LongestGap shows it).
 //   - [Echo] is the rate at which this machine carries frames of the same size there and back over one QUIC
 //     connection, with nothing behind it: no member can be faster.
-//   - [Fdatasync] is how long the disk takes to make one page of a zero-filled file durable: no put can be
-//     faster.
+//   - [Fdatasync] is how long the disk takes to make one page of a zero-filled file durable, back to back or after a
+//     rest: no put can be faster.
 //
 // Only ratios of figures that were measured in one run, one after the other, are worth comparing: the same machine
 // drifts by a factor of 1.5 within an hour. Latencies are kept in HdrHistograms of three digits and merged as such;

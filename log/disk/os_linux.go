@@ -122,6 +122,9 @@ func (f *osFile) writeAll(b []byte, at int64) error {
 			n, err = unix.Pwrite(f.fd, b, at)
 			return err
 		})
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite
+		}
 		if err != nil {
 			return err
 		}
