@@ -5,11 +5,13 @@ PKG       ?= ./...
 SEEDS     ?= 500
 FUZZTIME  ?= 10s
 TOOL       = $(GO) tool -modfile=.ci/tools/go.mod
+# The commit in `qkv version`; nothing where this is no repository.
+COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --dirty --abbrev=12 2>/dev/null))
 # One seed is replayed with its trace; many are a campaign, a process a core.
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race sim fuzz lint fmt bench full vuln
+.PHONY: help run build test race sim adverse fuzz lint fmt bench full vuln
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -20,16 +22,19 @@ run: build ## build ./qkv and run three members on loopback: ./qkv demo
 	./qkv demo
 
 build: ## build ./qkv
-	$(GO) build -trimpath -o qkv .
+	$(GO) build -trimpath -ldflags '$(COMMIT)' -o qkv .
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (at most 12 minutes on 2 cores)
-	$(GO) test -timeout 12m $(PKG)
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (at most 12 minutes on 2 cores); says what was skipped
+	@$(GO) run ./.ci/test -timeout 12m $(PKG)
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)
 
 sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, replayed with its trace
 	$(GO) test ./node -run '^TestSimulation$$' -count=1 -timeout 0 -v $(SIMFLAGS)
+
+adverse: ## real processes on slow, full and rotten disks, cut networks, hostile clients: a line of figures each
+	QKV_FULL=1 $(GO) test ./cli -run '^TestAdverse' -count=1 -timeout 0 -v
 
 fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 	@set -e; for p in $$($(GO) list $(PKG)); do \
@@ -38,11 +43,12 @@ fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 		done; \
 	done
 
-lint: ## gofumpt, vet and staticcheck, without changing anything
+lint: ## gofumpt, vet, staticcheck, and that the mutants fit, without changing anything
 	@unformatted=$$($(TOOL) gofumpt -l .); if [ -n "$$unformatted" ]; then \
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	$(GO) run ./.ci/mutants -check
 
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .

@@ -9,7 +9,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // ApplierConfig is what the applier is built from.
@@ -17,18 +18,16 @@ type ApplierConfig struct {
 	Member      uint64
 	Incarnation uint64
 	State       *index.State
-	ConfState   *raftpb.ConfState
 	Inbox       *Mailbox[ApplierMessage]
 	Consensus   *Mailbox[ConsensusMessage]
 	LogWriter   *Mailbox[LogWriterMessage]
 	Snapshotter *Mailbox[SnapshotterMessage]
 	// Load reads a published snapshot.
-	Load             func(index, term uint64) (*index.State, error)
-	Status           *Status
-	SnapshotBytes    int64 // least bytes of new records before a snapshot; 0 is limits.SnapshotBytes
-	SnapshotInterval time.Duration
-	Fail             func(error)
-	Logger           *slog.Logger
+	Load   func(index, term uint64) (*index.State, error)
+	Status *Status
+	Limits limits.Tunable
+	Fail   func(error)
+	Logger *slog.Logger
 }
 
 // Applier turns committed entries into state. It owns the state, and what this member's clients wait for.
@@ -36,8 +35,8 @@ type ApplierConfig struct {
 // Invariants:
 //
 //  1. Entries are applied in order, each once; state and applied index change in one step.
-//  2. The View is published before any outcome is handed out: who sees an answer can read what it says.
-//  3. Each request that was expected gets exactly one outcome.
+//  2. The View is published before any completion is handed out: who sees an answer can read what it says.
+//  3. Each request that was expected gets exactly one completion.
 //  4. A read is let go on only after its index is in the published View.
 type Applier struct {
 	// Constant after construction.
@@ -45,18 +44,21 @@ type Applier struct {
 
 	// Owned by the actor.
 	pending    pending
-	reads      []Confirmed // index not applied yet, in order of arrival
-	done       outcomes
-	results    []index.Result
-	changed    bool
+	reads      []ReadReady // index not applied yet, in order of arrival
+	done       completions
+	results    []kv.Result
+	reports    []ConsensusMessage // of this batch, for when its View is published
+	view       *index.View        // the newest that was published
+	changed    bool               // the state is newer than view
 	failed     bool
 	saving     bool
+	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
+	saveTries  backoff       // since the last that was saved
 	saved      time.Duration // when the last snapshot was begun
 	savedBytes int64         // what the state weighed then
 	records    int64         // bytes of records since the last snapshot
+	ordered    int64         // records when the snapshot under way was ordered
 	fileBytes  int64
-	// confWaits holds snapshots back from a membership entry until consensus has told its outcome.
-	confWaits bool
 }
 
 // recordOverhead is what a record costs in the log beside its data, about.
@@ -64,20 +66,13 @@ const recordOverhead = 48
 
 // NewApplier builds the actor and publishes the first View.
 func NewApplier(c ApplierConfig) *Applier {
-	if c.SnapshotBytes == 0 {
-		c.SnapshotBytes = limits.SnapshotBytes
-	}
-	if c.SnapshotInterval == 0 {
-		c.SnapshotInterval = limits.SnapshotInterval
-	}
 	view := c.State.View()
 	c.Status.view.Store(view)
-	return &Applier{ApplierConfig: c, saved: -c.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
+	return &Applier{ApplierConfig: c, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
 }
 
 // Handle implements Handler.
 func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
-	var reports []ConsensusMessage
 	restored := false
 	for _, m := range batch {
 		if a.failed {
@@ -85,21 +80,21 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 		}
 		switch m := m.(type) {
 		case Apply:
-			reports = append(reports, a.apply(m))
+			a.apply(m)
 		case Expect:
 			a.pending.add(m)
 		case Expire:
-			a.pending.expire(t.Now, &a.done)
-			a.expireReads(t.Now)
-		case Confirmed:
+			a.pending.expire(t.Now, m.Why, &a.done)
+			a.expireReads(t.Now, m.Why)
+		case ReadReady:
 			a.reads = append(a.reads, m)
 		case Restore:
 			a.restore(m)
 			restored = true
-		case ConfStateChanged:
-			a.ConfState, a.confWaits = m.ConfState, false
 		case SaveEnded:
-			a.saving = false
+			a.saveEnded(t.Now, m)
+		case SnapshotWanted:
+			a.saveNow = true
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -108,44 +103,58 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 		return false
 	}
 	if a.changed {
-		a.Status.view.Store(a.State.View())
+		a.publish(a.State.View())
 		a.changed = false
 	}
 	a.letReadsGo()
 	a.done.handOut()
-	for _, r := range reports {
-		a.Consensus.Pass(r)
+	for _, r := range a.reports {
+		a.Consensus.PostAndYield(r)
 	}
+	clear(a.reports)
+	a.reports = a.reports[:0]
 	if restored {
-		a.LogWriter.Deposit(Restored{})
+		a.LogWriter.MustPost(Restored{})
 	}
 	a.save(t)
 	return false
 }
 
+// publish makes a View the one that everybody reads.
+func (a *Applier) publish(view *index.View) {
+	a.view = view
+	a.Status.show(func() { a.Status.view.Store(view) })
+}
+
 // apply applies the entries of one order.
-func (a *Applier) apply(m Apply) ConsensusMessage {
+func (a *Applier) apply(m Apply) {
 	a.fileBytes = m.FileBytes
 	for _, e := range m.Message.GetEntries() {
 		if err := a.applyEntry(e); err != nil {
 			a.failed = true
 			a.Fail(fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err))
-			break
+			return
 		}
 	}
-	return Applied{Response: m.Message.GetResponses()[0]}
+	a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})
 }
 
 func (a *Applier) applyEntry(e *raftpb.Entry) error {
-	data := e.GetData()
-	if e.GetType() != raftpb.EntryNormal {
-		data, a.confWaits = nil, true
-	}
-	a.pending.passTerm(e.GetTerm(), &a.done)
-	results, err := a.State.Apply(e.GetIndex(), e.GetTerm(), data, a.results[:0])
+	data, err := EnvelopeOf(e)
 	if err != nil {
 		return err
 	}
+	apply := a.State.Apply
+	if e.GetType() != raftpb.EntryNormal {
+		apply = a.State.ApplyChange
+	}
+	a.pending.passTerm(e.GetTerm(), &a.done)
+	before := a.State.Members()
+	results, err := apply(e.GetIndex(), e.GetTerm(), data, a.results[:0])
+	if err != nil {
+		return err
+	}
+	a.tellMembers(before, e.GetIndex())
 	a.changed = true
 	a.results = results
 	a.records += int64(len(data)) + recordOverhead
@@ -161,6 +170,13 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	return nil
 }
 
+// tellMembers tells consensus when the records have changed.
+func (a *Applier) tellMembers(before index.Members, at uint64) {
+	if now := a.State.Members(); !now.Same(before) {
+		a.reports = append(a.reports, MembersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
+	}
+}
+
 // letReadsGo tells the connections which reads may be answered from the View that was just published.
 func (a *Applier) letReadsGo() {
 	applied, _ := a.State.Applied()
@@ -170,8 +186,8 @@ func (a *Applier) letReadsGo() {
 			kept = append(kept, r)
 			continue
 		}
-		for _, ask := range r.Asks {
-			a.done.add(ask.From, index.Done{Request: ask.Request, Kind: index.Confirmed})
+		for _, request := range r.Requests {
+			a.done.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.ReadReady})
 		}
 	}
 	clear(a.reads[len(kept):])
@@ -179,13 +195,14 @@ func (a *Applier) letReadsGo() {
 }
 
 // expireReads answers reads whose index has not come in their time: a member that has much to catch up with.
-func (a *Applier) expireReads(now time.Duration) {
-	a.reads = slices.DeleteFunc(a.reads, func(r Confirmed) bool {
+func (a *Applier) expireReads(now time.Duration, why string) {
+	err := &kv.Error{Code: kv.Unavailable, Message: why + "; the read was not answered: ask another member"}
+	a.reads = slices.DeleteFunc(a.reads, func(r ReadReady) bool {
 		if now < r.Until {
 			return false
 		}
-		for _, ask := range r.Asks {
-			a.done.add(ask.From, index.Done{Request: ask.Request, Kind: index.Confirmed, Err: errBehind})
+		for _, request := range r.Requests {
+			a.done.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.ReadReady, Result: kv.Result{Err: err}})
 		}
 		return true
 	})
@@ -199,29 +216,58 @@ func (a *Applier) restore(m Restore) {
 		a.Fail(fmt.Errorf("the snapshot at index %d that the leader sent cannot be loaded: %w", m.Index, err))
 		return
 	}
-	a.State, a.ConfState, a.confWaits = state, m.ConfState, false
-	a.changed = true
+	a.State, a.changed = state, true
+	a.reports = append(a.reports, MembersChanged{Members: state.Members(), At: m.Index, Restored: true})
 	view := state.View()
 	a.records, a.savedBytes = 0, view.LiveBytes()+view.HistoryBytes()
 	a.pending.abandon(&a.done)
 }
 
-// save asks for a snapshot when the records since the last one outweigh the state of that time, so that what is written
-// for snapshots stays below what is written to the log, and a restart applies less than it loads; or when the log's
-// files have grown to four times that. Never before the last one is done; not soon after it either, unless the
-// records outweigh it twice.
+// save orders a snapshot when the records since the last one nearly outweigh the state of that time, so that what is
+// written for snapshots is about what is written to the log, and a restart applies less than it loads; or when the log's
+// files have grown to as much for another reason. Never before the last one is done; not soon after it either, unless the
+// records demand it: two snapshots, and the log behind the older of them, are at most four times the state.
 func (a *Applier) save(t Time) {
-	if a.saving || a.confWaits {
+	if a.saving {
 		return
 	}
-	view := a.Status.view.Load()
+	if t.Now < a.saveTries.notBefore {
+		return
+	}
+	view := a.view
 	size := view.LiveBytes() + view.HistoryBytes()
-	worth := max(min(size, a.savedBytes), a.SnapshotBytes)
-	due := a.records > worth || (a.fileBytes > 4*worth && a.records > a.SnapshotBytes/4)
-	if !due || (t.Now-a.saved < a.SnapshotInterval && a.records <= 2*worth) {
+	worth := max(min(size, a.savedBytes), a.Limits.SnapshotBytes)
+	applied, term := view.Applied()
+	// With one snapshot and the next one, so much of the log is before that one is begun, and as much may come until it is
+	// saved.
+	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)
+	most := min(max(worth-worth/8, 2*a.Limits.SnapshotBytes), half)
+	due := a.records > min(a.share(worth), half) || (a.fileBytes > 2*worth-worth/4 && a.records > worth/8) || a.saveNow
+	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
+	// A log that waits for it is not made to wait for the interval, too.
+	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
+	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !a.saveNow && !a.Status.logWaits.Load()) {
 		return
 	}
-	applied, term := view.Applied()
-	a.saving, a.saved, a.savedBytes, a.records = true, t.Now, size, 0
-	a.Snapshotter.Deposit(Save{View: view, Index: applied, Term: term, ConfState: a.ConfState})
+	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records
+	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
+}
+
+// share is how much must be written before the next snapshot: from five to seven eighths of what it is worth, another
+// part after each save and on each member, so that members do not go on saving at the same time.
+func (a *Applier) share(worth int64) int64 {
+	mixed := (a.Member ^ uint64(a.saved)*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
+	return worth/8*5 + worth/4/256*int64(mixed>>56)
+}
+
+// saveEnded lets the next snapshot be ordered; one that failed is due again after a pause.
+func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
+	a.saving = false
+	if !m.Failed {
+		a.saveTries = backoff{}
+		return
+	}
+	a.records += a.ordered
+	a.saveNow = true
+	a.saveTries.fail(now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 }

@@ -3,14 +3,15 @@ package actor
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 
+	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/limits"
 )
 
 // TickInterval is raft's clock: 10 ms, so that an election timeout has many steps and split votes are rare.
@@ -29,17 +30,18 @@ type ConsensusConfig struct {
 	Window            *log.Window
 	Inbox             *Mailbox[ConsensusMessage]
 	LogWriter         *Mailbox[LogWriterMessage]
+	LogReader         *Mailbox[ReadLog]
 	Applier           *Mailbox[ApplierMessage]
 	Snapshotter       *Mailbox[SnapshotterMessage]
 	Peers             Peers
 	Status            *Status
-	NameOf            func(member uint64) string
+	Members           index.Members
 	Fail              func(error)            // ends the member
-	Leave             func(why string) error // writes down that this member must not vote any more
-	Gone              string                 // what Leave wrote in an earlier life
+	Quarantine        func(Quarantine) error // makes durable whether this member takes part
+	Quarantined       Quarantine             // what Quarantine wrote in an earlier life
+	Removed           func() error           // makes durable that this member was removed
 	Logger            *slog.Logger
-	MessageEntryBytes uint64 // raft's MaxSizePerMsg; 0 is limits.MessageEntriesBytes
-	ApplyingBytes     uint64 // raft's MaxCommittedSizePerReady; 0 is limits.ApplyingBytes
+	Limits            limits.Tunable
 }
 
 // Consensus agrees with the other members on the order of entries. It owns raft's RawNode and the window of recent
@@ -59,72 +61,59 @@ type Consensus struct {
 	electionTicks int
 
 	// Owned by the actor.
-	raft      *raft.RawNode
-	now       Time
-	soft      raft.SoftState
-	term      uint64
-	commit    uint64
-	last      uint64 // index of the newest entry that was handed to the log writer
-	confState *raftpb.ConfState
-	proposals proposals
-	away      away
-	taken     taken
-	reads     reads
-	appends   []appendOrder // handed to the log writer, not reported yet
-	ordered   log.HardState // of the newest of them
-	riding    bool          // a newer commit index waits for the next one
-	apply     applyState
-	connected map[uint64]bool
-	gone      string        // why this member takes no part any more (amnesia); empty while it does
-	muted     bool          // gives up leadership without a successor: appends and heartbeats are dropped
-	lastWork  time.Duration // when the log writer last got something to write
-	fenced    bool
-	lastPrune time.Duration
-	lastTick  time.Duration
-	ownSnap   *raftpb.Snapshot // handed to raft, waiting to see whether it is taken
-	replayed  bool             // a single voter has campaigned after replay
-	failed    bool             // the log cannot be read: nothing is known any more
-}
+	raft       *raft.RawNode
+	now        Time            // of the batch that is being handled
+	soft       raft.SoftState  // the newest that a Ready told
+	leaderless int             // ticks since there was a leader last
+	term       uint64          // the newest that a Ready told; forwards, accepted and reads belong to it
+	last       uint64          // index of the newest entry that was handed to the log writer
+	handedTerm uint64          // term of the newest entry that was handed to the applier
+	fileBytes  int64           // the log's size on the disk
+	covered    uint64          // up to here snapshots hold what the log does
+	connected  map[uint64]bool // the peers that can be reached
+	membership
+	proposals  proposals
+	forwards   forwards
+	accepted   accepted
+	reads      reads
+	disk       diskWatch
+	readLog    readWatch
+	lag        lag
+	spaces     spaces
+	hardStates hardStates
+	quarantine quarantine
+	leaders    leaderWatch
+	unordered  int64            // bytes of entries that raft was handed since the last Ready
+	lastExpire time.Duration    // when the applier was last told to look for clients that do not wait any longer
+	received   *raftpb.Snapshot // handed to raft; nil as soon as raft takes it
+	replayed   bool             // a single voter has campaigned after replay
+	failed     bool             // the member ends
 
-// appendOrder is an order that the log writer works on.
-type appendOrder struct {
-	since   time.Duration // when it was given, or when those before it were done
-	bytes   int64
-	loading bool // its snapshot is being loaded: the disk has done its part
-}
-
-// applyState is what consensus knows of the applier.
-type applyState struct {
-	handedTerm uint64 // term of the newest entry that was handed over
-	fileBytes  int64  // the log's size on disk
+	refusedForwards uint64 // batches of followers that were not proposed
 }
 
 // NewConsensus builds the actor and raft's state from what was recovered.
-func NewConsensus(c ConsensusConfig) (a *Consensus, err error) {
-	defer func() {
-		if unreadable := logError(recover()); unreadable != nil {
-			a, err = nil, unreadable
-		}
-	}()
+func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	c.HardState.Commit = max(c.Applied, min(c.HardState.Commit, lastIndex(c.Window))) // raft panics otherwise
 	c.Window.SetInitial(c.HardState, c.ConfState)
 	if c.Snapshot != nil {
 		c.Window.SetSnapshot(c.Snapshot)
 	}
-	a = &Consensus{
+	a := &Consensus{
 		ConsensusConfig: c,
 		electionTicks:   int(c.ElectionTimeout / TickInterval),
 		term:            c.HardState.Term,
-		commit:          c.HardState.Commit,
 		last:            lastIndex(c.Window),
-		confState:       c.ConfState,
+		membership:      newMembership(c.Members, c.ConfState),
 		connected:       map[uint64]bool{},
-		ordered:         c.HardState,
-		fenced:          true,
+		spaces:          spaces{heard: map[uint64]Room{}},
+		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
+		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
+		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
+		leaders:         leaderWatch{grace: 10 * c.ElectionTimeout},
 	}
-	a.gone = c.Gone
 	a.proposals.next = 1
-	a.taken.clear()
+	a.accepted.reset()
 	a.reads.next = c.Incarnation
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
@@ -133,11 +122,11 @@ func NewConsensus(c ConsensusConfig) (a *Consensus, err error) {
 		Storage:                   c.Window,
 		Applied:                   c.Applied,
 		AsyncStorageWrites:        true,
-		MaxSizePerMsg:             orDefault(c.MessageEntryBytes, limits.MessageEntriesBytes),
-		MaxCommittedSizePerReady:  orDefault(c.ApplyingBytes, limits.ApplyingBytes),
-		MaxUncommittedEntriesSize: limits.UncommittedBytes,
-		MaxInflightMsgs:           limits.InflightMessages,
-		MaxInflightBytes:          limits.InflightBytes,
+		MaxSizePerMsg:             c.Limits.MessageEntriesBytes,
+		MaxCommittedSizePerReady:  c.Limits.ApplyingBytes,
+		MaxUncommittedEntriesSize: c.Limits.UncommittedBytes,
+		MaxInflightMsgs:           c.Limits.InflightMessages,
+		MaxInflightBytes:          c.Limits.InflightBytes,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		StepDownOnRemoval:         true,
@@ -148,16 +137,10 @@ func NewConsensus(c ConsensusConfig) (a *Consensus, err error) {
 		return nil, fmt.Errorf("build raft from the recovered log: %w", err)
 	}
 	a.raft = n
+	a.Peers.SetMembers(a.members)
 	a.campaignAlone()
 	a.publish()
 	return a, nil
-}
-
-func orDefault(n, fallback uint64) uint64 {
-	if n == 0 {
-		return fallback
-	}
-	return n
 }
 
 func lastIndex(w *log.Window) uint64 {
@@ -173,8 +156,6 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	if c.failed {
 		return false
 	}
-	defer c.unreadable()
-	c.Status.turn()
 	c.now = t
 	ticks := 0
 	for _, m := range batch {
@@ -187,74 +168,67 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	if ticks > 0 {
 		c.tick(min(ticks, 2)) // a pause must not look like an election timeout
 	}
+	c.answerForwards()
 	c.propose()
 	c.requestReads()
-	for c.raft.HasReady() {
-		c.ready(c.raft.Ready())
+	for c.turn() {
 		c.propose()
 		c.requestReads()
 	}
+	for _, order := range c.Window.TakeWanted() {
+		c.readLog.ordered(c.now.Now)
+		c.LogReader.MustPost(ReadLog{Order: order})
+	}
 	c.publish()
-	c.Inbox.Hold(c.proposals.waitingBytes)
+	c.Inbox.Hold(c.proposals.bytes)
 	return false
-}
-
-// unreadable ends the member when entries cannot be read back from the log: raft then panics with the log's error.
-// Everything else that raft panics with is a bug, and goes on.
-func (c *Consensus) unreadable() {
-	if err := logError(recover()); err != nil {
-		c.failed = true
-		c.Fail(err)
-	}
-}
-
-// logError returns the log's error that raft panicked with, nil when it did not panic.
-func logError(panicked any) error {
-	switch p := panicked.(type) {
-	case nil:
-		return nil
-	case interface{ RuntimeError() }: // a nil pointer, an index out of range
-		panic(p)
-	case error:
-		return fmt.Errorf("entries cannot be read back from the log: %w", p)
-	default:
-		panic(p)
-	}
 }
 
 func (c *Consensus) handle(m ConsensusMessage) {
 	switch m := m.(type) {
 	case Propose:
-		c.proposals.add(m.Proposal, c.now.Now)
-	case Confirm:
+		if c.refuse(&m.Proposal); len(m.Proposal.Commands) > 0 {
+			c.proposals.add(m.Proposal, c.now.Now)
+		}
+	case ReadIndex:
 		c.reads.add(m, c.now.Now)
 	case Received:
 		c.receive(m)
 	case Appended:
 		c.appended(m)
+	case LogRead:
+		c.logRead(m)
 	case Restoring:
-		c.appends[0].loading = true
+		c.disk.loading()
+	case MembersChanged:
+		c.membersChanged(m)
 	case Applied:
 		c.applied(m)
 	case Connected:
 		c.connected[m.Peer] = true
+		c.spaces.toldAt = c.now.Now - limits.SpaceCheck
 		if m.Peer == c.raft.BasicStatus().Lead {
-			c.away.tries = 0
+			c.forwards.tries = 0
 			c.forwardAgain() // what the connection before it has lost
 		}
-		c.Status.refusal(m.Peer, "")
+		c.linked(m.Peer)
 	case Disconnected:
 		delete(c.connected, m.Peer)
+		delete(c.spaces.heard, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
 	case Refused:
-		c.Status.refusal(m.Peer, m.Reason)
-		if strings.HasPrefix(m.Reason, amnesiaWord) && c.gone == "" {
-			c.leave(m.Reason)
-		}
+		c.refused(m.Peer, m.Refusal)
+	case Differs:
+		c.differs(m.Reason)
+	case Unban:
+		c.leaveQuarantine("an operator says so")
 	case Transfer:
-		c.transferLeadership("it was asked to")
+		c.transferLeadership("it was asked to", func(id uint64, p tracker.Progress) bool { return p.RecentActive && (m.To == 0 || m.To == id) })
 	case SnapshotSaved:
 		c.snapshotSaved(m)
+	case LogCovered:
+		c.covered = max(c.covered, m.UpTo)
+		c.release()
 	case SnapshotReceived:
 		c.snapshotReceived(m)
 	case SnapshotSent:
@@ -270,113 +244,157 @@ func (c *Consensus) handle(m ConsensusMessage) {
 
 // tick lets raft's clock go on, and looks at everything that has a time.
 func (c *Consensus) tick(n int) {
-	if c.gone == "" {
-		for range n {
-			c.raft.Tick()
-		}
+	if !c.quarantine.active() {
+		c.Window.ScanKinds(func() { // an election begins here
+			for range n {
+				c.raft.Tick()
+			}
+		})
 	}
-	c.forgivePause()
+	if c.leaderless += n; c.soft.Lead != raft.None {
+		c.leaderless = 0
+	}
+	c.disk.tick(c.now.Now, c.ElectionTimeout)
+	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.watchDisk()
+	c.tellSpace()
 	c.expire()
 	c.reads.retry(c.now.Now, c.ElectionTimeout)
-	if c.now.Now-c.away.since >= c.away.patience(c.ElectionTimeout) {
+	if c.forwards.due(c.now.Now, c.ElectionTimeout) {
 		c.forwardAgain()
 	}
-	if !c.fenced && len(c.appends) == 0 && c.now.Now-c.lastWork >= fenceAfter {
-		c.fenced = true
-		c.riding = false
-		c.LogWriter.Deposit(Fence{Commit: c.commit})
+	if c.disk.idle() {
+		if commit, due := c.hardStates.fence(c.now.Now); due {
+			c.LogWriter.MustPost(Fence{Commit: commit})
+		}
 	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)
+		c.release()
+		c.nudgeExchange()
+		c.tendLearners()
+		c.partFromRemoved()
 	}
 }
-
-// fenceAfter is how long the log is idle before the disk is told how far it is synced.
-const fenceAfter = 100 * time.Millisecond
 
 // expireEvery is how often the applier looks for clients that do not wait any longer.
 const expireEvery = time.Second
 
 func (c *Consensus) expire() {
 	c.expireWaiting()
-	if c.now.Now-c.lastPrune >= expireEvery {
-		c.lastPrune = c.now.Now
-		c.Applier.Deposit(Expire{})
+	if c.now.Now-c.lastExpire >= expireEvery {
+		c.lastExpire = c.now.Now
+		c.Window.DropUnused()
+		c.Applier.MustPost(Expire{Why: c.why()})
+		c.tellAccusers()
 	}
 }
 
 // receive hands a peer's message to raft, unless it must wait or would hurt.
 func (c *Consensus) receive(r Received) {
-	if c.gone != "" {
+	if m, ok := r.Message.(Accused); ok {
+		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, len(c.confState.GetVoters())/2+1) {
+			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
+		}
 		return
+	}
+	if c.quarantine.active() {
+		c.receiveHeld(r)
+		return
+	}
+	if c.members.Removed(r.From) {
+		return // what it said before its connection ended
 	}
 	switch m := r.Message.(type) {
 	case Forward:
-		c.takeForward(r.From, m)
+		c.acceptForward(r.From, m)
+	case Accepted:
+		c.forwardsAccepted(r.From, m)
+	case Room:
+		c.spaces.heard[r.From] = m
 	case RaftMessage:
+		c.membership.heard[r.From] = c.now.Now
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
 				c.forgot(r.From, m.GetCommit())
 				return
 			}
+		case raftpb.MsgTimeoutNow:
+			c.Window.ScanKinds(func() { c.step(m.Message) }) // and an election here
+			return
 		case raftpb.MsgReadIndex:
-			if c.soft.RaftState == raft.StateLeader && c.apply.handedTerm != c.term {
-				c.reads.hold(m.Message)
+			if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {
+				c.reads.postpone(m.Message)
 				return
 			}
 		case raftpb.MsgApp:
-			if c.appendBytes() > limits.UncommittedBytes {
+			c.lag.heard(m.GetCommit())
+			if c.disk.bytes() > int64(c.Limits.UncommittedBytes) {
+				c.Limits.Reach("append bytes")
 				return // the disk cannot follow; the leader sends again
 			}
 		}
 		c.step(m.Message)
+		c.handed(entryBytes(m.GetEntries()))
 	}
 }
 
+// step hands raft a message. A term that no cluster comes to is a fault of its sender: raft would take it over for ever,
+// and has none to go on to.
 func (c *Consensus) step(m *raftpb.Message) {
+	if c.absurd(m.GetTerm()) {
+		c.Logger.Debug("a message of an absurd term is dropped", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "term", m.GetTerm())
+		return
+	}
 	// Step refuses what an earlier configuration or term left over; there is nothing to do about it.
 	if err := c.raft.Step(m); err != nil {
-		c.Logger.Debug("raft refused a message", "type", m.GetType(), "from", c.NameOf(m.GetFrom()), "error", err)
+		c.Logger.Debug("raft refused a message", "type", m.GetType(), "from", c.Status.NameOf(m.GetFrom()), "error", err)
 	}
+}
+
+// absurd tells whether a term is so far ahead that no elections can have led there.
+func (c *Consensus) absurd(term uint64) bool {
+	return term > c.term && term-c.term > limits.TermsAhead
 }
 
 // beyondLog tells whether a leader believes that this member has acknowledged what it does not have. An append that
 // was stepped just before the heartbeat must have been handed to the log writer first.
 func (c *Consensus) beyondLog(m *raftpb.Message) bool {
-	if m.GetCommit() <= c.commit || m.GetTerm() < c.term {
+	if m.GetCommit() <= c.hardStates.commit || m.GetTerm() < c.term || c.absurd(m.GetTerm()) {
 		return false // what is known to be committed is never replaced
 	}
 	c.drain()
 	return m.GetCommit() > c.last && m.GetTerm() >= c.term
 }
 
+// handed notes that raft got entries. It makes an order of them before they become too many: the disk acknowledges an
+// order as a whole.
+func (c *Consensus) handed(bytes int64) {
+	if c.unordered += bytes; c.unordered >= c.Limits.OrderBytes {
+		c.Limits.Reach("order bytes")
+		c.drain()
+	}
+}
+
+// turn carries out what raft wants done now, and tells whether there was anything: committed entries that are still read
+// from the disk are not.
+func (c *Consensus) turn() bool {
+	if !c.raft.HasReady() {
+		return false
+	}
+	rd := c.raft.Ready()
+	if rd.SoftState == nil && len(rd.Messages) == 0 && len(rd.ReadStates) == 0 {
+		return false
+	}
+	c.ready(rd)
+	return true
+}
+
 // drain carries out all that raft wants done.
 func (c *Consensus) drain() {
-	for c.raft.HasReady() {
-		c.ready(c.raft.Ready())
+	for c.turn() {
 	}
-}
-
-// forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
-func (c *Consensus) forgot(leader, commit uint64) {
-	c.leave(fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
-		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with; "+
-		"the README says under \"When a member has lost its disk\" what else is left", c.NameOf(leader), commit, c.last))
-}
-
-// leave ends this member's part in the cluster for good: what it would vote for or acknowledge now could contradict
-// what it has forgotten. That is written down first, so that no later start takes part again.
-func (c *Consensus) leave(why string) {
-	if err := c.Leave(why); err != nil {
-		c.failed = true
-		c.Fail(fmt.Errorf("%w: it cannot keep that this member must not vote: %w", ErrDisk, err))
-		return
-	}
-	c.gone = why
-	c.Logger.Error("this member takes no part any more", "because", why)
-	c.Status.Alarm(matterAmnesia, why)
 }
 
 // appended makes entries visible to raft's storage, then lets raft know.
@@ -390,42 +408,29 @@ func (c *Consensus) appended(m Appended) {
 	if m.Segments != nil {
 		c.Window.Publish(m.Segments)
 	}
-	c.apply.fileBytes = m.FileBytes
-	c.appends = c.appends[m.Orders:]
-	if m.Orders > 0 && len(c.appends) > 0 {
-		c.appends[0].since = c.now.Now // its turn begins now
-	}
+	c.fileBytes = m.FileBytes
+	c.disk.reported(m.Orders, c.now.Now)
 	for _, r := range m.Responses {
 		c.step(r)
 	}
+	c.durable = max(c.durable, m.Commit)
+	c.partFromRemoved()
 }
 
-// applied lets raft know, after the membership entries among them have taken effect (rule 6).
+// applied lets raft know, after the changes of the membership among them have taken effect (rule 6).
 func (c *Consensus) applied(m Applied) {
-	for _, e := range m.Response.GetEntries() {
-		if e.GetType() != raftpb.EntryNormal {
-			c.applyConfChange(e)
-		}
+	if entries := m.Response.GetEntries(); len(entries) > 0 {
+		c.appliedTerm = entries[len(entries)-1].GetTerm()
 	}
 	c.step(m.Response)
 	c.campaignAlone()
-}
-
-func (c *Consensus) applyConfChange(e *raftpb.Entry) {
-	change, err := confChangeOf(e)
-	if err != nil {
-		c.Fail(fmt.Errorf("membership entry %d cannot be read: %w", e.GetIndex(), err))
-		return
-	}
-	c.confState = c.raft.ApplyConfChange(change)
-	c.Applier.Deposit(ConfStateChanged{Index: e.GetIndex(), ConfState: c.confState})
 }
 
 // campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores it while a committed
 // membership entry is not applied yet.
 func (c *Consensus) campaignAlone() {
 	voters := c.confState.GetVoters()
-	if c.replayed || len(voters) != 1 || voters[0] != c.Member || c.gone != "" {
+	if c.replayed || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {
 		return
 	}
 	switch c.raft.BasicStatus().RaftState {
@@ -436,7 +441,9 @@ func (c *Consensus) campaignAlone() {
 	default:
 		return // on its way
 	}
-	if err := c.raft.Campaign(); err != nil {
-		c.Logger.Debug("campaign", "error", err)
-	}
+	c.Window.ScanKinds(func() {
+		if err := c.raft.Campaign(); err != nil {
+			c.Logger.Debug("campaign", "error", err)
+		}
+	})
 }

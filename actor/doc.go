@@ -1,10 +1,10 @@
 // Package actor holds every goroutine of a member's core, and what each of them owns.
 //
-//	              Send                   Deposit                 sync, then the responses
+//	              Send                   MustPost                sync, then the responses
 //	clients ────────────► ┌───────────┐  Append  ┌────────────┐ ────────────► Peers (MsgAppResp, MsgVote, votes)
 //	peers   ────Offer───► │ consensus │ ───────► │ log writer │ ◄──► segment maker (MakeSpare, SpareMade, Recycle)
 //	clock   ────Offer───► │  RawNode  │ ◄─────── │  *log.Log  │
-//	                      │  Window   │ Appended └────────────┘
+//	 log reader ◄───────► │  Window   │ Appended └────────────┘
 //	  Peers ◄──────────── └───────────┘              ▲ Restored
 //	 (MsgApp, heartbeats)   │       ▲ Applied        │
 //	                  Apply ▼       │                │
@@ -12,12 +12,12 @@
 //	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, pieces)
 //	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
-//	                        └── results ──► the connection that asked (index.Asker)
+//	                        └── results ──► the connection that asked (kv.ReplyTo)
 //
 // # An actor
 //
 // An actor is a [Mailbox] and a [Handler]. The handler is a state and one function that works off a batch of messages.
-// It starts no goroutine and uses no lock, channel, select, clock, chance or map order that shows: time is handed in
+// It starts no goroutine and uses no lock, channel, select, clock, randomness or map order that shows: time is handed in
 // with the batch, and what it sends goes into other mailboxes. A test reads the sources and holds that rule. So the
 // same handlers run under two drivers: [Runtime] runs them in goroutines, [Sim] runs those of many members in one
 // seeded loop, and what a seed has shown once it shows again.
@@ -31,12 +31,12 @@
 // A mailbox is taken whole: a thousand messages cost one wake-up. Each way of putting a message in says what happens
 // when there is no room:
 //
-//	Send     waits. Only clients send; that is the backpressure, and QUIC's flow control carries it on to them
-//	Offer    drops. Peers and clocks offer; raft sends again, the next tick comes
-//	Deposit  cannot fail. The room was reserved: raft bounds what it hands out, an endpoint bounds what it lets in;
-//	         a full box is a bug and panics with the numbers
-//	Pass     is Deposit by a handler that is nearly done: the receiver's turn follows in the same goroutine
-//	Leave    is Deposit without a wake-up: what the applier expects is looked at when it comes
+//	Send          waits. Only clients send; that is the backpressure, and QUIC's flow control carries it on to them
+//	Offer         drops. Peers and clocks offer; raft sends again, the next tick comes
+//	MustPost      cannot fail. The room was reserved: raft bounds what it hands out, an endpoint bounds what it lets in;
+//	              a full box is a bug and panics with the numbers
+//	PostAndYield  is MustPost by a handler that is nearly done: the receiver's turn follows in the same goroutine
+//	PostQuiet     is MustPost without a wake-up: what the applier expects is looked at when it comes
 //
 // # Consensus
 //
@@ -50,49 +50,140 @@
 //     term again (ready.go).
 //  3. Ready is called after every batch, whatever is full: heartbeats leave only through it (consensus.go).
 //  4. raft reads its log through log.Window, which shows an entry before its response is stepped (consensus.go, appended).
+//     Consensus waits for no disk: what is not in memory is not there yet. raft takes that for a limit, and sends or applies
+//     it when the log reader has brought it; the scan before a campaign needs no more than each entry's kind (catchup.go).
 //  5. A read is confirmed by a ReadIndex round of its own attempt, only after the leader has handed a committed entry of
 //     its term to the applier, and is void when (term, leader) changes (reads.go).
-//  6. Membership entries take effect in raft before their apply response is stepped; Commit is clamped at the start; a
-//     single voter campaigns at once and after replay (consensus.go).
-//  7. Ticks are 10 ms and missed ones are coalesced; leadership is given up by a transfer, or, where nobody can take it,
-//     by silence, so that CheckQuorum ends it (ready.go, watchDisk).
+//  6. A change of the membership takes effect in raft before its apply response is stepped, and the next one waits for that
+//     response (membership.go); Commit is clamped at the start; a single voter campaigns at once and after replay.
+//  7. Ticks are 10 ms and missed ones are coalesced. Entries become orders to the log writer of about a megabyte and groups
+//     of a few, each reported by itself, so that a slow disk shows as one that makes progress. Leadership moves away from
+//     a disk that stands, and only to a follower whose disk has done since what this one is at: where there is none, nobody
+//     would do better (diskwatch.go).
 //  8. From peers only what raft expects from a network passes; a heartbeat that commits beyond the own log is AMNESIA
-//     (peermessage.go, consensus.go).
+//     (package peerframe, consensus.go).
 //  9. Everything is batched: commands into entries, entries into groups, results into connections. Nothing lingers: a
 //     batch is what came during the last sync (proposals.go, logwriter.go, applier.go).
 //  10. A MsgSnap reaches raft only when its file is verified and published; the log writer's reset marker is synced
-//     before the applier restores, and everything waits for that (snapshotter.go, logwriter.go).
+//     before the applier restores, and everything waits for that (snapshotreceive.go, logwriter.go).
+//
+// # Membership
+//
+// Who is a member, and with what part, is a record of the replicated state (package index); raft's configuration follows
+// from the records, and the transport's links do too. A change goes the way of every command, and what became of it comes
+// back the same way at every start, in every member:
+//
+//	client ── change ──► leader: is it wise? ── ConfChangeV2, its context the envelope with this one command ──► the log
+//	                        │ no: an error, nothing has changed                                                   │ committed
+//	                        ▼                                                                                     ▼
+//	                      client ◄── result: done, or impossible by the records ── applier: State.ApplyChange
+//	                                                                                  │ MembersChanged{records, difference}
+//	    transport ◄── Peers.SetMembers ── consensus: raft.ApplyConfChange ◄───────────┘ then Applied
+//
+// The rules:
+//
+//  1. A change is alone in its envelope, and one is under way at a time: from its proposal until raft has its apply response,
+//     and not before a new leader has applied an entry of its term. raft would replace another one by an empty entry.
+//  2. The leader judges whether a change is wise: the limits of voters and learners, a learner that is not level, voters of
+//     which no quorum has answered within two election timeouts. A leader that is to go hands leadership over first, and the
+//     change is asked for again. What a follower has forwarded is judged likewise, and refused through the log.
+//  3. The records decide whether it is possible, and are the same everywhere. raft is told the difference between the
+//     configuration before and after the entry, whatever the entry's own changes say; then both must be equal, or the member
+//     panics: nothing is right any more.
+//  4. One voter in another one's place is a joint configuration; raft's leader ends it by an empty ConfChangeV2, which stands
+//     for the command that ends the exchange.
+//  5. A new member is a learner with an empty log, and gets a snapshot that knows it: raft takes no other one, so that one is
+//     ordered. It becomes a voter by itself when it was level for two heartbeats (within limits.LearnerLevelEntries),
+//     unless it is to remain a learner.
+//  6. A snapshot holds the records and raft's configuration, which must say the same. As soon as raft has taken one, what is
+//     applied below it changes raft no more; the snapshot's records follow.
+//  7. A removed member is not heard, and not connected to. It ends when its own log says that it was removed, or a leader, or
+//     two members; it writes that into its folder first, and the folder does not start again. Its id is never used again.
 //
 // # The fate of a write
 //
-// A batch of commands is proposed, or forwarded to the leader, in one term; a leader takes a forwarded
-// batch only in that term, once, and behind those before it, so that it can be sent again until it stands in the
-// follower's log (forward.go). A log's terms never fall. So when an entry of a later term is applied and the batch
-// has not been, it never will be: its clients learn that their writes certainly did not happen, without any answer
-// from anybody. This decides sooner and needs fewer messages than to watch for another term at the index that a
-// proposal was given, which only the leader knows. What remains unknown is a batch that no quorum has agreed on when
-// its clients' time is over, and one that a snapshot may have carried in.
+// A batch of commands is proposed, or forwarded to the leader, in one term; a leader accepts a forwarded batch only in
+// that term, once, and behind those before it, so that it can be sent again until the leader has said that it has it,
+// or it stands in the follower's log (forwarding.go). A log's terms never fall. So when an entry of a later term is
+// applied and the batch has not been, it never will be: its clients learn that their writes certainly did not happen,
+// without any answer from anybody. This decides sooner and needs fewer messages than to watch for another term at the
+// index that a proposal was given, which only the leader knows. What remains unknown is a batch that no quorum has
+// agreed on when its clients' time is over, and one that a snapshot may have carried in.
 //
 // # Snapshots between members
 //
 // The leader's snapshotter offers a file; the receiver's answers from where on it wants it; pieces follow, a bounded
 // number at a time, each answered. What is lost is sent again after half a second, an interrupted file is continued
-// where it ended, also after a restart. The log behind a snapshot on its way is kept as long as that snapshot is at
-// most one older than the two that are kept: a snapshot is taken when the records outweigh the state, so that is about
-// twice the live data.
+// where it ended, also after a restart. The log behind a snapshot on its way, and from the lowest Match of the
+// followers that can be reached, is kept up to a bound: one that comes back under load needs one snapshot, and then
+// gets the log (catchup.go).
 //
 // # Amnesia
 //
-// A member that has forgotten what it promised must not vote. Three things show it: its hello (folder id, boot counter,
+// A member that has forgotten what it promised must not vote. Three things show it: its handshake (folder id, boot counter,
 // process id, against the announcement in the replicated state and against what this process has seen), its log ending
 // before what the leader has counted as acknowledged, and a heartbeat that commits what it does not have ([Admission],
-// Consensus.forgot). Who is told so, or finds it out, takes no part any more: it writes that down before anything else,
-// and its later starts read it (Consensus.leave). What nobody can notice is a folder that was put back to an earlier
-// moment of the run that the others know while no member that knows better is up.
+// Consensus.forgot). Refusals have a type, and one word is never enough to end a member's part: who is refused as
+// forgetful is quarantined by the word of a leader or of a second member, is held back by the word of one that does not
+// lead, and overrules it while it commits with a quorum without that member (quarantine.go). What is decided is written
+// down before anything follows from it, and later starts read it; a quarantine ends only by an operator. What nobody can
+// notice is a folder that was put back to an earlier moment of the run that the others know while no member that knows
+// better is up.
 //
 // # Who writes files
 //
 // Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data
 // folder's small files (identity, peers, amnesia) are written by package node: at the start, when a peer's new process
-// is admitted, and when this member leaves. They are rare, and must be durable before anything follows from them.
+// is admitted or the log tells of it, and when this member is quarantined or removed. They are rare, and must be durable before anything
+// follows from them.
+//
+// # A slow disk
+//
+// Log, snapshotter and segment maker share the disk, which serves them in turn: a sync waits for what the others gave it
+// before. A turn of the log is a group, limits.GroupBytes while it is behind, one of the snapshotter
+// limits.SnapshotSyncBytes and one of the maker a step; and after each turn those two rest for as long as it took, with
+// its waiting. So on a disk that the log keeps busy, of every two groups there is one turn of each, and the log has
+//
+//	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
+//
+// of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds,
+// so that a disk that is slower still gets on with them. What the maker does not fill in time the log only reserves.
+//
+// # Space on the disk
+//
+// Two snapshots are kept, and the log behind the older one, so that one bad file loses nothing. All files together, that of
+// a snapshot that is being saved included, take at most
+//
+//	U = max(4 · live keys and values, limits.DiskUseLeast)
+//
+// so four times what is live from 384 MiB on, and 1.5 GiB below. With S, the state with the history that is kept (at most
+// 64 MiB), and X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
+// snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
+//
+//  1. A snapshot is ordered when records of five to seven eighths of S were written, but of at most half of U - X - 2S; or
+//     at least 64 MiB: one half is before the order, the other one for what comes until the file is published.
+//  2. From three quarters of its room on the older snapshot goes with the log behind it, as soon as the newer one was read
+//     back from the medium and found sound; it does so before a save, too, when the disk itself has no room for a third.
+//  3. The log that a follower needs is kept within the room only.
+//  4. The snapshotter's rests shrink as the log takes its room; from half of it on there are none.
+//
+// So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
+// up to a state of about 200 MiB under steady overwriting. Above, the older one goes while the next one is saved beside much
+// writing, since U cannot hold three and the log of two. The bound is exceeded where more than half of the room is written
+// while one snapshot is checked and saved: on a disk that is so slow, and kept so busy, that the log has the share above.
+// A snapshot is not begun on a disk that has no room for it.
+//
+// A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck. A member with less than
+// limits.SpaceLowSegments and what the next snapshot takes more than the one that can go before it has no room:
+// NOSPACE. Its log, whoever feeds it, makes no segment of the snapshot's room, nor of that for what the segments that
+// it has may add to it; and the older snapshot goes with all log behind the newer one when that was read back, so that
+// it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
+// judges, and what makes the state larger is refused with an error that names the full members and says that nothing
+// happened (space.go). Deletions go on as long as a quorum's logs have spare segments, which are the reserve that
+// somebody else's files cannot take, and a snapshot of less lets go of the log. From then on no write is taken; what is
+// left of the last segment is for terms and votes, so that there is a leader for reads. A leader without room hands
+// over to a member that has some. A group that finds no room all the same is kept by the log writer until a spare or
+// room comes, and nobody takes that for a disk that does not answer; until then its member cannot vote. With one
+// segment of room more everything is taken again. Starts take no room: small files are written in place, and a log that
+// has to begin a segment waits.
 package actor

@@ -8,7 +8,26 @@ type Time struct {
 	Now time.Duration
 	// Wall is the host's clock in nanoseconds since 1970. It jumps; nothing that must be safe depends on it.
 	Wall int64
+	// Resting says that the call is for messages only: the rest after the last step of a Paced actor is not over.
+	Resting bool
 }
+
+// Paced is of a handler whose steps, those for which it wants to be called again, are background work. After each it
+// rests for a time that depends on how long the step took, so that others get at least half of what it uses: of the
+// processor, and of a disk that is the slower the more wait for it.
+type Paced interface {
+	Rest(took time.Duration) time.Duration
+}
+
+// restLeast is the shortest rest: a step that took no time is followed by one that other goroutines can use. restMost
+// bounds it: a disk that stood still for long does not stop what the steps are for.
+const (
+	restLeast = 500 * time.Microsecond
+	restMost  = 5 * time.Second
+)
+
+// restAfter is a rest as long as the step.
+func restAfter(took time.Duration) time.Duration { return min(max(took, restLeast), restMost) }
 
 // Handler is the state of an actor with the one function that changes it. Handle works off a batch, in order, and
 // returns true when it wants to be called again although no message may come. It never waits. A batch may be empty.
@@ -23,6 +42,8 @@ type Driver interface {
 	Every(interval time.Duration, tick func())
 	// Time is the present moment.
 	Time() Time
+	// hold returns what keeps a handler's effects back until its disk calls are over; nil where they leave at once.
+	hold() func(deliver func())
 }
 
 // spawned is an actor as a driver sees it, whatever its messages are.
@@ -36,6 +57,8 @@ type spawned struct {
 	bind func(wake, pass func(), hold func(deliver func()))
 	// close ends the mailbox.
 	close func()
+	// rest is that of a Paced handler, nil of others.
+	rest func(took time.Duration) time.Duration
 }
 
 // Spawn gives a handler its mailbox and a driver to run it.
@@ -62,5 +85,13 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 			}
 		},
 		close: box.close,
+		rest:  restOf(h),
 	})
+}
+
+func restOf(h any) func(took time.Duration) time.Duration {
+	if paced, ok := h.(Paced); ok {
+		return paced.Rest
+	}
+	return nil
 }

@@ -8,13 +8,17 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
 
 type noPeers struct{}
 
-func (noPeers) Send(uint64, Class, []byte, bool) {}
+func (noPeers) Send(uint64, PeerMessage, bool) {}
+
+// SetMembers implements Peers.
+func (noPeers) SetMembers(index.Members) {}
 
 func u(n uint64) *uint64 { return &n }
 
@@ -37,8 +41,8 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 	}
 	a1 := Append{Message: &raftpb.Message{Term: u(2), Vote: u(0), Commit: u(1), Entries: es}}
 	a2 := Append{Message: &raftpb.Message{Term: u(4), Vote: u(0), Commit: u(10), Snapshot: snapshotAt(10, 3, testMembers)}}
-	w.Handle(Time{}, []LogWriterMessage{a1, a2})
-	w.Handle(Time{}, []LogWriterMessage{Restored{}})
+	handleAll(w, []LogWriterMessage{a1, a2})
+	handleAll(w, []LogWriterMessage{Restored{}})
 	for _, m := range drainBox(cons) {
 		d, ok := m.(Appended)
 		if !ok {
@@ -62,7 +66,7 @@ func TestEntriesOrderedBeforeASnapshot(t *testing.T) {
 			t.Errorf("panic: %v", p)
 		}
 	}()
-	w.Handle(Time{}, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(last+1, 5)}}}})
+	handleAll(w, []LogWriterMessage{Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(last+1, 5)}}}})
 }
 
 // A snapshot that was being saved while a newer one was installed must not become the newest one.
@@ -73,7 +77,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	cs := &raftpb.ConfState{Voters: []uint64{1, 2, 3}}
 	mk := func(upTo uint64) *index.State {
-		s := index.NewState()
+		s := index.NewState(limits.Defaults().Index)
 		for i := uint64(1); i <= upTo; i++ {
 			if _, err := s.Apply(i, 1, nil, nil); err != nil {
 				t.Fatal(err)
@@ -103,15 +107,17 @@ func TestSaveAcrossInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
+	room := Capacity{Send: 1 << 20, Offer: 1000, MustPost: 1000}
 	cons := NewMailbox[ConsensusMessage]("c", room)
 	app := NewMailbox[ApplierMessage]("a", room)
 	st := &Status{}
 	mine := mk(50).View()
 	st.view.Store(mine)
+	small := limits.Defaults()
+	small.SnapshotStepBytes = 1
 	s := NewSnapshotter(SnapshotterConfig{
 		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
-		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, StepBytes: 1, Logger: slog.New(slog.DiscardHandler),
+		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, Limits: small, Logger: slog.New(slog.DiscardHandler),
 	})
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }

@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log"
-	"qkv/log/limits"
 )
 
 // LogWriterConfig is what the log writer is built from.
@@ -21,6 +22,8 @@ type LogWriterConfig struct {
 	SegmentMaker *Mailbox[SegmentMakerMessage]
 	Peers        Peers
 	Status       *Status
+	Limits       limits.Tunable
+	Clock        func() Time // by which syncs are measured, and nothing is decided
 	Yield        func()      // lets the senders run before the sync, so that all disks work at the same time
 	Fail         func(error) // ends the member
 	Logger       *slog.Logger
@@ -41,8 +44,10 @@ type LogWriter struct {
 	// Owned by the actor.
 	queue     []LogWriterMessage
 	restoring *report // held back until the applier has loaded the snapshot
+	waiting   *report // its group waits for room on the disk
 	segments  *log.SegmentList
 	ordered   int // spare files that the segment maker was asked for
+	slow      slowSyncLog
 	failed    bool
 }
 
@@ -66,22 +71,28 @@ func NewLogWriter(c LogWriterConfig) *LogWriter {
 	return w
 }
 
-// Handle implements Handler: one group and one sync for everything that waits.
-func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) bool {
+// Handle implements Handler: one group and one sync for what waits, as far as it fits; the rest has the next turn, so
+// that all actors hear of this one first.
+func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	w.queue = append(w.queue, batch...)
-	for len(w.queue) > 0 && !w.failed {
-		if w.restoring != nil {
-			if !w.takeRestored() {
-				return false
-			}
-			continue
-		}
-		if err := w.work(); err != nil {
-			w.failed = true
-			w.Fail(fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err))
-		}
+	if w.failed || (w.restoring != nil && !w.takeRestored()) || len(w.queue) == 0 {
+		return false
 	}
-	return false
+	var err error
+	if w.waiting != nil {
+		err = w.goOn()
+	} else {
+		err = w.work()
+	}
+	if errors.Is(err, log.ErrNoSpace) {
+		w.waits(true)
+		return false // a spare, or the clock, brings the next attempt
+	}
+	if err != nil {
+		w.failed = true
+		w.Fail(fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err))
+	}
+	return len(w.queue) > 0 && !w.failed && w.restoring == nil && w.waiting == nil
 }
 
 // work takes orders up to a group's limit, or up to one that brings a snapshot, and carries them out.
@@ -90,11 +101,14 @@ func (w *LogWriter) work() error {
 	needSync := false
 	taken := 0
 	for _, m := range w.queue {
-		if w.Log.Pending() >= limits.GroupBytes {
-			break
-		}
-		if a, ok := m.(Append); ok && a.Message.GetSnapshot() != nil && r.orders > 0 {
-			break // what was ordered before a snapshot is not behind its marker
+		if a, ok := m.(Append); ok && r.orders > 0 {
+			if a.Message.GetSnapshot() != nil {
+				break // what was ordered before a snapshot is not behind its marker
+			}
+			if w.Log.Pending()+entryBytes(a.Message.GetEntries()) > w.Limits.GroupBytes {
+				w.Limits.Reach("group bytes")
+				break
+			}
 		}
 		taken++
 		switch m := m.(type) {
@@ -111,6 +125,8 @@ func (w *LogWriter) work() error {
 		case SpareMade:
 			w.ordered--
 			w.Log.AddSpare(m.Name)
+			w.orderSpares()
+		case RoomChecked:
 		default:
 			panic(fmt.Sprintf("the log writer takes no %T", m))
 		}
@@ -121,19 +137,78 @@ func (w *LogWriter) work() error {
 	w.queue = append(w.queue[:0], w.queue[taken:]...)
 	if needSync {
 		w.Yield()
-		positions, err := w.Log.Sync()
-		if err != nil {
-			return err
+		return w.sync(&r)
+	}
+	return w.report(r)
+}
+
+// goOn tries again to find room for the group, when something came that may have made some. All else waits.
+func (w *LogWriter) goOn() error {
+	again := false
+	w.queue = slices.DeleteFunc(w.queue, func(m LogWriterMessage) bool {
+		switch m := m.(type) {
+		case SpareMade:
+			w.ordered--
+			w.Log.AddSpare(m.Name)
+		case Release:
+			w.Log.Release(m.UpTo)
+			w.recycle()
+		case RoomChecked:
+		default:
+			return false
 		}
-		r.positions = positions
-		w.Status.publishDurable(w.Log.Stats())
+		again = true
+		return true
+	})
+	if !again {
+		return nil
+	}
+	r := w.waiting
+	w.waiting = nil
+	return w.sync(r)
+}
+
+// waits says whether the log waits for room, before anything follows from it.
+func (w *LogWriter) waits(waits bool) {
+	if w.Status.logWaits.Swap(waits) == waits {
+		return
+	}
+	if waits {
+		w.Logger.Error("the disk has no room for the log: nothing is written until there is some; free space on the disk")
+	} else {
+		w.Logger.Info("the disk has room for the log again")
+	}
+}
+
+// sync makes the group durable and reports it. What finds no room is kept.
+func (w *LogWriter) sync(r *report) error {
+	began, bytes := w.Clock().Now, w.Log.Pending()
+	positions, err := w.Log.Sync()
+	if errors.Is(err, log.ErrNoSpace) {
+		w.waiting = r
 		w.orderSpares()
 		w.recycle()
 	}
+	if err != nil {
+		return err
+	}
+	now := w.Clock().Now
+	w.Status.synced(now, now-began)
+	w.slow.add(w.Logger, now, now-began, bytes)
+	r.positions = positions
+	w.Status.publishDurable(w.Log.Stats())
+	w.orderSpares()
+	w.recycle()
+	w.waits(false)
+	return w.report(*r)
+}
+
+// report tells what is true now.
+func (w *LogWriter) report(r report) error {
 	if r.marker != nil {
 		w.restoring = &r
-		w.Consensus.Deposit(Restoring{})
-		w.Applier.Deposit(Restore{Index: r.marker.Index, Term: r.marker.Term, ConfState: r.marker.ConfState})
+		w.Consensus.MustPost(Restoring{})
+		w.Applier.MustPost(Restore{Index: r.marker.Index, Term: r.marker.Term, ConfState: r.marker.ConfState})
 		return nil
 	}
 	w.tell(r)
@@ -189,29 +264,30 @@ func (w *LogWriter) tell(r report) {
 			sendRaftMessage(w.Peers, m, false)
 		}
 	}
-	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, FileBytes: w.Log.Stats().Bytes}
+	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: w.Log.Stats().HardState.Commit, FileBytes: w.Log.Stats().Bytes}
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
 	if len(w.queue) > 0 { // who is passed something waits for this turn's end, and so for the next sync
-		w.Consensus.Deposit(done)
+		w.Consensus.MustPost(done)
 	} else {
-		w.Consensus.Pass(done)
+		w.Consensus.PostAndYield(done)
 	}
 }
 
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
 func (w *LogWriter) orderSpares() {
+	w.Status.noSpares.Store(w.Log.Stats().Spares == 0)
 	for w.Log.Stats().Spares+w.ordered < limits.SpareSegments {
 		w.ordered++
-		w.SegmentMaker.Deposit(MakeSpare{})
+		w.SegmentMaker.MustPost(MakeSpare{})
 	}
 }
 
 // recycle hands files that nothing refers to any more to the segment maker.
 func (w *LogWriter) recycle() {
 	if names := w.Log.TakeReleased(); len(names) > 0 {
-		w.SegmentMaker.Deposit(Recycle{Names: names})
+		w.SegmentMaker.MustPost(Recycle{Names: names})
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -21,15 +23,14 @@ type heardPeers struct {
 	heard []string
 }
 
-func (p *heardPeers) Send(to uint64, _ Class, frame []byte, _ bool) {
-	message, err := DecodePeerMessage(frame, 1, to)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+func (p *heardPeers) Send(to uint64, message PeerMessage, _ bool) {
 	m, s := message.(RaftMessage), p.log.Stats()
 	p.heard = append(p.heard, fmt.Sprintf("%v of term %d, entry %d, to %d: term %d, vote %d, last %d of term %d", m.GetType(),
 		m.GetTerm(), m.GetIndex(), to, s.HardState.Term, s.HardState.Vote, s.Index, s.Term))
 }
+
+// SetMembers implements Peers.
+func (*heardPeers) SetMembers(index.Members) {}
 
 // response waits for an order to be durable.
 func response(kind raftpb.MessageType, to, term, index uint64) *raftpb.Message {
@@ -43,7 +44,7 @@ var testMembers = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
 func openTestLog(t *testing.T, fs *disk.Mem) (*log.Log, *log.Recovered) {
 	t.Helper()
 	n := uint64(7)
-	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { n++; return n }}
+	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { n++; return n }}
 	if names, err := fs.List("wal"); err != nil || len(names) == 0 {
 		if err := log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: testMembers}); err != nil {
 			t.Fatal(err)
@@ -58,13 +59,52 @@ func openTestLog(t *testing.T, fs *disk.Mem) (*log.Log, *log.Recovered) {
 
 // newTestLogWriter builds the log writer of member 1, and the mailbox that its reports go to.
 func newTestLogWriter(l *log.Log, peers Peers, fail func(error)) (*LogWriter, *Mailbox[ConsensusMessage]) {
-	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
+	room := Capacity{Send: 1 << 20, Offer: 1000, MustPost: 1000}
 	consensus := NewMailbox[ConsensusMessage]("c", room)
 	return NewLogWriter(LogWriterConfig{
 		Member: 1, Log: l, Inbox: NewMailbox[LogWriterMessage]("l", room), Consensus: consensus,
 		Applier: NewMailbox[ApplierMessage]("a", room), SegmentMaker: NewMailbox[SegmentMakerMessage]("m", room),
-		Peers: peers, Status: &Status{}, Yield: func() {}, Fail: fail, Logger: slog.New(slog.DiscardHandler),
+		Peers: peers, Status: &Status{}, Limits: limits.Defaults(), Clock: func() Time { return Time{} }, Yield: func() {}, Fail: fail, Logger: slog.New(slog.DiscardHandler),
 	}), consensus
+}
+
+// handleAll lets a log writer work until nothing waits for it.
+func handleAll(w *LogWriter, batch []LogWriterMessage) {
+	for again := w.Handle(Time{}, batch); again; {
+		again = w.Handle(Time{}, nil)
+	}
+}
+
+// What waits for the disk is written in groups of a bounded size, and each is reported before the next one begins.
+func TestGroupsAreBounded(t *testing.T) {
+	fs := disk.NewMem(1)
+	l, _ := openTestLog(t, fs)
+	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	const orders, size = 20, 700 << 10
+	var batch []LogWriterMessage
+	for i := range uint64(orders) {
+		e := someEntry(2+i, 1)
+		e.Data = make([]byte, size)
+		batch = append(batch, Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
+	}
+	reported := 0
+	for again := true; again; batch = nil {
+		before := w.Status.Durable().Last
+		again = w.Handle(Time{}, batch)
+		bytes, n := int64(w.Status.Durable().Last-before)*size, 0
+		for _, m := range drainBox(consensus) {
+			if a, ok := m.(Appended); ok {
+				n += a.Orders
+			}
+		}
+		if bytes > limits.GroupBytes || bytes < limits.GroupBytes/2 && again || n == 0 {
+			t.Errorf("a group of %d bytes, %d orders reported", bytes, n)
+		}
+		reported += n
+	}
+	if reported != orders {
+		t.Errorf("%d of %d orders are reported", reported, orders)
+	}
 }
 
 // While a sync lasts, a member may be given entries of one leader, campaign, and be given entries of another leader in
@@ -94,7 +134,7 @@ func TestReplacedInOneGroup(t *testing.T) {
 	fs := disk.NewMem(1)
 	w, peers, failure := begin(fs)
 	groups, syncs := w.Log.Stats().Groups, fs.Count(disk.OpSync)
-	w.Handle(Time{}, orders)
+	handleAll(w, orders)
 	if g, s := w.Log.Stats().Groups-groups, fs.Count(disk.OpSync)-syncs; g != 1 || s != 1 || *failure != nil {
 		t.Errorf("%d groups and %d syncs, error %v", g, s, *failure)
 	}
@@ -114,7 +154,7 @@ func TestReplacedInOneGroup(t *testing.T) {
 	fs = disk.NewMem(2)
 	w, peers, failure = begin(fs)
 	fs.Fail(disk.Fault{Call: 1, Op: disk.OpSync, Err: syscall.EIO})
-	w.Handle(Time{}, orders)
+	handleAll(w, orders)
 	if len(peers.heard) > 0 || *failure == nil {
 		t.Errorf("after a failed sync, error %v, others hear %q", *failure, peers.heard)
 	}

@@ -5,12 +5,12 @@ import (
 	"sync"
 )
 
-// Room is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
+// Capacity is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
 // of it free again.
-type Room struct {
-	Send    int64 // weight that clients may have waiting; past it Send waits
-	Offer   int   // messages that peers and clocks may have waiting; past it Offer drops
-	Deposit int   // messages that cannot be refused; past it there is a bug, and Deposit panics
+type Capacity struct {
+	Send     int64 // weight that clients may have waiting; past it Send waits
+	Offer    int   // messages that peers and clocks may have waiting; past it Offer drops
+	MustPost int   // messages that cannot be refused; past it there is a bug, and MustPost panics
 }
 
 // Mailbox is where an actor's messages wait. Any goroutine puts messages in; the actor takes all of them at once, so
@@ -19,31 +19,31 @@ type Room struct {
 // Invariants:
 //
 //  1. Messages of one sender are taken in the order in which it put them in.
-//  2. Send waits, Offer drops; Deposit, Pass and Leave neither wait nor drop.
+//  2. Send waits, Offer drops; MustPost, PostAndYield and PostQuiet neither wait nor drop.
 //  3. After Close nothing is taken any more, and nothing waits.
 type Mailbox[M any] struct {
 	// Constant.
-	name string
-	room Room
+	name     string
+	capacity Capacity
 
 	// Guarded by mu.
-	mu        sync.Mutex
-	wake      func()               // tells the driver that a message waits
-	pass      func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
-	hold      func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
-	roomMade  sync.Cond
-	waiting   []M
-	sent      int64 // weight put in by Send and waiting
-	held      int64 // weight that the actor has taken and not worked off
-	offered   int
-	deposited int
-	woken     bool // the driver knows that a message waits
-	closed    bool
+	mu       sync.Mutex
+	wake     func()               // tells the driver that a message waits
+	pass     func()               // tells the driver that a message waits, and that the handler that sent it will soon be done
+	hold     func(deliver func()) // in the simulator: keeps a handler's effects back until its disk calls are over
+	roomMade sync.Cond
+	waiting  []M
+	sent     int64 // weight put in by Send and waiting
+	held     int64 // weight that the actor has taken and not worked off
+	offered  int
+	posted   int
+	woken    bool // the driver knows that a message waits
+	closed   bool
 }
 
 // NewMailbox returns an empty mailbox. Messages may be put in before its actor is spawned.
-func NewMailbox[M any](name string, room Room) *Mailbox[M] {
-	m := &Mailbox[M]{name: name, room: room}
+func NewMailbox[M any](name string, capacity Capacity) *Mailbox[M] {
+	m := &Mailbox[M]{name: name, capacity: capacity}
 	m.roomMade.L = &m.mu
 	m.wake, m.pass = func() {}, func() {}
 	return m
@@ -54,7 +54,7 @@ func NewMailbox[M any](name string, room Room) *Mailbox[M] {
 // still passes when nothing else waits. No handler may call it.
 func (m *Mailbox[M]) Send(message M, weight int64) bool {
 	m.mu.Lock()
-	for !m.closed && m.sent+m.held > 0 && m.sent+m.held+weight > m.room.Send {
+	for !m.closed && !m.fits(weight) {
 		m.roomMade.Wait()
 	}
 	if m.closed {
@@ -66,10 +66,21 @@ func (m *Mailbox[M]) Send(message M, weight int64) bool {
 	return true
 }
 
+func (m *Mailbox[M]) fits(weight int64) bool {
+	return m.sent+m.held == 0 || m.sent+m.held+weight <= m.capacity.Send
+}
+
+// Fits tells whether Send would not wait: where one thread is all, nobody else would make room.
+func (m *Mailbox[M]) Fits(weight int64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed || m.fits(weight)
+}
+
 // Offer puts a message in, or drops it when the room is full, and says which. It is for what its sender sends again.
 func (m *Mailbox[M]) Offer(message M) bool {
 	m.mu.Lock()
-	if m.closed || m.offered >= m.room.Offer {
+	if m.closed || m.offered >= m.capacity.Offer {
 		m.mu.Unlock()
 		return false
 	}
@@ -78,15 +89,15 @@ func (m *Mailbox[M]) Offer(message M) bool {
 	return true
 }
 
-// Deposit puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
-func (m *Mailbox[M]) Deposit(message M) { m.enter(message, soon) }
+// MustPost puts a message in whose room was reserved before. A full mailbox is a bug and panics with the numbers.
+func (m *Mailbox[M]) MustPost(message M) { m.enter(message, soon) }
 
-// Pass is Deposit by a handler that is nearly done and leaves the rest to the receiver, whose turn comes when the
+// PostAndYield is MustPost by a handler that is nearly done and leaves the rest to the receiver, whose turn comes when the
 // handler's batch is worked off, where possible in the same goroutine. Only handlers call it.
-func (m *Mailbox[M]) Pass(message M) { m.enter(message, afterwards) }
+func (m *Mailbox[M]) PostAndYield(message M) { m.enter(message, afterwards) }
 
-// Leave is Deposit of what matters only together with a later message: it wakes nobody.
-func (m *Mailbox[M]) Leave(message M) { m.enter(message, whenever) }
+// PostQuiet is MustPost of what matters only together with a later message: it wakes nobody.
+func (m *Mailbox[M]) PostQuiet(message M) { m.enter(message, whenever) }
 
 // turn says when the actor is to look at a message.
 type turn int
@@ -101,27 +112,27 @@ func (m *Mailbox[M]) enter(message M, when turn) {
 	m.mu.Lock()
 	hold := m.hold
 	if hold == nil {
-		m.deposit(message, when)
+		m.post(message, when)
 		return
 	}
 	m.mu.Unlock()
 	hold(func() {
 		m.mu.Lock()
-		m.deposit(message, when)
+		m.post(message, when)
 	})
 }
 
-// deposit puts the message in and unlocks.
-func (m *Mailbox[M]) deposit(message M, when turn) {
+// post puts the message in and unlocks.
+func (m *Mailbox[M]) post(message M, when turn) {
 	if m.closed {
 		m.mu.Unlock()
 		return
 	}
-	if m.deposited >= m.room.Deposit {
+	if m.posted >= m.capacity.MustPost {
 		m.mu.Unlock()
-		panic(fmt.Sprintf("mailbox %s: %d messages deposited, room for %d", m.name, m.deposited, m.room.Deposit))
+		panic(fmt.Sprintf("mailbox %s: %d messages posted, room for %d", m.name, m.posted, m.capacity.MustPost))
 	}
-	m.deposited++
+	m.posted++
 	switch when {
 	case soon:
 		m.put(message, m.wake)
@@ -158,7 +169,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	batch := m.waiting
 	m.waiting = spare[:0]
 	m.held += m.sent // until the actor says what it kept
-	m.sent, m.offered, m.deposited, m.woken = 0, 0, 0, false
+	m.sent, m.offered, m.posted, m.woken = 0, 0, 0, false
 	if m.closed {
 		batch = nil
 	}

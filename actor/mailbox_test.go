@@ -28,9 +28,9 @@ func (c *counter) Handle(_ Time, batch []int) bool {
 
 func TestEverythingArrivesInOrder(t *testing.T) {
 	r := NewRuntime()
-	box := NewMailbox[int]("test", Room{Send: 64, Offer: 1 << 20, Deposit: 1 << 20})
+	box := NewMailbox[int]("test", Capacity{Send: 64, Offer: 1 << 20, MustPost: 1 << 20})
 	h := &counter{box: box}
-	box.Deposit(-1) // before the actor is there
+	box.MustPost(-1) // before the actor is there
 	Spawn(r, box, h)
 	const senders, each = 8, 1000
 	var all sync.WaitGroup
@@ -43,7 +43,7 @@ func TestEverythingArrivesInOrder(t *testing.T) {
 				case 1:
 					box.Offer(s*each + i)
 				default:
-					box.Deposit(s*each + i)
+					box.MustPost(s*each + i)
 				}
 			}
 		})
@@ -67,7 +67,7 @@ func TestEverythingArrivesInOrder(t *testing.T) {
 }
 
 func TestFullMailbox(t *testing.T) {
-	box := NewMailbox[int]("test", Room{Send: 10, Offer: 2, Deposit: 1})
+	box := NewMailbox[int]("test", Capacity{Send: 10, Offer: 2, MustPost: 1})
 	if !box.Send(1, 100) {
 		t.Fatal("a message heavier than all the room must pass an empty mailbox")
 	}
@@ -84,14 +84,14 @@ func TestFullMailbox(t *testing.T) {
 	if !box.Offer(3) || !box.Offer(4) || box.Offer(5) {
 		t.Fatal("Offer must take two messages and drop the third")
 	}
-	box.Deposit(6)
+	box.MustPost(6)
 	func() {
 		defer func() {
 			if recover() == nil {
-				t.Fatal("a second deposit in a room for one must panic")
+				t.Fatal("a second message that must be posted in a room for one must panic")
 			}
 		}()
-		box.Deposit(7)
+		box.MustPost(7)
 	}()
 	if got := box.take(nil); len(got) != 4 {
 		t.Fatalf("took %v", got)
@@ -107,10 +107,10 @@ func TestFullMailbox(t *testing.T) {
 
 func TestAgainIsCalledAgain(t *testing.T) {
 	r := NewRuntime()
-	box := NewMailbox[int]("test", Room{Deposit: 1})
+	box := NewMailbox[int]("test", Capacity{MustPost: 1})
 	h := &counter{box: box, more: 5}
 	Spawn(r, box, h)
-	box.Deposit(1)
+	box.MustPost(1)
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
 		h.mu.Lock()
 		more := h.more

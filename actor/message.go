@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/log"
 )
 
@@ -15,12 +16,13 @@ import (
 type ConsensusMessage interface{ consensusMessage() }
 
 type (
-	// Propose asks for commands to be agreed on. Their outcomes go to Proposal.From. Sent; the own announcement is offered.
-	Propose struct{ Proposal index.Proposal }
-	// Confirm asks whether reads may be answered: Done{Kind: Confirmed} comes once the View holds all that was
+	// Propose requests for commands to be agreed on. Their completions go to Proposal.ReplyTo. Sent by clients; what the
+	// member itself proposes, its announcement and comparisons of states, is offered: its clock proposes it again.
+	Propose struct{ Proposal kv.Proposal }
+	// ReadIndex requests whether reads may be answered: a kv.Completion of kind ReadReady comes once the View holds all that was
 	// acknowledged before the read was asked for. Sent.
-	Confirm struct {
-		From     index.Asker
+	ReadIndex struct {
+		ReplyTo  kv.ReplyTo
 		Requests []uint64
 		Timeout  time.Duration
 	}
@@ -31,18 +33,22 @@ type (
 	}
 	// Tick is 10 ms of raft's time. Offered.
 	Tick struct{}
-	// Transfer asks a leader to hand its leadership to the best follower. Offered.
-	Transfer struct{}
-	// Connected and Disconnected tell of the connection to a peer. Deposited: they are rare, and one that was lost
+	// Transfer requests a leader to hand its leadership to a voter, with 0 to the best one. Offered.
+	Transfer struct{ To uint64 }
+	// Connected and Disconnected tell of the connection to a peer. Posted: they are rare, and one that was lost
 	// would keep a member from forwarding to its leader.
 	Connected    struct{ Peer uint64 }
 	Disconnected struct{ Peer uint64 }
 	// Refused tells that a peer refuses this member. Offered: it is tried again.
 	Refused struct {
-		Peer   uint64
-		Reason string
+		Peer    uint64
+		Refusal Refusal
 	}
-	// Appended reports that entries are on the disk, and hands back raft's responses to itself. Deposited.
+	// Differs tells that this member's state is not what the others have. Offered: it is told again.
+	Differs struct{ Reason string }
+	// Unban lifts a quarantine, because an operator says so. Offered.
+	Unban struct{}
+	// Appended reports that entries are on the disk, and hands back raft's responses to itself. Posted.
 	Appended struct {
 		Entries   []*raftpb.Entry
 		Positions []log.Position
@@ -50,23 +56,42 @@ type (
 		Responses []*raftpb.Message
 		Segments  *log.SegmentList // when they changed
 		Orders    int              // how many Append orders this reports
+		Commit    uint64           // up to here the disk knows entries to be committed
 		FileBytes int64
 	}
-	// Restoring reports that the oldest order's snapshot is marked on the disk, and is being loaded now. Deposited.
+	// LogRead reports that older entries were read, or why not. Posted.
+	LogRead struct {
+		Order   log.ColdRead
+		Entries []*raftpb.Entry
+		Err     error
+	}
+	// Restoring reports that the oldest order's snapshot is marked on the disk, and is being loaded now. Posted.
 	Restoring struct{}
-	// Applied reports that committed entries are in the state. Deposited.
+	// MembersChanged reports the members' records behind the entry At, or a snapshot at it, before the Applied that holds it. Change is
+	// what raft is to be told, nil for nothing; Restored says that they are a snapshot's, which raft has taken over already.
+	// Posted.
+	MembersChanged struct {
+		Members  index.Members
+		At       uint64
+		Change   *raftpb.ConfChangeV2
+		Restored bool
+	}
+	// Applied reports that committed entries are in the state. Posted.
 	Applied struct{ Response *raftpb.Message }
-	// SnapshotSaved reports a published snapshot, and from where on the log must be kept. Deposited.
+	// SnapshotSaved reports a published snapshot, and from where on the log must be kept. Posted.
 	SnapshotSaved struct {
 		Snapshot *raftpb.Snapshot
 		KeepFrom uint64 // index of the older of the snapshots that are kept
 	}
-	// SnapshotReceived reports that a leader's snapshot is complete, verified and published. Deposited.
+	// LogCovered reports that the snapshot at an index was verified, and is the only one that is kept: the log up to it
+	// may go. Posted.
+	LogCovered struct{ UpTo uint64 }
+	// SnapshotReceived reports that a leader's snapshot is complete, verified and published. Posted.
 	SnapshotReceived struct {
 		From    uint64
 		Message *raftpb.Message
 	}
-	// SnapshotSent reports how sending a snapshot to a peer ended. Deposited.
+	// SnapshotSent reports how sending a snapshot to a peer ended. Posted.
 	SnapshotSent struct {
 		Peer      uint64
 		Installed bool
@@ -74,21 +99,26 @@ type (
 )
 
 func (Propose) consensusMessage()          {}
-func (Confirm) consensusMessage()          {}
+func (ReadIndex) consensusMessage()        {}
 func (Received) consensusMessage()         {}
 func (Tick) consensusMessage()             {}
 func (Transfer) consensusMessage()         {}
 func (Connected) consensusMessage()        {}
 func (Disconnected) consensusMessage()     {}
 func (Refused) consensusMessage()          {}
+func (Differs) consensusMessage()          {}
+func (Unban) consensusMessage()            {}
 func (Appended) consensusMessage()         {}
+func (LogRead) consensusMessage()          {}
 func (Restoring) consensusMessage()        {}
+func (MembersChanged) consensusMessage()   {}
 func (Applied) consensusMessage()          {}
 func (SnapshotSaved) consensusMessage()    {}
+func (LogCovered) consensusMessage()       {}
 func (SnapshotReceived) consensusMessage() {}
 func (SnapshotSent) consensusMessage()     {}
 
-// LogWriterMessage is what the log writer takes. All are deposited: raft bounds the entries on their way.
+// LogWriterMessage is what the log writer takes. All are posted: raft bounds the entries on their way.
 type LogWriterMessage interface{ logWriterMessage() }
 
 type (
@@ -100,21 +130,27 @@ type (
 	Fence struct{ Commit uint64 }
 	// SpareMade is a zero-filled file of the segment maker.
 	SpareMade struct{ Name string }
+	// RoomChecked comes with each look at the disk's free space: a group that waits for room is tried again. Offered.
+	RoomChecked struct{}
 	// Restored reports that the applier has loaded the snapshot that an Append brought.
 	Restored struct{}
 )
 
-func (Append) logWriterMessage()    {}
-func (Release) logWriterMessage()   {}
-func (Fence) logWriterMessage()     {}
-func (SpareMade) logWriterMessage() {}
-func (Restored) logWriterMessage()  {}
+func (Append) logWriterMessage()      {}
+func (Release) logWriterMessage()     {}
+func (Fence) logWriterMessage()       {}
+func (SpareMade) logWriterMessage()   {}
+func (RoomChecked) logWriterMessage() {}
+func (Restored) logWriterMessage()    {}
 
-// SegmentMakerMessage is what the segment maker takes. The log writer's are deposited.
+// ReadLog is what the log reader takes: an order to read older entries. Posted: the window bounds how many there are.
+type ReadLog struct{ Order log.ColdRead }
+
+// SegmentMakerMessage is what the segment maker takes. The log writer's are posted.
 type SegmentMakerMessage interface{ segmentMakerMessage() }
 
 type (
-	// MakeSpare asks for one more zero-filled file.
+	// MakeSpare requests for one more zero-filled file.
 	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
 	Recycle struct{ Names []string }
@@ -126,7 +162,7 @@ func (MakeSpare) segmentMakerMessage() {}
 func (Recycle) segmentMakerMessage()   {}
 func (Retry) segmentMakerMessage()     {}
 
-// ApplierMessage is what the applier takes. All are deposited.
+// ApplierMessage is what the applier takes. All are posted.
 type ApplierMessage interface{ applierMessage() }
 
 type (
@@ -138,59 +174,58 @@ type (
 	// Expect announces commands of this member's own clients, which were proposed or forwarded in a term. It comes
 	// before any Apply that can hold them.
 	Expect struct {
-		Term  uint64
-		First uint64
-		Until time.Duration // when their clients do not wait any longer
-		Asks  []Ask
+		Term     uint64
+		First    uint64
+		Until    time.Duration // when their clients do not wait any longer
+		Requests []Request
 	}
-	// Expire drops expectations whose clients do not wait any longer.
-	Expire struct{}
-	// Confirmed lets reads go on as soon as an index is applied.
-	Confirmed struct {
-		Index uint64
-		Until time.Duration // when their clients do not wait any longer
-		Asks  []Ask
+	// Expire drops expectations whose clients do not wait any longer, and says why there is no answer.
+	Expire struct{ Why string }
+	// ReadReady lets reads go on as soon as an index is applied.
+	ReadReady struct {
+		Index    uint64
+		Until    time.Duration // when their clients do not wait any longer
+		Requests []Request
 	}
 	// Restore replaces the state by a published snapshot's.
 	Restore struct {
 		Index, Term uint64
 		ConfState   *raftpb.ConfState
 	}
-	// ConfStateChanged tells of the members after a membership entry.
-	ConfStateChanged struct {
-		Index     uint64
-		ConfState *raftpb.ConfState
-	}
 	// SaveEnded reports that the snapshotter is free again.
-	SaveEnded struct{ Saved bool }
+	SaveEnded struct {
+		Failed bool // it must be tried again
+	}
+	// SnapshotWanted requests for a snapshot at once: a published one was damaged, or does not know a new member.
+	SnapshotWanted struct{}
 )
 
-func (Apply) applierMessage()            {}
-func (Expect) applierMessage()           {}
-func (Expire) applierMessage()           {}
-func (Confirmed) applierMessage()        {}
-func (Restore) applierMessage()          {}
-func (ConfStateChanged) applierMessage() {}
-func (SaveEnded) applierMessage()        {}
+func (Apply) applierMessage()          {}
+func (Expect) applierMessage()         {}
+func (Expire) applierMessage()         {}
+func (ReadReady) applierMessage()      {}
+func (Restore) applierMessage()        {}
+func (SaveEnded) applierMessage()      {}
+func (SnapshotWanted) applierMessage() {}
 
-// Ask is one request of one connection.
-type Ask struct {
-	From    index.Asker
-	Request uint64
+// Request is one request of one connection.
+type Request struct {
+	ReplyTo kv.ReplyTo
+	Number  uint64 // the connection's
 }
 
 // SnapshotterMessage is what the snapshotter takes.
 type SnapshotterMessage interface{ snapshotterMessage() }
 
 type (
-	// Save asks for a snapshot of a View. Deposited.
+	// Save requests for a snapshot of a View. Posted.
 	Save struct {
 		View      *index.View
 		Index     uint64
 		Term      uint64
 		ConfState *raftpb.ConfState
 	}
-	// SendSnapshot asks for the newest snapshot to be streamed to a peer. Deposited.
+	// SendSnapshot requests for the newest snapshot to be streamed to a peer. Posted.
 	SendSnapshot struct {
 		Peer    uint64
 		Message *raftpb.Message
@@ -200,9 +235,9 @@ type (
 		From    uint64
 		Message PeerMessage
 	}
-	// Discard drops a received snapshot that raft had no use for. Deposited.
+	// Discard drops a received snapshot that raft had no use for. Posted.
 	Discard struct{ Index, Term uint64 }
-	// Installed reports that a received snapshot is the state now. Deposited.
+	// Installed reports that a received snapshot is the state now. Posted.
 	Installed struct{ Index, Term uint64 }
 	// Wait is the snapshotter's clock. Offered.
 	Wait struct{}
@@ -214,21 +249,3 @@ func (FromPeer) snapshotterMessage()     {}
 func (Discard) snapshotterMessage()      {}
 func (Installed) snapshotterMessage()    {}
 func (Wait) snapshotterMessage()         {}
-
-// Class says which stream to a peer a frame takes.
-type Class uint8
-
-const (
-	// Urgent is for votes and heartbeats: nothing may hold them up.
-	Urgent Class = iota
-	// Replication is for appends, forwarded commands and reads.
-	Replication
-	// Bulk is for pieces of snapshots.
-	Bulk
-)
-
-// Peers is the way to the other members. Send never waits: what cannot be sent is dropped, and raft sends again. A
-// lazy frame may wait a millisecond for the next one to the same member. The frame belongs to Peers from then on.
-type Peers interface {
-	Send(to uint64, class Class, frame []byte, lazy bool)
-}

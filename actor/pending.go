@@ -3,7 +3,7 @@ package actor
 import (
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
 )
 
 // pending is what this member's clients wait for, by the number of a batch's first command.
@@ -18,21 +18,13 @@ type expected struct {
 }
 
 var (
-	errTermPassed = &index.Error{
-		Code:    index.CodeUnavailable,
+	errTermPassed = &kv.Error{
+		Code:    kv.Unavailable,
 		Message: "the leader changed before the write was agreed on; it certainly did not happen, try again",
 	}
-	errRestored = &index.Error{
-		Code:    index.CodeUnknown,
+	errRestored = &kv.Error{
+		Code:    kv.Unknown,
 		Message: "this member was brought up to date by a snapshot while the write was under way; it may have happened: read the key to find out",
-	}
-	errBehind = &index.Error{
-		Code:    index.CodeUnavailable,
-		Message: "this member has not caught up with the leader in time; the read was not answered: ask another one",
-	}
-	errNoAnswer = &index.Error{
-		Code:    index.CodeUnknown,
-		Message: "no quorum answered in time; the write may have happened, or may happen yet: read the key to find out",
 	}
 )
 
@@ -48,50 +40,50 @@ func (p *pending) add(e Expect) {
 }
 
 // resolve hands out the results of a batch of this incarnation.
-func (p *pending) resolve(first uint64, results []index.Result, out *outcomes) {
+func (p *pending) resolve(first uint64, results []kv.Result, out *completions) {
 	batch := p.batches[first]
 	if batch == nil {
 		return // its clients do not wait any longer
 	}
-	for i, ask := range batch.Asks {
-		d := index.Done{Request: ask.Request, Kind: index.Applied, Result: results[i]}
-		out.add(ask.From, d)
+	for i, request := range batch.Requests {
+		out.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: results[i]})
 	}
 	p.forget(batch)
 }
 
 // passTerm fails everything that was proposed in an earlier term: a log's terms never fall, so it will not come.
-func (p *pending) passTerm(term uint64, out *outcomes) {
+func (p *pending) passTerm(term uint64, out *completions) {
 	for len(p.order) > 0 && p.order[0].Term < term {
 		p.fail(p.order[0], errTermPassed, out)
 	}
 }
 
 // abandon gives up everything: a snapshot does not tell whose commands it holds.
-func (p *pending) abandon(out *outcomes) {
+func (p *pending) abandon(out *completions) {
 	for len(p.order) > 0 {
 		p.fail(p.order[0], errRestored, out)
 	}
 }
 
 // expire gives up what nobody waits for any longer. A batch whose frame was lost ends here.
-func (p *pending) expire(now time.Duration, out *outcomes) {
+func (p *pending) expire(now time.Duration, why string, out *completions) {
+	err := &kv.Error{Code: kv.Unknown, Message: why + "; the write may have happened, or may happen yet: read the key to find out"}
 	for _, batch := range append([]*expected{}, p.order...) {
 		if !batch.resolved && batch.Until <= now {
-			p.fail(batch, errNoAnswer, out)
+			p.fail(batch, err, out)
 		}
 	}
 }
 
-func (p *pending) fail(batch *expected, err *index.Error, out *outcomes) {
-	for _, ask := range batch.Asks {
-		out.add(ask.From, index.Done{Request: ask.Request, Kind: index.Applied, Err: err})
+func (p *pending) fail(batch *expected, err *kv.Error, out *completions) {
+	for _, request := range batch.Requests {
+		out.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: kv.Result{Err: err}})
 	}
 	p.forget(batch)
 }
 
 func (p *pending) forget(batch *expected) {
-	batch.resolved, batch.Asks = true, nil
+	batch.resolved, batch.Requests = true, nil
 	delete(p.batches, batch.First)
 	for len(p.order) > 0 && p.order[0].resolved {
 		p.order[0] = nil
@@ -99,19 +91,20 @@ func (p *pending) forget(batch *expected) {
 	}
 }
 
-// outcomes collects what is done, by connection, so that each connection is woken once a batch.
-type outcomes struct {
-	at   map[index.Asker]int
-	list []outcome
+// completions collects what is done, by connection, so that each connection is woken once a batch.
+type completions struct {
+	at   map[kv.ReplyTo]int // places in list
+	list []completedOf
 	last int // where the last one went: commands of one connection follow each other
 }
 
-type outcome struct {
-	to   index.Asker
-	done []index.Done
+// completedOf is what is done of one connection.
+type completedOf struct {
+	to   kv.ReplyTo
+	done []kv.Completion
 }
 
-func (o *outcomes) add(to index.Asker, d index.Done) {
+func (o *completions) add(to kv.ReplyTo, d kv.Completion) {
 	if o.last < len(o.list) && o.list[o.last].to == to {
 		o.list[o.last].done = append(o.list[o.last].done, d)
 		return
@@ -119,20 +112,20 @@ func (o *outcomes) add(to index.Asker, d index.Done) {
 	i, known := o.at[to]
 	if !known {
 		if o.at == nil {
-			o.at = map[index.Asker]int{}
+			o.at = map[kv.ReplyTo]int{}
 		}
 		i = len(o.list)
 		o.at[to] = i
-		o.list = append(o.list, outcome{to: to})
+		o.list = append(o.list, completedOf{to: to})
 	}
 	o.last = i
 	o.list[i].done = append(o.list[i].done, d)
 }
 
-// handOut gives each connection all its outcomes at once, in the order in which connections came up.
-func (o *outcomes) handOut() {
+// handOut gives each connection all that is done of it at once, in the order in which connections came up.
+func (o *completions) handOut() {
 	for _, one := range o.list {
-		one.to.Deposit(one.done)
+		one.to.Complete(one.done)
 	}
 	clear(o.at)
 	clear(o.list)

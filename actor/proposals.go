@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strings"
 	"time"
@@ -10,31 +11,48 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
-// proposals are commands of this member's clients that are not in an entry yet.
+// proposals are commands of this member's clients that are not in a batch yet.
 //
 // A batch envelope is valid in one term. Its commands' fate is known when an entry of a later term is applied: a log's
 // terms never fall, so what is not there by then never comes.
+//
+// Invariants:
+//
+//  1. waiting is in the order of arrival, and waiting[i].Commands[waiting[i].packed:] are in no batch.
+//  2. bytes is the sum of those commands' lengths.
+//  3. next is the number of the command that is packed next; a number is given once in the life of a process.
 type proposals struct {
-	waiting      []waitingProposal
-	waitingBytes int64
-	next         uint64 // number of the next command
+	waiting []waitingProposal
+	bytes   int64
+	next    uint64
 }
 
 type waitingProposal struct {
-	index.Proposal
-	until time.Duration
-	taken int // commands that are in a batch already
+	kv.Proposal
+	until  time.Duration // when its client does not wait any longer
+	packed int           // commands that are in a batch
 }
 
-func (p *proposals) add(proposal index.Proposal, now time.Duration) {
+// batch is what fits into one entry.
+type batch struct {
+	first    uint64 // number of the first command
+	commands [][]byte
+	requests []Request // requests[i] is who waits for commands[i]
+	change   bool      // the one command changes the membership
+	until    time.Duration
+	rest     []waitingProposal // what waits when this is taken
+}
+
+func (p *proposals) add(proposal kv.Proposal, now time.Duration) {
 	if proposal.Timeout <= 0 || proposal.Timeout > limits.RequestTimeout {
 		proposal.Timeout = limits.RequestTimeout
 	}
 	p.waiting = append(p.waiting, waitingProposal{Proposal: proposal, until: now + proposal.Timeout})
-	p.waitingBytes += weightOf(proposal.Commands)
+	p.bytes += weightOf(proposal.Commands)
 }
 
 func weightOf(commands [][]byte) int64 {
@@ -45,10 +63,83 @@ func weightOf(commands [][]byte) int64 {
 	return n
 }
 
+// pack fills a batch with commands in their order. Nothing is changed: the batch may yet be refused.
+func (p *proposals) pack(most limits.Tunable) batch {
+	b, bytes := batch{first: p.next}, 0
+	for i := range p.waiting {
+		w := p.waiting[i]
+		b.until = max(b.until, w.until)
+		for j := w.packed; j < len(w.Commands); j++ {
+			full := len(b.commands) == most.BatchCommands || bytes+len(w.Commands[j]) > most.BatchBytes
+			change := index.ChangesMembership(w.Commands[j])
+			if (full || change || b.change) && len(b.commands) > 0 {
+				if full {
+					most.Reach("batch")
+				}
+				b.rest = append([]waitingProposal{}, p.waiting[i:]...)
+				b.rest[0].packed = j
+				return b
+			}
+			b.change = change
+			bytes += len(w.Commands[j])
+			b.commands = append(b.commands, w.Commands[j])
+			b.requests = append(b.requests, Request{ReplyTo: w.ReplyTo, Number: w.Requests[j]})
+		}
+	}
+	return b
+}
+
+// take removes the commands of a batch that was packed just now: they are on their way.
+func (p *proposals) take(b batch) {
+	p.next += uint64(len(b.commands))
+	p.bytes -= weightOf(b.commands)
+	p.waiting = b.rest
+}
+
+// takeExpired removes what no client waits for any longer.
+func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
+	kept := p.waiting[:0]
+	for _, w := range p.waiting {
+		if now < w.until {
+			kept = append(kept, w)
+			continue
+		}
+		expired = append(expired, w)
+		p.bytes -= weightOf(w.Commands[w.packed:])
+	}
+	clear(p.waiting[len(kept):])
+	p.waiting = kept
+	return expired
+}
+
+// refuse takes the commands out of a proposal that the cluster has no feature level for, or no room, and answers them: a
+// member of an earlier version would stop when it applies one, and a full disk when it is written.
+func (c *Consensus) refuse(p *kv.Proposal) {
+	space, why := c.clusterSpace()
+	kept := 0
+	for i, command := range p.Commands {
+		err := index.CheckLevel(command, c.Status.Level())
+		if err == nil {
+			err = noRoom(command, space, why)
+		}
+		if err != nil {
+			kv.Refuse(p.ReplyTo, p.Requests[i:i+1], kv.CommandDone, err)
+			continue
+		}
+		p.Commands[kept], p.Requests[kept] = command, p.Requests[i]
+		kept++
+	}
+	p.Commands, p.Requests = p.Commands[:kept], p.Requests[:kept]
+}
+
 // propose packs all that waits into as few entries as the limits allow. A leader proposes them, a follower forwards
 // them to its leader; without a leader they wait.
 func (c *Consensus) propose() {
-	if c.gone != "" || (len(c.proposals.waiting) == 0 && len(c.taken.held) == 0) {
+	if c.quarantine.active() || (len(c.proposals.waiting) == 0 && len(c.accepted.deferred) == 0) {
+		return
+	}
+	if c.farBehind() {
+		c.refuseWaiting()
 		return
 	}
 	status := c.raft.BasicStatus()
@@ -56,104 +147,104 @@ func (c *Consensus) propose() {
 	switch {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
-	case leads && (status.LeadTransferee != raft.None || !c.proposeHeld()):
+	case leads && (status.LeadTransferee != raft.None || !c.proposeDeferred()):
 		return
 	case !leads && !c.connected[status.Lead]:
 		return
 	}
-	for len(c.proposals.waiting) > 0 && (leads || c.away.bytes < limits.ForwardBytesInflight) {
-		commands, asks, until, rest := c.proposals.pack()
-		first := c.proposals.next
-		envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
-			Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.now.Wall,
-		}, commands)
-		expect := Expect{Term: status.GetTerm(), First: first, Until: until, Asks: asks}
+	for len(c.proposals.waiting) > 0 && (leads || c.forwards.bytes < c.Limits.ForwardBytesInflight) {
+		b := c.proposals.pack(c.Limits)
+		envelope := index.AppendEnvelope(make([]byte, 0, weightOf(b.commands)+64), index.Envelope{
+			Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: b.first, Wall: c.now.Wall,
+		}, b.commands)
 		if leads {
-			if err := c.raft.Propose(envelope); errors.Is(err, raft.ErrProposalDropped) {
+			change, refused := c.changeIn(envelope, b.change)
+			if refused != nil {
+				kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
+				c.proposals.take(b)
+				continue
+			}
+			if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
+				c.Limits.Reach("uncommitted bytes")
 				return // over raft's limit of uncommitted bytes: they wait, and so do the clients
 			} else if err != nil {
 				panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
 			}
-			c.Applier.Leave(expect)
-		} else {
-			c.Applier.Leave(expect)
-			c.forward(status.Lead, awayBatch{first: first, envelope: envelope})
 		}
-		c.proposals.next += uint64(len(commands))
-		c.proposals.waiting = rest
-		c.proposals.waitingBytes -= weightOf(commands)
+		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
+		if !leads {
+			c.forward(status.Lead, c.forwards.add(b.first, envelope, c.now.Now))
+		}
+		c.proposals.take(b)
+		if leads {
+			c.handed(int64(len(envelope)))
+		}
+	}
+	if len(c.proposals.waiting) > 0 {
+		c.Limits.Reach("forwarded bytes")
 	}
 }
 
-// pack takes commands in order until a batch is full, and returns what is left. Nothing is changed: the batch may yet
-// be refused.
-func (p *proposals) pack() (commands [][]byte, asks []Ask, until time.Duration, rest []waitingProposal) {
-	bytes := 0
-	for i := range p.waiting {
-		w := p.waiting[i]
-		until = max(until, w.until)
-		for j := w.taken; j < len(w.Commands); j++ {
-			full := len(commands) == limits.BatchCommands || bytes+len(w.Commands[j]) > limits.BatchBytes
-			if full && len(commands) > 0 {
-				rest = append([]waitingProposal{}, p.waiting[i:]...)
-				rest[0].taken = j
-				return commands, asks, until, rest
-			}
-			bytes += len(w.Commands[j])
-			commands = append(commands, w.Commands[j])
-			asks = append(asks, Ask{From: w.From, Request: w.Requests[j]})
-		}
-	}
-	return commands, asks, until, nil
-}
-
-// expireWaiting answers clients whose time is over while their commands or reads wait for a leader.
+// expireWaiting answers clients whose time is over while their commands or reads wait for a leader, and all others when
+// there was none for as long as an election takes: this member may be cut off, and another one may serve them.
 func (c *Consensus) expireWaiting() {
-	kept := c.proposals.waiting[:0]
-	for _, w := range c.proposals.waiting {
-		if c.now.Now < w.until {
-			kept = append(kept, w)
-			continue
-		}
-		answer(w.From, w.Requests[w.taken:], index.Applied, c.unavailable("the write was not proposed and certainly did not happen"))
-		c.proposals.waitingBytes -= weightOf(w.Commands[w.taken:])
+	now := c.now.Now
+	if c.leaderless >= c.electionTicks {
+		now = math.MaxInt64
 	}
-	clear(c.proposals.waiting[len(kept):])
-	c.proposals.waiting = kept
-	for _, r := range c.reads.takeExpired(c.now.Now) {
-		answer(r.From, r.Requests, index.Confirmed, c.unavailable("the read was not answered"))
+	for _, w := range c.proposals.takeExpired(now) {
+		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen"))
+	}
+	for _, r := range c.reads.takeExpired(now) {
+		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered"))
 	}
 }
 
 // unavailable says why nothing goes on here.
-func (c *Consensus) unavailable(what string) *index.Error {
-	var away []string
-	for _, id := range c.confState.GetVoters() {
-		if id != c.Member && !c.connected[id] {
-			away = append(away, c.NameOf(id))
-		}
+func (c *Consensus) unavailable(what string) *kv.Error {
+	if c.quarantine.active() {
+		return &kv.Error{Code: kv.Amnesia, Message: c.quarantine.Reason + "; " + what}
 	}
-	sort.Strings(away)
-	why := "there is no leader"
-	switch {
-	case c.gone != "":
-		return &index.Error{Code: index.CodeAmnesia, Message: c.gone + "; " + what}
-	case c.soft.Lead == c.Member:
-		why = "no quorum has answered"
-	case c.soft.Lead != raft.None:
-		why = fmt.Sprintf("the leader %s has not answered", c.NameOf(c.soft.Lead))
-	}
-	if len(away) > 0 {
-		why += fmt.Sprintf("; %s cannot reach %s", c.NameOf(c.Member), strings.Join(away, ", "))
-	}
-	return &index.Error{Code: index.CodeUnavailable, Message: why + "; " + what}
+	return &kv.Error{Code: kv.Unavailable, Message: c.why() + "; " + what}
 }
 
-// answer gives all requests of one message the same outcome.
-func answer(to index.Asker, requests []uint64, kind index.DoneKind, err *index.Error) {
-	done := make([]index.Done, len(requests))
-	for i, r := range requests {
-		done[i] = index.Done{Request: r, Kind: kind, Err: err}
+// why says what requests wait for.
+func (c *Consensus) why() string {
+	var unreachable []string
+	for _, id := range c.confState.GetVoters() {
+		if id != c.Member && !c.connected[id] {
+			unreachable = append(unreachable, c.Status.NameOf(id))
+		}
 	}
-	to.Deposit(done)
+	sort.Strings(unreachable)
+	why := "there is no leader"
+	switch missing := c.lag.missing(c.raft.BasicStatus().Applied); {
+	case c.soft.Lead == c.Member:
+		why = "no quorum has answered"
+	case c.soft.Lead != raft.None && missing > 0:
+		why = fmt.Sprintf("%s is %d entries behind the leader %s", c.Status.NameOf(c.Member), missing, c.Status.NameOf(c.soft.Lead))
+	case c.soft.Lead != raft.None:
+		why = fmt.Sprintf("the leader %s has not answered", c.Status.NameOf(c.soft.Lead))
+	}
+	if len(unreachable) > 0 {
+		why += fmt.Sprintf("; %s cannot reach %s", c.Status.NameOf(c.Member), strings.Join(unreachable, ", "))
+	}
+	return why
 }
+
+// farBehind tells that this member follows a leader whose log it will not have caught up with while its clients wait.
+func (c *Consensus) farBehind() bool {
+	return c.soft.RaftState == raft.StateFollower && c.soft.Lead != raft.None && c.lag.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
+}
+
+// refuseWaiting answers at once what other members can do in less time.
+func (c *Consensus) refuseWaiting() {
+	for _, w := range c.proposals.takeExpired(forever) {
+		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen: ask another member"))
+	}
+	for _, r := range c.reads.takeWaiting() {
+		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered: ask another member"))
+	}
+}
+
+const forever = time.Duration(math.MaxInt64)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Handlers may not start goroutines, wait, look at a clock or draw chance: else a seed would not replay. The drivers
+// Handlers may not start goroutines, wait, look at a clock or draw random numbers: else a seed would not replay. The drivers
 // and the parts that endpoints call from their own goroutines are left out, each with its reason.
 var besideHandlers = map[string]string{
 	"mailbox.go":   "is the way between goroutines",
@@ -21,12 +21,12 @@ var besideHandlers = map[string]string{
 	"admission.go": "is asked from any goroutine",
 }
 
-// Packages that bring in goroutines, clocks, chance, or the world.
+// Packages that bring in goroutines, clocks, randomness, or the world.
 var impureImports = map[string]string{
 	"sync":         "a handler owns its state, so it needs no lock; send a message instead",
-	"math/rand":    "chance is handed in at construction",
-	"math/rand/v2": "chance is handed in at construction",
-	"crypto/rand":  "chance is handed in at construction",
+	"math/rand":    "randomness is handed in at construction",
+	"math/rand/v2": "randomness is handed in at construction",
+	"crypto/rand":  "randomness is handed in at construction",
 	"os":           "the disk is reached through log/disk",
 	"net":          "the network is reached through Peers",
 	"context":      "a handler does not wait, so nothing can be cancelled",
@@ -72,7 +72,7 @@ func TestHandlersArePure(t *testing.T) {
 					}
 				}
 				if n.Sel.Name == "Send" && isMailbox(n.X) {
-					t.Errorf("%s sends to a mailbox, which may wait: Offer or Deposit", at())
+					t.Errorf("%s sends to a mailbox, which may wait: Offer or MustPost", at())
 				}
 			}
 			return true
@@ -94,7 +94,7 @@ func isMailbox(x ast.Expr) bool {
 		return false
 	}
 	switch s.Sel.Name {
-	case "Inbox", "Consensus", "LogWriter", "Applier", "Snapshotter", "SegmentMaker":
+	case "Inbox", "Consensus", "LogWriter", "LogReader", "Applier", "Snapshotter", "SegmentMaker":
 		return true
 	}
 	return false

@@ -7,69 +7,67 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 // readAttemptsInflight is how many ReadIndex rounds are on their way at once: one, and one more so that reads which
 // come during a round do not wait for its end.
 const readAttemptsInflight = 2
 
-// heldReadsMost bounds the peers' reads that wait for the first entry of a leader's term.
-const heldReadsMost = 1024
+// deferredReadsMost bounds the peers' reads that wait for the first entry of a leader's term.
+const deferredReadsMost = 1024
 
-// reads are linearizable reads that wait for a confirmation.
+// reads are linearizable reads that wait for a ReadIndex round.
 //
-// An attempt is one ReadIndex round for all reads that waited when it began. Its id is never used again, and it is
-// void at every change of (term, leader): the reads then wait for the next attempt. A confirmation of an unknown id
-// is ignored (etcd bug 20418).
+// An attempt is one round for all reads that waited when it began. A lost message ends it in silence, and raft drops it at
+// any change of (term, leader): its reads then wait for the next attempt. The answer to an unknown attempt is ignored
+// (etcd bug 20418).
+//
+// Invariants:
+//
+//  1. Each read is in waiting or in one attempt.
+//  2. attempts is in the order of the ids, at most readAttemptsInflight, and all of the present (term, leader).
+//  3. next is the newest attempt's id; an id is never used again, nor by another process: it begins at random.
+//  4. deferred are MsgReadIndex of peers that wait for the first entry of this leader's term.
 type reads struct {
 	waiting  []waitingRead
-	attempts []readAttempt // oldest first
+	attempts []readAttempt
 	next     uint64
-	held     []*raftpb.Message // MsgReadIndex of peers
+	deferred []*raftpb.Message
 }
 
 type waitingRead struct {
-	Confirm
-	until time.Duration
+	ReadIndex
+	until time.Duration // when its clients do not wait any longer
 }
 
 type readAttempt struct {
-	id    uint64
-	since time.Duration
+	id    uint64        // raft hands it back with the round's answer
+	since time.Duration // when it began
 	reads []waitingRead
 }
 
-func (r *reads) add(m Confirm, now time.Duration) {
+func (r *reads) add(m ReadIndex, now time.Duration) {
 	if m.Timeout <= 0 || m.Timeout > limits.RequestTimeout {
 		m.Timeout = limits.RequestTimeout
 	}
-	r.waiting = append(r.waiting, waitingRead{Confirm: m, until: now + m.Timeout})
+	r.waiting = append(r.waiting, waitingRead{ReadIndex: m, until: now + m.Timeout})
 }
 
-// requestReads begins an attempt for all reads that wait, if raft would answer it.
-func (c *Consensus) requestReads() {
-	r := &c.reads
-	if c.gone != "" || len(r.waiting) == 0 || len(r.attempts) >= readAttemptsInflight {
-		return
-	}
-	status := c.raft.BasicStatus()
-	switch {
-	case status.Lead == raft.None, status.GetTerm() != c.term:
-		return
-	case status.RaftState == raft.StateLeader && c.apply.handedTerm != c.term:
-		return // rule 5: the commit index may be one that a crash has set back
-	case status.RaftState != raft.StateLeader && status.RaftState != raft.StateFollower:
-		return
+// begin makes an attempt of all that waits, if any does and another round may begin, and returns what raft is to hand
+// back with its answer.
+func (r *reads) begin(now time.Duration) (context []byte, begun bool) {
+	if len(r.waiting) == 0 || len(r.attempts) >= readAttemptsInflight {
+		return nil, false
 	}
 	r.next++
-	r.attempts = append(r.attempts, readAttempt{id: r.next, since: c.now.Now, reads: r.waiting})
+	r.attempts = append(r.attempts, readAttempt{id: r.next, since: now, reads: r.waiting})
 	r.waiting = nil
-	c.raft.ReadIndex(binary.BigEndian.AppendUint64(nil, r.next))
+	return binary.BigEndian.AppendUint64(nil, r.next), true
 }
 
-// confirmed returns the requests of an attempt that a quorum has confirmed.
-func (r *reads) confirmed(context []byte) (asks []Ask, until time.Duration, ok bool) {
+// confirmed returns the requests of an attempt whose round a quorum has answered.
+func (r *reads) confirmed(context []byte) (requests []Request, until time.Duration, ok bool) {
 	if len(context) != 8 {
 		return nil, 0, false
 	}
@@ -84,13 +82,13 @@ func (r *reads) confirmed(context []byte) (asks []Ask, until time.Duration, ok b
 			n += len(w.Requests)
 			until = max(until, w.until)
 		}
-		asks = make([]Ask, 0, n)
+		requests = make([]Request, 0, n)
 		for _, w := range a.reads {
-			for _, request := range w.Requests {
-				asks = append(asks, Ask{From: w.From, Request: request})
+			for _, number := range w.Requests {
+				requests = append(requests, Request{ReplyTo: w.ReplyTo, Number: number})
 			}
 		}
-		return asks, until, true
+		return requests, until, true
 	}
 	return nil, 0, false
 }
@@ -134,17 +132,48 @@ func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead)
 	return kept, expired
 }
 
-// hold keeps a peer's read until this leader knows its commit index to be right.
-func (r *reads) hold(m *raftpb.Message) {
-	if len(r.held) < heldReadsMost {
-		r.held = append(r.held, m)
+// postpone keeps a peer's read until this leader knows its commit index to be right.
+func (r *reads) postpone(m *raftpb.Message) {
+	if len(r.deferred) < deferredReadsMost {
+		r.deferred = append(r.deferred, m)
 	}
 }
 
-func (r *reads) takeHeld() []*raftpb.Message {
-	held := r.held
-	r.held = nil
-	return held
+func (r *reads) takeDeferred() []*raftpb.Message {
+	deferred := r.deferred
+	r.deferred = nil
+	return deferred
 }
 
-func (r *reads) dropHeld() { r.held = nil }
+// readable tells whether raft would answer a ReadIndex now.
+func (c *Consensus) readable() bool {
+	status := c.raft.BasicStatus()
+	switch {
+	case c.quarantine.active(), status.Lead == raft.None, status.GetTerm() != c.term:
+		return false
+	case status.RaftState == raft.StateLeader:
+		return c.handedTerm == c.term // rule 5: the commit index may be one that a crash has set back
+	default:
+		return status.RaftState == raft.StateFollower
+	}
+}
+
+// takeWaiting removes the reads that are in no attempt.
+func (r *reads) takeWaiting() []waitingRead {
+	waiting := r.waiting
+	r.waiting = nil
+	return waiting
+}
+
+// requestReads begins an attempt for all reads that wait.
+func (c *Consensus) requestReads() {
+	if len(c.reads.waiting) > 0 && c.farBehind() {
+		c.refuseWaiting()
+	}
+	if !c.readable() {
+		return
+	}
+	if context, begun := c.reads.begin(c.now.Now); begun {
+		c.raft.ReadIndex(context)
+	}
+}

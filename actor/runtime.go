@@ -38,6 +38,10 @@ type running struct {
 	claimed  atomic.Bool
 	stopping atomic.Bool
 	done     chan struct{}
+
+	// Of a paced actor: when the rest after its last step is over, and that it is, so that a turn is due.
+	restUntil time.Duration
+	restOver  atomic.Bool
 }
 
 // actorsMost is more than a member has, so that due and passed never fill up.
@@ -56,6 +60,8 @@ func (r *Runtime) Time() Time {
 	now := time.Now()
 	return Time{Now: now.Sub(r.start), Wall: now.UnixNano()}
 }
+
+func (r *Runtime) hold() func(func()) { return nil }
 
 func (r *Runtime) spawn(s spawned) {
 	a := &running{spawned: s, runtime: r, done: make(chan struct{})}
@@ -87,11 +93,18 @@ func (a *running) pass() {
 // turns lets a claimed actor work until no message waits for it, and returns the actor that is to follow it.
 func (a *running) turns() (next *running) {
 	for {
-		again := a.step(a.runtime.Time())
+		a.restOver.Store(false)
+		now := a.runtime.Time()
+		now.Resting = now.Now < a.restUntil
+		again := a.step(now)
+		if again && a.rest != nil {
+			again = false
+			a.restFrom(now)
+		}
 		if again {
 			runtime.Gosched()
 		}
-		if again = again && !a.stopping.Load(); again || !a.idle() {
+		if again = again && !a.stopping.Load(); again || !a.quiet() {
 			a.runtime.spread(a.runtime.takePassed())
 			continue
 		}
@@ -102,11 +115,29 @@ func (a *running) turns() (next *running) {
 		}
 		next = a.runtime.takePassed()
 		a.claimed.Store(false)
-		if (a.idle() && !a.stopping.Load()) || !a.claimed.CompareAndSwap(false, true) {
+		if (a.quiet() && !a.stopping.Load()) || !a.claimed.CompareAndSwap(false, true) {
 			return next
 		}
 		a.runtime.spread(next) // a message came just now
 	}
+}
+
+// quiet tells that no turn is due.
+func (a *running) quiet() bool { return a.idle() && !a.restOver.Load() }
+
+// restFrom has a paced actor called again when it has rested from a step. During the rest it takes turns for messages
+// only, and the clock for its end runs already.
+func (a *running) restFrom(step Time) {
+	if step.Resting {
+		return
+	}
+	now := a.runtime.Time().Now
+	pause := a.rest(now - step.Now)
+	a.restUntil = now + pause
+	time.AfterFunc(pause, func() {
+		a.restOver.Store(true)
+		a.wake()
+	})
 }
 
 // takePassed returns one of the actors that were passed something, and gives the others goroutines of their own.

@@ -18,13 +18,13 @@ type hop struct {
 
 // relay hands each message on to another actor, in all the ways there are.
 type relay struct {
-	boxes  []*Mailbox[hop]
-	chance *rand.Rand
-	turn   atomic.Int32
-	next   []int // number that is expected of each sender
-	ended  *atomic.Int64
-	left   *atomic.Int64 // messages that were left and not seen
-	t      *testing.T
+	boxes      []*Mailbox[hop]
+	randomness *rand.Rand
+	turn       atomic.Int32
+	next       []int // number that is expected of each sender
+	ended      *atomic.Int64
+	left       *atomic.Int64 // messages that were left and not seen
+	t          *testing.T
 }
 
 func (r *relay) Handle(_ Time, batch []hop) bool {
@@ -53,14 +53,14 @@ func (r *relay) relay(m hop) {
 		}
 		r.next[m.sender]++
 	}
-	to := r.boxes[r.chance.IntN(len(r.boxes))]
+	to := r.boxes[r.randomness.IntN(len(r.boxes))]
 	r.left.Add(1)
-	to.Leave(hop{sender: -1})
+	to.PostQuiet(hop{sender: -1})
 	m.number, m.left = -1, m.left-1
-	if r.chance.IntN(4) == 0 {
-		to.Deposit(m)
+	if r.randomness.IntN(4) == 0 {
+		to.MustPost(m)
 	} else {
-		to.Pass(m)
+		to.PostAndYield(m)
 	}
 }
 
@@ -73,11 +73,11 @@ func TestNoMessageIsForgotten(t *testing.T) {
 	r := NewRuntime()
 	boxes := make([]*Mailbox[hop], actors)
 	for i := range boxes {
-		boxes[i] = NewMailbox[hop]("relay", Room{Send: 100, Deposit: 1 << 20})
+		boxes[i] = NewMailbox[hop]("relay", Capacity{Send: 100, MustPost: 1 << 20})
 	}
 	for i, box := range boxes {
 		Spawn(r, box, &holding{relay: relay{
-			boxes: boxes, chance: rand.New(rand.NewPCG(1, uint64(i))), next: make([]int, senders), ended: &ended, left: &left, t: t,
+			boxes: boxes, randomness: rand.New(rand.NewPCG(1, uint64(i))), next: make([]int, senders), ended: &ended, left: &left, t: t,
 		}, box: box})
 	}
 	var all sync.WaitGroup
@@ -98,7 +98,7 @@ func TestNoMessageIsForgotten(t *testing.T) {
 		}
 	}
 	for _, box := range boxes {
-		box.Deposit(hop{}) // ends at once, and takes what was left with it
+		box.MustPost(hop{}) // ends at once, and takes what was left with it
 	}
 	r.Stop()
 	if n := left.Load(); n != 0 {
@@ -124,7 +124,7 @@ func TestPassedOnInTheSameGoroutine(t *testing.T) {
 	const actors = 4
 	boxes := make([]*Mailbox[hop], actors)
 	for i := range boxes {
-		boxes[i] = NewMailbox[hop]("chain", Room{Send: 1, Deposit: 1})
+		boxes[i] = NewMailbox[hop]("chain", Capacity{Send: 1, MustPost: 1})
 	}
 	turns := make(chan string, actors)
 	for i := range boxes {
@@ -134,12 +134,12 @@ func TestPassedOnInTheSameGoroutine(t *testing.T) {
 			}
 			turns <- goroutine()
 			if i < actors-1 {
-				boxes[i+1].Pass(batch[0])
+				boxes[i+1].PostAndYield(batch[0])
 			}
 		}))
 	}
 	for range 100 {
-		boxes[0].Deposit(hop{})
+		boxes[0].MustPost(hop{})
 		first := <-turns
 		for i := 1; i < actors; i++ {
 			if next := <-turns; next != first {

@@ -1,40 +1,54 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
+	"syscall"
+	"time"
 
+	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/log/disk"
 )
 
 // SegmentMakerConfig is what the segment maker is built from.
 type SegmentMakerConfig struct {
-	Maker     *log.Maker
-	Inbox     *Mailbox[SegmentMakerMessage]
-	LogWriter *Mailbox[LogWriterMessage]
-	Fail      func(error)
-	Logger    *slog.Logger
+	Maker        *log.Maker
+	FS           disk.FS
+	Dir          string // a folder of the disk that the log is on
+	SegmentBytes int64
+	Inbox        *Mailbox[SegmentMakerMessage]
+	LogWriter    *Mailbox[LogWriterMessage]
+	Status       *Status
+	Fail         func(error)
+	Logger       *slog.Logger
 }
 
 // SegmentMaker keeps zero-filled files ready for the log, so that a sync never has to commit the file system's
-// journal. It owns the spare files; it is never on the way of a commit, and works in steps of a megabyte.
+// journal. It owns the spare files; it is never on the way of a commit, and works in small steps, with rests.
+//
+// It also watches the space that is left: the spares are the log's reserve, so that a member that takes no writes any more
+// can still agree on deletions and on leaders. Below a low mark nothing that makes the state larger is taken, above a
+// high one all is again.
 type SegmentMaker struct {
 	// Constant after construction.
 	SegmentMakerConfig
 
 	// Owned by the actor.
-	ordered int
+	ordered int  // spares that the log writer waits for
 	failed  bool // until the next Retry
-	said    bool // of the failure
+	logged  bool // of the failure
 }
 
 // NewSegmentMaker builds the actor.
 func NewSegmentMaker(c SegmentMakerConfig) *SegmentMaker {
+	c.Status.spareBytes.Store(limits.SparesMost * c.SegmentBytes)
 	return &SegmentMaker{SegmentMakerConfig: c}
 }
 
 // Handle implements Handler.
-func (s *SegmentMaker) Handle(_ Time, batch []SegmentMakerMessage) bool {
+func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	for _, m := range batch {
 		switch m := m.(type) {
 		case MakeSpare:
@@ -47,30 +61,66 @@ func (s *SegmentMaker) Handle(_ Time, batch []SegmentMakerMessage) bool {
 			}
 		case Retry:
 			s.failed = false
+			s.checkSpace()
 		}
 	}
 	if s.ordered == 0 || s.failed {
 		return false
 	}
+	if t.Resting {
+		return true
+	}
 	name, done, err := s.Maker.Step()
+	if errors.Is(err, syscall.ENOSPC) {
+		s.checkSpace()
+	}
 	if err != nil {
 		s.fail(err)
 		return false
 	}
 	if done {
-		s.said = false
+		s.logged = false
 		s.ordered--
-		s.LogWriter.Deposit(SpareMade{Name: name})
+		s.LogWriter.MustPost(SpareMade{Name: name})
 	}
 	return s.ordered > 0
 }
 
-// fail gives up making spares for a while: the log makes its own files then, slower, and ends the member if that fails
-// too.
+// Rest implements Paced: on a disk that is slow the log's own files, which are not filled, cost less than filled ones.
+func (s *SegmentMaker) Rest(took time.Duration) time.Duration { return restAfter(took) }
+
+// checkSpace raises the alarm of a disk that is nearly full, or ends it, and lets a log that waits for room try again.
+func (s *SegmentMaker) checkSpace() {
+	if s.Status.logWaits.Load() {
+		s.LogWriter.Offer(RoomChecked{})
+	}
+	free, err := s.FS.Free(s.Dir)
+	if err != nil {
+		s.Logger.Error("the disk does not say how much space is left", "error", err)
+		return
+	}
+	low := limits.SpaceLowSegments*s.SegmentBytes + s.Status.SnapshotNeeds()
+	high := low + (limits.SpaceHighSegments-limits.SpaceLowSegments)*s.SegmentBytes
+	switch {
+	case free < low:
+		if !s.Status.noSpace.Swap(true) {
+			s.Logger.Error("the disk is nearly full: only deletions and reads are taken until there is space", "left", free, "until", high)
+		}
+		s.Status.Alarm(Alarm{Name: NoSpace, Text: fmt.Sprintf(
+			"the disk of %s has %d MiB left: only deletions and reads are taken until %d MiB are free; make room there, or delete keys", s.Dir, free>>20, high>>20)})
+	case free >= high:
+		if s.Status.noSpace.Swap(false) {
+			s.Logger.Info("the disk has space again: everything is taken", "left", free)
+		}
+		s.Status.Alarm(Alarm{Name: NoSpace})
+	}
+}
+
+// fail gives up making spares for a while: the log makes its own files then, slower, and waits when that finds no room either.
 func (s *SegmentMaker) fail(err error) {
 	s.failed = true
-	if !s.said {
-		s.said = true
+	if !s.logged {
+		s.logged = true
 		s.Logger.Error("no files can be made ahead for the log, so writes become slower; free space on the disk", "error", err)
 	}
 }

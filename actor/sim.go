@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"hash"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -15,9 +16,11 @@ import (
 // Sim runs the actors of many members in one loop: virtual time, one event after the other, every choice drawn from
 // one seed. The handlers are the very same that Runtime runs in goroutines.
 //
-// An actor's disk calls of one batch are made at once, but take a drawn time: until it is over the actor is busy, and
-// what it sends is held back. A crash before that leaves a random part of those calls on the disk. So a slow sync, a
-// stalled disk and a leader change in the middle of a sync really happen.
+// An actor's disk calls of one turn are made at once, but take a drawn time: until it is over the actor is busy, and
+// each of its effects is held back until the calls before it are over. A crash before that leaves a random part of those
+// calls on the disk, but all those whose effects were seen. So a slow sync, a stalled disk and a leader change in the
+// middle of a sync really happen, and what leaves a handler before its sync is seen before it. A crash may also come
+// between two effects.
 type Sim struct {
 	random *rand.Rand
 	now    time.Duration
@@ -26,7 +29,8 @@ type Sim struct {
 	trace  hash.Hash64
 
 	running *simActor // whose handler is being called
-	observe func(l *Life, name string)
+	observe func(l *Life, name string, ends bool) (later func())
+	leaves  func(l *Life)
 	lag     func(l *Life, name string) time.Duration
 }
 
@@ -37,7 +41,7 @@ func NewSim(seed uint64) *Sim {
 	return &Sim{random: rand.New(rand.NewChaCha8(key)), trace: fnv.New64a()}
 }
 
-// Random is the simulation's only source of chance.
+// Random is the simulation's only source of randomness.
 func (s *Sim) Random() *rand.Rand { return s.random }
 
 // Now is the virtual time.
@@ -61,20 +65,39 @@ func (s *Sim) After(d time.Duration, f func()) {
 	heap.Push(&s.events, event{at: s.now + max(d, 0), number: s.number, do: f})
 }
 
-// Observe calls f after each turn of an actor, when its disk calls are over and before its effects are seen.
-func (s *Sim) Observe(f func(l *Life, name string)) { s.observe = f }
+// Observe calls f when a handler lets an effect go behind another disk call than the effect before, and when its turn
+// ends. What f returns is called when the disk calls so far are over, before the effects behind them are seen.
+func (s *Sim) Observe(f func(l *Life, name string, ends bool) (later func())) { s.observe = f }
 
-// Lag asks f how much longer an actor with messages waits for its turn: a busy processor, a garbage collection.
+// Leaving calls f before each effect of a handler, which may end the life.
+func (s *Sim) Leaving(f func(l *Life)) { s.leaves = f }
+
+// Lag requests f how much longer an actor with messages waits for its turn: a busy processor, a garbage collection.
 func (s *Sim) Lag(f func(l *Life, name string) time.Duration) { s.lag = f }
 
-// Post calls f now, or, while a handler runs, when that handler's disk calls are over: everything that leaves a
-// member must go through it.
+// Post calls f now, or, while a handler runs, when that handler's disk calls before it are over: everything that leaves
+// a member must go through it.
 func (s *Sim) Post(f func()) {
-	if s.running == nil {
+	a := s.running
+	if a == nil {
 		f()
 		return
 	}
-	s.running.held = append(s.running.held, f)
+	a.reach(false)
+	last := &a.held[len(a.held)-1]
+	last.effects = append(last.effects, f)
+}
+
+// reach notes what is to be seen behind the disk calls so far.
+func (a *simActor) reach(ends bool) {
+	calls := a.batch.Calls()
+	same := len(a.held) > 0 && a.held[len(a.held)-1].calls == calls
+	if !same {
+		a.held = append(a.held, held{calls: calls})
+	}
+	if observe := a.life.sim.observe; observe != nil && (ends || !same) {
+		a.held[len(a.held)-1].seen = observe(a.life, a.name, ends)
+	}
 }
 
 // Run lets events happen until a time, and reports whether any are left.
@@ -119,6 +142,9 @@ type Life struct {
 	name        string
 	disk        *disk.Mem
 	duration    func(b *disk.Batch) time.Duration
+	caller      *simActor     // what is not an actor and calls the disk
+	calls       []func()      // that it has to make
+	zero        time.Duration // when its clock was 0
 	skew        float64       // how much faster than the others its clock goes
 	wall        time.Duration // how far its wall clock is off
 	actors      []*simActor
@@ -126,27 +152,47 @@ type Life struct {
 	over        bool
 }
 
+// held is what a handler let go behind a number of its disk calls.
+type held struct {
+	calls   int
+	seen    func()
+	effects []func()
+}
+
 // simActor is an actor in the loop.
 type simActor struct {
 	spawned
 	life      *Life
-	held      []func()
+	batch     *disk.Batch
+	held      []held
 	scheduled bool
 	busy      bool
 	again     bool
+	stepped   time.Duration // when its last step began
+	restUntil time.Duration // of a paced actor: when it may do its next step
 }
 
-// NewLife begins a member's life on a disk. The duration of a batch of disk calls is drawn by its caller; skew and
+// NewLife begins a member's life on a disk. The duration of a batch of disk calls is drawn by its caller; skew, zero and
 // wall say how its clocks differ from the simulation's.
-func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, wall time.Duration) *Life {
-	return &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, wall: wall}
+func (s *Sim) NewLife(name string, d *disk.Mem, duration func(b *disk.Batch) time.Duration, skew float64, zero, wall time.Duration) *Life {
+	l := &Life{sim: s, name: name, disk: d, duration: duration, skew: skew, zero: zero, wall: wall}
+	l.caller = &simActor{life: l, spawned: spawned{
+		name: "caller", close: func() { l.calls = nil }, idle: func() bool { return len(l.calls) == 0 },
+		step: func(Time) bool {
+			call := l.calls[0]
+			l.calls = l.calls[1:]
+			call()
+			return false
+		},
+	}}
+	l.actors = append(l.actors, l.caller)
+	return l
 }
 
 // End ends the life: nothing of it happens any more.
 func (l *Life) End() {
 	l.over = true
 	for _, a := range l.actors {
-		a.held = nil
 		a.close()
 	}
 }
@@ -168,7 +214,7 @@ func (l *Life) JumpWall(d time.Duration) { l.wall += d }
 // Time implements Driver.
 func (l *Life) Time() Time {
 	const epoch = 1_700_000_000 * int64(time.Second)
-	return Time{Now: time.Duration(float64(l.sim.now) * l.skew), Wall: epoch + int64(l.sim.now+l.wall)}
+	return Time{Now: time.Duration(float64(l.sim.now-l.zero) * l.skew), Wall: epoch + int64(l.sim.now+l.wall)}
 }
 
 // after calls f in this life only, and not while it is paused.
@@ -184,16 +230,31 @@ func (l *Life) after(d time.Duration, f func()) {
 	})
 }
 
+// clockCalls is from which interval on a clock may call the disk.
+const clockCalls = 100 * time.Millisecond
+
 // Every implements Driver.
 func (l *Life) Every(interval time.Duration, tick func()) {
 	step := time.Duration(float64(interval) / l.skew)
 	var again func()
 	again = func() {
-		tick()
+		if interval < clockCalls {
+			tick()
+		} else {
+			l.Call(tick)
+		}
 		l.after(step, again)
 	}
 	l.after(time.Duration(l.sim.random.Int64N(int64(step)+1)), again)
 }
+
+// Call lets something that is no actor of the member happen in it, as a turn of its own: its disk calls take time.
+func (l *Life) Call(f func()) {
+	l.calls = append(l.calls, f)
+	l.caller.wake()
+}
+
+func (l *Life) hold() func(deliver func()) { return l.sim.Post }
 
 func (l *Life) spawn(s spawned) {
 	a := &simActor{spawned: s, life: l}
@@ -217,43 +278,73 @@ func (a *simActor) wake() {
 	a.life.after(d, a.run)
 }
 
-// run hands the actor its batch, and ends it when its disk calls are over.
+// run hands the actor its messages, and lets its effects go one after the other while its disk calls take their time.
 func (a *simActor) run() {
 	s, l := a.life.sim, a.life
 	a.scheduled = false
 	s.Note(a.name, uint64(len(l.name)))
-	b := l.disk.StartBatch()
+	a.batch = l.disk.StartBatch()
 	s.running = a
-	a.again = a.step(l.Time())
+	now := l.Time()
+	now.Resting = s.now < a.restUntil
+	a.again = a.step(now)
+	if a.again && a.rest != nil && !now.Resting {
+		a.stepped, a.restUntil = s.now, math.MaxInt64 // until finish knows how long it took
+	}
+	a.reach(true)
 	s.running = nil
 	l.disk.StopBatch()
 	if l.over {
 		return
 	}
-	if b.Calls() == 0 {
-		a.finish(b)
+	a.busy = true
+	if a.batch.Calls() == 0 {
+		a.finish()
 		return
 	}
-	a.busy = true
-	l.after(l.duration(b), func() { a.finish(b) })
+	takes, all := l.duration(a.batch), a.batch.Calls()
+	for i, h := range a.held[:len(a.held)-1] {
+		l.after(takes*time.Duration(h.calls)/time.Duration(all), func() {
+			a.batch.Happened(h.calls)
+			a.release(&a.held[i])
+		})
+	}
+	l.after(takes, a.finish)
 }
 
-// finish makes the disk calls final and lets the effects go, in order.
-func (a *simActor) finish(b *disk.Batch) {
-	b.Finish()
-	a.busy = false
-	if s := a.life.sim; s.observe != nil {
-		s.observe(a.life, a.name)
+// release lets effects be seen.
+func (a *simActor) release(h *held) {
+	if h.seen != nil {
+		h.seen()
 	}
-	held := a.held
-	a.held = nil
-	for _, deliver := range held {
-		deliver()
+	for _, deliver := range h.effects {
+		if leaves := a.life.sim.leaves; leaves != nil {
+			leaves(a.life)
+		}
 		if a.life.over {
 			return
 		}
+		deliver()
 	}
-	if a.again || !a.idle() {
+}
+
+// finish makes the disk calls final and lets the last effects go.
+func (a *simActor) finish() {
+	a.batch.Finish()
+	a.busy = false
+	if a.release(&a.held[len(a.held)-1]); a.life.over {
+		return
+	}
+	clear(a.held)
+	a.held = a.held[:0]
+	s := a.life.sim
+	if a.again && a.rest != nil {
+		if a.restUntil == math.MaxInt64 {
+			a.restUntil = s.now + a.rest(s.now-a.stepped)
+		}
+		a.life.after(max(a.restUntil-s.now, 0), a.wake)
+	}
+	if a.again && a.rest == nil || !a.idle() {
 		a.wake()
 	}
 }

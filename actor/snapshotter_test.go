@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
 )
@@ -30,12 +31,12 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 	if err := fs.MkdirAll("snap"); err != nil {
 		t.Fatal(err)
 	}
-	room := Room{Send: 1 << 20, Offer: 1000, Deposit: 1000}
+	room := Capacity{Send: 1 << 20, Offer: 1000, MustPost: 1000}
 	consensus, status := NewMailbox[ConsensusMessage]("c", room), &Status{}
 	status.view.Store(view)
 	return &snapshotterTurns{fs: fs, consensus: consensus, Snapshotter: NewSnapshotter(SnapshotterConfig{
 		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus,
-		Applier: NewMailbox[ApplierMessage]("a", room), Peers: noPeers{}, Status: status, Logger: slog.New(slog.DiscardHandler),
+		Applier: NewMailbox[ApplierMessage]("a", room), Peers: noPeers{}, Status: status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
 	})}
 }
 
@@ -47,14 +48,17 @@ func (s *snapshotterTurns) turn(m ...SnapshotterMessage) {
 }
 
 func (s *snapshotterTurns) problems() []string {
-	alarms, _ := s.Status.Problems()
-	return alarms
+	var texts []string
+	for _, a := range s.Status.Alarms() {
+		texts = append(texts, string(a.Name)+": "+a.Text)
+	}
+	return texts
 }
 
 // viewAt is the state after entries up to one, each with a put of so many bytes.
 func viewAt(t *testing.T, last uint64, bytes int) *index.View {
 	t.Helper()
-	state := index.NewState()
+	state := index.NewState(limits.Defaults().Index)
 	for i := uint64(1); i <= last; i++ {
 		put := index.AppendPut(nil, fmt.Appendf(nil, "key %d", i), slices.Repeat([]byte{'v'}, bytes), 0)
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 1, First: i, Wall: int64(i)}, [][]byte{put})
@@ -77,16 +81,21 @@ func TestAlarmEnds(t *testing.T) {
 	if got := s.problems(); len(got) != 1 || !strings.Contains(got[0], "snapshot could not be received") {
 		t.Errorf("on a full disk: %q", got)
 	}
-	s.Status.Alarm(matterAmnesia, "AMNESIA")
-	if !slices.Contains(s.problems(), "AMNESIA") {
+	s.Status.Alarm(Alarm{Name: Amnesia, Text: "it forgot"})
+	if !slices.Contains(s.problems(), "AMNESIA: it forgot") {
 		t.Errorf("amnesia is not among %q", s.problems())
 	}
-	s.Status.Alarm(matterAmnesia, "")
+	s.Status.Alarm(Alarm{Name: Amnesia})
 	s.fs.SetCapacity(1 << 30)
 	s.turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: 1 << 20, MessageTerm: 2}})
-	if got := s.problems(); len(got) > 0 {
-		t.Errorf("with room again: %q", got)
+	if got := s.problems(); len(got) != 1 {
+		t.Errorf("offered again, and not installed: %q", got)
 	}
+	s.Status.view.Store(viewAt(t, 100, 1)) // it came by another way
+	if s.turn(Wait{}); len(s.problems()) > 0 {
+		t.Errorf("when the state is there: %q", s.problems())
+	}
+	s.Status.view.Store(view)
 
 	save := Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}
 	s.fs.Fail(disk.Fault{Call: 1, Op: disk.OpCreate, Err: syscall.ENOSPC})
@@ -95,6 +104,52 @@ func TestAlarmEnds(t *testing.T) {
 	}
 	if s.turn(save); len(s.problems()) > 0 {
 		t.Errorf("after a save: %q", s.problems())
+	}
+}
+
+// On a disk without room one snapshot must do, when it was read back: an older one goes, and the log behind the newest may,
+// without another one being ordered. A damaged one does not count.
+func TestOneSnapshotOnAFullDisk(t *testing.T) {
+	for _, c := range []struct {
+		saved   []uint64
+		damaged bool
+	}{{[]uint64{3}, false}, {[]uint64{3, 6}, false}, {[]uint64{3, 6}, true}} {
+		s := newTestSnapshotter(t, nil)
+		for _, last := range c.saved {
+			view := viewAt(t, last, 10_000)
+			s.Status.view.Store(view)
+			s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+		}
+		state, older := s.Status.View().LiveBytes()+s.Status.View().HistoryBytes(), int64(0)
+		if len(s.Kept) > 1 {
+			older = s.Kept[1].Bytes
+		}
+		if got := s.Status.SnapshotNeeds(); got != state-older {
+			t.Errorf("%+v: the next of %d bytes needs %d, when %d go first", c, state, got, older)
+		}
+		drainBox(s.consensus)
+		if s.turn(Wait{}); len(s.Kept) != len(c.saved) || len(drainBox(s.consensus)) > 0 {
+			t.Errorf("%+v: with room %d snapshots are kept", c, len(s.Kept))
+		}
+		want := s.Kept[0]
+		if c.damaged {
+			if err := s.fs.Rot(want.Path, want.Bytes/2, 1); err != nil {
+				t.Fatal(err)
+			}
+			want = s.Kept[1]
+		}
+		s.Status.noSpace.Store(true)
+		var got []ConsensusMessage
+		for range 3 { // once is enough
+			s.turn(Wait{})
+			got = append(got, drainBox(s.consensus)...)
+		}
+		if len(s.Kept) != 1 || s.Kept[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{LogCovered{UpTo: want.Index}}) {
+			t.Errorf("%+v: %d are kept, the log %+v", c, len(s.Kept), got)
+		}
+		if got := s.Status.SnapshotNeeds(); got != state {
+			t.Errorf("%+v: the next of %d bytes needs %d, beside one that stays", c, state, got)
+		}
 	}
 }
 
@@ -110,7 +165,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	if _, err := file.ReadAt(whole, 0); err != nil {
 		t.Fatal(err)
 	}
-	s := newTestSnapshotter(t, index.NewState().View())
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
 	s.fs.SetCapacity(s.fs.Used() + file.Size() + 64<<10)
 	o := Offer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
 	half := file.Size() / 2

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// TestSpawnBesideDeposits gives actors to a driver at the moment at which others begin to write to them, as it is when a
+// TestSpawnBesidePosts gives actors to a driver at the moment at which others begin to write to them, as it is when a
 // member starts: its actors come up one after the other, and peers connect meanwhile. A wake-up that is lost then is
-// lost for ever, since a mailbox asks for one only.
-func TestSpawnBesideDeposits(t *testing.T) {
+// lost for ever, since a mailbox requests for one only.
+func TestSpawnBesidePosts(t *testing.T) {
 	const times = 100_000
 	came := make(chan struct{}, 1)
 	for i := range times {
 		r := NewRuntime()
-		box := NewMailbox[hop]("new", Room{Deposit: 1})
+		box := NewMailbox[hop]("new", Capacity{MustPost: 1})
 		var now atomic.Bool
 		go func() {
 			for !now.Load() {
@@ -22,7 +22,7 @@ func TestSpawnBesideDeposits(t *testing.T) {
 			for range i % 1500 { // so that it meets each moment of Spawn
 				now.Load()
 			}
-			box.Deposit(hop{})
+			box.MustPost(hop{})
 		}()
 		now.Store(true)
 		Spawn(r, box, handlerFunc(func(batch []hop) {

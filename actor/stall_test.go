@@ -7,8 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // TestStalledDiskHoldsUpNoReport lets a disk finish one order and stall in the next. Consensus must hear of the first one
@@ -24,8 +24,8 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 			<-syncs
 		}
 	})
-	w.Inbox.Deposit(Append{Message: &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}})
-	w.Inbox.Deposit(Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(11, 2)}}})
+	w.Inbox.MustPost(Append{Message: &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}})
+	w.Inbox.MustPost(Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{someEntry(11, 2)}}})
 
 	r := NewRuntime()
 	heard := make(heardBy, 10)
@@ -40,7 +40,7 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 			time.Sleep(10 * time.Microsecond)
 		}
 	}
-	w.Inbox.Deposit(Restored{})
+	w.Inbox.MustPost(Restored{})
 	m = heard.next(t)
 	if done, ok := m.(Appended); !ok || done.Orders != 1 || done.Marker == nil {
 		t.Errorf("consensus heard %+v, not of the snapshot", m)
@@ -63,8 +63,9 @@ func TestStalledDiskHoldsUpNoReport(t *testing.T) {
 func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	var failure error
 	c := &Consensus{ConsensusConfig: ConsensusConfig{
-		ElectionTimeout: time.Second, Fail: func(err error) { failure = err },
-		LogWriter: NewMailbox[LogWriterMessage]("l", Room{Deposit: 1}),
+		Status:          &Status{},
+		ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
+		LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1}),
 	}}
 	c.orderAppend(&raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)})
 	c.now.Now = limits.DiskStall + time.Second
@@ -75,6 +76,30 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	c.handle(Restoring{})
 	if c.watchDisk(); failure != nil {
 		t.Errorf("while the snapshot is being loaded: %v", failure)
+	}
+}
+
+// A log that waits for room is no sign of the disk, however long it waits, and after the wait its group has its time.
+func TestFullDiskIsNoStall(t *testing.T) {
+	var failure error
+	c := &Consensus{ConsensusConfig: ConsensusConfig{
+		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
+	}}
+	c.disk.groupBytes = 1 << 20
+	c.disk.ordered(100, 5, 0)
+	c.Status.logWaits.Store(true)
+	for range 10 {
+		c.now.Now += limits.DiskStall
+		c.watchDisk()
+	}
+	c.Status.logWaits.Store(false)
+	c.now.Now += limits.DiskStall / 2
+	if c.watchDisk(); failure != nil {
+		t.Errorf("a full disk is called dead: %v", failure)
+	}
+	c.now.Now += limits.DiskStall
+	if c.watchDisk(); failure == nil {
+		t.Error("a dead disk that was full is not called dead")
 	}
 }
 

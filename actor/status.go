@@ -1,52 +1,71 @@
 package actor
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
 
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log"
 )
 
 // Status is what a member's actors publish for any goroutine to read. Each part has one writer; readers see each part
 // whole, and parts of slightly different moments.
 type Status struct {
-	view      atomic.Pointer[index.View]        // the applier's
-	consensus atomic.Pointer[Standing]          // consensus'
-	durable   atomic.Pointer[Durable]           // the log writer's
-	snapBytes atomic.Int64                      // the snapshotter's
-	matches   atomic.Pointer[map[uint64]uint64] // consensus', while it leads
-	floors    atomic.Pointer[map[uint64]uint64] // consensus', for ever
-	unheard   atomic.Int64                      // ticks since consensus' last turn
+	hold func(show func()) // in the simulator: what is published is seen when the disk calls before it are over
+
+	view       atomic.Pointer[index.View]        // the applier's
+	consensus  atomic.Pointer[RaftStatus]        // consensus'
+	durable    atomic.Pointer[Durable]           // the log writer's
+	snapBytes  atomic.Int64                      // the snapshotter's: of the newest one
+	snapshots  atomic.Int64                      // the snapshotter's: of all its files, and of the one being saved at its end
+	nextHas    atomic.Int64                      // the snapshotter's: of what the next one takes, what is written, or what can go for it
+	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
+	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
+	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
+
+	noSpace  atomic.Bool // the segment maker's: the disk is nearly full
+	noSpares atomic.Bool // the log writer's: it has none
+	logWaits atomic.Bool // the log writer's: it waits for room
+
+	clock   func() Time // of the driver; nil in tests that need none
+	syncsMu sync.Mutex
+	syncs   syncTimes // the log writer's; guarded by syncsMu
 
 	// Guarded by mu: rare.
 	mu       sync.Mutex
-	alarms   map[string]string // by matter
-	refusals map[uint64]string // peers that refuse this member
-	refused  map[uint64]string // peers that this member refuses
+	alarms   map[Alarm]string   // texts, by an alarm without its own
+	refusals map[uint64]Refusal // peers that refuse this member
+	refused  map[uint64]Refusal // peers that this member refuses
 }
 
-// Tick counts a tick of the clock, and returns for how long consensus has had no turn: it is in the middle of one, and
-// the only thing there that takes time is to read old entries from the log. A pause of the whole process counts as one
-// tick.
-func (s *Status) Tick() time.Duration { return time.Duration(s.unheard.Add(1)) * TickInterval }
+// NewStatus returns the status of a member whose actors a driver runs.
+func NewStatus(d Driver) *Status { return &Status{hold: d.hold(), clock: d.Time} }
 
-// turn says that consensus has begun another turn.
-func (s *Status) turn() { s.unheard.Store(0) }
+// show makes something visible, now or when the simulator says so.
+func (s *Status) show(f func()) {
+	if s.hold != nil {
+		s.hold(f)
+	} else {
+		f()
+	}
+}
 
-// Standing is a member's place in raft.
-type Standing struct {
-	Role    string // leader, follower, candidate, learner
+// RaftStatus is a member's place in raft.
+type RaftStatus struct {
+	Role    string // leader, follower, candidate, learner, or refused: it takes no part
 	Leader  uint64 // 0 when none is known
 	Term    uint64
 	Commit  uint64
 	Applied uint64
 }
+
+// RoleRefused is the role of a member that takes no part.
+const RoleRefused = "refused"
 
 // Durable is how far the own log is synced.
 type Durable struct {
@@ -55,18 +74,48 @@ type Durable struct {
 	FileBytes      int64
 }
 
+// Space is how much a member may write.
+type Space int
+
+const (
+	// SpaceLeft: everything is taken.
+	SpaceLeft Space = iota
+	// SpaceLow: the disk is nearly full, nothing that makes the state larger is taken.
+	SpaceLow
+	// SpaceNone: the log has no spare either. What is left of its segment is for terms and votes, so that there is a
+	// leader and reads go on; no write is taken until a snapshot, or somebody else, has made room.
+	SpaceNone
+)
+
+// Space tells how much may be written.
+func (s *Status) Space() Space {
+	switch {
+	case s.logWaits.Load():
+		return SpaceNone
+	case !s.noSpace.Load():
+		return SpaceLeft
+	case s.noSpares.Load():
+		return SpaceNone
+	default:
+		return SpaceLow
+	}
+}
+
 // View returns the newest state.
 func (s *Status) View() *index.View { return s.view.Load() }
+
+// NameOf returns the name of a member, or its id where there is none.
+func (s *Status) NameOf(member uint64) string { return s.view.Load().Members().NameOf(member) }
 
 // Level returns the cluster's feature level.
 func (s *Status) Level() uint64 { return s.view.Load().Level() }
 
-// Standing returns the member's place in raft.
-func (s *Status) Standing() Standing {
+// Raft returns the member's place in raft.
+func (s *Status) Raft() RaftStatus {
 	if p := s.consensus.Load(); p != nil {
 		return *p
 	}
-	return Standing{Role: "follower"}
+	return RaftStatus{Role: "follower"}
 }
 
 // Durable returns how far the own log is synced.
@@ -75,6 +124,22 @@ func (s *Status) Durable() Durable {
 		return *p
 	}
 	return Durable{}
+}
+
+// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: a state's size, less the older snapshot,
+// which can go before, or less what is written of it.
+func (s *Status) SnapshotNeeds() int64 {
+	view := s.View()
+	return max(view.LiveBytes()+view.HistoryBytes()-s.nextHas.Load(), 0)
+}
+
+// LogReserve returns what a new segment must leave free: what the next snapshot takes, and what entries may add to that until
+// the segment that is being written and the spares are full.
+func (s *Status) LogReserve(segmentBytes int64) int64 {
+	if s.View() == nil {
+		return 0 // it is being loaded
+	}
+	return s.SnapshotNeeds() + (limits.SpareSegments+1)*segmentBytes
 }
 
 // SnapshotBytes returns the size of the newest published snapshot.
@@ -88,98 +153,48 @@ func (s *Status) Match(peer uint64) uint64 {
 	return 0
 }
 
-// floor returns what a peer must have for ever: what it had acknowledged to this member of what was committed.
-func (s *Status) floor(peer uint64) uint64 {
-	if m := s.floors.Load(); m != nil {
+// minMatch returns what a peer must have for ever: what it had acknowledged to this member of what was committed.
+func (s *Status) minMatch(peer uint64) uint64 {
+	if m := s.minMatches.Load(); m != nil {
 		return (*m)[peer]
 	}
 	return 0
 }
 
-// Problems returns what an operator must know: alarms, with those of the peers that this member refuses now, and the
-// peers that refuse this member.
-func (s *Status) Problems() (alarms []string, refusals map[uint64]string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	alarms = append(slices.Collect(maps.Values(s.alarms)), slices.Collect(maps.Values(s.refused))...)
-	slices.Sort(alarms)
-	return alarms, maps.Clone(s.refusals)
-}
-
-// Refuse notes why this member refuses a peer; an empty reason says that it is admitted.
-func (s *Status) Refuse(peer uint64, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keep(&s.refused, peer, reason)
-}
-
-// Alarm says what an operator must know of a matter, in place of what was said of it before; an empty text says that
-// all is well again. Matters are few, texts are not: each failure may have its own numbers.
-func (s *Status) Alarm(matter, text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keep(&s.alarms, matter, text)
-}
-
-// The matters of alarms.
-const (
-	matterAmnesia   = "amnesia"
-	matterSaving    = "saving snapshots"
-	matterReceiving = "receiving snapshots"
-)
-
-func (s *Status) refusal(peer uint64, reason string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	keep(&s.refusals, peer, reason)
-}
-
-// keep keeps a text, or forgets it where it is empty.
-func keep[K comparable](texts *map[K]string, of K, text string) {
-	if text == "" {
-		delete(*texts, of)
-		return
-	}
-	if *texts == nil {
-		*texts = map[K]string{}
-	}
-	(*texts)[of] = text
-}
-
 func (s *Status) publishMatches(n *raft.RawNode) {
-	m, floors := map[uint64]uint64{}, map[uint64]uint64{}
+	m, minMatches := map[uint64]uint64{}, map[uint64]uint64{}
 	commit := n.BasicStatus().GetCommit()
-	n.WithProgress(func(id uint64, _ raft.ProgressType, p progress) {
+	n.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		m[id] = p.Match
-		floors[id] = max(s.floor(id), min(p.Match, commit))
+		minMatches[id] = max(s.minMatch(id), min(p.Match, commit))
 	})
 	s.matches.Store(&m)
-	s.floors.Store(&floors)
+	s.minMatches.Store(&minMatches)
 }
 
 func (s *Status) clearMatches() { s.matches.Store(nil) }
 
-// publish makes the standing visible when it has changed.
+// publish makes the member's place in raft visible when it has changed.
 func (c *Consensus) publish() {
 	b := c.raft.BasicStatus()
-	next := Standing{Role: roleOf(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
-	if c.gone != "" {
-		next.Role, next.Leader = "follower", raft.None
+	next := RaftStatus{Role: c.role(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
+	if c.quarantine.active() {
+		next.Role, next.Leader = RoleRefused, raft.None
 	}
 	before := c.Status.consensus.Load()
 	if before == nil || *before != next {
 		c.Status.consensus.Store(&next)
-		if before != nil && (before.Role != next.Role || before.Leader != next.Leader) && next.Leader != raft.None {
-			c.Logger.Info("leader", "leader", c.NameOf(next.Leader), "term", next.Term, "role", next.Role)
-		}
 	}
+	c.tellLeader(before, next)
 }
 
-func roleOf(s raft.StateType) string {
-	switch s {
-	case raft.StateLeader:
+func (c *Consensus) role(s raft.StateType) string {
+	switch {
+	case s == raft.StateLeader:
 		return "leader"
-	case raft.StateFollower:
+	case s == raft.StateFollower && !slices.Contains(c.confState.GetVoters(), c.Member) && !slices.Contains(c.confState.GetVotersOutgoing(), c.Member):
+		return "learner"
+	case s == raft.StateFollower:
 		return "follower"
 	default:
 		return "candidate"
@@ -188,5 +203,6 @@ func roleOf(s raft.StateType) string {
 
 // publishDurable makes the log's synced end visible, before anyone is told of what was synced.
 func (s *Status) publishDurable(stats log.Stats) {
-	s.durable.Store(&Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes})
+	d := &Durable{Last: stats.Index, LastTerm: stats.Term, HardTerm: stats.HardState.Term, FileBytes: stats.Bytes}
+	s.show(func() { s.durable.Store(d) })
 }

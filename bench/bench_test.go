@@ -43,9 +43,9 @@ func TestLoadByCount(t *testing.T) {
 	if keys := member.View().Keys(); keys != 300 {
 		t.Errorf("%d keys were written", keys)
 	}
-	kv, found, err := all[0].Get(t.Context(), []byte("bench/0000000299"))
-	if err != nil || !found || len(kv.Value) != 256 || kv.Version != 3 {
-		t.Errorf("%+v %v %v", kv, found, err)
+	pair, found, err := all[0].Get(t.Context(), []byte("bench/0000000299"))
+	if err != nil || !found || len(pair.Value) != 256 || pair.Version != 3 {
+		t.Errorf("%+v %v %v", pair, found, err)
 	}
 	for _, op := range []Op{Get, GetSerializable} {
 		r, err := Load(t.Context(), Config{Clients: all, Op: op, InFlight: 50, Keys: 300, Count: 500})

@@ -28,8 +28,8 @@ type EchoConfig struct {
 const (
 	echoProtocol = "qkv-echo/1"
 	echoWindow   = 1 << 20
-	// echoPatience is how long past its time the last frames may take.
-	echoPatience = 10 * time.Second
+	// echoTimeout is how long past its time the last frames may take.
+	echoTimeout = 10 * time.Second
 )
 
 // Echo measures how fast frames go there and back over one stream of one QUIC connection, client and server in this
@@ -40,7 +40,7 @@ func Echo(ctx context.Context, config EchoConfig) (Report, error) {
 	if config.Duration == 0 {
 		config.Duration = 3 * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, config.Duration+echoPatience)
+	ctx, cancel := context.WithTimeout(ctx, config.Duration+echoTimeout)
 	defer cancel()
 	report, err := echo(ctx, config)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -41,7 +41,7 @@ type Config struct {
 	Op         Op
 	InFlight   int           // 1000
 	Keys       int           // of the key space; 100,000
-	Sequential bool          // keys one after the other in place of by chance
+	Sequential bool          // keys one after the other in place of at random
 	Prefix     string        // of the keys; "bench/"
 	ValueBytes int           // 256
 	Count      int64         // ends after so many requests were begun; none
@@ -117,7 +117,7 @@ type slot struct {
 	load   *load
 	client *client.Client
 	share  *share
-	chance *rand.Rand
+	random *rand.Rand
 	key    []byte
 	begun  time.Time
 	wrote  func(client.Written, error)
@@ -134,10 +134,10 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	if config.Duration > 0 {
 		l.ends = l.begun.Add(config.Duration)
 	}
-	chance := rand.New(rand.NewPCG(config.Seed, 1))
+	random := rand.New(rand.NewPCG(config.Seed, 1))
 	l.values = make([]byte, config.ValueBytes+4096)
 	for i := range l.values {
-		l.values[i] = byte(chance.Uint32())
+		l.values[i] = byte(random.Uint32())
 	}
 	shares := make([]*share, len(config.Clients))
 	for i := range shares {
@@ -146,7 +146,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	l.running.Add(config.InFlight)
 	for i := range config.InFlight {
 		s := &slot{load: l, client: config.Clients[i%len(shares)], share: shares[i%len(shares)]}
-		s.chance = rand.New(rand.NewPCG(config.Seed, uint64(i)+2))
+		s.random = rand.New(rand.NewPCG(config.Seed, uint64(i)+2))
 		s.wrote = func(_ client.Written, err error) { s.end(err) }
 		s.got = func(_ client.KeyValue, _ bool, err error) { s.end(err) }
 		s.begin(time.Now())
@@ -199,13 +199,13 @@ func (s *slot) begin(now time.Time) {
 	config := &s.load.config
 	which := n % int64(config.Keys)
 	if !config.Sequential {
-		which = s.chance.Int64N(int64(config.Keys))
+		which = s.random.Int64N(int64(config.Keys))
 	}
 	s.key = appendKey(s.key[:0], config.Prefix, which)
 	s.begun = now
 	switch config.Op {
 	case Put:
-		from := s.chance.IntN(len(s.load.values) - config.ValueBytes)
+		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
 		s.client.PutAsync(s.key, s.load.values[from:from+config.ValueBytes], s.wrote)
 	default:
 		s.client.GetAsync(s.key, config.Op == GetSerializable, s.got)
@@ -290,6 +290,9 @@ func (l *load) report(shares []*share) Report {
 
 // keyDigits is how long the number in a key is.
 const keyDigits = 10
+
+// Key is the key of a number, among those that loads write behind a prefix.
+func Key(prefix string, n int) []byte { return appendKey(nil, prefix, int64(n)) }
 
 // appendKey appends the key of a number: all keys have the same length.
 func appendKey(dst []byte, prefix string, n int64) []byte {

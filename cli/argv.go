@@ -47,13 +47,14 @@ func (a *arranger) take(words []string) (int, error) {
 		return a.takeFlag(words)
 	}
 	if subs := a.subcommands(); len(subs) > 0 {
-		return 1, a.takeCommand(word, subs)
+		return 1, a.takeCommand(words, subs)
 	}
 	a.args = append(a.args, word)
 	return 1, nil
 }
 
-func (a *arranger) takeCommand(word string, subs []*cli.Command) error {
+func (a *arranger) takeCommand(words []string, subs []*cli.Command) error {
+	word := words[0]
 	if word == "help" && a.command == nil {
 		a.help = true
 		return nil
@@ -65,11 +66,15 @@ func (a *arranger) takeCommand(word string, subs []*cli.Command) error {
 			return nil
 		}
 	}
-	return usagef("unknown command %q: %s`%s` lists the commands", strings.TrimPrefix(a.path(word), a.app.Name+" "), didYouMean(word, names(subs)), a.path("--help"))
+	hint := foreignWord(foreignCommands, append(slices.Clone(a.commands), words[:min(2, len(words))]...)...)
+	if hint == "" {
+		hint = didYouMean(word, names(subs))
+	}
+	return usagef("unknown command %q: %s`%s` lists the commands", strings.TrimPrefix(a.path(word), a.app.Name+" "), hint, a.path("--help"))
 }
 
 func (a *arranger) takeFlag(words []string) (int, error) {
-	name, _, joined := strings.Cut(strings.TrimLeft(words[0], "-"), "=")
+	name, value, joined := strings.Cut(strings.TrimLeft(words[0], "-"), "=")
 	takesValue, err := a.takesValue(name, words[0])
 	if err != nil {
 		return 0, err
@@ -79,7 +84,9 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 		a.help = true
 		return 1, nil
 	case a.command == nil && name == versionFlag.Name:
-		return 1, a.takeCommand("version", a.app.Commands)
+		return 1, a.takeCommand([]string{"version"}, a.app.Commands)
+	case joined && takesValue && value == "" && name != "prefix":
+		return 0, a.emptyValue(name)
 	case joined || !takesValue:
 		a.flags = append(a.flags, words[0])
 		return 1, nil
@@ -87,8 +94,19 @@ func (a *arranger) takeFlag(words []string) (int, error) {
 	if len(words) < 2 || a.isFlag(words[1]) {
 		return 0, usagef("%s needs a value; `%s` explains it", dashed(name), a.path("--help"))
 	}
+	if words[1] == "" && name != "prefix" {
+		return 0, a.emptyValue(name)
+	}
 	a.flags = append(a.flags, words[0], words[1])
 	return 2, nil
+}
+
+// emptyValue refuses a value that is empty: it is rather a script's variable that is not set, and would found a cluster
+// of one member where --initial-cluster was meant, or use another folder than --data-dir says. Only an empty prefix means
+// something: every key.
+func (a *arranger) emptyValue(name string) error {
+	return usagef("%s has an empty value: leave the flag out, or is a variable not set that should stand there? `%s` explains it",
+		dashed(name), a.path("--help"))
 }
 
 // takesValue says whether a flag has a value. Before the command is named, any command's flag may come, as long as
@@ -111,7 +129,10 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 }
 
 func (a *arranger) unknownFlag(name, word string) error {
-	hint := didYouMean("--"+name, flagNames(a.flagsInScope()))
+	hint := foreignWord(foreignFlags, name)
+	if hint == "" {
+		hint = didYouMean("--"+name, flagNames(a.flagsInScope()))
+	}
 	if a.command != nil && len(a.subcommands()) == 0 {
 		return usagef("unknown flag %s: %s`%s` lists the flags; an argument that begins with a dash goes after `--`",
 			word, hint, a.path("--help"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -20,11 +21,11 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Category: "program", Usage: "measure puts and gets",
-		Description: "With --endpoints (or QKV_ENDPOINTS): loads that cluster, under keys that begin with bench/. Without: starts\n" +
-			"members of its own on loopback, one and then three, and measures beside them what this machine could do at\n" +
-			"best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a bare QUIC echo.\n" +
-			"Compare only figures of one run. Each load keeps a number of requests in flight; the next begins when one\n" +
-			"ends.",
+		Description: "Without --endpoints: starts members of its own on loopback, one and then three, and measures beside them what this " +
+			"machine could do at best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a " +
+			"bare QUIC echo. With --endpoints, which no variable and no file stands for here: loads that cluster, under keys of its " +
+			"own, and removes them. Compare only figures of one run. Each load keeps a number of requests in flight; the next " +
+			"begins when one ends.",
 		Flags: benchFlags(clientFlags(
 			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time"},
 			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
@@ -46,7 +47,7 @@ func benchFlags(flags []cli.Flag) []cli.Flag {
 	for _, f := range flags {
 		switch f := f.(type) {
 		case *cli.StringSliceFlag:
-			f.Usage = "`HOST:PORT,...` of members; without it members of its own"
+			f.Usage, f.EnvVars = "`HOST:PORT,...` of a cluster to load; without it members of its own", nil
 		case *cli.DurationFlag:
 			if f.Name == "timeout" {
 				f.Usage = "`TIME` that a request may take"
@@ -60,28 +61,71 @@ func runBench(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	b := &benchmark{c: c, out: c.App.Writer}
-	ctx, forget := withSignals(c.Context)
-	defer forget()
-	if len(c.StringSlice("endpoints")) > 0 {
-		t, err := targetOf(c)
-		if err != nil {
-			return err
+	return interruptible(c, func(ctx context.Context) error {
+		b := &benchmark{c: c, out: c.App.Writer}
+		measure := b.machine
+		if len(c.StringSlice("endpoints")) > 0 {
+			measure = b.cluster
 		}
-		return b.loads(ctx, setup{loads: allLoads}, t)
-	}
-	return b.machine(ctx)
+		err := measure(ctx)
+		if err != nil && ctx.Err() != nil {
+			return fmt.Errorf("bench: %w", context.Cause(ctx))
+		}
+		return err
+	})
 }
 
 // benchmark prints a line for each thing it measured.
 type benchmark struct {
-	c    *cli.Context
-	out  io.Writer
-	echo float64       // frames a second
-	sync time.Duration // median, of a disk that rests between
+	c      *cli.Context
+	out    io.Writer
+	echo   float64       // frames a second
+	sync   time.Duration // median, of a disk that rests between
+	prefix string        // of the keys; empty: bench's default
 
 	lone   time.Duration // above one fdatasync, of a lone caller's puts on one member; the best setup's
 	missed []string      // goals
+}
+
+// cluster loads a cluster that others may use: it says which one that is, and leaves nothing behind.
+func (b *benchmark) cluster(ctx context.Context) error {
+	t, err := targetOf(b.c)
+	if err != nil {
+		return err
+	}
+	members, err := t.status(ctx)
+	if err != nil {
+		return err
+	}
+	b.prefix = fmt.Sprintf("qkv-bench/%016x/", rand.Uint64())
+	fmt.Fprintf(b.out, "cluster %s of %s: %d keys %s... are written, and removed in the end\n",
+		members[0].Cluster, strings.Join(memberNames(members), ", "), b.c.Int("keys"), b.prefix)
+	err = b.loads(ctx, setup{loads: allLoads}, t)
+	return errors.Join(err, b.removeKeys(context.WithoutCancel(ctx), t))
+}
+
+// removeKeys deletes what the loads have written, a part at a time.
+func (b *benchmark) removeKeys(ctx context.Context, t target) error {
+	const part = 10_000
+	t.timeout = max(t.timeout, localWait)
+	s, err := t.open(ctx)
+	if err != nil {
+		return fmt.Errorf("the keys %s... are left: %w", b.prefix, err)
+	}
+	defer func() { _ = s.Close() }()
+	for first := 0; first < b.c.Int("keys"); first += part {
+		if _, err := s.DeleteRange(ctx, bench.Key(b.prefix, first), bench.Key(b.prefix, first+part)); err != nil {
+			return fmt.Errorf("some keys %s... are left: %w", b.prefix, err)
+		}
+	}
+	return nil
+}
+
+func memberNames(members []memberStatus) (names []string) {
+	for _, m := range members {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // setup is a cluster of bench's own.
@@ -254,7 +298,7 @@ func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench
 	}
 	return bench.Load(ctx, bench.Config{
 		Clients: clients, Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
-		Duration: b.c.Duration("duration"), WarmUp: warmUp, Seed: 1,
+		Prefix: b.prefix, Duration: b.c.Duration("duration"), WarmUp: warmUp, Seed: 1,
 	})
 }
 

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// settleTime is how long a member is left alone after a load before its memory is read.
-	settleTime = 10 * time.Second
-	// scatter spreads keys over the whole space: it is prime, so that every key comes once.
-	scatter = 1_000_003
+	// restTime is how long a member is left alone after a load before its memory is read.
+	restTime = 10 * time.Second
+	// stride spreads keys over the whole space: it is prime, so that every key comes once.
+	stride = 1_000_003
 )
 
 // memory loads one member with many keys, and tells what memory it takes, and how long it takes from kill -9 to the
@@ -36,13 +36,13 @@ func (b *benchmark) memory(ctx context.Context, dir string) error {
 		return err
 	}
 	return b.loaded(ctx, filepath.Join(dir, "settled"), what+"load again", keys, func(l *localCluster) error {
-		time.Sleep(settleTime)
+		time.Sleep(restTime)
 		anonymous, err := anonymousBytes(l.members[0].cmd.Process.Pid)
 		if err != nil {
 			return err
 		}
 		b.goal(anonymous <= goalMemoryBytes, fmt.Sprintf("%d MB of memory, not %d", anonymous>>20, goalMemoryBytes>>20))
-		b.line(what, "memory", fmt.Sprintf("%d MB RssAnon %v after the load", anonymous>>20, settleTime))
+		b.line(what, "memory", fmt.Sprintf("%d MB RssAnon %v after the load", anonymous>>20, restTime))
 		// Most keys once more: about as many bytes of records as the state has, so a snapshot is about to be due.
 		if err := b.fill(ctx, l, keys*9/10); err != nil {
 			return err
@@ -91,7 +91,7 @@ func (b *benchmark) fill(ctx context.Context, l *localCluster, keys int) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		c.PutAsync(memoryKey(i*scatter%keys), value, func(_ client.Written, err error) {
+		c.PutAsync(memoryKey(i*stride%keys), value, func(_ client.Written, err error) {
 			if err != nil {
 				select {
 				case failed <- err:

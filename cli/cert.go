@@ -2,7 +2,9 @@ package cli
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,8 +15,30 @@ import (
 	"qkv/net/wire"
 )
 
-// certMaker makes certificates by the system's clock and chance.
+// certMaker makes certificates by the system's clock and randomness.
 func certMaker() wire.Maker { return wire.Maker{Now: time.Now, Rand: rand.Reader} }
+
+// validForLeast is the shortest life that a certificate may be given: dates in certificates count seconds.
+const validForLeast = time.Second
+
+func validForFlag(usual string) cli.Flag {
+	return &cli.DurationFlag{
+		Name: "valid-for", EnvVars: []string{"QKV_CERT_VALID_FOR"}, DefaultText: usual, Usage: "`TIME` from now until it expires, as in 720h",
+		Action: func(_ *cli.Context, d time.Duration) error {
+			if d < validForLeast {
+				return usagef("--valid-for %v must be at least %v", d, validForLeast)
+			}
+			return nil
+		},
+	}
+}
+
+// certMakerOf is one that --valid-for applies to.
+func certMakerOf(c *cli.Context) wire.Maker {
+	m := certMaker()
+	m.Lifetime = c.Duration("valid-for")
+	return m
+}
 
 func certCommand() *cli.Command {
 	dir := func() cli.Flag {
@@ -22,13 +46,14 @@ func certCommand() *cli.Command {
 	}
 	return &cli.Command{
 		Name: "cert", Category: "cluster", Usage: "make and show certificates",
-		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one\n" +
-			"folder; then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is.\n\n" +
+		Description: "For a cluster on several hosts: make a CA, a certificate for each member and one for each client, all in one " +
+			"folder; then copy to each host ca.crt and its own .crt and .key. The CA's key, ca.key, stays where it is. " +
+			"Before they expire: `qkv cert renew`, and copy each .crt again; members use it without a restart.\n\n" +
 			"   qkv cert ca --cluster prod\n   qkv cert member n1 10.0.0.1\n   qkv cert client admin",
 		Subcommands: []*cli.Command{
 			{
 				Name: "ca", Usage: "make a certificate authority: ca.crt and ca.key",
-				Flags: []cli.Flag{dir(), &cli.StringFlag{
+				Flags: []cli.Flag{dir(), validForFlag("ten years"), &cli.StringFlag{
 					Name: "cluster", EnvVars: []string{"QKV_CERT_CLUSTER"},
 					Usage: "`NAME` of the cluster that it speaks for; members and clients of no other are believed",
 				}},
@@ -40,28 +65,35 @@ func certCommand() *cli.Command {
 						return usagef("--cluster: %w", err)
 					}
 					return makeCert(c, 0, func(dir, _ string) (wire.Files, error) {
-						return certMaker().CreateCA(dir, c.String("cluster"))
+						return certMakerOf(c).CreateCA(dir, c.String("cluster"))
 					})
 				},
 			},
 			{
 				Name: "member", Usage: "make a member's certificate: member-NAME.crt and .key", ArgsUsage: "NAME [HOST...]",
-				Flags: []cli.Flag{dir(), &cli.StringSliceFlag{
+				Flags: []cli.Flag{dir(), validForFlag("a year"), &cli.StringSliceFlag{
 					Name: "hosts", EnvVars: []string{"QKV_CERT_HOSTS"},
 					Usage: "`HOST,...`, names or addresses that others than qkv's own clients will reach it by, besides localhost",
 				}},
 				Action: func(c *cli.Context) error {
 					return makeCert(c, math.MaxInt, func(dir, name string) (wire.Files, error) {
-						return certMaker().CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
+						return certMakerOf(c).CreateMember(dir, name, append(c.StringSlice("hosts"), c.Args().Tail()...))
 					})
 				},
 			},
 			{
 				Name: "client", Usage: "make a client's certificate: client-NAME.crt and .key", ArgsUsage: "NAME",
-				Flags: []cli.Flag{dir()},
+				Flags: []cli.Flag{dir(), validForFlag("a year")},
 				Action: func(c *cli.Context) error {
-					return makeCert(c, 1, certMaker().CreateClient)
+					return makeCert(c, 1, certMakerOf(c).CreateClient)
 				},
+			},
+			{
+				Name: "renew", Usage: "renew certificates: the same names, hosts and keys, for another year", ArgsUsage: "[FILE...]",
+				Description: "Without FILE: those of all members and clients in --certs-dir, where the CA is. Keys stay, so that only " +
+					"the .crt has to be copied. Who runs with it takes it up at the next handshake; expired ones too.",
+				Flags:  []cli.Flag{dir(), validForFlag("a year")},
+				Action: renewCerts,
 			},
 			{
 				Name: "show", Usage: "show what certificates say", ArgsUsage: "[FILE|DIR...]",
@@ -91,6 +123,32 @@ func makeCert(c *cli.Context, most int, create func(dir, name string) (wire.File
 	return nil
 }
 
+// renewCerts renews the certificates that are named, or all.
+func renewCerts(c *cli.Context) error {
+	dir, names := c.String("certs-dir"), c.Args().Slice()
+	if len(names) == 0 {
+		found, err := filesEnding(dir, ".crt")
+		if err != nil {
+			return fmt.Errorf("%w: --certs-dir says where the CA and the certificates are", err)
+		}
+		for _, name := range found {
+			if filepath.Base(name) != "ca.crt" {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("there are no certificates of members or clients in %s; --certs-dir says where the CA is", dir)
+		}
+	}
+	for _, name := range names {
+		if err := certMakerOf(c).Renew(dir, name); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer, name)
+	}
+	return nil
+}
+
 func showCerts(c *cli.Context) error {
 	names := c.Args().Slice()
 	if len(names) == 0 {
@@ -98,7 +156,11 @@ func showCerts(c *cli.Context) error {
 	}
 	var files []string
 	for _, name := range names {
-		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+		info, err := os.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: --certs-dir says where the certificates are, `qkv cert ca` begins with one", err)
+		}
+		if err != nil || !info.IsDir() {
 			files = append(files, name) // a file that cannot be read says so itself
 			continue
 		}
@@ -111,17 +173,19 @@ func showCerts(c *cli.Context) error {
 		}
 		files = append(files, found...)
 	}
+	var failed []error
 	for i, name := range files {
 		text, err := wire.Show(name, time.Now())
 		if err != nil {
-			return err
+			failed = append(failed, err) // who looks for the one that is wrong wants to see the others too
+			continue
 		}
-		if i > 0 {
+		if i > len(failed) {
 			fmt.Fprintln(c.App.Writer)
 		}
 		fmt.Fprintf(c.App.Writer, "%s\n%s", name, text)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // filesEnding lists the files of a folder with a suffix, by name.

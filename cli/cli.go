@@ -33,10 +33,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	err := runLine(ctx, app, args)
 	if err == nil && out.err != nil {
-		err = fmt.Errorf("print the answer: %w", out.err)
+		err = fmt.Errorf("it is done, but the answer could not be printed: %w", out.err)
 	}
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(stderr, "qkv: %v\n", err)
+		fmt.Fprintf(stderr, "qkv: %v\n", notPermitted(err))
 	}
 	return exitCode(err)
 }
@@ -77,6 +77,9 @@ func runLine(ctx context.Context, app *cli.App, args []string) error {
 		writeHelp(app.Writer, strings.TrimSpace(a.path("")), a.command)
 		return nil
 	}
+	if err := checkEnvironment(app, os.Environ()); err != nil {
+		return err
+	}
 	return app.RunContext(ctx, a.line())
 }
 
@@ -86,14 +89,14 @@ func newApp() *cli.App {
 		Name:      "qkv",
 		Usage:     "a distributed, revisioned key-value store",
 		UsageText: "qkv COMMAND [flags] [arguments]",
-		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND\n" +
-			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key not found, 4 a condition\n" +
-			"failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed a sync.",
+		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND " +
+			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key or member not found, 4 a " +
+			"condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed a sync; 130 after Ctrl-C.",
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), importCommand(), exportCommand(),
-			statusCommand(), serveCommand(), demoCommand(), certCommand(), inspectCommand(),
+			statusCommand(), serveCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}
@@ -122,6 +125,9 @@ func refuse(c *cli.Context, err error, _ bool) error {
 		if _, ok := f.(*cli.DurationFlag); ok && strings.Contains(text, "--"+f.Names()[0]+":") {
 			text = strings.TrimSuffix(text, "parse error") + "a time has a unit, as in 5s"
 		}
+	}
+	if before, ok := strings.CutSuffix(text, "parse error"); ok { // what is left are numbers
+		text = before + "a whole number is needed"
 	}
 	if m := badVariable.FindStringSubmatch(text); m != nil {
 		text = fmt.Sprintf("%s=%s is no value of --%s", m[3], m[1], m[4])

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -82,7 +82,10 @@ func TestKeys(t *testing.T) {
 	b.expect(t, 0, "hello\n", "", "get", "greeting", "--rev", "5")
 	b.expect(t, 1, "", "revision", "get", "greeting", "--rev", "500")
 	b.expect(t, 0, `{"revision":7,"deleted":2}`+"\n", "", "del", "h", "--from-key", "-w", "json")
-	b.expect(t, 0, "1\n", "", "del", "", "--prefix")
+	b.expect(t, 2, "", "--all says that this is meant; nothing was deleted", "del", "", "--prefix")
+	b.expect(t, 2, "", "--all says that this is meant", "del", "", "--from-key")
+	b.expect(t, 2, "", "the key is empty", "del", "", "--all")
+	b.expect(t, 0, "1\n", "", "del", "", "--prefix", "--all")
 }
 
 // TestStdin: a value comes back byte for byte, up to the limit and not beyond.
@@ -90,16 +93,43 @@ func TestStdin(t *testing.T) {
 	b := newRig(t, nil)
 	large := strings.Repeat("\x00\xff\n", limits.ValueBytes/3)
 	for _, value := range []string{"", "no newline", "two\nlines\n", "\x00\xff", large} {
-		if code, _, stderr := b.qkv(t, value, "put", "key"); code != 0 {
+		if code, _, stderr := b.qkv(t, value, "put", "key", "--allow-empty"); code != 0 {
 			t.Fatalf("%d: %s", code, stderr)
 		}
 		if _, stdout, _ := b.qkv(t, "", "get", "key"); stdout != value+"\n" {
 			t.Errorf("%d bytes came back as %d", len(value), len(stdout)-1)
 		}
+		// Any number of times round.
+		for _, key := range []string{"second", "third"} {
+			_, raw, _ := b.qkv(t, "", "get", "key", "--raw", "-w", "json")
+			b.qkv(t, raw, "put", key, "-", "--allow-empty")
+			if _, stdout, _ := b.qkv(t, "", "get", key, "--raw"); stdout != value {
+				t.Errorf("%d bytes are %d in the %s key", len(value), len(stdout), key)
+			}
+		}
 	}
+	b.expect(t, 2, "", "stdin is empty: --allow-empty", "put", "key")
+	b.expect(t, 2, "", "stdin is empty: --allow-empty", "put", "key", "-")
+	b.expect(t, 0, "OK\n", "", "put", "key", "")
+	b.expect(t, 2, "", "--raw prints the value of one key", "get", "key", "--raw", "--prefix")
+	b.expect(t, 3, "", "not found", "get", "nothing", "--raw")
 	if code, _, stderr := b.qkv(t, large+"1", "put", "key"); code != exitFailed || !strings.Contains(stderr, "1572864") {
 		t.Errorf("one byte too many: %d %s", code, stderr)
 	}
+}
+
+// TestFileValue: @FILE is the content of a file, and that is said.
+func TestFileValue(t *testing.T) {
+	b := newRig(t, nil)
+	file := filepath.Join(tree(t, map[string]string{"value": "two\nlines\n", "empty": ""}), "value")
+	b.expect(t, 0, "OK\n", "the value is the content of "+file+", 10 bytes", "put", "key", "@"+file)
+	b.expect(t, 0, "two\nlines\n", "", "get", "key", "--raw")
+	b.expect(t, 0, "OK\n", "empty, 0 bytes", "put", "key", "@"+filepath.Dir(file)+"/empty")
+	b.expect(t, 2, "", "stores a text that begins with @", "put", "key", "@daily")
+	if code, _, stderr := b.qkv(t, "@daily", "put", "key"); code != 0 {
+		t.Errorf("%d %s", code, stderr)
+	}
+	b.expect(t, 0, "@daily", "", "get", "key", "--raw")
 }
 
 // TestMemberLimit: a member's own limit is named, and an import goes on without the file.
@@ -107,24 +137,24 @@ func TestMemberLimit(t *testing.T) {
 	b := newRig(t, func(c *server.Config) { c.ValueBytes = 10 })
 	b.expect(t, 1, "", "over the limit of 10", "put", "key", "elevenbytes")
 	dir := tree(t, map[string]string{"a": "fits", "b": "elevenbytes"})
-	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 10", "import", dir)
+	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 10", "import", dir, "--private")
 }
 
 // TestOutcomes: what is known of a write decides the exit code.
 func TestOutcomes(t *testing.T) {
 	b := newRig(t, nil)
 	for _, tt := range []struct {
-		code index.Code
+		code kv.Code
 		put  int
 		get  int
 	}{
-		{index.CodeUnknown, exitUnknown, exitUnavailable},
-		{index.CodeInternal, exitUnknown, exitFailed},
-		{index.CodeNoSpace, exitFailed, exitFailed},
-		{index.CodeNotAllowed, exitNotAllowed, exitNotAllowed},
-		{index.CodeUnavailable, exitUnavailable, exitUnavailable},
+		{kv.Unknown, exitUnknown, exitUnavailable},
+		{kv.Internal, exitUnknown, exitFailed},
+		{kv.NoSpace, exitFailed, exitFailed},
+		{kv.NotAllowed, exitNotAllowed, exitNotAllowed},
+		{kv.Unavailable, exitUnavailable, exitUnavailable},
 	} {
-		b.member.SetBefore(func(int, int) *index.Error { return &index.Error{Code: tt.code, Message: "injected"} })
+		b.member.SetBefore(func(int, int) *kv.Error { return &kv.Error{Code: tt.code, Message: "injected"} })
 		b.expect(t, tt.put, "", "injected", "put", "key", "value", "--timeout", "400ms")
 		b.expect(t, tt.get, "", "injected", "get", "key", "--timeout", "400ms")
 	}
@@ -163,9 +193,9 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%d %s", code, stderr)
 	}
 	for _, want := range []string{
-		`{"members":[{"name":"n1","id":"0000000000000001","version":"0.1.0","role":"leader","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
-		`{"name":"n2","id":"0000000000000002","version":"","role":"unknown",`,
-		`"error":"it has not told the others where it serves clients: did it ever start?"}]}`,
+		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
+		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
+		`"error":"it has not told the others where it serves clients: did it ever start?","alarms":[],"links":[]}]}`,
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
@@ -173,12 +203,12 @@ func TestStatus(t *testing.T) {
 	}
 	b.flags[1] = dead + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
-	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 4 {
+	if n := strings.Count(stdout, " unknown\n"); code != 0 || n != 2 || !strings.Contains(stdout, "\nn2 does not answer:") {
 		t.Errorf("an endpoint that is a member's own is not counted twice:\n%d\n%s", code, stdout)
 	}
 	b.flags[1] = nobody + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
-	if lines := strings.Split(strings.TrimSpace(stdout), "\n"); code != 0 || len(lines) != 5 {
+	if n := strings.Count(stdout, " unknown\n"); code != 0 || n != 3 || !strings.Contains(stdout, "\n"+nobody+" does not answer:") {
 		t.Errorf("an endpoint where nobody is has a line of its own:\n%d\n%s", code, stdout)
 	}
 }

@@ -13,11 +13,13 @@ import (
 func delCommand() *cli.Command {
 	return &cli.Command{
 		Name: "del", Category: "keys", Usage: "delete a key, or a range of keys",
-		ArgsUsage:   "KEY",
-		Description: "Prints how many keys were deleted; none is not an error.",
+		ArgsUsage: "KEY",
+		Description: "Prints how many keys were deleted; none is not an error. An empty KEY begins every key, and may be a variable of a " +
+			"script that is not set: with --prefix or --from-key it needs --all.",
 		Flags: clientFlags(writeOutFlag(),
 			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_DEL_PREFIX"}, Usage: "all keys that begin with KEY"},
 			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_DEL_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
+			&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_DEL_ALL"}, Usage: "an empty KEY is meant: delete every key"},
 		),
 		Action: del,
 	}
@@ -27,6 +29,9 @@ func del(c *cli.Context) error {
 	q, err := rangeQuery(c)
 	if err != nil {
 		return err
+	}
+	if c.Args().First() == "" && !c.Bool("all") {
+		return usagef("an empty KEY stands for every key: --all says that this is meant; nothing was deleted")
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.DeleteRange(ctx, q.Key, q.End)

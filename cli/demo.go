@@ -28,8 +28,8 @@ const (
 func demoCommand() *cli.Command {
 	return &cli.Command{
 		Name: "demo", Category: "cluster", Usage: "run three members on this host, and see one die",
-		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader\n" +
-			"with kill -9, gets again and says how long that took; starts it again. On a terminal it then serves until\n" +
+		Description: "Starts three members on loopback as processes, with mutual TLS by a local CA; puts and gets; kills the leader " +
+			"with kill -9, gets again and says how long that took; starts it again. On a terminal it then serves until " +
 			"Ctrl-C; otherwise it stops the members. The exit code is 1 at the first wrong answer. The data is used again.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DEMO_DATA_DIR"}, Value: "qkv-data", Usage: "`DIR` of the three members' data"},
@@ -68,7 +68,7 @@ func runDemo(c *cli.Context) error {
 			return fmt.Errorf("demo: nobody reads what it says: %w", context.Cause(ctx))
 		}
 		if ctx.Err() != nil {
-			return errors.New("demo: interrupted")
+			return fmt.Errorf("demo: %w", context.Cause(ctx))
 		}
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -184,14 +184,14 @@ func (d *demo) put(ctx context.Context, value []byte) (client.Written, error) {
 func (d *demo) get(ctx context.Context, want []byte) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, localWait, noAnswer(localWait))
 	defer cancel()
-	kv, found, err := d.store.Get(ctx, []byte(demoKey))
+	pair, found, err := d.store.Get(ctx, []byte(demoKey))
 	switch {
 	case err != nil:
 		return fmt.Errorf("get: %w", err)
 	case !found:
 		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and there is no such key", demoKey, want)
-	case !bytes.Equal(kv.Value, want):
-		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and is %q", demoKey, want, kv.Value)
+	case !bytes.Equal(pair.Value, want):
+		return fmt.Errorf("WRONG ANSWER: get %s should be %q, and is %q", demoKey, want, pair.Value)
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func (d *demo) watch(ctx context.Context) error {
 			d.say.linef("%s ended: %v; `qkv status` shows how the others go on; to start it again:", m.name, m.err)
 			d.say.linef("   %s %s", d.program, strings.Join(m.arguments(), " "))
 		case <-ctx.Done():
-			return nil
+			return context.Cause(ctx)
 		}
 	}
 	return errors.New("demo: all members ended; their own lines above say why")

@@ -29,9 +29,13 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 			Name: "endpoints", EnvVars: []string{"QKV_ENDPOINTS"},
 			Usage: "`HOST:PORT,...` of members; without it $QKV_HOME/endpoints (written by qkv demo), then " + defaultEndpoint,
 		},
+		&cli.BoolFlag{
+			Name: "no-discovery", EnvVars: []string{"QKV_NO_DISCOVERY"},
+			Usage: "use --endpoints alone, and not the other addresses that members tell",
+		},
 		&cli.DurationFlag{
 			Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second,
-			Usage:  "`TIME` that the command may take; import and export: how long they wait for an answer",
+			Usage:  "`TIME` that the command may take; import, export and member replace: how long they wait for an answer",
 			Action: positive("timeout"),
 		},
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),
@@ -84,14 +88,17 @@ type target struct {
 	name      string        // of the client whose certificate to use; empty is the only one
 	timeout   time.Duration // of a call without a deadline
 	failFast  bool          // one try of each endpoint
+	given     bool          // the endpoints alone are used
+	mixed     bool          // the endpoints may be of several clusters
 }
 
 func targetOf(c *cli.Context) (target, error) {
-	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
-	var err error
-	if t.home, err = homeDir(c); err != nil {
+	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout"), given: c.Bool("no-discovery")}
+	home, err := homeDir(c)
+	if err != nil && t.certsDir == "" {
 		return t, err
 	}
+	t.home = home // units and containers have no HOME, and need none: the certificates lie elsewhere
 	t.endpoints, t.source, err = endpoints(c.StringSlice("endpoints"), t.home)
 	t.fromFile = t.source == filepath.Join(t.home, endpointsFile)
 	return t, err
@@ -104,7 +111,7 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 		return nil, err
 	}
 	s, err := client.Open(ctx, client.Config{
-		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast,
+		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast, AnyCluster: t.mixed, NoDiscovery: t.given,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, t.advice(err))
@@ -114,7 +121,11 @@ func (t target) open(ctx context.Context) (*client.Client, error) {
 
 // advice says where to look when no member could be reached: at the certificates when all that answered distrust them.
 func (t target) advice(err error) string {
-	if exitCode(err) != exitNotAllowed {
+	switch exitCode(err) {
+	case exitNotAllowed:
+	case exitUsage:
+		return fmt.Sprintf("the endpoints come from %s, `qkv status` shows who is there", t.source)
+	default:
 		return fmt.Sprintf("the endpoints come from %s%s, `qkv serve` starts a member", t.source, t.leftBehind(err))
 	}
 	certs := "--certs-dir or QKV_CERTS_DIR: " + t.certsDir
@@ -174,7 +185,7 @@ func endpoints(given []string, home string) (addresses []string, source string, 
 	file := filepath.Join(home, endpointsFile)
 	text, err := os.ReadFile(file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case home == "", errors.Is(err, fs.ErrNotExist):
 		return []string{defaultEndpoint}, "the default", nil
 	case err != nil:
 		return nil, "", fmt.Errorf("read the endpoints: %w; name them with --endpoints", err)
@@ -208,11 +219,6 @@ func parseEndpoints(text string) ([]string, error) {
 		return nil, usagef("no endpoint given: HOST:PORT, as in %s", defaultEndpoint)
 	}
 	return addresses, nil
-}
-
-// connected runs f with a connection to the cluster; --timeout bounds each call of f.
-func connected(c *cli.Context, f func(s *client.Client) error) error {
-	return open(c.Context, c, f)
 }
 
 // within runs f with a connection to the cluster; --timeout bounds all of it.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -15,12 +18,13 @@ const (
 	exitOK          = 0
 	exitFailed      = 1 // it did not work: the message says why
 	exitUsage       = 2 // the command line or the configuration is refused; nothing was done
-	exitNotFound    = 3 // a single key that does not exist; an empty range is exitOK
-	exitCondition   = 4 // a condition of a write did not hold
+	exitNotFound    = 3 // a single key, or a member, that does not exist; an empty range is exitOK
+	exitCondition   = 4 // a condition of a write did not hold, or the members do not allow a change of them
 	exitUnavailable = 5 // no member, or no quorum, within the timeout; nothing was written
-	exitNotAllowed  = 6 // the members refuse this certificate
+	exitNotAllowed  = 6 // the members refuse this certificate; serve: the member was removed from its cluster
 	exitUnknown     = 7 // a write was sent and its outcome is not known: it may have happened
 	exitDisk        = 8 // serve: the disk failed a sync
+	// Above 128: ended by the signal of that number less 128, as Ctrl-C with 130. A member that SIGTERM stops has exitOK.
 )
 
 // exitError is an error that knows the exit code it ends the program with.
@@ -31,6 +35,20 @@ type exitError struct {
 
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
+
+// notPermitted adds to the error of a file that this process may not use who it is: units and containers run as users
+// that nobody sees.
+func notPermitted(err error) error {
+	var file *fs.PathError
+	if !errors.As(err, &file) || !errors.Is(file, fs.ErrPermission) {
+		return err
+	}
+	uid := os.Geteuid()
+	if file.Op == "mkdir" {
+		return fmt.Errorf("%w: qkv runs as user %d, whose folder `install -d -m 0700 -o %d %s` makes as root", err, uid, uid, file.Path)
+	}
+	return fmt.Errorf("%w: qkv runs as user %d, who may not: run it as the owner, or `chown` what is not its own", err, uid)
+}
 
 // usagef refuses a command line.
 func usagef(format string, values ...any) error {
@@ -44,16 +62,21 @@ func exitf(code int, format string, values ...any) error {
 
 // exitCode is what the program ends with after err.
 func exitCode(err error) int {
+	var ended *interruption
 	var coded *exitError
 	var unavailable *client.UnavailableError
-	var answer *wire.Error
+	var answer *kv.Error
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &ended):
+		return ended.code()
 	case errors.As(err, &coded):
 		return coded.code
 	case errors.Is(err, client.ErrOutcomeUnknown):
 		return exitUnknown
+	case errors.Is(err, client.ErrSeveralClusters):
+		return exitUsage
 	case errors.As(err, &unavailable):
 		return unavailableCode(unavailable)
 	case errors.Is(err, client.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
@@ -69,8 +92,8 @@ func exitCode(err error) int {
 func unavailableCode(u *client.UnavailableError) int {
 	for _, e := range u.Endpoints {
 		var trust *wire.TrustError
-		var answer *wire.Error
-		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answer.Code == wire.NotAllowed) {
+		var answer *kv.Error
+		if !errors.As(e.Err, &trust) && !(errors.As(e.Err, &answer) && answer.Code == kv.NotAllowed) {
 			return exitUnavailable
 		}
 	}
@@ -81,13 +104,17 @@ func unavailableCode(u *client.UnavailableError) int {
 }
 
 // answerCode is the exit code for a member's answer that is an error.
-func answerCode(c wire.Code) int {
+func answerCode(c kv.Code) int {
 	switch c {
-	case wire.Unavailable, wire.Overloaded, wire.TooOld, wire.Amnesia:
+	case kv.Unavailable, kv.Overloaded, kv.Amnesia, kv.Corrupt, kv.Removed:
 		return exitUnavailable
-	case wire.Unknown:
+	case kv.MemberNotFound:
+		return exitNotFound
+	case kv.MemberExists, kv.AddressExists, kv.NotLearner, kv.LearnerBehind, kv.TooManyMembers, kv.QuorumAtRisk:
+		return exitCondition
+	case kv.Unknown:
 		return exitUnknown
-	case wire.NotAllowed:
+	case kv.NotAllowed:
 		return exitNotAllowed
 	default:
 		return exitFailed
@@ -96,9 +123,9 @@ func answerCode(c wire.Code) int {
 
 // writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
 func writeFailed(err error) error {
-	var answer *wire.Error
+	var answer *kv.Error
 	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {
-		if answer.Code == wire.Unknown { // it says so itself
+		if answer.Code == kv.Unknown { // it says so itself
 			return exitf(exitUnknown, "the outcome is unknown: %w", err)
 		}
 		return exitf(exitUnknown, "the outcome is unknown, the write may have happened: %w", err)
@@ -117,6 +144,6 @@ func orNothing(err error) error {
 
 // tooLarge says that a member refuses a value for its size.
 func tooLarge(err error) bool {
-	var answer *wire.Error
-	return errors.As(err, &answer) && answer.Code == wire.ValueTooLarge
+	var answer *kv.Error
+	return errors.As(err, &answer) && answer.Code == kv.ValueTooLarge
 }

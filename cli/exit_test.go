@@ -4,10 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
+	"qkv/node"
 )
 
 // TestExitCodes: each kind of failure has its number, however deep it is wrapped.
@@ -28,13 +34,19 @@ func TestExitCodes(t *testing.T) {
 		{errors.New("any"), exitFailed},
 		{usagef("a"), exitUsage},
 		{exitf(exitNotFound, "b"), exitNotFound},
-		{wire.Errorf(wire.ValueTooLarge, "c"), exitFailed},
-		{wire.Errorf(wire.Compacted, "c"), exitFailed},
-		{wire.Errorf(wire.Unavailable, "d"), exitUnavailable},
-		{wire.Errorf(wire.Overloaded, "d"), exitUnavailable},
-		{wire.Errorf(wire.NotAllowed, "e"), exitNotAllowed},
-		{wire.Errorf(wire.Unknown, "f"), exitUnknown},
-		{wire.Errorf(wire.Internal, "f"), exitFailed},
+		{kv.Errorf(kv.ValueTooLarge, "c"), exitFailed},
+		{kv.Errorf(kv.Compacted, "c"), exitFailed},
+		{kv.Errorf(kv.Unavailable, "d"), exitUnavailable},
+		{kv.Errorf(kv.Overloaded, "d"), exitUnavailable},
+		{kv.Errorf(kv.Removed, "d"), exitUnavailable},
+		{kv.Errorf(kv.MemberNotFound, "d"), exitNotFound},
+		{kv.Errorf(kv.MemberExists, "d"), exitCondition},
+		{kv.Errorf(kv.LearnerBehind, "d"), exitCondition},
+		{kv.Errorf(kv.QuorumAtRisk, "d"), exitCondition},
+		{kv.Errorf(kv.NotAllowed, "e"), exitNotAllowed},
+		{serveError(node.ErrRemoved), exitNotAllowed},
+		{kv.Errorf(kv.Unknown, "f"), exitUnknown},
+		{kv.Errorf(kv.Internal, "f"), exitFailed},
 		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: context.DeadlineExceeded}, exitUnknown},
 		{unavailable(), exitUnavailable},
 		{unavailable(errors.New("refused")), exitUnavailable},
@@ -42,6 +54,10 @@ func TestExitCodes(t *testing.T) {
 		{unavailable(distrust, distrust), exitNotAllowed},
 		{unavailable(distrust, errors.New("refused")), exitUnavailable},
 		{context.DeadlineExceeded, exitUnavailable},
+		{unavailable(&client.ClusterError{}), exitUsage},
+		{&interruption{syscall.SIGINT}, 130},
+		{&interruption{syscall.SIGTERM}, 143},
+		{&client.OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: &interruption{syscall.SIGINT}}, 130},
 	} {
 		if got := exitCode(tt.err); got != tt.want {
 			t.Errorf("%v: exit code %d, want %d", tt.err, got, tt.want)
@@ -49,5 +65,38 @@ func TestExitCodes(t *testing.T) {
 		if got := exitCode(fmt.Errorf("wrapped: %w", tt.err)); tt.err != nil && got != tt.want {
 			t.Errorf("wrapped %v: exit code %d, want %d", tt.err, got, tt.want)
 		}
+	}
+}
+
+// Who may not use a file is told as whom the program runs, and what makes a folder that it may use.
+func TestNotPermitted(t *testing.T) {
+	denied := func(op string) error {
+		return fmt.Errorf("start: %w", &fs.PathError{Op: op, Path: "/var/lib/qkv", Err: syscall.EACCES})
+	}
+	uid := os.Geteuid()
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{denied("mkdir"), fmt.Sprintf("start: mkdir /var/lib/qkv: permission denied: qkv runs as user %d, whose folder `install -d -m 0700 -o %d /var/lib/qkv` makes as root", uid, uid)},
+		{serveError(&node.UsageError{Err: denied("open")}), fmt.Sprintf("start: open /var/lib/qkv: permission denied: qkv runs as user %d, who may not: run it as the owner, or `chown` what is not its own", uid)},
+		{os.NewSyscallError("bind", syscall.EACCES), "bind: permission denied"},
+		{&fs.PathError{Op: "open", Path: "a", Err: syscall.ENOENT}, "open a: no such file or directory"},
+	} {
+		if got := notPermitted(tt.err); got.Error() != tt.want || exitCode(got) != exitCode(tt.err) {
+			t.Errorf("%v, exit code %d; want %s, %d", got, exitCode(got), tt.want, exitCode(tt.err))
+		}
+	}
+}
+
+// An answer that could not be printed is no success, and what was asked for is done all the same.
+func TestAnswerNotPrinted(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	must(t, err)
+	defer full.Close()
+	var stderr strings.Builder
+	code := run(t.Context(), []string{"qkv", "version"}, strings.NewReader(""), full, &stderr)
+	if want := "qkv: it is done, but the answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
+		t.Errorf("exit code %d, %swant %d, %s", code, &stderr, exitFailed, want)
 	}
 }

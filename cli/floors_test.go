@@ -35,35 +35,39 @@ const (
 	urfaveModule = "github.com/urfave/cli/v2"
 	barModule    = "github.com/schollz/progressbar/v3"
 	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
+	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
 // house is all rooms. net is a shelf, and no package.
 var house = map[string]room{
-	"log/disk":   {floor: 0, modules: []string{sysModule}},
-	"log/pack":   {floor: 0},
-	"log/limits": {floor: 0},
+	"log/disk":        {floor: 0, modules: []string{sysModule}},
+	"index/kv":        {floor: 0},
+	"internal/pack":   {floor: 0},
+	"internal/limits": {floor: 0},
 
-	"log":   {floor: 1, imports: []string{"log/disk", "log/pack", "log/limits"}, modules: []string{raftModule, protoModule}},
-	"index": {floor: 1, imports: []string{"log/pack", "log/limits"}, modules: []string{btreeModule, hashModule, sysModule}},
+	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
+	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},
 
-	"snapshot": {floor: 2, imports: []string{"index", "log/disk", "log/pack", "log/limits"}},
-	"net/wire": {floor: 2, imports: []string{"log/pack", "log/limits"}, modules: []string{quicModule}},
+	"snapshot": {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
+	"net/wire": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
-	"actor":      {floor: 3, imports: []string{"log", "index", "snapshot", "log/disk", "log/pack", "log/limits"}, modules: []string{raftModule, protoModule}},
-	"net/peer":   {floor: 3, imports: []string{"net/wire", "log/pack", "log/limits"}, modules: []string{quicModule}},
-	"net/server": {floor: 3, imports: []string{"net/wire", "index", "log/pack", "log/limits"}, modules: []string{quicModule}},
-	"net/client": {floor: 3, imports: []string{"net/wire", "log/pack", "log/limits"}, modules: []string{quicModule}},
+	"net/wire/peerframe": {floor: 2, imports: []string{"internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
-	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "log/pack", "log/limits"}, helper: true},
+	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
+	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+
+	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, helper: true},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "net/peer", "net/server", "net/wire", "snapshot", "log", "index", "log/disk", "log/pack", "log/limits",
+		"actor", "net/peer", "net/server", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/wire", "snapshot", "index", "log", "log/disk", "log/limits",
+		"node", "bench", "net/client", "net/wire", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
-	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "log/limits"}, modules: []string{quicModule, hdrModule}},
+	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule}},
 	".":     {floor: 6, imports: []string{"cli"}},
 }
 

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +14,8 @@ import (
 	"syscall"
 	"testing"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
+	"qkv/net/client"
 )
 
 // tree makes the files of a map below a new folder.
@@ -59,7 +62,7 @@ func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, sk
 	}
 	defer func() { _ = root.Close() }()
 	var mu sync.Mutex
-	i := importer{root: root, store: s, prefix: keyPrefix(prefix), bar: &progress{}, skip: func(name, why string) {
+	i := importer{root: root, store: s, prefix: keyPrefix(prefix), private: true, bar: &progress{}, skip: func(name, why string) {
 		relative, _ := filepath.Rel(dir, name)
 		mu.Lock()
 		defer mu.Unlock()
@@ -70,15 +73,13 @@ func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, sk
 	return i.summary(), skipped, err
 }
 
-func testExport(t *testing.T, s *memory, dir, prefix string) (written int, refused []string) {
+func testExport(t *testing.T, s exportStore, dir, prefix string, mirror bool) (summary string, refused []string, err error) {
 	t.Helper()
-	e := exporter{store: s, prefix: keyPrefix(prefix), refuse: func(name, why string) {
+	e := exporter{store: s, prefix: keyPrefix(prefix), mirror: mirror, refuse: func(name, why string) {
 		refused = append(refused, name+": "+why)
 	}}
-	if err := e.run(t.Context(), dir, &bytes.Buffer{}); err != nil {
-		t.Fatal(err)
-	}
-	return e.written, refused
+	err = e.run(t.Context(), dir, &bytes.Buffer{})
+	return e.summary(), refused, err
 }
 
 // TestImportExport: what was imported comes back byte for byte, over several pages, and a second import of the same
@@ -93,7 +94,7 @@ func TestImportExport(t *testing.T) {
 	}
 	for _, prefix := range []string{"", "/etc", "/etc/", "/", "no/slash"} {
 		s := newMemory()
-		s.page = 7
+		s.page = 70
 		dir := tree(t, files)
 		summary, skipped, err := testImport(t, s, dir, prefix)
 		if want := fmt.Sprintf("%d written, 0 already there", len(files)); err != nil || summary != want || skipped != nil {
@@ -103,8 +104,9 @@ func TestImportExport(t *testing.T) {
 			t.Errorf("prefix %q: no key %s", prefix, keyPrefix(prefix)+"a/b/c")
 		}
 		out := filepath.Join(t.TempDir(), "new", "folders")
-		if written, refused := testExport(t, s, out, prefix); written != len(files) || refused != nil {
-			t.Errorf("prefix %q: exported %d, refused %q", prefix, written, refused)
+		exported, refused, err := testExport(t, s, out, prefix, false)
+		if want := fmt.Sprintf("%d written, 0 already there", len(files)); err != nil || exported != want || refused != nil {
+			t.Errorf("prefix %q: exported %s, refused %q, %v", prefix, exported, refused, err)
 		}
 		if got := contents(t, out); !mapsEqual(got, files) {
 			t.Errorf("prefix %q: the exported files differ", prefix)
@@ -186,14 +188,142 @@ func TestImportSkips(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestExportRefuses: no key leaves the folder, whatever it is and whatever lies in the folder.
+// oddKeys are keys whose plain names cannot be files, or not all at once.
+func oddKeys() map[string]string {
+	keys := map[string]string{}
+	for _, key := range []string{
+		"a", "a/b", "a/b/c", "a!", "e/", "e//", "e//x", "c//d", "/", "/absolute", "//", "../up", "a/../../up", "..", ".", "a/./b", "%", "%a%", "%25",
+		"zero\x00byte", "\x00", strings.Repeat("n", 256), strings.Repeat("n", 256) + "/under", strings.Repeat("%", limits.KeyBytes),
+		strings.Repeat("/", 2040), strings.Repeat("x/", 2040), strings.Repeat("x/", 2040) + "x", "two\nlines", "\xff", "\xff/\xfe\n/x", "latin1-f\xfcr/x", "plain/file.txt",
+	} {
+		keys[key] = "the value of " + key
+	}
+	return keys
+}
+
+// TestEveryKeyHasAFile: every key comes back from a folder, whatever it is, and nothing leaves the folder.
+func TestEveryKeyHasAFile(t *testing.T) {
+	s, keys := newMemory(), oddKeys()
+	s.page = 3
+	for key, value := range keys {
+		_, _ = s.Put(t.Context(), []byte(key), []byte(value))
+	}
+	above := t.TempDir()
+	dir := filepath.Join(above, "keys")
+	for _, want := range []string{fmt.Sprintf("%d written, 0 already there", len(keys)), fmt.Sprintf("0 written, %d already there", len(keys))} {
+		if summary, refused, err := testExport(t, s, dir, "", true); err != nil || refused != nil || summary != want {
+			t.Fatalf("exported %s, refused %q, %v; want %s", summary, refused, err, want)
+		}
+		again := newMemory()
+		if _, skipped, err := testImport(t, again, dir, ""); err != nil || skipped != nil {
+			t.Errorf("import: skipped %q, %v", skipped, err)
+		}
+		got := map[string]string{}
+		for key, kv := range again.keys {
+			got[key] = string(kv.Value)
+		}
+		if !mapsEqual(got, keys) {
+			t.Errorf("%d keys came back of %d: %.2000q", len(got), len(keys), got)
+		}
+	}
+	entries, err := os.ReadDir(above)
+	must(t, err)
+	info, err := os.Stat(dir)
+	must(t, err)
+	if len(entries) != 1 || info.Mode().Perm() != 0o700 {
+		t.Errorf("beside the folder there is %v, its mode is %v", entries, info.Mode())
+	}
+}
+
+// TestExportAgain: files of keys that are gone stay, or go with --delete; a file gives way to a folder of its name.
+func TestExportAgain(t *testing.T) {
+	s, dir := newMemory(), tree(t, map[string]string{"folder/inside": "x", "exported/before": "x", "d/e/f": "x"})
+	must(t, os.Symlink("nowhere", filepath.Join(dir, "exported", "link")))
+	must(t, os.Mkdir(filepath.Join(dir, exportTemporary), 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, exportTemporary, "0"), []byte("half"), 0o600))
+	is := func(mirror bool, wantSummary string, want map[string]string) {
+		t.Helper()
+		summary, refused, err := testExport(t, s, dir, "", mirror)
+		if err != nil || refused != nil || summary != wantSummary {
+			t.Errorf("%s, refused %q, %v; want %s", summary, refused, err, wantSummary)
+		}
+		if got := contents(t, dir); !mapsEqual(got, want) {
+			t.Errorf("the folder holds %q, want %q", got, want)
+		}
+	}
+	put := func(key, value string) { _, _ = s.Put(t.Context(), []byte(key), []byte(value)) }
+	put("old", "1")
+	put("same", "1")
+	put("folder", "1")
+	is(false, "3 written, 0 already there", map[string]string{"folder/inside": "x", "exported/before": "x", "d/e/f": "x", "old": "1", "same": "1", "%folder%": "1"})
+	put("old/under", "2")
+	delete(s.keys, "same")
+	is(false, "1 written, 2 already there", map[string]string{
+		"folder/inside": "x", "exported/before": "x", "d/e/f": "x", "%old%": "1", "old/under": "2", "same": "1", "%folder%": "1",
+	})
+	is(true, "0 written, 3 already there, 4 removed", map[string]string{"%old%": "1", "old/under": "2", "%folder%": "1"})
+	if _, err := os.Lstat(filepath.Join(dir, "exported", "link")); err != nil {
+		t.Errorf("the link, which no export made: %v", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "d")); err == nil {
+		t.Error("an empty folder is left")
+	}
+	delete(s.keys, "old/under")
+	must(t, os.RemoveAll(filepath.Join(dir, "old")))
+	put("old", "3")
+	is(true, "2 written, 0 already there", map[string]string{"old": "3", "folder": "1"}) // nothing is in its way any more
+	clear(s.keys)
+	if summary, _, err := testExport(t, s, dir, "", true); err == nil || len(contents(t, dir)) != 2 {
+		t.Errorf("an export of nothing that mirrors: %s, %v; the folder holds %q", summary, err, contents(t, dir))
+	}
+}
+
+// failingStore has pages, and then an error.
+type failingStore struct {
+	*memory
+	pages int
+}
+
+func (f *failingStore) Pages(ctx context.Context, q client.Range) iter.Seq2[client.RangeResult, error] {
+	return func(yield func(client.RangeResult, error) bool) {
+		n := 0
+		for page := range f.memory.Pages(ctx, q) {
+			if n++; n > f.pages {
+				yield(client.RangeResult{}, errInjected)
+				return
+			}
+			if !yield(page, nil) {
+				return
+			}
+		}
+	}
+}
+
+// TestExportInterrupted: what has a key's name is whole, and nothing else is left behind; removing waits for the end.
+func TestExportInterrupted(t *testing.T) {
+	s, dir := newMemory(), tree(t, map[string]string{"stale": "x", exportTemporary + "/7": "half"})
+	s.page = 2
+	for i := range 6 {
+		_, _ = s.Put(t.Context(), fmt.Appendf(nil, "%d", i), []byte("value"))
+	}
+	summary, _, err := testExport(t, &failingStore{s, 2}, dir, "", true)
+	want := map[string]string{"stale": "x", "0": "value", "1": "value", "2": "value", "3": "value"}
+	if got := contents(t, dir); !errors.Is(err, errInjected) || summary != "4 written, 0 already there" || !mapsEqual(got, want) {
+		t.Errorf("%s, %v; the folder holds %q", summary, err, got)
+	}
+	if left := contents(t, filepath.Join(dir, exportTemporary)); len(left) > 0 {
+		t.Errorf("files without a name are left: %q", left)
+	}
+}
+
+// TestExportRefuses: no key leaves the folder or goes through a link, whatever lies in the folder.
 func TestExportRefuses(t *testing.T) {
 	s := newMemory()
 	outside := t.TempDir()
@@ -201,11 +331,8 @@ func TestExportRefuses(t *testing.T) {
 	must(t, os.Symlink(outside, filepath.Join(dir, "out")))
 	must(t, os.Symlink(filepath.Join(outside, "file"), filepath.Join(dir, "link")))
 	must(t, os.Symlink(".", filepath.Join(dir, "self")))
-	bad := []string{
-		"/absolute", "../up", "a/../../up", "a/..", "..", ".", "a//b", "a/", "a/./b", "zero\x00byte",
-		"out/escape", "link", "self/x", "folder", "old/under", strings.Repeat("n", 256),
-		"file/under", // "file" is a key too, and comes first
-	}
+	must(t, os.WriteFile(filepath.Join(dir, "%foreign"), []byte("x"), 0o600))
+	bad := []string{"out/escape", "link", "self/x", "link/x"}
 	for _, name := range bad {
 		_, _ = s.Put(t.Context(), []byte("p/"+name), []byte("evil"))
 	}
@@ -214,9 +341,9 @@ func TestExportRefuses(t *testing.T) {
 	}
 	_, _ = s.Put(t.Context(), []byte("p"), []byte("not below the prefix"))
 	_, _ = s.Put(t.Context(), []byte("px"), []byte("not below the prefix"))
-	written, refused := testExport(t, s, dir, "p")
-	if written != 4 || len(refused) != len(bad) {
-		t.Errorf("%d written, %d refused, want 4 and %d:\n%s", written, len(refused), len(bad), strings.Join(refused, "\n"))
+	summary, refused, err := testExport(t, s, dir, "p", false)
+	if err != nil || summary != "4 written, 0 already there" || len(refused) != len(bad) {
+		t.Errorf("%s, %v, %d refused, want %d:\n%s", summary, err, len(refused), len(bad), strings.Join(refused, "\n"))
 	}
 	if left := contents(t, outside); len(left) > 0 {
 		t.Errorf("the folder was left: %v", left)
@@ -224,5 +351,40 @@ func TestExportRefuses(t *testing.T) {
 	got := contents(t, filepath.Clean(dir))
 	if got["old"] != "good" || got["file"] != "good" || got["folder/inside"] != "x" || got["..."] != "good" {
 		t.Errorf("the folder holds %v", got)
+	}
+}
+
+// TestImportPrivate: what others may not read is left out, unless the folder itself is private or it is asked for.
+func TestImportPrivate(t *testing.T) {
+	b := newRig(t, nil)
+	dir := tree(t, map[string]string{"open": "1", "shadow": "2", "closed/inside": "3", "half/inside": "4"})
+	modes := map[string]os.FileMode{".": 0o755, "open": 0o644, "shadow": 0o640, "closed": 0o750, "closed/inside": 0o644, "half": 0o711, "half/inside": 0o644}
+	for name, mode := range modes {
+		must(t, os.Chmod(filepath.Join(dir, name), mode))
+	}
+	b.expect(t, 0, "1 written, 0 already there, 3 skipped\n", dir+"/shadow: others may not read it; --private stores it", "import", dir)
+	b.expect(t, 0, "3 written, 1 already there\n", "", "import", dir, "--private")
+	must(t, os.Chmod(dir, 0o700))
+	b.expect(t, 0, "0 written, 4 already there\n", "", "import", dir)
+	must(t, os.WriteFile(filepath.Join(dir, "%open%"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "%open"), nil, 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "%"), nil, 0o600))
+	b.expect(t, 0, "0 written, 4 already there, 3 skipped\n", "%open%: the file of its key is open\n", "import", dir)
+}
+
+// TestSkips: many things that are left out are counted, not all named.
+func TestSkips(t *testing.T) {
+	b := newRig(t, nil)
+	dir := t.TempDir()
+	for i := range 30 {
+		must(t, os.Symlink("nowhere", filepath.Join(dir, fmt.Sprintf("%02d", i))))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "99"), nil, 0o640))
+	_, _, stderr := b.qkv(t, "", "import", dir)
+	if want := "skipped 21 more, which --verbose names (20: a symbolic link; 1: others may not"; strings.Count(stderr, "\n") != 11 || !strings.Contains(stderr, want) {
+		t.Errorf("%s\nwant 11 lines with %s", stderr, want)
+	}
+	if _, _, stderr = b.qkv(t, "", "import", dir, "-v"); strings.Count(stderr, "\n") != 31 {
+		t.Errorf("with --verbose:\n%s", stderr)
 	}
 }

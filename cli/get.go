@@ -13,9 +13,10 @@ func getCommand() *cli.Command {
 	return &cli.Command{
 		Name: "get", Category: "keys", Usage: "print the value of a key, or keys and values of a range",
 		ArgsUsage: "KEY",
-		Description: "A single key's value is printed with a newline; a key that does not exist ends with exit code 3.\n" +
-			"Of a range (--prefix, --from-key) keys and values are printed a line each, in turn.",
+		Description: "A single key's value is printed with a newline, and with --raw without; a key that does not exist ends with exit " +
+			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn.",
 		Flags: clientFlags(writeOutFlag(),
+			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline"},
 			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
 			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
 			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
@@ -33,6 +34,10 @@ func get(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	raw := c.Bool("raw")
+	if raw && (q.End != nil || c.Bool("keys-only") || c.Bool("count-only")) {
+		return usagef("--raw prints the value of one key: it goes with no --prefix, --from-key, --keys-only and --count-only")
+	}
 	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
 	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
 	return within(c, func(ctx context.Context, s *client.Client) error {
@@ -40,9 +45,13 @@ func get(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		answer := pairs{Answer: found, single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
+		answer := pairs{RangeResult: found, single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
 		out := bufio.NewWriter(c.App.Writer)
-		if err := answer.write(out, c.String("write-out")); err != nil {
+		format := c.String("write-out")
+		if raw {
+			format = formatPlain
+		}
+		if err := answer.write(out, format); err != nil {
 			return err
 		}
 		if err := out.Flush(); err != nil {
@@ -56,30 +65,30 @@ func get(c *cli.Context) error {
 }
 
 // rangeQuery is what KEY, --prefix and --from-key ask for.
-func rangeQuery(c *cli.Context) (client.Query, error) {
+func rangeQuery(c *cli.Context) (client.Range, error) {
 	if err := arguments(c, 1, 1); err != nil {
-		return client.Query{}, err
+		return client.Range{}, err
 	}
 	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	if prefix && fromKey {
-		return client.Query{}, usagef("--prefix and --from-key exclude each other")
+		return client.Range{}, usagef("--prefix and --from-key exclude each other")
 	}
 	key, err := keyArgument(c, prefix || fromKey)
 	if err != nil {
-		return client.Query{}, err
+		return client.Range{}, err
 	}
 	switch {
 	case prefix:
 		return prefixQuery(key), nil
 	case fromKey:
-		return client.Query{Key: orLeast(key), End: client.From}, nil
+		return client.Range{Key: orLeast(key), End: client.From}, nil
 	}
-	return client.Query{Key: key}, nil
+	return client.Range{Key: key}, nil
 }
 
 // prefixQuery asks for all keys that begin with prefix; an empty one begins them all.
-func prefixQuery(prefix []byte) client.Query {
-	return client.Query{Key: orLeast(prefix), End: client.Prefix(prefix)}
+func prefixQuery(prefix []byte) client.Range {
+	return client.Range{Key: orLeast(prefix), End: client.Prefix(prefix)}
 }
 
 // orLeast is the least key in place of an empty one, which no key is.

@@ -3,13 +3,42 @@ package cli
 import (
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
-// helpWidth is how long a line of help may be.
-const helpWidth = 110
+// The lines of help are as long as the terminal is wide, within bounds: 80 columns where there is none.
+const (
+	helpWidth      = 80
+	helpWidthLeast = 50
+	helpWidthMost  = 110
+)
+
+// widthOf is how long lines may be that are written there.
+func widthOf(w io.Writer) int {
+	if a, ok := w.(*answerWriter); ok {
+		w = a.w
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return helpWidth
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || columns == 0 {
+		return helpWidth
+	}
+	return min(max(columns, helpWidthLeast), helpWidthMost)
+}
+
+// helpWriter writes help in lines that fit.
+type helpWriter struct {
+	io.Writer
+	width int
+}
 
 // helpFlag is known everywhere. It never reaches urfave/cli: arrange sees it, and help is printed here.
 var helpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print this"}
@@ -18,7 +47,8 @@ var helpFlag = &cli.BoolFlag{Name: "help", Aliases: []string{"h"}, Usage: "print
 var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program"}
 
 // writeAppHelp is `qkv --help`.
-func writeAppHelp(w io.Writer, app *cli.App) {
+func writeAppHelp(to io.Writer, app *cli.App) {
+	w := helpWriter{to, widthOf(to)}
 	fmt.Fprintf(w, "%s: %s\n\nusage: %s\n", app.Name, app.Usage, app.UsageText)
 	category := ""
 	for _, c := range app.Commands {
@@ -26,32 +56,51 @@ func writeAppHelp(w io.Writer, app *cli.App) {
 			category = c.Category
 			fmt.Fprintf(w, "\n%s\n", category)
 		}
-		writeHelpLine(w, c.Name, 14, c.Usage)
+		w.columns(c.Name, 14, c.Usage)
 	}
-	fmt.Fprintf(w, "\n%s\n", app.Description)
+	fmt.Fprintln(w)
+	w.text(app.Description)
 }
 
-// writeHelp is the help of one command.
-func writeHelp(w io.Writer, path string, c *cli.Command) {
-	fmt.Fprintf(w, "%s: %s\n\n", path, c.Usage)
+// writeHelp is the help of one command: its own flags come before those that it shares with others.
+func writeHelp(to io.Writer, path string, c *cli.Command) {
+	w := helpWriter{to, widthOf(to)}
+	w.text(path + ": " + c.Usage)
+	fmt.Fprintln(w)
 	switch {
 	case len(c.Subcommands) > 0:
 		fmt.Fprintf(w, "usage: %s COMMAND [flags]\n\n", path)
 		for _, sub := range c.Subcommands {
-			writeHelpLine(w, sub.Name, 14, sub.Usage)
+			w.columns(sub.Name, 14, sub.Usage)
 		}
 	default:
 		fmt.Fprintln(w, strings.TrimSpace(fmt.Sprintf("usage: %s [flags] %s", path, c.ArgsUsage)))
 	}
 	if c.Description != "" {
-		fmt.Fprintf(w, "\n%s\n", c.Description)
+		fmt.Fprintln(w)
+		w.text(c.Description)
 	}
-	if len(c.Flags) > 0 {
-		fmt.Fprintln(w, "\nflags")
+	if lines := examples[strings.TrimPrefix(path, "qkv ")]; len(lines) > 0 {
+		fmt.Fprintf(w, "\nexamples\n  %s\n", strings.Join(lines, "\n  "))
 	}
-	for _, f := range c.Flags {
+	talks := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == "endpoints" })
+	shared := func(f cli.Flag) bool { return talks && slices.Contains(sharedFlags, f.Names()[0]) }
+	own := slices.DeleteFunc(slices.Clone(c.Flags), shared)
+	w.flags("flags", own)
+	w.flags("flags of all commands that talk to a cluster", slices.DeleteFunc(slices.Clone(c.Flags), func(f cli.Flag) bool { return !shared(f) }))
+}
+
+// sharedFlags are those of clientFlags and the format of the answer. Where --endpoints is none of a command's flags, they
+// are its own.
+var sharedFlags = []string{"write-out", "endpoints", "no-discovery", "timeout", "certs-dir", "client", "home"}
+
+func (w helpWriter) flags(title string, flags []cli.Flag) {
+	if len(flags) > 0 {
+		fmt.Fprintf(w, "\n%s\n", title)
+	}
+	for _, f := range flags {
 		left, text := flagHelp(f)
-		writeHelpLine(w, left, 28, text)
+		w.columns(left, 26, text)
 	}
 }
 
@@ -64,7 +113,7 @@ func flagHelp(f cli.Flag) (left, text string) {
 	}
 	left = strings.Join(names, ", ")
 	text = d.GetUsage()
-	if before, rest, ok := strings.Cut(text, "`"); ok {
+	if before, rest, ok := strings.Cut(text, "`"); ok && d.TakesValue() {
 		value, after, _ := strings.Cut(rest, "`")
 		left += " " + value
 		text = before + value + after
@@ -80,20 +129,39 @@ func flagHelp(f cli.Flag) (left, text string) {
 	return left, text
 }
 
-// writeHelpLine prints two columns. The right one begins on its own line where the left is too wide, and is wrapped.
-func writeHelpLine(w io.Writer, left string, width int, text string) {
+// columns prints two columns. The right one begins on its own line where the left is too wide, and is wrapped.
+func (w helpWriter) columns(left string, width int, text string) {
 	line := fmt.Sprintf("  %-*s", width, left)
-	if len(line) > width+2 {
+	if columnsOf(line) > width+2 {
 		fmt.Fprintln(w, line)
 		line = strings.Repeat(" ", width+2)
 	}
+	w.wrap(line, strings.Repeat(" ", width+3), text)
+}
+
+// text prints a text in lines that fit. A line of it with two spaces in a row is laid out already.
+func (w helpWriter) text(text string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimRight(line, "\n"); strings.Contains(line, "  ") || line == "" {
+			fmt.Fprintln(w, line)
+			continue
+		}
+		w.wrap("", "", line)
+	}
+}
+
+// wrap prints a text behind the beginning of a line; the lines after it are indented.
+func (w helpWriter) wrap(line, indent, text string) {
 	empty := true
 	for word := range strings.FieldsSeq(text) {
-		if !empty && len(line)+1+len(word) > helpWidth {
+		if !empty && columnsOf(line)+1+columnsOf(word) > w.width {
 			fmt.Fprintln(w, line)
-			line, empty = strings.Repeat(" ", width+2), true
+			line, empty = strings.TrimSuffix(indent, " "), true
 		}
-		line, empty = line+" "+word, false
+		if line != "" || indent != "" {
+			line += " "
+		}
+		line, empty = line+word, false
 	}
 	fmt.Fprintln(w, line)
 }

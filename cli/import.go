@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -27,12 +27,16 @@ func importCommand() *cli.Command {
 	return &cli.Command{
 		Name: "import", Category: "keys", Usage: "store the files of a folder as keys",
 		ArgsUsage: "DIR",
-		Description: "The file DIR/a/b becomes the key PREFIX/a/b. What is stored already with the same value is not written\n" +
-			"again, so that an import which was interrupted is continued by running it again. Links, special, unreadable\n" +
-			"and too large files are skipped and named on stderr. Empty files are keys; empty folders are nothing.",
-		Flags: clientFlags(&cli.StringFlag{
-			Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it a key is the file's path in DIR",
-		}),
+		Description: "The file DIR/a/b becomes the key PREFIX/a/b; names that begin with % are those that export makes. What is stored " +
+			"already with the same value is not written again, so that an import which was interrupted is continued by running it " +
+			"again. Every client of the cluster can read what is stored: files and folders that others on this host may not read " +
+			"are left out, unless DIR itself is one of them, an export made it, or --private is given. Links, special, unreadable and too large files " +
+			"are left out too; what is left out is named on stderr. Empty files are keys; empty folders are nothing.",
+		Flags: clientFlags(
+			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it a key is the file's path in DIR"},
+			&cli.BoolFlag{Name: "private", EnvVars: []string{"QKV_IMPORT_PRIVATE"}, Usage: "store also what others on this host may not read"},
+			verboseFlag("QKV_IMPORT_VERBOSE"),
+		),
 		Action: importFolder,
 	}
 }
@@ -46,17 +50,21 @@ func importFolder(c *cli.Context) error {
 		return fmt.Errorf("import: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	return connected(c, func(s *client.Client) error {
-		i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), skip: skipper(c)}
-		files := i.list()
-		i.bar = newProgress(c.App.ErrWriter, "import", len(files))
-		err := i.run(c.Context, files)
-		i.bar.end()
-		if err != nil {
-			return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
-		}
-		fmt.Fprintln(c.App.Writer, i.summary())
-		return nil
+	return interruptible(c, func(ctx context.Context) error {
+		return open(ctx, c, func(s *client.Client) error {
+			skipped := newSkips(c)
+			i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add}
+			files := i.list()
+			i.bar = newProgress(c.App.ErrWriter, "import", len(files))
+			err := i.run(ctx, files)
+			i.bar.end()
+			skipped.end()
+			if err != nil {
+				return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
+			}
+			fmt.Fprintln(c.App.Writer, i.summary())
+			return nil
+		})
 	})
 }
 
@@ -68,56 +76,96 @@ func keyPrefix(prefix string) string {
 	return prefix + "/"
 }
 
-// skipper returns the function that names on stderr what is left out.
-func skipper(c *cli.Context) func(name, why string) {
-	var mu sync.Mutex
-	return func(name, why string) {
-		mu.Lock()
-		defer mu.Unlock()
-		fmt.Fprintf(c.App.ErrWriter, "skipped %s: %s\n", printable([]byte(name), len(name)), why)
-	}
-}
-
 // importStore is what an import needs of the client, which packs the calls of many goroutines together.
 type importStore interface {
-	Get(ctx context.Context, key []byte) (kv client.KeyValue, found bool, err error)
+	Get(ctx context.Context, key []byte) (pair client.KeyValue, found bool, err error)
 	Put(ctx context.Context, key, value []byte) (client.Written, error)
 }
 
 // importer stores files as keys.
 type importer struct {
-	root   *os.Root
-	store  importStore
-	prefix string
-	skip   func(name, why string)
-	bar    *progress
+	root    *os.Root
+	store   importStore
+	prefix  string
+	private bool // also what others may not read
+	skip    func(name, why string)
+	bar     *progress
 
 	mu                      sync.Mutex
 	written, equal, leftOut int
 }
 
-// list walks the folder and returns the regular files in it; it names all others.
+// list walks the folder and returns the regular files in it that become keys; it names all others.
 func (i *importer) list() (files []string) {
-	_ = fs.WalkDir(i.root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	secrets := i.private
+	if info, err := i.root.Stat("."); err == nil && !readByOthers(info) {
+		secrets = true // whoever names a private folder means it
+	}
+	if info, err := i.root.Lstat(exportTemporary); err == nil && info.IsDir() {
+		secrets = true // every client could read these keys when they were exported
+	}
+	_ = walk(i.root, func(name string, d fs.DirEntry, err error) error {
+		why := ""
+		if name == exportTemporary {
+			return fs.SkipDir
+		} else if err != nil {
+			why = reason(err)
+		} else {
+			why = i.unfit(name, d, secrets)
+		}
 		switch {
-		case err != nil:
-			i.leaveOut(name, reason(err))
+		case why != "":
+			i.leaveOut(name, why)
 			if d != nil && d.IsDir() {
 				return fs.SkipDir
 			}
-		case d.IsDir():
-		case d.Type()&fs.ModeSymlink != 0:
-			i.leaveOut(name, "a symbolic link")
-		case !d.Type().IsRegular():
-			i.leaveOut(name, "not a regular file")
-		case len(i.prefix)+len(name) > limits.KeyBytes:
-			i.leaveOut(name, fmt.Sprintf("its key would have %d bytes, over the limit of %d", len(i.prefix)+len(name), limits.KeyBytes))
-		default:
+		case !d.IsDir():
 			files = append(files, name)
 		}
 		return nil
 	})
 	return files
+}
+
+// unfit says why a file or folder is left out; nothing when it is not.
+func (i *importer) unfit(name string, d fs.DirEntry, secrets bool) string {
+	info, err := d.Info()
+	key, isKeys := keyOf(name)
+	bytes := len(i.prefix) + len(key)
+	switch {
+	case err != nil:
+		return reason(err)
+	case d.Type()&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case !d.IsDir() && !d.Type().IsRegular():
+		return "not a regular file"
+	case !secrets && !readByOthers(info):
+		return "others may not read it; --private stores it for every client to read"
+	case d.IsDir():
+		return ""
+	case !isKeys:
+		return "its name begins with % and is none that export makes"
+	case name != fileName(key, false) && i.isFile(fileName(key, false)):
+		return "the file of its key is " + fileName(key, false)
+	case bytes == 0:
+		return "a key is not empty: --prefix is what stands before it"
+	case bytes > limits.KeyBytes:
+		return fmt.Sprintf("its key would have %d bytes, over the limit of %d", bytes, limits.KeyBytes)
+	}
+	return ""
+}
+
+func (i *importer) isFile(name string) bool {
+	info, err := i.root.Lstat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// readByOthers says whether any user of this host may read a file, or what is in a folder.
+func readByOthers(info fs.FileInfo) bool {
+	if info.IsDir() {
+		return info.Mode().Perm()&0o005 == 0o005
+	}
+	return info.Mode().Perm()&0o004 != 0
 }
 
 func (i *importer) leaveOut(name, why string) {
@@ -134,19 +182,20 @@ func (i *importer) run(ctx context.Context, files []string) error {
 
 // one stores a file.
 func (i *importer) one(ctx context.Context, name string) error {
-	defer i.bar.step()
+	defer i.bar.add(1)
 	value, err := i.read(name)
 	if err != nil {
 		i.leaveOut(name, reason(err))
 		return nil
 	}
-	key := []byte(i.prefix + name)
-	stored, found, err := i.store.Get(ctx, key)
+	stored, _ := keyOf(name)
+	key := []byte(i.prefix + stored)
+	before, found, err := i.store.Get(ctx, key)
 	if err != nil {
 		return err
 	}
 	count := &i.equal
-	if !found || !bytes.Equal(stored.Value, value) {
+	if !found || !bytes.Equal(before.Value, value) {
 		count = &i.written
 		_, err = i.store.Put(ctx, key, value)
 		if tooLarge(err) {

@@ -160,7 +160,7 @@ func describe(members []memberStatus, err error) string {
 	}
 	var all []string
 	for _, m := range members {
-		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s", m.Name, m.Role, m.AppliedIndex, m.Error)))
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s is %s at %d %s %v", m.Name, m.Role, m.AppliedIndex, m.Error, m.Alarms)))
 	}
 	return strings.Join(all, "; ")
 }

@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// newLogger writes a member's messages: lines for people on a terminal, JSON for programs anywhere else.
-func newLogger(w io.Writer, format, level string) *slog.Logger {
+// newLogger writes a member's messages: lines for people on a terminal, JSON for programs anywhere else. Lines of JSON
+// are collected from many members: each names its own.
+func newLogger(w io.Writer, format, level, member string) *slog.Logger {
 	var least slog.Level
 	_ = least.UnmarshalText([]byte(level)) // the flag allows only what this reads
 	if format == "auto" && isTerminal(w) {
@@ -18,10 +19,10 @@ func newLogger(w io.Writer, format, level string) *slog.Logger {
 	if format == "text" {
 		return slog.New(newLineHandler(w, least))
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}))
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})).With("member", member)
 }
 
-// lineHandler writes `15:04:05.000 INFO  message key=value ...`. The attributes are slog's own text format.
+// lineHandler writes `2006-01-02 15:04:05.000 INFO  message key=value ...`. The attributes are slog's own text format.
 type lineHandler struct {
 	slog.Handler // writes the attributes into line
 	shared       *lineShared
@@ -53,7 +54,7 @@ func (h *lineHandler) Handle(ctx context.Context, r slog.Record) error {
 	defer h.shared.mu.Unlock()
 	line := &h.shared.line
 	line.Reset()
-	line.WriteString(r.Time.Format("15:04:05.000 "))
+	line.WriteString(r.Time.Format("2006-01-02 15:04:05.000 "))
 	level := r.Level.String()
 	line.WriteString(level + "     "[min(len(level), 5):] + " " + r.Message + " ")
 	if err := h.Handler.Handle(ctx, r); err != nil {

@@ -62,10 +62,11 @@ func writeJSON(w io.Writer, v any) error {
 
 // pairs is the answer to a query, as it is printed.
 type pairs struct {
-	client.Answer
+	client.RangeResult
 	single    bool // one key was asked for, not a range
 	keysOnly  bool
 	countOnly bool
+	raw       bool // no newline behind a value
 }
 
 // write prints the answer in a format.
@@ -89,26 +90,29 @@ func (p *pairs) writePlain(w io.Writer) {
 		fmt.Fprintln(w, p.Count)
 		return
 	}
-	for _, kv := range p.KVs {
+	for _, pair := range p.KVs {
 		if !p.single || p.keysOnly {
-			_, _ = w.Write(append(bytes.Clone(kv.Key), '\n'))
+			_, _ = w.Write(append(bytes.Clone(pair.Key), '\n'))
 		}
 		if !p.keysOnly {
-			_, _ = w.Write(append(bytes.Clone(kv.Value), '\n'))
+			_, _ = w.Write(pair.Value)
+			if !p.raw {
+				_, _ = w.Write([]byte{'\n'})
+			}
 		}
 	}
 }
 
 func (p *pairs) writeFields(w io.Writer) {
 	writeFields(w, []field{{"Revision", p.Revision}})
-	for _, kv := range p.KVs {
+	for _, pair := range p.KVs {
 		fields := []field{
-			{"Key", string(kv.Key)}, {"CreateRevision", kv.CreateRevision}, {"ModRevision", kv.ModRevision}, {"Version", kv.Version},
+			{"Key", string(pair.Key)}, {"CreateRevision", pair.CreateRevision}, {"ModRevision", pair.ModRevision}, {"Version", pair.Version},
 		}
 		if !p.keysOnly {
-			fields = append(fields, field{"Value", string(kv.Value)})
+			fields = append(fields, field{"Value", string(pair.Value)})
 		}
-		writeFields(w, append(fields, field{"Lease", kv.Lease}))
+		writeFields(w, append(fields, field{"Lease", pair.Lease}))
 	}
 	writeFields(w, []field{{"More", p.More}, {"Count", p.Count}})
 }
@@ -121,12 +125,12 @@ func (p *pairs) writeTable(w io.Writer) {
 		return
 	}
 	t := table{head: []string{"KEY", "VALUE", "CREATED", "MODIFIED", "VERSION", "LEASE"}}
-	for _, kv := range p.KVs {
-		value := printable(kv.Value, tableValueMost)
+	for _, pair := range p.KVs {
+		value := printable(pair.Value, tableValueMost)
 		if p.keysOnly {
 			value = "-"
 		}
-		t.add(printable(kv.Key, len(kv.Key)), value, kv.CreateRevision, kv.ModRevision, kv.Version, kv.Lease)
+		t.add(printable(pair.Key, len(pair.Key)), value, pair.CreateRevision, pair.ModRevision, pair.Version, pair.Lease)
 	}
 	t.write(w)
 }
@@ -153,11 +157,11 @@ type pairDocument struct {
 
 func (p *pairs) document() rangeDocument {
 	d := rangeDocument{Revision: p.Revision, Count: p.Count, More: p.More, KVs: make([]pairDocument, 0, len(p.KVs))}
-	for _, kv := range p.KVs {
-		one := pairDocument{Create: kv.CreateRevision, Mod: kv.ModRevision, Version: kv.Version, Lease: kv.Lease}
-		one.Key, one.KeyBase64 = textOrBase64(kv.Key)
+	for _, pair := range p.KVs {
+		one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
+		one.Key, one.KeyBase64 = textOrBase64(pair.Key)
 		if !p.keysOnly {
-			one.Value, one.ValueBase64 = textOrBase64(kv.Value)
+			one.Value, one.ValueBase64 = textOrBase64(pair.Value)
 		}
 		d.KVs = append(d.KVs, one)
 	}

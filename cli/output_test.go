@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,14 +49,14 @@ func TestOutput(t *testing.T) {
 		name   string
 		answer pairs
 	}{
-		{"single", pairs{Answer: client.Answer{Revision: 9, Count: 1, KVs: two[:1]}, single: true}},
-		{"single-keys-only", pairs{Answer: client.Answer{Revision: 9, Count: 1, KVs: two[:1]}, single: true, keysOnly: true}},
-		{"missing", pairs{Answer: client.Answer{Revision: 9}, single: true}},
-		{"range", pairs{Answer: client.Answer{Revision: 9, Count: 5, More: true, KVs: two}}},
-		{"range-keys-only", pairs{Answer: client.Answer{Revision: 9, Count: 2, KVs: two}, keysOnly: true}},
-		{"range-odd", pairs{Answer: client.Answer{Revision: 9, Count: 3, KVs: odd}}},
-		{"range-empty", pairs{Answer: client.Answer{Revision: 9}}},
-		{"count", pairs{Answer: client.Answer{Revision: 9, Count: 1234567}, countOnly: true}},
+		{"single", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true}},
+		{"single-keys-only", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1, KVs: two[:1]}, single: true, keysOnly: true}},
+		{"missing", pairs{RangeResult: client.RangeResult{Revision: 9}, single: true}},
+		{"range", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 5, More: true, KVs: two}}},
+		{"range-keys-only", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 2, KVs: two}, keysOnly: true}},
+		{"range-odd", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 3, KVs: odd}}},
+		{"range-empty", pairs{RangeResult: client.RangeResult{Revision: 9}}},
+		{"count", pairs{RangeResult: client.RangeResult{Revision: 9, Count: 1234567}, countOnly: true}},
 	} {
 		golden(t, tt.name, inFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
 	}
@@ -66,12 +67,56 @@ func TestOutput(t *testing.T) {
 func TestStatusOutput(t *testing.T) {
 	members := []memberStatus{
 		{
-			Name: "n1", ID: "8e9e05c52164694d", Version: "0.1.0", Role: "leader", Term: 2, CommitIndex: 9, AppliedIndex: 9,
-			Revision: 4, Keys: 3, LogBytes: 64 << 20, SnapshotBytes: 1234, Digest: "5f0c3a9be1d20c44",
+			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Term: 2, CommitIndex: 9, AppliedIndex: 9,
+			Revision: 4, Keys: 3, LogBytes: 64 << 20, SnapshotBytes: 1234, SyncP99: 1.25, Digest: "5f0c3a9be1d20c44",
+			Alarms: []alarm{{"CORRUPT", "n2", "its state at index 9\nis not this one's"}},
+			Links:  []link{{Member: "n2", Error: "cannot reach a peer: timeout"}, {Member: "n3", Connected: true, RTT: 0.25}},
 		},
-		{Name: "n2", ID: "0000000000000002", Role: roleUnknown, Error: "no answer from 127.0.0.1:2381: timeout"},
+		{Name: "n2", ID: "0000000000000002", Role: roleUnknown, Error: "no answer from 127.0.0.1:2381: timeout", Alarms: []alarm{}, Links: []link{}},
+	}
+	large := memberStatus{
+		Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", Role: "follower", Leader: "n1", Term: math.MaxUint32, AppliedIndex: 1e12, Revision: 1e12, Keys: 1e9,
+		LogBytes: 1 << 40, SyncP99: 12345.6, Digest: "5f0c3a9be1d20c44",
+		Alarms: []alarm{
+			{"CORRUPT", "n2", "its state at index 9\nis not this one's"},
+			{"AMNESIA", "n3", strings.Repeat("it forgot what it promised; ", 20)},
+		},
+		Links: []link{{Member: "n1", Connected: true, RTT: 1.5}, {Member: "n2"}},
+	}
+	golden(t, "status-large", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, append(members, large)) }))
+	var out bytes.Buffer
+	must(t, writeStatus(&out, formatTable, append(members, large)))
+	for line := range strings.Lines(out.String()) {
+		if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("a line of %d columns:\n%s", n, line)
+		}
 	}
 	golden(t, "status", inFormats(func(out *bytes.Buffer, format string) error { return writeStatus(out, format, members) }))
+}
+
+// TestCheck: what --check ends with.
+func TestCheck(t *testing.T) {
+	leader, follower := memberStatus{Name: "n1", Role: "leader", Leader: "n1"}, memberStatus{Name: "n2", Role: "follower", Leader: "n1"}
+	candidate, unknown := memberStatus{Name: "n2", Role: "candidate"}, memberStatus{Name: "n3", Role: roleUnknown}
+	torn, full := follower, follower
+	torn.Alarms = []alarm{{"TORN", "n2", "cut"}}
+	full.Alarms = []alarm{{"NOSPACE", "n2", "10 MiB are left"}, {"CERT", "n1", "ends"}}
+	for _, tt := range []struct {
+		members []memberStatus
+		code    int
+		want    string
+	}{
+		{[]memberStatus{leader, follower}, exitOK, ""},
+		{[]memberStatus{leader, torn}, exitOK, ""},
+		{[]memberStatus{leader, full}, exitFailed, "not well: CERT of n1, NOSPACE of n2"},
+		{[]memberStatus{leader, follower, unknown}, exitFailed, "not well: n3 does not answer"},
+		{[]memberStatus{candidate, unknown}, exitUnavailable, "no leader: no member that answers knows one, n3 does not answer"},
+	} {
+		err := check(tt.members)
+		if exitCode(err) != tt.code || tt.code != exitOK && err.Error() != tt.want {
+			t.Errorf("%+v:\n%v (%d), want %q (%d)", tt.members, err, exitCode(err), tt.want, tt.code)
+		}
+	}
 }
 
 func inFormats(write func(out *bytes.Buffer, format string) error) string {

@@ -45,7 +45,9 @@ var (
 // spawn starts a process that dies with this one.
 func spawn(cmd *exec.Cmd) error {
 	spawnOnce.Do(func() { spawnTest = newSpawner() })
-	cmd.SysProcAttr = childAttributes()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = childAttributes()
+	}
 	return spawnTest(cmd)
 }
 
@@ -302,6 +304,19 @@ func (c *clusterProcess) answer() {
 	})
 }
 
+// knows waits until a member has heard of all where they serve clients.
+func (c *clusterProcess) knows(m *memberProcess) {
+	c.t.Helper()
+	one := c.target()
+	one.endpoints = []string{m.listen}
+	c.await(m.name+" knows where all serve", func([]memberStatus) bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		members, _ := one.status(ctx)
+		return level(members, len(c.members))
+	})
+}
+
 // leader waits until a member leads, and returns it.
 func (c *clusterProcess) leader() *memberProcess {
 	c.t.Helper()
@@ -350,7 +365,7 @@ func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
 	defer cancel()
 	s, err := client.Open(ctx, client.Config{
-		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), Credentials: credentials, Timeout: timeout,
+		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout,
 	})
 	if err != nil {
 		c.t.Fatalf("%v\n%s", err, c.tails())

@@ -26,40 +26,15 @@ const (
 	costTries           = 4
 )
 
-const ownNetwork = "QKV_TEST_OWN_NETWORK"
-
 // TestProcessCost counts packets and syncs of puts that come one after the other. It does so in a network of its own, so
 // that nothing else on this host is counted.
 func TestProcessCost(t *testing.T) {
-	if os.Getenv(ownNetwork) == "" {
+	if os.Getenv(apartName) == "" {
 		t.Parallel()
-	} else {
-		raiseLoopback(t)
+	}
+	if apart(t, syscall.CLONE_NEWNET) {
 		t.Run("packets", countPackets)
 		t.Run("syncs", countSyncs)
-		return
-	}
-	program, err := os.Executable()
-	must(t, err)
-	cmd := exec.Command(program, "-test.run", "^TestProcessCost$", "-test.v", "-test.timeout", "2m")
-	cmd.Env = append(os.Environ(), ownNetwork+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWUSER, Pdeathsig: syscall.SIGKILL,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-	}
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		t.Skipf("no network of its own can be made here: %v", err)
-	}
-	for line := range strings.Lines(string(out)) {
-		if _, said, ok := strings.Cut(line, "_test.go:"); ok {
-			_, said, _ = strings.Cut(said, ": ")
-			t.Log(strings.TrimSpace(said))
-		}
-	}
-	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
 	}
 }
 

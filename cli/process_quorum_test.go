@@ -13,7 +13,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -25,6 +25,7 @@ func TestProcessNoQuorum(t *testing.T) {
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
 	c.level()
 	alone := c.members[0]
+	c.knows(alone)
 	for _, m := range c.others(alone) {
 		m.kill()
 	}
@@ -58,10 +59,16 @@ func TestProcessNoQuorum(t *testing.T) {
 		}
 	})
 	asking.Wait()
+	c.qkv("status", "--check", "--timeout", timeout.String()).exits(t, exitUnavailable, "no leader")
+	if n := strings.Count(alone.lines(), " is lost"); n != 1 {
+		t.Errorf("that the leader or the quorum is lost is said %d times:\n%s", n, alone.lines())
+	}
 	c.members[1].start()
 	if got := c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK); got.stdout != "hello\n" {
 		t.Errorf("with a quorum again: %q", got.stdout)
 	}
+	alone.says("leader=", "none_for=")
+	c.qkv("status", "--check").exits(t, exitFailed, c.members[2].name+" does not answer")
 	c.members[2].start()
 	c.level()
 }

@@ -6,12 +6,14 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -48,16 +50,11 @@ func TestProcessRefused(t *testing.T) {
 	m.stop()
 	before := treeOf(t, m.dataDir)
 
-	t.Run("a data folder of another cluster", func(t *testing.T) {
-		other := *m
-		other.arguments = []string{"--initial-cluster-token", "two"}
-		other.refuses(exitUsage, m.dataDir, "belongs to cluster", "--initial-cluster-token")
-	})
 	t.Run("a data folder of another member", func(t *testing.T) {
 		other := *m
 		other.name = "n2"
 		other.arguments = []string{"--initial-cluster-token", "one"}
-		other.refuses(exitUsage, m.dataDir, "belongs to cluster")
+		other.refuses(exitUsage, m.dataDir, "belongs to the member "+m.name, "this is n2")
 
 		three := newProcesses(t, 3)
 		first, second := three.members[0], *three.members[1]
@@ -82,12 +79,15 @@ func TestProcessRefused(t *testing.T) {
 	t.Run("a newer format", func(t *testing.T) {
 		identity := filepath.Join(m.dataDir, "identity")
 		right := readFile(t, identity)
-		newer := append([]byte{}, right[:len(right)-4]...)
-		if newer[1] != 1 {
-			t.Fatalf("the identity begins with % x: the version is not where it was", newer[:4])
+		newer := slices.Clone(right)
+		for slot := newer; len(slot) > 0; slot = slot[limits.FolderFileBytes:] {
+			if slot[13] != 1 {
+				t.Fatalf("the identity begins with % x: the version is not where it was", slot[:16])
+			}
+			slot[13] = 2
+			end := 12 + binary.BigEndian.Uint32(slot[8:])
+			binary.BigEndian.PutUint32(slot[end:], crc32.Checksum(slot[:end], crc32.MakeTable(crc32.Castagnoli)))
 		}
-		newer[1] = 2
-		newer = binary.BigEndian.AppendUint32(newer, crc32.Checksum(newer, crc32.MakeTable(crc32.Castagnoli)))
 		must(t, os.WriteFile(identity, newer, 0o600))
 		m.refuses(exitUsage, "format 2", "reads format 1", "use the version that wrote it")
 		must(t, os.WriteFile(identity, right, 0o600))
@@ -136,7 +136,7 @@ func crcOf(b []byte) string {
 	return hex(uint64(crc32.ChecksumIEEE(b)))
 }
 
-func readFile(t *testing.T, name string) []byte {
+func readFile(t testing.TB, name string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	must(t, err)

@@ -25,10 +25,10 @@ func newProgress(w io.Writer, what string, total int) *progress {
 	)}
 }
 
-// step counts one item; it may be called from any goroutine.
-func (p *progress) step() {
+// add counts items; it may be called from any goroutine.
+func (p *progress) add(n int) {
 	if p.bar != nil {
-		_ = p.bar.Add(1)
+		_ = p.bar.Add(n)
 	}
 }
 

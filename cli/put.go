@@ -5,21 +5,25 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
 func putCommand() *cli.Command {
 	return &cli.Command{
 		Name: "put", Category: "keys", Usage: "set a key",
-		ArgsUsage:   "KEY [VALUE]",
-		Description: "Without VALUE the value is read from stdin, byte for byte. Prints OK.",
-		Flags:       clientFlags(writeOutFlag()),
-		Action:      put,
+		ArgsUsage: "KEY [VALUE | - | @FILE]",
+		Description: "Without VALUE, or with - in its place, the value is read from stdin, with @FILE from a file, byte for byte. What is " +
+			"read from stdin is always the value itself: `printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
+		Flags: clientFlags(writeOutFlag(),
+			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
+		),
+		Action: put,
 	}
 }
 
@@ -31,11 +35,9 @@ func put(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	value := []byte(c.Args().Get(1))
-	if c.NArg() == 1 {
-		if value, err = readValue(c); err != nil {
-			return err
-		}
+	value, err := valueArgument(c)
+	if err != nil {
+		return err
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
 		written, err := s.Put(ctx, key, value)
@@ -76,18 +78,56 @@ func keyArgument(c *cli.Context, ranged bool) ([]byte, error) {
 	return key, nil
 }
 
-// readValue reads the value from stdin to its end, and no more than a value may have.
-func readValue(c *cli.Context) ([]byte, error) {
+// valueArgument is the value that the second argument is or names.
+func valueArgument(c *cli.Context) ([]byte, error) {
+	text := c.Args().Get(1)
+	switch {
+	case c.NArg() == 1, text == "-":
+		return stdinValue(c)
+	case strings.HasPrefix(text, "@"):
+		return fileValue(c, text[1:])
+	}
+	return []byte(text), nil
+}
+
+// stdinValue reads the value from stdin. Nothing at all is more likely a command before the pipe that failed, or a
+// script without a stdin, than a value.
+func stdinValue(c *cli.Context) ([]byte, error) {
 	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		fmt.Fprintln(c.App.ErrWriter, "the value is read from the terminal; Ctrl-D ends it")
 	}
-	value, err := io.ReadAll(io.LimitReader(c.App.Reader, limits.ValueBytes+1))
+	value, err := readValue(c.App.Reader, "stdin")
+	if err == nil && len(value) == 0 && !c.Bool("allow-empty") {
+		return nil, usagef("stdin is empty: --allow-empty stores an empty value; nothing was written")
+	}
+	return value, err
+}
+
+// fileValue reads the value from a file, and says so: who meant the text itself should see it.
+func fileValue(c *cli.Context, name string) ([]byte, error) {
+	const literally = "`printf %%s '@...' | qkv put KEY` stores a text that begins with @"
+	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read the value from stdin: %w", err)
+		return nil, usagef("the value is in a file, because it begins with @: %w; "+literally, err)
+	}
+	defer func() { _ = f.Close() }()
+	value, err := readValue(f, name)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(c.App.ErrWriter, "the value is the content of %s, %d bytes\n", name, len(value))
+	return value, nil
+}
+
+// readValue reads a value to its end, and no more than a value may have.
+func readValue(from io.Reader, name string) ([]byte, error) {
+	value, err := io.ReadAll(io.LimitReader(from, limits.ValueBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the value from %s: %w", name, err)
 	}
 	if len(value) > limits.ValueBytes {
-		return nil, fmt.Errorf("the value on stdin is larger than %d bytes, the limit of a value; split it over several keys",
-			limits.ValueBytes)
+		return nil, fmt.Errorf("the value in %s is larger than %d bytes, the limit of a value; split it over several keys",
+			name, limits.ValueBytes)
 	}
 	return value, nil
 }

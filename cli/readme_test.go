@@ -2,18 +2,30 @@ package cli
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// TestReadme: every command of the README is one that this program has, with flags that it has.
+// TestReadme: every command of the README, and of what else is written for users, is one that this program has, with flags
+// that it has.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("../docs/*.md")
+	must(t, err)
+	least := map[string]int{"../README.md": 20, "../docs/emergencies.md": 12}
+	for _, file := range append(files, "../README.md") {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		if n := checkCommands(t, string(text)); n < least[file] {
+			t.Errorf("only %d commands were found: the test no longer reads %s as it is written", n, file)
+		}
 	}
-	commands := 0
-	for _, line := range readmeLines(string(text)) {
+}
+
+func checkCommands(t *testing.T, text string) (commands int) {
+	t.Helper()
+	for _, line := range readmeLines(text) {
 		words := strings.Fields(line)
 		if len(words) == 0 || strings.TrimPrefix(words[0], "./") != "qkv" {
 			continue
@@ -23,8 +35,43 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s\n%v", line, err)
 		}
 	}
-	if commands < 15 {
-		t.Errorf("only %d commands were found: the test no longer reads the README as it is written", commands)
+	return commands
+}
+
+// TestReadmeClient: a module of its own that does what the README says compiles with the client library in it.
+func TestReadmeClient(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	must(t, err)
+	_, section, found := strings.Cut(string(text), "## The client library")
+	section, _, _ = strings.Cut(section, "\n## ")
+	lines := readmeLines(section)
+	if !found || len(lines) == 0 || !strings.Contains(section, `import "qkv/net/client"`) {
+		t.Fatalf("the README does not say how to import the client library:\n%s", section)
+	}
+	here, err := filepath.Abs("..")
+	must(t, err)
+	folder := t.TempDir()
+	mine := filepath.Join(folder, "mine")
+	must(t, os.Mkdir(mine, 0o700))
+	must(t, os.Symlink(here, filepath.Join(folder, "qkv")))
+	must(t, os.WriteFile(filepath.Join(mine, "main.go"), []byte(`package main
+
+import (
+	"context"
+	"fmt"
+
+	"qkv/net/client"
+)
+
+func main() { fmt.Println(client.Open(context.Background(), client.Config{})) }
+`), 0o600))
+	for _, line := range append([]string{"go mod init example.com/mine"}, lines...) {
+		words := strings.Fields(line)
+		cmd := exec.Command(words[0], words[1:]...)
+		cmd.Dir, cmd.Env = mine, append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
 	}
 }
 

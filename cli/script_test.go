@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,7 +24,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
-// own, $LISTEN and $PEER, two free addresses, and $PORT, the first of six free ports.
+// own, $LISTEN and $PEER, two free addresses, up to $LISTEN4 and $PEER4 three times as many more, and $PORT, the first of
+// six free ports.
 func TestScript(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -31,7 +33,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints,
 		},
 	})
 }
@@ -39,12 +41,16 @@ func TestScript(t *testing.T) {
 func setUp(e *testscript.Env) error {
 	e.Setenv("HOME", e.WorkDir)
 	e.Setenv("QKV_HOME", filepath.Join(e.WorkDir, "home"))
-	port, err := freePorts(2)
+	port, err := freePorts(8)
 	if err != nil {
 		return err
 	}
 	e.Setenv("LISTEN", loopback(port))
 	e.Setenv("PEER", loopback(port+1))
+	for i := 2; i <= 4; i++ {
+		e.Setenv("LISTEN"+strconv.Itoa(i), loopback(port+2*i-2))
+		e.Setenv("PEER"+strconv.Itoa(i), loopback(port+2*i-1))
+	}
 	port, err = freePorts(2 * demoMembers)
 	if err != nil {
 		return err
@@ -135,13 +141,33 @@ func ready(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// terminate sends SIGTERM to what was last started in the background.
+// prints runs a command again and again until what it prints matches: `prints PATTERN qkv member list`.
+func prints(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: prints PATTERN COMMAND ARGUMENTS...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("after 20 s it does not print %s: %v", args[0], err)
+		}
+	}
+}
+
+// terminate sends SIGTERM to all that was started in the background.
 func terminate(ts *testscript.TestScript, _ bool, _ []string) {
 	running := ts.BackgroundCmds()
 	if len(running) == 0 {
 		ts.Fatalf("nothing runs in the background")
 	}
-	ts.Check(running[len(running)-1].Process.Signal(syscall.SIGTERM))
+	for _, cmd := range running {
+		ts.Check(cmd.Process.Signal(syscall.SIGTERM))
+	}
 }
 
 // flip inverts one bit of a file at an offset: `flip FILE OFFSET`. FILE may be a pattern of one file.

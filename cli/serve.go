@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
+	"qkv/net/wire"
 	"qkv/node"
 )
 
@@ -23,8 +25,10 @@ const stopTime = 15 * time.Second
 func serveCommand() *cli.Command {
 	return &cli.Command{
 		Name: "serve", Category: "cluster", Usage: "run one member",
-		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a\n" +
-			"local CA. On any other address --certs-dir is needed: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.",
+		Description: "Without flags: a cluster of one member on loopback, with the data in ./qkv-data/default and certificates of a " +
+			"local CA. On any other address --certs-dir is needed: `qkv cert` makes its files. SIGTERM and Ctrl-C stop it.\n" +
+			"\n--found, --join and --initial-cluster say what becomes of an empty data folder: on any other address than loopback " +
+			"one of them is needed. Once there is data, they are ignored.",
 		Flags:  serveFlags(),
 		Action: serve,
 	}
@@ -39,13 +43,15 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "advertise", EnvVars: []string{"QKV_ADVERTISE"}, Usage: "`HOST:PORT` that clients are told (default: --listen)"},
 		&cli.StringFlag{Name: "advertise-peer", EnvVars: []string{"QKV_ADVERTISE_PEER"}, Usage: "`HOST:PORT` that members are told (default: this member's in --initial-cluster)"},
 		&cli.StringFlag{Name: "initial-cluster", EnvVars: []string{"QKV_INITIAL_CLUSTER"}, Usage: "`NAME=HOST:PORT,...` of all members of a new cluster, this one included (default: this one alone)"},
+		&cli.BoolFlag{Name: "found", EnvVars: []string{"QKV_FOUND"}, Usage: "an empty data folder founds a new cluster of this member alone; on loopback it does so anyway"},
+		&cli.StringFlag{Name: "join", EnvVars: []string{"QKV_JOIN"}, Usage: "`HOST:PORT,...` of members (their --listen-peer): an empty data folder joins their cluster, to which `qkv member add` has added this name"},
 		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that tells clusters of equal members apart"},
 		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
-		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "largest value, in bytes `N`"},
-		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "size of the log's files, in bytes `N`"},
+		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "`N` bytes that a value may have at most"},
+		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "`N` bytes of each of the log's files"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	}
@@ -66,7 +72,20 @@ func serve(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	config, err := nodeConfig(c)
+	logger := newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level"), c.String("name"))
+	err := serveMember(c, logger)
+	var ended *interruption
+	if err != nil && !errors.As(err, &ended) {
+		logger.Error("qkv serve failed", "error", notPermitted(err).Error(), "exit_code", exitCode(err))
+	}
+	if err != nil {
+		return &exitError{exitCode(err), errors.New("")} // all is said, in the format of the log
+	}
+	return nil
+}
+
+func serveMember(c *cli.Context, logger *slog.Logger) error {
+	config, err := nodeConfig(c, logger)
 	if err != nil {
 		return err
 	}
@@ -82,7 +101,6 @@ func serve(c *cli.Context) error {
 		return serveError(n.Err())
 	case <-signals.Done():
 	}
-	forget() // a second signal ends the process at once
 	config.Logger.Info("stopping", "reason", context.Cause(signals))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), stopTime)
 	defer cancel()
@@ -90,13 +108,11 @@ func serve(c *cli.Context) error {
 		return serveError(fmt.Errorf("stop: %w", err))
 	}
 	config.Logger.Info("stopped")
+	var ended *interruption
+	if errors.As(context.Cause(signals), &ended) && ended.signal == syscall.SIGINT {
+		return ended
+	}
 	return nil
-}
-
-// withSignals returns a context that ends at the first signal that asks the program to end. After forget the next one
-// ends it at once.
-func withSignals(ctx context.Context) (signals context.Context, forget func()) {
-	return signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 }
 
 // serveError is why a member does not run, or runs no longer, with the exit code that supervisors see.
@@ -105,6 +121,8 @@ func serveError(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return usagef("%w", err)
+	case errors.Is(err, node.ErrRemoved):
+		return exitf(exitNotAllowed, "%w", err)
 	case errors.Is(err, node.ErrDisk) && errors.Is(err, syscall.ENOSPC):
 		return exitf(exitDisk, "%w (the disk is full: free space on it)", err)
 	case errors.Is(err, syscall.ENOSPC):
@@ -117,13 +135,20 @@ func serveError(err error) error {
 }
 
 // nodeConfig is the configuration that the flags say.
-func nodeConfig(c *cli.Context) (node.Config, error) {
+func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	cluster, err := parseCluster(c.String("initial-cluster"))
 	if err != nil {
 		return node.Config{}, err
 	}
-	home, err := homeDir(c)
+	join, err := parseJoin(c.String("join"))
 	if err != nil {
+		return node.Config{}, err
+	}
+	if c.Bool("found") && len(join) > 0 {
+		return node.Config{}, usagef("--found makes a new cluster, and --join joins one: give the one that is meant")
+	}
+	home, err := homeDir(c)
+	if err != nil && c.String("certs-dir") == "" {
 		return node.Config{}, err
 	}
 	dataDir := c.String("data-dir")
@@ -135,10 +160,11 @@ func nodeConfig(c *cli.Context) (node.Config, error) {
 		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
 		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
+		Found: c.Bool("found"), Join: join,
 		CertsDir: c.String("certs-dir"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		ValueBytes: c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
-		Logger: newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level")), Version: Version,
+		Logger: logger, Version: Version,
 	}, nil
 }
 
@@ -156,4 +182,21 @@ func parseCluster(text string) ([]node.Member, error) {
 		members = append(members, node.Member{Name: name, Address: address})
 	}
 	return members, nil
+}
+
+// parseJoin reads HOST:PORT,...
+func parseJoin(text string) (addresses []string, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		if err := wire.CheckAddress(part); err != nil {
+			return nil, usagef("--join: %w", err)
+		}
+		addresses = append(addresses, part)
+	}
+	if text != "" && len(addresses) == 0 {
+		return nil, usagef("--join %q names no member: HOST:PORT,... as in 10.0.0.1:2380", text)
+	}
+	return addresses, nil
 }

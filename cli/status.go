@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/net/client"
+	"qkv/net/wire"
 )
 
 // roleUnknown is the role of a member that did not answer.
@@ -21,10 +23,18 @@ const roleUnknown = "unknown"
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Category: "cluster", Usage: "show what each member says of itself",
-		Description: "Asks the members behind --endpoints, and all others that these know of. A member that does not answer has\n" +
-			"the role unknown and its error; the exit code is 0 as long as one answers. Equal digests at an equal applied\n" +
-			"index mean equal states.",
-		Flags:  clientFlags(writeOutFlag()),
+		Description: "Asks the members behind --endpoints, and all others that these know of. The role of one that does not answer is " +
+			"unknown, that of one that the others do not let vote is refused. The exit code is 0 as long as one answers; with " +
+			"--check it is 5 when no leader is known, 1 when a member does not answer or raises an alarm, and 0 when all is well. " +
+			"SYNC is the time that 99 of 100 syncs of the last minute did not exceed. Equal digests at an equal applied index " +
+			"mean equal states; `-w json` and `-w fields` have all of a digest, and more.\n" +
+			"\nAlarms: NOSPACE the disk is full, CORRUPT damage, AMNESIA a member forgot what it promised, SLOWDISK slow syncs, CERT a " +
+			"certificate ends, SNAPSHOT none can be saved or moved, REFUSED members refuse each other, FAILED a member ends. TORN, " +
+			"the end of a log cut off at the start, is a notice.",
+		Flags: clientFlags(
+			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit with 5 without a leader, with 1 when anything is wrong"},
+			writeOutFlag(),
+		),
 		Action: status,
 	}
 }
@@ -46,16 +56,65 @@ func status(c *cli.Context) error {
 			return err
 		}
 	}
+	if err == nil && c.Bool("check") {
+		return check(members)
+	}
 	return err
+}
+
+// check is an error when the cluster cannot serve, or when somebody should look at it.
+func check(members []memberStatus) error {
+	var wrong []string
+	leader := false
+	for _, m := range members {
+		leader = leader || m.Leader != ""
+		if m.Role == roleUnknown {
+			wrong = append(wrong, m.Name+" does not answer")
+		}
+	}
+	for _, a := range alarmsIn(members) {
+		if a.Name != noticeTorn {
+			wrong = append(wrong, a.Name+" of "+a.Member)
+		}
+	}
+	switch {
+	case !leader:
+		return exitf(exitUnavailable, "no leader: %s", strings.Join(append([]string{"no member that answers knows one"}, wrong...), ", "))
+	case len(wrong) > 0:
+		return fmt.Errorf("not well: %s", strings.Join(slices.Compact(wrong), ", "))
+	}
+	return nil
+}
+
+// noticeTorn is the one name that is no alarm.
+const noticeTorn = "TORN"
+
+// alarmsIn are the alarms of all members, each once, whoever raises it.
+func alarmsIn(members []memberStatus) (all []alarm) {
+	for _, m := range members {
+		for _, a := range m.Alarms {
+			if !slices.Contains(all, a) {
+				all = append(all, a)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b alarm) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Member, b.Member))
+	})
+	return all
 }
 
 // status asks all members. When none answers that is an error, beside the reasons of each.
 func (t target) status(ctx context.Context) ([]memberStatus, error) {
-	t.failFast = true
+	t.failFast, t.mixed = true, true
 	s, err := t.open(ctx)
 	if err == nil {
 		defer func() { _ = s.Close() }()
-		return askAll(ctx, s, t.endpoints)
+		members, err := askAll(ctx, s, t)
+		if err == nil {
+			err = oneCluster(members)
+		}
+		return members, err
 	}
 	var unavailable *client.UnavailableError
 	if !errors.As(err, &unavailable) {
@@ -68,28 +127,63 @@ func (t target) status(ctx context.Context) ([]memberStatus, error) {
 	return members, err
 }
 
-// patience is how long one member may take to answer, so that a dead one does not take the time of all.
-const patience = 2 * time.Second
+// oneCluster is an error when members that answered belong to different clusters.
+func oneCluster(members []memberStatus) error {
+	var clusters []string
+	names := map[string][]string{}
+	for _, m := range members {
+		if m.Role == roleUnknown {
+			continue
+		}
+		if names[m.Cluster] == nil {
+			clusters = append(clusters, m.Cluster)
+		}
+		names[m.Cluster] = append(names[m.Cluster], m.Name)
+	}
+	if len(clusters) < 2 {
+		return nil
+	}
+	var all []string
+	for _, c := range clusters {
+		all = append(all, fmt.Sprintf("%s has %s", c, strings.Join(names[c], " and ")))
+	}
+	return exitf(exitUsage, "%w: %s; was a member started without its --initial-cluster, or an old one left in the list?", client.ErrSeveralClusters, strings.Join(all, ", "))
+}
+
+// memberTimeout is how long one member may take to answer, so that a dead one does not take the time of all.
+const memberTimeout = 2 * time.Second
 
 // askAll asks the members that one of them knows, each at its own addresses and at the endpoints that were given.
-func askAll(ctx context.Context, s *client.Client, given []string) ([]memberStatus, error) {
-	known, err := s.Members(ctx)
+func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, error) {
+	known, addresses, err := t.discover(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	addresses := slices.Clone(given)
-	for _, m := range known {
-		addresses = append(addresses, m.Clients...)
-	}
-	slices.Sort(addresses)
-	answers := ask(ctx, s, slices.Compact(addresses))
+	answers := ask(ctx, s, addresses)
 	var members []memberStatus
 	for _, m := range known {
 		members = append(members, answers.member(m))
 	}
-	members = append(members, answers.others(known, given)...)
+	members = append(members, answers.others(known, t.endpoints)...)
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return strings.Compare(a.Name, b.Name) })
 	return members, nil
+}
+
+// discover asks for the members, and returns them with the addresses at which any may be: where these are to be used
+// too, beside the endpoints given.
+func (t target) discover(ctx context.Context, s *client.Client) (known []wire.Member, addresses []string, err error) {
+	status, err := s.Status(ctx, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	addresses = slices.Clone(t.endpoints)
+	for _, m := range status.Members {
+		if !t.given {
+			addresses = append(addresses, m.Clients...)
+		}
+	}
+	slices.Sort(addresses)
+	return status.Members, slices.Compact(addresses), nil
 }
 
 // answers is what came from each address.
@@ -101,7 +195,7 @@ type answer struct {
 }
 
 func ask(ctx context.Context, s *client.Client, addresses []string) answers {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, noAnswer(patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, memberTimeout, noAnswer(memberTimeout))
 	defer cancel()
 	all := make([]answer, len(addresses))
 	var asking sync.WaitGroup
@@ -117,7 +211,7 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 }
 
 // member is what a member said at any address, or why it did not at its own.
-func (a answers) member(m client.Member) memberStatus {
+func (a answers) member(m wire.Member) memberStatus {
 	for _, one := range a {
 		if one.err == nil && one.status.ID == m.ID {
 			return said(&one.status)
@@ -125,7 +219,9 @@ func (a answers) member(m client.Member) memberStatus {
 	}
 	err := errors.New("it has not told the others where it serves clients: did it ever start?")
 	for _, address := range m.Clients {
-		if one := a[address]; one.err != nil {
+		if one, asked := a[address]; !asked {
+			err = errors.New("its address is none of the endpoints given, and --no-discovery keeps to these")
+		} else if one.err != nil {
 			err = one.err
 		} else {
 			err = fmt.Errorf("at %s there is another member, %s", address, one.status.Name)
@@ -135,10 +231,10 @@ func (a answers) member(m client.Member) memberStatus {
 }
 
 // others are the endpoints given at which none of the known members is.
-func (a answers) others(known []client.Member, given []string) (members []memberStatus) {
+func (a answers) others(known []wire.Member, given []string) (members []memberStatus) {
 	for _, address := range given {
 		one := a[address]
-		isKnown := slices.ContainsFunc(known, func(m client.Member) bool {
+		isKnown := slices.ContainsFunc(known, func(m wire.Member) bool {
 			return one.err == nil && m.ID == one.status.ID || slices.Contains(m.Clients, address)
 		})
 		switch {
@@ -154,14 +250,50 @@ func (a answers) others(known []client.Member, given []string) (members []member
 
 func said(s *client.Status) memberStatus {
 	return memberStatus{
-		Name: s.Name, ID: hex(s.ID), Version: s.Version, Role: s.Role, Term: s.Term, CommitIndex: s.Commit,
+		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, Digest: hex(s.Digest), Error: s.Error,
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
 
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// leaderIn is the leader's name, as a member sees it; empty when it knows none.
+func leaderIn(s *client.Status) string {
+	if s.Leader == 0 {
+		return ""
+	}
+	return nameIn(s, s.Leader)
+}
+
+// alarmsOf are a member's alarms, with names in place of ids.
+func alarmsOf(s *client.Status) []alarm {
+	alarms := make([]alarm, 0, len(s.Alarms))
+	for _, a := range s.Alarms {
+		alarms = append(alarms, alarm{a.Name, nameIn(s, a.Member), strings.TrimPrefix(a.Text, a.Name+": ")})
+	}
+	return alarms
+}
+
+// linksOf are a member's connections to the others, with names in place of ids.
+func linksOf(s *client.Status) []link {
+	links := make([]link, 0, len(s.Links))
+	for _, l := range s.Links {
+		links = append(links, link{nameIn(s, l.Member), l.Connected, milliseconds(l.RTT), l.Error})
+	}
+	return links
+}
+
+// nameIn is the name of a member that a status lists.
+func nameIn(s *client.Status, id uint64) string {
+	if i := slices.IndexFunc(s.Members, func(m wire.Member) bool { return m.ID == id }); i >= 0 {
+		return s.Members[i].Name
+	}
+	return hex(id)
+}
+
 func unreachable(name string, id uint64, err error) memberStatus {
-	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error()}
+	m := memberStatus{Name: name, Role: roleUnknown, Error: err.Error(), Alarms: []alarm{}, Links: []link{}}
 	if id != 0 {
 		m.ID = hex(id)
 	}
@@ -173,19 +305,53 @@ func hex(n uint64) string { return fmt.Sprintf("%016x", n) }
 // memberStatus is what one member says of itself, or why it could not be asked. The names and their order are a
 // promise.
 type memberStatus struct {
-	Name          string `json:"name"`
-	ID            string `json:"id"`
-	Version       string `json:"version"`
-	Role          string `json:"role"`
-	Term          uint64 `json:"term"`
-	CommitIndex   uint64 `json:"commit_index"`
-	AppliedIndex  uint64 `json:"applied_index"`
-	Revision      int64  `json:"revision"`
-	Keys          int64  `json:"keys"`
-	LogBytes      int64  `json:"log_bytes"`
-	SnapshotBytes int64  `json:"snapshot_bytes"`
-	Digest        string `json:"digest"`
-	Error         string `json:"error"`
+	Name          string  `json:"name"`
+	ID            string  `json:"id"`
+	Cluster       string  `json:"cluster"`
+	Version       string  `json:"version"`
+	Role          string  `json:"role"`
+	Leader        string  `json:"leader"` // as this member sees it; empty: none
+	Term          uint64  `json:"term"`
+	CommitIndex   uint64  `json:"commit_index"`
+	AppliedIndex  uint64  `json:"applied_index"`
+	Revision      int64   `json:"revision"`
+	Keys          int64   `json:"keys"`
+	LogBytes      int64   `json:"log_bytes"`
+	SnapshotBytes int64   `json:"snapshot_bytes"`
+	SyncP99       float64 `json:"sync_p99_ms"` // of the last minute
+	Digest        string  `json:"digest"`
+	Error         string  `json:"error"` // why it could not be asked
+	Alarms        []alarm `json:"alarms"`
+	Links         []link  `json:"links"`
+}
+
+// link is a member's connection to another one.
+type link struct {
+	Member    string  `json:"member"`
+	Connected bool    `json:"connected"`
+	RTT       float64 `json:"rtt_ms"`
+	Error     string  `json:"error"`
+}
+
+func (l link) String() string {
+	if l.Connected {
+		return fmt.Sprintf("%s, round trip %.2f ms", l.Member, l.RTT)
+	}
+	return l.Member + ": " + oneLine(l.Error)
+}
+
+// alarm is what a member says is wrong with one of them: with which, and what.
+type alarm struct {
+	Name   string `json:"name"`
+	Member string `json:"member"`
+	Text   string `json:"text"`
+}
+
+func (a alarm) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Member, oneLine(a.Text)) }
+
+// raises says whether the member has an alarm of a name.
+func (m *memberStatus) raises(name string) bool {
+	return slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == name })
 }
 
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
@@ -200,23 +366,64 @@ func writeStatus(w io.Writer, format string, members []memberStatus) error {
 			fmt.Fprintln(w)
 		}
 	default:
-		t := table{head: []string{
-			"MEMBER", "ID", "VERSION", "ROLE", "TERM", "COMMIT", "APPLIED", "REVISION", "KEYS", "LOG", "SNAPSHOT", "DIGEST", "ERROR",
-		}}
-		for _, m := range members {
-			t.add(m.row()...)
-		}
-		t.write(w)
+		writeStatusTable(helpWriter{w, widthOf(w)}, members)
 	}
 	return nil
 }
 
+// writeStatusTable prints what fits into a line of each member, and below it what is wrong, and the connections.
+func writeStatusTable(w helpWriter, members []memberStatus) {
+	// What goes first where a line is too short comes last here.
+	t := table{head: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "SYNC", "DIGEST", "LOG"}}
+	for _, m := range members {
+		t.add(m.row()...)
+	}
+	t.fit(w.width)
+	t.write(w)
+	for _, m := range members {
+		if m.Role == roleUnknown {
+			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error))
+		}
+	}
+	for _, a := range alarmsIn(members) {
+		w.wrap(a.Name+" of "+a.Member+":", "   ", oneLine(a.Text))
+	}
+	if links := linksBetween(members); links != "" {
+		w.wrap("links", "     ", links)
+	}
+}
+
+// linksBetween are the connections between members, each once, with the round trip that one of its ends measured.
+func linksBetween(members []memberStatus) string {
+	var texts []string
+	seen := map[[2]string]int{}
+	for _, m := range members {
+		for _, l := range m.Links {
+			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
+			text := "none"
+			if l.Connected {
+				text = fmt.Sprintf("%.2f\u00a0ms", l.RTT)
+			}
+			text = pair[0] + "–" + pair[1] + "\u00a0" + text
+			if i, known := seen[pair]; !known {
+				seen[pair] = len(texts)
+				texts = append(texts, text)
+			} else if l.Connected {
+				texts[i] = text
+			}
+		}
+	}
+	return strings.Join(texts, ", ")
+}
+
 func (m *memberStatus) fields() []field {
-	return []field{
+	fields := []field{
 		{"Name", m.Name},
 		{"ID", m.ID},
+		{"Cluster", m.Cluster},
 		{"Version", m.Version},
 		{"Role", m.Role},
+		{"Leader", m.Leader},
 		{"Term", m.Term},
 		{"CommitIndex", m.CommitIndex},
 		{"AppliedIndex", m.AppliedIndex},
@@ -224,21 +431,34 @@ func (m *memberStatus) fields() []field {
 		{"Keys", m.Keys},
 		{"LogBytes", m.LogBytes},
 		{"SnapshotBytes", m.SnapshotBytes},
+		{"SyncP99Ms", m.SyncP99},
 		{"Digest", m.Digest},
 		{"Error", m.Error},
 	}
+	for _, a := range m.Alarms {
+		fields = append(fields, field{"Alarm", a.String()})
+	}
+	for _, l := range m.Links {
+		fields = append(fields, field{"Link", l.String()})
+	}
+	return fields
 }
 
 // row is the member's line of the table; of one that did not answer there is little to say.
 func (m *memberStatus) row() []any {
+	name := printable([]byte(m.Name), tableNameMost)
 	if m.Role == roleUnknown {
-		return []any{m.Name, m.ID, "", m.Role, "", "", "", "", "", "", "", "", oneLine(m.Error)}
+		return []any{name, m.Role, "", "", "", "", "", "", ""}
 	}
-	return []any{
-		m.Name, m.ID, m.Version, m.Role, m.Term, m.CommitIndex, m.AppliedIndex, m.Revision, m.Keys,
-		bytesText(m.LogBytes), bytesText(m.SnapshotBytes), m.Digest, oneLine(m.Error),
+	sync := ""
+	if m.SyncP99 > 0 {
+		sync = fmt.Sprintf("%.1f ms", m.SyncP99)
 	}
+	return []any{name, m.Role, m.Term, m.AppliedIndex, m.Revision, m.Keys, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
 }
+
+// tableNameMost is how many characters of a member's name a table shows.
+const tableNameMost = 20
 
 // oneLine is a message as a table can hold it.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -9,8 +9,8 @@ import (
 	"slices"
 	"sync"
 
+	"qkv/index/kv"
 	"qkv/net/client"
-	"qkv/net/wire"
 )
 
 // memory is what import and export need of a cluster: the newest values only.
@@ -37,7 +37,7 @@ func (m *memory) Put(_ context.Context, key, value []byte) (client.Written, erro
 	case m.puts == m.failAt:
 		return client.Written{}, errInjected
 	case string(value) == "refused":
-		return client.Written{}, wire.Errorf(wire.ValueTooLarge, "the value has 7 bytes, over the limit of 6")
+		return client.Written{}, kv.Errorf(kv.ValueTooLarge, "the value has 7 bytes, over the limit of 6")
 	}
 	m.revision++
 	m.keys[string(key)] = client.KeyValue{Key: bytes.Clone(key), Value: bytes.Clone(value), ModRevision: m.revision}
@@ -47,11 +47,11 @@ func (m *memory) Put(_ context.Context, key, value []byte) (client.Written, erro
 func (m *memory) Get(_ context.Context, key []byte) (client.KeyValue, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	kv, ok := m.keys[string(key)]
-	return kv, ok, nil
+	pair, ok := m.keys[string(key)]
+	return pair, ok, nil
 }
 
-func (m *memory) Pages(_ context.Context, q client.Query) iter.Seq2[client.Answer, error] {
+func (m *memory) Pages(_ context.Context, q client.Range) iter.Seq2[client.RangeResult, error] {
 	var all []client.KeyValue
 	for _, name := range slices.Sorted(maps.Keys(m.keys)) {
 		key := []byte(name)
@@ -59,9 +59,9 @@ func (m *memory) Pages(_ context.Context, q client.Query) iter.Seq2[client.Answe
 			all = append(all, m.keys[name])
 		}
 	}
-	return func(yield func(client.Answer, error) bool) {
+	return func(yield func(client.RangeResult, error) bool) {
 		for page := range slices.Chunk(all, m.page) {
-			if !yield(client.Answer{Revision: m.revision, Count: int64(len(all)), KVs: page}, nil) {
+			if !yield(client.RangeResult{Revision: m.revision, Count: int64(len(all)), KVs: page}, nil) {
 				return
 			}
 		}

@@ -33,13 +33,40 @@ func (t *table) add(values ...any) {
 	t.rows = append(t.rows, row)
 }
 
-func (t *table) write(w io.Writer) {
+// fit leaves out the last columns until the lines are no longer than width.
+func (t *table) fit(width int) {
+	for {
+		all := -2
+		for _, n := range t.widths() {
+			all += n + 2
+		}
+		if all <= width || len(t.head) < 2 {
+			return
+		}
+		last := len(t.head) - 1
+		t.head = t.head[:last]
+		for i := range t.rows {
+			t.rows[i] = t.rows[i][:last]
+		}
+	}
+}
+
+func (t *table) widths() []int {
 	widths := make([]int, len(t.head))
-	right := make([]bool, len(t.head))
 	for i, h := range t.head {
 		widths[i] = len(h)
 		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
+			widths[i] = max(widths[i], columnsOf(row[i].text))
+		}
+	}
+	return widths
+}
+
+func (t *table) write(w io.Writer) {
+	widths := t.widths()
+	right := make([]bool, len(t.head))
+	for i := range t.head {
+		for _, row := range t.rows {
 			right[i] = right[i] || row[i].number
 		}
 	}
@@ -47,7 +74,7 @@ func (t *table) write(w io.Writer) {
 		var b strings.Builder
 		for i, width := range widths {
 			s := texts(i)
-			pad := strings.Repeat(" ", width-utf8.RuneCountInString(s))
+			pad := strings.Repeat(" ", width-columnsOf(s))
 			if right[i] {
 				s = pad + s
 			} else {
@@ -61,6 +88,37 @@ func (t *table) write(w io.Writer) {
 	for _, row := range t.rows {
 		line(func(i int) string { return row[i].text })
 	}
+}
+
+// columnsOf is how many columns of a terminal a text takes: letters of Chinese, Japanese and Korean, and most pictures,
+// take two, marks that go onto the letter before them none.
+func columnsOf(s string) (n int) {
+	for _, r := range s {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case unicode.Is(wide, r):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// wide are the letters of two columns: the classes Wide and Fullwidth of Unicode's East Asian Width, in large pieces.
+var wide = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{0x1100, 0x115f, 1},
+		{0x2e80, 0x303e, 1},
+		{0x3041, 0xa4cf, 1},
+		{0xa960, 0xa97c, 1},
+		{0xac00, 0xd7a3, 1},
+		{0xf900, 0xfaff, 1},
+		{0xfe30, 0xfe6f, 1},
+		{0xff01, 0xff60, 1},
+		{0xffe0, 0xffe6, 1},
+	},
+	R32: []unicode.Range32{{0x1b000, 0x1b2ff, 1}, {0x1f300, 0x1f64f, 1}, {0x1f680, 0x1f6ff, 1}, {0x1f900, 0x1faff, 1}, {0x20000, 0x3fffd, 1}},
 }
 
 // tableValueMost is how many characters of a value a table shows.

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 var benchKeys = flag.Int("keys", 1_000_000, "keys that benchmarks of a filled state begin with")
@@ -35,7 +38,7 @@ type loader struct {
 	s        *State
 	commands [][]byte
 	envelope []byte
-	results  []Result
+	results  []kv.Result
 	wall     int64
 }
 
@@ -66,7 +69,7 @@ func (l *loader) apply(tb testing.TB) {
 
 // filled is a state of so many keys.
 func filled(tb testing.TB, keys int) *loader {
-	l := &loader{s: NewState()}
+	l := &loader{s: NewState(limits.Defaults().Index)}
 	for n := range keys {
 		l.add(benchKey(nil, n))
 		if len(l.commands) == 1024 || n == keys-1 {
@@ -186,7 +189,7 @@ func BenchmarkRange(b *testing.B) {
 		b.Run(fmt.Sprint(limit), func(b *testing.B) {
 			b.ReportAllocs()
 			for range b.N {
-				if a, _ := v.Range(Query{Key: []byte("key-7"), End: []byte("key-8"), Limit: limit}); int64(len(a.KVs)) != limit {
+				if a, _ := v.Range(kv.Range{Key: []byte("key-7"), End: []byte("key-8"), Limit: limit}, 0); int64(len(a.KVs)) != limit {
 					b.Fatal(len(a.KVs))
 				}
 			}
@@ -194,7 +197,7 @@ func BenchmarkRange(b *testing.B) {
 	}
 	b.Run("count", func(b *testing.B) {
 		for range b.N {
-			if a, _ := v.Range(Query{Key: []byte{0}, End: []byte{0}, CountOnly: true}); a.Count != int64(*benchKeys) {
+			if a, _ := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, CountOnly: true}, 0); a.Count != int64(*benchKeys) {
 				b.Fatal(a.Count)
 			}
 		}
@@ -224,7 +227,7 @@ func BenchmarkRestore(b *testing.B) {
 	b.ResetTimer()
 	before := processor()
 	for range b.N {
-		builder, err := NewBuilder(meta)
+		builder, err := NewBuilder(meta, limits.Defaults().Index)
 		for i := 0; i < len(keys) && err == nil; i++ {
 			err = builder.Add(keys[i], versions[i:i+1])
 		}

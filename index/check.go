@@ -6,7 +6,7 @@ import "fmt"
 // tests and for `inspect`: it takes as long as reading everything.
 func (s *State) Check() error {
 	w := walk{s: s, live: map[*slab]int{}}
-	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock} {
+	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -50,15 +50,15 @@ func (w *walk) key(r ref) error {
 	if record.owner != 0 {
 		return broken(1, "the record of %q has flags %d", key, record.owner)
 	}
-	switch found, crowded := s.table.find(hashOf(key), key); {
+	switch found, overflow := s.table.find(hashOf(key), key); {
 	case found == r:
 		w.inTable++
-	case found != 0 || !crowded:
+	case found != 0 || !overflow:
 		return broken(1, "the table has the record of %q at %#x, the tree at %#x", key, found, r)
 	}
 	w.live[s.memory.slabOf(r)] += recordSize(len(key))
-	if grave, ok := s.graves.Get(r); ok != record.newest().has(tombstone) || ok && grave != r {
-		return broken(1, "%q is deleted: %v; it has a grave: %v, with the record %#x", key, record.newest().has(tombstone), ok, grave)
+	if same, ok := s.tombstoned.Get(r); ok != record.newest().has(tombstone) || ok && same != r {
+		return broken(1, "%q is deleted: %v; it is among the tombstoned: %v, with the record %#x", key, record.newest().has(tombstone), ok, same)
 	}
 	newer := ref(0)
 	for at := ref(record.head.Load()); at != 0; at = at.version().older() {
@@ -110,7 +110,7 @@ func (w *walk) generation(v *version, key []byte) error {
 			return broken(3, "%q begins with the tombstone of revision %d", key, v.mod)
 		}
 	case older.version().has(tombstone):
-		mod, sub := v.buried()
+		mod, sub := v.precedingTombstone()
 		if before := older.version(); !v.has(created) || mod != before.mod || sub != int64(before.sub) {
 			return broken(3, "version %d of %q follows the tombstone of revision %d", v.mod, key, before.mod)
 		}
@@ -149,8 +149,8 @@ func (w *walk) numbers() error {
 	if w.inTable != int64(s.table.count) {
 		return broken(1, "the table has %d keys, %d were found in it", s.table.count, w.inTable)
 	}
-	if int64(s.graves.Len()) != int64(s.tree.Len())-s.live {
-		return broken(1, "%d keys and %d graves of them, %d keys are live", s.tree.Len(), s.graves.Len(), s.live)
+	if int64(s.tombstoned.Len()) != int64(s.tree.Len())-s.live {
+		return broken(1, "%d keys and %d tombstoned of them, %d keys are live", s.tree.Len(), s.tombstoned.Len(), s.live)
 	}
 	if w.keyCount != s.live || w.liveBytes != s.liveBytes || w.sum != s.sum || w.historyBytes != s.historyBytes || w.pastSum != s.pastSum {
 		return broken(4, "%d keys of %d bytes, sum %016x, history of %d, sum %016x; counted were %d of %d, %016x, %d, %016x",
@@ -198,17 +198,28 @@ func (w *walk) slabs() error {
 
 func (w *walk) clock() error {
 	points := &w.s.times.points
-	before := point{}
+	before, sum := point{}, uint64(0)
 	for n := points.first; n < points.end; n++ {
 		p := *points.at(n)
 		if p.revision <= before.revision || p.wall <= before.wall && n > points.first || p.wall > w.s.wall || p.revision > w.s.revision {
 			return broken(8, "time %d of revision %d follows %d of %d", p.wall, p.revision, before.wall, before.revision)
 		}
 		before = p
+		sum += p.digest()
+	}
+	if sum != w.s.times.sum {
+		return broken(8, "the times have the sum %016x, counted was %016x", w.s.times.sum, sum)
 	}
 	first := points.first
 	if points.len() > 1 && points.at(first+1).revision <= w.s.compacted {
 		return broken(8, "the time of revision %d is kept, %d is the oldest that can be read", points.at(first).revision, w.s.compacted)
+	}
+	return nil
+}
+
+func (w *walk) members() error {
+	if err := w.s.members.check(); err != nil {
+		return broken(9, "%v", err)
 	}
 	return nil
 }

@@ -14,8 +14,9 @@ import (
 	_ "github.com/cockroachdb/datadriven" // has -rewrite
 	"github.com/vmihailenco/msgpack/v5"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // The formats as msgpack's library knows them.
@@ -38,17 +39,16 @@ type (
 	msgDelete struct {
 		Key, End []byte
 	}
-	msgAnnouncement struct {
-		Member        uint64
-		Name, Version string
-		Folder        [16]byte
-		Boot          uint64
-		Process       [16]byte
-		Clients       []string
-		Peer          string
-	}
 	msgLevel struct {
 		Level uint64
+	}
+	msgRefused struct {
+		Code    uint64
+		Message string
+	}
+	msgCheck  struct{}
+	msgDigest struct {
+		Member, Entry, Digest uint64
 	}
 )
 
@@ -65,11 +65,19 @@ func library(t testing.TB, v any) []byte {
 	return b.Bytes()
 }
 
-func testAnnouncement() Announcement {
-	return Announcement{
-		Member: 0x8e9e05c52164694d, Name: "n1", Version: "0.1.0", Folder: [16]byte{1, 2, 3}, Boot: 300,
-		Process: [16]byte{15: 9}, Clients: []string{"10.0.0.1:2379", ""}, Peer: "10.0.0.1:2380",
+func testMember() *kv.Member {
+	return &kv.Member{
+		ID: 0x8e9e05c52164694d, Name: "n1", Role: kv.Voter, Since: 9, Peers: []string{"10.0.0.1:2380"},
+		Clients: []string{"10.0.0.1:2379", ""}, Web: []string{"https://10.0.0.1:2379"}, Version: "0.1.0", Level: 1,
+		Folder: [16]byte{1, 2, 3}, Boot: 300, Process: [16]byte{15: 9},
 	}
+}
+
+// founded is the state of a cluster whose member is testMember.
+func founded() *State {
+	s := NewState(limits.Defaults().Index)
+	s.Found(Founders(map[string]uint64{"n1": testMember().ID}))
+	return s
 }
 
 // samples are commands of every kind, with the same as the library writes them.
@@ -86,10 +94,17 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	add("put with lease", AppendPut(nil, []byte{0}, nil, 1<<40), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
-	a := testAnnouncement()
-	add("announce", AppendAnnounce(nil, a), 3, msgAnnouncement(a))
-	add("announce nothing", AppendAnnounce(nil, Announcement{}), 3, msgAnnouncement{Clients: []string{}})
-	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
+	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
+	add("announce nothing", AppendAnnounce(nil, &kv.Member{ID: testMember().ID}), 3, &kv.Member{ID: testMember().ID})
+	change := &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true}
+	add("add a member", AppendMemberChange(nil, change), 8, change)
+	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 8}
+	add("promote a member", AppendMemberChange(nil, change), 8, change)
+	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
+	add("level", appendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
+	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
+	add("check", AppendCheck(nil), 6, msgCheck{})
+	add("digest", AppendDigest(nil, testMember().ID, 300, 1<<63), 7, msgDigest{Member: testMember().ID, Entry: 300, Digest: 1 << 63})
 	return names, commands, same
 }
 
@@ -124,11 +139,6 @@ func TestSameBytesAsLibrary(t *testing.T) {
 	if err := CheckEnvelope(want); err != nil {
 		t.Error(err)
 	}
-	var a Announcement
-	r := pack.NewReader(appendAnnouncement(nil, new(testAnnouncement())))
-	if readAnnouncement(&r, &a); fmt.Sprint(a) != fmt.Sprint(testAnnouncement()) || r.Done() != nil {
-		t.Errorf("announcement read back as %+v: %v", a, r.Err())
-	}
 }
 
 // TestGolden holds the bytes that were once released, and opens them.
@@ -142,8 +152,8 @@ func TestGolden(t *testing.T) {
 	}
 	envelope := AppendEnvelope(nil, Envelope{Level: 1, Member: 2, Incarnation: 3, First: 4, Wall: 5}, [][]byte{put("a", "b"), del("a", "")})
 	fmt.Fprintf(&text, "envelope\n%s", hex.Dump(envelope))
-	s := NewState()
-	batch(t, s, 5e9, AppendAnnounce(nil, testAnnouncement()), put("a", "1"), put("b", "2"), del("a", "c"), put("c", "3"))
+	s := founded()
+	batch(t, s, 5e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "2"), del("a", "c"), put("c", "3"))
 	batch(t, s, 7e9, put("c", "4"))
 	fmt.Fprintf(&text, "meta\n%s", hex.Dump(s.View().AppendMeta(nil)))
 	fmt.Fprintf(&text, "digest\n%016x\n", s.View().Digest())
@@ -176,46 +186,107 @@ func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		command []byte
-		code    Code
+		code    kv.Code
 		want    string
 	}{
-		{"empty key", put("", "v"), CodeEmptyKey, "a key has at least one byte"},
-		{"no key to delete", del("", "x"), CodeEmptyKey, "a key has at least one byte"},
-		{"long key", put(string(tooLong), ""), CodeKeyTooLarge, "a key of 4097 bytes, the limit is 4096"},
-		{"long key to delete", del(string(tooLong), ""), CodeKeyTooLarge, "a key of 4097 bytes, the limit is 4096"},
-		{"long end", del("a", string(tooLong)+"x"), CodeKeyTooLarge, "the end of a range has 4098 bytes, the limit is 4097"},
-		{"long value", AppendPut(nil, []byte("k"), long, 0), CodeValueTooLarge, "a value of 1572865 bytes, the limit is 1572864"},
-		{"level 0", AppendFeatureLevel(nil, 0), CodeFeatureLevel, "there is no feature level 0, the first one is 1"},
-		{"lease", AppendPut(nil, []byte("k"), nil, 7), CodeBadRequest, "lease 7 does not exist: this cluster has no leases yet"},
+		{"empty key", put("", "v"), kv.EmptyKey, "the key is empty"},
+		{"no key to delete", del("", "x"), kv.EmptyKey, "the key is empty"},
+		{"long key", put(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
+		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
+		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
+		{"long value", AppendPut(nil, []byte("k"), long, 0), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
+		{"level 0", appendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
+		{"lease", AppendPut(nil, []byte("k"), nil, 7), kv.FeatureLevel, "lease 7: this version has no leases yet"},
 		{
-			"long announcement", AppendAnnounce(nil, Announcement{Name: strings.Repeat("n", limits.PeerHelloBytes)}), CodeBadRequest,
-			"an announcement of 16429 bytes, the limit is 16384",
+			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.PeerHandshakeBytes)}), kv.BadRequest,
+			"16434 bytes about members, the limit is 16384",
 		},
 	} {
-		err := CheckCommand(c.command)
-		var refused *Error
-		if !errors.As(err, &refused) || refused.Code != c.code || refused.Message != c.want || !refused.Certain() {
-			t.Errorf("%s is checked as %v", c.name, err)
-		}
-		s := NewState()
+		s := NewState(limits.Defaults().Index)
 		batch(t, s, 1, put("a", "b"))
-		before := s.View().Digest()
+		before := contents(s.View())
 		results := batch(t, s, 1, c.command)
-		if r := results[0]; r.Code != c.code || r.Detail != c.want || r.Revision != 2 || r.Err().Code != c.code {
+		if r := results[0]; r.Err == nil || r.Err.Code != c.code || r.Err.Message != c.want || !r.Err.Certain() || r.Revision != 2 {
 			t.Errorf("%s is applied as %+v", c.name, r)
 		}
-		if s.View().Digest() != before {
+		if contents(s.View()) != before {
 			t.Errorf("%s changed the state", c.name)
 		}
 	}
 	for _, ok := range [][]byte{
-		put("k", ""), put(string(tooLong[1:]), string(long[1:])), del("k", string(tooLong)), AppendFeatureLevel(nil, MaxLevel),
+		put("k", ""), put(string(tooLong[1:]), string(long[1:])), del("k", string(tooLong)), appendFeatureLevel(nil, MaxLevel),
 	} {
-		if err := CheckCommand(ok); err != nil {
-			t.Errorf("refused: %v", err)
+		if results := batch(t, NewState(limits.Defaults().Index), 1, ok); results[0].Err != nil {
+			t.Errorf("refused: %v", results[0].Err)
 		}
-		if level, err := CommandLevel(ok); level != FirstLevel || err != nil {
-			t.Errorf("level %d: %v", level, err)
+	}
+}
+
+// What the cluster has no feature level for is refused before it is proposed.
+func TestCheckLevel(t *testing.T) {
+	_, commands, _ := samples()
+	for _, c := range commands {
+		if err := CheckLevel(c, FirstLevel); err != nil {
+			t.Error(err)
+		}
+		if err := CheckLevel(c, FirstLevel-1); err == nil || err.Code != kv.FeatureLevel || !err.Certain() {
+			t.Errorf("at level %d: %v", FirstLevel-1, err)
+		}
+	}
+	later := put("k", "v")
+	later[1] = kinds
+	for _, c := range [][]byte{later, {0x97, 0}, {}, {0xc0}} {
+		if err := CheckLevel(c, MaxLevel); err == nil || !err.Certain() {
+			t.Errorf("% x: %v", c, err)
+		}
+	}
+}
+
+// One member cannot make the others believe what another one never said of itself.
+func TestEnvelopeSpeaksOfItsOwnMember(t *testing.T) {
+	for name, of := range map[string]func(member uint64) []byte{
+		"announcement": func(member uint64) []byte { return AppendAnnounce(nil, &kv.Member{ID: member}) },
+		"digest":       func(member uint64) []byte { return AppendDigest(nil, member, 1, 2) },
+	} {
+		const self = 1<<63 + 7
+		own := AppendEnvelope(nil, Envelope{Level: 1, Member: self}, [][]byte{put("a", "b"), of(self)})
+		if err := CheckEnvelope(own); err != nil {
+			t.Errorf("the own %s: %v", name, err)
+		}
+		others := AppendEnvelope(nil, Envelope{Level: 1, Member: self}, [][]byte{of(self), of(8)})
+		if err := CheckEnvelope(others); !errors.Is(err, errNotOfItself) {
+			t.Errorf("the %s of another one: %v", name, err)
+		}
+	}
+}
+
+// A batch that is refused by its leader has as many results, all the same, and is nobody else's.
+func TestRefuseEnvelope(t *testing.T) {
+	later := put("k", "v")
+	later[1] = kinds
+	data := AppendEnvelope(nil, Envelope{Level: 1, Member: 7, Incarnation: 8, First: 9, Wall: 5}, [][]byte{put("a", "b"), later})
+	if CheckEnvelope(data) == nil {
+		t.Fatal("it may be proposed")
+	}
+	e, err := ReadEnvelope(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	instead := RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "not yet"))
+	if err := CheckEnvelope(instead); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := ReadEnvelope(instead); again.Member != 7 || again.Incarnation != 8 || again.First != 9 || again.Wall != 5 || again.Count != 2 {
+		t.Errorf("%+v", again)
+	}
+	s := NewState(limits.Defaults().Index)
+	results, err := s.Apply(1, 1, instead, nil)
+	if err != nil || len(results) != 2 || s.View().Revision() != 1 {
+		t.Fatalf("%+v, %v", results, err)
+	}
+	for _, r := range results {
+		if r.Err == nil || r.Err.Code != kv.FeatureLevel || r.Err.Message != "not yet" || r.Revision != 1 {
+			t.Errorf("%+v", r)
 		}
 	}
 }
@@ -231,32 +302,31 @@ func unknown() map[string][]byte {
 	version2 := envelope()
 	version2[1] = 2
 	return map[string][]byte{
-		"kind 5":              with(1, 5),
+		"kind 8":              with(1, 8),
 		"kind 0":              with(1, 0),
 		"command version 2":   with(2, 2),
 		"a principal":         with(3, 0xa1),
 		"a sequence":          with(6, 1),
 		"more fields":         with(0, 0x98),
-		"level 2":             envelope(AppendFeatureLevel(nil, 2)),
+		"level 2":             envelope(appendFeatureLevel(nil, 2)),
 		"proposed at level 2": AppendEnvelope(nil, Envelope{Level: 2}, nil),
 		"envelope version 2":  version2,
 		"a short envelope":    {0x96, 1, 1, 1, 1, 1, 1},
 		"left over bytes":     append(envelope(put("a", "b")), 0),
 		"a command missing":   envelope(put("a", "b"))[:20],
 		"no envelope":         {0xc0},
-		"a short id":          envelope(shortID()),
+		"a long id":           envelope(longID()),
 	}
 }
 
-func shortID() []byte {
-	b := pack.AppendArray(appendHead(nil, kindAnnounce), announcementFields)
-	b = pack.AppendString(pack.AppendString(pack.AppendUint(b, 1), ""), "")
-	return pack.AppendBytes(b, []byte("short"))
+func longID() []byte {
+	b := AppendAnnounce(nil, &kv.Member{Process: [16]byte{2}})
+	return append(append(b[:len(b)-18], 0xc4, 17), make([]byte, 17)...)
 }
 
 func TestUnknownStopsTheMember(t *testing.T) {
 	for name, data := range unknown() {
-		s := NewState()
+		s := NewState(limits.Defaults().Index)
 		batch(t, s, 1, put("a", "b"))
 		before := s.View()
 		results, err := s.Apply(2, 1, data, nil)
@@ -269,28 +339,13 @@ func TestUnknownStopsTheMember(t *testing.T) {
 		if after.Digest() != before.Digest() || applied != 1 || s.Check() != nil {
 			t.Errorf("%s had an effect", name)
 		}
-		if CheckEnvelope(data) == nil && name != "proposed at level 2" {
+		if CheckEnvelope(data) == nil {
 			t.Errorf("%s may be proposed", name)
 		}
 		batch(t, s, 1, put("a", "c")) // the state is not spoilt
 	}
 	if CheckEnvelope(make([]byte, limits.EnvelopeBytes+1)) == nil {
 		t.Error("an envelope over the limit may be proposed")
-	}
-}
-
-func TestErrors(t *testing.T) {
-	for c := CodeOK; c < codes+2; c++ {
-		e := &Error{Code: c}
-		if e.Error() != c.String() || c.String() == "" {
-			t.Errorf("code %d is %q and %q", c, e.Error(), c)
-		}
-		if want := c != CodeUnknown && c != CodeInternal && c < codes; e.Certain() != want {
-			t.Errorf("%v is certain: %v", c, !want)
-		}
-	}
-	if (&Result{Revision: 3}).Err() != nil {
-		t.Error("a good result is an error")
 	}
 }
 
@@ -311,9 +366,9 @@ func FuzzEnvelope(f *testing.F) {
 		if headErr != nil && checkErr == nil || e.Count > len(b) {
 			t.Fatalf("head %+v: %v, all of it: %v", e, headErr, checkErr)
 		}
-		s := NewState()
+		s := NewState(limits.Defaults().Index)
 		results, err := s.Apply(1, 1, b, nil)
-		if (err == nil) != (checkErr == nil) && e.Level <= MaxLevel {
+		if (err == nil) != (checkErr == nil) && e.Level <= MaxLevel && !errors.Is(checkErr, errNotOfItself) {
 			t.Fatalf("checked as %v, applied as %v", checkErr, err)
 		}
 		if err == nil && len(results) != e.Count {
@@ -337,15 +392,19 @@ func FuzzCommand(f *testing.F) {
 		f.Add(c)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		level, levelErr := CommandLevel(b)
-		if CheckCommand(b) != nil {
+		var c command
+		r := pack.NewReader(b)
+		if c.read(&r) != nil || r.Done() != nil {
 			return
 		}
-		if levelErr != nil || level < FirstLevel || level > MaxLevel {
-			t.Fatalf("level %d: %v", level, levelErr)
+		if err := CheckLevel(b, MaxLevel); err != nil {
+			t.Fatal(err)
 		}
-		if results := batch(t, NewState(), 1, b); results[0].Code != CodeOK && results[0].Code != CodeAmnesia {
-			t.Fatalf("checked, but applied as %+v", results[0])
+		want := c.refusal()
+		results := batch(t, NewState(limits.Defaults().Index), 1, b)
+		known := c.member == nil && c.kind != kindEndExchange // of the others the state decides
+		if refused := results[0].Err != nil; refused != (want != nil) && (known || want != nil) {
+			t.Fatalf("%v, but applied as %+v", want, results[0])
 		}
 	})
 }

@@ -1,11 +1,103 @@
 package index
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strings"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
+
+// EnvelopeVersion is the format version that AppendEnvelope writes, and the only one that is known.
+const EnvelopeVersion = 1
+
+const envelopeFields = 7
+
+// Envelope is the head of an entry's data: who proposed its commands, and when.
+type Envelope struct {
+	Version     uint64 // of the format; AppendEnvelope writes EnvelopeVersion
+	Level       uint64 // the feature level that the proposer saw
+	Member      uint64 // origin
+	Incarnation uint64 // random, of the origin's process: a replayed envelope answers nobody
+	First       uint64 // number of the first command; the others follow
+	Wall        int64  // the proposer's clock, in nanoseconds since 1970
+	Count       int    // commands; filled in by ReadEnvelope
+	Commands    []byte // the commands one after the other, a part of what was read
+}
+
+// AppendEnvelope appends an envelope with commands, each written by one of the Append functions.
+func AppendEnvelope(dst []byte, e Envelope, commands [][]byte) []byte {
+	dst = pack.AppendArray(dst, envelopeFields)
+	dst = pack.AppendUint(dst, EnvelopeVersion)
+	dst = pack.AppendUint(dst, e.Level)
+	dst = pack.AppendUint(dst, e.Member)
+	dst = pack.AppendUint(dst, e.Incarnation)
+	dst = pack.AppendUint(dst, e.First)
+	dst = pack.AppendInt(dst, e.Wall)
+	dst = pack.AppendArray(dst, len(commands))
+	for _, c := range commands {
+		dst = append(dst, c...)
+	}
+	return dst
+}
+
+// ReadEnvelope reads an envelope's head. The commands are not looked at; CheckEnvelope does that.
+func ReadEnvelope(b []byte) (Envelope, error) {
+	var e Envelope
+	r := pack.NewReader(b)
+	n := r.Array()
+	e.Version = r.Uint()
+	if r.Err() == nil && e.Version != EnvelopeVersion {
+		return Envelope{}, fmt.Errorf("the batch envelope has version %d, this qkv knows %d: it was written by a newer one, upgrade this member",
+			e.Version, EnvelopeVersion)
+	}
+	if r.Err() == nil && n != envelopeFields {
+		r.Fail("a batch envelope of another number of fields")
+	}
+	e.Level = r.Uint()
+	e.Member = r.Uint()
+	e.Incarnation = r.Uint()
+	e.First = r.Uint()
+	e.Wall = r.Int()
+	e.Count = r.Array()
+	if r.Err() != nil {
+		return Envelope{}, fmt.Errorf("read batch envelope: %w", r.Err())
+	}
+	e.Commands = r.Rest()
+	return e, nil
+}
+
+// CheckEnvelope reads a whole envelope with its commands, and says why it must not be proposed. It is what holds
+// back an envelope that another member has sent: what is once in the log is applied, or stops every member.
+func CheckEnvelope(b []byte) error {
+	if len(b) > limits.EnvelopeBytes {
+		return fmt.Errorf("a batch envelope of %d bytes, the limit is %d", len(b), limits.EnvelopeBytes)
+	}
+	e, err := ReadEnvelope(b)
+	if err != nil {
+		return err
+	}
+	if e.Level > MaxLevel {
+		return fmt.Errorf("the batch was proposed at feature level %d, this qkv knows %d", e.Level, MaxLevel)
+	}
+	r := pack.NewReader(e.Commands)
+	var c command
+	for i := range e.Count {
+		if err := c.read(&r); err != nil {
+			return fmt.Errorf("command %d of %d: %w", i, e.Count, err)
+		}
+		if (c.kind == kindAnnounce || c.kind == kindDigest) && uint64(c.number) != e.Member {
+			return fmt.Errorf("command %d of %d: %w: member %x speaks of %x", i, e.Count, errNotOfItself, e.Member, uint64(c.number))
+		}
+	}
+	return r.Done()
+}
+
+// errNotOfItself: others would refuse a member, or stop it, for what it never said.
+var errNotOfItself = errors.New("a member announces itself and says the digest of its own state, never another one's")
 
 // The kinds of commands. A number is never used again for something else.
 const (
@@ -13,31 +105,61 @@ const (
 	kindDelete       = 2
 	kindAnnounce     = 3
 	kindFeatureLevel = 4
+	kindRefused      = 5
+	kindCheck        = 6
+	kindDigest       = 7
+	kindMember       = 8
+	kindEndExchange  = 9
+	kinds            = 10
 )
+
+// kindLevels are the feature levels from which on commands may be proposed.
+var kindLevels = [kinds]uint64{
+	kindPut: FirstLevel, kindDelete: FirstLevel, kindAnnounce: FirstLevel, kindFeatureLevel: FirstLevel,
+	kindRefused: FirstLevel, kindCheck: FirstLevel, kindDigest: FirstLevel, kindMember: FirstLevel, kindEndExchange: FirstLevel,
+}
 
 const (
 	// FirstLevel is the feature level of a new cluster, MaxLevel the newest one that this qkv knows.
 	FirstLevel = 1
 	MaxLevel   = 1
 
-	commandVersion     = 1
-	commandFields      = 7
-	putFields          = 3
-	deleteFields       = 2
-	announcementFields = 8
-	levelFields        = 1
+	commandVersion = 1
+	commandFields  = 7
+	putFields      = 3
+	deleteFields   = 2
+	levelFields    = 1
+	refusedFields  = 2
+	digestFields   = 3
 )
 
-// Announcement is what a member says of itself, for all to remember.
-type Announcement struct {
-	Member  uint64
-	Name    string
-	Version string
-	Folder  [16]byte // random, made with the data folder
-	Boot    uint64   // starts of a process on that folder
-	Process [16]byte // random, made at each start
-	Clients []string // addresses for clients
-	Peer    string   // address for members
+// Grows tells whether a command makes the state larger. Deletions do not, nor does what members write about themselves.
+func Grows(command []byte) bool {
+	r := pack.NewReader(command)
+	r.Array()
+	return r.Uint() == kindPut
+}
+
+// ChangesMembership tells whether a command, or the first of several, changes the membership. It looks at the kind only.
+func ChangesMembership(command []byte) bool {
+	return len(command) > 1 && command[0] == 0x90|commandFields && command[1] == kindMember
+}
+
+// ChangeIn returns the change of the membership that an envelope's only command makes.
+func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
+	e, err := ReadEnvelope(envelope)
+	if err != nil {
+		return nil, err
+	}
+	r := pack.NewReader(e.Commands)
+	var c command
+	if err := c.read(&r); err != nil {
+		return nil, err
+	}
+	if c.kind != kindMember || e.Count != 1 {
+		return nil, fmt.Errorf("%d commands, the first of kind %d", e.Count, c.kind)
+	}
+	return &c.member.change, r.Done()
 }
 
 // appendHead appends all that stands before a command's body. Principal, auth revision, session and sequence are
@@ -68,39 +190,59 @@ func AppendDelete(dst []byte, key, end []byte) []byte {
 	return pack.AppendBytes(dst, end)
 }
 
-// AppendAnnounce appends the command that makes all members remember one.
-func AppendAnnounce(dst []byte, a Announcement) []byte {
-	return appendAnnouncement(appendHead(dst, kindAnnounce), &a)
+// AppendAnnounce appends the command that makes all members remember what one says of itself.
+func AppendAnnounce(dst []byte, m *kv.Member) []byte {
+	return appendCold(appendHead(dst, kindAnnounce), m)
 }
 
-func appendAnnouncement(dst []byte, a *Announcement) []byte {
-	dst = pack.AppendArray(dst, announcementFields)
-	dst = pack.AppendUint(dst, a.Member)
-	dst = pack.AppendString(dst, a.Name)
-	dst = pack.AppendString(dst, a.Version)
-	dst = pack.AppendBytes(dst, a.Folder[:])
-	dst = pack.AppendUint(dst, a.Boot)
-	dst = pack.AppendBytes(dst, a.Process[:])
-	dst = pack.AppendArray(dst, len(a.Clients))
-	for _, c := range a.Clients {
-		dst = pack.AppendString(dst, c)
-	}
-	return pack.AppendString(dst, a.Peer)
+// AppendMemberChange appends the command that changes who is a member.
+func AppendMemberChange(dst []byte, c *kv.MemberChange) []byte {
+	return appendCold(appendHead(dst, kindMember), c)
 }
 
-// AppendFeatureLevel appends the command that raises the cluster's feature level.
-func AppendFeatureLevel(dst []byte, level uint64) []byte {
+// AppendEndExchange appends the command that ends a joint configuration. Nobody proposes it: raft's leader puts an entry
+// of its own into the log, which says the same.
+func AppendEndExchange(dst []byte) []byte {
+	return pack.AppendArray(appendHead(dst, kindEndExchange), 0)
+}
+
+// appendFeatureLevel appends the command that raises the cluster's feature level. A leader of a later version proposes
+// it; what it means is known from the first version on, so that one that knows less stops with a message.
+func appendFeatureLevel(dst []byte, level uint64) []byte {
 	dst = pack.AppendArray(appendHead(dst, kindFeatureLevel), levelFields)
 	return pack.AppendUint(dst, level)
+}
+
+// appendRefused appends a command that stands for one that its leader has refused.
+func appendRefused(dst []byte, err *kv.Error) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindRefused), refusedFields)
+	return pack.AppendString(pack.AppendUint(dst, uint64(err.Code)), err.Message)
+}
+
+// AppendCheck appends the command that makes the members compare their states behind the entry that holds it.
+func AppendCheck(dst []byte) []byte { return pack.AppendArray(appendHead(dst, kindCheck), 0) }
+
+// AppendDigest appends the command that says which digest a member has behind the entry of a check.
+func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindDigest), digestFields)
+	return pack.AppendUint(pack.AppendUint(pack.AppendUint(dst, member), entry), digest)
 }
 
 // command is a decoded command. Its slices are parts of what it was read from.
 type command struct {
 	kind   uint64
 	key    []byte
-	value  []byte // of a put; the end of a delete; an announcement as it was written
-	number int64  // the lease of a put; the level
+	value  []byte // of a put; the end of a delete; why it was refused; a digest as it was written
+	number int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest
 	hash   uint64 // of the key, filled in when it is applied
+	member *memberCommand
+}
+
+// memberCommand is what a command says of members.
+type memberCommand struct {
+	announced kv.Member
+	change    kv.MemberChange
+	size      int64 // of either, in bytes
 }
 
 // read reads the next command. An error means that this qkv does not know what it says.
@@ -109,7 +251,7 @@ func (c *command) read(r *pack.Reader) error {
 	n := r.Array()
 	c.kind = r.Uint()
 	version := r.Uint()
-	if r.Err() == nil && (c.kind == 0 || c.kind > kindFeatureLevel) {
+	if r.Err() == nil && (c.kind == 0 || c.kind >= kinds) {
 		return fmt.Errorf("the command's kind %d is not known: it was written by a newer qkv, upgrade this member", c.kind)
 	}
 	if r.Err() == nil && version != commandVersion {
@@ -127,10 +269,14 @@ func (c *command) read(r *pack.Reader) error {
 		r.ArrayOf(deleteFields)
 		c.key, c.value = r.Bytes(), r.Bytes()
 	case kindAnnounce:
-		before := r.Rest()
-		var a Announcement
-		readAnnouncement(r, &a)
-		c.value = before[:len(before)-len(r.Rest())]
+		c.member = &memberCommand{}
+		c.member.size = readCold(r, &c.member.announced)
+		c.number = int64(c.member.announced.ID)
+	case kindMember:
+		c.member = &memberCommand{}
+		c.member.size = readCold(r, &c.member.change)
+	case kindEndExchange:
+		r.ArrayOf(0)
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
 		level := r.Uint()
@@ -138,6 +284,19 @@ func (c *command) read(r *pack.Reader) error {
 			return fmt.Errorf("the cluster goes on to feature level %d, this qkv knows %d: upgrade this member", level, MaxLevel)
 		}
 		c.number = int64(level)
+	case kindRefused:
+		r.ArrayOf(refusedFields)
+		code, message := r.Uint(), r.String()
+		if code > math.MaxUint8 {
+			r.Fail("a code of more than 8 bits")
+		}
+		c.number, c.value = int64(code), []byte(message)
+	case kindCheck:
+		r.ArrayOf(0)
+	case kindDigest:
+		before := r.Rest()
+		member, _, _ := readDigest(r)
+		c.number, c.value = int64(member), before[:len(before)-len(r.Rest())]
 	}
 	if r.Err() != nil {
 		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
@@ -157,95 +316,108 @@ func (c *command) readUnused(r *pack.Reader) {
 	}
 }
 
-func readAnnouncement(r *pack.Reader, a *Announcement) {
-	r.ArrayOf(announcementFields)
-	a.Member = r.Uint()
-	a.Name = r.String()
-	a.Version = r.String()
-	readID(r, &a.Folder)
-	a.Boot = r.Uint()
-	readID(r, &a.Process)
-	a.Clients = nil
-	for range r.Array() {
-		a.Clients = append(a.Clients, r.String())
-	}
-	a.Peer = r.String()
-}
-
-func readID(r *pack.Reader, id *[16]byte) {
-	b := r.Bytes()
-	if r.Err() == nil && len(b) != len(id) {
-		r.Fail("an id has 16 bytes")
-		return
-	}
-	copy(id[:], b)
+func readDigest(r *pack.Reader) (member, entry, digest uint64) {
+	r.ArrayOf(digestFields)
+	return r.Uint(), r.Uint(), r.Uint()
 }
 
 // refusal is why a command is refused by the limits, the same on every member. Both the proposer and the state ask.
-func (c *command) refusal() *Error {
+func (c *command) refusal() *kv.Error {
 	switch c.kind {
 	case kindPut:
-		if e := keyRefusal(c.key); e != nil {
-			return e
-		}
-		if len(c.value) > limits.ValueBytes {
-			return refuse(CodeValueTooLarge, "a value of %d bytes, the limit is %d", len(c.value), limits.ValueBytes)
-		}
-		if c.number != 0 {
-			return refuse(CodeBadRequest, "lease %d does not exist: this cluster has no leases yet", c.number)
-		}
+		return kv.Put{Key: c.key, Value: c.value, Lease: c.number}.Check(requestBounds)
 	case kindDelete:
-		if e := keyRefusal(c.key); e != nil {
-			return e
-		}
-		if len(c.value) > limits.KeyBytes+1 {
-			return refuse(CodeKeyTooLarge, "the end of a range has %d bytes, the limit is %d", len(c.value), limits.KeyBytes+1)
-		}
+		return kv.Delete{Key: c.key, End: c.value}.Check(requestBounds)
 	case kindFeatureLevel:
 		if c.number < FirstLevel {
-			return refuse(CodeFeatureLevel, "there is no feature level %d, the first one is %d", c.number, FirstLevel)
+			return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", c.number, FirstLevel)
 		}
+	case kindAnnounce, kindMember:
+		if c.member.size > limits.PeerHandshakeBytes {
+			return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.member.size, limits.PeerHandshakeBytes)
+		}
+	case kindRefused:
+		return &kv.Error{Code: kv.Code(c.number), Message: string(c.value)}
+	}
+	return nil
+}
+
+// CheckLevel says why a command may not be proposed while the cluster is at a feature level, or nil. Of a command it
+// reads the kind only: whoever makes one keeps to the limits.
+func CheckLevel(b []byte, level uint64) *kv.Error {
+	r := pack.NewReader(b)
+	r.Array()
+	kind := r.Uint()
+	switch {
+	case r.Err() != nil:
+		return kv.Errorf(kv.BadRequest, "a command that cannot be read: %v", r.Err())
+	case kind == 0 || kind >= kinds:
+		return kv.Errorf(kv.FeatureLevel, "a command of kind %d, which this member does not know", kind)
+	case kindLevels[kind] > level:
+		return kv.Errorf(kv.FeatureLevel, "a command of kind %d needs feature level %d, the cluster has %d until all members are upgraded", kind, kindLevels[kind], level)
+	}
+	return nil
+}
+
+// RefuseEnvelope returns an envelope in place of one that CheckEnvelope refuses: as many commands, each of which has the
+// error as its result. So a refusal goes the way of all results, to the member that proposed, and only once.
+func RefuseEnvelope(e Envelope, why *kv.Error) []byte {
+	commands := make([][]byte, e.Count)
+	one := appendRefused(nil, why)
+	for i := range commands {
+		commands[i] = one
+	}
+	e.Level = FirstLevel
+	return AppendEnvelope(nil, e, commands)
+}
+
+// Describe says in words what a batch envelope holds, for those who look into a log: the commands, each with its key.
+// What cannot be read is said too.
+func Describe(envelope []byte) string {
+	if len(envelope) == 0 {
+		return "nothing" // raft's own
+	}
+	e, err := ReadEnvelope(envelope)
+	if err != nil {
+		return err.Error()
+	}
+	r := pack.NewReader(e.Commands)
+	var said []string
+	var c command
+	for i := range e.Count {
+		if err := c.read(&r); err != nil {
+			return strings.Join(append(said, fmt.Sprintf("command %d of %d: %v", i+1, e.Count, err)), ", ")
+		}
+		said = append(said, c.describe())
+	}
+	return strings.Join(said, ", ")
+}
+
+func (c *command) describe() string {
+	switch c.kind {
+	case kindPut:
+		return fmt.Sprintf("put %q %d bytes", c.key, len(c.value))
+	case kindDelete:
+		if len(c.value) > 0 {
+			return fmt.Sprintf("delete from %q to %q", c.key, c.value)
+		}
+		return fmt.Sprintf("delete %q", c.key)
 	case kindAnnounce:
-		if len(c.value) > limits.PeerHelloBytes {
-			return refuse(CodeBadRequest, "an announcement of %d bytes, the limit is %d", len(c.value), limits.PeerHelloBytes)
-		}
+		a := &c.member.announced
+		return fmt.Sprintf("announce %s, version %s, boot %d", a.Name, a.Version, a.Boot)
+	case kindMember:
+		return c.member.change.String()
+	case kindEndExchange:
+		return "end the exchange of members"
+	case kindRefused:
+		return fmt.Sprintf("refused: %s", c.value)
+	case kindCheck:
+		return "check"
+	case kindDigest:
+		r := pack.NewReader(c.value)
+		member, entry, digest := readDigest(&r)
+		return fmt.Sprintf("digest of member %x at %d %016x", member, entry, digest)
+	default:
+		return fmt.Sprintf("feature level %d", c.number)
 	}
-	return nil
-}
-
-func keyRefusal(key []byte) *Error {
-	if len(key) == 0 {
-		return refuse(CodeEmptyKey, "a key has at least one byte")
-	}
-	if len(key) > limits.KeyBytes {
-		return refuse(CodeKeyTooLarge, "a key of %d bytes, the limit is %d", len(key), limits.KeyBytes)
-	}
-	return nil
-}
-
-// CheckCommand is what a proposer asks before it proposes: that a command is one, and within the limits. The error
-// is an *Error when the command would be refused with a code.
-func CheckCommand(b []byte) error {
-	var c command
-	r := pack.NewReader(b)
-	if err := c.read(&r); err != nil {
-		return err
-	}
-	if err := r.Done(); err != nil {
-		return err
-	}
-	if e := c.refusal(); e != nil {
-		return e
-	}
-	return nil
-}
-
-// CommandLevel returns the least feature level at which a command may be proposed.
-func CommandLevel(b []byte) (uint64, error) {
-	var c command
-	r := pack.NewReader(b)
-	if err := c.read(&r); err != nil {
-		return 0, err
-	}
-	return FirstLevel, nil
 }

@@ -10,6 +10,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // published is what an applier and its readers share.
@@ -31,20 +34,20 @@ func (p *published) fail(err error) {
 // that the digest is made of, and each key reads the same by itself.
 func consistent(v *View, random *rand.Rand) error {
 	defer runtime.KeepAlive(v)
-	all, err := v.Range(Query{Key: []byte{0}, End: []byte{0}})
+	all, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}}, 0)
 	if err != nil || all.Count != v.Keys() || int64(len(all.KVs)) != v.Keys() {
 		return fmt.Errorf("%d keys of %d: %w", all.Count, v.Keys(), err)
 	}
 	sum := uint64(0)
-	for i, kv := range all.KVs {
-		sum += sumOf(hashOf(kv.Key), kv.Value, kv.Create, kv.Mod, 0, kv.Version, kv.Lease)
+	for i, pair := range all.KVs {
+		sum += sumOf(hashOf(pair.Key), pair.Value, pair.CreateRevision, pair.ModRevision, 0, pair.Version, pair.Lease)
 		if random.IntN(4) == 0 {
-			if one, found, err := v.Get(kv.Key, 0); !found || !sameKeyValue(one, kv) {
-				return fmt.Errorf("%d of %d: get is %+v, range has %+v: %w", i, len(all.KVs), one, kv, err)
+			if one, found, err := v.Get(pair.Key, 0); !found || !sameKeyValue(one, pair) {
+				return fmt.Errorf("%d of %d: get is %+v, range has %+v: %w", i, len(all.KVs), one, pair, err)
 			}
 		}
-		if len(kv.Value) > 8 && binary.LittleEndian.Uint64(kv.Value) != uint64(len(kv.Value)) {
-			return fmt.Errorf("the value of %q is torn", kv.Key)
+		if len(pair.Value) > 8 && binary.LittleEndian.Uint64(pair.Value) != uint64(len(pair.Value)) {
+			return fmt.Errorf("the value of %q is torn", pair.Key)
 		}
 	}
 	if sum != v.sum {
@@ -57,23 +60,23 @@ func consistent(v *View, random *rand.Rand) error {
 func consistentPast(v *View, random *rand.Rand) error {
 	oldest := max(v.Compacted(), 1)
 	revision := oldest + random.Int64N(v.Revision()-oldest+1)
-	then, err := v.Range(Query{Key: []byte{0}, End: []byte{0}, Revision: revision, KeysOnly: true})
+	then, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, KeysOnly: true}, 0)
 	if err != nil {
 		return err
 	}
 	mods := map[string]int64{}
-	for _, kv := range then.KVs {
-		mods[string(kv.Key)] = kv.Mod
+	for _, pair := range then.KVs {
+		mods[string(pair.Key)] = pair.ModRevision
 	}
 	before := revision
-	err = v.Events(revision+1, func(e *Event) bool {
+	err = v.Events(revision+1, func(e *kv.Event) bool {
 		if e.Sub == 0 {
 			before++
 		}
-		if e.KV.Mod != before {
+		if e.KV.ModRevision != before {
 			return false
 		}
-		if mods[string(e.KV.Key)] = e.KV.Mod; e.Deleted {
+		if mods[string(e.KV.Key)] = e.KV.ModRevision; e.Deleted {
 			delete(mods, string(e.KV.Key))
 		}
 		return true
@@ -146,8 +149,10 @@ func TestReaders(t *testing.T) {
 	if testing.Short() {
 		duration = time.Second
 	}
-	s := newState(bounds{historyBytes: 60_000, historyRevisions: 500, stepWork: 100},
-		layout{slabBytes: 32 << 10, stepBytes: 1 << 10, walkMost: walkMost})
+	s := NewState(limits.Index{
+		HistoryBytes: 60_000, HistoryRevisions: 500, CompactionWork: 100,
+		SlabBytes: 32 << 10, EvacuationBytes: 1 << 10, CountedRows: limits.CountedRows,
+	})
 	p := &published{}
 	p.view.Store(s.View())
 	var readers sync.WaitGroup
@@ -177,8 +182,10 @@ func TestReaders(t *testing.T) {
 
 // TestSlabsAreGivenBack waits for the garbage collector to find that nobody reaches slabs any longer.
 func TestSlabsAreGivenBack(t *testing.T) {
-	s := newState(bounds{historyBytes: 20_000, historyRevisions: 500, stepWork: 10_000},
-		layout{slabBytes: slabAlign, stepBytes: stepBytes, walkMost: walkMost})
+	s := NewState(limits.Index{
+		HistoryBytes: 20_000, HistoryRevisions: 500, CompactionWork: 10_000,
+		SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
 	held := s.View()
 	random := rand.New(rand.NewPCG(7, 8))
 	for range 3000 {

@@ -1,6 +1,6 @@
 // Package index is the replicated state machine: revisioned keys with their history, the cluster's members and its
 // feature level. It is a pure function of the log: the same entries make the same state and the same results on every
-// member. No goroutine, lock, clock, chance, map order or setting of one member has part in it.
+// member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it.
 //
 // A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once a batch. A [View]
 // is the state at one applied index, immutable, for any goroutine.
@@ -20,8 +20,15 @@
 //	command    97 kind version=1 principal="" auth=0 session=0 sequence=0 body
 //	body 1     93 key value lease                                              put
 //	body 2     92 key end                                                      delete
-//	body 3     98 member name version folder boot process [client...] peer     announce
+//	body 3     member                                                          announce
 //	body 4     91 level                                                        feature level
+//	body 5     92 code message                                                 refused
+//	body 6     90                                                              check
+//	body 7     93 member entry digest                                          digest
+//	body 8     96 kind id name [peer...] manual instead                        change of the membership
+//	body 9     90                                                              end of an exchange of members
+//
+//	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
 //	97 01 01 02 03 04 05 92                      version 1, level 1, member 2, incarnation 3, first 4, wall 5, two:
 //	   97 01 01 a0 00 00 00 93 c4 01 61 c4 01 62 00                             put "a" "b"
@@ -30,7 +37,27 @@
 // Keys, values, ends and ids are binaries; names and addresses are strings. A whole envelope is read before anything
 // of it has an effect. What this qkv does not know (a version, a kind, a level, a principal) is an error that stops
 // the member: it is never skipped. What a command may not do (limits, a lease, a level that falls, an announcement of
-// a member that forgot) is a [Result] with a code, the same everywhere: it is decided by the command and the state.
+// a member that forgot, a change of the membership) is a [kv.Result] with an error, the same everywhere: it is decided by
+// the command and the state.
+//
+// What the cluster's feature level does not have is not proposed ([CheckLevel]), so that no member of an earlier version
+// meets it. A leader that gets such a batch from a follower all the same proposes another one in its place: as many
+// commands of kind 5, whose result is the error that they hold. So the refusal finds its client as every result does.
+//
+// # Members
+//
+// The state has a record of each member ([kv.Member]), and raft's configuration follows from the records alone
+// ([Members.Configuration]); the snapshot's ConfState is compared with them. A change of the membership stands in an entry
+// that raft holds for one, whose context is the envelope ([State.ApplyChange]); whether it can be done is decided here, by
+// the records: who is added is a learner, with an id, a name and an address that nobody has, and no id comes back; only a
+// learner is promoted; the last voter stays. Whether it is wise is decided by the leader before it proposes it.
+//
+// When one is promoted in a voter's place, both are voters for a while, each of one half of a joint configuration: the one
+// is incoming, the other leaving, until an entry of raft's own, which is empty and stands for a command of kind 9, ends the
+// exchange. No other change is possible before.
+//
+// What a member says of itself changes neither role nor name, and its addresses are its own from then on, whoever had them
+// before. One that is not known, or has forgotten what is known of it, is refused.
 //
 // # Compaction
 //
@@ -55,16 +82,24 @@
 // # Digest
 //
 // Each version has a sum, the xxhash64 of all that can be read of it. The sums of the live versions are added up, and
-// so are those of the others; both with the remaining replicated state are the digest. One change costs one sum.
+// so are those of the others, and those of the times' points; with the remaining replicated state they are the digest.
+// One change costs one sum.
+//
+// Members compare their states. A check command begins a comparison behind the entry that holds it: whoever applies that
+// entry computes its digest there and then, and says it by a digest command. What was said is replicated too, so that
+// all members judge alike, each by the digest that it has computed ([View.Compare]): who has another state than a
+// majority stops; when no state can have a majority any more, all stop. A process that did not apply the entry, because
+// it came by a snapshot, waits for the next check. What a digest does not find is a value that rots in memory after it
+// was summed.
 //
 // # Where things lie
 //
 //	     hash of the key                     key order
 //	          │                                  │
-//	   ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────┐
-//	   │    table    │                   │     tree      │  │ graves │  of the keys that are deleted
-//	   └──────┬──────┘                   └───────┬───────┘  └───┬────┘
-//	          └───────────────┬──────────────────┴──────────────┘
+//	   ┌──────▼──────┐                   ┌───────▼───────┐  ┌────────────┐
+//	   │    table    │                   │     tree      │  │ tombstoned │  the keys that are deleted
+//	   └──────┬──────┘                   └───────┬───────┘  └─────┬──────┘
+//	          └───────────────┬──────────────────┴────────────────┘
 //	                    ┌─────▼─────┐
 //	slabs of records    │  record   │ head, key
 //	                    └─────┬─────┘
@@ -81,7 +116,7 @@
 //	record, a multiple of 8 bytes
 //	 0  8  head: the newest version
 //	 8  2  bytes of the key
-//	10  2  flags that only the owner touches: removed, left behind
+//	10  2  flags that only the owner touches: removed, relocated
 //	12  4  unused
 //	16     key
 //
@@ -115,7 +150,11 @@
 //     since it was made, so that its slab is given up later than the View was made, or not at all.
 //
 // Slabs of which less than half is in use are evacuated, in bounded steps at the end of Apply. Copies are complete
-// before anything refers to them, and what is left behind is not written to again.
+// before anything refers to them, and the old ones are not written to again.
+//
+// A range is read in steps ([RangeReader]): what takes long lets others work between two steps, and takes the newest
+// View for each, so that no old one is kept. A page that continues looks at its own keys only; the first page of an
+// old revision counts the whole range, key by key, and that of the newest one asks the trees for the count.
 //
 // The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
 // keep the View reachable until the last use, with runtime.KeepAlive(view).
@@ -125,8 +164,8 @@
 // [View.AppendMeta] is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
 // the same state of them, and trusts neither.
 //
-//	meta   dc 00 10 version=1 applied term revision compacted first sub wall level sum past live bytes history
-//	       [announcement...] [revision step, time step, ...]
+//	meta   dc 00 11 version=1 applied term revision compacted first sub wall level sum past live bytes history
+//	       92 [member...] [removed id...] [revision step, time step, ...] [check entry, member, digest, ...]
 //
 // first and sub are the position of the oldest change that is kept; sum and past, binaries of 8 bytes, the sums of the
 // live versions and of the others; live, bytes and history the number of keys, their bytes, and the weight of the
@@ -134,8 +173,8 @@
 //
 // # Invariants, checked by [State.Check] under these numbers
 //
-//  1. The tree has each key once; the table has the same records, but for keys that crowd a segment, which only the
-//     tree has; graves has those whose newest version is a tombstone.
+//  1. The tree has each key once; the table has the same records, but for keys that overflow a segment, which only
+//     the tree has; tombstoned has those whose newest version is a tombstone.
 //  2. A key's versions are linked both ways, newest first with falling revisions, and refer to its record. None of
 //     them is dropped.
 //  3. A version continues the one before it: same create revision and the next version, or created over a tombstone.
@@ -146,6 +185,7 @@
 //  6. The compacted revision is 0, or where the history begins, or the one behind that while its changes are dropped.
 //  7. Each slab counts the bytes of what is in use in it.
 //  8. Times rise with revisions, and none is kept that no readable revision needs.
+//  9. Those of [Members].
 //
 // # Assumptions
 //

@@ -1,6 +1,13 @@
 package index
 
-import "sync/atomic"
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+)
 
 // history is all changes since the compacted revision, in their order: for each revision its one change, or the group
 // of those that have it together. A copy of the struct is a view of it.
@@ -85,4 +92,211 @@ func (h *history) trim() {
 	}
 	h.slots.trim(first + 1)
 	h.sub = 0
+}
+
+// times says when revisions were written: a point for the first revision of each millisecond in which there was one.
+// A copy of the struct is a view of it.
+type times struct {
+	points fifo[point]
+	sum    uint64 // of the points' sums
+}
+
+type point struct{ revision, wall int64 }
+
+// digest is what the point adds to the digest.
+func (p point) digest() uint64 {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))
+	binary.LittleEndian.PutUint64(b[8:], uint64(p.wall))
+	return xxhash.Sum64(b[:])
+}
+
+func (t *times) push(p point) {
+	*t.points.push() = p
+	t.sum += p.digest()
+}
+
+// timeStep is the resolution, in nanoseconds.
+const timeStep = 1_000_000
+
+// note remembers when revision was written, and all that follow until the next point.
+func (t *times) note(revision, wall int64) {
+	if n := t.points.end; n > t.points.first && wall/timeStep <= t.points.at(n-1).wall/timeStep {
+		return
+	}
+	t.push(point{revision, wall})
+}
+
+// search returns the number of the first point for which after is true, or the end.
+func (t *times) search(after func(p *point) bool) int64 {
+	first := t.points.first
+	return first + int64(sort.Search(int(t.points.len()), func(i int) bool { return after(t.points.at(first + int64(i))) }))
+}
+
+// trim drops the points that say nothing of revisions from oldest on.
+func (t *times) trim(oldest int64) {
+	for t.points.len() > 1 && t.points.at(t.points.first+1).revision <= oldest {
+		t.sum -= t.points.at(t.points.first).digest()
+		t.points.trim(t.points.first + 1)
+	}
+}
+
+// of returns when a revision was written.
+func (t *times) of(revision int64) (wall int64, ok bool) {
+	n := t.search(func(p *point) bool { return p.revision > revision })
+	if n == t.points.first {
+		return 0, false
+	}
+	return t.points.at(n - 1).wall, true
+}
+
+// after returns the first revision that was written later than wall, or false when none was.
+func (t *times) after(wall int64) (revision int64, ok bool) {
+	n := t.search(func(p *point) bool { return p.wall > wall })
+	if n == t.points.end {
+		return 0, false
+	}
+	return t.points.at(n).revision, true
+}
+
+// fifo is a queue of numbered elements, to which the owner adds at the end and from which it takes at the beginning.
+// A copy of the struct is a view of it: elements stay where they are, and what is trimmed lives as long as the copy.
+type fifo[T any] struct {
+	chunks     []*[chunkLen]T
+	first, end int64 // numbers of the first element, and behind the last one
+}
+
+const (
+	chunkBits = 10
+	chunkLen  = 1 << chunkBits
+)
+
+// startAt makes the empty queue begin with a number.
+func (q *fifo[T]) startAt(n int64) {
+	q.chunks, q.first, q.end = nil, n, n
+}
+
+func (q *fifo[T]) at(n int64) *T {
+	return &q.chunks[n>>chunkBits-q.first>>chunkBits][n&(chunkLen-1)]
+}
+
+// push adds an element and returns it, for the caller to set. No copy of the queue sees it.
+func (q *fifo[T]) push() *T {
+	if n := q.end>>chunkBits - q.first>>chunkBits; n == int64(len(q.chunks)) {
+		q.chunks = append(q.chunks, new([chunkLen]T))
+	}
+	q.end++
+	return q.at(q.end - 1)
+}
+
+// trim drops the elements before a number, which is at most end.
+func (q *fifo[T]) trim(first int64) {
+	drop := min(first>>chunkBits-q.first>>chunkBits, int64(len(q.chunks)))
+	if q.first = first; drop > 0 {
+		q.chunks = slices.Clone(q.chunks[drop:]) // so that nothing holds the dropped ones but older copies
+	}
+}
+
+func (q *fifo[T]) len() int64 { return q.end - q.first }
+
+// What compaction costs, in units of about 20 ns: a key's first version is skipped, another change drops the version
+// before it, and a deletion is dropped itself, too.
+const (
+	skipWork = 1
+	dropWork = 16
+	// commandWork is how much one entry may do for each of its commands, beside limits.CompactionWork.
+	commandWork = 2 * dropWork
+)
+
+// compact drops the oldest changes while there are more than the bounds allow, but never more at once than keeps pace
+// with what the commands have added: a version that is dropped weighs more than versionOverhead, so that for each
+// byte added one can go. How far it comes is decided by the state and the entry alone, and is part of the state.
+func (s *State) compact(commands, added int64) {
+	work := s.limits.CompactionWork + commandWork*commands + max(added, 0)*dropWork/versionOverhead
+	prefetched := int64(0) // revisions before it are in the caches
+	for s.compacted > s.history.slots.first || s.over() {
+		if work <= 0 {
+			s.limits.Reach("compaction")
+			return
+		}
+		if s.history.slots.first >= prefetched {
+			s.prefetchHistory()
+			prefetched = s.history.slots.first + prefetchCommands
+		}
+		work -= s.dropOldest()
+	}
+}
+
+// over says that the oldest revision should go. The newest never does: it can always be read, and watched.
+func (s *State) over() bool {
+	first := s.history.slots.first
+	return first < s.revision &&
+		(s.historyBytes > s.limits.HistoryBytes || s.revision-first >= s.limits.HistoryRevisions)
+}
+
+// dropOldest drops the oldest change, with the version before it, and returns what work that was.
+func (s *State) dropOldest() (work int64) {
+	h := &s.history
+	revision := h.slots.first
+	if s.compacted <= revision {
+		s.compacted = revision + 1
+		s.times.trim(s.compacted)
+	}
+	change := h.change(revision, h.sub).Load()
+	h.trim()
+	if change&changeCreated != 0 {
+		return skipWork // a tombstone before it went when its own revision did
+	}
+	at := changed(change)
+	v := at.version()
+	r := s.recordOf(v)
+	s.drop(r, v.older())
+	v.owner |= prevDropped
+	if !v.has(tombstone) {
+		return dropWork
+	}
+	s.drop(r, at)
+	if newer := v.newer(); newer != 0 {
+		newer.version().owner |= prevDropped
+	} else {
+		s.remove(r)
+	}
+	return 2 * dropWork
+}
+
+// older returns the version before, or 0 when there is none, or none any longer.
+func (v *version) older() ref {
+	if v.owner&prevDropped != 0 {
+		return 0
+	}
+	return ref(v.prev.Load())
+}
+
+// recordOf returns the record of a version's key, also while versions still refer to the old copy of a relocated record.
+func (s *State) recordOf(v *version) ref {
+	r := ref(v.record.Load())
+	if key := r.record(); key.owner&recordRelocated != 0 {
+		return s.find(hashOf(key.key()), key.key())
+	}
+	return r
+}
+
+// drop takes a version that is not live out of use.
+func (s *State) drop(r, at ref) {
+	v := at.version()
+	v.owner |= versionDead
+	s.historyBytes -= weight(int(r.record().size), v.valueSize())
+	s.pastSum -= v.sum
+	s.evacuation.enqueue(s.memory.free(at, v.size()))
+}
+
+// remove takes a key out whose last version is gone.
+func (s *State) remove(r ref) {
+	record := r.record()
+	s.table.remove(hashOf(record.key()), r)
+	s.tree.Delete(r)
+	s.tombstoned.Delete(r)
+	s.changed = true
+	record.owner |= recordDead
+	s.evacuation.enqueue(s.memory.free(r, recordSize(int(record.size))))
 }

@@ -3,10 +3,13 @@ package index
 import (
 	"fmt"
 	"testing"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // batch applies commands as the next entry.
-func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []Result {
+func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []kv.Result {
 	t.Helper()
 	applied, _ := s.Applied()
 	results, err := s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: wall}, commands), nil)
@@ -22,7 +25,7 @@ func del(key, end string) []byte   { return AppendDelete(nil, []byte(key), []byt
 // restored is what a snapshot makes of a view.
 func restored(t testing.TB, v *View) *State {
 	t.Helper()
-	b, err := NewBuilder(v.AppendMeta(nil))
+	b, err := NewBuilder(v.AppendMeta(nil), limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,24 +44,24 @@ func restored(t testing.TB, v *View) *State {
 }
 
 func TestFirstSteps(t *testing.T) {
-	s := NewState()
+	s := NewState(limits.Defaults().Index)
 	empty := s.View()
 	results := batch(t, s, 5e9, put("a", "1"), put("b", "2"), put("a", "3"), del("c", ""), del("a", "c"), put("a", "4"))
-	for i, want := range []string{"{2 0 ok }", "{3 0 ok }", "{4 0 ok }", "{4 0 ok }", "{5 2 ok }", "{6 0 ok }"} {
+	for i, want := range []string{"{2 0 <nil>}", "{3 0 <nil>}", "{4 0 <nil>}", "{4 0 <nil>}", "{5 2 <nil>}", "{6 0 <nil>}"} {
 		if got := fmt.Sprint(results[i]); got != want {
 			t.Errorf("result %d is %s, want %s", i, got, want)
 		}
 	}
 	v := s.View()
-	kv, found, err := v.Get([]byte("a"), 0)
-	if err != nil || !found || string(kv.Value) != "4" || kv.Create != 6 || kv.Mod != 6 || kv.Version != 1 {
-		t.Errorf("a is %+v, %v, %v", kv, found, err)
+	pair, found, err := v.Get([]byte("a"), 0)
+	if err != nil || !found || string(pair.Value) != "4" || pair.CreateRevision != 6 || pair.ModRevision != 6 || pair.Version != 1 {
+		t.Errorf("a is %+v, %v, %v", pair, found, err)
 	}
-	answer, err := v.Range(Query{Key: []byte("a"), End: []byte{0}, Revision: 4})
+	answer, err := v.Range(kv.Range{Key: []byte("a"), End: []byte{0}, Revision: 4}, 0)
 	if err != nil || answer.Count != 2 || answer.Revision != 6 || string(answer.KVs[0].Value) != "3" || answer.KVs[0].Version != 2 {
 		t.Errorf("at revision 4: %+v, %v", answer, err)
 	}
-	if _, _, err := v.Get([]byte("a"), 7); err == nil || err.(*Error).Code != CodeFutureRevision {
+	if _, _, err := v.Get([]byte("a"), 7); err == nil || err.(*kv.Error).Code != kv.FutureRevision {
 		t.Errorf("a read of the future: %v", err)
 	}
 	if empty.Revision() != 1 || empty.Keys() != 0 {

@@ -6,13 +6,14 @@ import (
 	"slices"
 	"sort"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // model is the state as one would write it down: every version of every key is kept for ever, and what is compacted
 // is a number. It knows nothing of the layout.
 type model struct {
-	bounds    bounds
+	limits    limits.Index
 	applied   uint64
 	revision  int64
 	compacted int64
@@ -28,8 +29,8 @@ type modelEvent struct {
 	key string
 }
 
-func newModel(b bounds) *model {
-	return &model{bounds: b, revision: 1, keys: map[string][]Version{}}
+func newModel(l limits.Index) *model {
+	return &model{limits: l, revision: 1, keys: map[string][]Version{}}
 }
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
@@ -55,17 +56,17 @@ func (m *model) newest(key string) *Version {
 	return nil
 }
 
-func (m *model) put(key string, value []byte) Result {
+func (m *model) put(key string, value []byte) kv.Result {
 	m.revision++
 	v := Version{Mod: m.revision, Create: m.revision, Version: 1, Value: value}
 	if old := m.newest(key); old != nil {
 		v.Create, v.Version = old.Create, old.Version+1
 	}
 	m.add(key, v)
-	return Result{Revision: m.revision}
+	return kv.Result{Revision: m.revision}
 }
 
-func (m *model) delete(key, end string) Result {
+func (m *model) delete(key, end string) kv.Result {
 	var found []string
 	for _, k := range m.sorted() {
 		if in(k, key, end) && m.newest(k) != nil {
@@ -73,13 +74,13 @@ func (m *model) delete(key, end string) Result {
 		}
 	}
 	if len(found) == 0 {
-		return Result{Revision: m.revision}
+		return kv.Result{Revision: m.revision}
 	}
 	m.revision++
 	for i, k := range found {
 		m.add(k, Version{Mod: m.revision, Sub: int64(i), Tombstone: true})
 	}
-	return Result{Revision: m.revision, Deleted: int64(len(found))}
+	return kv.Result{Revision: m.revision, Deleted: int64(len(found))}
 }
 
 func in(k, key, end string) bool {
@@ -112,10 +113,10 @@ func (m *model) end(commands int, revision, history int64) {
 	if m.revision != revision {
 		m.points = append(m.points, point{revision + 1, m.wall})
 	}
-	work := m.bounds.stepWork + 32*int64(commands) + max(0, m.historyBytes()-history)/4
+	work := m.limits.CompactionWork + 32*int64(commands) + max(0, m.historyBytes()-history)/4
 	for work > 0 && m.first < len(m.events) {
 		e := m.events[m.first]
-		over := e.Mod < m.revision && (m.historyBytes() > m.bounds.historyBytes || m.revision-e.Mod >= m.bounds.historyRevisions)
+		over := e.Mod < m.revision && (m.historyBytes() > m.limits.HistoryBytes || m.revision-e.Mod >= m.limits.HistoryRevisions)
 		if e.Mod >= m.compacted && !over {
 			break
 		}
@@ -178,7 +179,7 @@ func (m *model) live() (keys, size int64) {
 }
 
 // at is a range at a revision, without limits.
-func (m *model) at(key, end string, revision int64) (kvs []KeyValue) {
+func (m *model) at(key, end string, revision int64) (kvs []kv.KeyValue) {
 	for _, k := range m.sorted() {
 		if !in(k, key, end) {
 			continue
@@ -190,7 +191,10 @@ func (m *model) at(key, end string, revision int64) (kvs []KeyValue) {
 			}
 		}
 		if seen != nil && !seen.Tombstone {
-			kvs = append(kvs, KeyValue{[]byte(k), seen.Value, seen.Create, seen.Mod, seen.Version, seen.Lease})
+			kvs = append(kvs, kv.KeyValue{
+				Key: []byte(k), Value: seen.Value,
+				CreateRevision: seen.Create, ModRevision: seen.Mod, Version: seen.Version, Lease: seen.Lease,
+			})
 		}
 	}
 	return kvs
@@ -257,7 +261,7 @@ func sameVersion(a, b Version) bool {
 
 func (m *model) compareEvents(v *View) (err error) {
 	if m.compacted > 0 {
-		if e, ok := v.Events(m.compacted-1, nil).(*Error); !ok || e.Code != CodeCompacted {
+		if e, ok := v.Events(m.compacted-1, nil).(*kv.Error); !ok || e.Code != kv.Compacted {
 			return fmt.Errorf("events before the compacted revision: %v", e)
 		}
 	}
@@ -265,7 +269,7 @@ func (m *model) compareEvents(v *View) (err error) {
 	for len(rest) > 0 && rest[0].Mod < m.compacted {
 		rest = rest[1:]
 	}
-	outcome := v.Events(m.compacted, func(e *Event) bool {
+	outcome := v.Events(m.compacted, func(e *kv.Event) bool {
 		if len(rest) == 0 || !sameEvent(e, &rest[0]) {
 			err = fmt.Errorf("event %+v, want %+v", e, rest)
 			return false
@@ -279,39 +283,39 @@ func (m *model) compareEvents(v *View) (err error) {
 	return err
 }
 
-func sameEvent(e *Event, w *modelEvent) bool {
+func sameEvent(e *kv.Event, w *modelEvent) bool {
 	return string(e.KV.Key) == w.key && e.Deleted == w.Tombstone && sameVersion(w.Version, Version{
-		Mod: e.KV.Mod, Sub: e.Sub, Create: e.KV.Create, Version: e.KV.Version, Lease: e.KV.Lease,
+		Mod: e.KV.ModRevision, Sub: e.Sub, Create: e.KV.CreateRevision, Version: e.KV.Version, Lease: e.KV.Lease,
 		Tombstone: e.Deleted, Value: e.KV.Value,
 	})
 }
 
 func (m *model) compareRange(v *View, key, end string, revision int64) error {
 	want := m.at(key, end, revision)
-	got, err := v.Range(Query{Key: []byte(key), End: []byte(end), Revision: revision})
+	got, err := v.Range(kv.Range{Key: []byte(key), End: []byte(end), Revision: revision}, 0)
 	if err != nil || got.Count != int64(len(want)) || got.More || got.Revision != m.revision ||
 		!slices.EqualFunc(got.KVs, want, sameKeyValue) {
 		return fmt.Errorf("range %q to %q at %d:\n%+v %v, want\n%+v", key, end, revision, got, err, want)
 	}
-	if err := compareLimits(v, Query{Key: []byte(key), End: []byte(end), Revision: revision}, want); err != nil {
+	if err := compareLimits(v, kv.Range{Key: []byte(key), End: []byte(end), Revision: revision}, want); err != nil {
 		return err
 	}
-	for _, kv := range want {
-		if one, found, err := v.Get(kv.Key, revision); err != nil || !found || !sameKeyValue(one, kv) {
-			return fmt.Errorf("get %q at %d: %+v %v %v, want %+v", kv.Key, revision, one, found, err, kv)
+	for _, pair := range want {
+		if one, found, err := v.Get(pair.Key, revision); err != nil || !found || !sameKeyValue(one, pair) {
+			return fmt.Errorf("get %q at %d: %+v %v %v, want %+v", pair.Key, revision, one, found, err, pair)
 		}
 	}
 	return nil
 }
 
 // compareLimits asks for parts of a range, which is want.
-func compareLimits(v *View, q Query, want []KeyValue) error {
+func compareLimits(v *View, q kv.Range, want []kv.KeyValue) error {
 	if q.Revision == v.Revision() {
 		q.Revision = 0
 	}
 	counted := q
 	counted.CountOnly = true
-	if a, err := v.Range(counted); err != nil || a.Count != int64(len(want)) || a.More || a.KVs != nil {
+	if a, err := v.Range(counted, 0); err != nil || a.Count != int64(len(want)) || a.More || a.KVs != nil {
 		return fmt.Errorf("count of %q to %q at %d: %+v %v, want %d", q.Key, q.End, q.Revision, a, err, len(want))
 	}
 	if len(want) == 0 {
@@ -320,21 +324,21 @@ func compareLimits(v *View, q Query, want []KeyValue) error {
 	limited := q
 	limited.Limit = q.Revision%3 + 1
 	n := min(int(limited.Limit), len(want))
-	a, err := v.Range(limited)
+	a, err := v.Range(limited, 0)
 	if err != nil || a.Count != int64(len(want)) || a.More != (n < len(want)) || !slices.EqualFunc(a.KVs, want[:n], sameKeyValue) {
 		return fmt.Errorf("%d of %q to %q at %d: %+v %v, want %+v", n, q.Key, q.End, q.Revision, a, err, want)
 	}
 	paged := q
-	paged.KeysOnly, paged.Bytes = true, int64(len(want[0].Key))
-	if a, err = v.Range(paged); err != nil || a.Count != int64(len(want)) || a.More != (len(want) > 1) || len(a.KVs) != 1 || a.KVs[0].Value != nil {
+	paged.KeysOnly = true
+	if a, err = v.Range(paged, int64(len(want[0].Key))); err != nil || a.Count != int64(len(want)) || a.More != (len(want) > 1) || len(a.KVs) != 1 || a.KVs[0].Value != nil {
 		return fmt.Errorf("page of %q to %q at %d: %+v %v, want one of %+v", q.Key, q.End, q.Revision, a, err, want)
 	}
 	return nil
 }
 
-func sameKeyValue(a, b KeyValue) bool {
+func sameKeyValue(a, b kv.KeyValue) bool {
 	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) && a.Value != nil &&
-		a.Create == b.Create && a.Mod == b.Mod && a.Version == b.Version && a.Lease == b.Lease
+		a.CreateRevision == b.CreateRevision && a.ModRevision == b.ModRevision && a.Version == b.Version && a.Lease == b.Lease
 }
 
 // compareTime knows that a time is that of the first batch of its millisecond.

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // machine drives a state and the model beside each other.
 type machine struct {
 	state   *State
 	model   *model
-	layout  layout
 	wall    int64
 	held    []heldView
 	seen    map[uint64]uint64 // digests by applied index
@@ -28,18 +30,16 @@ type heldView struct {
 }
 
 func newMachine(t *rapid.T) *machine {
-	b := bounds{
-		historyBytes:     rapid.Int64Range(200, 6000).Draw(t, "history bytes"),
-		historyRevisions: rapid.Int64Range(2, 60).Draw(t, "history revisions"),
-		stepWork:         rapid.SampledFrom([]int64{1, 40, 200, stepWork}).Draw(t, "step"),
-	}
-	l := layout{
-		slabBytes: rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
-		stepBytes: rapid.SampledFrom([]int64{1, 200, stepBytes}).Draw(t, "evacuation step"),
-		walkMost:  rapid.SampledFrom([]int{0, 3, walkMost}).Draw(t, "walk"),
+	l := limits.Index{
+		HistoryBytes:     rapid.Int64Range(200, 6000).Draw(t, "history bytes"),
+		HistoryRevisions: rapid.Int64Range(2, 60).Draw(t, "history revisions"),
+		CompactionWork:   rapid.SampledFrom([]int64{1, 40, 200, limits.CompactionWork}).Draw(t, "step"),
+		SlabBytes:        rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
+		EvacuationBytes:  rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
+		CountedRows:      rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 	}
 	return &machine{
-		state: newState(b, l), model: newModel(b), layout: l, seen: map[uint64]uint64{},
+		state: NewState(l), model: newModel(l), seen: map[uint64]uint64{},
 		letters: rapid.IntRange(1, 4).Draw(t, "letters"),
 	}
 }
@@ -62,7 +62,7 @@ func (m *machine) value(t *rapid.T) []byte {
 
 func (m *machine) batch(t *rapid.T) {
 	commands := [][]byte{}
-	var want []Result
+	var want []kv.Result
 	if rapid.Bool().Draw(t, "later") {
 		m.wall += rapid.Int64Range(-3e6, 9e6).Draw(t, "by")
 	}
@@ -125,7 +125,7 @@ func (m *machine) restore(t *rapid.T) {
 }
 
 func (m *machine) rebuild(t *rapid.T, v *View) *State {
-	b, err := newBuilder(v.AppendMeta(nil), newState(m.model.bounds, m.layout))
+	b, err := NewBuilder(v.AppendMeta(nil), m.model.limits)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ type record struct {
 const (
 	recordBytes = int(unsafe.Sizeof(record{}))
 
-	recordDead  = 1 // the key was removed
-	recordMoved = 2 // this is a copy that was left behind
+	recordDead      = 1 // the key was removed
+	recordRelocated = 2 // this is the old copy of a relocated record
 )
 
 func recordSize(key int) int { return roundUp(recordBytes + key) }
@@ -47,7 +47,7 @@ type version struct {
 
 	// Changed only when something is moved to another slab, and then to an equal copy.
 	prev   atomic.Uint64 // the version before it; it may be gone, see older
-	record atomic.Uint64 // the key's record, or a copy that was left behind: only its key may be read
+	record atomic.Uint64 // the key's record, or an old copy of it: only its key may be read
 
 	// Only the owner touches it: the next newer version, and flags.
 	owner ref
@@ -64,7 +64,7 @@ const (
 	flagBits = 8
 
 	versionDead = 1 // the version was compacted
-	prevGone    = 2 // the version before it was compacted
+	prevDropped = 2 // the version before it was compacted
 	ownerFlags  = 7
 )
 
@@ -115,8 +115,8 @@ func (v *version) number() int64 {
 	return *v.word(1)
 }
 
-// buried returns the position of the tombstone before a created version, or zeros when there was none.
-func (v *version) buried() (mod, sub int64) {
+// precedingTombstone returns the position of the tombstone before a created version, or zeros when there was none.
+func (v *version) precedingTombstone() (mod, sub int64) {
 	if !v.has(again) {
 		return 0, 0
 	}
@@ -155,7 +155,7 @@ func (v *version) setNewer(r ref) { v.owner = r | v.owner&ownerFlags }
 func (v *version) at(revision int64) *version {
 	for v.mod > revision {
 		if v.has(created) {
-			if mod, _ := v.buried(); mod <= revision {
+			if mod, _ := v.precedingTombstone(); mod <= revision {
 				return nil
 			}
 		}

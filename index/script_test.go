@@ -9,6 +9,9 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/tidwall/btree"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // script is the state that a file of testdata drives.
@@ -22,7 +25,7 @@ type script struct {
 // TestScripts runs testdata/*.txt. -rewrite writes what comes out; review the difference.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
-		sc := &script{t: t, s: NewState(), term: 1, views: map[string]*View{}}
+		sc := &script{t: t, s: NewState(limits.Defaults().Index), term: 1, views: map[string]*View{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out := sc.run(d)
 			if err := sc.s.Check(); err != nil {
@@ -68,16 +71,21 @@ func (sc *script) view(d *datadriven.TestData) *View {
 func (sc *script) run(d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "new":
-		sc.s = newState(bounds{
-			historyBytes:     number(d, "history-bytes", realBounds.historyBytes),
-			historyRevisions: number(d, "history-revisions", realBounds.historyRevisions),
-			stepWork:         number(d, "step", realBounds.stepWork),
-		}, layout{
-			slabBytes: int(number(d, "slab", slabAlign)), stepBytes: number(d, "evacuate", stepBytes),
-			walkMost: int(number(d, "walk", walkMost)),
+		sc.s = NewState(limits.Index{
+			HistoryBytes: number(d, "history-bytes", limits.HistoryBytes), HistoryRevisions: number(d, "history-revisions", limits.HistoryRevisions),
+			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
+			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
 		return ""
-	case "apply":
+	case "found":
+		ids := map[string]uint64{}
+		for _, a := range d.CmdArgs {
+			id, _ := strconv.ParseUint(a.Key, 10, 64)
+			ids["n"+a.Key] = id
+		}
+		sc.s.Found(Founders(ids))
+		return ""
+	case "apply", "change":
 		return sc.apply(d)
 	case "raw":
 		applied, _ := sc.s.Applied()
@@ -113,16 +121,24 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				commands = append(commands, del(f[1], f[2]))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
-				commands = append(commands, AppendFeatureLevel(nil, n))
+				commands = append(commands, appendFeatureLevel(nil, n))
 			case "announce":
 				commands = append(commands, AppendAnnounce(nil, announcementOf(f[1:])))
+			case "add", "promote", "remove", "update":
+				commands = append(commands, AppendMemberChange(nil, memberChangeOf(f)))
+			case "end-exchange":
+				commands = append(commands, AppendEndExchange(nil))
 			}
 		}
 	}
 	applied, _ := sc.s.Applied()
 	sc.term = uint64(number(d, "term", int64(sc.term)))
 	e := Envelope{Level: 1, Wall: number(d, "wall", 1) * 1e6}
-	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, e, commands), nil)
+	apply := sc.s.Apply
+	if d.Cmd == "change" {
+		apply = sc.s.ApplyChange
+	}
+	results, err := apply(applied+1, sc.term, AppendEnvelope(nil, e, commands), nil)
 	if err != nil {
 		return err.Error() + "\n"
 	}
@@ -133,8 +149,8 @@ func (sc *script) apply(d *datadriven.TestData) string {
 		if r.Deleted > 0 {
 			line += fmt.Sprintf(", %d deleted", r.Deleted)
 		}
-		if r.Code != CodeOK {
-			line += fmt.Sprintf(": %v: %s", r.Code, r.Detail)
+		if r.Err != nil {
+			line += fmt.Sprintf(": %v: %s", r.Err.Code, r.Err.Message)
 		}
 		if line != before || len(results) < 8 {
 			out.WriteString(line + "\n")
@@ -144,22 +160,41 @@ func (sc *script) apply(d *datadriven.TestData) string {
 	return out.String()
 }
 
-// announcementOf makes one of member, folder.boot and process.
-func announcementOf(f []string) Announcement {
-	a := Announcement{Name: "n" + f[0], Version: "0.1.0"}
-	a.Member, _ = strconv.ParseUint(f[0], 10, 64)
+// announcementOf makes one of member, folder.boot, process and address.
+func announcementOf(f []string) *kv.Member {
+	m := &kv.Member{Name: "n" + f[0], Version: "0.1.0"}
+	m.ID, _ = strconv.ParseUint(f[0], 10, 64)
 	folder, boot, _ := strings.Cut(f[1], ".")
-	a.Folder[0] = folder[0]
-	a.Boot, _ = strconv.ParseUint(boot, 10, 64)
+	m.Folder[0] = folder[0]
+	m.Boot, _ = strconv.ParseUint(boot, 10, 64)
 	if len(f) > 2 && f[2] != "" {
-		a.Process[0] = f[2][0]
+		m.Process[0] = f[2][0]
 	}
-	return a
+	if len(f) > 3 && f[3] != "" {
+		m.Peers = []string{f[3]}
+	}
+	return m
+}
+
+// memberChangeOf makes a change of its kind, a member, and then what the kind needs.
+func memberChangeOf(f []string) *kv.MemberChange {
+	id, _ := strconv.ParseUint(f[1], 10, 64)
+	switch f[0] {
+	case "add":
+		return &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: f[2], Peers: []string{f[3]}}
+	case "promote":
+		instead, _ := strconv.ParseUint(f[2], 10, 64)
+		return &kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead}
+	case "remove":
+		return &kv.MemberChange{Kind: kv.RemoveMember, ID: id}
+	default:
+		return &kv.MemberChange{Kind: kv.UpdateMember, ID: id, Peers: []string{f[2]}}
+	}
 }
 
 func (sc *script) restore() string {
 	v := sc.s.View()
-	b, err := newBuilder(v.AppendMeta(nil), newState(sc.s.bounds, sc.s.layout))
+	b, err := NewBuilder(v.AppendMeta(nil), sc.s.limits)
 	if err != nil {
 		return err.Error() + "\n"
 	}
@@ -183,19 +218,19 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 	var out strings.Builder
 	switch d.Cmd {
 	case "get":
-		kv, found, err := v.Get([]byte(word(d, "key", "")), number(d, "rev", 0))
+		pair, found, err := v.Get([]byte(word(d, "key", "")), number(d, "rev", 0))
 		if err != nil {
 			return refusal(err)
 		} else if !found {
 			return "not found\n"
 		}
-		return line(&kv)
+		return line(&pair)
 	case "range":
-		a, err := v.Range(Query{
+		a, err := v.Range(kv.Range{
 			Key: []byte(word(d, "key", "")), End: []byte(word(d, "end", "")), Revision: number(d, "rev", 0),
-			Limit: number(d, "limit", 0), Bytes: number(d, "bytes", 0),
+			Limit:    number(d, "limit", 0),
 			KeysOnly: d.HasArg("keys-only"), CountOnly: d.HasArg("count-only"),
-		})
+		}, number(d, "bytes", 0))
 		if err != nil {
 			return refusal(err)
 		}
@@ -204,12 +239,12 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		}
 		fmt.Fprintf(&out, "count %d, more %v, revision %d\n", a.Count, a.More, a.Revision)
 	case "events":
-		err := v.Events(number(d, "from", 0), func(e *Event) bool {
+		err := v.Events(number(d, "from", 0), func(e *kv.Event) bool {
 			what := "put "
 			if e.Deleted {
 				what = "del "
 			}
-			fmt.Fprintf(&out, "%d.%d %s%s", e.KV.Mod, e.Sub, what, line(&e.KV))
+			fmt.Fprintf(&out, "%d.%d %s%s", e.KV.ModRevision, e.Sub, what, line(&e.KV))
 			return true
 		})
 		if err != nil {
@@ -229,9 +264,15 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		revision, ok := v.RevisionAt(number(d, "wall", 0) * 1e6)
 		fmt.Fprintf(&out, "revision %d, %v\n", revision, ok)
 	case "members":
-		for _, m := range v.Members() {
-			fmt.Fprintf(&out, "%d %s folder %c boot %d process %d\n", m.Member, m.Name, m.Folder[0], m.Boot, m.Process[0])
+		for _, m := range v.Members().All() {
+			fmt.Fprintf(&out, "%d %s %s", m.ID, m.Name, m.Role)
+			if m.Started() {
+				fmt.Fprintf(&out, " folder %c boot %d process %c", m.Folder[0], m.Boot, m.Process[0])
+			}
+			fmt.Fprintf(&out, " at %s\n", strings.Join(m.Peers, " "))
 		}
+		c := v.Members().Configuration()
+		fmt.Fprintf(&out, "voters %d, outgoing %d, learners %d, removed %d\n", c.Voters, c.Outgoing, c.Learners, v.Members().removed)
 	case "status":
 		applied, term := v.Applied()
 		fmt.Fprintf(&out, "applied %d of term %d, revision %d, compacted %d, level %d\n%d keys of %d bytes, history of %d bytes\n",
@@ -272,7 +313,7 @@ func (sc *script) tree(out *strings.Builder) {
 		})
 	}
 	print("tree", sc.s.tree)
-	print("graves", sc.s.graves)
+	print("tombstoned", sc.s.tombstoned)
 	for i, s := range m.slabs {
 		kind := "versions"
 		if s.records {
@@ -283,19 +324,19 @@ func (sc *script) tree(out *strings.Builder) {
 }
 
 func refusal(err error) string {
-	var e *Error
+	var e *kv.Error
 	if !errors.As(err, &e) {
 		return fmt.Sprintf("no refusal: %v\n", err)
 	}
 	return fmt.Sprintf("%v: %s\n", e.Code, e.Message)
 }
 
-func line(kv *KeyValue) string {
-	value := string(kv.Value)
-	if kv.Value == nil {
+func line(pair *kv.KeyValue) string {
+	value := string(pair.Value)
+	if pair.Value == nil {
 		value = "(nil)"
 	}
-	return fmt.Sprintf("%s=%s create %d mod %d version %d lease %d\n", kv.Key, value, kv.Create, kv.Mod, kv.Version, kv.Lease)
+	return fmt.Sprintf("%s=%s create %d mod %d version %d lease %d\n", pair.Key, value, pair.CreateRevision, pair.ModRevision, pair.Version, pair.Lease)
 }
 
 func chainText(versions []Version) string {

@@ -173,3 +173,138 @@ func (m *memory) collect(retired int64) {
 
 // roundUp makes sizes multiples of 8.
 func roundUp(n int) int { return (n + 7) &^ 7 }
+
+// evacuation moves what is in use out of slabs that are mostly not, one slab after the other, so that they can be
+// given up. A copy is complete before anything refers to it, and what is relocated stays as it was, too: Views that came
+// by the old way read the same.
+type evacuation struct {
+	// waiting are the sparse slabs, each once: slab.queued is set in all of them and in source.
+	waiting []*slab
+	// source is being evacuated, or nil. What lies before offset in it is relocated or was not in use.
+	source *slab
+	offset int
+	// from is the next version that refers to the old copy of a relocated record, or 0; to is that record's new
+	// copy. Versions before from do so, too, and none after it.
+	from, to ref
+}
+
+const (
+	// timesHanded is how much of a slab one entry may go through for each byte that it has added, beside
+	// limits.EvacuationBytes: a slab is at most half in use, so that at twice the pace there is never more to do.
+	timesHanded = 4
+	// fixWork is what it costs to correct one version's record, in bytes gone through.
+	fixWork = 128
+)
+
+// enqueue adds a slab if it has become sparse.
+func (e *evacuation) enqueue(s *slab) {
+	if s.sparse() {
+		s.queued = true
+		e.waiting = append(e.waiting, s)
+	}
+}
+
+// evacuate does one step.
+func (s *State) evacuate(handed int64) {
+	e := &s.evacuation
+	for _, filled := range s.memory.sealed {
+		e.enqueue(filled)
+	}
+	clear(s.memory.sealed)
+	s.memory.sealed = s.memory.sealed[:0]
+	for work := s.limits.EvacuationBytes + timesHanded*handed; ; {
+		switch {
+		case work <= 0:
+			s.limits.Reach("evacuation")
+			return
+		case e.from != 0:
+			s.correct()
+			work -= fixWork
+		case e.source == nil && len(e.waiting) == 0:
+			return
+		case e.source == nil:
+			e.source, e.offset = e.waiting[0], slabHead
+			e.waiting[0] = nil
+			e.waiting = e.waiting[1:]
+		case e.offset == e.source.used || e.source.live == 0:
+			s.memory.retire(e.source, s.epoch)
+			e.source = nil
+		case e.source.records:
+			work -= int64(s.evacuateRecord())
+		default:
+			work -= int64(s.evacuateVersion())
+		}
+	}
+}
+
+// evacuateVersion relocates the next version and returns its size.
+func (s *State) evacuateVersion() int {
+	e := &s.evacuation
+	at := e.source.base + ref(e.offset)
+	v := at.version()
+	size := v.size()
+	e.offset += size
+	if v.owner&versionDead != 0 {
+		return size
+	}
+	to := s.copy(&s.relocated, at, size)
+	if newer := v.newer(); newer != 0 {
+		newer.version().prev.Store(uint64(to))
+	} else {
+		s.recordOf(v).record().head.Store(uint64(to))
+	}
+	if older := v.older(); older != 0 {
+		older.version().setNewer(to)
+	}
+	if s.history.holds(v.mod, int64(v.sub)) {
+		s.history.change(v.mod, int64(v.sub)).Store(changeOf(to))
+	}
+	return size
+}
+
+// evacuateRecord relocates the next record and returns its size. Its versions are corrected in the next steps.
+func (s *State) evacuateRecord() int {
+	e := &s.evacuation
+	at := e.source.base + ref(e.offset)
+	r := at.record()
+	size := recordSize(int(r.size))
+	e.offset += size
+	if r.owner&recordDead != 0 {
+		return size
+	}
+	to := s.copy(&s.records, at, size)
+	r.owner |= recordRelocated
+	s.table.replace(hashOf(r.key()), at, to)
+	s.tree.Set(to)
+	if to.record().newest().has(tombstone) {
+		s.tombstoned.Set(to)
+	}
+	s.changed = true
+	e.from, e.to = ref(r.head.Load()), to
+	return size
+}
+
+// correct makes one version refer to its record's new copy, and goes on to the one before. Versions that came since
+// refer to it already; those that are compacted meanwhile need not.
+func (s *State) correct() {
+	e := &s.evacuation
+	v := e.from.version()
+	if v.owner&versionDead != 0 {
+		e.from = 0
+		return
+	}
+	v.record.Store(uint64(e.to))
+	e.from = v.older()
+}
+
+// copy puts a copy of an object into another slab.
+func (s *State) copy(to *arena, at ref, size int) ref {
+	from := s.evacuation.source
+	copied := s.memory.alloc(to, size)
+	if s.memory.slabOf(copied) == from {
+		panic(fmt.Sprintf("slab %d is evacuated into itself", from.number))
+	}
+	copy(unsafe.Slice((*byte)(copied.pointer()), size), unsafe.Slice((*byte)(at.pointer()), size))
+	from.live -= size
+	return copied
+}

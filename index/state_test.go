@@ -3,11 +3,13 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // panics fails unless f panics with a text.
@@ -22,7 +24,7 @@ func panics(t *testing.T, want string, f func()) {
 }
 
 func TestOrderOfEntries(t *testing.T) {
-	s := NewState()
+	s := NewState(limits.Defaults().Index)
 	batch(t, s, 1, put("a", "b"))
 	if _, err := s.Apply(2, 4, nil, nil); err != nil {
 		t.Fatal(err)
@@ -45,17 +47,17 @@ func TestOrderOfEntries(t *testing.T) {
 
 // TestNothingIsKept spoils an entry's bytes after it was applied.
 func TestNothingIsKept(t *testing.T) {
-	s := NewState()
-	data := AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{put("key", "value"), AppendAnnounce(nil, testAnnouncement())})
+	s := founded()
+	data := AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{put("key", "value"), AppendAnnounce(nil, testMember())})
 	if _, err := s.Apply(1, 1, data, nil); err != nil {
 		t.Fatal(err)
 	}
 	clear(data)
 	v := s.View()
-	if kv, found, _ := v.Get([]byte("key"), 0); !found || string(kv.Value) != "value" {
-		t.Errorf("%+v %v", kv, found)
+	if pair, found, _ := v.Get([]byte("key"), 0); !found || string(pair.Value) != "value" {
+		t.Errorf("%+v %v", pair, found)
 	}
-	if got := fmt.Sprint(v.Members()); got != fmt.Sprint([]Announcement{testAnnouncement()}) {
+	if got := v.Members().All(); len(got) != 1 || got[0].Name != "n1" || !slices.Equal(got[0].Clients, testMember().Clients) {
 		t.Error(got)
 	}
 	if s.commands[:1][0].key != nil {
@@ -65,7 +67,7 @@ func TestNothingIsKept(t *testing.T) {
 
 // TestSizes puts values of all sizes around those where the layout changes.
 func TestSizes(t *testing.T) {
-	s := NewState()
+	s := NewState(limits.Defaults().Index)
 	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
 	for range 3 {
 		for _, n := range sizes {
@@ -77,16 +79,16 @@ func TestSizes(t *testing.T) {
 	}
 	v := restored(t, s.View()).View()
 	for _, n := range sizes {
-		kv, found, _ := v.Get(fmt.Append(nil, n), 0)
-		if !found || kv.Version != 3 || !bytes.Equal(kv.Value, bytes.Repeat([]byte{byte(n)}, n)) || cap(kv.Value) != n {
-			t.Errorf("a value of %d bytes came back with %d, version %d", n, len(kv.Value), kv.Version)
+		pair, found, _ := v.Get(fmt.Append(nil, n), 0)
+		if !found || pair.Version != 3 || !bytes.Equal(pair.Value, bytes.Repeat([]byte{byte(n)}, n)) || cap(pair.Value) != n {
+			t.Errorf("a value of %d bytes came back with %d, version %d", n, len(pair.Value), pair.Version)
 		}
 	}
 }
 
 // TestLayout fills versions of every shape, the leased ones too, which no command makes yet.
 func TestLayout(t *testing.T) {
-	s := NewState()
+	s := NewState(limits.Defaults().Index)
 	for _, flags := range []uint32{created, 0, created | again, tombstone, leased | created, leased, leased | created | again} {
 		for _, n := range []int{0, 1, 8, 300} {
 			if flags&tombstone != 0 {
@@ -109,7 +111,7 @@ func TestLayout(t *testing.T) {
 			if flags&leased != 0 {
 				lease = 1 << 61
 			}
-			gotMod, gotSub := v.buried()
+			gotMod, gotSub := v.precedingTombstone()
 			got := []int64{v.create(), v.number(), v.lease(), gotMod, gotSub, int64(v.valueSize())}
 			if want := []int64{create, number, lease, mod, sub, int64(n)}; !slices.Equal(got, want) {
 				t.Errorf("flags %d: %d, want %d", flags, got, want)
@@ -123,13 +125,16 @@ func TestLayout(t *testing.T) {
 
 // TestSteadyState applies without any garbage but what the history takes, 8 bytes a revision.
 func TestSteadyState(t *testing.T) {
-	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 10_000, stepWork: stepWork}, realLayout)
+	s := NewState(limits.Index{
+		HistoryBytes: 1 << 20, HistoryRevisions: 10_000, CompactionWork: limits.CompactionWork,
+		SlabBytes: limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
 	var commands [][]byte
 	for i := range 1024 {
 		commands = append(commands, put(fmt.Sprint("key ", i), strings.Repeat("v", 100)))
 	}
 	data := AppendEnvelope(nil, Envelope{Level: 1}, commands)
-	results := make([]Result, 0, 1024)
+	results := make([]kv.Result, 0, 1024)
 	apply := func() {
 		applied, _ := s.Applied()
 		if _, err := s.Apply(applied+1, 1, data, results); err != nil {
@@ -167,7 +172,7 @@ func piecesOf(v *View) (p pieces) {
 }
 
 func (p *pieces) build() error {
-	b, err := NewBuilder(p.meta)
+	b, err := NewBuilder(p.meta, limits.Defaults().Index)
 	for i := 0; err == nil && i < len(p.keys); i++ {
 		err = b.Add([]byte(p.keys[i]), p.versions[i])
 	}
@@ -180,17 +185,20 @@ func (p *pieces) build() error {
 // TestBuilderRefuses spoils a snapshot in one place after the other: each is refused with an error, none builds
 // another state.
 func TestBuilderRefuses(t *testing.T) {
-	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 8, stepWork: 100}, realLayout)
-	batch(t, s, 1e9, AppendAnnounce(nil, testAnnouncement()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"))
+	s := NewState(limits.Index{
+		HistoryBytes: 1 << 20, HistoryRevisions: 8, CompactionWork: 100,
+		SlabBytes: limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"))
 	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))
 	good := piecesOf(s.View())
 	if err := good.build(); err != nil || s.View().Compacted() == 0 {
 		t.Fatalf("compacted to %d: %v", s.View().Compacted(), err)
 	}
-	refused := func(name string, spoil func(p *pieces)) {
+	refused := func(name string, corrupt func(p *pieces)) {
 		t.Helper()
 		p := piecesOf(s.View())
-		spoil(&p)
+		corrupt(&p)
 		if p.build() == nil {
 			t.Errorf("%s is accepted", name)
 		}
@@ -237,13 +245,13 @@ func TestBuilderRefuses(t *testing.T) {
 // TestBuilderSurvives flips every bit of the meta data: each is an error, or a state that holds its invariants. (That
 // it is the right one, checksums of the file say.)
 func TestBuilderSurvives(t *testing.T) {
-	s := NewState()
-	batch(t, s, 1e9, AppendAnnounce(nil, testAnnouncement()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"))
+	s := founded()
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"))
 	good := piecesOf(s.View())
 	for bit := range 8 * len(good.meta) {
 		p := piecesOf(s.View())
 		p.meta[bit/8] ^= 1 << (bit % 8)
-		b, err := NewBuilder(p.meta)
+		b, err := NewBuilder(p.meta, limits.Defaults().Index)
 		for i := 0; err == nil && i < len(p.keys); i++ {
 			err = b.Add([]byte(p.keys[i]), p.versions[i])
 		}
@@ -260,12 +268,12 @@ func TestBuilderSurvives(t *testing.T) {
 // TestCheckFinds breaks each invariant by hand.
 func TestCheckFinds(t *testing.T) {
 	for name, c := range map[string]struct {
-		want  string
-		spoil func(s *State)
+		want    string
+		corrupt func(s *State)
 	}{
 		"a key only in the tree":     {"invariant 1", func(s *State) { s.table.remove(hashOf([]byte("b")), s.find(hashOf([]byte("b")), []byte("b"))) }},
 		"a key counted twice":        {"invariant 1", func(s *State) { s.table.count++ }},
-		"a grave without a death":    {"invariant 1", func(s *State) { s.graves.Set(s.find(hashOf([]byte("b")), []byte("b"))) }},
+		"a listed without a death":   {"invariant 1", func(s *State) { s.tombstoned.Set(s.find(hashOf([]byte("b")), []byte("b"))) }},
 		"a version out of use":       {"invariant 2", func(s *State) { newestOf(s, "a").owner |= versionDead }},
 		"a wrong neighbour":          {"invariant 2", func(s *State) { newestOf(s, "a").older().version().setNewer(0) }},
 		"a version that is not next": {"invariant 3", func(s *State) { *newestOf(s, "a").word(1) = 9 }},
@@ -279,12 +287,12 @@ func TestCheckFinds(t *testing.T) {
 		"mapped bytes":               {"invariant 7", func(s *State) { s.memory.bytes++ }},
 		"a time":                     {"invariant 8", func(s *State) { s.times.points.at(0).wall = s.wall + 1 }},
 	} {
-		s := NewState()
+		s := NewState(limits.Defaults().Index)
 		batch(t, s, 1e9, put("a", "1"), put("b", "1"), put("a", "2"), del("c", ""), put("c", ""), del("c", ""))
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
-		c.spoil(s)
+		c.corrupt(s)
 		if err := s.Check(); err == nil || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -293,4 +301,101 @@ func TestCheckFinds(t *testing.T) {
 
 func newestOf(s *State, key string) *version {
 	return s.find(hashOf([]byte(key)), []byte(key)).record().newest()
+}
+
+// contents is the digest without the position in the log.
+func contents(v *View) uint64 {
+	same := *v
+	same.applied, same.term = 0, 0
+	return same.Digest()
+}
+
+// Whatever is replicated has part in the digest: each field is changed, and the digest with it.
+func TestDigestHasEverything(t *testing.T) {
+	changes := map[string]func(r *replicated){
+		"applied":      func(r *replicated) { r.applied++ },
+		"term":         func(r *replicated) { r.term++ },
+		"revision":     func(r *replicated) { r.revision++ },
+		"compacted":    func(r *replicated) { r.compacted++ },
+		"wall":         func(r *replicated) { r.wall++ },
+		"level":        func(r *replicated) { r.level++ },
+		"live":         func(r *replicated) { r.live++ },
+		"liveBytes":    func(r *replicated) { r.liveBytes++ },
+		"sum":          func(r *replicated) { r.sum++ },
+		"pastSum":      func(r *replicated) { r.pastSum++ },
+		"historyBytes": func(r *replicated) { r.historyBytes++ },
+
+		"history":       func(r *replicated) { r.history.trim() },
+		"history.first": func(r *replicated) { r.history.slots.first++ },
+		"history.sub":   func(r *replicated) { r.history.sub++ },
+
+		"times":          func(r *replicated) { r.times.push(point{9, 9e9}) },
+		"times.trim":     func(r *replicated) { r.times.trim(r.revision) },
+		"times.revision": func(r *replicated) { r.times.trim(r.revision); r.times.push(point{9, 3e6}) },
+
+		"check":         func(r *replicated) { r.check = check{} },
+		"check.entry":   func(r *replicated) { r.check.entry++ },
+		"check.member":  func(r *replicated) { r.check.digests[0].member++ },
+		"check.digest":  func(r *replicated) { r.check.digests[0].digest++ },
+		"check.another": func(r *replicated) { r.check.digests = append(r.check.digests, memberDigest{9, 9}) },
+
+		"members":         func(r *replicated) { r.members = Members{} },
+		"members.removed": func(r *replicated) { r.members.removed = []uint64{5} },
+		"members.id":      func(r *replicated) { r.members.records[0].ID++ },
+		"members.name":    func(r *replicated) { r.members.records[0].Name += "x" },
+		"members.role":    func(r *replicated) { r.members.records[0].Role++ },
+		"members.manual":  func(r *replicated) { r.members.records[0].Manual = true },
+		"members.since":   func(r *replicated) { r.members.records[0].Since++ },
+		"members.peers":   func(r *replicated) { r.members.records[0].Peers = nil },
+		"members.clients": func(r *replicated) { r.members.records[0].Clients = nil },
+		"members.web":     func(r *replicated) { r.members.records[0].Web = nil },
+		"members.version": func(r *replicated) { r.members.records[0].Version += "x" },
+		"members.level":   func(r *replicated) { r.members.records[0].Level++ },
+		"members.folder":  func(r *replicated) { r.members.records[0].Folder[0]++ },
+		"members.boot":    func(r *replicated) { r.members.records[0].Boot++ },
+		"members.process": func(r *replicated) { r.members.records[0].Process[0]++ },
+	}
+	for i := range reflect.TypeFor[replicated]().NumField() {
+		if name := reflect.TypeFor[replicated]().Field(i).Name; changes[name] == nil {
+			t.Errorf("%s is replicated, and is not changed here", name)
+		}
+	}
+	for i := range reflect.TypeFor[kv.Member]().NumField() {
+		if name := reflect.TypeFor[kv.Member]().Field(i).Name; changes["members."+strings.ToLower(name)] == nil {
+			t.Errorf("%s of a member is replicated, and is not changed here", name)
+		}
+	}
+	build := func() *State {
+		s := founded()
+		batch(t, s, 1e6, put("a", "1"), AppendAnnounce(nil, testMember()))
+		batch(t, s, 3e6, put("b", "1"), put("a", "2"), del("b", ""), AppendCheck(nil))
+		batch(t, s, 3e6, AppendDigest(nil, 1, 2, 5))
+		return s
+	}
+	seen := map[uint64]string{build().View().Digest(): "nothing"}
+	for name, change := range changes {
+		s := build()
+		change(&s.replicated)
+		digest := s.View().Digest()
+		if other := seen[digest]; other != "" && !(name == "history" || name == "history.first") {
+			t.Errorf("a change of %s makes the same digest as one of %s", name, other)
+		}
+		seen[digest] = name
+	}
+	hash := hashOf([]byte("a"))
+	sums := map[uint64]string{sumOf(hash, []byte("1"), 2, 3, 0, 2, 0): "nothing"}
+	for name, sum := range map[string]uint64{
+		"key":      sumOf(hashOf([]byte("b")), []byte("1"), 2, 3, 0, 2, 0),
+		"value":    sumOf(hash, []byte("2"), 2, 3, 0, 2, 0),
+		"create":   sumOf(hash, []byte("1"), 1, 3, 0, 2, 0),
+		"revision": sumOf(hash, []byte("1"), 2, 4, 0, 2, 0),
+		"sub":      sumOf(hash, []byte("1"), 2, 3, 1, 2, 0),
+		"number":   sumOf(hash, []byte("1"), 2, 3, 0, 3, 0),
+		"lease":    sumOf(hash, []byte("1"), 2, 3, 0, 2, 1),
+	} {
+		if other := sums[sum]; other != "" {
+			t.Errorf("a version of another %s has the sum of one of another %s", name, other)
+		}
+		sums[sum] = name
+	}
 }

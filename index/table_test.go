@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"qkv/internal/limits"
 )
 
 // alike returns keys whose hashes share their first bits.
@@ -20,17 +22,19 @@ func alike(n, bits int) (keys []string) {
 func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
 	t.Helper()
 	for i, k := range keys {
-		kv, found, err := v.Get([]byte(k), 0)
-		if err != nil || found != there(i) || found && string(kv.Key) != k {
+		pair, found, err := v.Get([]byte(k), 0)
+		if err != nil || found != there(i) || found && string(pair.Key) != k {
 			t.Fatalf("key %d of %d, %q, is there: %v, it should be: %v; %v", i, len(keys), k, found, there(i), err)
 		}
 	}
 }
 
-// TestCrowded chooses keys by their hashes, as somebody might who wants a table to grow without end.
-func TestCrowded(t *testing.T) {
-	s := newState(bounds{historyBytes: 1 << 20, historyRevisions: 300, stepWork: stepWork},
-		layout{slabBytes: 4 << 10, stepBytes: stepBytes, walkMost: walkMost})
+// TestOverflow chooses keys by their hashes, as somebody might who wants a table to grow without end.
+func TestOverflow(t *testing.T) {
+	s := NewState(limits.Index{
+		HistoryBytes: 1 << 20, HistoryRevisions: 300, CompactionWork: limits.CompactionWork,
+		SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
 	keys := alike(700, 9)
 	for _, k := range keys {
 		batch(t, s, 1, put(k, "first"), put(k, k))
@@ -39,7 +43,7 @@ func TestCrowded(t *testing.T) {
 		t.Errorf("a directory of %d for %d keys", n, len(keys))
 	}
 	if s.table.count >= len(keys) {
-		t.Fatalf("all %d keys are in the table: nothing was crowded", len(keys))
+		t.Fatalf("all %d keys are in the table: nothing was overflow", len(keys))
 	}
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
@@ -67,8 +71,10 @@ func TestCrowded(t *testing.T) {
 
 // TestTableGrows goes through many divisions, and takes keys out and in again so that segments fill with removed slots.
 func TestTableGrows(t *testing.T) {
-	s := newState(bounds{historyBytes: 1 << 10, historyRevisions: 100, stepWork: stepWork},
-		layout{slabBytes: 64 << 10, stepBytes: stepBytes, walkMost: walkMost})
+	s := NewState(limits.Index{
+		HistoryBytes: 1 << 10, HistoryRevisions: 100, CompactionWork: limits.CompactionWork,
+		SlabBytes: 64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
 	random := rand.New(rand.NewPCG(1, 1))
 	there := make([]bool, 20_000)
 	keys := make([]string, len(there))

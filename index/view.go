@@ -1,11 +1,12 @@
 package index
 
 import (
+	"bytes"
+	"math"
 	"runtime"
 
-	"github.com/cespare/xxhash/v2"
-
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // View is the state at one applied index, immutable, for any goroutine.
@@ -13,27 +14,17 @@ import (
 // What Range, Get, Scan and Events hand out are parts of the View's memory, which the garbage collector does not see
 // behind them: keep the View reachable while they are in use, with runtime.KeepAlive(view) behind the last use.
 type View struct {
-	applied, term uint64
-	revision      int64
-	compacted     int64
-	wall          int64
-	level         uint64
-	members       []Announcement
-	live          int64
-	liveBytes     int64
-	sum           uint64
-	historyBytes  int64
-	pastSum       uint64
-	history       history
-	times         times
+	replicated
+	own ownDigest
 
 	memory  *memory
 	table   *table
 	removed uint64 // table.removed when the View was made
 	frozen
-	epoch    *epoch // keeps what is given up later
-	mapped   int64
-	walkMost int
+	epoch  *epoch // keeps what is given up later
+	mapped int64
+	// countedRows is limits.CountedRows.
+	countedRows int
 }
 
 // Applied returns index and term of the newest entry that the View holds.
@@ -62,26 +53,8 @@ func (v *View) RetiredBytes() int64 { return v.memory.ledger.retired.Load() }
 // Level returns the cluster's feature level.
 func (v *View) Level() uint64 { return v.level }
 
-// Members returns the newest announcement of each member, in the order of their ids. The slice must not be changed.
-func (v *View) Members() []Announcement { return v.members }
-
-// Digest returns a number that is equal on all members at equal applied index: every key, its history, and all other
-// replicated state have part in it.
-func (v *View) Digest() uint64 {
-	b := pack.AppendUint(nil, v.sum)
-	b = pack.AppendUint(b, v.pastSum)
-	b = pack.AppendInt(b, v.revision)
-	b = pack.AppendInt(b, v.compacted)
-	b = pack.AppendInt(b, v.history.slots.first)
-	b = pack.AppendInt(b, v.history.sub)
-	b = pack.AppendInt(b, v.historyBytes)
-	b = pack.AppendInt(b, v.wall)
-	b = pack.AppendUint(b, v.level)
-	for i := range v.members {
-		b = appendAnnouncement(b, &v.members[i])
-	}
-	return xxhash.Sum64(b)
-}
+// Members returns the members' records.
+func (v *View) Members() Members { return v.members }
 
 // TimeOf returns when a revision was written, in nanoseconds since 1970 by the clock of the member that proposed it,
 // made monotonic, to the millisecond. It is false for a revision that is compacted or not there yet.
@@ -102,27 +75,18 @@ func (v *View) RevisionAt(wall int64) (revision int64, ok bool) {
 	return later - 1, later-1 >= v.compacted
 }
 
-// Event is one change. Its slices are parts of the View's memory and must not be changed.
-type Event struct {
-	// KV is the key after the change; of one that was deleted it has the key and Mod only.
-	KV KeyValue
-	// Sub is its place among the changes of one revision.
-	Sub     int64
-	Deleted bool
-}
-
 // Events hands out all changes from a revision on, oldest first, until f returns false. A revision below the
-// compacted one is an *Error with CodeCompacted; one that is not there yet has no changes yet.
-func (v *View) Events(from int64, f func(e *Event) bool) error {
+// compacted one is a *kv.Error with the code Compacted; one that is not there yet has no changes yet.
+func (v *View) Events(from int64, f func(e *kv.Event) bool) error {
 	if from < v.compacted {
 		return v.compactedError(from)
 	}
 	defer runtime.KeepAlive(v)
-	var e Event
+	var e kv.Event
 	for revision := max(from, v.history.slots.first); revision < v.history.slots.end; revision++ {
 		for sub := range v.history.changes(revision) {
 			at := changed(v.history.change(revision, sub).Load()).version()
-			e = Event{Sub: sub, Deleted: at.has(tombstone)}
+			e = kv.Event{Sub: sub, Deleted: at.has(tombstone)}
 			key := ref(at.record.Load()).record().key()
 			if e.KV = at.keyValue(key); e.Deleted {
 				e.KV.Value = nil
@@ -135,8 +99,8 @@ func (v *View) Events(from int64, f func(e *Event) bool) error {
 	return nil
 }
 
-func (v *version) keyValue(key []byte) KeyValue {
-	return KeyValue{Key: key, Value: v.value(), Create: v.create(), Mod: v.mod, Version: v.number(), Lease: v.lease()}
+func (v *version) keyValue(key []byte) kv.KeyValue {
+	return kv.KeyValue{Key: key, Value: v.value(), CreateRevision: v.create(), ModRevision: v.mod, Version: v.number(), Lease: v.lease()}
 }
 
 // Version is one version of a key, as a snapshot holds it.
@@ -190,8 +154,241 @@ func (v *View) kept(r *record, to []Version) []Version {
 // superseded it is in the history, or, if it is a tombstone, as its own is.
 func (v *View) keepsBefore(at *version) bool {
 	if at.has(created) {
-		mod, sub := at.buried()
+		mod, sub := at.precedingTombstone()
 		return mod > 0 && v.history.holds(mod, sub)
 	}
 	return v.history.holds(at.mod, int64(at.sub))
+}
+
+// requestBounds are the same on every member: a command that breaks one is refused when it is applied.
+var requestBounds = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
+
+// readable returns the revision that a read asks for, or why it cannot be read.
+func (v *View) readable(revision int64) (int64, error) {
+	switch {
+	case revision == 0:
+		return v.revision, nil
+	case revision > v.revision:
+		return 0, kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, v.revision)
+	case revision < v.compacted:
+		return 0, v.compactedError(revision)
+	}
+	return revision, nil
+}
+
+func (v *View) compactedError(revision int64) *kv.Error {
+	return kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, v.compacted)
+}
+
+// Get returns one key at a revision, 0 for the newest. It allocates nothing. An error is a *kv.Error.
+func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, err error) {
+	if e := (&kv.Range{Key: key, Revision: revision}).Check(requestBounds); e != nil {
+		return pair, false, e
+	}
+	if revision, err = v.readable(revision); err != nil {
+		return pair, false, err
+	}
+	if r, at := v.find(key, revision); at != nil {
+		pair, found = at.keyValue(r.key()), true
+	}
+	runtime.KeepAlive(v)
+	return pair, found, nil
+}
+
+// find returns a key's record and the version that is seen at revision, or nil.
+func (v *View) find(key []byte, revision int64) (*record, *version) {
+	r, overflow := v.table.find(hashOf(key), key)
+	if r != 0 {
+		if at := r.record().newest().at(revision); at != nil {
+			return r.record(), at
+		}
+	}
+	// Not found is certain if no key was ever taken out since the View was made. The removals are counted before
+	// anything is taken out.
+	if !overflow && v.table.removed.Load() == v.removed {
+		return nil, nil
+	}
+	return v.findInTree(key, revision)
+}
+
+func (v *View) findInTree(key []byte, revision int64) (*record, *version) {
+	var p probe
+	r, found := v.tree.Get(p.set(key))
+	runtime.KeepAlive(p.words)
+	if !found {
+		return nil, nil
+	}
+	return r.record(), r.record().newest().at(revision)
+}
+
+// Range reads what is asked for, however long that takes. The keys and values of the result have at most bytes bytes,
+// but there is always one pair; 0 does not bound them. An error is a *kv.Error.
+func (v *View) Range(q kv.Range, bytes int64) (kv.RangeResult, error) {
+	r := NewRangeReader(q, bytes)
+	result, _, err := r.Step(v, math.MaxInt)
+	return result, err
+}
+
+// RangeReader reads a range in steps of bounded length, so that it can be given up between two of them, and needs no
+// View for longer than one. Each step may get a newer View: the first one decides which revision is read.
+//
+//	firstPage ──► it was the whole range, or the newest revision, whose count the trees know ──► done
+//	   └────────► countAll ──► onePage ──► done
+//	onePage, of a range that is Continued ──► done
+//
+// A page ends with its limits, and with its step: a step that has found any pair is the last one. It is for one
+// goroutine.
+type RangeReader struct {
+	q     kv.Range
+	bytes int64 // bound of the page; 0: none
+	phase rangePhase
+	// at is the revision that is read; 0 before the first step has decided.
+	at int64
+	// from is where the next step begins, and page where the page does. No key before page is in the range's result.
+	from, page []byte
+	// count is how many keys there are before from while they are counted, and then in the whole range.
+	count int64
+}
+
+type rangePhase uint8
+
+const (
+	firstPage rangePhase = iota // fill the page and count on, as far as one step goes
+	countAll                    // only count
+	onePage                     // fill the page, whose range was counted
+)
+
+// NewRangeReader returns a reader before its first step. The query's slices must stay as they are. The keys and values of
+// a page have at most bytes bytes, but there is always one pair; 0 does not bound them.
+func NewRangeReader(q kv.Range, bytes int64) RangeReader {
+	r := RangeReader{q: q, bytes: bytes}
+	r.begin()
+	return r
+}
+
+func (r *RangeReader) begin() {
+	r.phase, r.at, r.from, r.page, r.count = firstPage, r.q.Revision, r.q.Key, r.q.Key, 0
+	if r.q.Continued {
+		r.phase = onePage
+	}
+}
+
+// Step looks at rows more keys, with the newest View. Once it is done the result is complete; its slices are parts of
+// that View. An error is a *kv.Error, and the end.
+func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {
+	defer runtime.KeepAlive(v)
+	result.Revision = v.revision
+	if e := r.q.Check(requestBounds); e != nil {
+		return result, true, e
+	}
+	at, err := v.readable(r.at)
+	if err != nil && r.q.Revision == 0 {
+		r.begin() // compaction has overtaken a read of what was the newest revision: what is it now?
+		at, err = v.revision, nil
+	}
+	if err != nil {
+		return result, true, err
+	}
+	r.at = at
+	p := page{Range: r.q, RangeResult: result, bytes: r.bytes, v: v, at: r.at, phase: r.phase}
+	if len(r.q.End) == 0 {
+		if record, at := v.find(r.q.Key, r.at); at != nil {
+			p.add(record, at)
+		}
+		return p.RangeResult, true, nil
+	}
+	next, ended := p.walk(r.from, rows)
+	return p.RangeResult, r.advance(&p, next, ended), nil
+}
+
+// advance decides what a walk that came to next, or to the end of the range, means for the result.
+func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
+	newest := r.at == p.v.revision
+	switch {
+	case r.phase == countAll:
+		r.count += p.Count
+		if r.from = next; ended {
+			r.phase, r.from = onePage, r.page
+		}
+		p.Count = r.count
+		return ended && r.q.CountOnly
+	case r.phase == onePage:
+		if p.Count = r.count; ended || p.More || len(p.KVs) > 0 {
+			p.More = p.More || !ended
+			return true
+		}
+	case ended:
+		return true
+	case newest && (len(p.KVs) > 0 || p.CountOnly):
+		var from probe
+		p.More = !p.CountOnly
+		p.Count = int64(countIn(p.v.tree, from.set(r.q.Key), p.End) - countIn(p.v.tombstoned, from.set(r.q.Key), p.End))
+		runtime.KeepAlive(from.words)
+		return true
+	case p.Count > 0:
+		r.phase, r.count, r.from = countAll, p.Count, next
+		return false
+	}
+	r.from, r.page = next, next // all keys before it are deleted
+	return false
+}
+
+// page is a result that is being filled.
+type page struct {
+	kv.Range
+	kv.RangeResult
+	bytes   int64 // bound of size; 0: none
+	v       *View
+	at      int64 // the revision that is read
+	phase   rangePhase
+	size    int64 // bytes of the keys and values in it
+	counted int   // keys that were only counted
+}
+
+// add counts a key, and adds it to the page as long as the limits allow.
+func (p *page) add(r *record, at *version) {
+	p.Count++
+	if p.CountOnly || p.More || p.phase == countAll {
+		p.counted++
+		return
+	}
+	pair := at.keyValue(r.key())
+	if p.KeysOnly {
+		pair.Value = nil
+	}
+	p.size += int64(len(pair.Key) + len(pair.Value))
+	if p.Limit > 0 && int64(len(p.KVs)) == p.Limit || p.bytes > 0 && p.size > p.bytes && len(p.KVs) > 0 {
+		p.More = true
+		return
+	}
+	if p.KVs == nil && p.Limit > 0 && len(p.End) > 0 {
+		p.KVs = make([]kv.KeyValue, 0, min(p.Limit, 256))
+	}
+	p.KVs = append(p.KVs, pair)
+}
+
+// walk adds the keys of a range from one on, at most rows of them, deleted ones among them. It returns where it stopped,
+// or that the range ended. A page whose range was counted ends with its limits, and of the newest revision the trees
+// know the count better.
+func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
+	var from probe
+	newest := p.at == p.v.revision
+	ended = true
+	p.v.tree.Ascend(from.set(key), func(r ref) bool {
+		record := r.record()
+		if beyond(record.key(), p.End) {
+			return false
+		}
+		if rows == 0 || p.phase == onePage && p.More || p.phase == firstPage && newest && p.counted > p.v.countedRows {
+			next, ended = bytes.Clone(record.key()), false
+			return false
+		}
+		rows--
+		if at := record.newest().at(p.at); at != nil {
+			p.add(record, at)
+		}
+		return true
+	})
+	runtime.KeepAlive(from.words)
+	return next, ended
 }

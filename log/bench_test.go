@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -50,7 +51,7 @@ func (f nowhereFile) Datasync() error {
 
 func benchLog(b *testing.B, d disk.FS, in string, segment int64) (*log.Log, log.Options) {
 	b.Helper()
-	o := log.Options{FS: d, Dir: in, Cluster: 1, Member: 2, SegmentBytes: segment, Salt: rand.Uint64}
+	o := log.Options{FS: d, Dir: in, Cluster: 1, Member: 2, SegmentBytes: segment, WindowBytes: limits.WindowBytes, Salt: rand.Uint64}
 	must(b, log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}))
 	l, _, err := log.Open(o)
 	must(b, err)
@@ -162,14 +163,15 @@ func BenchmarkOpen(b *testing.B) {
 	b.Run("read", func(b *testing.B) {
 		l, r, err := log.Open(o)
 		must(b, err)
+		s := log.Storage{Window: r.Window, Reader: log.NewReader(o.FS)}
 		b.SetBytes(256 << 20)
 		for b.Loop() {
 			for lo := r.First; lo <= r.Last; {
-				entries, err := r.Window.Entries(lo, r.Last+1, math.MaxUint64)
+				entries, err := s.Entries(lo, r.Last+1, math.MaxUint64)
 				must(b, err)
 				lo += uint64(len(entries))
 			}
 		}
-		must(b, errors.Join(l.Close(), r.Window.Close()))
+		must(b, errors.Join(l.Close(), s.Reader.Close()))
 	})
 }

@@ -7,8 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 const (
@@ -18,11 +18,21 @@ const (
 	coldGap = 64 << 10
 )
 
-// coldReader reads entries by position.
-type coldReader struct {
+// ColdRead is an order to read entries that are not in memory any more, from where they lay when it was given.
+type ColdRead struct {
+	first    uint64 // the first entry; slots[i] is entry first+i
+	slots    []slot
+	segments *SegmentList
+}
+
+// next is the entry after the last one.
+func (c ColdRead) next() uint64 { return c.first + uint64(len(c.slots)) }
+
+// Reader carries out cold reads. It waits for the disk, so it has an owner of its own.
+type Reader struct {
 	fs   disk.FS
 	list *SegmentList
-	open []coldFile
+	open []coldFile // at most coldFiles, the one opened last at the end
 }
 
 type coldFile struct {
@@ -30,8 +40,36 @@ type coldFile struct {
 	file disk.File
 }
 
-// publish takes over a new list, and closes what is not in it any more.
-func (c *coldReader) publish(list *SegmentList) {
+// NewReader returns a reader of the logs on a file system.
+func NewReader(fs disk.FS) *Reader { return &Reader{fs: fs} }
+
+// Read returns the entries, verified. What was released or replaced since the order was given may be an error.
+func (c *Reader) Read(order ColdRead) ([]*raftpb.Entry, error) {
+	c.use(order.segments)
+	entries := make([]*raftpb.Entry, 0, len(order.slots))
+	for len(entries) < len(order.slots) {
+		rest := order.slots[len(entries):]
+		span := rest[:spanOf(rest)]
+		b, err := c.span(span)
+		if err != nil {
+			return nil, err
+		}
+		for i := range span {
+			e, err := c.entry(order.first+uint64(len(entries)), &span[i], b[span[i].at.Offset-span[0].at.Offset:])
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, e)
+		}
+	}
+	return entries, nil
+}
+
+// use takes over a list of segments, and closes what is not in it any more.
+func (c *Reader) use(list *SegmentList) {
+	if c.list == list {
+		return
+	}
 	c.list = list
 	kept := c.open[:0]
 	for _, f := range c.open {
@@ -44,7 +82,8 @@ func (c *coldReader) publish(list *SegmentList) {
 	c.open = kept
 }
 
-func (c *coldReader) close() error {
+// Close closes the files that were opened.
+func (c *Reader) Close() error {
 	var err error
 	for _, f := range c.open {
 		err = errors.Join(err, f.file.Close())
@@ -54,7 +93,7 @@ func (c *coldReader) close() error {
 }
 
 // file returns a segment opened for reading.
-func (c *coldReader) file(seq uint64) (disk.File, error) {
+func (c *Reader) file(seq uint64) (disk.File, error) {
 	for _, f := range c.open {
 		if f.seq == seq {
 			return f.file, nil
@@ -76,31 +115,6 @@ func (c *coldReader) file(seq uint64) (disk.File, error) {
 	return file, nil
 }
 
-// read returns the entries of slots, the first one being entry lo, as far as most allows, but at least one.
-func (c *coldReader) read(lo uint64, slots []slot, most uint64) ([]*raftpb.Entry, error) {
-	entries := make([]*raftpb.Entry, 0, len(slots[:countWithin(slots, most)]))
-	size := uint64(0)
-	for len(entries) < cap(entries) {
-		n := spanOf(slots[len(entries):cap(entries)])
-		span := slots[len(entries) : len(entries)+n]
-		b, err := c.span(span)
-		if err != nil {
-			return nil, err
-		}
-		for i := range span {
-			e, err := c.entry(lo+uint64(len(entries)), &span[i], b[span[i].at.Offset-span[0].at.Offset:])
-			if err != nil {
-				return nil, err
-			}
-			if size += uint64(entrySize(e)); size > most && len(entries) > 0 {
-				return entries[:len(entries):len(entries)], nil
-			}
-			entries = append(entries, e)
-		}
-	}
-	return entries, nil
-}
-
 // countWithin returns how many slots may be read: their records add up to most, or it is one.
 func countWithin(slots []slot, most uint64) int {
 	size := uint64(0)
@@ -120,7 +134,7 @@ func spanOf(slots []slot) int {
 		before, at := slots[i-1].at, slots[i].at
 		gap := at.Offset - (before.Offset + int64(before.Length))
 		end := at.Offset + int64(at.Length) - first.Offset
-		if at.Segment != first.Segment || gap < 0 || gap > coldGap || end > limits.MessageEntriesBytes {
+		if at.Segment != first.Segment || gap < 0 || gap > coldGap || end > limits.ColdReadBytes {
 			return i
 		}
 	}
@@ -128,7 +142,7 @@ func spanOf(slots []slot) int {
 }
 
 // span reads what lies between the first and the last of some slots.
-func (c *coldReader) span(slots []slot) ([]byte, error) {
+func (c *Reader) span(slots []slot) ([]byte, error) {
 	first, last := slots[0].at, slots[len(slots)-1].at
 	file, err := c.file(first.Segment)
 	if err != nil {
@@ -146,7 +160,7 @@ func (c *coldReader) span(slots []slot) ([]byte, error) {
 }
 
 // entry verifies a record and makes it an entry, whose data is part of b.
-func (c *coldReader) entry(i uint64, s *slot, b []byte) (*raftpb.Entry, error) {
+func (c *Reader) entry(i uint64, s *slot, b []byte) (*raftpb.Entry, error) {
 	r, length, sum, err := readRecord(b[:s.at.Length])
 	if err == nil && (length != int(s.at.Length) || sum != s.at.CRC || r.index != i || r.term != s.term) {
 		err = fmt.Errorf("the record is of entry %d/%d with checksum %#08x, not of %d/%d with %#08x",

@@ -77,7 +77,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 	recoveries, torn := 0, 0
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed)
-		must(t, w.found())
+		must(t, w.create())
 		must(t, w.open())
 		seen := 0
 		w.m.SetHook(func(op disk.Op, name string) {
@@ -143,7 +143,7 @@ func TestCrashWhileCreating(t *testing.T) {
 					panic(errCrash)
 				}
 			})
-			err := catch(w.found)
+			err := catch(w.create)
 			if err == nil {
 				return // all operations have been tried
 			}
@@ -152,7 +152,7 @@ func TestCrashWhileCreating(t *testing.T) {
 			}
 			w.m.SetHook(nil)
 			w.m.Crash(v)
-			if err := w.found(); err != nil && !errors.Is(err, fs.ErrExist) {
+			if err := w.create(); err != nil && !errors.Is(err, fs.ErrExist) {
 				t.Fatalf("call %d, %v: %v", at, v, err)
 			}
 			must(t, w.open())
@@ -198,7 +198,7 @@ func TestEveryCallFails(t *testing.T) {
 func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err error) {
 	w := newWorld(t, seed)
 	w.m.Fail(f)
-	err = w.found()
+	err = w.create()
 	if err == nil {
 		err = w.open()
 	}
@@ -207,7 +207,7 @@ func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err 
 	}
 	if err == nil {
 		done = w.m.Armed() > 0
-		w.m.Mend()
+		w.m.ClearFaults()
 		return done, w.goOn(0)
 	}
 	if !errors.Is(err, f.Err) {
@@ -216,13 +216,13 @@ func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err 
 	if err := w.refuses(); err != nil {
 		return false, err
 	}
-	w.m.Mend()
+	w.m.ClearFaults()
 	if w.r.IntN(2) == 0 {
 		w.m.Kill()
 	} else {
 		w.m.Crash(disk.Variant(w.r.IntN(int(disk.Variants))))
 	}
-	if err := w.found(); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := w.create(); err != nil && !errors.Is(err, fs.ErrExist) {
 		return false, err
 	}
 	if err := w.open(); err != nil {
@@ -233,7 +233,7 @@ func failAt(t testing.TB, seed uint64, f disk.Fault, steps int) (done bool, err 
 
 // refuses checks that a log that has failed writes nothing any more. The maker's errors are not the log's.
 func (w *world) refuses() error {
-	w.m.Mend()
+	w.m.ClearFaults()
 	if w.l == nil {
 		return nil // it was the opening that failed
 	}

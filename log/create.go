@@ -69,7 +69,7 @@ func writeFounding(o Options, founding Marker) error {
 	}
 	h := segmentHeader{
 		compat: compatZeroed, cluster: o.Cluster, member: o.Member, seq: b.seq, size: b.size,
-		salt: o.Salt(), heir: o.Salt(), next: 1, hard: l.hard,
+		salt: o.Salt(), nextSalt: o.Salt(), next: 1, hard: l.hard,
 	}
 	l.segments[0] = &segment{seq: b.seq, name: b.file.Name(), size: b.size, header: h}
 	l.file, l.seed = b.file, seed(h.salt)

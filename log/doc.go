@@ -1,14 +1,16 @@
 // Package log is the replicated log on disk: framed msgpack records in segments, synced before anyone is told.
 //
-// A [Log] is owned by the log writer, a [Maker] by the segment maker, a [Window] by consensus. None of them has a
-// goroutine, a lock, a clock or randomness of its own. This page is the format, version 1.
+// A [Log] is owned by the log writer, a [Maker] by the segment maker, a [Window] by consensus, a [Reader] by the log
+// reader. None of them has a goroutine, a lock, a clock or randomness of its own. This page is the format, version 1.
 //
 // # Files
 //
 // The log's folder holds segments, named by their sequence number in decimal: 0000000000000042.wal. Spares have such a
 // name before they are used; what is being filled is called log.tmp or maker.tmp. A file gets a segment's name only
 // when it is complete and synced, by a rename and a sync of the folder, and a number is never given twice. So a
-// segment is begun without any call but the write and the sync of its first group.
+// segment is begun without any call but the write and the sync of its first group. Spares are filled with zeros, so that a
+// sync never has to commit the file system's journal. Where there is none the log makes itself a file whose room is only
+// reserved: its syncs commit the journal, but zeros would double what a disk has to write that is too slow to keep up.
 //
 // # Pages, groups, frames
 //
@@ -42,7 +44,7 @@
 //
 // # Segment header
 //
-//	 0  magic "qkv log\n"                      64  heir, the next one's salt     120  prevEnd: where it ends
+//	 0  magic "qkv log\n"                      64  nextSalt: the next one's    120  prevEnd: where it ends
 //	 8  version = 1                 u32        72  next: index of the entry      128  prevChain: its last frame's sum, u32
 //	12  compatible features         u32            that follows those before     132  zeros
 //	16  read-compatible features    u32        80  lastTerm: of the one before   508  CRC of bytes 0 to 508, u32
@@ -51,8 +53,8 @@
 //	48  size of the file                      104  Commit
 //	56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
 //
-// Compatible feature 1: the file was all zeros when it became this segment. Unknown features of the other kinds, and
-// another version, are refused; magic, version, sequence and CRC keep their places in every version. prevEnd makes all that lies behind it in the segment before dead.
+// Compatible feature 1: the file was all zeros when it became this segment. prevEnd makes all that lies behind it in the
+// segment before dead.
 //
 // # Frame header
 //
@@ -60,9 +62,9 @@
 //	  4  kind                        u8         48  Vote                           72  payload CRC            u32
 //	  6  number of runs              u16        56  Commit                         76  sum of the header      u32
 //	  8  segment's sequence                     64  records                 u32        before this one
-//	 16  own offset                             80  runs: term u64, entries u32; at most 35
-//	 24  synced: how far this segment          508  CRC of the salt and bytes 0 to 508, u32: the sum
-//	     was synced when this was written
+//	 16  own offset                             80  prevEnd, as in the segment's header
+//	 24  synced: how far this segment           88  runs: term u64, entries u32; at most 35
+//	     was synced when this was written      508  CRC of the salt and bytes 0 to 508, u32: the sum
 //	 32  first entry's index, or the one that would follow                                    (u64 where not said)
 //
 //	kind 1 entries   a record for each; from first on they replace what was there
@@ -89,14 +91,22 @@
 // own beginning, or that of the fence before it if that one was not synced. The last group of all is spoken of by no
 // frame until a fence follows it (after 100 ms of idleness, and at the end of a process), or the next segment.
 //
+// # Growth
+//
+// Magic, version, sequence and CRC of a segment's header keep their places in every version. Another version, unknown
+// features that are not compatible, and an unknown kind of frame or record are refused with [ErrFormat]: a newer qkv
+// wrote them, and nothing is damaged. Where a segment has a compatible feature that is not known, its records may have
+// more than 5 fields; those behind the fifth are ignored.
+//
 // # Recovery
 //
-//  1. List the folder, open all segments for reading, read their headers. A file whose header is not whole, or has
-//     another number than the file, is none: a spare, or an older life.
+//  1. List the folder, read the header of each segment. A file whose header is not whole, or has another number than the
+//     file, is none: a spare, or an older life. One file is open at a time.
 //  2. fdatasync the newest segment and all files after it, drop them from the page cache, and read their headers again:
 //     after kill -9, frames that were never synced look valid, and after a failed sync the cache shows what the disk
 //     does not have. (Segments before the newest were synced before it was written.)
-//  3. From the newest, follow prev to the oldest that is there; each must have a whole header and be the other's heir.
+//  3. From the newest, follow prev to the oldest that is there; each must have a whole header and the salt that the one
+//     before has chosen for it.
 //  4. Read each segment but the newest to where the next one says that it ends: every frame must be whole.
 //  5. Read the newest to the first bad frame. In each step of the way a frame's entries must follow the log, and Term
 //     and Vote must not go back.
@@ -104,16 +114,22 @@
 //     a) no tear can make it: a whole header that makes no sense, or a right checksum over records that do not, or a
 //     read that the disk refuses; or
 //     b) a whole header behind it, in any page of the segment, has synced beyond the frame's offset; or
-//     c) (step 4) a next segment's header says so.
+//     c) a header in a next segment, its own or a frame's, has a prevEnd beyond the frame's offset.
 //     Otherwise it was never synced, nobody was told of it, and the log ends before it. Term and Vote (not
-//     Commit) are taken from the newest whole header all the same: a promise that nobody heard may be kept. The file that follows the newest
-//     segment is treated alike: its frames are known by the heir's salt, and one that says that anything was synced
-//     proves that the segment's header is damaged, not torn.
-//  7. Begin a new segment, in a file of a new number, with a header that says where the log ends, and sync it. From
-//     then on what lies behind that end is dead, whatever becomes visible there. Nothing old has been written, so that
-//     a crash in any of these steps changes nothing. (On a full disk the segment is a small one.)
-//  8. Give back the space behind the end of what was the active segment, unless a torn write lies there; remove what
-//     was being filled; hand files that hold nothing to whoever takes TakeReleased.
+//     Commit) are taken from the newest whole header all the same: a promise that nobody heard may be kept. The files
+//     behind the newest segment are searched whole, and treated alike: a next segment's frames are known by nextSalt, and
+//     one that says that anything was synced proves that the segment's header is damaged, not torn.
+//  7. Where the newest segment ends cleanly and has room, the log goes on in it: what is behind its end was read from
+//     the disk and is no frame of it. Otherwise begin a new segment, with a header that says where the log ends, and sync
+//     it; from then on what lies behind that end is dead, whatever becomes visible there. In both cases nothing old has
+//     been written, so that a crash in any of these steps changes nothing, and restarts leave no files behind. (Where a full
+//     disk has no room for it, it is begun by the first group that finds room; until then nothing is written.)
+//  8. Remove what was being filled; files behind the newest segment that hold nothing of it are its spares; hand the
+//     others to whoever takes TakeReleased.
+//
+// With [Options].Covered, the index of a snapshot that can be loaded, damage ends recovery only when it may be to entries
+// above that index. Otherwise recovery goes on with the next whole frame, or the next segment, whose first entry is at most
+// one above it: all before is superseded, by the snapshot or by that frame.
 //
 // The decision of step 6 is exact for all but the last group, if no fence follows it: rot in that group looks torn.
 // Commit is cut to the last entry.
@@ -133,6 +149,6 @@
 //  1. The folder's own entry, and those of its parents, were made durable by who made them; Create syncs only the
 //     parent, for the log's own name.
 //  2. One process has the folder: its lock is the caller's.
-//  3. The salts are random and nobody who chooses values reads them. Then no value can forge a header but by chance.
+//  3. The salts are random and nobody who chooses values reads them. Then no value can forge a header but by luck.
 //  4. Positions are used as long as their entries are not released.
 package log

@@ -19,8 +19,7 @@ import (
 // describe says of its data (nil: its first bytes). It reads only and goes on behind damage where it can. Damage is
 // marked CORRUPT, and the error is the first of it; what recovery would make of the log, Open says.
 func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data []byte) string) error {
-	s := &survey{o: Options{FS: d, Dir: dir}, anyone: true}
-	defer s.close()
+	s := &inventory{o: Options{FS: d, Dir: dir}, anyone: true}
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -34,7 +33,7 @@ func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data [
 	broken := s.brokenChain()
 	for i, f := range s.files {
 		if f.valid {
-			p.segment(f, s.files[i+1:])
+			p.segment(s, f, s.files[i+1:])
 		} else if broken == nil || broken.File != f.name {
 			p.line("%s  no segment, %d bytes", path.Base(f.name), f.size)
 		}
@@ -61,7 +60,7 @@ func noSegments(d disk.FS, dir string) error {
 
 // brokenChain is what is wrong with the order of the segments, nil for nothing: what chain says, and a segment that
 // another one names and that is gone although an older one is there, since released ones go the oldest first.
-func (s *survey) brokenChain() *CorruptError {
+func (s *inventory) brokenChain() *CorruptError {
 	chain, err := s.chain()
 	var broken *CorruptError
 	if errors.As(err, &broken) || len(chain) == 0 {
@@ -84,8 +83,9 @@ type dumper struct {
 	w        io.Writer
 	verbose  bool
 	describe func(data []byte) string
-	err      error // of writing
-	damage   error // the first
+	buf      []byte // for scanners
+	err      error  // of writing
+	damage   error  // the first
 }
 
 // damaged notes damage; the line that marks it is the caller's.
@@ -102,49 +102,55 @@ func (p *dumper) line(format string, args ...any) {
 }
 
 // segment prints a segment: its header, its frames, and how it ends.
-func (p *dumper) segment(f *found, later []*found) {
+func (p *dumper) segment(s *inventory, f *logFile, later []*logFile) {
 	h := &f.header
 	p.line("%s  segment %d, %d bytes, cluster %x, member %x, after entry %d/%d, %s",
 		path.Base(f.name), h.seq, f.size, h.cluster, h.member, h.next-1, h.lastTerm, describeHard(h.hard))
 	if h.prev != 0 {
 		p.line("%10s  follows segment %d, which ends at %d with %08x", "", h.prev, h.prevEnd, h.prevChain)
 	}
-	var heir *found
+	var follower *logFile
 	for _, l := range later {
 		if l.valid && l.header.prev == h.seq {
-			heir = l
+			follower = l
 		}
 	}
-	p.frames(newScanner(f, nil), heir)
+	err := s.scan(f, &p.buf, func(sc *scanner) error {
+		p.frames(sc, follower)
+		return nil
+	})
+	if err != nil {
+		p.corrupt(f.name, 0, "the segment cannot be read", err)
+	}
 }
 
 // frames prints frames up to the end that the next segment knows, or to the first bad one, and then what is behind it.
-func (p *dumper) frames(s *scanner, heir *found) {
-	for heir == nil || s.next != heir.header.prevEnd {
+func (p *dumper) frames(s *scanner, follower *logFile) {
+	for follower == nil || s.next != follower.header.prevEnd {
 		h, payload, bad := s.frame()
 		if bad != nil {
-			p.bad(s, bad, heir)
+			p.bad(s, bad, follower)
 			return
 		}
-		p.frame(s.name, &h, payload)
+		p.frame(s, &h, payload)
 	}
-	by := path.Base(heir.name)
-	if s.chain != heir.header.prevChain {
-		p.corrupt(s.name, s.next, fmt.Sprintf("the segment ends here with %08x, but %s says with %08x", s.chain, by, heir.header.prevChain))
+	by := path.Base(follower.name)
+	if s.chain != follower.header.prevChain {
+		p.corrupt(s.name, s.next, fmt.Sprintf("the segment ends here with %08x, but %s says with %08x", s.chain, by, follower.header.prevChain), nil)
 		return
 	}
 	p.line("%10d  end, says %s", s.next, by)
 }
 
-func (p *dumper) bad(s *scanner, bad *badFrame, heir *found) {
-	b, _ := s.lookBeyond(bad.offset, s.size)
+func (p *dumper) bad(s *scanner, bad *badFrame, follower *logFile) {
+	b, _ := s.scanAhead(bad.offset, s.size)
 	switch {
-	case heir != nil:
-		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; %s says that the segment ends at %d", bad.reason, path.Base(heir.name), heir.header.prevEnd))
+	case follower != nil:
+		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; %s says that the segment ends at %d", bad.reason, path.Base(follower.name), follower.header.prevEnd), bad.cause)
 	case bad.certain:
-		p.corrupt(s.name, bad.offset, bad.reason)
+		p.corrupt(s.name, bad.offset, bad.reason, bad.cause)
 	case b.proof != nil:
-		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; the frame at %d proves that it was synced", bad.reason, b.proof.offset))
+		p.corrupt(s.name, bad.offset, fmt.Sprintf("%s; the frame at %d proves that it was synced", bad.reason, b.proof.offset), bad.cause)
 	case b.newest != nil:
 		p.line("%10d  torn: %s", bad.offset, bad.reason)
 	default:
@@ -157,15 +163,19 @@ func (p *dumper) bad(s *scanner, bad *badFrame, heir *found) {
 	}
 }
 
-// corrupt marks damage of a file.
-func (p *dumper) corrupt(file string, at int64, reason string) {
-	p.line("%10d  CORRUPT: %s", at, reason)
-	p.damaged(&CorruptError{File: file, Offset: at, Reason: reason})
+// corrupt marks damage of a file; cause is that of a read that failed.
+func (p *dumper) corrupt(file string, at int64, reason string, cause error) {
+	said := reason
+	if cause != nil {
+		said += ": " + cause.Error()
+	}
+	p.line("%10d  CORRUPT: %s", at, said)
+	p.damaged(&CorruptError{File: file, Offset: at, Reason: reason, Cause: cause})
 }
 
-func (p *dumper) frame(file string, h *frameHeader, payload []byte) {
+func (p *dumper) frame(s *scanner, h *frameHeader, payload []byte) {
 	p.header(h)
-	err := readPayload(h, payload, func(r record, at Position) {
+	err := readPayload(h, payload, s.header.longerRecords(), func(r record, at Position) {
 		switch {
 		case r.kind == kindMarker:
 			p.line("%10d    marker %d/%d %s", at.Offset, r.index, r.term, describeConf(r.data))
@@ -176,7 +186,7 @@ func (p *dumper) frame(file string, h *frameHeader, payload []byte) {
 		}
 	})
 	if err != nil {
-		p.corrupt(file, h.offset, err.Error())
+		p.corrupt(s.name, h.offset, err.Error(), nil)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"qkv/log"
@@ -36,5 +37,29 @@ func TestDumpMarksSegments(t *testing.T) {
 				t.Errorf("not marked: %v\n%s", err, out.String())
 			}
 		})
+	}
+}
+
+// A read that fails is told with the disk's own error, whichever call it was: the disk may be ill, and the file whole.
+func TestDumpOfAnUnreadableFile(t *testing.T) {
+	m := flipLog(t, 1, true).m
+	var out strings.Builder
+	before := m.Calls()
+	must(t, log.Dump(m, dir, &out, true, nil))
+	calls := m.Calls() - before
+	failed := 0
+	for n := range calls {
+		m.Fail(disk.Fault{Call: n + 1, Err: syscall.EIO})
+		out.Reset()
+		if err := log.Dump(m, dir, &out, true, nil); err != nil {
+			failed++
+			if !errors.Is(err, syscall.EIO) {
+				t.Errorf("call %d: %v\n%s", n+1, err, out.String())
+			}
+		}
+		m.ClearFaults()
+	}
+	if failed == 0 || calls < 10 {
+		t.Errorf("%d of %d calls were told of", failed, calls)
 	}
 }

@@ -8,10 +8,14 @@ import (
 var (
 	// ErrCorrupt is in every error that says that the log's files are damaged. See CorruptError.
 	ErrCorrupt = errors.New("the log is corrupt")
-	// ErrFormat is in the error of a log that was written in a format that this version does not know.
-	ErrFormat = errors.New("the log has a format that this version of qkv does not know")
+	// ErrFormat is in the error of a log that holds something whole that this version does not know: a newer qkv wrote
+	// it, and nothing is damaged.
+	ErrFormat = errors.New("the log was written by a newer qkv: start that one")
 	// ErrForeign is in the error of a log that belongs to another cluster or member.
 	ErrForeign = errors.New("the log belongs to another member")
+	// ErrNoSpace is in the error of a Sync that found no room for a segment. Nothing is lost and nothing is final: what was
+	// written is synced, and the next Sync goes on with the rest, when there is a spare or room for one.
+	ErrNoSpace = errors.New("the disk has no room for the log")
 	// ErrClosed is the error of a log that was closed.
 	ErrClosed = errors.New("the log is closed")
 )
@@ -38,3 +42,11 @@ func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
 // Unwrap returns the cause.
 func (e *CorruptError) Unwrap() error { return e.Cause }
+
+// wrong is the error of something whole that makes no sense: damage, unless it is of a format that is not known.
+func wrong(file string, offset int64, err error) error {
+	if errors.Is(err, ErrFormat) {
+		return fmt.Errorf("%s at byte %d: %w", file, offset, err)
+	}
+	return &CorruptError{File: file, Offset: offset, Reason: err.Error()}
+}

@@ -50,7 +50,7 @@ func livePieces(t testing.TB, d disk.FS) []live {
 func flipLog(t *testing.T, seed uint64, fence bool) *world {
 	w := newWorld(t, seed)
 	w.o.SegmentBytes = 32 << 10
-	must(t, w.found())
+	must(t, w.create())
 	must(t, w.open())
 	for w.l.Stats().Segments < 3 {
 		switch w.r.IntN(6) {
@@ -141,7 +141,7 @@ func (w *world) compare(r *log.Recovered) error {
 // vote that it holds is not, because it stands in two headers.
 func TestFlippedBitsOfTheLastGroup(t *testing.T) {
 	w := newWorld(t, 5)
-	must(t, w.found())
+	must(t, w.create())
 	must(t, w.open())
 	w.append(2, 1, 3, nil)
 	must(t, w.sync())
@@ -174,7 +174,7 @@ func TestFlippedBitsOfTheLastGroup(t *testing.T) {
 func TestDamagedNewestHeader(t *testing.T) {
 	for _, page := range []int64{1, 2} {
 		w := newWorld(t, 1)
-		must(t, w.found())
+		must(t, w.create())
 		must(t, w.open())
 		for range page {
 			w.append(w.now.last()+1, 1, 1, nil)

@@ -18,8 +18,8 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // hexdump prints bytes, runs of zero lines left out.
@@ -55,7 +55,7 @@ func TestGoldenBytes(t *testing.T) {
 		}
 		m := disk.NewMem(1)
 		salt := uint64(0x1111111111111111)
-		o := Options{FS: m, Dir: "wal", Cluster: 0xc1, Member: 0x3e, SegmentBytes: 64 << 10, Salt: func() uint64 { salt *= 3; return salt }}
+		o := Options{FS: m, Dir: "wal", Cluster: 0xc1, Member: 0x3e, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { salt *= 3; return salt }}
 		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}}); err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func TestRecordIsMsgpack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {
 		data := make([]byte, r.IntN(300))
-		rec := record{r.Uint64() >> r.IntN(64), r.Uint64() >> r.IntN(64), uint64(r.IntN(17)), data}
+		rec := record{index: r.Uint64() >> r.IntN(64), term: r.Uint64() >> r.IntN(64), kind: uint64(r.IntN(17)), data: data}
 		got, sum := appendRecord(nil, rec)
 		var b bytes.Buffer
 		e := msgpack.NewEncoder(&b)
@@ -174,8 +174,8 @@ func errOf[T any](_ T, err error) error { return err }
 // Whole headers that make no sense are errors of their own, not tears.
 func TestFrameHeaderThatMakesNoSense(t *testing.T) {
 	for want, change := range map[string]func(h *frameHeader){
-		"unknown kind 9":          func(h *frameHeader) { h.kind = 9 },
-		"unknown kind 0":          func(h *frameHeader) { h.kind = 0 },
+		"a frame of kind 9":       func(h *frameHeader) { h.kind = 9 },
+		"a frame of kind 0":       func(h *frameHeader) { h.kind = 0 },
 		"3 records with runs":     func(h *frameHeader) { h.count = 3 },
 		"0 records with runs":     func(h *frameHeader) { h.count, h.runs = 0, nil },
 		"fence frame with runs":   func(h *frameHeader) { h.kind = kindFence },
@@ -215,7 +215,7 @@ func sealAgain(b []byte, seed uint32) {
 
 func TestSegmentHeaderRoundTrip(t *testing.T) {
 	h := segmentHeader{
-		compat: compatZeroed, cluster: 1, member: 2, seq: 3, size: 4, salt: 5, heir: 6, next: 7, lastTerm: 8,
+		compat: compatZeroed, cluster: 1, member: 2, seq: 3, size: 4, salt: 5, nextSalt: 6, next: 7, lastTerm: 8,
 		hard: HardState{9, 10, 11}, prev: 12, prevEnd: 13, prevChain: 14,
 	}
 	page := make([]byte, pageBytes)

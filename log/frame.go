@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 type frameKind uint8
@@ -35,7 +35,7 @@ func (k frameKind) String() string {
 
 const (
 	frameMagic = 0x66766b71 // "qkvf", little endian
-	runsAt     = 80
+	runsAt     = 88
 	runBytes   = 12
 	runsMost   = (sumAt - runsAt) / runBytes
 )
@@ -60,6 +60,7 @@ type frameHeader struct {
 	length  uint32 // of the payload
 	payload uint32 // its CRC
 	prev    uint32 // the chain value before: the sum of the header before
+	prevEnd int64  // where the segment before ends, all of it synced: as in the segment's header
 	sum     uint32 // of this header: the chain value after
 }
 
@@ -86,6 +87,7 @@ func (h *frameHeader) seal(b []byte, seed uint32) uint32 {
 	e.PutUint32(b[68:], h.length)
 	e.PutUint32(b[72:], h.payload)
 	e.PutUint32(b[76:], h.prev)
+	e.PutUint64(b[80:], uint64(h.prevEnd))
 	for i, r := range h.runs {
 		e.PutUint64(b[runsAt+runBytes*i:], r.term)
 		e.PutUint32(b[runsAt+runBytes*i+8:], r.count)
@@ -115,6 +117,7 @@ func readFrameHeader(b []byte, seed uint32, seq uint64, offset int64) (frameHead
 	h.hard = HardState{e.Uint64(b[40:]), e.Uint64(b[48:]), e.Uint64(b[56:])}
 	h.count, h.length = e.Uint32(b[64:]), e.Uint32(b[68:])
 	h.payload, h.prev = e.Uint32(b[72:]), e.Uint32(b[76:])
+	h.prevEnd = int64(e.Uint64(b[80:]))
 	n := int(e.Uint16(b[6:]))
 	if n > runsMost {
 		return h, fmt.Errorf("a frame with %d runs of terms", n)
@@ -134,7 +137,7 @@ func (h *frameHeader) check() error {
 	}
 	switch {
 	case h.kind < kindEntries || h.kind > kindFence:
-		return fmt.Errorf("a frame of unknown kind %d", h.kind)
+		return fmt.Errorf("%w: a frame of kind %d", ErrFormat, h.kind)
 	case h.kind == kindEntries && (entries == 0 || entries != uint64(h.count)):
 		return fmt.Errorf("a frame of %d records with runs of %d entries", h.count, entries)
 	case h.kind != kindEntries && entries != 0:
@@ -147,6 +150,8 @@ func (h *frameHeader) check() error {
 		return fmt.Errorf("a frame of %d bytes, at most %d", h.length, limits.RecordBytes)
 	case h.first == 0 || h.first+uint64(h.count) < h.first:
 		return fmt.Errorf("a frame of %d entries from %d", h.count, h.first)
+	case h.prevEnd < 0:
+		return fmt.Errorf("a frame that says that the segment before ends at %d", h.prevEnd)
 	case h.synced < 0 || h.synced > h.offset:
 		return fmt.Errorf("a frame at %d that says that %d bytes are synced", h.offset, h.synced)
 	default:

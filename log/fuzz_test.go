@@ -11,13 +11,13 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 func fuzzOptions(m *disk.Mem) Options {
 	salt := uint64(0)
-	return Options{FS: m, Dir: "wal", Cluster: 1, Member: 2, SegmentBytes: 16 << 10, Salt: func() uint64 { salt++; return salt }}
+	return Options{FS: m, Dir: "wal", Cluster: 1, Member: 2, SegmentBytes: 16 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { salt++; return salt }}
 }
 
 // fuzzLog makes a log of a few segments.
@@ -107,7 +107,7 @@ func openFuzzed(t *testing.T, m *disk.Mem) {
 		return
 	}
 	if r.First <= r.Last {
-		if _, err := r.Window.Entries(r.First, r.Last+1, math.MaxUint64); err != nil {
+		if _, err := (Storage{r.Window, NewReader(o.FS)}).Entries(r.First, r.Last+1, math.MaxUint64); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +148,7 @@ func FuzzSegments(f *testing.F) {
 
 // FuzzRecord reads whatever bytes as a record.
 func FuzzRecord(f *testing.F) {
-	b, _ := appendRecord(nil, record{1, 2, 3, []byte("data")})
+	b, _ := appendRecord(nil, record{index: 1, term: 2, kind: 2, data: []byte("data")})
 	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, n, _, err := readRecord(b)
@@ -308,7 +308,7 @@ func TestGoldenBytesOpen(t *testing.T) {
 	if r.First != 2 || r.Last != 4 || r.LastTerm != 2 || r.HardState != (HardState{2, 0x3e, 1}) || len(r.Marker.ConfState.GetVoters()) != 3 || r.Torn != nil {
 		t.Errorf("%+v", r)
 	}
-	entries, err := r.Window.Entries(2, 5, math.MaxUint64)
+	entries, err := (Storage{r.Window, NewReader(o.FS)}).Entries(2, 5, math.MaxUint64)
 	if err != nil || string(entries[0].GetData()) != "a" || entries[1].GetType() != raftpb.EntryConfChangeV2 || entries[2].GetData() != nil {
 		t.Errorf("%v %v", entries, err)
 	}

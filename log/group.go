@@ -4,7 +4,7 @@ import (
 	"hash/crc32"
 	"unsafe"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 // group is what the next sync covers, encoded while it is appended. Its buffer is laid out as the file will be, so
@@ -20,6 +20,7 @@ type group struct {
 	buf       []byte
 	frames    []frame
 	positions []Position
+	closed    bool // the last frame takes no more: a Sync has begun
 }
 
 // frame is a frame of a group in memory.
@@ -42,6 +43,7 @@ func (f *frame) next() uint64 { return f.first + uint64(f.count) }
 // begin closes the last frame and starts another.
 func (g *group) begin(kind frameKind, first, last, lastTerm uint64) *frame {
 	g.close()
+	g.closed = false
 	if len(g.frames) == 0 {
 		g.reserve(pageBytes)
 		g.buf = g.buf[:pageBytes]
@@ -94,7 +96,7 @@ func (g *group) add(r record) {
 // takes says whether the last frame takes an entry of a length.
 func (g *group) takes(i, term uint64, bytes, most int) bool {
 	f := g.current()
-	if f == nil || f.kind != kindEntries || f.next() != i {
+	if g.closed || f == nil || f.kind != kindEntries || f.next() != i {
 		return false
 	}
 	if len(f.runs) == runsMost && f.runs[runsMost-1].term != term {
@@ -150,5 +152,5 @@ func (g *group) reset() {
 	if cap(g.buf) > 2*limits.GroupBytes {
 		g.buf = nil
 	}
-	g.buf, g.frames, g.positions = g.buf[:0], g.frames[:0], g.positions[:0]
+	g.buf, g.frames, g.positions, g.closed = g.buf[:0], g.frames[:0], g.positions[:0], false
 }

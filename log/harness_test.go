@@ -13,6 +13,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -37,7 +38,7 @@ const dir = "data/wal"
 // options are those of a log on a simulated disk, with segments as small as in the simulator.
 func options(d disk.FS, seed uint64) log.Options {
 	salts := rand.New(rand.NewPCG(seed, 0x73616c74))
-	return log.Options{FS: d, Dir: dir, Cluster: 0xc1, Member: 0x3e, SegmentBytes: 64 << 10, Salt: salts.Uint64}
+	return log.Options{FS: d, Dir: dir, Cluster: 0xc1, Member: 0x3e, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: salts.Uint64}
 }
 
 func entry(i, term uint64, data string) *raftpb.Entry {
@@ -118,8 +119,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 	return w
 }
 
-// found makes the log.
-func (w *world) found() error {
+// create makes the log.
+func (w *world) create() error {
 	if err := w.m.MkdirAll("data"); err != nil {
 		return err
 	}
@@ -211,8 +212,9 @@ func (w *world) same(r *log.Recovered, m model) error {
 		return nil
 	}
 	want := m.entries[lo-m.base-1:]
+	s := log.Storage{Window: r.Window, Reader: log.NewReader(w.o.FS)}
 	for len(want) > 0 {
-		got, err := r.Window.Entries(want[0].GetIndex(), r.Last+1, 1<<40)
+		got, err := s.Entries(want[0].GetIndex(), r.Last+1, 1<<40)
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ type segmentHeader struct {
 	seq                          uint64 // the number in the file's name
 	size                         int64  // of the file
 	salt                         uint64 // of this segment's frames
-	heir                         uint64 // the salt of the segment that follows
+	nextSalt                     uint64 // the salt of the segment that follows
 	next, lastTerm               uint64 // the index that follows the entries before, and the term of the last of them
 	hard                         HardState
 	prev                         uint64 // the segment before; 0: none
@@ -54,7 +54,7 @@ func (h *segmentHeader) seal(b []byte) uint32 {
 	e.PutUint32(b[16:], h.readCompat)
 	e.PutUint32(b[20:], h.incompat)
 	for i, v := range [...]uint64{
-		h.cluster, h.member, h.seq, uint64(h.size), h.salt, h.heir, h.next, h.lastTerm,
+		h.cluster, h.member, h.seq, uint64(h.size), h.salt, h.nextSalt, h.next, h.lastTerm,
 		h.hard.Term, h.hard.Vote, h.hard.Commit, h.prev, uint64(h.prevEnd),
 	} {
 		e.PutUint64(b[24+8*i:], v)
@@ -84,7 +84,7 @@ func readSegmentHeader(page []byte) (segmentHeader, error) {
 	h.compat, h.readCompat, h.incompat = e.Uint32(page[12:]), e.Uint32(page[16:]), e.Uint32(page[20:])
 	var prevEnd, size uint64
 	for i, p := range [...]*uint64{
-		&h.cluster, &h.member, &h.seq, &size, &h.salt, &h.heir, &h.next, &h.lastTerm,
+		&h.cluster, &h.member, &h.seq, &size, &h.salt, &h.nextSalt, &h.next, &h.lastTerm,
 		&h.hard.Term, &h.hard.Vote, &h.hard.Commit, &h.prev, &prevEnd,
 	} {
 		*p = e.Uint64(page[24+8*i:])

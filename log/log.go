@@ -1,13 +1,15 @@
 package log
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // Log is a member's log, open for appending. It is owned by one actor, the log writer: no goroutine, lock or clock is
@@ -27,32 +29,34 @@ type Log struct {
 	o Options
 
 	// What was handed in.
-	group          group
-	hard           HardState
-	turned         bool // Term or Vote are newer than the last group
-	last, lastTerm uint64
+	group          group     // what the next Sync writes
+	begun          int       // so many frames of it are durable: a Sync found no room for the others
+	hard           HardState // the newest; only its Commit may be newer than the group's
+	voteDirty      bool      // Term or Vote differ from those of durable.hard
+	last, lastTerm uint64    // of the newest entry, group included
 
 	// The files.
-	segments []*segment
-	file     disk.File // of the active segment
-	fresh    bool      // the active segment's header is not written yet: it goes with its first group
-	seed     uint32    // of the active segment's frames
-	chain    uint32    // the sum of the newest header
-	writeAt  int64     // of the active segment
-	syncedTo int64
-	syncedBy uint32 // the chain value at syncedTo
-	unsaid   bool   // no frame says yet that the last group is synced
-	spares   []string
-	released []string
-	list     *SegmentList
+	segments       []*segment
+	file           disk.File    // of the active segment
+	full           bool         // nothing more goes into the active segment: its end is torn, and there was no room for the next
+	fresh          bool         // the active segment's header is not written yet: it goes with its first group
+	seed           uint32       // of the active segment's frames
+	chain          uint32       // the sum of the newest header made; the next frame's prev
+	writeAt        int64        // where the next frame of the active segment begins; a multiple of pageBytes
+	syncedTo       int64        // at most writeAt; all of the active segment below it is synced
+	syncedBy       uint32       // the chain value at syncedTo
+	syncUnrecorded bool         // no frame says yet that the last group is synced
+	spares         []string     // paths, in the order of their numbers
+	released       []string     // paths of files that hold nothing, until TakeReleased
+	list           *SegmentList // of segments
 
-	durable  durable
-	sealed   HardState // of the newest header made
-	said     HardState // of the newest header written
-	groups   int64
-	records  int64
-	inlined  int64
-	finished error // why nothing is written any more
+	durable          durable
+	encodedHardState HardState // in the newest header made, written or not
+	writtenHardState HardState // in the newest header written, synced or not
+	groups           int64     // see Stats, as the next two
+	records          int64
+	inlined          int64
+	finished         error // why nothing is written any more
 }
 
 // durable is what a restart is sure to find.
@@ -62,8 +66,8 @@ type durable struct {
 }
 
 // Append adds to the group in memory: the hard state when it is not nil, and the entries, which replace those from
-// the first one's index on. The next Sync makes both durable; a hard state that moved nothing but its Commit rides in
-// the next frame and writes nothing. Entries must not be changed any more, now or later.
+// the first one's index on. The next Sync makes both durable; a hard state that moved nothing but its Commit goes
+// with the next frame and writes nothing. Entries must not be changed any more, now or later.
 func (l *Log) Append(hs *HardState, entries []*raftpb.Entry) {
 	if l.finished != nil {
 		return
@@ -83,7 +87,7 @@ func (l *Log) setHard(hs HardState) {
 		panic(fmt.Sprintf("log: term %d vote %d after term %d vote %d", hs.Term, hs.Vote, old.Term, old.Vote))
 	}
 	if hs.Term != old.Term || hs.Vote != old.Vote {
-		l.turned = true
+		l.voteDirty = true
 	}
 	hs.Commit = max(hs.Commit, old.Commit)
 	l.hard = hs
@@ -137,38 +141,43 @@ func (l *Log) Pending() int64 {
 }
 
 // Unsynced reports whether the next Sync has anything to make durable: a group, or a new Term or Vote alone.
-func (l *Log) Unsynced() bool { return l.turned || len(l.group.frames) > 0 }
+func (l *Log) Unsynced() bool { return l.voteDirty || len(l.group.frames) > 0 }
 
 // Sync makes the group durable by one write and one fdatasync, or more when the group does not fit into the active
 // segment, and returns the positions of the entries appended since the last Sync, in their order. It does nothing
-// when there is no group. An error is final: what is on the disk is not known any more, and the caller ends the
-// process.
+// when there is no group. An error is final, unless it is ErrNoSpace: what is on the disk is not known any more, and the
+// caller ends the process.
 func (l *Log) Sync() ([]Position, error) {
 	if l.finished != nil {
 		return nil, l.finished
 	}
-	for l.turned && len(l.group.frames) < 2 {
+	for l.voteDirty && len(l.group.frames) < 2 {
 		l.group.begin(kindState, l.last+1, l.last, l.lastTerm)
 	}
 	if len(l.group.frames) == 0 {
 		return nil, nil
 	}
 	l.group.close()
-	positions := make([]Position, len(l.group.positions))
-	for from := 0; from < len(l.group.frames); {
-		to := l.fitting(from)
-		if to == from {
-			if err := l.rotate(from); err != nil {
+	l.group.closed = true
+	for l.begun < len(l.group.frames) {
+		to := l.fitting(l.begun)
+		if to == l.begun {
+			err := l.rotate(l.begun)
+			if errors.Is(err, ErrNoSpace) {
+				return nil, err
+			}
+			if err != nil {
 				return nil, l.finish(err)
 			}
 			continue
 		}
-		if err := l.write(from, to, positions); err != nil {
+		if err := l.write(l.begun, to, l.group.positions); err != nil {
 			return nil, l.finish(err)
 		}
-		from = to
+		l.begun = to
 	}
-	l.turned = false
+	positions := slices.Clone(l.group.positions)
+	l.voteDirty, l.begun = false, 0
 	l.group.reset()
 	return positions, nil
 }
@@ -181,6 +190,9 @@ func (l *Log) finish(err error) error {
 
 // fitting returns how far the frames from one on fit into the active segment, one page for a fence being kept.
 func (l *Log) fitting(from int) int {
+	if l.full {
+		return from
+	}
 	room := l.active().size - l.writeAt - pageBytes
 	start, to := l.group.frames[from].at, from
 	for to < len(l.group.frames) && int64(l.group.end(to)-start) <= room {
@@ -211,7 +223,7 @@ func (l *Log) write(from, to int, positions []Position) error {
 
 func (l *Log) sealHeader(page []byte) {
 	clear(page)
-	l.sealed = l.active().header.hard
+	l.encodedHardState = l.active().header.hard
 	l.chain = l.active().header.seal(page)
 }
 
@@ -220,18 +232,18 @@ func (l *Log) sealFrame(i int, shift int64) {
 	h := l.group.header(i)
 	at := l.group.frames[i].at
 	h.seq, h.offset = l.active().seq, int64(at)+shift
-	h.synced, h.hard, h.prev = l.syncedTo, l.hard, l.chain
+	h.synced, h.hard, h.prev, h.prevEnd = l.syncedTo, l.hard, l.chain, l.active().header.prevEnd
 	if i < len(l.group.frames)-1 {
-		h.hard = l.early()
+		h.hard = l.hardBeforeLast()
 	}
-	l.sealed = h.hard
+	l.encodedHardState = h.hard
 	l.chain = h.seal(l.group.buf[at:at+headerBytes], l.seed)
 }
 
-// early is the hard state of a header that is not the last one of its group: a new commit index is of entries that
+// hardBeforeLast is the hard state of a header that is not the last one of its group: a new commit index is of entries that
 // may follow, and a tear may leave other ones in their place.
-func (l *Log) early() HardState {
-	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.said.Commit}
+func (l *Log) hardBeforeLast() HardState {
+	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.writtenHardState.Commit}
 }
 
 // writeAndSync is the only way to the disk.
@@ -244,8 +256,8 @@ func (l *Log) writeAndSync(b []byte, at int64) error {
 	}
 	l.writeAt = at + int64(len(b))
 	l.syncedTo, l.syncedBy = l.writeAt, l.chain
-	l.fresh, l.unsaid = false, true
-	l.said = l.sealed
+	l.fresh, l.syncUnrecorded = false, true
+	l.writtenHardState = l.encodedHardState
 	return nil
 }
 
@@ -273,7 +285,7 @@ func (l *Log) place(from, to int, shift int64, positions []Position) {
 		p.Segment, p.Offset = l.active().seq, p.Offset+shift
 		positions[i] = p
 	}
-	l.durable.hard = l.said
+	l.durable.hard = l.writtenHardState
 }
 
 // Fence writes a frame that says that the last group is synced, so that a damage to it will not be taken for a torn
@@ -283,10 +295,10 @@ func (l *Log) Fence(sync bool) error {
 	if l.finished != nil {
 		return l.finished
 	}
-	if len(l.group.frames) > 0 || l.turned {
+	if len(l.group.frames) > 0 || l.voteDirty {
 		return nil
 	}
-	if l.unsaid || sync && l.hard.Commit > l.said.Commit {
+	if l.syncUnrecorded || sync && l.hard.Commit > l.writtenHardState.Commit {
 		if err := l.writeFence(); err != nil {
 			return l.finish(err)
 		}
@@ -298,12 +310,12 @@ func (l *Log) Fence(sync bool) error {
 		return l.finish(fmt.Errorf("syncing %s: %w", l.file.Name(), err))
 	}
 	l.syncedTo, l.syncedBy = l.writeAt, l.chain
-	l.durable.hard = l.said
+	l.durable.hard = l.writtenHardState
 	return nil
 }
 
 func (l *Log) writeFence() error {
-	if l.writeAt+pageBytes > l.active().size {
+	if l.full || l.writeAt+pageBytes > l.active().size {
 		return nil
 	}
 	l.group.begin(kindFence, l.last+1, l.last, l.lastTerm)
@@ -315,8 +327,8 @@ func (l *Log) writeFence() error {
 		return fmt.Errorf("writing a fence at byte %d of %s: %w", l.writeAt, l.file.Name(), err)
 	}
 	l.writeAt += pageBytes
-	l.unsaid = false
-	l.said = l.hard
+	l.syncUnrecorded = false
+	l.writtenHardState = l.hard
 	return nil
 }
 

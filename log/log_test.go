@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 )
@@ -19,7 +20,7 @@ func TestRandomWork(t *testing.T) {
 	}
 	for seed := range uint64(seeds) {
 		w := newWorld(t, seed)
-		must(t, w.found())
+		must(t, w.create())
 		must(t, w.open())
 		for i := range 300 {
 			if err := w.step(); err != nil {
@@ -38,7 +39,7 @@ func TestRandomWork(t *testing.T) {
 
 // The same on the real file system: made, filled over several segments, released, and opened again.
 func TestRealDisk(t *testing.T) {
-	o := log.Options{FS: disk.OS(), Dir: t.TempDir() + "/data/wal", Cluster: 1, Member: 2, SegmentBytes: 64 << 10, Salt: rand.Uint64}
+	o := log.Options{FS: disk.OS(), Dir: t.TempDir() + "/data/wal", Cluster: 1, Member: 2, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: rand.Uint64}
 	must(t, o.FS.MkdirAll(strings.TrimSuffix(o.Dir, "/wal")))
 	must(t, log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{2}}}))
 	next := uint64(2)
@@ -58,16 +59,17 @@ func TestRealDisk(t *testing.T) {
 			must(t, err)
 			r.Window.Append([]*raftpb.Entry{e}, at)
 		}
+		reader := log.NewReader(o.FS)
 		r.Window.Publish(l.Segments())
 		l.Release(next - 15)
 		for _, name := range l.TakeReleased() {
 			must(t, maker.Recycle(name))
 		}
-		if entries, err := r.Window.Entries(next-3, next, 1<<30); err != nil || len(entries) != 3 {
+		if entries, err := (log.Storage{Window: r.Window, Reader: reader}).Entries(next-3, next, 1<<30); err != nil || len(entries) != 3 {
 			t.Fatalf("%d entries: %v", len(entries), err)
 		}
 		must(t, l.Fence(true))
-		must(t, r.Window.Close())
+		must(t, reader.Close())
 		if life%2 == 0 { // else the process just ends
 			must(t, l.Close())
 		}

@@ -3,9 +3,10 @@ package log
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // Maker makes segments ahead: files that are really filled with zeros (a file that was only reserved is still converted
@@ -27,8 +28,10 @@ type Maker struct {
 const (
 	// makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
 	makerKeeps = limits.SparesMost - limits.SpareSegments
-	// makerSync is how much is filled between two syncs: a whole segment at once would hold up the log's own.
-	makerSync = 4 << 20
+	// makerStep is how much a step fills: on a slow disk the log's sync waits for it. makerSync is how much is filled
+	// between two syncs: a whole segment at once would hold up the log's own.
+	makerStep = 256 << 10
+	makerSync = 1 << 20
 )
 
 // NewMaker returns a maker of spares for the log of the options.
@@ -69,14 +72,16 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 // start begins a new file.
 func (m *Maker) start() (err error) {
 	m.at = 0
-	m.file, err = createTemp(m.o, makerName)
+	m.file, err = createTemp(m.o, makerName, m.o.SegmentBytes)
 	return err
 }
 
 // fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
-	n := min(zeroStep, m.o.SegmentBytes-m.at)
-	err = m.file.WriteZeros(int(n), m.at)
+	n := min(makerStep, m.o.SegmentBytes-m.at)
+	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have taken it meanwhile
+		err = m.file.WriteZeros(int(n), m.at)
+	}
 	m.at += n
 	last := m.at == m.o.SegmentBytes
 	switch {
@@ -104,13 +109,18 @@ func (m *Maker) fill() (spare string, err error) {
 // reuse gives a released file a new number. One of another size is removed.
 func (m *Maker) reuse() (spare string, err error) {
 	old := m.store[0]
-	m.store = m.store[1:]
-	if fits, err := m.fits(old); err != nil {
-		return "", err
-	} else if !fits {
-		return "", m.o.FS.Remove(old)
+	fits, err := m.fits(old)
+	switch {
+	case err != nil:
+	case fits:
+		spare, err = m.publish(old)
+	default:
+		err = m.o.FS.Remove(old)
 	}
-	return m.publish(old)
+	if err == nil || !errors.Is(err, syscall.ENOSPC) { // what there was no room for is tried again
+		m.store = m.store[1:]
+	}
+	return spare, err
 }
 
 func (m *Maker) fits(name string) (bool, error) {

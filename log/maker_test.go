@@ -7,9 +7,9 @@ import (
 	"syscall"
 	"testing"
 
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // spare steps the maker until a spare is done.
@@ -140,8 +140,7 @@ func TestMakerOnFullDisk(t *testing.T) {
 	w.l.AddSpare(spare(t, w.maker))
 }
 
-// Without a spare and without space the log stops. It starts again in a small segment, and has back the free end of
-// the one before.
+// Without a spare and without space the log waits. It starts again, and has back the free end of the segment.
 func TestLogOnFullDisk(t *testing.T) {
 	w := opened(t, 64<<10)
 	w.m.SetCapacity(w.m.Used() + 20_000)
@@ -166,12 +165,107 @@ func TestLogOnFullDisk(t *testing.T) {
 	}
 	w.m.Kill()
 	w.m.SetCapacity(w.m.Used() + 1000)
-	if err := w.open(); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("opened without space for any segment: %v", err)
+	must(t, w.open()) // it ends cleanly: it is opened without a new segment
+	for range 3 {
+		w.append(w.now.last()+1, 1, 5, nil)
+		if err := w.sync(); !errors.Is(err, log.ErrNoSpace) {
+			t.Fatalf("a group that finds no room: %v", err)
+		}
 	}
-	w.m.Kill()
 	w.m.SetCapacity(1 << 30)
+	must(t, w.sync()) // nothing of it is lost
+	w.m.Kill()
 	must(t, w.open())
+	if w.acked.last() != w.w.LastIndexOf() {
+		t.Errorf("entries up to %d, not %d", w.w.LastIndexOf(), w.acked.last())
+	}
+}
+
+// Neither the log nor its maker takes of the disk what is reserved, however much is free.
+func TestReserve(t *testing.T) {
+	w := newWorld(t, 1)
+	must(t, w.create())
+	reserve := int64(0)
+	w.o.Reserve = func() int64 { return reserve }
+	must(t, w.open())
+	w.m.SetCapacity(w.m.Used() + 1<<20)
+	free, err := w.m.Free(dir)
+	must(t, err)
+	reserve = free - 10_000
+	for range 20 {
+		if err != nil {
+			break
+		}
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+		w.l.Append(nil, w.pendingEntries())
+		err = w.sync()
+	}
+	if !errors.Is(err, log.ErrNoSpace) {
+		t.Errorf("a log in front of the reserve: %v", err)
+	}
+	for range 20 {
+		if _, _, err = w.maker.Step(); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a maker in front of the reserve: %v", err)
+	}
+	if left, err := w.m.Free(dir); err != nil || left < reserve {
+		t.Errorf("%d bytes are left of a reserve of %d: %v", left, reserve, err)
+	}
+	reserve = 0
+	must(t, w.sync())
+	spare(t, w.maker)
+}
+
+// A log whose end is torn opens on a full disk too, as often as need be, without taking any of it. It writes nothing behind
+// that end, and goes on in the next segment when there is room for one.
+func TestTornLogOnFullDisk(t *testing.T) {
+	torn := 0
+	for seed := range uint64(60) {
+		w := newWorld(t, seed)
+		must(t, w.create())
+		must(t, w.open())
+		w.append(w.now.last()+1, 1, 3, nil)
+		must(t, w.sync())
+		w.m.StartBatch()
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+		w.l.Append(nil, w.pendingEntries())
+		_, err := w.l.Sync()
+		must(t, err)
+		w.m.StopBatch()
+		w.m.Crash(disk.Variant(seed % uint64(disk.Variants)))
+		used := w.m.Used()
+		w.m.SetCapacity(used)
+		for range 2 {
+			must(t, w.open())
+			must(t, w.l.Fence(true))
+			if w.m.Used() > used {
+				t.Fatalf("seed %d: opening it took %d bytes", seed, w.m.Used()-used)
+			}
+			w.m.Kill()
+		}
+		must(t, w.open())
+		if !w.torn {
+			continue
+		}
+		torn++
+		w.append(w.now.last()+1, 1, 2, nil)
+		if err := w.sync(); !errors.Is(err, log.ErrNoSpace) {
+			t.Fatalf("seed %d: behind a torn end, without room: %v", seed, err)
+		}
+		w.m.SetCapacity(1 << 30)
+		must(t, w.sync())
+		w.m.Kill()
+		must(t, w.open())
+		if w.torn {
+			t.Errorf("seed %d: the end is torn again", seed)
+		}
+	}
+	if torn < 5 {
+		t.Errorf("%d logs were torn", torn)
+	}
 }
 
 // Unsynced says whether a Sync would write.

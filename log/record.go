@@ -7,8 +7,8 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 const (
@@ -18,6 +18,10 @@ const (
 	recordOverhead = recordPrefix + 9 + 9 + 2 + 5
 	// kindMarker is the kind of a reset marker's record; smaller ones are raft's kinds of entries.
 	kindMarker = 16
+	// kindRaftMost is the highest of raft's kinds of entries.
+	kindRaftMost = uint64(raftpb.EntryConfChangeV2)
+	// recordFields is the number of fields; a newer qkv may append some.
+	recordFields = 5
 )
 
 // record is an entry, or a reset marker: [crc, index, term, kind, data] in msgpack.
@@ -25,6 +29,7 @@ type record struct {
 	index, term uint64
 	kind        uint64
 	data        []byte // contiguous and as it was handed in, so that it can be read in place
+	longer      bool   // read with fields behind the data that are not known
 }
 
 // appendRecord appends the record and returns its CRC, too.
@@ -42,12 +47,16 @@ func appendRecord(dst []byte, r record) ([]byte, uint32) {
 
 // readRecord reads the record that b begins with, and returns its length and CRC. The data is part of b.
 func readRecord(b []byte) (r record, length int, sum uint32, err error) {
-	if len(b) < recordPrefix || b[0] != 0x95 || b[1] != 0xce {
+	if len(b) < recordPrefix || b[0] < 0x90+recordFields || b[0] > 0x9f || b[1] != 0xce {
 		return r, 0, 0, fmt.Errorf("no record begins here")
 	}
 	sum = binary.BigEndian.Uint32(b[2:])
 	p := pack.NewReader(b[recordPrefix:])
 	r.index, r.term, r.kind, r.data = p.Uint(), p.Uint(), p.Uint(), p.Bytes()
+	for range b[0] - 0x90 - recordFields {
+		p.Skip()
+		r.longer = true
+	}
 	if p.Err() != nil {
 		return r, 0, 0, p.Err()
 	}

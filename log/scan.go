@@ -9,8 +9,8 @@ import (
 	"qkv/log/disk"
 )
 
-// scanAhead is how much of a file is read at once.
-const scanAhead = 1 << 20
+// readAheadBytes is how much of a file is read at once.
+const readAheadBytes = 1 << 20
 
 // pages reads a file front to back through a buffer.
 type pages struct {
@@ -26,7 +26,7 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	if at < p.at || at+int64(n) > p.at+int64(len(p.buf)) {
-		want := int(min(int64(max(n, scanAhead)), p.size-at))
+		want := int(min(int64(max(n, readAheadBytes)), p.size-at))
 		if cap(p.buf) < want {
 			p.buf = make([]byte, want)
 		}
@@ -52,7 +52,11 @@ type badFrame struct {
 	certain bool
 }
 
-func (b *badFrame) corrupt(name string) error {
+// damage is the error of a bad frame that was synced.
+func (b *badFrame) damage(name string) error {
+	if errors.Is(b.cause, ErrFormat) {
+		return wrong(name, b.offset, b.cause)
+	}
 	return &CorruptError{File: name, Offset: b.offset, Reason: b.reason, Cause: b.cause}
 }
 
@@ -66,9 +70,9 @@ type scanner struct {
 	chain  uint32 // before it
 }
 
-func newScanner(f *found, buf []byte) *scanner {
+func newScanner(f *logFile, file disk.File, buf []byte) *scanner {
 	return &scanner{
-		pages: pages{file: f.file, size: f.size, buf: buf[:0]}, name: f.name,
+		pages: pages{file: file, size: f.size, buf: buf[:0]}, name: f.name,
 		header: f.header, seed: seed(f.header.salt), next: pageBytes, chain: f.header.sum,
 	}
 }
@@ -79,25 +83,56 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 	if bad != nil {
 		return h, nil, bad
 	}
-	bad = &badFrame{offset: s.next}
-	if h.prev != s.chain {
+	bad = &badFrame{offset: s.next, certain: true}
+	switch {
+	case h.prev != s.chain:
 		bad.reason = fmt.Sprintf("the frame follows %#08x, the one before it is %#08x", h.prev, s.chain)
-		bad.certain = true
+		return h, nil, bad
+	case h.prevEnd != s.header.prevEnd:
+		bad.reason = fmt.Sprintf("the frame says that the segment before ends at %d, the segment's header says at %d", h.prevEnd, s.header.prevEnd)
 		return h, nil, bad
 	}
-	whole, err := s.read(s.next, int(h.end()-s.next))
-	if err != nil {
-		bad.reason, bad.certain = "the frame's payload cannot be read", !errors.Is(err, io.ErrUnexpectedEOF)
-		bad.cause = err
-		return h, nil, bad
-	}
-	payload, padding := whole[headerBytes:headerBytes+h.length], whole[headerBytes+h.length:]
-	if crc32.Checksum(payload, castagnoli) != h.payload || !isZero(padding) {
-		bad.reason = "the frame's checksum is wrong"
+	payload, bad := s.payload(&h)
+	if bad != nil {
 		return h, nil, bad
 	}
 	s.next, s.chain = h.end(), h.sum
 	return h, payload, nil
+}
+
+// payload reads and verifies what follows a whole header.
+func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
+	bad := &badFrame{offset: h.offset}
+	whole, err := s.read(h.offset, int(h.end()-h.offset))
+	if err != nil {
+		bad.reason, bad.certain = "the frame's payload cannot be read", !errors.Is(err, io.ErrUnexpectedEOF)
+		bad.cause = err
+		return nil, bad
+	}
+	payload, padding := whole[headerBytes:headerBytes+h.length], whole[headerBytes+h.length:]
+	if crc32.Checksum(payload, castagnoli) != h.payload || !isZero(padding) {
+		bad.reason = "the frame's checksum is wrong"
+		return nil, bad
+	}
+	return payload, nil
+}
+
+// resume goes on behind a damaged frame at from, with the next whole one that needs nothing of what is before it but entries
+// that a snapshot covers. What is damaged between is superseded: the entries below the frame's first by the snapshot,
+// those from it on by the frame itself. It reports false when there is no such frame.
+func (s *scanner) resume(from int64, covered uint64) (first uint64, ok bool) {
+	for at := from + pageBytes; at+headerBytes <= s.size; at += pageBytes {
+		h, bad := s.headerAt(at)
+		if bad != nil || h.first-1 > covered {
+			continue
+		}
+		if _, bad := s.payload(&h); bad != nil {
+			continue
+		}
+		s.next, s.chain = at, h.prev
+		return h.first, true
+	}
+	return 0, false
 }
 
 // headerAt reads the frame header at an offset.
@@ -111,21 +146,30 @@ func (s *scanner) headerAt(at int64) (frameHeader, *badFrame) {
 	}
 	h, err := readFrameHeader(sector, s.seed, s.header.seq, at)
 	if err != nil {
-		return h, &badFrame{offset: at, reason: err.Error(), certain: err != errNoFrame}
+		return h, &badFrame{offset: at, reason: err.Error(), cause: formatOf(err), certain: err != errNoFrame}
 	}
 	return h, nil
 }
 
-// beyond is what whole headers behind a bad frame say.
-type beyond struct {
-	proof  *frameHeader // says that the bad frame was synced
-	newest *frameHeader
-	end    int64 // of the newest
+// formatOf returns the error when it is of a format that is not known.
+func formatOf(err error) error {
+	if errors.Is(err, ErrFormat) {
+		return err
+	}
+	return nil
 }
 
-// lookBeyond searches all pages from an offset to another for whole headers.
-func (s *scanner) lookBeyond(from, to int64) (beyond, *badFrame) {
-	var b beyond
+// ahead is what whole headers behind a bad frame say.
+type ahead struct {
+	proof   *frameHeader // says that the bad frame was synced
+	newest  *frameHeader
+	end     int64 // of the newest
+	prevEnd int64 // where they say that the segment before ends; 0 when there is none
+}
+
+// scanAhead searches all pages from an offset to another for whole headers.
+func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
+	var b ahead
 	for at := from; at+headerBytes <= to; at += pageBytes {
 		h, bad := s.headerAt(at)
 		if bad != nil && bad.certain {
@@ -137,13 +181,17 @@ func (s *scanner) lookBeyond(from, to int64) (beyond, *badFrame) {
 		if h.synced > from && b.proof == nil {
 			b.proof = &h
 		}
-		b.newest, b.end = &h, h.end()
+		b.newest, b.end, b.prevEnd = &h, h.end(), h.prevEnd
 	}
 	return b, nil
 }
 
+// longerRecords says whether a segment's records may have fields that are not known: it has a compatible feature that
+// is not known.
+func (h *segmentHeader) longerRecords() bool { return h.compat&^compatZeroed != 0 }
+
 // readPayload decodes the records of a whole frame. An error is no tear: the checksum was right.
-func readPayload(h *frameHeader, payload []byte, f func(r record, at Position)) error {
+func readPayload(h *frameHeader, payload []byte, longer bool, f func(r record, at Position)) error {
 	at := int64(0)
 	i, terms := h.first, h.runs
 	used := uint32(0)
@@ -151,6 +199,12 @@ func readPayload(h *frameHeader, payload []byte, f func(r record, at Position)) 
 		r, length, sum, err := readRecord(payload[at:])
 		if err != nil {
 			return fmt.Errorf("record %d of the frame: %w", i, err)
+		}
+		if r.longer && !longer {
+			return fmt.Errorf("%w: record %d has more fields than are known", ErrFormat, i)
+		}
+		if r.kind > kindRaftMost && r.kind != kindMarker {
+			return fmt.Errorf("%w: record %d is of kind %d", ErrFormat, i, r.kind)
 		}
 		if h.kind == kindEntries {
 			if used == terms[0].count {

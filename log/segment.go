@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"syscall"
 
 	"qkv/log/disk"
 )
@@ -128,19 +129,21 @@ func (l *Log) begin(b blank, next, lastTerm uint64) {
 	prev := l.active()
 	h := segmentHeader{
 		cluster: l.o.Cluster, member: l.o.Member, seq: b.seq, size: b.size,
-		salt: prev.header.heir, heir: l.o.Salt(), next: next, lastTerm: lastTerm, hard: l.early(),
+		salt: prev.header.nextSalt, nextSalt: l.o.Salt(), next: next, lastTerm: lastTerm, hard: l.hardBeforeLast(),
 		prev: prev.seq, prevEnd: l.syncedTo, prevChain: l.syncedBy,
 	}
 	if b.zeroed {
 		h.compat |= compatZeroed
 	}
 	l.segments = append(l.segments, &segment{seq: b.seq, name: b.file.Name(), size: b.size, header: h})
-	l.file, l.fresh, l.seed = b.file, true, seed(h.salt)
-	l.writeAt, l.syncedTo, l.unsaid = pageBytes, 0, false
+	l.file, l.full, l.fresh, l.seed = b.file, false, true, seed(h.salt)
+	l.writeAt, l.syncedTo, l.syncUnrecorded = pageBytes, 0, false
 	l.publish()
 }
 
-// takeSpare returns a blank for a segment of at least need bytes: a spare, or a file that is made now.
+// takeSpare returns a blank for a segment of at least need bytes: a spare, or a file that is made now. That one is
+// reserved and not filled: a commit of the journal with each sync costs less than zeros would, most of all where the maker
+// of spares has not kept up, which is on slow disks.
 func (l *Log) takeSpare(need int64) (blank, error) {
 	for need <= l.o.SegmentBytes && len(l.spares) > 0 {
 		name := l.spares[0]
@@ -155,7 +158,16 @@ func (l *Log) takeSpare(need int64) (blank, error) {
 		l.released = append(l.released, name)
 	}
 	l.inlined++
-	return createZeroed(l.o, l.active().seq+1, max(l.o.SegmentBytes, need))
+	seq := l.active().seq + 1
+	b, err := createReserved(l.o, seq, max(l.o.SegmentBytes, need))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, errors.ErrUnsupported) {
+		b, err = createZeroed(l.o, seq, max(min(l.o.SegmentBytes, need+inlineBytes), need))
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		l.inlined--
+		return b, fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return b, err
 }
 
 // openSpare opens a spare; there is no file in the answer when it cannot be used, because its number has been
@@ -188,6 +200,9 @@ func openBlank(file disk.File, seq uint64) (blank, error) {
 }
 
 const (
+	// inlineBytes is how much more than it needs a segment has that the log fills itself, where there is no room for more
+	// or a file system reserves nothing: its caller waits for the zeros.
+	inlineBytes = 1 << 20
 	// zeroStep is how much is zero-filled at a time.
 	zeroStep = disk.ZerosMost
 	// inlineName and makerName are the files that are being filled by the log and by the maker. What has a segment's
@@ -198,14 +213,25 @@ const (
 
 // createZeroed makes a blank of zeros at once, with the lowest number from seq on that is not taken.
 func createZeroed(o Options, seq uint64, size int64) (blank, error) {
-	file, err := createTemp(o, inlineName)
+	return createBlank(o, seq, size, func(file disk.File) (err error) {
+		for at := int64(0); at < size && err == nil; at += zeroStep {
+			err = file.WriteZeros(int(min(zeroStep, size-at)), at)
+		}
+		return err
+	})
+}
+
+// createReserved makes a blank that has its room on the disk, but no zeros.
+func createReserved(o Options, seq uint64, size int64) (blank, error) {
+	return createBlank(o, seq, size, func(file disk.File) error { return file.Reserve(size) })
+}
+
+func createBlank(o Options, seq uint64, size int64, fill func(file disk.File) error) (blank, error) {
+	file, err := createTemp(o, inlineName, size)
 	if err != nil {
 		return blank{}, err
 	}
-	for at := int64(0); at < size && err == nil; at += zeroStep {
-		err = file.WriteZeros(int(min(zeroStep, size-at)), at)
-	}
-	if err == nil {
+	if err = fill(file); err == nil {
 		err = file.Sync()
 	}
 	if err != nil {
@@ -225,8 +251,27 @@ func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 	return blank{file, seq, size, true}, nil
 }
 
-// createTemp makes a file to be filled, in place of one that was left.
-func createTemp(o Options, name string) (disk.File, error) {
+// keepReserve fails where so many bytes more would be taken of the reserve.
+func keepReserve(o Options, bytes int64) error {
+	reserve := o.Reserve()
+	if reserve == 0 {
+		return nil
+	}
+	free, err := o.FS.Free(o.Dir)
+	if err != nil {
+		return fmt.Errorf("making a segment: %w", err)
+	}
+	if free-bytes < reserve {
+		return fmt.Errorf("making a segment that takes %d bytes: %d are free, of which %d are kept for the next snapshot: %w", bytes, free, reserve, syscall.ENOSPC)
+	}
+	return nil
+}
+
+// createTemp makes a file to be filled with so many bytes, in place of one that was left.
+func createTemp(o Options, name string, size int64) (disk.File, error) {
+	if err := keepReserve(o, size); err != nil {
+		return nil, err
+	}
 	file, err := o.FS.Create(o.path(name))
 	if errors.Is(err, fs.ErrExist) {
 		if err := o.FS.Remove(o.path(name)); err != nil {

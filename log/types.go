@@ -8,7 +8,6 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // Marker says that the state up to an entry is elsewhere, in a snapshot or in nothing at all: the log begins after it.
@@ -36,22 +35,24 @@ type Options struct {
 	Dir          string
 	Cluster      uint64
 	Member       uint64
-	SegmentBytes int64         // 0 is limits.SegmentBytes
-	WindowBytes  int64         // of the newest entries in memory; 0 is limits.WindowBytes
+	SegmentBytes int64
+	WindowBytes  int64         // of the newest entries in memory
 	Salt         func() uint64 // randomness nobody can guess
-	Logger       *slog.Logger  // nil is silence
+	// Covered is the index of a snapshot that can be loaded: damage to nothing but entries up to it is skipped. 0 skips
+	// nothing.
+	Covered uint64
+	// Reserve is how much of the disk's free space no new segment may take; nil is none.
+	Reserve func() int64
+	Logger  *slog.Logger // nil is silence
 }
 
-// withDefaults returns the options complete; wrong ones are a programmer's error.
+// withDefaults returns the options with what they leave out; wrong ones are a programmer's error.
 func (o Options) withDefaults() Options {
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = limits.SegmentBytes
-	}
-	if o.WindowBytes == 0 {
-		o.WindowBytes = limits.WindowBytes
-	}
 	if o.SegmentBytes < segmentLeast || o.SegmentBytes%pageBytes != 0 {
 		panic(fmt.Sprintf("log: a segment of %d bytes: at least %d, and whole pages of %d", o.SegmentBytes, segmentLeast, pageBytes))
+	}
+	if o.Reserve == nil {
+		o.Reserve = func() int64 { return 0 }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -85,6 +86,7 @@ type Recovered struct {
 	Last      uint64    // the last entry; First-1 when there is none
 	LastTerm  uint64
 	Torn      *Torn // what was cut; nil when the log ended cleanly
+	Skipped   error // the damage that Options.Covered made harmless; nil for none
 	Bytes     int64 // of the segments' files
 }
 

@@ -8,19 +8,21 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/log/disk"
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 // Window is the log as raft reads it: all its entries by position, the newest of them in memory. It is owned by
 // consensus, which fills it from what the log writer reports, so that it holds only what is durable. It implements
-// raft.Storage.
+// raft.Storage, and never reads the disk: older entries come in chunks, which a Reader reads on its orders.
 //
 // Invariants:
 //
 //  1. slots[i] is entry base+1+i.
-//  2. The entries from hot on are in memory, and no others; their sizes add up to hotBytes, which is at most
-//     most unless one entry alone is larger.
+//  2. The entries from hot on are in memory; their sizes add up to hotBytes, which is at most most unless one entry alone
+//     is larger.
+//  3. chunks hold entries below hot as they are in slots, in the order in which they were read; their records add up to
+//     at most most, unless there is one.
+//  4. wanted are first entries of chunks that are neither there nor on order; reading are the orders that were given.
 type Window struct {
 	hard *raftpb.HardState
 	conf *raftpb.ConfState
@@ -34,20 +36,36 @@ type Window struct {
 	hotBytes  int64
 	most      int64 // that hotBytes may be
 
-	cold coldReader
+	segments  *SegmentList
+	chunks    []chunk
+	wanted    []uint64
+	reading   []ColdRead
+	unread    uint64 // the first entry of a chunk that could not be read, once; 0 is none
+	kindsOnly bool   // Entries returns kinds
 }
 
 // slot is an entry's place, and the entry while it is hot.
 type slot struct {
-	at    Position
-	term  uint64
-	entry *raftpb.Entry
+	at     Position
+	term   uint64
+	entry  *raftpb.Entry
+	change bool // it is a membership entry
 }
+
+// chunk is some entries that were read from the disk.
+type chunk struct {
+	first   uint64 // entries[i] is entry first+i
+	entries []*raftpb.Entry
+	bytes   int64 // of their records
+	used    bool  // since the last DropUnused
+}
+
+func (c *chunk) next() uint64 { return c.first + uint64(len(c.entries)) }
 
 var _ raft.Storage = (*Window)(nil)
 
-func newWindow(d disk.FS, base, baseTerm uint64) *Window {
-	return &Window{base: base, baseTerm: baseTerm, baseKnown: true, hot: base + 1, most: limits.WindowBytes, cold: coldReader{fs: d}}
+func newWindow(base, baseTerm uint64) *Window {
+	return &Window{base: base, baseTerm: baseTerm, baseKnown: true, hot: base + 1, most: limits.WindowBytes}
 }
 
 func (w *Window) first() uint64 { return w.base + 1 }
@@ -70,7 +88,7 @@ func (w *Window) Append(entries []*raftpb.Entry, at []Position) {
 		if e.GetIndex() <= w.base {
 			continue // released since it was handed to the log writer
 		}
-		w.put(e.GetIndex(), slot{at[i], e.GetTerm(), e})
+		w.put(e.GetIndex(), slot{at: at[i], term: e.GetTerm(), entry: e, change: e.GetType() != raftpb.EntryNormal})
 		w.hotBytes += entrySize(e)
 	}
 	w.cool()
@@ -98,6 +116,7 @@ func (w *Window) truncate(from uint64) {
 	clear(tail)
 	w.slots = w.slots[:from-w.base-1]
 	w.hot = min(w.hot, from)
+	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() > from })
 }
 
 // cool lets go of the oldest entries in memory.
@@ -110,19 +129,26 @@ func (w *Window) cool() {
 	}
 }
 
+// rebase makes the log begin behind an entry, whose term may not be known.
+func (w *Window) rebase(base, term uint64, known bool) {
+	w.base, w.baseTerm, w.baseKnown = base, term, known
+	w.slots, w.hot, w.hotBytes = nil, base+1, 0
+}
+
 // recall takes over an entry that recovery found. An entry below the first one means that what was before it has been
 // superseded and released: the log begins with it, and the term before it is not known.
-func (w *Window) recall(i, term uint64, at Position) {
+func (w *Window) recall(r record, at Position) {
+	i := r.index
 	if i <= w.base {
 		w.base, w.baseTerm, w.baseKnown = i-1, 0, false
 		w.slots = w.slots[:0]
 	}
-	w.put(i, slot{at: at, term: term})
+	w.put(i, slot{at: at, term: r.term, change: r.kind != uint64(raftpb.EntryNormal)})
 	w.hot = w.last() + 1
 }
 
 // Publish hands in the segments that cold reads go to.
-func (w *Window) Publish(list *SegmentList) { w.cold.publish(list) }
+func (w *Window) Publish(list *SegmentList) { w.segments = list }
 
 // Release drops the entries up to one, of a term: a snapshot holds what they did.
 func (w *Window) Release(upTo, term uint64) {
@@ -144,12 +170,12 @@ func (w *Window) Release(upTo, term uint64) {
 	w.slots = slices.Clone(w.slots[n:])
 	w.base, w.baseTerm, w.baseKnown = upTo, term, true
 	w.hot = max(w.hot, upTo+1)
+	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() <= w.first() })
 }
 
 // Reset makes the log begin after a marker.
 func (w *Window) Reset(m Marker) {
-	w.base, w.baseTerm, w.baseKnown = m.Index, m.Term, true
-	w.slots, w.hot, w.hotBytes = nil, m.Index+1, 0
+	w.rebase(m.Index, m.Term, true)
 }
 
 // SetInitial hands in what InitialState returns.
@@ -194,8 +220,8 @@ func (w *Window) Snapshot() (*raftpb.Snapshot, error) {
 	return w.snap, nil
 }
 
-// Entries implements raft.Storage. What is not in memory is read from the disk and verified, at most
-// limits.MessageEntriesBytes of it, unless the first entry alone is larger.
+// Entries implements raft.Storage. Where the first entry is not in memory it returns none and no error, which raft takes
+// for a limit: it sends or applies nothing, and asks again. The entry is wanted then, and so is what follows it.
 func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	switch {
 	case lo <= w.base:
@@ -204,20 +230,39 @@ func (w *Window) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 		return nil, raft.ErrUnavailable
 	case lo >= hi:
 		return nil, nil
-	case lo < w.hot:
-		slots := w.slots[lo-w.base-1 : min(hi, w.hot)-w.base-1]
-		entries, err := w.cold.read(lo, slots, min(maxSize, limits.MessageEntriesBytes))
-		if err != nil || len(entries) < len(slots) || hi <= w.hot {
-			return entries, err
-		}
-		return w.warm(entries, w.hot, hi, maxSize), nil
-	default:
-		return w.warm(nil, lo, hi, maxSize), nil
+	case w.kindsOnly:
+		return w.kinds(lo, hi), nil
+	case lo >= w.hot:
+		return w.inMemory(nil, lo, hi, maxSize), nil
 	}
+	i := slices.IndexFunc(w.chunks, func(c chunk) bool { return c.first <= lo && lo < c.next() })
+	if i < 0 {
+		w.want(lo)
+		return nil, nil
+	}
+	c := &w.chunks[i]
+	c.used = true
+	w.want(c.next()) // ahead
+	entries := atMost(c.entries[lo-c.first:min(hi, c.next())-c.first], maxSize)
+	if last := lo + uint64(len(entries)); last == c.next() && last == w.hot && last < hi {
+		entries = w.inMemory(entries, last, hi, maxSize)
+	}
+	return entries, nil
 }
 
-// warm appends entries from memory as far as the size allows.
-func (w *Window) warm(entries []*raftpb.Entry, lo, hi, maxSize uint64) []*raftpb.Entry {
+// atMost cuts entries where a size is reached, behind the first one at the earliest.
+func atMost(entries []*raftpb.Entry, maxSize uint64) []*raftpb.Entry {
+	size := uint64(0)
+	for i, e := range entries {
+		if size += uint64(entrySize(e)); size > maxSize && i > 0 {
+			return entries[:i:i]
+		}
+	}
+	return entries[:len(entries):len(entries)]
+}
+
+// inMemory appends hot entries as far as the size allows.
+func (w *Window) inMemory(entries []*raftpb.Entry, lo, hi, maxSize uint64) []*raftpb.Entry {
 	size := uint64(0)
 	for _, e := range entries {
 		size += uint64(entrySize(e))
@@ -237,8 +282,92 @@ func (w *Window) warm(entries []*raftpb.Entry, lo, hi, maxSize uint64) []*raftpb
 	return entries[:len(entries):len(entries)]
 }
 
-// Close closes the files that cold reads have opened.
-func (w *Window) Close() error { return w.cold.close() }
+// ScanKinds calls f, in which Entries returns entries with a kind and nothing else, from memory. A campaign looks through
+// all committed entries that are not applied for membership changes, and must not wait for the disk.
+func (w *Window) ScanKinds(f func()) {
+	w.kindsOnly = true
+	f()
+	w.kindsOnly = false
+}
+
+var ordinaryKind, changeKind = raftpb.Entry{Type: raftpb.EntryNormal.Enum()}, raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum()}
+
+func (w *Window) kinds(lo, hi uint64) []*raftpb.Entry {
+	const most = 4096 // raft asks for more
+	entries := make([]*raftpb.Entry, min(hi-lo, most))
+	for i := range entries {
+		entries[i] = &ordinaryKind
+		if w.slots[lo-w.base-1+uint64(i)].change {
+			entries[i] = &changeKind
+		}
+	}
+	return entries
+}
+
+// want notes that a cold entry is to be read, unless it is there or on order.
+func (w *Window) want(lo uint64) {
+	covers := func(c chunk) bool { return c.first <= lo && lo < c.next() }
+	ordered := func(r ColdRead) bool { return r.first <= lo && lo < r.next() }
+	if lo < w.hot && len(w.reading)+len(w.wanted) < limits.ColdReads && !slices.Contains(w.wanted, lo) &&
+		!slices.ContainsFunc(w.chunks, covers) && !slices.ContainsFunc(w.reading, ordered) {
+		w.wanted = append(w.wanted, lo)
+	}
+}
+
+// TakeWanted returns orders to read what Entries was asked for and did not have. Each must come back by Load.
+func (w *Window) TakeWanted() []ColdRead {
+	orders := len(w.reading)
+	for _, lo := range w.wanted {
+		if lo <= w.base || lo >= w.hot {
+			continue
+		}
+		slots := w.slots[lo-w.base-1 : w.hot-w.base-1]
+		n := countWithin(slots, min(limits.ColdReadBytes, uint64(w.most)/4))
+		w.reading = append(w.reading, ColdRead{first: lo, slots: slices.Clone(slots[:n]), segments: w.segments})
+	}
+	w.wanted = w.wanted[:0]
+	return slices.Clone(w.reading[orders:])
+}
+
+// Load takes over what was read on an order, as far as it has not been released or replaced since, and returns which
+// entries these are. An error is one of entries that are still part of the log, and could not be read twice: a file may be
+// given up, and used again, before the window hears of it.
+func (w *Window) Load(order ColdRead, entries []*raftpb.Entry, err error) (lo, hi uint64, _ error) {
+	w.reading = slices.DeleteFunc(w.reading, func(r ColdRead) bool { return r.first == order.first })
+	n, bytes := 0, int64(0)
+	for order.first > w.base && n < len(order.slots) && order.first+uint64(n) < w.hot && w.slots[order.first+uint64(n)-w.base-1].at == order.slots[n].at {
+		bytes += int64(order.slots[n].at.Length)
+		n++
+	}
+	switch {
+	case err != nil && n == len(order.slots) && w.unread == order.first:
+		return 0, 0, err
+	case err != nil:
+		w.unread = order.first
+		return 0, 0, nil
+	case n == 0:
+		return 0, 0, nil
+	}
+	w.unread = 0
+	w.chunks = append(w.chunks, chunk{first: order.first, entries: entries[:n], bytes: bytes, used: true})
+	total := int64(0)
+	for _, c := range w.chunks {
+		total += c.bytes
+	}
+	for len(w.chunks) > 1 && total > w.most {
+		total -= w.chunks[0].bytes
+		w.chunks = slices.Delete(w.chunks, 0, 1)
+	}
+	return order.first, order.first + uint64(n), nil
+}
+
+// DropUnused lets go of chunks that nothing was returned of since the last call.
+func (w *Window) DropUnused() {
+	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return !c.used })
+	for i := range w.chunks {
+		w.chunks[i].used = false
+	}
+}
 
 // entrySize is the length of an entry in protobuf, which raft's limits count.
 func entrySize(e *raftpb.Entry) int64 {

@@ -2,11 +2,15 @@ package node_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
-	"strings"
+	"slices"
 	"testing"
 	"time"
+
+	"qkv/actor"
+	"qkv/net/wire"
 )
 
 // A folder that was restored from a copy of the same run: its member is refused, and votes for nobody from then on.
@@ -38,8 +42,9 @@ func TestAmnesiacNeverVotes(t *testing.T) {
 	}
 	c.start(C)
 	for deadline := time.Now().Add(8 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if strings.Contains(c.nodes[C].Status().Error, "AMNESIA") {
-			t.Logf("C's status: %.200s", c.nodes[C].Status().Error)
+		alarms := c.nodes[C].Status().Alarms
+		if slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Amnesia) }) {
+			t.Logf("C's alarms: %.200s", fmt.Sprint(alarms))
 			break
 		}
 		if time.Now().After(deadline) {

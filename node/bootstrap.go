@@ -8,44 +8,59 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/actor"
 	"qkv/index"
 	"qkv/log"
-
 	"qkv/snapshot"
+)
+
+// Every log begins with a marker at foundingIndex: of a founder with foundingTerm and the founders as voters; of a member
+// that joins with another term and nobody, so that no leader's log continues it and a snapshot comes first.
+const (
+	foundingIndex = 1
+	foundingTerm  = 1
+	joiningTerm   = 0
 )
 
 // recovered is all that a member knows when it starts.
 type recovered struct {
-	log       *log.Log
-	window    *log.Window
-	hardState log.HardState
-	state     *index.State
-	applied   uint64
-	confState *raftpb.ConfState
-	newest    *raftpb.Snapshot // nil before the first snapshot
-	snapshots []snapshot.Info  // valid ones, newest first
-	useless   []snapshot.Info  // published, but the log does not continue them
-	gone      string           // why this member must not vote any more
-	alarms    []string
+	log         *log.Log
+	window      *log.Window
+	hardState   log.HardState
+	state       *index.State
+	applied     uint64
+	confState   *raftpb.ConfState
+	newest      *raftpb.Snapshot // nil before the first snapshot
+	snapshots   []snapshot.Info  // valid ones, newest first
+	useless     []snapshot.Info  // published, but the log does not continue them
+	quarantined actor.Quarantine // why this member takes no part
+	alarms      []actor.Alarm
 }
 
 // recover founds the log of a new member, or reads what an earlier life left: first the log, then the newest snapshot
 // that the log continues. What the log holds beyond the snapshot is applied again, through raft.
 func (m *member) recover() (*recovered, error) {
 	options := m.logOptions()
-	marker := log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{Voters: m.ids.order}}
+	founders := m.folder.founders()
+	marker := log.Marker{Index: foundingIndex, Term: joiningTerm, ConfState: actor.ConfStateOf(founders.Configuration())}
+	if len(founders.All()) > 0 {
+		marker.Term = foundingTerm
+	}
 	if m.folder.Boot == 0 {
-		if err := m.foundLog(options, marker); err != nil {
+		if err := m.createLog(options, marker); err != nil {
 			return nil, err
 		}
 	}
 	opened, found, err := log.Open(options)
+	if errors.Is(err, log.ErrCorrupt) {
+		opened, found, err = m.openCovered(options, err)
+	}
 	if err != nil {
 		return nil, err // it names the log
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
 	if found.Torn != nil {
-		r.alarms = append(r.alarms, fmt.Sprintf("the log's last group was torn off: %v", found.Torn))
+		r.alarms = append(r.alarms, actor.Alarm{Name: actor.TornGroup, Text: fmt.Sprintf("the log's last group was torn off: %v", found.Torn)})
 	}
 	if r.hardState.Term < found.Marker.Term {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
@@ -54,17 +69,47 @@ func (m *member) recover() (*recovered, error) {
 	if err := m.loadState(r, found); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
+	if found.Skipped != nil {
+		opened.Release(found.First - 1) // what was damaged is in what the snapshots cover
+		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
+		m.logger.Error(text)
+		r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: m.folder.path("wal"), Text: text})
+	}
 	return r, nil
 }
 
-// foundLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
+// openCovered opens a damaged log again, with the newest snapshot that can be loaded: damage wholly at or below it ends
+// nothing. It returns the damage when there is no such snapshot, or when it does not cover all that is damaged.
+func (m *member) openCovered(o log.Options, damage error) (*log.Log, *log.Recovered, error) {
+	listing, err := snapshot.List(m.env.FS, m.folder.path("snap"))
+	if err != nil {
+		return nil, nil, damage
+	}
+	for _, info := range listing.Published {
+		if info.Err != nil || info.Cluster != m.folder.Cluster {
+			continue
+		}
+		if _, _, err := snapshot.Load(m.env.FS, info.Path, m.env.Limits.Index); err != nil {
+			continue
+		}
+		o.Covered = info.Index
+		opened, found, err := log.Open(o)
+		if err != nil {
+			return nil, nil, damage
+		}
+		return opened, found, nil
+	}
+	return nil, nil, damage
+}
+
+// createLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
 // that nobody has written to.
-func (m *member) foundLog(o log.Options, marker log.Marker) error {
+func (m *member) createLog(o log.Options, marker log.Marker) error {
 	if names, err := m.env.FS.List(o.Dir); err == nil && len(names) > 0 {
 		return nil
 	}
 	if err := log.Create(o, marker); err != nil {
-		return fmt.Errorf("found the log: %w", err)
+		return fmt.Errorf("create the log: %w", err)
 	}
 	return nil
 }
@@ -75,6 +120,9 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 	dir := m.folder.path("snap")
 	if err := m.env.FS.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
+	}
+	if err := m.env.FS.SyncDir(m.folder.dir); err != nil {
+		return fmt.Errorf("make the folder of snapshots durable: %w", err)
 	}
 	listing, err := snapshot.List(m.env.FS, dir)
 	if err != nil {
@@ -98,7 +146,7 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 		}
 	}
 	if r.state == nil {
-		if err := m.foundState(r, found); err != nil {
+		if err := m.initializeState(r, found); err != nil {
 			return err // nothing is removed that may help to repair it
 		}
 	}
@@ -110,17 +158,18 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 	return nil
 }
 
-// foundState begins with the empty state, which only a log that still holds its beginning continues.
-func (m *member) foundState(r *recovered, found *log.Recovered) error {
-	if found.Marker.Index != 1 || found.First != 2 {
+// initializeState begins with the empty state, which only a log that still holds its beginning continues.
+func (m *member) initializeState(r *recovered, found *log.Recovered) error {
+	if found.Marker.Index != foundingIndex || found.First != foundingIndex+1 {
 		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
 			log.ErrCorrupt, m.folder.dir, found.First)
 	}
-	r.state = index.NewState()
-	if _, err := r.state.Apply(1, 1, nil, nil); err != nil {
-		return fmt.Errorf("found the state: %w", err)
+	r.state = index.NewState(m.env.Limits.Index)
+	r.state.Found(m.folder.founders())
+	if _, err := r.state.Apply(foundingIndex, found.Marker.Term, nil, nil); err != nil {
+		return fmt.Errorf("initialize the state: %w", err)
 	}
-	r.applied, r.confState = 1, found.Marker.ConfState
+	r.applied, r.confState = foundingIndex, found.Marker.ConfState
 	return nil
 }
 
@@ -129,25 +178,25 @@ func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info
 	if info.Err != nil {
 		return m.quarantine(r, info, info.Err)
 	}
-	if info.Member == m.ids.self && info.Index > found.Last {
+	if info.Member == m.folder.Member && info.Index > found.Last {
 		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
 			"put them back; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, info.Path, info.Index, found.Last)
 	}
-	if info.Cluster != m.ids.cluster {
-		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.ids.cluster)
+	if info.Cluster != m.folder.Cluster {
+		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.folder.Cluster)
 	}
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return nil
 	}
 	if r.state == nil {
-		state, meta, err := snapshot.Load(m.env.FS, info.Path)
+		state, meta, err := snapshot.Load(m.env.FS, info.Path, m.env.Limits.Index)
 		if err != nil {
 			return m.quarantine(r, info, err)
 		}
-		confState := &raftpb.ConfState{}
-		if err := proto.Unmarshal(meta.ConfState, confState); err != nil {
-			return m.quarantine(r, info, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err))
+		confState, err := configurationIn(state, meta)
+		if err != nil {
+			return m.quarantine(r, info, err)
 		}
 		at, term := meta.Index, meta.Term
 		r.state, r.applied, r.confState = state, at, confState
@@ -184,19 +233,39 @@ func (m *member) quarantine(r *recovered, info snapshot.Info, why error) error {
 	}
 	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
 	m.logger.Error(text)
-	r.alarms = append(r.alarms, text)
+	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
 	return nil
 }
 
 func (m *member) logOptions() log.Options {
-	return log.Options{
-		FS: m.env.FS, Dir: m.folder.path("wal"), Cluster: m.ids.cluster, Member: m.ids.self,
-		SegmentBytes: m.config.SegmentBytes, WindowBytes: m.env.Tuning.WindowBytes, Salt: m.salt, Logger: m.logger,
+	o := log.Options{
+		FS: m.env.FS, Dir: m.folder.path("wal"), Cluster: m.folder.Cluster, Member: m.folder.Member,
+		SegmentBytes: m.config.SegmentBytes, WindowBytes: m.env.Limits.WindowBytes, Salt: m.salt, Logger: m.logger,
 	}
+	if m.status != nil { // none when an operator's command works on the folder
+		o.Reserve = func() int64 { return m.status.LogReserve(m.config.SegmentBytes) }
+	}
+	return o
 }
 
 // loadSnapshot reads the snapshot that a leader sent.
 func (m *member) loadSnapshot(at, term uint64) (*index.State, error) {
-	state, _, err := snapshot.Load(m.env.FS, m.folder.path("snap")+"/"+snapshot.Name(at, term))
+	state, meta, err := snapshot.Load(m.env.FS, m.folder.path("snap")+"/"+snapshot.Name(at, term), m.env.Limits.Index)
+	if err != nil {
+		return nil, err
+	}
+	_, err = configurationIn(state, meta)
 	return state, err
+}
+
+// configurationIn is raft's configuration of a snapshot, which must be the one that its members' records say.
+func configurationIn(state *index.State, meta snapshot.Meta) (*raftpb.ConfState, error) {
+	confState := &raftpb.ConfState{}
+	if err := proto.Unmarshal(meta.ConfState, confState); err != nil {
+		return nil, fmt.Errorf("%w: its configuration: %w", snapshot.ErrCorrupt, err)
+	}
+	if err := confState.Equivalent(actor.ConfStateOf(state.Members().Configuration())); err != nil {
+		return nil, fmt.Errorf("%w: its configuration is not that of its members: %w", snapshot.ErrCorrupt, err)
+	}
+	return confState, nil
 }

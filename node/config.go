@@ -6,21 +6,22 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
 // UsageError is a configuration that is refused: nothing was started and nothing was changed.
-type UsageError struct{ Reason string }
+type UsageError struct{ Err error }
 
-func (e *UsageError) Error() string { return e.Reason }
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
 
 func usagef(format string, args ...any) error {
-	return &UsageError{Reason: fmt.Sprintf(format, args...)}
+	return &UsageError{fmt.Errorf(format, args...)}
 }
 
 // Member is one member of a new cluster: its name and the address that the others reach it by.
@@ -34,8 +35,12 @@ type Config struct {
 	Listen, ListenPeer       string // HOST:PORT, UDP
 	Advertise, AdvertisePeer string // what others are told; empty is the listen address, or the own entry of the list
 
-	InitialCluster      []Member // all members of a new cluster; empty is this one alone
-	InitialClusterToken string   // tells clusters of equal members apart
+	// How an empty data folder begins. Once there is something in it, it knows better, and these are ignored, but for the
+	// addresses, which are tried beside those that are known.
+	InitialCluster      []Member // all founders of a new cluster, this one included
+	InitialClusterToken string   // tells clusters of equal founders apart
+	Found               bool     // a new cluster of this member alone; on loopback that is what happens without a word
+	Join                []string // peer addresses of members of a cluster that this one was added to
 
 	CertsDir string // empty uses the local CA, on loopback only
 	Home     string // folder of the local CA
@@ -49,20 +54,6 @@ type Config struct {
 	Version string
 }
 
-const (
-	// electionTimeoutMost is the longest election timeout, as etcd's: longer ones leave a cluster without a leader
-	// for minutes.
-	electionTimeoutMost = 50 * time.Second
-	// heartbeatLeast is raft's tick.
-	heartbeatLeast = 10 * time.Millisecond
-	// heartbeatsPerElection is how many heartbeats an election timeout must span, so that one lost packet is no
-	// election.
-	heartbeatsPerElection = 5
-	segmentBytesLeast     = 64 << 10
-	segmentBytesMost      = 1 << 30
-	membersMost           = 7
-)
-
 // Validate fills in what is derived, and refuses what cannot work with a *UsageError.
 func (c *Config) Validate() error {
 	if err := wire.CheckName(c.Name); err != nil {
@@ -74,8 +65,8 @@ func (c *Config) Validate() error {
 	if c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes {
 		return usagef("--value-bytes %d: a value may have 1 to %d bytes", c.ValueBytes, limits.ValueBytes)
 	}
-	if c.SegmentBytes < segmentBytesLeast || c.SegmentBytes > segmentBytesMost {
-		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, segmentBytesLeast, segmentBytesMost)
+	if c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
+		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
@@ -88,14 +79,14 @@ func (c *Config) Validate() error {
 
 func (c *Config) validateTimes() error {
 	switch {
-	case c.HeartbeatInterval < heartbeatLeast:
-		return usagef("--heartbeat-interval %v is under %v", c.HeartbeatInterval, heartbeatLeast)
-	case c.ElectionTimeout < heartbeatsPerElection*c.HeartbeatInterval:
+	case c.HeartbeatInterval < limits.HeartbeatLeast:
+		return usagef("--heartbeat-interval %v is under %v", c.HeartbeatInterval, limits.HeartbeatLeast)
+	case c.ElectionTimeout < limits.HeartbeatsPerElection*c.HeartbeatInterval:
 		return usagef("--election-timeout %v is under %d times --heartbeat-interval %v: one late heartbeat would be an election; raise the first or lower the second",
-			c.ElectionTimeout, heartbeatsPerElection, c.HeartbeatInterval)
-	case c.ElectionTimeout > electionTimeoutMost:
+			c.ElectionTimeout, limits.HeartbeatsPerElection, c.HeartbeatInterval)
+	case c.ElectionTimeout > limits.ElectionTimeoutMost:
 		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over %v: a cluster would be without a leader for that long",
-			c.ElectionTimeout, c.HeartbeatInterval, electionTimeoutMost)
+			c.ElectionTimeout, c.HeartbeatInterval, limits.ElectionTimeoutMost)
 	}
 	return nil
 }
@@ -142,6 +133,23 @@ func loopback(host string) bool {
 	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
+// founders are the names of the members that found a new cluster with this one; none where it must not found any.
+func (c *Config) founders() []string {
+	host, _, _ := net.SplitHostPort(c.Listen)
+	hostPeer, _, _ := net.SplitHostPort(c.ListenPeer)
+	switch {
+	case len(c.InitialCluster) > 0:
+		var names []string
+		for _, m := range c.InitialCluster {
+			names = append(names, m.Name)
+		}
+		return names
+	case c.Found, len(c.Join) == 0 && loopback(host) && loopback(hostPeer):
+		return []string{c.Name}
+	}
+	return nil
+}
+
 func (c *Config) ownEntry() string {
 	for _, m := range c.InitialCluster {
 		if m.Name == c.Name {
@@ -160,8 +168,8 @@ func (c *Config) validateCluster() error {
 		}
 		return usagef("--initial-cluster names %s, but not this member, %s: every member's list must hold all members, itself included", strings.Join(names, ", "), c.Name)
 	}
-	if len(c.InitialCluster) > membersMost {
-		return usagef("--initial-cluster has %d members, at most %d are supported: each write would wait for more disks and be no safer", len(c.InitialCluster), membersMost)
+	if len(c.InitialCluster) > limits.Members {
+		return usagef("--initial-cluster has %d members, at most %d are supported: each write would wait for more disks and be no safer", len(c.InitialCluster), limits.Members)
 	}
 	if c.AdvertisePeer == "" {
 		c.AdvertisePeer = own
@@ -169,8 +177,19 @@ func (c *Config) validateCluster() error {
 	if c.AdvertisePeer == "" {
 		c.AdvertisePeer = c.ListenPeer
 	}
-	if len(c.InitialCluster) == 0 {
-		c.InitialCluster = []Member{{Name: c.Name, Address: c.AdvertisePeer}}
+	ways := 0
+	for _, given := range []bool{len(c.InitialCluster) > 0, c.Found, len(c.Join) > 0} {
+		if given {
+			ways++
+		}
+	}
+	if ways > 1 {
+		return usagef("--initial-cluster founds a cluster of several, --found one of this member alone, --join takes part in one that is there: give one of them")
+	}
+	for _, address := range c.Join {
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return usagef("--join %q is not HOST:PORT, a member's address for members: %v", address, err)
+		}
 	}
 	names, addresses := map[string]bool{}, map[string]string{}
 	for _, m := range c.InitialCluster {
@@ -191,34 +210,27 @@ func (c *Config) validateCluster() error {
 	return nil
 }
 
-// ids are the numbers of a static bootstrap: hashes, so that every member finds the same ones without a word.
-type ids struct {
-	cluster uint64
-	self    uint64
-	members map[uint64]Member
-	order   []uint64 // ascending
+// origin is what a new data folder begins with: whose it is, and what its cluster was founded with.
+type origin struct {
+	cluster, self uint64
+	name          string
+	// founding is what the cluster's id is made of: trust domain, token, and the founders' names in their order. Of a member
+	// that joins it is the trust domain alone.
+	founding []string
 }
 
-// idsOf hashes the trust domain, the token and the sorted list into the cluster's id, and that with each name into a
-// member's.
-func idsOf(trustDomain, token, self string, cluster []Member) ids {
-	sorted := append([]Member{}, cluster...)
-	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Name < sorted[j].Name })
-	parts := []string{"qkv cluster", trustDomain, token}
-	for _, m := range sorted {
-		parts = append(parts, m.Name, m.Address)
-	}
-	all := ids{cluster: hashOf(parts...), members: map[uint64]Member{}}
-	for _, m := range sorted {
-		id := hashOf("qkv member", fmt.Sprintf("%016x", all.cluster), m.Name)
-		all.members[id] = m
-		all.order = append(all.order, id)
-		if m.Name == self {
-			all.self = id
-		}
-	}
-	sort.Slice(all.order, func(i, j int) bool { return all.order[i] < all.order[j] })
-	return all
+// originOf hashes the trust domain, the token and the founders' names into the cluster's id, and that with each name into
+// a founder's, so that all of them find the same ids without a word. Addresses have no part in it: they change.
+func originOf(trustDomain, token, self string, founders []string) origin {
+	sorted := slices.Sorted(slices.Values(founders))
+	o := origin{name: self, founding: append([]string{trustDomain, token}, sorted...)}
+	o.cluster = hashOf(append([]string{"qkv cluster"}, o.founding...)...)
+	o.self = founderID(o.cluster, self)
+	return o
+}
+
+func founderID(cluster uint64, name string) uint64 {
+	return hashOf("qkv member", fmt.Sprintf("%016x", cluster), name)
 }
 
 // hashOf is the first 8 bytes of the SHA-256 of the parts, each with its length before it. Neither 0 nor the two
@@ -233,11 +245,4 @@ func hashOf(parts ...string) uint64 {
 		return 1
 	}
 	return id
-}
-
-func (i ids) nameOf(member uint64) string {
-	if m, ok := i.members[member]; ok {
-		return m.Name
-	}
-	return fmt.Sprintf("%016x", member)
 }

@@ -10,8 +10,9 @@
 //	4   node                                        one member: build, start, stop
 //	3   actor    net/peer  net/server  net/client   meet only in node, through interfaces that their user declares
 //	2   snapshot  net/wire
-//	1   log      index                              no goroutine, lock, clock, socket or chance
-//	0   log/disk  log/pack  log/limits              file calls; msgpack by hand; the table of bounds
+//	1   log      index                              no goroutine, lock, clock, socket or randomness
+//	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
+//	    internal/pack  internal/limits              msgpack by hand; the table of bounds
 //
 // Nothing imports sideways or upwards; a test in cli holds the floors.
 //
@@ -19,7 +20,7 @@
 //
 //	cli/put.go            parses, and calls the client library
 //	net/client            picks a member, and appends a frame to a stream (formats: net/wire)
-//	net/server            reads many frames at once: one index.Proposal for all writes among them
+//	net/server            reads many frames at once: one kv.Proposal for all writes among them
 //	node/node.go          endpoint.Propose sends it to consensus; a full mailbox makes the stream wait
 //	actor/proposals.go    packs what waits into one batch envelope (index), proposes it, tells the applier what to expect;
 //	                      a follower forwards the envelope to the leader instead
@@ -37,22 +38,53 @@
 //
 // # This package
 //
-//	config.go      Config, what is refused and why; the ids of a static bootstrap
-//	folder.go      the data folder: lock, identity, boot counter
+//	config.go      Config, what is refused and why; the ids of founders
+//	folder.go      the data folder: lock, identity, boot counter, what is known of others; slots.go: its small files
 //	bootstrap.go   from the data folder to a log, a state and raft's beginning
 //	member.go      the actors and what connects them: the constructor that the simulator calls too
 //	node.go        Node: sockets, certificates, endpoints; start and stop
+//	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
+//	recover.go     one member's data as a new cluster
 //	status.go      what an operator must know
+//	certificate.go the warning before a certificate's end
+//
+// # Identity
+//
+// Who a member is stands in its data folder, and who all of them are in the replicated state: flags matter once.
+//
+//	an empty folder                                   cluster id                            member id
+//	--initial-cluster n1=..,n2=..   it is founded     trust domain, token, sorted names     cluster id, name
+//	--found; on loopback nothing    it is founded     the same, of this name alone          cluster id, name
+//	--join HOST:PORT,...            it is asked for   as the member that was asked says     random, made by `member add`
+//	anything else                   refused, with the three commands to choose from
+//
+// The rules:
+//
+//  1. Ids are made once, never from addresses, and used once: an id that was removed never comes back, and a name that does is
+//     another member. They stand in the folder, in each segment and snapshot, and in every handshake.
+//  2. A folder that is not empty knows better than the flags: what they say of another beginning is ignored, and logged once.
+//     It belongs to one name in one trust domain, and starts for no other.
+//  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no
+//     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
+//  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. Who was added and has announced a folder
+//     is that folder: where it is lost, the member is replaced.
+//  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that, what
+//     --initial-cluster gives for its name, so that all may have changed their addresses at once.
+//  6. A member that hears of no leader takes the connection of every member of its cluster but of those that it knows to be
+//     removed: one that was added while it was away may lead. Its log says who that is (peers.go, contacts).
+//  7. A removed member's folder starts no more, whoever brings it back, and its handshake is refused for its id.
+//  8. A recovery makes a new folder with new ids beside the old one, and all old ids are removed ones in it: recover.go.
 //
 // # Order of start and stop
 //
-// Start: configuration, folder mode, certificates, sockets, lock and identity, log, snapshot, state, boot counter,
-// actors, peers, clients. What is refused early has changed nothing. Stop: leadership is handed over, clients finish,
-// actors end in the order of the data (consensus, log writer, applier, …), the log's last fence is synced, the lock goes.
+// Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with,
+// where a joiner asks), log, snapshot, state, boot counter, actors, peers, clients. What is refused early has changed
+// nothing. Stop: leadership is handed over, clients finish, actors end in the order of the data (consensus, log writer,
+// applier, …), the log's last fence is synced, the lock goes.
 //
 // # The simulator
 //
-// build takes an environment: file system, driver, chance, and the way to the other members. The campaign in this
+// build takes an environment: file system, driver, randomness, and the way to the other members. The campaign in this
 // package's tests puts simulated ones in their place, and nothing else: the members that it crashes, partitions and
 // stalls run the code that production runs.
 package node

@@ -2,41 +2,48 @@ package node
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"path"
 
 	"qkv/actor"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 	"qkv/log"
 	"qkv/log/disk"
-	"qkv/log/pack"
 )
 
 // A data folder:
 //
 //	LOCK             held by the process that uses it
 //	identity         whose folder it is, and by whom it was started
-//	amnesia          why this member must not vote any more: a msgpack string and its CRC-32C; absent while it may
+//	amnesia          why this member takes no part; nothing while it does
 //	peers            what is known of the other members' folders
 //	wal/             the log
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
 //	certs/           this member's key, if the local CA made it
 //
-// identity is a msgpack array and its CRC-32C in 4 bytes, big-endian:
+// identity, amnesia and peers are small files as slots.go draws them, made with the folder and written in place. identity
+// is a msgpack array:
 //
-//	[format version, cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts]
+//	[format version, cluster, member, name, folder id, boot counter, stateless reset key, processes of the last starts,
+//	 [trust domain, token, name of each founder ...], removed]
 //
-// and peers is, in the same way,
+// What the cluster was founded with is the trust domain alone in the folder of a member that joined later; one that was
+// removed never starts again.
 //
-//	[format version, [member, folder id, boot counter, process] ...]
+// and peers and amnesia are
 //
-// Both are published by a rename that is synced. A new folder is founded in an order that a crash can end anywhere:
-// identity with boot counter 0, then the log, then boot counter 1. With a counter above 0 the log must be there.
+//	[format version, [member, folder id, boot counter, process, entry that it owes or 0] ...]
+//	[format version, member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
+//
+// A new folder is founded in an order that a crash can end anywhere: peers and amnesia, identity with boot counter 0, then
+// the log, then boot counter 1. With a counter above 0 the log must be there. From then on a start writes nothing that takes
+// room on the disk, but for a log that has to begin a segment, and that waits for room as any other time.
 type folder struct {
 	fs   disk.FS
 	dir  string
@@ -50,15 +57,31 @@ type identity struct {
 	Folder          [16]byte
 	Boot            uint64
 	ResetKey        [32]byte
-	Past            []byte // as actor.Hello's
+	Past            []byte   // as actor.MemberIdentity's
+	Founding        []string // as origin.founding
+	Removed         bool     // from the cluster
 }
 
-const identityVersion = 1
+// founders are the members that the cluster began with; none in the folder of one that joined later.
+func (i *identity) founders() index.Members {
+	ids := map[string]uint64{}
+	if len(i.Founding) > 2 {
+		for _, name := range i.Founding[2:] {
+			ids[name] = founderID(i.Cluster, name)
+		}
+	}
+	return index.Founders(ids)
+}
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+const (
+	identityVersion  = 1
+	identityFields   = 10
+	quarantineFields = 4
+	knownFields      = 5
+)
 
 func (i identity) encode() []byte {
-	b := pack.AppendArray(nil, 8)
+	b := pack.AppendArray(nil, identityFields)
 	b = pack.AppendUint(b, identityVersion)
 	b = pack.AppendUint(b, i.Cluster)
 	b = pack.AppendUint(b, i.Member)
@@ -67,37 +90,35 @@ func (i identity) encode() []byte {
 	b = pack.AppendUint(b, i.Boot)
 	b = pack.AppendBytes(b, i.ResetKey[:])
 	b = pack.AppendBytes(b, i.Past)
-	return seal(b)
-}
-
-func seal(b []byte) []byte { return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)) }
-
-// unseal returns what was sealed.
-func unseal(b []byte) ([]byte, error) {
-	if len(b) < 4 || crc32.Checksum(b[:len(b)-4], castagnoli) != binary.BigEndian.Uint32(b[len(b)-4:]) {
-		return nil, errors.New("its checksum is wrong")
+	b = pack.AppendArray(b, len(i.Founding))
+	for _, part := range i.Founding {
+		b = pack.AppendString(b, part)
 	}
-	return b[:len(b)-4], nil
+	return pack.AppendBool(b, i.Removed)
 }
 
 func decodeIdentity(b []byte) (i identity, err error) {
-	if b, err = unseal(b); err != nil {
-		return i, err
-	}
 	r := pack.NewReader(b)
 	elements, version := r.Array(), r.Uint()
 	if r.Err() == nil && version != identityVersion {
 		return i, usagef("the data folder has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", version, identityVersion)
 	}
-	if elements != 8 {
-		return i, fmt.Errorf("it has %d fields, not 8", elements)
+	if elements != identityFields {
+		return i, fmt.Errorf("it has %d fields, not %d", elements, identityFields)
 	}
 	i.Cluster, i.Member, i.Name = r.Uint(), r.Uint(), r.String()
 	id := r.Bytes()
 	i.Boot = r.Uint()
 	key := r.Bytes()
 	i.Past = bytes.Clone(r.Bytes())
-	if copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 || len(i.Past)%8 != 0 || len(i.Past) > actor.PastBytes {
+	for range r.Array() {
+		if r.Err() != nil {
+			break
+		}
+		i.Founding = append(i.Founding, r.String())
+	}
+	i.Removed = r.Bool()
+	if len(i.Founding) == 0 || copy(i.Folder[:], id) != 16 || copy(i.ResetKey[:], key) != 32 || len(i.Past)%8 != 0 || len(i.Past) > limits.PeerPastBytes {
 		return i, errors.New("an id has the wrong length")
 	}
 	return i, r.Done()
@@ -105,16 +126,22 @@ func decodeIdentity(b []byte) (i identity, err error) {
 
 func (f *folder) path(name string) string { return f.dir + "/" + name }
 
-// openFolder locks a data folder and reads whose it is; a new one is founded.
-func openFolder(disks disk.FS, dir string, want ids, random io.Reader) (*folder, error) {
+// owner is whose a data folder must be: it holds nothing else against it.
+type owner struct{ name, trustDomain string }
+
+// openFolder locks a data folder and reads whose it is; a new one begins with what begin says.
+func openFolder(disks disk.FS, dir string, who owner, begin func() (origin, error), random io.Reader) (*folder, error) {
 	f := &folder{fs: disks, dir: dir}
+	if err := f.notRecovering(); err != nil {
+		return nil, err
+	}
 	if err := disks.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("make the data folder %s: %w", dir, err)
 	}
 	if err := f.acquire(); err != nil {
 		return nil, err
 	}
-	if err := f.load(want, random); err != nil {
+	if err := f.load(who, begin, random); err != nil {
 		f.lock.Close()
 		return nil, err
 	}
@@ -133,21 +160,28 @@ func (f *folder) acquire() (err error) {
 	return nil
 }
 
-func (f *folder) load(want ids, random io.Reader) error {
-	err := f.identify(want)
-	if errors.Is(err, fs.ErrNotExist) {
-		return f.found(want, random)
+func (f *folder) load(who owner, begin func() (origin, error), random io.Reader) error {
+	err := f.identify(who)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	if err := f.isNew(); err != nil {
+		return err
+	}
+	first, err := begin()
+	if err != nil {
+		return err
+	}
+	return f.found(first, random)
 }
 
 // refuseForeign refuses a data folder that is not this member's, or in use, before anything is made in it. A new one is
 // nobody's.
-func refuseForeign(disks disk.FS, dir string, want ids) error {
+func refuseForeign(disks disk.FS, dir string, who owner) error {
 	f := &folder{fs: disks, dir: dir}
-	err := f.identify(want)
+	err := f.identify(who)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return f.notRecovering()
 	}
 	if busy := f.acquire(); busy != nil {
 		return busy
@@ -156,25 +190,29 @@ func refuseForeign(disks disk.FS, dir string, want ids) error {
 }
 
 // identify reads whose folder it is, and refuses another one's.
-func (f *folder) identify(want ids) error {
+func (f *folder) identify(who owner) error {
 	raw, err := f.read("identity")
-	if err != nil {
+	if err != nil && !errors.Is(err, errChecksum) {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
-	if f.identity, err = decodeIdentity(raw); err != nil {
+	if err == nil {
+		f.identity, err = decodeIdentity(raw)
+	}
+	if err != nil {
 		var refused *UsageError
 		if errors.As(err, &refused) {
 			return err
 		}
 		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("identity"), err)
 	}
-	if f.Cluster != want.cluster {
-		return usagef("the data folder %s was founded by the member %s with other names, addresses, token or certificates: it belongs to cluster %016x, and "+
-			"--initial-cluster (alone: --name and --listen-peer), --initial-cluster-token and the certificates make cluster %016x: give those of the first start, or another --data-dir",
-			f.dir, f.Name, f.Cluster, want.cluster)
+	if f.Name != who.name {
+		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)
 	}
-	if f.Member != want.self {
-		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, want.nameOf(want.self))
+	if domain := f.Founding[0]; domain != who.trustDomain {
+		return usagef("the data folder %s is of a member of the cluster %s, and the certificates are of %s: give the right --certs-dir, or another --data-dir", f.dir, domain, who.trustDomain)
+	}
+	if f.Removed {
+		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)
 	}
 	return nil
 }
@@ -188,14 +226,19 @@ func (d damaged) Error() string { return string(d) }
 
 func (d damaged) Is(target error) bool { return target == log.ErrCorrupt }
 
-// found makes the identity of a new folder. A folder that holds a log but no identity is not new.
-func (f *folder) found(want ids, random io.Reader) error {
+// isNew refuses a folder that holds a log but no identity.
+func (f *folder) isNew() error {
 	for _, name := range []string{"wal", "snap"} {
 		if names, err := f.fs.List(f.path(name)); err == nil && len(names) > 0 {
 			return damagedf("corrupt data folder: %s holds data but %s is missing: put back that file; the README says under \"When a member has lost its disk\" what else is left", f.path(name), f.path("identity"))
 		}
 	}
-	f.identity = identity{Cluster: want.cluster, Member: want.self, Name: want.nameOf(want.self)}
+	return nil
+}
+
+// found makes the identity of a new folder.
+func (f *folder) found(first origin, random io.Reader) error {
+	f.identity = identity{Cluster: first.cluster, Member: first.self, Name: first.name, Founding: first.founding}
 	if _, err := io.ReadFull(random, f.Folder[:]); err != nil {
 		return fmt.Errorf("make a folder id: %w", err)
 	}
@@ -204,6 +247,9 @@ func (f *folder) found(want ids, random io.Reader) error {
 	}
 	if err := f.anchor(); err != nil {
 		return fmt.Errorf("make the folder %s durable: %w", f.dir, err)
+	}
+	if err := errors.Join(f.remember(nil), f.quarantine(actor.Quarantine{})); err != nil {
+		return err
 	}
 	return f.publish()
 }
@@ -224,34 +270,43 @@ func (f *folder) anchor() error {
 func (f *folder) boot(process [16]byte) error {
 	f.Boot++
 	past := append(bytes.Clone(f.Past), process[:8]...)
-	f.Past = past[max(len(past)-actor.PastBytes, 0):]
+	f.Past = past[max(len(past)-limits.PeerPastBytes, 0):]
 	return f.publish()
 }
 
-// banned reads why this folder's member must not vote any more; empty when it may.
-func (f *folder) banned() (string, error) {
+// remove notes that this folder's member was removed from its cluster.
+func (f *folder) remove() error {
+	f.Removed = true
+	return f.publish()
+}
+
+// quarantined reads why this folder's member takes no part.
+func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	raw, err := f.read("amnesia")
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+		return q, nil
 	}
-	if err == nil {
-		raw, err = unseal(raw)
+	if errors.Is(err, errChecksum) {
+		return q, damagedf("%s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
 	}
 	if err != nil {
-		return "", damagedf("%s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
+		return q, fmt.Errorf("read %s: %w", f.path("amnesia"), err)
 	}
 	r := pack.NewReader(raw)
-	why := r.String()
-	return why, r.Done()
+	fields, version := r.Array(), r.Uint()
+	if r.Err() == nil && (version != identityVersion || fields != quarantineFields) {
+		return q, usagef("%s has format %d, this qkv reads format %d: use the version that wrote it, or a newer one", f.path("amnesia"), version, identityVersion)
+	}
+	q.By, q.Reason, q.Differs = r.Uint(), r.String(), r.Bool()
+	return q, r.Done()
 }
 
-// ban writes down that this folder's member must not vote any more.
-func (f *folder) ban(why string) error {
-	return f.replace("amnesia", seal(pack.AppendString(nil, why[:min(len(why), banBytesMost)])))
+// quarantine makes durable whether this folder's member takes part.
+func (f *folder) quarantine(q actor.Quarantine) error {
+	b := pack.AppendUint(pack.AppendUint(pack.AppendArray(nil, quarantineFields), identityVersion), q.By)
+	b = pack.AppendString(b, q.Reason[:min(len(q.Reason), limits.QuarantineReasonBytes)])
+	return f.write("amnesia", pack.AppendBool(b, q.Differs))
 }
-
-// banBytesMost is how much of a reason is kept.
-const banBytesMost = 2048
 
 // known reads what is known of the other members. Without the file nothing is known beyond what the log says.
 func (f *folder) known() ([]actor.Known, error) {
@@ -259,11 +314,11 @@ func (f *folder) known() ([]actor.Known, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err == nil {
-		raw, err = unseal(raw)
+	if errors.Is(err, errChecksum) {
+		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
 	}
 	if err != nil {
-		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
+		return nil, fmt.Errorf("read %s: %w", f.path("peers"), err)
 	}
 	r := pack.NewReader(raw)
 	n, version := r.Array(), r.Uint()
@@ -272,11 +327,12 @@ func (f *folder) known() ([]actor.Known, error) {
 	}
 	var all []actor.Known
 	for i := 1; i < n && r.Err() == nil; i++ {
-		r.ArrayOf(4)
+		r.ArrayOf(knownFields)
 		k := actor.Known{Member: r.Uint()}
 		folder := r.Bytes()
 		k.Boot = r.Uint()
 		process := r.Bytes()
+		k.Owed = r.Uint()
 		if copy(k.Folder[:], folder) != 16 || copy(k.Process[:], process) != 16 {
 			r.Fail("an id has 16 bytes")
 		}
@@ -289,68 +345,13 @@ func (f *folder) known() ([]actor.Known, error) {
 func (f *folder) remember(all []actor.Known) error {
 	b := pack.AppendUint(pack.AppendArray(nil, 1+len(all)), identityVersion)
 	for _, k := range all {
-		b = pack.AppendUint(pack.AppendArray(b, 4), k.Member)
+		b = pack.AppendUint(pack.AppendArray(b, knownFields), k.Member)
 		b = pack.AppendBytes(b, k.Folder[:])
 		b = pack.AppendUint(b, k.Boot)
 		b = pack.AppendBytes(b, k.Process[:])
+		b = pack.AppendUint(b, k.Owed)
 	}
-	return f.replace("peers", seal(b))
+	return f.write("peers", b)
 }
 
-func (f *folder) publish() error { return f.replace("identity", f.encode()) }
-
-// replace writes a file under another name, and renames it when it is durable.
-func (f *folder) replace(name string, content []byte) error {
-	if err := f.write(name, content); err != nil {
-		return fmt.Errorf("write %s: %w", f.path(name), err)
-	}
-	return nil
-}
-
-func (f *folder) write(name string, content []byte) error {
-	temporary := f.path(name + ".tmp")
-	if err := f.fs.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := f.fs.Create(temporary)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteAt(content, 0)
-	if err == nil {
-		err = file.Sync()
-	}
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = f.fs.Rename(temporary, f.path(name))
-	}
-	if err == nil {
-		err = f.fs.SyncDir(f.dir)
-	}
-	return err
-}
-
-// identityBytesMost bounds the identity file: a name and a few numbers.
-const identityBytesMost = 4096
-
-func (f *folder) read(name string) ([]byte, error) {
-	file, err := f.fs.Open(f.path(name))
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	size, err := file.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > identityBytesMost {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are right", name, size, identityBytesMost)
-	}
-	b := make([]byte, size)
-	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return b, nil
-}
+func (f *folder) publish() error { return f.write("identity", f.encode()) }

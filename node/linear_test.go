@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"qkv/index/kv"
 )
 
 // operation is one request of one client, from its own point of view.
@@ -13,20 +15,19 @@ type operation struct {
 	kind     operationKind
 	client   int
 	member   string
-	key, end string // end as index.Query's; empty is one key
+	key, end string // end as kv.Range's; empty is one key
 	value    string // of a put: unique
 	at       int64  // of a read: the revision asked for, 0 is the newest
 
 	// Moments are the order of things in the one loop: no two are equal.
 	invoked, returned int64
-	outcome           outcome
-	late              outcome // of one that was given up before its answer came
-	lateRevision      int64
+	outcome           outcome // of one that was given up: what its late answer said, as if the client had waited for it
 
 	revision int64 // of a write: the one it made; of a read: the newest one of the state that it was answered from
 	deleted  int64
 	pairs    []pairSeen
 	problem  string
+	code     kv.Code // of the problem
 }
 
 type operationKind uint8
@@ -161,10 +162,18 @@ func (t *truth) key(key string, revision int64) *event {
 	return &t.events[of[n-1]]
 }
 
+// oldest is the revision of a store that nobody has written to: no answer is of an earlier state.
+const oldest = 1
+
 // checkHistory decides in O(n log n) whether clients saw a linearizable store: each write has its own revision, so
 // the order is known, and it remains to be checked that it is the order of real time, and that each answer is the
 // state of its revision.
 func checkHistory(t *truth, operations []*operation) error {
+	for _, o := range operations {
+		if o.outcome == outcomeDone && o.revision < oldest {
+			return fmt.Errorf("an answer is of no revision:\n%v", o)
+		}
+	}
 	if err := t.attribute(operations); err != nil {
 		return err
 	}
@@ -264,18 +273,18 @@ func (t *truth) find(o *operation) (revision int64, found bool, err error) {
 func (t *truth) findPut(o *operation) (int64, bool, error) {
 	i, found := t.byValue[o.value]
 	switch {
-	case !found && (o.outcome == outcomeDone || o.late == outcomeDone):
+	case !found && o.outcome == outcomeDone:
 		return 0, false, fmt.Errorf("an acknowledged write is lost:\n%v", o)
 	case !found:
 		return 0, false, nil
 	}
 	e := t.events[i]
 	switch {
-	case o.outcome == outcomeFailed || o.late == outcomeFailed:
+	case o.outcome == outcomeFailed:
 		return 0, false, fmt.Errorf("a write that certainly did not happen is revision %d:\n%v", e.revision, o)
 	case e.key != o.key:
 		return 0, false, fmt.Errorf("a write went to the key %q:\n%v", e.key, o)
-	case o.outcome == outcomeDone && o.revision != e.revision, o.late == outcomeDone && o.lateRevision != e.revision:
+	case o.outcome == outcomeDone && o.revision != e.revision:
 		return 0, false, fmt.Errorf("an acknowledged write is revision %d:\n%v", e.revision, o)
 	}
 	return e.revision, true, nil
@@ -307,7 +316,8 @@ func inRealTime(operations []*operation) error {
 	}
 	var moments []moment
 	for _, o := range operations {
-		if o.revision == 0 || (o.write() && o.outcome == outcomeFailed) || (!o.write() && o.outcome != outcomeDone) {
+		// A write of unknown outcome that is in the history has been given its revision there; one that is not has none.
+		if o.outcome == outcomeUnknown && o.revision < oldest || (o.write() && o.outcome == outcomeFailed) || (!o.write() && o.outcome != outcomeDone) {
 			continue
 		}
 		moments = append(moments, moment{o.invoked, o, false})

@@ -6,16 +6,20 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
-	"qkv/log/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 // environment is all of the world that a member touches. The simulator puts its own in place of each part, and of
@@ -24,38 +28,18 @@ type environment struct {
 	FS     disk.FS
 	Driver actor.Driver
 	Random io.Reader
-	// Link connects the member to the others: frames go out through what it returns, and come in through l.
-	Link  func(l links) (actor.Peers, error)
-	Yield func() // lets other goroutines run
-	// Limits that the simulator makes small, so that rare things are frequent; zero is the normal size.
-	Tuning tuning
-}
-
-type tuning struct {
-	MessageEntryBytes, ApplyingBytes uint64
-	WindowBytes, SnapshotBytes       int64
-	SnapshotInterval                 time.Duration
-	SnapshotStepBytes                int
-	SnapshotChunkBytes               int64
-}
-
-// links is what a transport needs of a member.
-type links struct {
-	Hello        func() []byte
-	Admit        func(from uint64, hello []byte) error
-	Receive      func(from uint64, class actor.Class, frame []byte)
-	Connected    func(peer uint64)
-	Disconnected func(peer uint64)
-	Refused      func(peer uint64, reason string)
-	ResetKey     [32]byte // of the data folder: a restart under the same key is noticed at once
-	Seed         uint64   // another one at each start
+	// Transport makes the way to the other members, for a process of the member with this folder.
+	Transport func(f *folder, process [16]byte) (transport, error)
+	// Join asks the members at these addresses who this one is.
+	Join   func(addresses []string) (peerframe.Welcome, error)
+	Yield  func() // lets other goroutines run
+	Limits limits.Tunable
 }
 
 // member is one member's actors and what connects them.
 type member struct {
 	// Constant after build.
 	config      Config
-	ids         ids
 	env         environment
 	folder      *folder
 	logger      *slog.Logger
@@ -65,33 +49,78 @@ type member struct {
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	logWriter   *actor.LogWriter
+	logReader   *actor.LogReader
 	snapshotter *actor.Snapshotter
 	admission   *actor.Admission
-	state       func() *index.State // for the simulator's checks
-	peers       actor.Peers
+	transport   transport
+	welcome     peerframe.Welcome          // what it was told when it joined, until its log tells it who the members are
+	state       func() *index.State        // for the simulator's checks
+	failed      func(error)                // is told why the member has ended by itself
+	voting      func() index.Configuration // raft's, for the same
 
-	announcing atomic.Bool
-	failure    atomic.Pointer[failure]
-	failed     func(error)
-	complaints atomic.Int64 // frames of peers that could not be read
-	refused    sync.Map     // peer to the reason, of the log's line about its refusal
-	refusing   sync.Map     // the same of peers that refuse this member
+	// Owned by the clock that calls look.
+	looks   int   // since the last check
+	checked int64 // revision at this leader's last check
+
+	// Shared.
+	announcing, comparing, checking own // what this member itself has proposed
+	contacts                        contacts
+	failure                         atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                      atomic.Int64            // frames of peers that could not be read
+	refused                         sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                        sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
 
 // build makes a member from its data folder: recovery, then the actors, then the way to the others. When it returns,
 // the member takes part.
-func build(c Config, id ids, env environment, failed func(error)) (*member, error) {
-	m := &member{config: c, ids: id, env: env, logger: c.Logger, status: &actor.Status{}, failed: failed}
+func build(c Config, trustDomain string, env environment, failed func(error)) (*member, error) {
+	m := &member{config: c, env: env, logger: c.Logger, status: actor.NewStatus(env.Driver), failed: failed}
 	var err error
-	if m.folder, err = openFolder(env.FS, c.DataDir, id, env.Random); err != nil {
+	if m.folder, err = openFolder(env.FS, c.DataDir, owner{c.Name, trustDomain}, func() (origin, error) { return m.begin(trustDomain) }, env.Random); err != nil {
 		return nil, err
 	}
+	m.noteDifferences()
 	if err := m.start(); err != nil {
 		return nil, errors.Join(err, m.folder.lock.Close())
 	}
 	return m, nil
+}
+
+// begin says what an empty data folder begins with.
+func (m *member) begin(trustDomain string) (origin, error) {
+	if founders := m.config.founders(); len(founders) > 0 {
+		return originOf(trustDomain, m.config.InitialClusterToken, m.config.Name, founders), nil
+	}
+	if len(m.config.Join) == 0 {
+		return origin{}, usagef("the data folder %s is empty, and a cluster is founded only when somebody says so: give --found for a new cluster of this member, "+
+			"--initial-cluster for one of several, or add this member to one that is there (`qkv member add %s --peer %s` on one of its members) and give --join",
+			m.config.DataDir, m.config.Name, m.config.AdvertisePeer)
+	}
+	if err := m.join(); err != nil {
+		return origin{}, err
+	}
+	return origin{cluster: m.welcome.Cluster, self: m.welcome.ID, name: m.config.Name, founding: []string{trustDomain}}, nil
+}
+
+// join asks a member of the cluster who this one is, and who the others are.
+func (m *member) join() (err error) {
+	m.welcome, err = m.env.Join(m.config.Join)
+	return err
+}
+
+// noteDifferences says what the flags say and the folder knows better.
+func (m *member) noteDifferences() {
+	var differs []string
+	if was, now := m.folder.Founding, m.config.founders(); len(m.config.InitialCluster) > 0 && len(was) > 2 && !slices.Equal(was[2:], slices.Sorted(slices.Values(now))) {
+		differs = append(differs, fmt.Sprintf("--initial-cluster names %s, the cluster was founded by %s", strings.Join(now, ","), strings.Join(was[2:], ",")))
+	} else if len(m.config.InitialCluster) > 0 && len(was) == 1 {
+		differs = append(differs, "--initial-cluster is given, and this member joined a cluster that was there")
+	}
+	if len(differs) > 0 {
+		m.logger.Warn("flags about how a cluster begins are ignored: the data folder knows better", "because", strings.Join(differs, "; "))
+	}
 }
 
 func (m *member) start() error {
@@ -110,164 +139,118 @@ func (m *member) start() error {
 		return err
 	}
 	m.admission = actor.NewAdmission(&actor.Admission{
-		Cluster: m.ids.cluster, Self: m.ids.self, Status: m.status, NameOf: m.ids.nameOf, Remember: m.folder.remember,
+		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
 	}, known)
 	m.incarnation = m.salt()
-	if r.gone, err = m.folder.banned(); err != nil {
+	if r.quarantined, err = m.folder.quarantined(); err != nil {
 		return err
 	}
-	if r.gone != "" {
-		r.alarms = append(r.alarms, r.gone)
+	if r.quarantined.Reason != "" {
+		r.alarms = append(r.alarms, r.quarantined.Alarm())
 	}
 	for _, a := range r.alarms {
-		m.status.Alarm(a, a)
+		m.status.Alarm(a)
 	}
 	return m.connect(r)
 }
 
 // connect builds the actors, in the order of the floors they stand on, and lets them run.
 func (m *member) connect(r *recovered) error {
-	depositsMost := 1 << 20 // raft's own limits are far below; more is a bug
-	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Room{Send: limits.ProposalBytesWaiting, Offer: limits.PeerMessagesWaiting, Deposit: depositsMost})
-	logWriter := actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Room{Deposit: depositsMost})
-	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Room{Deposit: depositsMost})
-	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Room{Offer: 1, Deposit: depositsMost})
-	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Room{Offer: limits.SnapshotFramesWaiting, Deposit: depositsMost})
+	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: m.env.Limits.ProposalBytesWaiting, Offer: m.env.Limits.PeerMessagesWaiting, MustPost: limits.PostsWaiting})
+	logWriter := actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
+	logReader := actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads})
+	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting})
+	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
+	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
 	m.consensus, m.snapshots = consensus, snapshots
-	later := &laterPeers{}
+	if len(r.state.Members().All()) == 0 && m.welcome.ID == 0 { // a process before this one has joined, and got nothing yet
+		if len(m.config.Join) == 0 {
+			return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
+		}
+		if err := m.join(); err != nil {
+			return err
+		}
+	}
+	way, err := m.env.Transport(m.folder, m.process)
+	if err != nil {
+		return err
+	}
+	m.transport = way
+	to := peers{way, m}
 
 	applies := actor.NewApplier(actor.ApplierConfig{
-		Member: m.ids.self, Incarnation: m.incarnation, State: r.state, ConfState: r.confState,
+		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
 		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots,
 		Load: m.loadSnapshot, Status: m.status,
-		SnapshotBytes: m.env.Tuning.SnapshotBytes, SnapshotInterval: m.env.Tuning.SnapshotInterval,
-		Fail: m.fail, Logger: m.logger,
+		Limits: m.env.Limits,
+		Fail:   m.fail, Logger: m.logger,
 	})
 	m.state = func() *index.State { return applies.State }
 	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
-		Member: m.ids.self, Log: r.log, Inbox: logWriter, Consensus: consensus, Applier: applier, SegmentMaker: segmentMaker,
-		Peers: later, Status: m.status, Yield: m.env.Yield, Fail: m.fail, Logger: m.logger,
+		Member: m.folder.Member, Log: r.log, Inbox: logWriter, Consensus: consensus, Applier: applier, SegmentMaker: segmentMaker,
+		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
 	})
 	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
-		Cluster: m.ids.cluster, Member: m.ids.self, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Kept: r.snapshots,
-		Inbox: snapshots, Consensus: consensus, Applier: applier, Peers: later, Status: m.status,
-		StepBytes: m.env.Tuning.SnapshotStepBytes, ChunkBytes: m.env.Tuning.SnapshotChunkBytes, Logger: m.logger,
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots,
+		Inbox: snapshots, Consensus: consensus, Applier: applier, Peers: to, Status: m.status,
+		Limits: m.env.Limits, Logger: m.logger,
 	})
-	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{Maker: log.NewMaker(m.logOptions()), Inbox: segmentMaker, LogWriter: logWriter, Fail: m.fail, Logger: m.logger})
+	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: logReader, Consensus: consensus})
+	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
+		Maker: log.NewMaker(m.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.config.SegmentBytes,
+		Inbox: segmentMaker, LogWriter: logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
+	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
-		Member: m.ids.self, Cluster: m.ids.cluster, Incarnation: m.incarnation,
+		Member: m.folder.Member, Cluster: m.folder.Cluster, Incarnation: m.incarnation,
 		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
 		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
-		Inbox: consensus, LogWriter: logWriter, Applier: applier, Snapshotter: snapshots, Peers: later, Status: m.status,
-		NameOf: m.ids.nameOf, Leave: m.folder.ban, Gone: r.gone, Fail: m.fail, Logger: m.logger,
-		MessageEntryBytes: m.env.Tuning.MessageEntryBytes, ApplyingBytes: m.env.Tuning.ApplyingBytes,
+		Inbox: consensus, LogWriter: logWriter, LogReader: logReader, Applier: applier, Snapshotter: snapshots, Peers: to, Status: m.status,
+		Members: r.state.Members(), Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined, Fail: m.fail, Logger: m.logger,
+		Limits: m.env.Limits,
 	})
 	if err != nil {
 		return err
 	}
-	if later.to, err = m.env.Link(m.links()); err != nil {
+	m.voting = agrees.Configuration
+	if err := way.Start(peerHandler{m}); err != nil {
 		return err
 	}
-	m.peers = later.to
 	d := m.env.Driver
 	actor.Spawn(d, consensus, agrees)
 	actor.Spawn(d, logWriter, m.logWriter)
 	actor.Spawn(d, applier, applies)
+	actor.Spawn(d, logReader, m.logReader)
 	actor.Spawn(d, segmentMaker, maker)
 	actor.Spawn(d, snapshots, m.snapshotter)
-	d.Every(actor.TickInterval, m.tick)
-	d.Every(retryClock, func() { segmentMaker.Offer(actor.Retry{}) })
+	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
+	d.Every(limits.SpaceCheck, func() { segmentMaker.Offer(actor.Retry{}) })
 	d.Every(snapshotClock, func() { snapshots.Offer(actor.Wait{}) })
-	d.Every(announceClock, m.announce)
+	d.Every(lookClock, m.look)
 	return nil
 }
 
 // logWriterName is the name of the one actor whose disk calls acknowledgements wait for.
 const logWriterName = "log writer"
 
+// logReaderName is the name of the one actor that reads the log back.
+const logReaderName = "log reader"
+
 const (
 	snapshotClock = 100 * time.Millisecond
-	// retryClock is how often the segment maker tries again what a full disk refused.
-	retryClock = 5 * time.Second
-	// announceClock is how often a member compares what the log says of it with what is true.
-	announceClock = 200 * time.Millisecond
+	// lookClock is how often a member compares what the log says of it, and of its state, with what is true.
+	lookClock = 200 * time.Millisecond
 )
 
-// laterPeers stands for the way to the others until it is there: actors are built before they run.
-type laterPeers struct{ to actor.Peers }
-
-func (p *laterPeers) Send(to uint64, class actor.Class, frame []byte, lazy bool) {
-	p.to.Send(to, class, frame, lazy)
-}
-
-// links connects a transport to the actors.
-func (m *member) links() links {
-	return links{
-		Hello: func() []byte {
-			d := m.status.Durable()
-			return actor.Hello{
-				Cluster: m.ids.cluster, Member: m.ids.self, Folder: m.folder.Folder, Boot: m.folder.Boot, Process: m.process, Past: m.folder.Past,
-				Last: d.Last, LastTerm: d.LastTerm, HardTerm: d.HardTerm,
-			}.Append(nil)
-		},
-		Admit: func(from uint64, hello []byte) error {
-			h, err := actor.ReadHello(hello)
-			if err == nil {
-				err = m.admission.Admit(from, h)
-			}
-			if err != nil {
-				m.once(&m.refused, from, "a member is refused", err.Error())
-				m.status.Refuse(from, err.Error())
-				return err
-			}
-			m.status.Refuse(from, "")
-			m.refused.Delete(from)
-			return nil
-		},
-		Receive: m.receive, ResetKey: m.folder.ResetKey, Seed: m.incarnation,
-		Connected: func(peer uint64) {
-			m.refusing.Delete(peer)
-			m.consensus.Deposit(actor.Connected{Peer: peer})
-		},
-		Disconnected: func(peer uint64) { m.consensus.Deposit(actor.Disconnected{Peer: peer}) },
-		Refused: func(peer uint64, reason string) {
-			m.once(&m.refusing, peer, "a member refuses this one", reason)
-			m.consensus.Offer(actor.Refused{Peer: peer, Reason: reason})
-		},
-	}
-}
-
-// once logs a refusal unless it is the one that said holds of this peer: both sides dial again every few seconds. The
-// transport goes on to remind.
-func (m *member) once(said *sync.Map, peer uint64, what, reason string) {
-	if before, _ := said.Swap(peer, reason); before != reason {
-		m.logger.Error(what, "member", m.ids.nameOf(peer), "reason", reason)
-	}
-}
-
-// receive hands a peer's frame to the actor it is for. What cannot be read is dropped: raft sends again.
-func (m *member) receive(from uint64, _ actor.Class, frame []byte) {
-	message, err := actor.DecodePeerMessage(frame, from, m.ids.self)
-	if err != nil {
-		if n := m.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
-			m.logger.Warn("a frame of a member cannot be read", "member", m.ids.nameOf(from), "error", err, "times", n)
-		}
+// look compares what the log says of this member with what is true.
+func (m *member) look() {
+	m.announce()
+	if len(m.status.View().Members().All()) == 1 {
 		return
 	}
-	switch message.(type) {
-	case actor.RaftMessage, actor.Forward:
-		m.consensus.Offer(actor.Received{From: from, Message: message})
-	default:
-		m.snapshots.Offer(actor.FromPeer{From: from, Message: message})
-	}
-}
-
-// tick is consensus' clock. It also watches consensus, which watches the log writer: one of them may wait for the disk,
-// and a member that does so for too long is better gone (R36).
-func (m *member) tick() {
-	m.consensus.Offer(actor.Tick{})
-	if silent := m.status.Tick(); silent == limits.DiskStall {
-		m.fail(fmt.Errorf("%w: it has not answered a read of the log for %v; what was acknowledged is safe, anything else is unknown", actor.ErrDisk, silent))
+	m.compare()
+	if m.looks++; time.Duration(m.looks)*lookClock >= m.env.Limits.CheckInterval {
+		m.looks = 0
+		m.check()
 	}
 }
 
@@ -277,30 +260,60 @@ func (m *member) announce() {
 	if err := m.admission.Learn(); err != nil {
 		m.logger.Warn("what the log says of the members is not remembered yet", "error", err)
 	}
-	own := index.Announcement{
-		Member: m.ids.self, Name: m.config.Name, Version: m.config.Version, Folder: m.folder.Folder, Boot: m.folder.Boot,
-		Process: m.process, Clients: []string{m.config.Advertise}, Peer: m.config.AdvertisePeer,
+	if m.status.Raft().Role == actor.RoleRefused {
+		return // nobody takes it: this member announces itself when it takes part again
 	}
-	for _, known := range m.status.View().Members() {
-		if known.Member == own.Member && known.Boot == own.Boot && known.Process == own.Process {
-			return
-		}
-	}
-	if m.announcing.Swap(true) {
+	known := m.status.View().Members().Get(m.folder.Member)
+	if known == nil || known.Boot == m.folder.Boot && known.Process == m.process {
 		return
 	}
-	proposal := index.Proposal{From: announcer{m}, Requests: []uint64{1}, Commands: [][]byte{index.AppendAnnounce(nil, own)}, Timeout: announceTimeout}
-	if !m.consensus.Offer(actor.Propose{Proposal: proposal}) {
-		m.announcing.Store(false)
+	m.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
+		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
+		Process: m.process, Clients: []string{m.config.Advertise}, Peers: []string{m.config.AdvertisePeer},
+	}))
+}
+
+// compare judges the newest comparison of the members' states, and says this member's part of it.
+func (m *member) compare() {
+	view := m.status.View()
+	verdict := view.Compare(m.folder.Member, len(view.Members().All()), m.status.NameOf)
+	if verdict.Stop {
+		m.consensus.Offer(actor.Differs{Reason: verdict.Text})
+		return
+	}
+	if m.status.Raft().Role == actor.RoleRefused {
+		return
+	}
+	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: actor.StateSubject, Text: verdict.Text})
+	if entry, digest, ok := view.PendingDigest(m.folder.Member); ok {
+		m.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
 	}
 }
 
-const announceTimeout = 2 * time.Second
+// check lets the members compare their states, if this one leads and something has changed since it did so last.
+func (m *member) check() {
+	if revision := m.status.View().Revision(); m.status.Raft().Role == "leader" && revision != m.checked {
+		m.checked = revision
+		m.checking.propose(m, index.AppendCheck(nil))
+	}
+}
 
-// announcer learns that an announcement is done or lost; announce looks at the log again then.
-type announcer struct{ m *member }
+// own is a kind of command that this member proposes by itself, one at a time. Its clock looks at the state again, and
+// proposes it again where it was lost.
+type own struct{ underWay atomic.Bool }
 
-func (a announcer) Deposit([]index.Done) { a.m.announcing.Store(false) }
+func (o *own) propose(m *member, command []byte) {
+	if o.underWay.Swap(true) {
+		return
+	}
+	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: limits.AnnounceTimeout}
+	if !m.consensus.Offer(actor.Propose{Proposal: proposal}) {
+		o.underWay.Store(false)
+	}
+}
+
+// Complete implements kv.ReplyTo.
+func (o *own) Complete([]kv.Completion) { o.underWay.Store(false) }
 
 // fail ends the member: it says nothing to anybody from here on, and its process ends with err as its last words.
 func (m *member) fail(err error) {
@@ -320,28 +333,24 @@ func (m *member) salt() uint64 {
 // close lets go of the files, after the driver has stopped the actors.
 func (m *member) close() error {
 	m.snapshotter.Close()
-	return errors.Join(m.logWriter.Close(), m.folder.lock.Close())
+	return errors.Join(m.logWriter.Close(), m.logReader.Close(), m.folder.lock.Close())
 }
 
 // Status is this member's own status, as `qkv status` shows it.
 func (m *member) Status() wire.Status {
-	view, standing, durable := m.status.View(), m.status.Standing(), m.status.Durable()
+	view, raftStatus, durable := m.status.View(), m.status.Raft(), m.status.Durable()
 	applied, _ := view.Applied()
 	s := wire.Status{
-		Name: m.config.Name, ID: m.ids.self, Cluster: m.ids.cluster, Version: m.config.Version, Role: standing.Role,
-		Term: standing.Term, Leader: standing.Leader, Commit: max(standing.Commit, applied), Applied: applied,
+		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role,
+		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
 		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.SnapshotBytes(),
-		Digest: view.Digest(), Error: m.problems(),
+		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(),
 	}
-	known := map[uint64]bool{}
-	for _, a := range view.Members() {
-		known[a.Member] = true
-		s.Members = append(s.Members, wire.Member{ID: a.Member, Name: a.Name, Clients: a.Clients})
+	for _, one := range view.Members().All() {
+		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})
 	}
-	for _, id := range m.ids.order {
-		if !known[id] {
-			s.Members = append(s.Members, wire.Member{ID: id, Name: m.ids.nameOf(id)})
-		}
+	for _, l := range m.transport.Status() {
+		s.Links = append(s.Links, wire.Link{Member: l.ID, Connected: l.Connected, RTT: l.RTT, Error: l.LastErr})
 	}
 	return s
 }

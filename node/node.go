@@ -3,22 +3,27 @@ package node
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/peer"
 	"qkv/net/server"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 // Node is one running member with its endpoints. Its methods may be called from any goroutine.
@@ -46,7 +51,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := checkMode(c.DataDir); err != nil {
 		return nil, err
 	}
-	id, credentials, err := identify(c)
+	domain, credentials, err := identify(c)
 	if err != nil {
 		return nil, err
 	}
@@ -58,37 +63,37 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
-	n.member, err = build(c, id, environment{
-		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: yieldFor(len(id.order)),
-		Link: func(l links) (actor.Peers, error) { return n.link(c, id, peers, credentials, l) },
+	n.member, err = build(c, domain, environment{
+		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Limits: limits.Defaults(),
+		Transport: func(f *folder, process [16]byte) (transport, error) {
+			return n.transport(c, peers, credentials, f, process)
+		},
+		Join: func(addresses []string) (peerframe.Welcome, error) {
+			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
+			return peer.Ask(ctx, peer.AskConfig{Credentials: credentials, Addresses: addresses, Name: c.Name, Logger: c.Logger})
+		},
 	}, n.ended)
 	if err != nil {
 		return nil, errors.Join(err, clients.Close(), closeIfOpen(peers))
 	}
+	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	n.server, err = server.Start(server.Config{
 		Conn: clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-		Logger: c.Logger, ValueBytes: int(c.ValueBytes),
+		Logger: c.Logger, ValueBytes: int(c.ValueBytes), Limits: n.member.env.Limits.Clients,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx))
 	}
-	where := []any{"clients", c.Advertise}
-	if peers != nil { // a member alone listens for none
-		where = append(where, "peers", c.AdvertisePeer)
-	}
-	c.Logger.Info("qkv serves", append([]any{
-		"member", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", id.cluster), "id", fmt.Sprintf("%016x", id.self),
-	}, append(where, "members", len(id.order), "data", c.DataDir)...)...)
+	f := n.member.folder
+	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
+		"clients", c.Advertise, "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
 	return n, nil
 }
 
-// yieldFor returns what lets the goroutines that send to peers run before the disk is waited for. Measured: 1.17 x for
-// one caller on three members. A member without peers has nothing to send.
-func yieldFor(members int) func() {
-	if members == 1 {
-		return func() {}
-	}
-	return func() {
+// yield lets the goroutines that send to peers run before the disk is waited for. Measured: 1.17 x for one caller on three
+// members. A member without peers has nothing to send.
+func (n *Node) yield() {
+	if n.peers.Peers() > 0 {
 		runtime.Gosched()
 		runtime.Gosched()
 	}
@@ -112,30 +117,29 @@ func checkMode(dir string) error {
 	return nil
 }
 
-// identify finds out who this member is, and its credentials. The local CA's are made in the data folder, which must not
-// be another member's.
-func identify(c Config) (id ids, credentials *wire.Credentials, err error) {
-	domain := wire.LocalCluster
+// identify finds out the trust domain, and this member's credentials. The local CA's are made in the data folder, which must
+// not be another member's.
+func identify(c Config) (domain string, credentials *wire.Credentials, err error) {
+	domain = wire.LocalCluster
 	if c.CertsDir != "" {
 		if credentials, err = wire.LoadMember(c.CertsDir, c.Name, time.Now); err != nil {
-			return ids{}, nil, usagef("%v", err)
+			return "", nil, usagef("%w", err)
 		}
 		domain = credentials.Cluster()
 	}
-	id = idsOf(domain, c.InitialClusterToken, c.Name, c.InitialCluster)
-	if err := refuseForeign(disk.OS(), c.DataDir, id); err != nil {
-		return ids{}, nil, err
+	if err := refuseForeign(disk.OS(), c.DataDir, owner{c.Name, domain}); err != nil {
+		return "", nil, err
 	}
 	if credentials == nil {
 		maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
 		switch credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name); {
 		case errors.Is(err, syscall.ENOSPC):
-			return ids{}, nil, err // nothing is wrong with the configuration
+			return "", nil, err // nothing is wrong with the configuration
 		case err != nil:
-			return ids{}, nil, usagef("%v", err)
+			return "", nil, usagef("%w", err)
 		}
 	}
-	return id, credentials, nil
+	return domain, credentials, nil
 }
 
 // listen opens both sockets before anything is written, so that an address in use changes nothing.
@@ -148,10 +152,8 @@ func listen(c Config) (clients net.PacketConn, peers *net.UDPConn, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(c.InitialCluster) > 1 {
-		if peers, err = peer.Listen(c.ListenPeer); err != nil {
-			return nil, nil, errors.Join(err, clients.Close())
-		}
+	if peers, err = peer.Listen(c.ListenPeer); err != nil {
+		return nil, nil, errors.Join(err, clients.Close())
 	}
 	return clients, peers, nil
 }
@@ -166,40 +168,15 @@ func closeIfOpen(c *net.UDPConn) error {
 	return nil
 }
 
-// link starts the transport to the other members; a member alone has none.
-func (n *Node) link(c Config, id ids, socket *net.UDPConn, credentials *wire.Credentials, l links) (actor.Peers, error) {
-	if socket == nil {
-		return nobody{}, nil
-	}
-	var others []peer.Peer
-	for _, member := range id.order {
-		others = append(others, peer.Peer{ID: member, Name: id.members[member].Name, Address: id.members[member].Address})
-	}
-	t, err := peer.Start(peer.Config{
-		Cluster: fmt.Sprintf("%016x", id.cluster), Name: c.Name, Member: id.self, Listen: socket, Peers: others,
-		Credentials: credentials, ResetKey: l.ResetKey, Seed: l.Seed,
-		Hello: l.Hello, Admit: l.Admit,
-		Receive:   func(from uint64, class peer.Class, frame []byte) { l.Receive(from, actor.Class(class), frame) },
-		Connected: l.Connected, Disconnected: l.Disconnected, Refused: l.Refused, Logger: c.Logger,
+// transport makes the way to the other members.
+func (n *Node) transport(c Config, socket *net.UDPConn, credentials *wire.Credentials, f *folder, process [16]byte) (transport, error) {
+	t, err := peer.New(peer.Config{
+		Cluster: f.Cluster, Name: c.Name, Member: f.Member, Process: process, Listen: socket,
+		Credentials: credentials, ResetKey: f.ResetKey, Seed: binary.BigEndian.Uint64(process[:]), Logger: c.Logger,
 	})
-	if err != nil {
-		return nil, err
-	}
 	n.peers = t
-	return transport{t}, nil
+	return t, err
 }
-
-// transport makes the actors' classes the transport's.
-type transport struct{ t *peer.Transport }
-
-func (t transport) Send(to uint64, class actor.Class, frame []byte, lazy bool) {
-	t.t.Send(to, peer.Class(class), frame, lazy)
-}
-
-// nobody is the way to the others of a member that has none.
-type nobody struct{}
-
-func (nobody) Send(uint64, actor.Class, []byte, bool) {}
 
 // ended is told why the member has ended by itself.
 func (n *Node) ended(err error) {
@@ -222,6 +199,9 @@ func (n *Node) Err() error {
 	}
 }
 
+// ErrRemoved is in the chain of errors of a member that was removed from its cluster.
+var ErrRemoved = actor.ErrRemoved
+
 // ErrDisk is in the chain of errors of a disk that failed a write or a sync, or does not answer.
 var ErrDisk = actor.ErrDisk
 
@@ -239,7 +219,7 @@ func (n *Node) shutdown(ctx context.Context) error {
 	}
 	var errs []error
 	if n.server != nil && !failed {
-		draining, done := context.WithTimeout(ctx, drainTime)
+		draining, done := context.WithTimeout(ctx, limits.DrainTimeout)
 		n.server.Drain(draining)
 		done()
 	}
@@ -281,26 +261,28 @@ func (n *Node) stopActors(ctx context.Context) error {
 	return fmt.Errorf("%w: it has not finished a write while this member stops; what was acknowledged is safe", ErrDisk)
 }
 
-// drainTime bounds the wait for requests that are under way: without a quorum they would not end.
-const drainTime = 2 * time.Second
-
 // handOver waits until another member leads, if this one does and another one can. Leadership that comes back, from a
 // member that stops too, stays: the two would pass it to and fro.
 func (n *Node) handOver(ctx context.Context) {
-	if n.member == nil || len(n.member.ids.order) == 1 {
+	if n.member == nil || len(n.member.status.View().Members().Configuration().Voters) == 1 {
 		return
 	}
-	const look = 10 * time.Millisecond
-	began := n.member.status.Standing()
+	const poll = 10 * time.Millisecond
+	began := n.member.status.Raft()
+	if began.Role != "leader" {
+		return
+	}
 	for deadline := time.Now().Add(2 * n.member.config.ElectionTimeout); time.Now().Before(deadline); {
-		if now := n.member.status.Standing(); now.Role != "leader" || now.Term != began.Term {
+		// The next leader may need this member's vote: it stays until it has heard of one.
+		now := n.member.status.Raft()
+		if now.Role == "leader" && now.Term != began.Term || now.Role != "leader" && now.Leader != 0 {
 			return
 		}
 		n.member.consensus.Offer(actor.Transfer{})
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(look):
+		case <-time.After(poll):
 		}
 	}
 }
@@ -312,31 +294,94 @@ func (n *Node) Status() wire.Status { return n.member.Status() }
 type endpoint struct{ *member }
 
 // Propose implements server.Member.
-func (e endpoint) Propose(p index.Proposal) {
+func (e endpoint) Propose(p kv.Proposal) {
 	weight := int64(0)
 	for _, c := range p.Commands {
 		weight += int64(len(c))
 	}
 	if !e.consensus.Send(actor.Propose{Proposal: p}, weight) {
-		answer(p.From, p.Requests, index.Applied, "the write certainly did not happen")
+		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}
 }
 
-// Confirm implements server.Member.
-func (e endpoint) Confirm(from index.Asker, requests []uint64, timeout time.Duration) {
-	if !e.consensus.Send(actor.Confirm{From: from, Requests: requests, Timeout: timeout}, 0) {
-		answer(from, requests, index.Confirmed, "the read was not answered")
+// ReadIndex implements server.Member.
+func (e endpoint) ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration) {
+	if !e.consensus.Send(actor.ReadIndex{ReplyTo: to, Requests: requests, Timeout: timeout}, 0) {
+		kv.Refuse(to, requests, kv.ReadReady, stopping("the read was not answered"))
 	}
+}
+
+// Refuse implements server.Member: a member that takes no part answers nothing, and one that has heard of no leader since
+// its folder was made has no state that could be read: it may be a member that has lost its folder.
+func (e endpoint) Refuse(q *wire.Request) *kv.Error {
+	if e.status.Raft().Role == actor.RoleRefused {
+		code, why := kv.Amnesia, e.status.Quarantined()
+		if why.Name == actor.Corrupt {
+			code = kv.Corrupt
+		}
+		return kv.Errorf(code, "this member takes no part in the cluster, and answers nothing but its status: %s", why.Text)
+	}
+	if q.Op == wire.OpRange && q.Range.Serializable || q.Op == wire.OpMembers && q.Serializable {
+		if applied, _ := e.View().Applied(); applied <= foundingIndex {
+			return kv.Errorf(kv.Unavailable, "this member has nothing that could be read: it has heard of no leader since its data folder was made")
+		}
+	}
+	return nil
+}
+
+// Unban implements server.Member.
+func (e endpoint) Unban(member uint64) *kv.Error {
+	switch {
+	case member != e.folder.Member:
+		return kv.Errorf(kv.BadRequest, "this is the member %s, and not %s", e.config.Name, e.status.NameOf(member))
+	case e.status.Raft().Role != actor.RoleRefused:
+		return kv.Errorf(kv.BadRequest, "%s is not quarantined: it takes part", e.config.Name)
+	case !e.consensus.Offer(actor.Unban{}):
+		return kv.Errorf(kv.Overloaded, "%s is busy, and its quarantine was not lifted: try again", e.config.Name)
+	}
+	return nil
+}
+
+// MoveLeader implements server.Member. Only the leader can do it.
+func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
+	now := e.status.Raft()
+	if to != 0 {
+		one := e.View().Members().Get(to)
+		switch {
+		case one == nil:
+			return kv.Errorf(kv.MemberNotFound, "there is no member %016x", to)
+		case !one.Role.Votes():
+			return kv.Errorf(kv.BadRequest, "%s is a learner, and cannot lead: promote it first", one.Name)
+		case now.Leader == to:
+			return nil
+		}
+	}
+	if now.Role != "leader" {
+		return kv.Errorf(kv.Unavailable, "%s does not lead, and the leader was not moved: ask %s", e.config.Name, e.status.NameOf(now.Leader))
+	}
+	if !e.consensus.Offer(actor.Transfer{To: to}) {
+		return kv.Errorf(kv.Overloaded, "%s is busy, and the leader was not moved: try again", e.config.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*e.config.ElectionTimeout)
+	defer cancel()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	for ctx.Err() == nil {
+		if after := e.status.Raft(); after.Leader != 0 && after.Leader != e.folder.Member && after.Term > now.Term {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-poll.C:
+		}
+	}
+	return kv.Errorf(kv.Unknown, "%s still leads: the other one is not level, or does not answer; it may take over yet", e.config.Name)
 }
 
 // View implements server.Member.
 func (e endpoint) View() *index.View { return e.status.View() }
 
-// answer tells that the member is stopping.
-func answer(to index.Asker, requests []uint64, kind index.DoneKind, what string) {
-	done := make([]index.Done, len(requests))
-	for i, r := range requests {
-		done[i] = index.Done{Request: r, Kind: kind, Err: &index.Error{Code: index.CodeUnavailable, Message: "this member is stopping; " + what + ": ask another one"}}
-	}
-	to.Deposit(done)
+// stopping is the error of requests that come while the member ends.
+func stopping(what string) *kv.Error {
+	return kv.Errorf(kv.Unavailable, "this member is stopping; %s: ask another one", what)
 }

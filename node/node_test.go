@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -151,6 +152,11 @@ func TestThreeMembersAndALeaderThatStops(t *testing.T) {
 		}
 	}
 	leader := c.leader()
+	if links := c.nodes[leader].Status().Links; len(links) != 2 || !slices.ContainsFunc(links, func(l wire.Link) bool {
+		return l.Connected && l.RTT > 0 && l.Error == ""
+	}) {
+		t.Errorf("the leader's links: %+v", links)
+	}
 	begun := time.Now()
 	c.stop(leader)
 	t.Logf("the leader stopped in %v", time.Since(begun))

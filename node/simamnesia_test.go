@@ -6,8 +6,8 @@ import (
 	"qkv/log/disk"
 )
 
-// strikeFolder copies a data folder, or makes a member forget.
-func (w *world) strikeFolder(f fault, h *host) {
+// injectFolderFault copies a data folder, or makes a member forget.
+func (w *world) injectFolderFault(f fault, h *host) {
 	switch f.kind {
 	case copyFolder:
 		if !h.alive() {
@@ -55,7 +55,10 @@ func (w *world) known(h *host) bool {
 	if !h.alive() {
 		return false
 	}
-	for _, other := range w.hosts {
+	if one := w.watch.members.Get(h.id()); w.shape.spares > 0 && (one == nil || one.Boot != h.boot) { // members may be added that know nothing else
+		return false
+	}
+	for _, other := range w.listed() {
 		if other == h || other.lost() {
 			continue
 		}

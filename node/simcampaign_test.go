@@ -1,12 +1,9 @@
 package node
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +40,7 @@ func TestSimulation(t *testing.T) {
 	default:
 		n = simShare
 	}
-	seeds := regressions(t)
+	var seeds []uint64
 	for i := range n {
 		seeds = append(seeds, *simFirst+uint64(i))
 	}
@@ -59,28 +56,6 @@ func replay(t *testing.T, seed uint64) {
 	if r.Failure != "" {
 		t.Fatal(r.Failure)
 	}
-}
-
-// regressions are the seeds that have found something: they are always run.
-func regressions(t *testing.T) []uint64 {
-	file, err := os.Open(filepath.Join("testdata", "sim_seeds.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	var seeds []uint64
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		number, _, _ := strings.Cut(lines.Text(), " ")
-		if number == "" || number == "#" {
-			continue
-		}
-		seed, err := strconv.ParseUint(number, 10, 64)
-		if err != nil {
-			t.Fatalf("sim_seeds.txt: %v", err)
-		}
-		seeds = append(seeds, seed)
-	}
-	return seeds
 }
 
 // campaign collects what many seeds show.

@@ -1,12 +1,14 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 )
 
 // history is what all clients did, in the order in which they began it.
@@ -32,7 +34,7 @@ type client struct {
 }
 
 func newClient(w *world) *client {
-	c := &client{w: w, number: len(w.clients), at: w.hosts[w.random.IntN(len(w.hosts))]}
+	c := &client{w: w, number: len(w.clients), at: w.any()}
 	w.sim.After(w.between(0, w.shape.think), c.turn)
 	return c
 }
@@ -43,8 +45,8 @@ func (c *client) turn() {
 	if w.stopping {
 		return
 	}
-	if w.chance(0.1) || !c.at.alive() {
-		c.at = w.hosts[w.random.IntN(len(w.hosts))]
+	if w.probably(0.1) || !c.at.alive() {
+		c.at = w.any()
 	}
 	if !c.at.alive() {
 		w.sim.After(w.between(time.Millisecond, 50*time.Millisecond), c.turn)
@@ -60,12 +62,12 @@ func (c *client) turn() {
 func (c *client) begin() {
 	w := c.w
 	n := 1
-	if w.chance(0.1) {
+	if w.probably(0.1) {
 		n = 2 + w.random.IntN(7)
 	}
 	c.open = n
-	timeout := w.between(200*time.Millisecond, patience)
-	if w.chance(0.5) {
+	timeout := w.between(200*time.Millisecond, clientTimeout)
+	if w.probably(0.5) {
 		operations := make([]*operation, n)
 		for i := range operations {
 			operations[i] = c.draw(true)
@@ -88,12 +90,12 @@ func (c *client) draw(write bool) *operation {
 	w := c.w
 	o := &operation{client: c.number, member: c.at.name(), key: w.key()}
 	switch {
-	case write && w.chance(0.8):
+	case write && w.probably(0.8):
 		o.kind = opPut
 		c.values++
 		o.value = fmt.Sprintf("%d.%d.", c.number, c.values)
 		pad := w.random.IntN(w.shape.valueMost + 1)
-		if w.chance(0.002) { // larger than a segment of the log
+		if w.probably(0.002) { // larger than a segment of the log
 			pad = 10_000 + w.random.IntN(100_000)
 		}
 		if pad > len(o.value) {
@@ -101,20 +103,20 @@ func (c *client) draw(write bool) *operation {
 		}
 	case write:
 		o.kind = opDelete
-		if w.chance(0.1) {
+		if w.probably(0.1) {
 			o.key, o.end = "k", "l"
 		}
 	default:
 		o.kind = opRead
-		if w.chance(0.3) {
+		if w.probably(0.3) {
 			o.kind = opSerializable
 		}
-		if w.chance(0.15) {
+		if w.probably(0.15) {
 			o.key, o.end = "k", "l"
-		} else if w.chance(0.1) {
+		} else if w.probably(0.1) {
 			o.end = w.key()
 		}
-		if known := int64(len(w.watch.visible)) - 1; w.chance(0.15) && known > 2 {
+		if known := int64(len(w.watch.visible)) - 1; w.probably(0.15) && known > 2 {
 			o.at = 1 + w.random.Int64N(known)
 		}
 	}
@@ -141,6 +143,9 @@ func (c *client) end(o *operation, as outcome, problem string) {
 	default:
 		w.totals.Refused++
 	}
+	if as != outcomeDone {
+		c.unserved(o)
+	}
 	if w.tracing {
 		w.trace("client %d: %.200v", c.number, o)
 	}
@@ -149,13 +154,13 @@ func (c *client) end(o *operation, as outcome, problem string) {
 	}
 	pause := time.Duration(w.random.ExpFloat64() * float64(w.shape.think))
 	if as != outcomeDone { // fail over
-		c.at = w.hosts[w.random.IntN(len(w.hosts))]
-		pause = w.between(0, 50*time.Millisecond)
+		c.at = w.any()
+		pause = w.between(0, max(w.shape.think, 50*time.Millisecond)) // refusals come at once: without a pause they are all that happens
 	}
 	w.sim.After(pause, c.turn)
 }
 
-// session is a client's connection to one life of a member. It implements index.Asker.
+// session is a client's connection to one life of a member. It implements kv.ReplyTo.
 type session struct {
 	c      *client
 	life   *actor.Life
@@ -163,12 +168,15 @@ type session struct {
 	next   uint64
 	open   map[uint64]*asked
 	newest int64 // of the revisions that serializable reads showed
+
+	blocked []blockedRequest
 }
 
 // asked is an operation that a member has not answered.
 type asked struct {
-	o     *operation
-	given bool // the client has given it up
+	o      *operation
+	given  bool // the client has given it up
+	handed bool // the member has it
 }
 
 func newSession(c *client, at *host) *session {
@@ -178,9 +186,9 @@ func newSession(c *client, at *host) *session {
 }
 
 const (
-	// patience is the longest time that a client gives a request. A request that shares a batch with others may be
+	// clientTimeout is the longest time that a client gives a request. A request that shares a batch with others may be
 	// kept for the longest time of all.
-	patience = 4 * time.Second
+	clientTimeout = 4 * time.Second
 	// overdue is how much later than its time, by a slow clock, a member may answer a request.
 	overdue = 3 * time.Second
 )
@@ -190,13 +198,11 @@ func (s *session) ask(o *operation, timeout time.Duration) uint64 {
 	s.next++
 	number, a := s.next, &asked{o: o}
 	s.open[number] = a
-	begun, at := s.c.w.sim.Now(), s.c.at
-	s.c.w.sim.After(patience*5/4+overdue, func() {
-		if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun && !at.lost() {
-			s.c.w.failf("%s has not answered request %d after %v, its time was %v: %v", at.name(), number, s.c.w.sim.Now()-begun, timeout, o)
-		}
-	})
-	s.c.w.sim.After(timeout+s.c.w.between(0, 2*time.Second), func() {
+	givesUp := timeout + s.c.w.between(0, 2*time.Second)
+	if s.c.w.shape.calm {
+		givesUp = 2*timeout + overdue
+	}
+	s.c.w.sim.After(givesUp, func() {
 		if s.open[number] == a && !a.given {
 			a.given = true
 			s.c.end(o, failureOf(o), "given up")
@@ -213,8 +219,25 @@ func failureOf(o *operation) outcome {
 	return outcomeFailed
 }
 
+// handed notes that the member has requests: from now on it is to answer them in their time.
+func (s *session) handed(numbers []uint64, timeout time.Duration) {
+	begun, at := s.c.w.sim.Now(), s.c.at
+	for _, number := range numbers {
+		a := s.open[number]
+		if a == nil {
+			continue
+		}
+		a.handed = true
+		s.c.w.sim.After(max(timeout, clientTimeout)*5/4+overdue, func() {
+			if s.open[number] == a && !s.life.Over() && at.pausedUntil < begun && !at.lost() {
+				s.c.w.failf("%s has not answered request %d after %v, its time was %v: %v", at.name(), number, s.c.w.sim.Now()-begun, timeout, a.o)
+			}
+		})
+	}
+}
+
 func (s *session) propose(operations []*operation, timeout time.Duration) {
-	p := index.Proposal{From: s, Timeout: timeout}
+	p := kv.Proposal{ReplyTo: s, Timeout: timeout}
 	for _, o := range operations {
 		p.Requests = append(p.Requests, s.ask(o, timeout))
 		var command []byte
@@ -228,11 +251,49 @@ func (s *session) propose(operations []*operation, timeout time.Duration) {
 		}
 		p.Commands = append(p.Commands, command)
 	}
-	endpoint{s.member}.Propose(p)
+	weight := int64(0)
+	for _, command := range p.Commands {
+		weight += int64(len(command))
+	}
+	s.send(weight, func() {
+		s.handed(p.Requests, timeout)
+		endpoint{s.member}.Propose(p)
+	})
 }
 
 func (s *session) confirm(o *operation, timeout time.Duration) {
-	endpoint{s.member}.Confirm(s, []uint64{s.ask(o, timeout)}, timeout)
+	numbers := []uint64{s.ask(o, timeout)}
+	s.send(0, func() {
+		s.handed(numbers, timeout)
+		endpoint{s.member}.ReadIndex(s, numbers, timeout)
+	})
+}
+
+// send hands the member a request, in order, when it has room for it: until then the connection's stream stands.
+func (s *session) send(weight int64, request func()) {
+	s.blocked = append(s.blocked, blockedRequest{weight, request})
+	if len(s.blocked) == 1 {
+		s.unblock()
+	}
+}
+
+func (s *session) unblock() {
+	for len(s.blocked) > 0 && !s.life.Over() {
+		if first := s.blocked[0]; s.member.consensus.Fits(first.weight) {
+			s.blocked = s.blocked[1:]
+			first.send()
+			continue
+		}
+		s.c.w.reached("proposal bytes")
+		s.c.w.sim.After(time.Millisecond, s.unblock)
+		return
+	}
+}
+
+// blockedRequest is a request that a member has no room for yet.
+type blockedRequest struct {
+	weight int64
+	send   func()
 }
 
 // serializable reads whatever the member has.
@@ -247,8 +308,8 @@ func (s *session) serializable(o *operation) {
 	s.newest = max(s.newest, o.revision)
 }
 
-// Deposit implements index.Asker.
-func (s *session) Deposit(done []index.Done) {
+// Complete implements kv.ReplyTo.
+func (s *session) Complete(done []kv.Completion) {
 	s.c.w.sim.Post(func() {
 		for _, d := range done {
 			s.take(d)
@@ -257,7 +318,7 @@ func (s *session) Deposit(done []index.Done) {
 }
 
 // take is the answer to one request: there is exactly one.
-func (s *session) take(d index.Done) {
+func (s *session) take(d kv.Completion) {
 	w, a := s.c.w, s.open[d.Request]
 	if a == nil {
 		if !s.life.Over() {
@@ -267,32 +328,35 @@ func (s *session) take(d index.Done) {
 	}
 	delete(s.open, d.Request)
 	o := a.o
-	if write := d.Kind == index.Applied; write != o.write() {
+	if write := d.Kind == kv.CommandDone; write != o.write() {
 		w.failf("%v is answered by %+v", o, d)
 		return
 	}
-	if a.given {
-		o.late, o.lateRevision = outcomeOf(o, d)
+	as, revision := outcomeOf(o, d)
+	if a.given { // the client did not wait, but the judge does
+		if o.write() {
+			o.outcome, o.revision, o.deleted, o.returned = as, revision, d.Result.Deleted, w.history.moment()
+			w.totals.LateAnswers++
+		}
 		return
 	}
-	as, revision := outcomeOf(o, d)
 	if as == outcomeDone && !o.write() {
 		s.read(o)
 		return
 	}
 	o.revision, o.deleted = revision, d.Result.Deleted
 	problem := ""
-	if d.Err != nil {
-		problem = d.Err.Error()
+	if d.Result.Err != nil {
+		problem, o.code = d.Result.Err.Error(), d.Result.Err.Code
 	}
 	s.c.end(o, as, problem)
 }
 
-func outcomeOf(o *operation, d index.Done) (outcome, int64) {
+func outcomeOf(o *operation, d kv.Completion) (outcome, int64) {
 	switch {
-	case d.Err == nil && d.Result.Code == index.CodeOK:
+	case d.Result.Err == nil:
 		return outcomeDone, d.Result.Revision
-	case d.Err != nil && !d.Err.Certain():
+	case !d.Result.Err.Certain():
 		return failureOf(o), 0
 	default:
 		return outcomeFailed, 0
@@ -306,19 +370,35 @@ func (s *session) read(o *operation) {
 	if o.end != "" {
 		end = []byte(o.end)
 	}
-	answer, err := view.Range(index.Query{Key: []byte(o.key), End: end, Revision: o.at})
+	answer, err := view.Range(kv.Range{Key: []byte(o.key), End: end, Revision: o.at}, 0)
 	if err != nil {
+		if o.kind == opRead && o.at < int64(len(s.c.w.watch.visible)) && errorCode(err) == kv.FutureRevision {
+			s.c.w.failf("a confirmed read does not find a revision that was seen before it began: %v: %v", err, o)
+		}
+		if o.code = errorCode(err); o.code == kv.Compacted && (o.at == 0 || o.at >= view.Compacted()) {
+			s.c.w.failf("a revision is not compacted, the oldest is %d: %v: %v", view.Compacted(), err, o)
+		}
 		s.c.end(o, outcomeFailed, err.Error())
 		return
 	}
 	o.revision = answer.Revision
-	for _, kv := range answer.KVs {
-		o.pairs = append(o.pairs, pairSeen{key: string(kv.Key), value: string(kv.Value), create: kv.Create, mod: kv.Mod, version: kv.Version})
+	for _, pair := range answer.KVs {
+		o.pairs = append(o.pairs, pairSeen{
+			key: string(pair.Key), value: string(pair.Value), create: pair.CreateRevision, mod: pair.ModRevision, version: pair.Version,
+		})
 	}
 	if answer.Count != int64(len(answer.KVs)) || answer.More {
 		s.c.w.failf("a range without a limit has %d of %d keys, more %v", len(answer.KVs), answer.Count, answer.More)
 	}
 	s.c.end(o, outcomeDone, "")
+}
+
+func errorCode(err error) kv.Code {
+	var e *kv.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return kv.OK
 }
 
 // lose is the end of the connection: its member's process is gone.

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
-	"qkv/actor"
+	"qkv/net/wire/peerframe"
 )
 
 const (
@@ -15,7 +17,7 @@ const (
 )
 
 // pair is the connection between two members: either side dials, the other one answers, and both judge the other's
-// hello before a frame passes.
+// identity before a frame passes.
 type pair struct {
 	n        *network
 	ends     [2]end
@@ -31,6 +33,7 @@ type end struct {
 	up    bool
 	epoch int
 	heard time.Duration
+	early []func() // frames that came while this side was still judging the other one
 }
 
 // tend notices what became of the other side, and dials.
@@ -43,13 +46,52 @@ func (p *pair) tend() {
 	if !p.dialling && !(a.up && b.up) && w.sim.Now() >= p.next {
 		first := w.random.IntN(2)
 		for _, i := range []int{first, 1 - first} {
-			if e := &p.ends[i]; e.host.alive() && !e.up && !e.host.paused() {
+			if e := &p.ends[i]; e.host.alive() && !e.up && !e.host.paused() && e.host.finds(p.ends[1-i].host) {
 				p.dial(i)
 				break
 			}
 		}
 	}
 	w.sim.After(w.between(tendEvery/2, tendEvery*3/2), p.tend)
+}
+
+// lists tells whether a member takes another one for a peer.
+func (h *host) lists(other *host) bool {
+	return h.alive() && h.way.peers[other.id()].Name == other.config.Name
+}
+
+// finds tells whether it also knows where the other one is.
+func (h *host) finds(other *host) bool {
+	return h.lists(other) && slices.Contains(h.way.peers[other.id()].Addresses, other.config.AdvertisePeer)
+}
+
+// follow takes the connections away from those that a member does not take for peers any more, and tells them why.
+func (n *network) follow(h *host) {
+	for _, p := range n.pairs {
+		for i := range p.ends {
+			if p.ends[i].host != h || h.lists(p.ends[1-i].host) {
+				continue
+			}
+			if p.dialling {
+				p.dialling = false
+				p.epoch++
+			}
+			if p.ends[i].up {
+				epoch := p.ends[i].epoch
+				p.drop(i, "is no peer any more")
+				p.tell(&p.ends[i], &p.ends[1-i], epoch, h.stranger(p.ends[1-i].host))
+			}
+		}
+	}
+}
+
+// stranger is what a member tells another one that is no peer.
+func (h *host) stranger(other *host) *peerframe.Refusal {
+	why := h.handler.Stranger(other.config.Name, other.id())
+	if why == nil {
+		h.w.failf("%s does not say why %s is no peer", h.name(), other.name())
+	}
+	return why
 }
 
 // watch notices at one end that the other one is silent or gone.
@@ -67,7 +109,7 @@ func (p *pair) watch(i int) {
 		me.heard = w.sim.Now()
 	case w.sim.Now()-me.heard > idleAfter:
 		p.drop(i, "says nothing")
-	case !same && other.host.alive() && open && out.blocked == 0 && w.chance(0.3):
+	case !same && other.host.alive() && open && out.blocked == 0 && w.probably(0.3):
 		p.drop(i, "says that it was restarted")
 	}
 }
@@ -81,14 +123,14 @@ func (p *pair) drop(i int, why string) {
 	me.up = false
 	p.n.w.trace("%s loses the connection to %s: it %s", me.host.name(), other.host.name(), why)
 	p.n.w.totals.Disconnects++
-	me.host.links.Disconnected(other.host.id())
+	me.host.handler.Disconnected(other.host.id())
 }
 
 // reset ends the connection at both ends, at once or when they notice.
 func (p *pair) reset() {
 	first := p.n.w.random.IntN(2)
 	p.drop(first, "reset it")
-	if p.n.w.chance(0.5) {
+	if p.n.w.probably(0.5) {
 		p.drop(1-first, "reset it")
 	}
 }
@@ -106,11 +148,12 @@ func (n *network) died(h *host) {
 	}
 }
 
-// dial tries to connect: hello, verdict, hello, verdict.
+// dial tries to connect: identity, verdict, identity, verdict.
 func (p *pair) dial(i int) {
 	w, me, other := p.n.w, &p.ends[i], &p.ends[1-i]
 	p.dialling = true
 	p.epoch++
+	p.ends[0].early, p.ends[1].early = nil, nil
 	epoch := p.epoch
 	w.sim.After(time.Second, func() {
 		if p.dialling && p.epoch == epoch {
@@ -119,37 +162,70 @@ func (p *pair) dial(i int) {
 	})
 	out := p.n.lane(me.host, other.host)
 	handshake := 2 * p.n.delay(out)
-	hello, life := me.host.links.Hello(), other.host.life
+	identity, life := p.n.identity(me.host), other.host.life
 	p.n.carry(out, handshake, func() {
 		if p.epoch == epoch && other.host.alive() && other.host.life == life && !other.host.paused() {
-			p.answer(i, epoch, hello)
+			p.answer(i, epoch, identity)
 		}
 	})
 }
 
-// answer judges the hello of the one who dialled.
-func (p *pair) answer(i, epoch int, hello []byte) {
+// identity is what a member says of itself: of its disk no more than is on it.
+func (n *network) identity(h *host) peerframe.MemberIdentity {
+	i := h.handler.Identity()
+	if says := (proven{last: i.Last, lastTerm: i.LastTerm}); !n.w.watch.blind && (h.proven.behind(says) || i.HardTerm > h.proven.hard.Term) {
+		n.w.failf("%s says that its disk has %v, which has %v", h.name(), says, h.proven)
+	}
+	return i
+}
+
+// answer judges the one who dialled.
+func (p *pair) answer(i, epoch int, identity peerframe.MemberIdentity) {
 	w, me, other := p.n.w, &p.ends[i], &p.ends[1-i]
 	back := p.n.lane(other.host, me.host)
-	if err := other.host.links.Admit(me.host.id(), hello); err != nil {
-		p.refused(other, me, epoch, err)
+	life := me.host.life
+	if life == nil {
 		return
 	}
-	p.drop(1-i, "has lost it and dialled anew")
-	p.up(1-i, epoch)
-	answer, life := other.host.links.Hello(), me.host.life
-	p.n.carry(back, p.n.delay(back), func() {
-		if p.epoch != epoch || me.host.life != life || me.host.paused() {
-			return
-		}
-		p.dialling = false
-		if err := me.host.links.Admit(other.host.id(), answer); err != nil {
-			p.refused(me, other, epoch, err)
-			return
-		}
-		p.up(i, epoch)
-		p.failures = 0
-		w.note("connected", uint64(me.host.number)<<8|uint64(other.host.number))
+	if !other.host.lists(me.host) {
+		p.refused(other, me, epoch, other.host.stranger(me.host))
+		return
+	}
+	p.admit(other, me, epoch, identity, func() {
+		p.drop(1-i, "has lost it and dialled anew")
+		p.up(1-i, epoch)
+		answer := p.n.identity(other.host)
+		p.n.carry(back, p.n.delay(back), func() {
+			if p.epoch != epoch || me.host.life != life || me.host.paused() {
+				return
+			}
+			p.admit(me, other, epoch, answer, func() {
+				p.dialling = false
+				p.up(i, epoch)
+				p.failures = 0
+				w.note("connected", uint64(me.host.number)<<8|uint64(other.host.number))
+			})
+		})
+	})
+}
+
+// admit lets one end judge what the other one says of itself, which may take disk calls, and goes on if nothing has
+// changed meanwhile.
+func (p *pair) admit(by, who *end, epoch int, identity peerframe.MemberIdentity, admitted func()) {
+	life := by.host.life
+	life.Call(func() {
+		err := by.host.handler.Admit(who.host.id(), identity)
+		p.n.w.sim.Post(func() {
+			switch {
+			case p.epoch != epoch || by.host.life != life || who.host.life == nil:
+			case err != nil:
+				p.refused(by, who, epoch, err)
+			case !by.host.lists(who.host):
+				p.refused(by, who, epoch, by.host.stranger(who.host))
+			default:
+				admitted()
+			}
+		})
 	})
 }
 
@@ -160,7 +236,12 @@ func (p *pair) up(i, epoch int) {
 	out := p.n.lane(me.host, other.host)
 	out.newest, out.bulk = [3]time.Duration{}, 0
 	p.n.w.trace("%s is connected to %s", me.host.name(), other.host.name())
-	me.host.links.Connected(other.host.id())
+	me.host.handler.Connected(other.host.id())
+	early := me.early
+	me.early = nil
+	for _, arrive := range early {
+		arrive()
+	}
 }
 
 // refused tells a member that it was refused, and waits with the next attempt.
@@ -170,16 +251,27 @@ func (p *pair) refused(by, who *end, epoch int, err error) {
 	w.watch.refused(by.host, who.host, err)
 	p.dialling = false
 	p.next = w.sim.Now() + w.between(500*time.Millisecond, 2*time.Second)
-	life := who.host.life
+	why, ok := errors.AsType[*peerframe.Refusal](err)
+	if !ok {
+		why = &peerframe.Refusal{Code: peerframe.Refused, Text: err.Error()}
+	}
+	p.tell(by, who, epoch, why)
+}
+
+// tell carries a refusal to the other end of a connection, which ends there.
+func (p *pair) tell(by, who *end, epoch int, why *peerframe.Refusal) {
+	life, id := who.host.life, by.host.id()
 	path := p.n.lane(by.host, who.host)
 	p.n.carry(path, p.n.delay(path), func() {
-		if who.host.life != life {
+		if who.host.life != life || life == nil {
 			return
 		}
 		if who.up && who.epoch == epoch {
 			p.drop(p.index(who), "refused it")
 		}
-		who.host.links.Refused(by.host.id(), err.Error())
+		if who.host.lists(by.host) { // else there is no link that would say so
+			who.host.handler.Refused(id, *why)
+		}
 	})
 }
 
@@ -198,12 +290,24 @@ func (p *pair) failed() {
 }
 
 // refused holds the refusal of a member against what is true of it: one that forgot nothing is never called so.
-func (k *watchman) refused(by, who *host, err error) {
-	if by.broken && strings.Contains(err.Error(), "remember the other members") {
+func (k *checker) refused(by, who *host, err error) {
+	if k.blind || by.caused(err) {
 		return
+	}
+	if no, ok := errors.AsType[*peerframe.Refusal](err); ok && k.w.shape.spares > 0 && by.alive() && by.member.status.View().Members().Get(who.id()) == nil {
+		if removed := no.Code == peerframe.Removed || no.Code == peerframe.RemovedByLeader; removed && !k.members.Removed(who.id()) {
+			k.w.failf("%s tells %s, which nobody removed, that it was: %v", by.name(), who.name(), err)
+		}
+		return
+	}
+	if no, ok := errors.AsType[*peerframe.Refusal](err); ok && k.w.shape.spares > 0 && strings.Contains(no.Text, "takes the next connection") {
+		return // it has heard of the other one since
 	}
 	if !strings.Contains(err.Error(), "AMNESIA") {
 		k.w.failf("%s refuses %s without a reason: %v", by.name(), who.name(), err)
+		return
+	}
+	if who.copied { // who was away met the copy first
 		return
 	}
 	if !who.lost() {
@@ -215,5 +319,3 @@ func (k *watchman) refused(by, who *host, err error) {
 		k.w.totals.Amnesiacs++
 	}
 }
-
-var _ actor.Peers = (*simPeers)(nil)

@@ -2,28 +2,40 @@ package node
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
+	"qkv/actor"
 	"qkv/index"
 )
 
-// settle lets the healed cluster come to rest, and checks that it is alive and that nothing was lost.
-func (w *world) settle() {
-	const elections = 15 // that it may take to find a leader, and to agree
-	acknowledged := w.totals.Acknowledged
-	leads := func() bool {
+// elections is how many election timeouts it may take to find a leader, and to agree.
+const elections = 15
+
+// callsOver tells whether each disk is done with the calls that were under way when it was made: a stall that began
+// before the healing may outlast it, and move leadership.
+func (w *world) callsOver() func() bool {
+	over := map[*host]bool{}
+	return func() bool {
 		for _, h := range w.hosts {
-			if h.leads && h.alive() && w.totals.Acknowledged > acknowledged {
-				return true
+			over[h] = over[h] || h.life == nil || !h.life.Busy()
+			if !over[h] {
+				return false
 			}
 		}
-		return false
+		return true
 	}
-	if !w.until(elections*w.shape.election+5*time.Second, leads) {
-		w.failf("no leader takes writes %v after everything healed", w.sim.Now()-w.healed)
+}
+
+// awaitService lets the healed cluster come to rest, and checks that it is alive and that nothing was lost.
+func (w *world) awaitService() {
+	if !w.until(time.Minute, w.callsOver()) {
+		w.failf("disk calls of before the healing are still under way")
 		return
 	}
+	if w.serve(elections*w.shape.election + 5*time.Second); w.failure != "" {
+		return
+	}
+	w.expectService()
 	if !w.until(time.Minute, func() bool { return w.totals.Operations >= w.shape.operations }) {
 		w.failf("clients get only %d of %d operations done", w.totals.Operations, w.shape.operations)
 		return
@@ -33,11 +45,23 @@ func (w *world) settle() {
 		w.failf("a request has no answer after %v: %v", w.sim.Now()-w.healed, w.unanswered())
 		return
 	}
-	if !w.until(elections*w.shape.election+5*time.Second, w.agreed) {
-		w.failf("members do not come to agree: %v", w.places())
+	if w.agree(); w.failure != "" {
+		return
+	}
+	if w.serve(elections * w.shape.election); w.failure != "" { // also out of rest
+		return
+	}
+	if w.agree(); w.failure != "" {
 		return
 	}
 	w.judge()
+}
+
+// agree waits until all members have applied the same.
+func (w *world) agree() {
+	if !w.until(elections*w.shape.election+5*time.Second, w.agreed) {
+		w.failf("members do not come to agree: %v", w.places())
+	}
 }
 
 // answered tells whether every request has its answer.
@@ -64,7 +88,7 @@ func (w *world) unanswered() *operation {
 // sound returns the members that forgot nothing, and whose logs are whole.
 func (w *world) sound() []*host {
 	var sound []*host
-	for _, h := range w.hosts {
+	for _, h := range w.listed() {
 		if !h.lost() && !h.ruined() {
 			sound = append(sound, h)
 		}
@@ -79,7 +103,7 @@ func (w *world) agreed() bool {
 			return false
 		}
 		at, _ := h.member.status.View().Applied()
-		if s := h.member.status.Standing(); at < w.watch.commit || s.Commit != at || s.Leader == 0 {
+		if s := h.member.status.Raft(); at < w.watch.commit || s.Commit != at || s.Leader == 0 {
 			return false
 		}
 	}
@@ -87,7 +111,7 @@ func (w *world) agreed() bool {
 }
 
 func (w *world) places() (all []string) {
-	for _, h := range w.hosts {
+	for _, h := range w.members() {
 		if !h.alive() {
 			all = append(all, h.name()+" is down")
 			continue
@@ -101,7 +125,7 @@ func (w *world) places() (all []string) {
 func (h *host) place() string {
 	at, term := h.member.status.View().Applied()
 	durable := prove(h.member)
-	return fmt.Sprintf("has applied entry %d of term %d, %+v, on its disk %v, problems %q", at, term, h.member.status.Standing(), durable, h.member.Status().Error)
+	return fmt.Sprintf("has applied entry %d of term %d, %+v, on its disk %v, alarms %+v", at, term, h.member.status.Raft(), durable, h.member.Status().Alarms)
 }
 
 // judge holds what clients saw against what the members have.
@@ -112,7 +136,7 @@ func (w *world) judge() {
 	}
 	sound := w.sound()
 	view := sound[0].member.status.View()
-	t, err := newTruth(eventsOf(view), view.Revision(), w.watch.visible)
+	t, err := newTruth(w.watch.changes, view.Revision(), w.watch.visible)
 	if err != nil {
 		w.failf("the history of %s is broken: %v", sound[0].name(), err)
 		return
@@ -121,25 +145,26 @@ func (w *world) judge() {
 		w.failf("what clients saw is not linearizable: %v", err)
 	}
 	if w.shape.porcupine {
-		w.crossCheck(err == nil)
+		w.crossCheck(t, w.failure == "")
 	}
 	w.note("end", view.Digest())
 }
 
 // finish checks the members against each other, and that the forgetful were found out.
-func (k *watchman) finish() {
+func (k *checker) finish() {
 	w := k.w
 	w.totals.LeaderChanges = max(w.totals.Leaders-1, 0)
 	for _, h := range w.hosts {
 		if h.alive() {
 			k.checkState(h)
 		}
-		if h.lost() && (!h.wasRefused || !strings.Contains(h.member.Status().Error, "AMNESIA")) {
-			w.failf("%s %s, and its status says: %q", h.name(), h.forgot, h.member.Status().Error)
+		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets() > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
+			w.failf("%s %s, and its alarms are %+v", h.name(), h.forgot, h.member.Status().Alarms)
 		}
 	}
 	sound := w.sound()
 	first := sound[0].member.status.View()
+	k.checkRemembered(sound[0])
 	for _, h := range sound[1:] {
 		if v := h.member.status.View(); v.Digest() != first.Digest() || v.Revision() != first.Revision() || v.Keys() != first.Keys() {
 			w.failf("%s and %s differ at the same entry: digest %x and %x", sound[0].name(), h.name(), first.Digest(), v.Digest())

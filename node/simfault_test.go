@@ -5,8 +5,8 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // fault is one thing that goes wrong: data, drawn before the run.
@@ -24,21 +24,23 @@ const (
 	crashOne faultKind = iota
 	crashAll
 	killOne
+	crashInside // between two effects of one turn of an actor
 	stopOne
 	pauseOne
-	isolate   // one member, both directions
-	deafen    // one member hears nothing
-	mute      // nobody hears one member
-	split     // the members into two groups
-	cutLink   // one direction between two members
-	loseSome  // all frames, by chance
-	slowNet   // one member's paths
-	clog      // one member's frames wait
-	resetAll  // a member's connections
-	slowDisk  // a hundred times
-	stallDisk // nothing is finished until it ends
-	failSync  // the disk fails one sync, and the process ends
-	failAny   // the disk fails one call
+	isolate     // one member, both directions
+	deafen      // one member hears nothing
+	mute        // nobody hears one member
+	split       // the members into two groups
+	cutLink     // one direction between two members
+	loseSome    // all frames, at random
+	slowNet     // one member's paths
+	clog        // one member's frames wait
+	resetAll    // a member's connections
+	slowDisk    // a hundred times
+	trickleDisk // few bytes a second
+	stallDisk   // nothing is finished until it ends
+	failSync    // the disk fails one sync, and the process ends
+	failAny     // the disk fails one call
 	jumpClock
 	rotSnapshot // one bit of one snapshot of a member that is down
 	rotLog      // one bit of one member's log, behind its end
@@ -53,16 +55,16 @@ const (
 
 func (k faultKind) String() string {
 	return [faultKinds]string{
-		"crash", "power loss of all", "kill", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
-		"slow network", "clog", "reset connections", "slow disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
+		"crash", "power loss of all", "kill", "crash between effects", "stop", "pause", "isolate", "deafen", "mute", "split", "cut a link", "lose frames",
+		"slow network", "clog", "reset connections", "slow disk", "trickling disk", "stall disk", "fail a sync", "fail a disk call", "jump the clock",
 		"rot a snapshot", "rot the log", "fill the disk", "interrupt a snapshot", "tear a replacement", "copy the folder", "wipe the folder", "restore the folder",
 	}[k]
 }
 
 // weights says how often each kind is drawn.
 var weights = [faultKinds]int{
-	crashOne: 12, crashAll: 5, killOne: 6, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
-	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3, interrupt: 6, tear: 6,
+	crashOne: 12, crashAll: 5, killOne: 6, crashInside: 8, stopOne: 3, pauseOne: 6, isolate: 6, deafen: 3, mute: 3, split: 4, cutLink: 4, loseSome: 3,
+	slowNet: 3, clog: 4, resetAll: 4, slowDisk: 6, trickleDisk: 4, stallDisk: 8, failSync: 3, failAny: 3, jumpClock: 2, rotSnapshot: 2, copyFolder: 2, rotLog: 1, fillDisk: 3, interrupt: 6, tear: 6,
 }
 
 // drawFaults draws at least five faults, several of them at once.
@@ -79,7 +81,7 @@ func drawFaults(r *rand.Rand, s *shape) []fault {
 			kind++
 		}
 		faults[i] = fault{
-			kind: kind, member: r.IntN(s.members), leader: r.IntN(2) == 0, strength: r.Float64(),
+			kind: kind, member: r.IntN(s.members + s.spares), leader: r.IntN(2) == 0, strength: r.Float64(),
 			at:    time.Second/2 + time.Duration(r.Int64N(int64(s.faulty-time.Second))),
 			lasts: logUniform(r, 30*time.Millisecond, 6*time.Second),
 		}
@@ -88,7 +90,7 @@ func drawFaults(r *rand.Rand, s *shape) []fault {
 			s.faulty = f.at + limits.DiskStall + 5*time.Second
 		}
 	}
-	if s.members > 1 && r.IntN(8) == 0 { // an amnesiac: on a minority only
+	if s.members > 1 && s.spares == 0 && r.IntN(8) == 0 { // an amnesiac: on a minority only
 		s.amnesiacs = 1 + r.IntN((s.members-1)/2)
 		for i := range s.amnesiacs {
 			kind := wipeFolder
@@ -117,11 +119,12 @@ func (w *world) target(f fault) *host {
 			}
 		}
 	}
-	return w.hosts[f.member]
+	all := w.members()
+	return all[f.member%len(all)]
 }
 
-// strike lets a fault begin.
-func (w *world) strike(f fault) {
+// inject lets a fault begin.
+func (w *world) inject(f fault) {
 	if w.healed != 0 {
 		return
 	}
@@ -130,38 +133,41 @@ func (w *world) strike(f fault) {
 	w.trace("fault: %v of %s for %v, strength %.2f", f.kind, h.name(), f.lasts, f.strength)
 	w.note(f.kind.String(), uint64(h.number))
 	switch f.kind {
-	case crashOne, crashAll, killOne, stopOne, pauseOne:
-		w.strikeProcess(f, h)
-	case slowDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk:
-		w.strikeDisk(f, h)
+	case crashOne, crashAll, killOne, crashInside, stopOne, pauseOne:
+		w.injectProcessFault(f, h)
+	case slowDisk, trickleDisk, stallDisk, failSync, failAny, rotSnapshot, rotLog, fillDisk:
+		w.injectDiskFault(f, h)
 	case copyFolder, wipeFolder, restoreFolder:
-		w.strikeFolder(f, h)
+		w.injectFolderFault(f, h)
 	case tear: // a leader that is alone for a while has entries that are replaced later
 		w.tears++
 		f.kind, f.lasts = isolate, max(f.lasts, 3*w.shape.election)
-		w.strikeNetwork(f, h)
+		w.injectNetworkFault(f, h)
 	case interrupt:
-		w.interrupt = func(from, to *host) { w.strikeSnapshot(f, from, to) }
+		w.interrupt = func(from, to *host) { w.injectSnapshotFault(f, from, to) }
 	case jumpClock:
 		if h.alive() {
 			h.life.JumpWall(time.Duration((f.strength - 0.5) * float64(4*time.Hour)))
 		}
 	default:
-		w.strikeNetwork(f, h)
+		w.injectNetworkFault(f, h)
 	}
 }
 
-func (w *world) strikeProcess(f fault, h *host) {
+func (w *world) injectProcessFault(f fault, h *host) {
 	switch f.kind {
 	case crashAll:
 		w.totals.PowerLosses++
-		for _, one := range w.hosts {
+		for _, one := range w.members() {
 			one.crash()
 			w.sim.After(time.Duration(float64(f.lasts)*w.random.Float64()), one.start)
 		}
 		return
 	case crashOne:
 		h.crash()
+	case crashInside:
+		h.cutIn = 1 + int(f.strength*300)
+		return
 	case killOne:
 		h.kill()
 	case stopOne:
@@ -173,8 +179,8 @@ func (w *world) strikeProcess(f fault, h *host) {
 	w.lasting(f.lasts, h.start)
 }
 
-// strikeSnapshot ends what moves a snapshot.
-func (w *world) strikeSnapshot(f fault, from, to *host) {
+// injectSnapshotFault ends what moves a snapshot.
+func (w *world) injectSnapshotFault(f fault, from, to *host) {
 	if w.healed != 0 {
 		return
 	}
@@ -198,13 +204,12 @@ func (w *world) strikeSnapshot(f fault, from, to *host) {
 	w.lasting(min(f.lasts, time.Second), to.start)
 }
 
-// strikeReplacement lets the disk that is about to replace entries fail, or its power.
-func (w *world) strikeReplacement(to *host) {
+// injectReplacementFault lets the disk that is about to replace entries fail, or its power.
+func (w *world) injectReplacementFault(to *host) {
 	w.tears--
 	w.totals.Replacements++
 	w.trace("%s is to replace entries", to.name())
-	if w.chance(0.3) {
-		to.broken = true
+	if w.probably(0.3) {
 		to.disk.Fail(disk.Fault{Call: 1, Op: disk.OpSync, Name: "wal", Err: syscall.EIO})
 		return
 	}
@@ -239,12 +244,12 @@ func (w *world) blockPaths(f fault, which func(from, to *host) bool) {
 	}
 }
 
-func (w *world) strikeNetwork(f fault, h *host) {
+func (w *world) injectNetworkFault(f fault, h *host) {
 	side := make([]bool, len(w.hosts)) // of a split
 	for i := range side {
-		side[i] = w.chance(0.5)
+		side[i] = w.probably(0.5)
 	}
-	other := w.hosts[w.random.IntN(len(w.hosts))]
+	other := w.any()
 	switch f.kind {
 	case isolate:
 		w.blockPaths(f, func(from, to *host) bool { return from == h || to == h })
@@ -257,7 +262,7 @@ func (w *world) strikeNetwork(f fault, h *host) {
 	case cutLink:
 		w.blockPaths(f, func(from, to *host) bool { return from == h && to == other })
 	case resetAll:
-		for _, one := range w.hosts {
+		for _, one := range w.members() {
 			if one != h {
 				p, _ := w.net.pair(h, one)
 				p.reset()
@@ -290,12 +295,16 @@ func (w *world) changePaths(f fault, change func(p *lane, sign float64)) {
 	w.lasting(f.lasts, func() { each(-1) })
 }
 
-func (w *world) strikeDisk(f fault, h *host) {
+func (w *world) injectDiskFault(f fault, h *host) {
 	switch f.kind {
 	case slowDisk:
 		factor := 1 + f.strength*100
 		h.drive.slow *= factor
 		w.lasting(f.lasts, func() { h.drive.slow /= factor })
+	case trickleDisk: // of the rate that the watch takes for the slowest, and less: what is under way is little
+		h.drive.rate = int64(limits.DiskBytesPerSecond * (0.1 + f.strength))
+		w.totals.Trickles++
+		w.lasting(f.lasts+2*w.shape.election, func() { h.drive.rate = 0 })
 	case stallDisk:
 		lasts := f.lasts
 		if f.strength < 0.3 {
@@ -303,18 +312,14 @@ func (w *world) strikeDisk(f fault, h *host) {
 		}
 		if f.deadly() {
 			lasts = limits.DiskStall + 2*time.Second
-			h.broken = true
 		}
-		h.drive.stalledUntil = max(h.drive.stalledUntil, w.sim.Now()+lasts)
+		h.drive.stall(w.sim.Now(), lasts)
 		w.totals.Stalls++
 	case failSync:
-		h.broken = true
 		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*10), Op: disk.OpSync, Err: syscall.EIO})
 	case failAny:
-		h.broken = true
-		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: pick(w.random, syscall.EIO, syscall.ENOSPC), Short: f.strength < 0.5})
+		h.disk.Fail(disk.Fault{Call: 1 + int64(f.strength*200), Err: syscall.EIO, Short: f.strength < 0.5})
 	case fillDisk:
-		h.broken = true
 		h.disk.SetCapacity(h.disk.Used() + int64(f.strength*100_000))
 	case rotSnapshot:
 		w.rotSnapshot(f, h)

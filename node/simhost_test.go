@@ -7,30 +7,35 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"time"
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/net/peer"
 	"qkv/snapshot"
 )
 
 // host is the machine of one member: its disk, its clocks, and the member's process while there is one.
 type host struct {
-	w      *world
-	number int
-	config Config
-	ids    ids
-	disk   *disk.Mem
-	drive  drive
-	skew   float64
-	wall   time.Duration
+	w        *world
+	number   int
+	config   Config
+	memberID uint64 // its id
+	disk     *disk.Mem
+	drive    drive
+	skew     float64
+	wall     time.Duration
+	uptime   time.Duration // of the machine when the simulation begins
 
 	// The process; life is nil while there is none.
 	life        *actor.Life
 	member      *member
-	links       links
+	handler     peer.Handler
+	way         *simTransport
 	pausedUntil time.Duration
 	sessions    []*session
 	recovering  bool
@@ -40,13 +45,14 @@ type host struct {
 	intended   proven      // what its last process was about to prove
 	view       *index.View // the newest one seen of this process
 	leads      bool
-	led        uint64 // the newest term that it led in
-	onLead     func() // called when it begins to lead; nil is nothing
-	reading    bool   // entries are being read from its disk
-	readCold   bool   // its consensus has just done that
+	led        uint64               // the newest term that it led in
+	voting     *index.Configuration // raft's at the end of consensus' last turn
+	onLead     func()               // called when it begins to lead; nil is nothing
+	reading    bool                 // entries are being read from its disk
+	readCold   bool                 // its log reader has just done that
 	boot       uint64
 	copies     []folderCopy
-	broken     bool   // its disk fails on purpose, so that its process may end until all heals
+	cutIn      int    // effects until it loses power between two of them; 0 is never
 	saved      int    // snapshots since one was installed or damaged
 	savedIndex uint64 // of the newest of them
 	rotted     bool   // one of its snapshots was damaged on purpose
@@ -59,19 +65,43 @@ type host struct {
 	once       proven // what it had until then
 	fresh      bool   // not started since then
 	wasRefused bool
+	copied     bool // a copy of its folder was run beside it
+
+	// Of a world whose membership changes.
+	label   string // what the trace calls it
+	spare   bool   // nobody was added on it yet
+	removed bool   // it has learned that it is no member any more
+	woken   bool   // it was started again after that, or comes back without knowing
+	leaving bool   // it was to be removed while it led
+	hinted  bool   // it was started with the addresses of all
+	twin    bool   // it runs a copy of another host's folder
+}
+
+func founderOf(name string, cluster []Member) uint64 {
+	var names []string
+	for _, m := range cluster {
+		names = append(names, m.Name)
+	}
+	return originOf("sim", "", name, names).self
 }
 
 func newHost(w *world, number int, m Member, cluster []Member) *host {
+	h := makeHost(w, number, m)
+	h.memberID, h.config.InitialCluster = founderOf(m.Name, cluster), cluster
+	return h
+}
+
+func makeHost(w *world, number int, m Member) *host {
 	h := &host{
-		w: w, number: number, ids: idsOf("sim", "", m.Name, cluster),
+		w: w, number: number, label: m.Name,
 		disk: disk.NewMem(w.seed<<8 | uint64(number)),
-		skew: 1 + (w.random.Float64()-0.5)/5, wall: w.between(-time.Hour, time.Hour),
+		skew: 1 + (w.random.Float64()-0.5)/5, wall: w.between(-time.Hour, time.Hour), uptime: w.between(0, 100*time.Hour),
 	}
-	h.drive = drive{median: w.shape.sync, slow: 1}
+	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
 	h.config = Config{
-		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address, InitialCluster: cluster,
+		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
 		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20,
-		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, name: m.Name}), Version: "sim",
+		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()
 	return h
@@ -88,8 +118,8 @@ func (h *host) equip() {
 	})
 }
 
-func (h *host) id() uint64   { return h.ids.self }
-func (h *host) name() string { return h.config.Name }
+func (h *host) id() uint64   { return h.memberID }
+func (h *host) name() string { return h.label }
 
 // alive tells whether the member's process exists; it may be paused.
 func (h *host) alive() bool  { return h.life != nil }
@@ -97,24 +127,35 @@ func (h *host) paused() bool { return h.w.sim.Now() < h.pausedUntil }
 
 // start starts the member's process, which may die while it recovers.
 func (h *host) start() {
-	if h.alive() || h.ruined() {
+	if h.alive() || h.ruined() || h.spare || h.removed && !h.woken {
 		return
 	}
 	w := h.w
-	if w.chance(0.05) {
+	if w.probably(0.05) {
 		h.inspect()
 	}
-	life := w.sim.NewLife(h.name(), h.disk, h.duration, h.skew, h.wall)
+	if w.shape.spares > 0 {
+		h.woken = h.woken || w.watch.members.Removed(h.id())
+		if h.number >= w.shape.members && !h.twin {
+			h.askWhere()
+		}
+	}
+	zero := w.sim.Now() // a process's clock begins with it, or with its machine
+	if !w.shape.freshClocks {
+		zero = -h.uptime
+	}
+	life := w.sim.NewLife(h.name(), h.disk, h.duration, h.skew, zero, h.wall)
 	var key [32]byte
 	for i := range key {
 		key[i] = byte(w.random.Uint32())
 	}
 	env := environment{
-		FS: h.disk, Driver: life, Random: rand.NewChaCha8(key), Yield: func() {}, Tuning: w.shape.tuning,
-		Link: func(l links) (actor.Peers, error) {
-			h.links = l
-			return &simPeers{w: w, from: h, life: life}, nil
+		FS: h.disk, Driver: life, Random: rand.NewChaCha8(key), Yield: func() {}, Limits: w.shape.limits,
+		Transport: func(*folder, [16]byte) (transport, error) {
+			h.way = &simTransport{w: w, from: h, life: life}
+			return h.way, nil
 		},
+		Join: h.join,
 	}
 	m, err := h.build(env, func(err error) { h.ended(life, err) })
 	switch {
@@ -125,11 +166,13 @@ func (h *host) start() {
 		h.disk.Crash(w.variant())
 		w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 		return
+	case err != nil && h.kept(life, err):
+		return
 	case err != nil && h.damaged(err):
 		life.End()
 		h.disk.Kill()
 		return
-	case err != nil && h.broken:
+	case err != nil && (h.caused(err) || h.boot == 0 && errors.Is(err, syscall.ENOSPC)):
 		life.End()
 		w.trace("%s cannot start on a broken disk: %v", h.name(), err)
 		h.disk.Kill()
@@ -141,6 +184,10 @@ func (h *host) start() {
 		return
 	}
 	h.life, h.member, h.pausedUntil = life, m, 0
+	if h.memberID != m.folder.Member { // what its joining told it
+		h.memberID = m.folder.Member
+		w.byID[h.memberID] = h
+	}
 	h.boot = m.folder.Boot
 	w.note("start "+h.name(), m.folder.Boot)
 	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.logWriter.Log.Stats())
@@ -150,11 +197,11 @@ func (h *host) start() {
 
 var errDied = errors.New("the power failed during recovery")
 
-// build calls the member's constructor, and lets the power fail at one of its disk calls by chance.
+// build calls the member's constructor, and lets the power fail at one of its disk calls at random.
 func (h *host) build(env environment, failed func(error)) (m *member, err error) {
 	h.recovering = true
 	defer func() { h.recovering = false }()
-	if h.w.healed == 0 && h.w.chance(h.w.shape.crashesInRecovery) {
+	if h.w.healed == 0 && h.w.probably(h.w.shape.crashesInRecovery) {
 		left := 1 + h.w.random.IntN(60)
 		h.disk.SetHook(func(disk.Op, string) {
 			if left--; left == 0 {
@@ -171,12 +218,12 @@ func (h *host) build(env environment, failed func(error)) (m *member, err error)
 			}
 		}()
 	}
-	return build(h.config, h.ids, env, failed)
+	return build(h.config, "sim", env, failed)
 }
 
 // ended hears that the member has ended by itself: a moment later its process is gone.
 func (h *host) ended(life *actor.Life, err error) {
-	w, excused := h.w, h.broken || h.lost() || (h.rottedLog && errors.Is(err, log.ErrCorrupt))
+	w, excused := h.w, h.caused(err) || h.removedFor(err)
 	w.sim.After(w.between(0, 2*time.Millisecond), func() {
 		if h.life != life {
 			return
@@ -184,10 +231,13 @@ func (h *host) ended(life *actor.Life, err error) {
 		w.trace("%s ended: %v", h.name(), err)
 		w.note("ended "+h.name(), 0)
 		if !excused {
-			w.failf("%s ended although its disk is well: %v", h.name(), err)
+			w.failf("%s ended although nothing was done to it that explains it: %v", h.name(), err)
 		}
 		w.totals.Ended++
 		h.down(func() { h.disk.Kill() })
+		if errors.Is(err, actor.ErrRemoved) {
+			h.learned()
+		}
 		w.sim.After(w.between(50*time.Millisecond, 2*time.Second), h.start)
 	})
 }
@@ -203,7 +253,7 @@ func (h *host) down(fate func()) {
 	h.life.End()
 	h.w.net.died(h)
 	h.intended = prove(h.member)
-	h.life, h.member, h.leads = nil, nil, false
+	h.life, h.member, h.leads, h.voting = nil, nil, false, nil
 	fate()
 	for _, s := range h.sessions {
 		s.lose()
@@ -255,7 +305,7 @@ func (h *host) stop() {
 		w.note("stop "+h.name(), 0)
 		w.totals.Stops++
 		h.down(func() {
-			if err := m.close(); err != nil && !h.broken {
+			if err := m.close(); err != nil && !h.caused(err) {
 				w.failf("%s cannot stop: %v", h.name(), err)
 			}
 			h.disk.Kill()
@@ -281,10 +331,9 @@ func (h *host) pause(d time.Duration) {
 
 // heal makes the machine well again.
 func (h *host) heal() {
-	h.drive.slow, h.drive.stalledUntil = 1, 0
-	h.disk.Mend()
+	h.drive.slow, h.drive.stalledUntil, h.drive.rate = 1, 0, 0
+	h.disk.ClearFaults()
 	h.disk.SetCapacity(1 << 50)
-	h.broken = false
 	h.w.sim.After(0, h.start)
 }
 
@@ -293,10 +342,31 @@ func (w *world) variant() disk.Variant { return disk.Variant(w.random.IntN(int(d
 
 // drive is how fast a disk is.
 type drive struct {
-	median       time.Duration // of a sync
+	median, read time.Duration // of a sync, and of a read
 	slow         float64
+	rate         int64         // bytes a second of what all its actors write, one after the other; 0 is what the median goes with
+	writtenUntil time.Duration // when all that was written by now is on it
+	stalledSince time.Duration // it finishes nothing
 	stalledUntil time.Duration
 }
+
+// stall lets a disk finish nothing for a time.
+func (d *drive) stall(now, lasts time.Duration) {
+	if d.stalledUntil < now {
+		d.stalledSince = now
+	}
+	d.stalledUntil = max(d.stalledUntil, now+lasts)
+}
+
+// caused tells whether something that was done to this member explains its error. No disk call fails by itself.
+func (h *host) caused(err error) bool {
+	stalled := h.drive.stalledUntil-h.drive.stalledSince > limits.DiskStall
+	failed := errors.Is(err, syscall.EIO) // a full disk ends nobody
+	return failed || (stalled && errors.Is(err, actor.ErrDisk)) || (h.rottedLog && errors.Is(err, log.ErrCorrupt))
+}
+
+// syncSpread is the sigma of a sync's logarithm.
+const syncSpread = 0.5
 
 // slowest is the longest that slowness makes disk calls last: what the watchdog takes for a dead disk is a stall.
 const slowest = 5 * time.Second
@@ -306,10 +376,17 @@ func (h *host) duration(b *disk.Batch) time.Duration {
 	r, now := h.w.random, h.w.sim.Now()
 	d := time.Duration(b.Calls())*time.Microsecond + time.Duration(b.Bytes()*2) // 500 MB/s
 	for range b.Syncs() {
-		d += logNormal(r, h.drive.median, 0.5)
+		d += logNormal(r, h.drive.median, syncSpread)
+	}
+	for range b.Reads() {
+		d += logNormal(r, h.drive.read, syncSpread)
 	}
 	d = min(time.Duration(float64(d)*h.drive.slow), slowest)
-	if b.Bytes()+int64(b.Syncs()) > 0 && h.drive.stalledUntil > now {
+	if h.drive.rate > 0 && b.Bytes() > 0 {
+		h.drive.writtenUntil = max(h.drive.writtenUntil, now) + time.Duration(b.Bytes())*time.Second/time.Duration(h.drive.rate)
+		d += h.drive.writtenUntil - now
+	}
+	if b.Bytes()+int64(b.Syncs()+b.Reads()) > 0 && h.drive.stalledUntil > now {
 		d += h.drive.stalledUntil - now
 	}
 	return d
@@ -323,7 +400,7 @@ type folderCopy struct {
 
 // inspect reads a disk as `qkv inspect` does, which must work whatever a crash has left.
 func (h *host) inspect() {
-	if err := log.Dump(h.disk, "data/wal", io.Discard, true, nil); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.broken && !h.rottedLog {
+	if err := log.Dump(h.disk, "data/wal", io.Discard, true, nil); err != nil && !errors.Is(err, fs.ErrNotExist) && !h.caused(err) {
 		h.w.failf("the log of %s cannot be inspected: %v", h.name(), err)
 	}
 	listing, err := snapshot.List(h.disk, "data/snap")
@@ -331,7 +408,7 @@ func (h *host) inspect() {
 		return // there are none yet
 	}
 	for _, info := range listing.Published {
-		if err := snapshot.Dump(h.disk, info.Path, io.Discard); err != nil && !h.broken && !h.rotted {
+		if err := snapshot.Dump(h.disk, info.Path, io.Discard); err != nil && !h.caused(err) && !h.rotted {
 			h.w.failf("the snapshot %s of %s cannot be inspected: %v", info.Path, h.name(), err)
 		}
 	}

@@ -8,6 +8,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor"
+	"qkv/index"
+	"qkv/net/peer"
+	"qkv/net/wire/peerframe"
 )
 
 // network is what lies between the members: a path for each direction of each pair, and a connection for each pair.
@@ -15,6 +18,7 @@ type network struct {
 	w     *world
 	lanes [][]*lane // from, to
 	pairs []*pair
+	grid  map[[2]*host]*pair // by its ends, in the order of their numbers
 }
 
 // lane is one direction between two members.
@@ -30,7 +34,7 @@ type lane struct {
 }
 
 func newNetwork(w *world) *network {
-	n := &network{w: w}
+	n := &network{w: w, grid: map[[2]*host]*pair{}}
 	for _, from := range w.hosts {
 		var row []*lane
 		for _, to := range w.hosts {
@@ -42,6 +46,7 @@ func newNetwork(w *world) *network {
 		for _, b := range w.hosts[i+1:] {
 			p := &pair{n: n, ends: [2]end{{host: a}, {host: b}}}
 			n.pairs = append(n.pairs, p)
+			n.grid[[2]*host{a, b}] = p
 			w.sim.After(w.between(0, tendEvery), p.tend)
 		}
 	}
@@ -52,21 +57,16 @@ func (n *network) lane(from, to *host) *lane { return n.lanes[from.number][to.nu
 
 // pair returns the pair of two members, and which of its ends the first one is.
 func (n *network) pair(a, b *host) (*pair, int) {
-	for _, p := range n.pairs {
-		switch {
-		case p.ends[0].host == a && p.ends[1].host == b:
-			return p, 0
-		case p.ends[0].host == b && p.ends[1].host == a:
-			return p, 1
-		}
+	if a.number < b.number {
+		return n.grid[[2]*host{a, b}], 0
 	}
-	panic("no such pair")
+	return n.grid[[2]*host{b, a}], 1
 }
 
 // delay draws how long something is under way: seldom very long.
 func (n *network) delay(p *lane) time.Duration {
 	d := logNormal(n.w.random, n.w.shape.delay, n.w.shape.spread)
-	if n.w.chance(0.001) {
+	if !n.w.shape.calm && n.w.healed == 0 && n.w.probably(0.001) {
 		d += n.w.between(10*time.Millisecond, time.Second)
 	}
 	return min(time.Duration(float64(d)*p.slow), 3*time.Second)
@@ -97,32 +97,62 @@ func (n *network) unclog(p *lane) {
 	}
 }
 
-// simPeers is one life's way to the others. It implements actor.Peers.
-type simPeers struct {
-	w    *world
-	from *host
-	life *actor.Life
+// simTransport is one life's way to the others.
+type simTransport struct {
+	w     *world
+	from  *host
+	life  *actor.Life
+	peers map[uint64]peer.Peer
 }
 
-// Send implements actor.Peers.
-func (s *simPeers) Send(to uint64, class actor.Class, frame []byte, lazy bool) {
+// Start implements transport.
+func (s *simTransport) Start(h peer.Handler) error {
+	s.from.handler = h
+	return nil
+}
+
+// SetPeers implements transport.
+func (s *simTransport) SetPeers(all []peer.Peer) {
 	s.w.sim.Post(func() {
+		s.peers = map[uint64]peer.Peer{}
+		for _, p := range all {
+			if p.ID != s.from.id() {
+				s.peers[p.ID] = p
+			}
+		}
 		if s.from.life == s.life {
+			s.w.net.follow(s.from)
+		}
+	})
+}
+
+// Status implements transport.
+func (s *simTransport) Status() []peer.PeerStatus { return nil }
+
+// Send implements transport.
+func (s *simTransport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
+	s.w.sim.Post(func() {
+		if _, peer := s.peers[to]; peer && s.from.life == s.life {
 			s.w.net.send(s.from, s.w.byID[to], class, frame, lazy)
 		}
 	})
 }
 
-// send puts a frame on its way; what happens to it there is chance.
-func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy bool) {
+// send puts a frame on its way; what happens to it there is random.
+func (n *network) send(from, to *host, class peerframe.Class, frame []byte, lazy bool) {
 	w := n.w
 	w.watch.sent(from, to, frame)
 	if w.listen != nil {
 		w.listen(from, to, frame)
 	}
 	if w.verbose {
-		m, _ := actor.DecodePeerMessage(frame, from.id(), to.id())
-		w.trace("%s to %s: %T %.300v", from.name(), to.name(), m, m)
+		m, _ := peerframe.Read(frame, from.id(), to.id())
+		if f, ok := m.(peerframe.Forward); ok {
+			e, _ := index.ReadEnvelope(f.Envelope)
+			w.trace("%s forwards %d of term %d to %s, the oldest is %d: %d commands, %d bytes", from.name(), e.First, f.Term, to.name(), f.Oldest, e.Count, len(f.Envelope))
+		} else {
+			w.trace("%s to %s: %T %.300v", from.name(), to.name(), m, m)
+		}
 	}
 	pair, mine := n.pair(from, to)
 	p := n.lane(from, to)
@@ -131,22 +161,27 @@ func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy boo
 	}
 	w.totals.Frames++
 	copies := 1
-	if w.chance(1 - (1-p.loss)*(1-w.shape.loss)) {
+	if w.probably(1 - (1-p.loss)*(1-w.shape.loss)) {
 		copies = 0
 	}
-	if w.chance(p.dup + w.shape.dup) {
+	if w.probably(p.dup + w.shape.dup) {
 		copies++
 	}
 	epoch, forgot := pair.ends[mine].epoch, from.forgot
+	if m, err := peerframe.Read(frame, from.id(), to.id()); err == nil {
+		if _, ok := m.(peerframe.Accused); ok { // that it is refused by a third one: it takes no part
+			forgot = ""
+		}
+	}
 	for range copies {
 		d := n.delay(p)
 		if lazy {
 			d += w.between(0, time.Millisecond)
 		}
-		if class == actor.Bulk {
+		if class == peerframe.Bulk {
 			d += n.transfer(p, len(frame))
 		}
-		if w.shape.ordered || class == actor.Bulk {
+		if w.shape.ordered || w.healed != 0 || class == peerframe.Bulk {
 			at := max(w.sim.Now()+d, p.newest[class])
 			p.newest[class] = at
 			d = at - w.sim.Now()
@@ -161,13 +196,13 @@ func (n *network) send(from, to *host, class actor.Class, frame []byte, lazy boo
 }
 
 // transfer is how long pieces of a snapshot wait for each other: where the seed gives them little room, a snapshot takes
-// seconds, and faults strike meanwhile.
+// seconds, and faults inject meanwhile.
 func (n *network) transfer(p *lane, bytes int) time.Duration {
 	w := n.w
-	if w.interrupt != nil && w.chance(0.2) {
-		strike := w.interrupt
+	if w.interrupt != nil && w.probably(0.2) {
+		inject := w.interrupt
 		w.interrupt = nil
-		w.sim.After(0, func() { strike(p.from, p.to) })
+		w.sim.After(0, func() { inject(p.from, p.to) })
 	}
 	if w.shape.bulk == 0 || w.healed != 0 {
 		return 0
@@ -177,25 +212,29 @@ func (n *network) transfer(p *lane, bytes int) time.Duration {
 }
 
 // arrive hands a frame to a member, if the connection that it was sent on is still there.
-func (n *network) arrive(p *pair, at int, epoch int, class actor.Class, frame []byte) {
+func (n *network) arrive(p *pair, at int, epoch int, class peerframe.Class, frame []byte) {
 	w, from, to := n.w, p.ends[1-at].host, &p.ends[at]
+	if p.dialling && p.epoch == epoch && to.host.alive() && !(to.up && to.epoch == epoch) {
+		to.early = append(to.early, func() { n.arrive(p, at, epoch, class, frame) })
+		return
+	}
 	if !to.up || to.epoch != epoch || !to.host.alive() {
 		return
 	}
-	if to.host.paused() && w.chance(0.5) {
+	if to.host.paused() && w.probably(0.5) {
 		return // its socket's buffer is full
 	}
 	w.note(to.host.name()+" hears "+from.name(), uint64(len(frame))<<32|uint64(crc32.Checksum(frame, castagnoli)))
 	if w.tears > 0 && w.healed == 0 && n.replaces(from, to.host, frame) {
-		w.strikeReplacement(to.host)
+		w.injectReplacementFault(to.host)
 	}
-	to.host.links.Receive(from.id(), class, bytes.Clone(frame))
+	to.host.handler.Receive(from.id(), class, bytes.Clone(frame))
 }
 
 // replaces tells whether a frame makes its receiver replace entries that are on its disk.
 func (n *network) replaces(from, to *host, frame []byte) bool {
-	message, err := actor.DecodePeerMessage(frame, from.id(), to.id())
-	m, ok := message.(actor.RaftMessage)
+	message, err := peerframe.Read(frame, from.id(), to.id())
+	m, ok := message.(peerframe.Raft)
 	if err != nil || !ok || m.GetType() != raftpb.MsgApp || len(m.GetEntries()) == 0 {
 		return false
 	}

@@ -4,29 +4,36 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // shape is all that a seed decides before anything runs.
 type shape struct {
 	members           int
+	spares            int // hosts that members may be added on; without any the membership stays as it is
 	clients, keys     int
 	operations        int // at least so many are begun
 	heartbeat         time.Duration
 	election          time.Duration
 	segmentBytes      int64
-	tuning            tuning
+	limits            limits.Tunable
 	valueMost         int
 	think             time.Duration // mean pause of a client between two turns
-	ordered           bool          // frames of one class arrive in the order in which they were sent
+	ordered           bool          // frames of one class arrive in the order in which they were sent, also before all heals
 	delay             time.Duration // median of a frame's way
 	spread            float64       // sigma of its logarithm
 	loss, dup         float64
 	bulk              int64         // bytes a second for pieces of snapshots; 0 is as many as there are
-	sync              time.Duration // median of a sync
+	sync, read        time.Duration // median of a sync, and of a read of the disk
+	freshClocks       bool          // a process's clock begins with the process
 	lagging           string        // the kind of actor that falls behind; empty is none
 	lag               time.Duration // by how much
-	faulty            time.Duration // how long faults strike
+	faulty            time.Duration // how long faults inject
 	faults            []fault
+	calm              bool           // nothing ever goes wrong
+	tight             bool           // bounds are so small that they are reached
+	roomy             limits.Tunable // those beside them
 	amnesiacs         int
 	crashesInRecovery float64
 	porcupine         bool // the second judge looks, too
@@ -56,6 +63,9 @@ func drawShape(seed uint64) shape {
 	case 1, 2, 3:
 		s.members = 5
 	}
+	if m := rand.New(rand.NewPCG(seed, 0x6d656d62)); m.IntN(4) == 0 {
+		s.members, s.spares = pick(m, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7), 8
+	}
 	if r.IntN(3) == 0 {
 		s.heartbeat = time.Duration(2+r.IntN(9)) * 10 * time.Millisecond
 		s.election = s.heartbeat * time.Duration(5+r.IntN(10))
@@ -76,23 +86,65 @@ func drawShape(seed uint64) shape {
 	if r.IntN(4) == 0 {
 		s.crashesInRecovery = r.Float64() * 0.7
 	}
-	s.tuning = tuning{
-		MessageEntryBytes: uint64(logUniform(r, 256, 64<<10)),
-		ApplyingBytes:     uint64(logUniform(r, 512, 256<<10)),
-		WindowBytes:       int64(logUniform(r, 1<<10, 256<<10)),
-		SnapshotBytes:     int64(logUniform(r, 2<<10, 64<<10)),
-		SnapshotInterval:  logUniform(r, 50*time.Millisecond, 2*time.Second),
-		SnapshotStepBytes: int(logUniform(r, 512, 64<<10)),
-
-		SnapshotChunkBytes: int64(logUniform(r, 1<<10, 64<<10)),
+	s.read, s.freshClocks = logUniform(r, time.Microsecond, s.sync), r.IntN(2) == 0
+	s.limits = limits.Defaults()
+	s.limits.MessageEntriesBytes = uint64(logUniform(r, 256, 64<<10))
+	s.limits.ApplyingBytes = uint64(logUniform(r, 512, 256<<10))
+	s.limits.WindowBytes = int64(logUniform(r, 1<<10, 256<<10))
+	s.limits.SnapshotBytes = int64(logUniform(r, 2<<10, 64<<10))
+	s.limits.SnapshotInterval = logUniform(r, 50*time.Millisecond, 2*time.Second)
+	s.limits.SnapshotStepBytes = int(logUniform(r, 512, 64<<10))
+	s.limits.CheckInterval = 10 * s.limits.SnapshotInterval
+	s.limits.SnapshotChunkBytes = int64(logUniform(r, 1<<10, 64<<10))
+	drawIndex(r, &s)
+	s.roomy = s.limits
+	if s.tight = r.IntN(2) == 0; s.tight {
+		drawTight(r, &s.limits)
 	}
 	if s.bulk > 0 {
-		s.tuning.SnapshotChunkBytes = min(s.tuning.SnapshotChunkBytes, max(s.bulk/20, 1<<10))
+		s.limits.SnapshotChunkBytes = min(s.limits.SnapshotChunkBytes, max(s.bulk/20, 1<<10))
 	}
-	s.porcupine = r.IntN(10) == 0
+	s.porcupine = r.IntN(3) == 0
 	s.think = s.faulty * time.Duration(s.clients) / time.Duration(s.operations) * 3 / 2
-	s.faults = drawFaults(r, &s)
+	switch {
+	case s.spares > 0:
+		s.faults = drawFaults(r, &s)
+	case r.IntN(10) == 0:
+		s.soothe()
+	default:
+		s.faults = drawFaults(r, &s)
+	}
 	return s
+}
+
+// soothe takes everything out of a shape that may go wrong but for faults.
+func (s *shape) soothe() {
+	s.calm, s.tight, s.limits, s.dup = true, false, s.roomy, 0
+	s.loss, s.lagging, s.crashesInRecovery, s.ordered = 0, "", 0, true
+	s.delay, s.spread, s.sync = min(s.delay, time.Millisecond), min(s.spread, 0.5), min(s.sync, time.Millisecond)
+}
+
+// drawIndex draws the bounds of a state. Compaction never reaches what the checker has not seen yet: a history holds what
+// one batch of the applier adds.
+func drawIndex(r *rand.Rand, s *shape) {
+	l := &s.limits.Index
+	l.SlabBytes, l.EvacuationBytes = 1<<10<<r.IntN(7), int64(logUniform(r, 1, 64<<10))
+	l.CountedRows = r.IntN(20)
+	if r.IntN(2) == 0 {
+		l.HistoryRevisions, l.CompactionWork = int64(logUniform(r, 300, 600)), int64(logUniform(r, 1, 16<<10))
+	}
+}
+
+// drawTight makes the bounds small that only a large load reaches otherwise.
+func drawTight(r *rand.Rand, l *limits.Tunable) {
+	l.BatchBytes, l.BatchCommands = int(logUniform(r, 64, 16<<10)), int(logUniform(r, 1, 32))
+	l.GroupBytes, l.OrderBytes = int64(logUniform(r, 256, 64<<10)), int64(logUniform(r, 256, 64<<10))
+	l.InflightBytes, l.InflightMessages = l.MessageEntriesBytes*uint64(1+r.IntN(8)), 1+r.IntN(16)
+	l.UncommittedBytes = uint64(logUniform(r, 64, 64<<10))
+	l.ForwardBytesInflight = int64(logUniform(r, 64, 16<<10))
+	l.ProposalBytesWaiting = int64(logUniform(r, 512, 16<<10)) // a member's own announcement fits
+	l.PeerMessagesWaiting = 2 + r.IntN(15)
+	l.SnapshotFramesWaiting = limits.SnapshotChunksInflight + 1 + r.IntN(8) // a window of pieces fits
 }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }

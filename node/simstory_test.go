@@ -10,8 +10,9 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"go.etcd.io/raft/v3/raftpb"
 
-	"qkv/actor"
+	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/net/wire/peerframe"
 )
 
 // TestStories plays the scripts of testdata: a few simulated members to which one thing happens after the other. The
@@ -114,11 +115,12 @@ func (s *story) doCluster(d *datadriven.TestData) string {
 	d.ScanArgs(s.t, "members", &members)
 	shape := shape{
 		members: members, clients: 1, keys: 16, heartbeat: 100 * time.Millisecond, election: time.Second, segmentBytes: 64 << 10,
-		ordered: true, delay: time.Millisecond, sync: 2 * time.Millisecond, faulty: time.Hour, think: time.Hour,
-		tuning: tuning{MessageEntryBytes: 16 << 10, SnapshotBytes: 1 << 20, SnapshotChunkBytes: 1 << 10},
+		ordered: true, calm: true, delay: time.Millisecond, sync: 2 * time.Millisecond, faulty: time.Hour, think: time.Hour,
+		limits: limits.Defaults(),
 	}
+	shape.limits.MessageEntriesBytes, shape.limits.SnapshotBytes, shape.limits.SnapshotChunkBytes = 16<<10, 1<<20, 1<<10
 	if word(d, "snapshots", "") == "small" {
-		shape.tuning.SnapshotBytes, shape.tuning.SnapshotInterval = 16<<10, 100*time.Millisecond
+		shape.limits.SnapshotBytes, shape.limits.SnapshotInterval = 16<<10, 100*time.Millisecond
 	}
 	s.w = newWorld(1, shape, nil)
 	s.client = &client{w: s.w}
@@ -138,17 +140,17 @@ func (s *story) doCluster(d *datadriven.TestData) string {
 
 // listen counts frames, and lets a path break after some pieces of a snapshot.
 func (s *story) listen(from, to *host, frame []byte) {
-	m, err := actor.DecodePeerMessage(frame, from.id(), to.id())
+	m, err := peerframe.Read(frame, from.id(), to.id())
 	if err != nil {
 		s.w.failf("%v", err)
 		return
 	}
-	if raft, ok := m.(actor.RaftMessage); ok {
+	if raft, ok := m.(peerframe.Raft); ok {
 		s.sent[from.name()+" "+raft.GetType().String()]++
 		return
 	}
-	s.sent[from.name()+" "+strings.TrimPrefix(fmt.Sprintf("%T", m), "actor.")]++
-	if _, chunk := m.(actor.Chunk); chunk && s.chunks > 0 {
+	s.sent[from.name()+" "+strings.TrimPrefix(fmt.Sprintf("%T", m), "peerframe.")]++
+	if _, chunk := m.(peerframe.Chunk); chunk && s.chunks > 0 {
 		if s.chunks--; s.chunks == 0 {
 			s.w.net.lane(from, to).blocked++
 		}
@@ -160,7 +162,7 @@ func (s *story) doLeader(d *datadriven.TestData) string {
 	var leader *host
 	found := s.w.until(s.duration(d, "within", "20s"), func() bool {
 		for _, h := range s.w.hosts {
-			if h.alive() && h.leads && h.member.status.Standing().Term == s.w.watch.newest {
+			if h.alive() && h.leads && h.member.status.Raft().Term == s.w.watch.newest {
 				leader = h
 			}
 		}
@@ -300,7 +302,7 @@ func (s *story) doPause(d *datadriven.TestData) string {
 func (s *story) doStall(d *datadriven.TestData) string {
 	lasts := s.duration(d, "for", "1s")
 	for _, h := range s.named(d) {
-		stall := func() { h.drive.stalledUntil = s.w.sim.Now() + lasts }
+		stall := func() { h.drive.stall(s.w.sim.Now(), lasts) }
 		if word(d, "when", "") == "leads" {
 			h.onLead = stall
 		} else {
@@ -346,15 +348,16 @@ func (s *story) doStatus(*datadriven.TestData) string {
 			fmt.Fprintf(&b, "%s: down\n", h.name())
 			continue
 		}
-		standing := h.member.status.Standing()
+		raftStatus := h.member.status.Raft()
 		leader := "nobody"
-		if standing.Leader != 0 {
-			leader = h.ids.nameOf(standing.Leader)
+		if raftStatus.Leader != 0 {
+			leader = h.member.status.NameOf(raftStatus.Leader)
 		}
-		fmt.Fprintf(&b, "%s: %s of %s, term %d, revision %d, %d snapshots installed", h.name(), standing.Role, leader, standing.Term,
+		fmt.Fprintf(&b, "%s: %s of %s, term %d, revision %d, %d snapshots installed", h.name(), raftStatus.Role, leader, raftStatus.Term,
 			h.member.status.View().Revision(), s.said[h.name()+" snapshot installed"])
-		if problem, _, _ := strings.Cut(h.member.Status().Error, "("); problem != "" {
-			fmt.Fprintf(&b, ", %.100s", problem)
+		for _, a := range h.member.Status().Alarms {
+			text, _, _ := strings.Cut(a.Text, "(")
+			fmt.Fprintf(&b, ", %.100s", text)
 		}
 		b.WriteByte('\n')
 	}
@@ -398,7 +401,7 @@ func (s *story) doFrames(d *datadriven.TestData) string {
 // doPieces tells how many pieces a member's newest snapshot has.
 func (s *story) doPieces(d *datadriven.TestData) string {
 	h := s.named(d)[0]
-	return fmt.Sprintf("%d", (h.member.status.SnapshotBytes()+s.w.shape.tuning.SnapshotChunkBytes-1)/s.w.shape.tuning.SnapshotChunkBytes)
+	return fmt.Sprintf("%d", (h.member.status.SnapshotBytes()+s.w.shape.limits.SnapshotChunkBytes-1)/s.w.shape.limits.SnapshotChunkBytes)
 }
 
 // doSaid lists what members said that contains text=TEXT since the last time.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 )
 
 // totals counts what happened in a run, or in all runs of a campaign.
@@ -14,17 +15,44 @@ type totals struct {
 	Leaders, LeaderChanges, Transfers                 int
 	Stalls, StallsMoved                               int
 	TornTails, Snapshots, Installs, Interrupted       int
-	ColdReads, Replacements                           int
+	Adds, Promotions, Removals, LeaderRemovals        int
+	Replaces, JointEntered, JointLeft                 int
+	AddressesChanged, RefusedChanges                  int
+	Woken, Copied, Lost, Recoveries                   int
+	ColdReads, Replacements, CoveredDamage            int
 	ColdCatchups, Quarantined, Ruined, Amnesiacs      int
-	Frames, Disconnects, Faults, Porcupines           int
+	Frames, Disconnects, Faults                       int
+	Trickles, CutsInside, Probes, StrictRuns          int
+	SlowestService                                    time.Duration // until every member served everything again
+	CrossChecked, CrossUndecided, LateAnswers         int
+	Bounds                                            map[string]int // how often each was reached
 }
 
 // add adds the counts of another run.
 func (t *totals) add(other totals) {
+	if t.Bounds == nil {
+		t.Bounds = map[string]int{}
+	}
+	for bound, n := range other.Bounds {
+		t.Bounds[bound] += n
+	}
 	to, from := reflect.ValueOf(t).Elem(), reflect.ValueOf(other)
 	for i := range to.NumField() {
+		if to.Field(i).Kind() == reflect.Map {
+			continue
+		}
+		if to.Field(i).Type() == reflect.TypeFor[time.Duration]() { // the longest of all runs
+			to.Field(i).SetInt(max(to.Field(i).Int(), from.Field(i).Int()))
+			continue
+		}
 		to.Field(i).SetInt(to.Field(i).Int() + from.Field(i).Int())
 	}
+}
+
+// bounds are those that a campaign must reach.
+var bounds = []string{
+	"append bytes", "batch", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames",
+	"uncommitted bytes",
 }
 
 // String lists the counts in words.
@@ -34,6 +62,17 @@ func (t totals) String() string {
 	for i := range v.NumField() {
 		if i > 0 {
 			b.WriteString(", ")
+		}
+		if reached, ok := v.Field(i).Interface().(map[string]int); ok {
+			b.WriteString("bounds reached:")
+			for _, bound := range bounds {
+				fmt.Fprintf(&b, " %d %s,", reached[bound], bound)
+			}
+			continue
+		}
+		if d, ok := v.Field(i).Interface().(time.Duration); ok {
+			fmt.Fprintf(&b, "%v %s", d.Round(time.Millisecond), words(v.Type().Field(i).Name))
+			continue
 		}
 		fmt.Fprintf(&b, "%d %s", v.Field(i).Int(), words(v.Type().Field(i).Name))
 	}
@@ -62,9 +101,18 @@ func (t totals) missing() []string {
 		"crashes": t.Crashes, "losses of all power": t.PowerLosses, "leader changes": t.LeaderChanges, "torn tails": t.TornTails,
 		"snapshot installs": t.Installs, "cold catch-ups": t.ColdCatchups, "unknown outcomes": t.Unknown,
 		"disk stalls that moved leadership": t.StallsMoved, "refused amnesiacs": t.Amnesiacs,
+		"operations that both judges checked": t.CrossChecked, "late answers": t.LateAnswers, "runs in which nothing may be refused": t.StrictRuns, "refusals": t.Refused,
+		"added members": t.Adds, "promotions": t.Promotions, "removals": t.Removals, "removals of a leader": t.LeaderRemovals, "replacements": t.Replaces,
+		"joint configurations": t.JointEntered, "ends of them": t.JointLeft, "changed addresses": t.AddressesChanged, "refused changes of the membership": t.RefusedChanges,
+		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
 	} {
 		if n == 0 {
 			none = append(none, name)
+		}
+	}
+	for _, bound := range bounds {
+		if t.Bounds[bound] == 0 {
+			none = append(none, "bound reached: "+bound)
 		}
 	}
 	return none

@@ -1,14 +1,16 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
-	"strings"
+	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/actor"
 	"qkv/index"
 	"qkv/log"
+	"qkv/net/wire/peerframe"
 )
 
 // proven is what a member's disk certainly holds: all that was synced, and whose sync's time is over.
@@ -21,16 +23,24 @@ func (p proven) String() string {
 	return fmt.Sprintf("term %d vote %x last %d of term %d", p.hard.Term, p.hard.Vote, p.last, p.lastTerm)
 }
 
-// watchman looks at every turn of every actor, and at everything that is sent, for what must never be.
-type watchman struct {
+// checker looks at every turn of every actor, and at everything that is sent, for what must never be.
+type checker struct {
 	w       *world
 	leaders map[uint64]*host // by term
 	newest  uint64           // term of the newest leader
 	commit  uint64           // what a leader has committed
 	states  map[uint64]stateSeen
 	visible []int64 // by revision: the moment at which a member first showed it
+	changes []event // that any member showed, of all revisions: a state forgets its oldest ones
 	turns   int
+	members index.Members // the newest that any member showed, and the entry behind which it did
+	at      uint64
+	voted   map[ballot]uint64 // whom a disk has a vote for
+	blind   bool              // a story has more than one history, and judges by itself
 }
+
+// ballot is a member's vote in a term.
+type ballot struct{ member, term uint64 }
 
 // stateSeen is the state at an applied index, where it was first seen.
 type stateSeen struct {
@@ -39,12 +49,12 @@ type stateSeen struct {
 	by           string
 }
 
-func newWatchman(w *world) *watchman {
-	return &watchman{w: w, leaders: map[uint64]*host{}, states: map[uint64]stateSeen{}, commit: 1} // the founding entry
+func newChecker(w *world) *checker {
+	return &checker{w: w, leaders: map[uint64]*host{}, states: map[uint64]stateSeen{}, commit: 1, voted: map[ballot]uint64{}} // the founding entry
 }
 
 // hostOf returns whose life it is, while it lasts.
-func (k *watchman) hostOf(l *actor.Life) *host {
+func (k *checker) hostOf(l *actor.Life) *host {
 	for _, h := range k.w.hosts {
 		if h.life == l {
 			return h
@@ -53,21 +63,25 @@ func (k *watchman) hostOf(l *actor.Life) *host {
 	return nil
 }
 
-// turn is called after each turn of an actor.
-func (k *watchman) turn(l *actor.Life, name string) {
+// turn looks at an actor when it lets something go and when its turn ends, and returns what is true of the member when
+// the disk calls so far are over.
+func (k *checker) turn(l *actor.Life, name string, ends bool) (later func()) {
 	h := k.hostOf(l)
-	if h == nil {
-		return
+	if h == nil || k.blind {
+		return nil
 	}
-	switch name {
-	case "log writer":
-		k.synced(h)
-	case "consensus":
+	switch {
+	case name == "log writer":
+		now := prove(h.member)
+		return func() { k.synced(h, now) }
+	case name == "consensus" && ends:
+		k.checkRaft(h)
+	case name == logReaderName && ends:
 		h.readCold, h.reading = h.reading, false
-		k.standing(h)
-	case "applier":
-		k.applied(h)
+	case name == "applier" && ends:
+		k.w.sim.Post(func() { k.applied(h) }) // when its View is seen
 	}
+	return nil
 }
 
 // prove returns what the log says that it has synced.
@@ -77,15 +91,17 @@ func prove(m *member) proven {
 }
 
 // synced notes what is durable now, and holds it against what was promised before.
-func (k *watchman) synced(h *host) {
-	now := prove(h.member)
+func (k *checker) synced(h *host, now proven) {
 	k.promise(h, h.proven, now, now, "on its disk")
 	h.proven = now
+	if now.hard.Vote != 0 && !h.twin {
+		k.voted[ballot{h.id(), now.hard.Term}] = now.hard.Vote
+	}
 }
 
 // promise checks that a member keeps what it has promised: terms only rise, a vote stays, and the log only falls back
 // when the leader of a newer term replaces entries, as the member then intended.
-func (k *watchman) promise(h *host, before, intended, now proven, where string) {
+func (k *checker) promise(h *host, before, intended, now proven, where string) {
 	switch {
 	case now.hard.Term < before.hard.Term,
 		now.hard.Term == before.hard.Term && before.hard.Vote != 0 && now.hard.Vote != before.hard.Vote:
@@ -109,40 +125,49 @@ func (p proven) reached(term, last uint64) bool {
 }
 
 // booted checks what a restarted member remembers.
-func (k *watchman) booted(h *host) {
+func (k *checker) booted(h *host) {
+	if k.blind {
+		return
+	}
 	now := prove(h.member)
 	if !h.fresh {
 		k.promise(h, h.proven, h.intended, now, "found at its start")
 	}
 	h.proven, h.fresh = now, false
-	alarms, _ := h.member.status.Problems()
-	for _, a := range alarms {
+	for _, a := range h.member.status.Alarms() {
 		switch {
-		case strings.Contains(a, "torn off"):
+		case a.Name == actor.TornGroup:
 			k.w.totals.TornTails++
-			k.w.trace("%s: %s", h.name(), a)
-		case strings.Contains(a, "damaged snapshot") && h.rotted:
+			k.w.trace("%s: %s", h.name(), a.Text)
+		case a.Name == actor.Corrupt && h.rottedLog: // a snapshot covers it
+			k.w.totals.CoveredDamage++
+		case a.Name == actor.Corrupt && h.rotted:
 			k.w.totals.Quarantined++
-		case h.lost() && strings.Contains(a, "AMNESIA"):
+		case a.Name == actor.Amnesia && h.lost():
 		default:
-			k.w.failf("%s starts with the alarm: %s", h.name(), a)
+			k.w.failf("%s starts with the alarm %s: %s", h.name(), a.Name, a.Text)
 		}
 	}
 	h.view = h.member.status.View()
 	k.applied(h)
 }
 
-// standing checks elections and commits.
-func (k *watchman) standing(h *host) {
-	s := h.member.status.Standing()
+// checkRaft checks elections and commits.
+func (k *checker) checkRaft(h *host) {
+	s := h.member.status.Raft()
+	now := k.configuration(h)
+	before := h.voting
+	if h.voting = now; before == nil {
+		before = now
+	}
 	if s.Role != "leader" {
 		if h.leads {
 			h.leads = false
 			if s.Commit > k.commit { // what it committed and its end came in one turn
-				k.committed(h, actor.Standing{Term: h.led, Commit: s.Commit})
+				k.committed(h, actor.RaftStatus{Term: h.led, Commit: s.Commit}, before, now)
 			}
 			k.w.trace("%s does not lead any more, term %d", h.name(), s.Term)
-			if h.drive.stalledUntil > k.w.sim.Now() {
+			if k.w.onlyStalled(h) {
 				k.w.totals.StallsMoved++
 			}
 		}
@@ -153,6 +178,10 @@ func (k *watchman) standing(h *host) {
 	}
 	h.leads, h.led = true, s.Term
 	if first := k.leaders[s.Term]; first == nil {
+		if k.w.strict != 0 {
+			k.w.failf("nothing is wrong, and %s begins to lead in term %d", h.name(), s.Term)
+		}
+		k.elected(h, s.Term, before, now)
 		k.leaders[s.Term] = h
 		k.newest = max(k.newest, s.Term)
 		k.w.totals.Leaders++
@@ -169,37 +198,56 @@ func (k *watchman) standing(h *host) {
 		k.w.failf("%s, which %s, leads", h.name(), h.forgot)
 	}
 	if s.Commit > k.commit {
-		k.committed(h, s)
+		k.committed(h, s, before, now)
 	}
+}
+
+// onlyStalled tells whether a leader's disk has stood still for so long that it is to give up leadership, while nothing
+// else keeps it from the others.
+func (w *world) onlyStalled(h *host) bool {
+	now := w.sim.Now()
+	for _, other := range w.hosts {
+		in, out := w.net.lane(other, h), w.net.lane(h, other)
+		if in.blocked+in.clogged+out.blocked+out.clogged > 0 {
+			return false
+		}
+	}
+	return h.drive.stalledUntil > now && now-h.drive.stalledSince > 2*w.shape.election && !h.paused()
 }
 
 // committed checks that a leader commits only what lies on a quorum's disks. A log whose last entry is of the
 // leader's term holds all of that leader's entries up to it; one of a newer term holds all that was committed.
-func (k *watchman) committed(h *host, s actor.Standing) {
-	holds := 0
-	for _, other := range k.w.hosts {
+// The configuration is the one before the turn, or the one behind it: its entries may have been committed in between.
+func (k *checker) committed(h *host, s actor.RaftStatus, before, now *index.Configuration) {
+	holds := func(id uint64) bool {
+		other := k.w.byID[id]
+		if other == nil {
+			return false
+		}
 		p := other.proven
 		if other.lost() { // what it said before may still be under way
 			p = other.once
 		}
-		if p.lastTerm >= s.Term && p.last >= s.Commit {
-			holds++
-		}
+		return p.lastTerm >= s.Term && p.last >= s.Commit
 	}
-	if holds <= len(k.w.hosts)/2 {
-		k.w.failf("%s commits entry %d in term %d, which is on %d of %d disks", h.name(), s.Commit, s.Term, holds, len(k.w.hosts))
+	if !quorum(before, holds) && !quorum(now, holds) {
+		k.w.failf("%s commits entry %d in term %d, which is not on the disks of a quorum of %v", h.name(), s.Commit, s.Term, k.say(now, holds))
 	}
 	k.commit = s.Commit
 }
 
 // applied checks that members with equal logs have equal states.
-func (k *watchman) applied(h *host) {
+func (k *checker) applied(h *host) {
 	view := h.member.status.View()
 	at, term := view.Applied()
 	if before, _ := h.view.Applied(); at < before || view.Revision() < h.view.Revision() {
 		k.w.failf("%s has applied entry %d and revision %d after entry %d and revision %d", h.name(), at, view.Revision(), before, h.view.Revision())
 	}
 	h.view = view
+	if at == foundingIndex && term == joiningTerm { // it has nothing yet
+		return
+	}
+	k.changed(h, at, view.Members())
 	now := stateSeen{term: term, digest: view.Digest(), revision: view.Revision(), by: h.name()}
 	known, ok := k.states[at]
 	switch {
@@ -211,6 +259,7 @@ func (k *watchman) applied(h *host) {
 	if at > k.commit {
 		k.w.failf("%s has applied entry %d, committed are %d", h.name(), at, k.commit)
 	}
+	k.remember(view)
 	for int64(len(k.visible)) <= view.Revision() {
 		k.visible = append(k.visible, k.w.history.moment())
 	}
@@ -219,8 +268,43 @@ func (k *watchman) applied(h *host) {
 	}
 }
 
+// remember keeps the changes that a View is the first to show.
+func (k *checker) remember(view *index.View) {
+	newest := max(int64(len(k.visible))-1, 1)
+	if view.Revision() <= newest {
+		return
+	}
+	if view.Compacted() > newest+1 {
+		k.w.failf("revisions %d to %d were compacted before anybody saw them", newest+1, view.Compacted()-1)
+	}
+	for _, e := range eventsOf(view) {
+		if e.revision > newest {
+			k.changes = append(k.changes, e)
+		}
+	}
+}
+
+// checkRemembered holds what a state remembers against all that was ever shown.
+func (k *checker) checkRemembered(h *host) {
+	view := h.member.status.View()
+	from := max(view.Compacted(), 2)
+	same := func(a, b event) int { return cmp.Or(cmp.Compare(a.revision, b.revision), cmp.Compare(a.sub, b.sub)) }
+	all := slices.SortedFunc(slices.Values(k.changes), same)
+	at, _ := slices.BinarySearchFunc(all, from, func(e event, r int64) int { return cmp.Compare(e.revision, r) })
+	var remembered []event
+	for _, e := range eventsOf(view) {
+		if e.revision >= from {
+			remembered = append(remembered, e)
+		}
+	}
+	slices.SortFunc(remembered, same)
+	if !slices.Equal(remembered, all[at:]) {
+		k.w.failf("%s remembers %d changes from revision %d on, %d were shown, and they are not the same", h.name(), len(remembered), from, len(all)-at)
+	}
+}
+
 // checkState lets a member's state check itself.
-func (k *watchman) checkState(h *host) {
+func (k *checker) checkState(h *host) {
 	if c, ok := any(h.member.state()).(interface{ Check() error }); ok {
 		if err := c.Check(); err != nil {
 			k.w.failf("the state of %s is inconsistent: %v", h.name(), err)
@@ -229,23 +313,26 @@ func (k *watchman) checkState(h *host) {
 }
 
 // sent checks that what a member tells others is true on its disk.
-func (k *watchman) sent(from, to *host, frame []byte) {
-	message, err := actor.DecodePeerMessage(frame, from.id(), to.id())
+func (k *checker) sent(from, to *host, frame []byte) {
+	if k.blind {
+		return
+	}
+	message, err := peerframe.Read(frame, from.id(), to.id())
 	if err != nil {
 		k.w.failf("%s sends %s a frame that cannot be read: %v", from.name(), to.name(), err)
 		return
 	}
 	switch m := message.(type) {
-	case actor.RaftMessage:
+	case peerframe.Raft:
 		k.sentRaft(from, m.Message)
-	case actor.Forward:
+	case peerframe.Forward:
 		if e, err := index.ReadEnvelope(m.Envelope); err != nil || e.Member != from.id() {
 			k.w.failf("%s forwards what cannot be read: %v", from.name(), err)
 		}
 	}
 }
 
-func (k *watchman) sentRaft(from *host, m *raftpb.Message) {
+func (k *checker) sentRaft(from *host, m *raftpb.Message) {
 	p := from.proven
 	broken := false
 	switch m.GetType() {

@@ -41,7 +41,7 @@ func (j job) run() result {
 // answerMark begins the lines of a worker's output that hold a result.
 const answerMark = "simulated "
 
-// TestSimulationWorker is a campaign's worker process: raft takes its chance from a variable of the process, so one
+// TestSimulationWorker is a campaign's worker process: raft takes its randomness from a variable of the process, so one
 // simulation runs in a process at a time.
 func TestSimulationWorker(t *testing.T) {
 	if !*simWorker {

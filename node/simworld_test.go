@@ -7,6 +7,7 @@ import (
 	"io"
 	mrand "math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sort"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // world is one simulated cluster with its clients: members built by build itself, in one loop that a seed decides.
-// Only disks, the network, clocks and chance are not the real ones.
+// Only disks, the network, clocks and randomness are not the real ones.
 type world struct {
 	seed   uint64
 	shape  shape
@@ -26,15 +27,17 @@ type world struct {
 	net     *network
 	clients []*client
 	history history
-	watch   *watchman
-	undo    undoings
+	watch   *checker
+	undo    clearers
 
 	interrupt func(from, to *host) // strikes when a piece of a snapshot is sent; nil is nothing
 	tears     int                  // replacements of entries that are to be struck
 	totals    totals
+	admin     administrator
 
 	stopping bool                               // clients begin nothing new
 	healed   time.Duration                      // when the last fault ended; 0 before
+	strict   int64                              // the moment from which on nothing may be refused; 0 is never
 	listen   func(from, to *host, frame []byte) // hears every frame; nil is nobody
 	hear     func(member, message string)       // hears what members log; nil is nobody
 	tracing  bool
@@ -53,6 +56,7 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 			fmt.Fprintf(trace, "%12.6f  %s\n", w.sim.Now().Seconds(), fmt.Sprintf(format, args...))
 		}
 	}
+	w.shape.limits.Reached, w.shape.limits.Index.Reached = w.reached, w.reached
 	cluster := make([]Member, s.members)
 	for i := range cluster {
 		cluster[i] = Member{Name: fmt.Sprintf("n%d", i+1), Address: fmt.Sprintf("10.0.0.%d:2380", i+1)}
@@ -60,12 +64,17 @@ func newWorld(seed uint64, s shape, trace io.Writer) *world {
 	for i, m := range cluster {
 		w.hosts = append(w.hosts, newHost(w, i, m, cluster))
 	}
-	for _, h := range w.hosts {
+	for i := range s.spares {
+		w.hosts = append(w.hosts, newSpare(w, s.members+i))
+	}
+	w.admin.w = w
+	for _, h := range w.hosts[:s.members] {
 		w.byID[h.id()] = h
 	}
 	w.net = newNetwork(w)
-	w.watch = newWatchman(w)
+	w.watch = newChecker(w)
 	w.sim.Observe(w.watch.turn)
+	w.sim.Leaving(w.leaving)
 	if s.lagging != "" {
 		w.sim.Lag(w.lag)
 	}
@@ -80,9 +89,31 @@ func (w *world) failf(format string, args ...any) {
 	}
 }
 
+// leaving lets a member lose power between two effects of a handler, when it is to.
+func (w *world) leaving(l *actor.Life) {
+	h := w.watch.hostOf(l)
+	if h == nil || h.cutIn == 0 {
+		return
+	}
+	if h.cutIn--; h.cutIn > 0 || w.healed != 0 {
+		return
+	}
+	w.totals.CutsInside++
+	h.crash()
+	w.lasting(w.between(10*time.Millisecond, time.Second), h.start)
+}
+
+// reached counts a bound that held something back.
+func (w *world) reached(bound string) {
+	if w.totals.Bounds == nil {
+		w.totals.Bounds = map[string]int{}
+	}
+	w.totals.Bounds[bound]++
+}
+
 // lag lets one kind of actor fall behind the others.
 func (w *world) lag(_ *actor.Life, name string) time.Duration {
-	if name != w.shape.lagging || w.healed != 0 || w.chance(0.5) {
+	if name != w.shape.lagging || w.healed != 0 || w.probably(0.5) {
 		return 0
 	}
 	return time.Duration(w.random.ExpFloat64() * float64(w.shape.lag))
@@ -91,8 +122,8 @@ func (w *world) lag(_ *actor.Life, name string) time.Duration {
 // note puts something that happened into the trace and its hash.
 func (w *world) note(what string, n uint64) { w.sim.Note(what, n) }
 
-// chance is true with a probability.
-func (w *world) chance(p float64) bool { return p > 0 && w.random.Float64() < p }
+// probably is true with a probability.
+func (w *world) probably(p float64) bool { return p > 0 && w.random.Float64() < p }
 
 // between draws a duration.
 func (w *world) between(least, most time.Duration) time.Duration {
@@ -119,8 +150,8 @@ func (w *world) until(most time.Duration, what func() bool) bool {
 	return w.failure == ""
 }
 
-// undoings are the ends of the faults that have begun.
-type undoings struct {
+// clearers are the ends of the faults that have begun.
+type clearers struct {
 	next int
 	open map[int]func()
 }
@@ -141,6 +172,20 @@ func (w *world) end(number int) {
 		delete(w.undo.open, number)
 		end()
 	}
+}
+
+// members returns the hosts that have had a member so far: all, unless the membership changes.
+func (w *world) members() []*host {
+	if w.shape.spares == 0 {
+		return w.hosts
+	}
+	return slices.DeleteFunc(slices.Clone(w.hosts), func(h *host) bool { return h.spare })
+}
+
+// any draws one of them.
+func (w *world) any() *host {
+	all := w.members()
+	return all[w.random.IntN(len(all))]
 }
 
 // heal ends all faults, and starts every member that is down.
@@ -200,19 +245,32 @@ func seedGlobalRandom(seed uint64) (restore func()) {
 
 // live is a seed's story: start, faults under load, healing, and then everything must be well.
 func (w *world) live() {
-	for _, h := range w.hosts {
+	for _, h := range w.members() {
 		w.sim.After(w.between(0, 300*time.Millisecond), h.start)
 	}
 	for range w.shape.clients {
 		w.clients = append(w.clients, newClient(w))
 	}
+	if w.shape.spares > 0 {
+		w.admin.begin()
+	}
 	for _, f := range w.shape.faults {
-		w.sim.After(f.at, func() { w.strike(f) })
+		w.sim.After(f.at, func() { w.inject(f) })
+	}
+	if w.shape.calm {
+		w.serve(elections * w.shape.election)
+		w.expectService()
 	}
 	w.run(w.shape.faulty)
 	if w.failure != "" {
 		return
 	}
 	w.heal()
-	w.settle()
+	if w.shape.spares > 0 {
+		w.admin.complete()
+	}
+	w.awaitService()
+	if w.shape.spares > 0 && w.failure == "" && w.probably(0.3) {
+		w.recover()
+	}
 }

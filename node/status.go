@@ -1,46 +1,59 @@
 package node
 
 import (
-	"maps"
 	"slices"
 	"strings"
+
+	"qkv/actor"
+	"qkv/net/wire"
 )
 
-// problems is what an operator must know of this member, in one line; empty when all is well.
-func (m *member) problems() string {
+// alarms are what an operator must know of this member; none when all is well.
+func (m *member) alarms() (alarms []wire.Alarm) {
 	if f := m.failure.Load(); f != nil {
-		return f.err.Error()
+		return []wire.Alarm{m.alarm(actor.Alarm{Name: actor.Failed, Text: f.err.Error()})}
 	}
-	alarms, refusals := m.status.Problems()
-	if slices.ContainsFunc(alarms, ownAmnesia) {
-		// That is what they refuse it for, in words of their own.
-		maps.DeleteFunc(refusals, func(_ uint64, reason string) bool { return ownAmnesia(reason) })
+	own, refusals := m.status.Alarms(), m.status.Refusals()
+	for _, a := range own {
+		alarms = append(alarms, m.alarm(a))
+		if a.Name == actor.Amnesia && a.Member == 0 {
+			// That is what they refuse it for, in words of their own.
+			refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return r.Name == actor.Amnesia })
+		}
 	}
-	return strings.Join(append(sentences(alarms), m.refusers(refusals)...), "; ")
+	for _, a := range m.refusers(refusals) {
+		alarms = append(alarms, m.alarm(a))
+	}
+	return alarms
 }
 
-func ownAmnesia(text string) bool { return strings.HasPrefix(text, "AMNESIA") }
-
-// sentences says each thing once.
-func sentences(said []string) []string {
-	slices.Sort(said)
-	return slices.Compact(said)
+// alarm is an alarm on the wire.
+func (m *member) alarm(a actor.Alarm) wire.Alarm {
+	about := a.Member
+	if about == 0 {
+		about = m.folder.Member
+	}
+	return wire.Alarm{Name: string(a.Name), Member: about, Text: a.Text}
 }
 
-// refusers says who refuses this member and why: one sentence for all who have the same reason.
-func (m *member) refusers(refusals map[uint64]string) []string {
-	names := map[string][]string{}
-	for peer, reason := range refusals {
-		names[reason] = append(names[reason], m.ids.nameOf(peer))
+// refusers says who refuses this member and why: one alarm for all who have the same reason.
+func (m *member) refusers(refusals []actor.Alarm) (alarms []actor.Alarm) {
+	by := map[string][]string{}
+	for _, r := range refusals {
+		by[r.Text] = append(by[r.Text], m.status.NameOf(r.Member))
 	}
-	var said []string
-	for reason, by := range names {
-		slices.Sort(by)
+	for _, r := range refusals {
+		names := by[r.Text]
+		if len(names) == 0 {
+			continue // said already
+		}
+		delete(by, r.Text)
+		slices.Sort(names)
 		verb := " refuses"
-		if len(by) > 1 {
+		if len(names) > 1 {
 			verb = " refuse"
 		}
-		said = append(said, strings.Join(by, " and ")+verb+" this member: "+reason)
+		alarms = append(alarms, actor.Alarm{Name: r.Name, Text: strings.Join(names, " and ") + verb + " this member: " + r.Text})
 	}
-	return sentences(said)
+	return alarms
 }

@@ -2,38 +2,74 @@ package node
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
 	"qkv/actor"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/net/wire"
 )
 
-// What is wrong is said once, and not any more when it is over.
-func TestProblems(t *testing.T) {
-	m := &member{status: &actor.Status{}}
-	is := func(want string) {
+// What is wrong is said once, with its name and of the member that it is about, and not any more when it is over.
+func TestAlarms(t *testing.T) {
+	m := &member{status: statusOf(t, 3), failed: func(error) {}, folder: &folder{identity: identity{Member: 1}}}
+	is := func(want ...string) {
 		t.Helper()
-		if got := m.problems(); got != want {
+		var got []string
+		for _, a := range m.alarms() {
+			got = append(got, fmt.Sprintf("%s %d %s", a.Name, a.Member, a.Text))
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%q, not %q", got, want)
 		}
 	}
-	is("")
-	m.status.Refuse(2, "n2 is another's")
-	m.status.Refuse(2, "n2 is another's")
-	is("n2 is another's")
-	m.status.Refuse(2, "")
-	is("")
-	m.status.Alarm("1", "b")
-	m.status.Alarm("2", "a")
-	is("a; b")
+	is()
+	m.status.Refuse(2, &actor.Refusal{Text: "n2 is another's"})
+	m.status.Refuse(2, &actor.Refusal{Text: "n2 is another's"})
+	is("REFUSED 2 n2 is another's")
+	m.status.Refuse(2, &actor.Refusal{Forgot: true, Text: "AMNESIA: n2 forgot"})
+	is("AMNESIA 2 AMNESIA: n2 forgot")
+	m.status.Refuse(2, nil)
+	is()
+	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "b.snap", Text: "b"})
+	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "a.snap", Text: "a"})
+	m.status.Alarm(actor.Alarm{Name: actor.NoSpace, Text: "10 MiB are free"})
+	m.status.Alarm(actor.Alarm{Name: actor.NoSpace, Text: "9 MiB are free"})
+	is("CORRUPT 1 a", "CORRUPT 1 b", "NOSPACE 1 9 MiB are free")
+	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: "a.snap"})
+	m.status.Alarm(actor.Alarm{Name: actor.NoSpace})
+	is("CORRUPT 1 b")
+	m.fail(errors.New("a sync failed"))
+	is("FAILED 1 a sync failed")
+}
+
+// Members that refuse this one for the same reason say so together.
+func TestRefusers(t *testing.T) {
+	m := &member{status: statusOf(t, 4)}
+	got := m.refusers([]actor.Alarm{
+		{Name: actor.RefusedPeer, Member: 3, Text: "another cluster"},
+		{Name: actor.Amnesia, Member: 4, Text: "forgot"},
+		{Name: actor.RefusedPeer, Member: 2, Text: "another cluster"},
+	})
+	want := []actor.Alarm{
+		{Name: actor.RefusedPeer, Text: "n2 and n3 refuse this member: another cluster"},
+		{Name: actor.Amnesia, Text: "n4 refuses this member: forgot"},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v, not %+v", got, want)
+	}
 }
 
 // A refusal is logged once as long as its reason is the same, and again after it was over.
 func TestRefusalsAreLoggedOnce(t *testing.T) {
 	var logged bytes.Buffer
 	m := &member{
-		logger: slog.New(slog.NewTextHandler(&logged, nil)), ids: ids{members: map[uint64]Member{2: {Name: "n2"}, 3: {Name: "n3"}}},
+		logger: slog.New(slog.NewTextHandler(&logged, nil)), status: statusOf(t, 3),
 	}
 	for range 3 {
 		m.once(&m.refused, 2, "refused", "forgot")
@@ -46,4 +82,21 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	if got := strings.Count(logged.String(), "\n"); got != 5 {
 		t.Errorf("%d lines, not 5:\n%s", got, &logged)
 	}
+}
+
+func hasAlarm(m *member, name actor.AlarmName) bool {
+	return slices.ContainsFunc(m.alarms(), func(a wire.Alarm) bool { return a.Name == string(name) })
+}
+
+// statusOf is the status of a member of a cluster of so many: n1, which has the id 1, and so on.
+func statusOf(t *testing.T, members int) *actor.Status {
+	t.Helper()
+	ids := map[string]uint64{}
+	for i := range members {
+		ids[fmt.Sprintf("n%d", i+1)] = uint64(i + 1)
+	}
+	status, state := &actor.Status{}, index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(ids))
+	actor.NewApplier(actor.ApplierConfig{State: state, Status: status}) // publishes it
+	return status
 }

@@ -22,9 +22,9 @@ func (s stuck) Handle(actor.Time, []int) bool {
 // newStuck is a node with such an actor at work.
 func newStuck(name string) (*Node, stuck) {
 	n, until := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, make(stuck)
-	box := actor.NewMailbox[int](name, actor.Room{Deposit: 1})
+	box := actor.NewMailbox[int](name, actor.Capacity{MustPost: 1})
 	actor.Spawn(n.runtime, box, until)
-	box.Deposit(1)
+	box.MustPost(1)
 	return n, until
 }
 
@@ -52,5 +52,23 @@ func TestStopSaysWhatItWaitsFor(t *testing.T) {
 			t.Errorf("while the %s works: %v", name, err)
 		}
 		close(until)
+	}
+}
+
+// Whoever waits for another leader does so no longer than its request: a member that stops would wait for that.
+func TestMoveLeaderEndsWithItsRequest(t *testing.T) {
+	a, err := startAlone(t, t.TempDir()+"/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.stop(t)
+	for a.m.status.Raft().Role != "leader" {
+		time.Sleep(time.Millisecond)
+	}
+	a.m.config.ElectionTimeout = time.Hour
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := (endpoint{a.m}).MoveLeader(ctx, 0); err == nil || err.Certain() {
+		t.Errorf("there is nobody else, and it said %v", err)
 	}
 }

@@ -13,8 +13,9 @@ import (
 	"strings"
 	"testing"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 const smallPath = "d/00000000000000000042-00000000000000000003.snap"
@@ -277,6 +278,40 @@ func TestUnknownFormat(t *testing.T) {
 			t.Errorf("%s: %v is also corrupt", name, err)
 		}
 	}
+	// What a next version would write: more elements in every array. They are read where a compatible feature announces
+	// them, and elsewhere not called damage.
+	more := func(b []byte, elements byte) []byte { // of the first array in b
+		b[0] += elements
+		return b
+	}
+	key := func(elements byte) []byte {
+		b := pack.AppendBytes([]byte{0x92 + elements}, []byte("k"))
+		b = append(b, 0x91)
+		b = append(b, more(appendVersion(nil, &index.Version{Mod: 2, Create: 2, Version: 1, Value: []byte("v")}), elements)...)
+		for range elements {
+			b = pack.AppendString(b, "a version's new field")
+		}
+		for range elements {
+			b = pack.AppendArray(b, 0)
+		}
+		return b
+	}
+	head := more(appendHead(nil, small().meta(), 0), 1)
+	head = pack.AppendString(head, "the tenth field")
+	old := appendHead(nil, small().meta(), 0)
+	for name, blocks := range map[string][2][]byte{"head": {head, key(0)}, "keys": {old, key(1)}, "both": {head, key(2)}} {
+		build := func(features uint32) []byte {
+			f := &forge{b: appendPrelude(nil)}
+			binary.LittleEndian.PutUint32(f.b[16:], features)
+			f.chain = seal(f.b)
+			return f.block(kindHead, 0, 0, blocks[0]).block(kindKeys, 1, 0, blocks[1]).tail(1, 1).b
+		}
+		refused(t, build(0), ErrFormat, "%s not announced", name)
+		s, m, err := contents(inMemory{b: build(1 << 3)}, smallPath)
+		if err != nil || m.Index != 42 || len(s.keys) != 1 || string(s.keys[0].versions[0].Value) != "v" {
+			t.Errorf("%s of a next version: %+v %v", name, m, err)
+		}
+	}
 	b := fileOf(t, small())
 	binary.LittleEndian.PutUint32(b[16:], 1<<31) // a compatible feature
 	chain := seal(b)
@@ -322,7 +357,7 @@ func FuzzRead(f *testing.F) {
 			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) {
 				t.Fatalf("refused with %v", err)
 			}
-			Load(inMemory{b: b}, "state")
+			Load(inMemory{b: b}, "state", limits.Defaults().Index)
 			Verify(inMemory{b: b}, smallPath)
 			Dump(inMemory{b: b}, smallPath, &bytes.Buffer{})
 			Open(inMemory{b: b}, smallPath)

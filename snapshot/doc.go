@@ -24,7 +24,8 @@
 //	 0  8  magic "qkvsnap\n"
 //	 8  4  format version, 1
 //	12  4  incompatible features: a reader that does not know one refuses the file; none yet
-//	16  4  compatible features: a reader may ignore them; none yet
+//	16  4  compatible features: a reader may ignore them; none yet. With one that it does not know, arrays may be longer
+//	       than it knows: it ignores what is behind
 //	20  8  zero
 //	28  4  checksum of bytes 0 to 28
 //
@@ -65,8 +66,8 @@
 // [Receiver.Finish] check it.
 //
 // A length is believed only when its checksum is right, the file has that many bytes left and the limits table
-// allows it. Unknown format versions, features and kinds are refused with [ErrFormat], not [ErrCorrupt]: the file
-// may be perfectly good for a newer qkv and must not be moved aside.
+// allows it. Unknown format versions, features and kinds, and longer arrays that no feature announces, are refused with
+// [ErrFormat], not [ErrCorrupt]: the file may be perfectly good for a newer qkv and must not be moved aside.
 //
 // # Publication
 //

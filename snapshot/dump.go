@@ -7,8 +7,8 @@ import (
 	"io"
 
 	"qkv/index"
+	"qkv/internal/pack"
 	"qkv/log/disk"
-	"qkv/log/pack"
 )
 
 // Dump writes a snapshot as text: its head, a line for each block, its tail, and everything that is wrong with it.
@@ -75,7 +75,7 @@ func (d *dump) file(path string, f disk.File) {
 func (d *dump) payload(b block) {
 	switch b.kind {
 	case kindHead:
-		m, state, err := readHead(b.payload)
+		m, state, err := readHead(b.payload, true)
 		if err != nil {
 			return // the pass that checks everything names it
 		}
@@ -95,7 +95,7 @@ func (d *dump) keys(b block) {
 	versions := 0
 	r := pack.NewReader(b.payload)
 	for i := uint32(0); i < b.records; i++ {
-		r.ArrayOf(2)
+		more := r.ArrayFrom(2)
 		if last = r.Bytes(); i == 0 {
 			first = last
 		}
@@ -103,7 +103,10 @@ func (d *dump) keys(b block) {
 		versions += n
 		for range n {
 			var v index.Version
-			readVersion(&r, &v)
+			readVersion(&r, &v, true)
+		}
+		for range more {
+			r.Skip()
 		}
 	}
 	if r.Err() != nil {

@@ -2,10 +2,11 @@ package snapshot
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // The layout that doc.go draws.
@@ -65,23 +66,46 @@ func appendPrelude(dst []byte) []byte {
 	return dst
 }
 
-// checkPrelude returns the chain value for the first block, or why the file cannot be read.
-func checkPrelude(path string, b []byte) (uint32, error) {
+// checkPrelude returns the chain value for the first block, or why the file cannot be read. The file may have longer
+// arrays where it has a compatible feature that is not known.
+func checkPrelude(path string, b []byte) (chain uint32, longer bool, err error) {
 	if string(b[:len(magic)]) != magic {
-		return 0, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
+		return 0, false, corruptAt(path, 0, "it begins with %q, a snapshot begins with %q", b[:len(magic)], magic)
 	}
 	chain, ok := sealed(b)
 	if !ok {
-		return 0, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
+		return 0, false, corruptAt(path, 0, "the prelude's checksum is %08x, its bytes give %08x", chain, checksum(b[:checksumAt]))
 	}
 	if v := binary.LittleEndian.Uint32(b[8:]); v != formatVersion {
-		return 0, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
+		return 0, false, formatOf(path, "its format version is %d, this qkv reads version %d", v, formatVersion)
 	}
 	if bits := binary.LittleEndian.Uint32(b[12:]); bits != 0 {
-		return 0, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
+		return 0, false, formatOf(path, "it uses the features %#x, which this qkv does not know", bits)
 	}
-	return chain, nil
+	return chain, binary.LittleEndian.Uint32(b[16:]) != 0, nil
 }
+
+// errLonger is of an array that is longer than this version knows, in a file that has no unknown compatible feature.
+var errLonger = errors.New("an array has more elements than this qkv knows")
+
+// array reads the header of an array of n elements, and what skips those that a later version has appended.
+func array(r *pack.Reader, n int, longer bool) (skip func() error) {
+	more := r.ArrayFrom(n)
+	if more == 0 {
+		return noMore
+	}
+	return func() error {
+		for range more {
+			r.Skip()
+		}
+		if !longer && r.Err() == nil {
+			return errLonger
+		}
+		return nil
+	}
+}
+
+func noMore() error { return nil }
 
 // header is a block's header; its own checksum is computed and checked by putHeader and readHeader.
 type header struct {
@@ -149,9 +173,9 @@ func appendHead(dst []byte, m Meta, state int) []byte {
 }
 
 // readHead reads a head's payload; what it returns shares no memory with b.
-func readHead(b []byte) (m Meta, state uint64, err error) {
+func readHead(b []byte, longer bool) (m Meta, state uint64, err error) {
 	r := pack.NewReader(b)
-	r.ArrayOf(headFields)
+	skip := array(&r, headFields, longer)
 	m.Cluster = r.Uint()
 	m.Member = r.Uint()
 	m.Index = r.Uint()
@@ -161,6 +185,9 @@ func readHead(b []byte) (m Meta, state uint64, err error) {
 	m.Revision = r.Int()
 	m.Version = r.String()
 	state = r.Uint()
+	if err := skip(); err != nil {
+		return m, state, err
+	}
 	return m, state, r.Done()
 }
 

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 var golden = flag.Bool("golden", false, "write the golden files that do not exist yet")

@@ -227,6 +227,8 @@ type bytesFile struct {
 	*bytes.Reader
 }
 
+func (bytesFile) DropCache() error { return nil }
+
 func (m inMemory) Open(string) (disk.File, error) {
 	return bytesFile{Reader: bytes.NewReader(m.b)}, nil
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -24,8 +26,8 @@ func apply(t testing.TB, s *index.State, commands ...[]byte) {
 		t.Fatal(err)
 	}
 	for _, r := range results {
-		if r.Code != index.CodeOK {
-			t.Fatalf("a command was refused: %v", r.Err())
+		if r.Err != nil {
+			t.Fatalf("a command was refused: %v", r.Err)
 		}
 	}
 }
@@ -44,7 +46,7 @@ func entry(r *rand.Rand) [][]byte {
 			from := key()
 			commands = append(commands, index.AppendDelete(nil, from, append(from[:len(from):len(from)], 'z')))
 		default:
-			commands = append(commands, index.AppendAnnounce(nil, index.Announcement{Member: 7, Name: "n1", Version: "0.1.0", Boot: 1}))
+			commands = append(commands, index.AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Version: "0.1.0", Boot: 1}))
 		}
 	}
 	return commands
@@ -96,7 +98,8 @@ func second(_, b uint64) uint64 { return b }
 func TestLoad(t *testing.T) {
 	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		s := index.NewState()
+		s := index.NewState(limits.Defaults().Index)
+		s.Found(index.Founders(map[string]uint64{"n1": 7}))
 		for range r.IntN(200) {
 			apply(t, s, entry(r)...)
 		}
@@ -114,7 +117,7 @@ func TestLoad(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		loaded, m, err := Load(fs, sv.Info().Path)
+		loaded, m, err := Load(fs, sv.Info().Path, limits.Defaults().Index)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -131,7 +134,7 @@ func TestLoad(t *testing.T) {
 
 // A key whose history needs several blocks is handed to the index as one.
 func TestLoadLongHistory(t *testing.T) {
-	s := index.NewState()
+	s := index.NewState(limits.Defaults().Index)
 	for i := range 30 {
 		var commands [][]byte
 		for range 20 {
@@ -140,7 +143,7 @@ func TestLoadLongHistory(t *testing.T) {
 		apply(t, s, append(commands, index.AppendDelete(nil, []byte("hot"), nil), index.AppendPut(nil, []byte("cold"), nil, 0))...)
 	}
 	fs := newDisk(t)
-	loaded, _, err := Load(fs, saveView(t, fs, "d", s.View(), 1))
+	loaded, _, err := Load(fs, saveView(t, fs, "d", s.View(), 1), limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,9 +154,10 @@ func TestLoadLongHistory(t *testing.T) {
 func TestGoldenState(t *testing.T) {
 	path := filepath.Join("testdata", "v1-state.snap")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && *golden {
-		s := index.NewState()
-		apply(t, s, index.AppendAnnounce(nil, index.Announcement{
-			Member: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peer: "127.0.0.1:2380",
+		s := index.NewState(limits.Defaults().Index)
+		s.Found(index.Founders(map[string]uint64{"n1": 7}))
+		apply(t, s, index.AppendAnnounce(nil, &kv.Member{
+			ID: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peers: []string{"127.0.0.1:2380"},
 		}))
 		apply(t, s, index.AppendPut(nil, []byte("greeting"), []byte("hello"), 0), index.AppendPut(nil, []byte("a"), nil, 0))
 		apply(t, s, index.AppendPut(nil, []byte("greeting"), []byte("hello again"), 0), index.AppendDelete(nil, []byte("a"), nil))
@@ -162,29 +166,29 @@ func TestGoldenState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, m, err := Load(disk.OS(), path)
+	s, m, err := Load(disk.OS(), path, limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
 	}
 	v := s.View()
-	kv, found, err := v.Get([]byte("greeting"), 0)
-	if err != nil || !found || string(kv.Value) != "hello again" || kv.Create != 2 || kv.Mod != 4 || kv.Version != 2 {
-		t.Errorf("greeting is %+v, %v, %v", kv, found, err)
+	pair, found, err := v.Get([]byte("greeting"), 0)
+	if err != nil || !found || string(pair.Value) != "hello again" || pair.CreateRevision != 2 || pair.ModRevision != 4 || pair.Version != 2 {
+		t.Errorf("greeting is %+v, %v, %v", pair, found, err)
 	}
-	if kv, found, err = v.Get([]byte("greeting"), 2); err != nil || !found || string(kv.Value) != "hello" {
-		t.Errorf("greeting was %+v, %v, %v", kv, found, err)
+	if pair, found, err = v.Get([]byte("greeting"), 2); err != nil || !found || string(pair.Value) != "hello" {
+		t.Errorf("greeting was %+v, %v, %v", pair, found, err)
 	}
 	if _, found, err = v.Get([]byte("a"), 0); err != nil || found {
 		t.Errorf("the deleted key: %v, %v", found, err)
 	}
-	if m.Revision != 5 || v.Revision() != 5 || m.Digest != v.Digest() || len(v.Members()) != 1 || v.Members()[0].Name != "n1" {
-		t.Errorf("head %+v, members %+v", m, v.Members())
+	if m.Revision != 5 || v.Revision() != 5 || m.Digest != v.Digest() || len(v.Members().All()) != 1 || v.Members().NameOf(7) != "n1" {
+		t.Errorf("head %+v, members %+v", m, v.Members().All())
 	}
 }
 
 // Checksums are not the last word: a state that is not the one in the head is refused.
 func TestLoadDisagrees(t *testing.T) {
-	s := index.NewState()
+	s := index.NewState(limits.Defaults().Index)
 	apply(t, s, index.AppendPut(nil, []byte("k"), []byte("v"), 0))
 	v := s.View()
 	for what, change := range map[string]func(*liar){
@@ -208,7 +212,7 @@ func TestLoadDisagrees(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, _, err = Load(fs, sv.Info().Path)
+		_, _, err = Load(fs, sv.Info().Path, limits.Defaults().Index)
 		if what == "nothing" && err != nil || what != "nothing" && !errors.Is(err, ErrCorrupt) {
 			t.Errorf("another %s: %v", what, err)
 		}
@@ -246,11 +250,11 @@ func withValue(versions []index.Version, value []byte) []index.Version {
 // What the index refuses is not called corrupt: a newer version may have written it.
 func TestLoadRefusedByIndex(t *testing.T) {
 	fs := newDisk(t)
-	_, _, err := Load(fs, save(t, fs, "d", small(), 1))
+	_, _, err := Load(fs, save(t, fs, "d", small(), 1), limits.Defaults().Index)
 	if err == nil || errors.Is(err, ErrCorrupt) {
 		t.Errorf("a state that the index cannot read: %v", err)
 	}
-	if _, _, err := Load(fs, "d/none"); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := Load(fs, "d/none", limits.Defaults().Index); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}
 }
@@ -258,7 +262,7 @@ func TestLoadRefusedByIndex(t *testing.T) {
 // million is a state of 1,000,000 keys with values of 256 bytes.
 func million(b *testing.B) *index.State {
 	b.Helper()
-	s := index.NewState()
+	s := index.NewState(limits.Defaults().Index)
 	value := sized(benchValue)(1)
 	for i := 0; i < benchKeys; {
 		var commands [][]byte
@@ -288,7 +292,7 @@ func BenchmarkLoad(b *testing.B) {
 	path := saveView(b, disk.OS(), b.TempDir(), million(b).View(), 1<<20)
 	runtime.GC()
 	for b.Loop() {
-		if _, _, err := Load(disk.OS(), path); err != nil {
+		if _, _, err := Load(disk.OS(), path, limits.Defaults().Index); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,16 +4,18 @@ import (
 	"fmt"
 
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
 // loading is content that becomes a state.
 type loading struct {
+	limits  limits.Index
 	builder *index.Builder
 }
 
 func (l *loading) open(_ Meta, state []byte) (err error) {
-	l.builder, err = index.NewBuilder(state)
+	l.builder, err = index.NewBuilder(state, l.limits)
 	return err
 }
 
@@ -21,24 +23,24 @@ func (l *loading) key(key []byte, versions []index.Version) error {
 	return l.builder.Add(key, versions)
 }
 
-// Load reads a file and builds its state. Every checksum is verified, and that the state has the digest, revision
-// and applied index that the head names; not the SHA-256 (doc.go says why).
+// Load reads a file and builds its state, with these bounds. Every checksum is verified, and that the state has the
+// digest, revision and applied index that the head names; not the SHA-256 (doc.go says why).
 //
 // An error that wraps ErrCorrupt means that an older snapshot and the log behind it are needed; one that wraps
 // ErrFormat, that a newer qkv is. Any other error is the disk's, or the index refusing what it does not know, and
 // says nothing against the file.
-func Load(fs disk.FS, path string) (*index.State, Meta, error) {
+func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return nil, Meta{}, fmt.Errorf("load snapshot: %w", err)
 	}
 	defer f.Close()
-	var l loading
-	m, _, err := read(path, f, nil, &l)
+	content := loading{limits: l}
+	m, _, err := read(path, f, nil, &content)
 	if err != nil {
 		return nil, Meta{}, err
 	}
-	state, err := l.builder.Finish()
+	state, err := content.builder.Finish()
 	if err != nil {
 		return nil, Meta{}, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
 	}

@@ -6,8 +6,8 @@ import (
 	"io"
 	iofs "io/fs"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // output is a file that is written once from its beginning to its end. It is synced as it grows, so that the last

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 
@@ -30,7 +31,7 @@ func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error
 	if err != nil {
 		return Meta{}, tail{}, err
 	}
-	r := reading{walker: w, to: c, keys: decoder{add: c.key}}
+	r := reading{walker: w, to: c, keys: decoder{add: c.key, longer: w.longer}}
 	left, err := r.head()
 	if err != nil {
 		return Meta{}, tail{}, err
@@ -51,7 +52,10 @@ func (r *reading) head() (uint64, error) {
 	if b.kind != kindHead {
 		return 0, corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
-	m, state, err := readHead(b.payload)
+	m, state, err := readHead(b.payload, r.longer)
+	if errors.Is(err, errLonger) {
+		return 0, formatOf(r.path, "in the head at byte %d, %v", b.at, err)
+	}
 	if err != nil {
 		return 0, corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
 	}
@@ -89,24 +93,36 @@ func (r *reading) state(left uint64) error {
 // rest reads the keys and the tail.
 func (r *reading) rest() (tail, error) {
 	for {
-		b, err := r.block()
-		if err != nil {
-			return tail{}, err
+		if t, done, err := r.restBlock(); done || err != nil {
+			return t, err
 		}
-		switch {
-		case b.kind == kindKeys:
-			wrong, refused := r.keys.block(b.header, b.payload)
-			if wrong != nil {
-				return tail{}, corruptAt(r.path, b.at+headerBytes, "block %d: %v", b.number, wrong)
-			}
-			if refused != nil {
-				return tail{}, fmt.Errorf("snapshot %s, block %d at byte %d: %w", r.path, b.number, b.at, refused)
-			}
-		case b.kind == kindTail && !r.keys.split:
-			return r.tail(b)
-		default:
-			return tail{}, corruptAt(r.path, b.at, "block %d is of kind %s where keys belong", b.number, b.kind)
+	}
+}
+
+// restBlock reads one block of keys, or the tail, which is the last.
+func (r *reading) restBlock() (t tail, done bool, err error) {
+	b, err := r.block()
+	if err != nil {
+		return t, false, err
+	}
+	switch {
+	case b.kind == kindKeys:
+		wrong, refused := r.keys.block(b.header, b.payload)
+		if errors.Is(wrong, errLonger) {
+			return t, false, formatOf(r.path, "in block %d at byte %d, %v", b.number, b.at, wrong)
 		}
+		if wrong != nil {
+			return t, false, corruptAt(r.path, b.at+headerBytes, "block %d: %v", b.number, wrong)
+		}
+		if refused != nil {
+			return t, false, fmt.Errorf("snapshot %s, block %d at byte %d: %w", r.path, b.number, b.at, refused)
+		}
+		return t, false, nil
+	case b.kind == kindTail && !r.keys.split:
+		t, err = r.tail(b)
+		return t, err == nil, err
+	default:
+		return t, false, corruptAt(r.path, b.at, "block %d is of kind %s where keys belong", b.number, b.kind)
 	}
 }
 
@@ -138,11 +154,60 @@ func (ignore) key([]byte, []index.Version) error { return nil }
 // Verify reads all of a file and checks everything that can be checked without building the state, the SHA-256
 // included.
 func Verify(fs disk.FS, path string) (Meta, error) {
+	v, err := BeginVerify(fs, path)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer v.Close()
+	for {
+		if done, err := v.Step(readWindow); done || err != nil {
+			return v.reading.meta, err
+		}
+	}
+}
+
+// Verifier verifies one file in steps of bounded size, as Verify does. It reads what the medium has, not what is in the
+// page cache.
+type Verifier struct {
+	file    disk.File
+	reading reading
+	begun   bool // head and state are read
+}
+
+// BeginVerify opens a file to verify it. Its error is the disk's, or of a prelude that is damaged or of another format.
+func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	f, err := fs.Open(path)
 	if err != nil {
-		return Meta{}, fmt.Errorf("verify snapshot: %w", err)
+		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	defer f.Close()
-	m, _, err := read(path, f, sha256.New(), ignore{})
-	return m, err
+	err = f.DropCache()
+	var w *walker
+	if err == nil {
+		w, err = walk(path, f, sha256.New(), readWindow)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return &Verifier{file: f, reading: reading{walker: w, to: ignore{}, keys: decoder{add: ignore{}.key, longer: w.longer}}}, nil
 }
+
+// Step reads about n bytes, at least one block, and in its first call all of the state that is not keys. It reports
+// done when the whole file is sound; an error is final.
+func (v *Verifier) Step(n int) (done bool, err error) {
+	if !v.begun {
+		v.begun = true
+		left, err := v.reading.head()
+		if err == nil {
+			err = v.reading.state(left)
+		}
+		return false, err
+	}
+	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
+		_, done, err = v.reading.restBlock()
+	}
+	return done, err
+}
+
+// Close closes the file.
+func (v *Verifier) Close() { v.file.Close() }

@@ -140,7 +140,7 @@ func (r *Receiver) WriteAt(off int64, piece []byte) error {
 		return fmt.Errorf("receive snapshot %s: a piece at %d where the one at %d is next", r.path(), off, r.offset)
 	}
 	if off == 0 && len(piece) >= preludeBytes { // so that an unknown format is refused now, and not at the end
-		if _, err := checkPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
+		if _, _, err := checkPrelude(r.tmp(), piece[:preludeBytes]); err != nil {
 			return fmt.Errorf("receive snapshot: %w", err)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
-	"qkv/log/limits"
 )
 
 // sent is a snapshot on another member's disk.

@@ -4,11 +4,12 @@ import (
 	"bytes"
 
 	"qkv/index"
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 const (
+	recordFields  = 2
 	versionFields = 6
 	// versionOverhead and keyOverhead bound what a version takes besides its value, and a record besides its key
 	// and versions: array headers, integers of nine bytes, lengths of five.
@@ -30,8 +31,8 @@ func appendVersion(dst []byte, v *index.Version) []byte {
 }
 
 // readVersion reads one version into v; its value is part of the block.
-func readVersion(r *pack.Reader, v *index.Version) {
-	r.ArrayOf(versionFields)
+func readVersion(r *pack.Reader, v *index.Version, longer bool) error {
+	skip := array(r, versionFields, longer)
 	v.Mod = r.Int()
 	v.Sub = r.Int()
 	v.Create = r.Int()
@@ -41,6 +42,7 @@ func readVersion(r *pack.Reader, v *index.Version) {
 	if v.Tombstone = r.Nil(); !v.Tombstone {
 		v.Value = r.Bytes()
 	}
+	return skip()
 }
 
 // after reports whether v is newer than w.
@@ -52,7 +54,8 @@ func after(v, w *index.Version) bool {
 // the format promises, across blocks. Nearly every key lies in one block and is handed out as parts of that block;
 // only one that goes on in the next is copied.
 type decoder struct {
-	add func(key []byte, versions []index.Version) error
+	add    func(key []byte, versions []index.Version) error
+	longer bool // arrays may have elements that are not known
 
 	keys, count uint64          // handed out: keys, versions
 	last        []byte          // the key before, a copy
@@ -66,7 +69,10 @@ type decoder struct {
 func (d *decoder) block(h header, payload []byte) (err, refused error) {
 	r := pack.NewReader(payload)
 	for i := uint32(0); i < h.records; i++ {
-		key := d.record(&r, i == 0)
+		key, err := d.record(&r, i == 0)
+		if err != nil {
+			return err, nil
+		}
 		if r.Err() != nil {
 			return r.Err(), nil
 		}
@@ -88,25 +94,25 @@ func (d *decoder) block(h header, payload []byte) (err, refused error) {
 
 // record reads one record. The key is left in d.last too, and the versions, with those of the blocks before, in
 // d.versions.
-func (d *decoder) record(r *pack.Reader, first bool) []byte {
-	r.ArrayOf(2)
+func (d *decoder) record(r *pack.Reader, first bool) ([]byte, error) {
+	skip := array(r, recordFields, d.longer)
 	key := r.Bytes()
 	n := r.Array()
 	switch order := bytes.Compare(key, d.last); {
 	case r.Err() != nil:
-		return nil
+		return nil, nil
 	case len(key) == 0 || len(key) > limits.KeyBytes:
 		r.Fail("a key's length is 0 or over the limit")
-		return nil
+		return nil, nil
 	case first && d.split && order != 0:
 		r.Fail("the block before says that its last key goes on, but another key follows")
-		return nil
+		return nil, nil
 	case !(first && d.split) && order <= 0:
 		r.Fail("a key does not come after the key before it")
-		return nil
+		return nil, nil
 	case n == 0:
 		r.Fail("a key has no version")
-		return nil
+		return nil, nil
 	}
 	if !d.split {
 		d.versions, d.held = d.versions[:0], 0
@@ -116,15 +122,15 @@ func (d *decoder) record(r *pack.Reader, first bool) []byte {
 	for range n {
 		d.versions = append(d.versions, index.Version{})
 		v := &d.versions[len(d.versions)-1]
-		if readVersion(r, v); r.Err() != nil {
-			return nil
+		if err := readVersion(r, v, d.longer); err != nil || r.Err() != nil {
+			return nil, err
 		}
 		if len(d.versions) > 1 && !after(v, &d.versions[len(d.versions)-2]) {
 			r.Fail("a version is not newer than the one before it")
-			return nil
+			return nil, nil
 		}
 	}
-	return key
+	return key, skip()
 }
 
 // hold keeps the current key until its next part: its values are copied out of the block, which is about to be

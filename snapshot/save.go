@@ -10,9 +10,9 @@ import (
 	iofs "io/fs"
 
 	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 	"qkv/log/disk"
-	"qkv/log/limits"
-	"qkv/log/pack"
 )
 
 // Source is the immutable state that is saved: an *index.View.

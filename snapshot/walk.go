@@ -39,6 +39,8 @@ type walker struct {
 	sum  hash.Hash // nil when the SHA-256 is not wanted
 	step int64     // the least to read at once
 
+	longer bool // arrays may have elements that are not known
+
 	window []byte
 	at     int64
 	next   int64  // where the next block begins
@@ -57,7 +59,7 @@ func walk(path string, f disk.File, sum hash.Hash, step int64) (*walker, error) 
 	if err != nil {
 		return nil, err
 	}
-	if w.chain, err = checkPrelude(path, b); err != nil {
+	if w.chain, w.longer, err = checkPrelude(path, b); err != nil {
 		return nil, err
 	}
 	w.take(b)

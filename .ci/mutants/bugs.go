@@ -5,41 +5,204 @@ var mutants = []mutant{
 	{"send MsgVote at once", []change{
 		{"actor/ready.go", "		case raftpb.MsgVote: // rule 2: it leaves with the responses above\n", "		case raftpb.MsgVote:\n			c.send(m)\n"},
 		{"actor/ready.go", "				m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)\n", ""},
-	}, []hunter{campaign}},
+	}, []detector{actors, story, campaign}},
 	{"read before an entry of the term", []change{
-		{"actor/reads.go", "	case status.RaftState == raft.StateLeader && c.apply.handedTerm != c.term:\n		return // rule 5: the commit index may be one that a crash has set back\n", ""},
-		{"actor/consensus.go", "if c.soft.RaftState == raft.StateLeader && c.apply.handedTerm != c.term {", "if false {"},
-	}, []hunter{campaign}},
+		{"actor/reads.go", "		return c.handedTerm == c.term // rule 5: the commit index may be one that a crash has set back\n", "		return true\n"},
+		{"actor/consensus.go", "if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {", "if false {"},
+	}, []detector{story, campaign}},
 	{"acknowledge before sync", []change{
 		{"log/log.go", "	if err := l.file.Datasync(); err != nil {\n		return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n	}\n	l.writeAt = at", "	if l.groups%2 == 1 {\n		if err := l.file.Datasync(); err != nil {\n			return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n		}\n	}\n	l.writeAt = at"},
-	}, []hunter{campaign, logSweeps}},
+	}, []detector{campaign, logSweeps}},
 	{"count self before own sync", []change{
-		{"actor/ready.go", "	c.lastWork, c.fenced = c.now.Now, false\n", "	c.lastWork, c.fenced = c.now.Now, false\n	defer func() {\n		for _, r := range m.GetResponses() {\n			if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp {\n				c.step(r)\n			}\n		}\n	}()\n"},
-	}, []hunter{campaign}},
+		{"actor/ready.go", "	c.hardStates.given(c.now.Now)\n", "	c.hardStates.given(c.now.Now)\n	defer func() {\n		for _, r := range m.GetResponses() {\n			if r.GetTo() == c.Member && r.GetType() == raftpb.MsgAppResp {\n				c.step(r)\n			}\n		}\n	}()\n"},
+	}, []detector{actors, story, campaign}},
 	{"skip the directory fsync", []change{
 		{"snapshot/publish.go", "	if err = fs.SyncDir(dir); err != nil {\n		fs.Remove(join(dir, name))\n	}\n	return err\n", "	return nil\n"},
-	}, []hunter{snapSweep, campaign}},
+	}, []detector{snapSweep, campaign}},
 	{"vote before HardState is durable", []change{
 		{"actor/logwriter.go", "len(m.GetResponses()) > 0 && w.Log.Unsynced())", "len(m.GetResponses()) > 0 && w.Log.Pending() > 0)"},
-	}, []hunter{campaign}},
+	}, []detector{actors, story, campaign}},
 	{"retry fsync", []change{
 		{"log/log.go", "	if err := l.file.Datasync(); err != nil {\n		return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n	}\n	l.writeAt = at", "	if err := l.file.Datasync(); err != nil {\n		if err := l.file.Datasync(); err != nil {\n			return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n		}\n	}\n	l.writeAt = at"},
-	}, []hunter{logSweeps, campaign}},
+	}, []detector{logSweeps, campaign}},
+	{"part from a removed member at once", []change{
+		{"actor/membership.go", "	if c.removedAt == 0 {\n		c.Peers.SetMembers(c.members)\n	}\n", "	c.Peers.SetMembers(c.members)\n"},
+	}, []detector{actors, campaign}},
+	{"end a removed member by its own log alone", []change{
+		{"actor/membership.go", "	if m.Restored {\n		c.removedAt = 0\n	}\n", "	if c.members.Get(c.Member) == nil {\n		c.removed(\"its own log says so\")\n		return\n	}\n"},
+	}, []detector{actors, campaign}},
 	{"reuse a ReadIndex id", []change{
 		{"actor/reads.go", "	r.next++\n", ""},
-	}, []hunter{campaign}},
+	}, []detector{actors, story, campaign}},
 	{"truncate proven-durable frames", []change{
 		{"log/scan.go", "if h.synced > from && b.proof == nil {", "if false {"},
-	}, []hunter{logSweeps, campaign}},
+	}, []detector{logSweeps, campaign}},
 	{"apply index saved apart from state", []change{
-		{"index/meta.go", "	dst = pack.AppendUint(dst, v.applied)\n", "	dst = pack.AppendUint(dst, v.applied-v.applied%2)\n"},
+		{"index/snapshot.go", "	dst = pack.AppendUint(dst, v.applied)\n", "	dst = pack.AppendUint(dst, v.applied-v.applied%2)\n"},
 		{"actor/applier.go", "Index: applied, Term: term,", "Index: applied - applied%2, Term: term,"},
 		{"index/view.go", "func (v *View) Applied() (index, term uint64) { return v.applied, v.term }", "func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }"},
-	}, []hunter{campaign, snapSweep}},
+	}, []detector{campaign, snapSweep}},
 	{"rewrite a synced page", []change{
 		{"log/log.go", "	l.writeAt = at + int64(len(b))\n	l.syncedTo, l.syncedBy = l.writeAt, l.chain\n", "	l.writeAt = at + int64(len(b))\n	if len(b) > pageBytes {\n		l.writeAt -= pageBytes\n	}\n	l.syncedTo, l.syncedBy = l.writeAt, l.chain\n"},
-	}, []hunter{logSweeps, campaign}},
+	}, []detector{logSweeps, campaign}},
 	{"match waiters without the incarnation", []change{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
-	}, []hunter{campaign}},
+	}, []detector{actors, story, campaign}},
+
+	// Rules that the campaign once did not hold: each has a direct test.
+	{"publish the View behind the answers", []change{
+		{"actor/applier.go", "	if a.changed {\n		a.publish(a.State.View())\n		a.changed = false\n	}\n	a.letReadsGo()\n	a.done.handOut()\n", "	a.letReadsGo()\n	a.done.handOut()\n	if a.changed {\n		a.publish(a.State.View())\n		a.changed = false\n	}\n"},
+	}, []detector{actors, campaign}},
+	{"take a forward of an earlier term", []change{
+		{"actor/forwarding.go", "status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {", "status.RaftState != raft.StateLeader {"},
+	}, []detector{actors, campaign}},
+	{"step a heartbeat beyond the log", []change{
+		{"actor/consensus.go", "	return m.GetCommit() > c.last && m.GetTerm() >= c.term\n", "	return false\n"},
+	}, []detector{actors, campaign}},
+	{"admit a short log", []change{
+		{"actor/admission.go", "		if err := a.checkEnd(from, its); err != nil {\n			return err\n		}\n", ""},
+	}, []detector{actors, campaign}},
+	{"take a connection for an admission", []change{
+		{"actor/quarantine.go", "	delete(c.quarantine.accusers, peer)\n", "	delete(c.quarantine.accusers, peer)\n	if c.quarantine.admitted(peer) {\n		c.leaveQuarantine(\"it is connected\")\n	}\n"},
+	}, []detector{actors}},
+	{"begin with the first endpoint", []change{
+		{"net/client/client.go", "c.first = rand.IntN(len(config.Endpoints))", "c.first = 0 * rand.IntN(len(config.Endpoints))"},
+	}, []detector{direct("./net/client", "TestClientsSpread")}},
+	{"forget what a refused member owes", []change{
+		{"actor/admission.go", "max(a.Status.minMatch(from), known.Owed)", "a.Status.minMatch(from)"},
+	}, []detector{actors}},
+	{"never write the peers' file", []change{
+		{"node/folder.go", "	return f.write(\"peers\", b)\n", "	_ = b\n	return nil\n"},
+	}, []detector{direct("./node", "TestPeersAreRemembered"), campaign}},
+	{"start from a snapshot of another term", []change{
+		{"node/bootstrap.go", "	return err == nil && term == info.Term && info.Index > found.Marker.Index\n", "	return (err != nil || term > 0) && info.Index > found.Marker.Index && info.Index <= found.Last\n"},
+	}, []detector{direct("./node", "TestSnapshotsThatTheLogContinues"), campaign}},
+	{"throw a snapshot right before the log away", []change{
+		{"node/bootstrap.go", "	if errors.Is(err, raft.ErrCompacted) && info.Index+1 == found.First {", "	if errors.Is(err, raft.ErrCompacted) && info.Index+1 == 0 {"},
+	}, []detector{direct("./node", "TestSnapshotsThatTheLogContinues"), campaign}},
+	{"report no replaced snapshot", []change{
+		{"actor/snapshotsend.go", "		s.dropSend(one.peer)\n		s.Consensus.MustPost(SnapshotSent{Peer: one.peer})\n		return\n", "		s.dropSend(one.peer)\n		return\n"},
+	}, []detector{actors, campaign}},
+	{"drop what is accepted and has no room", []change{
+		{"actor/forwarding.go", "		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n			c.Limits.Reach(\"uncommitted bytes\")\n			return false\n		} else if", "		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n			c.accepted.deferred = nil\n			return false\n		} else if"},
+	}, []detector{actors, campaign}},
+	{"leave no fence", []change{
+		{"actor/logwriter.go", "	if err := w.Log.Fence(true); err != nil {\n		return fmt.Errorf(\"write the last fence: %w\", err)\n	}\n", ""},
+	}, []detector{actors, campaign}},
+	{"release the log behind a snapshot on its way", []change{
+		{"actor/catchup.go", "		return max(p.PendingSnapshot, base)\n", "		return math.MaxUint64 - 0*base\n"},
+		{"actor/catchup.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math\"\n"},
+	}, []detector{actors, campaign}},
+	{"hand leadership to a follower that lacks something", []change{
+		{"actor/diskwatch.go", "			return p.Match >= goal\n", "			return p.Match > 0 || goal > 0\n"},
+	}, []detector{actors, story, campaign}},
+	{"stay the leader with a disk that stands", []change{
+		{"actor/diskwatch.go", "	if stalled > 2*c.ElectionTimeout {", "	if stalled > 200*c.ElectionTimeout {"},
+	}, []detector{actors, story, campaign}},
+	{"order all that raft has at once", []change{
+		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
+	}, []detector{direct("./node", "TestSlowDisks")}},
+	{"take a slow disk for one that stands", []change{
+		{"actor/diskwatch.go", "	return max(now-d.begun()-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)\n", "	return now - d.begun() + time.Duration(bytes*limits.DiskBytesPerSecond*0)\n"},
+	}, []detector{actors, direct("./node", "TestSlowDisks")}},
+	{"go on with a follower at heartbeats only", []change{
+		{"actor/catchup.go", "		c.sendMore(id, hi)\n", "		_ = id\n"},
+	}, []detector{direct("./node", "TestColdReadsHoldUpNothing")}},
+	{"forget a follower that has installed a snapshot", []change{
+		{"actor/catchup.go", "	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= ", "	if false && c.fileBytes <= "},
+	}, []detector{direct("./node", "TestFollowerComesBackUnderLoad")}},
+	{"keep the older snapshot whatever the log takes", []change{
+		{"actor/diskuse.go", "	return s.Status.Durable().FileBytes > room-room/4\n", "	return room < 0\n"},
+	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
+	{"let the log take the next snapshot's room", []change{
+		{"actor/status.go", "	return s.SnapshotNeeds() + (limits.SpareSegments+1)*segmentBytes\n", "	return 0 * limits.SpareSegments\n"},
+	}, []detector{direct("./node", "TestOwnLogFillsDisk")}},
+	{"keep what is behind a snapshot on a full disk", []change{
+		{"actor/diskuse.go", "(s.outgrown() || s.short())", "s.outgrown()"},
+	}, []detector{direct("./actor", "TestOneSnapshotOnAFullDisk"), direct("./node", "TestOwnLogFillsDisk")}},
+	{"drop the older snapshot before each save", []change{
+		{"actor/snapshotcheck.go", "s.droppable() && (s.outgrown() || s.short() || ", "s.droppable() && (true || "},
+	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
+	{"order a snapshot without a look at the log's room", []change{
+		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)\n", "	half := size * 1000\n"},
+	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
+	{"fill what the log makes itself", []change{
+		{"log/segment.go", "	b, err := createReserved(l.o, seq, max(l.o.SegmentBytes, need))\n", "	b, err := createZeroed(l.o, seq, max(l.o.SegmentBytes, need))\n"},
+	}, []detector{direct("./log", "TestInlineSegmentIsReserved"), direct("./node", "TestSlowDisks")}},
+	{"send again what the leader has", []change{
+		{"actor/forwarding.go", "	f.next = next\n", "	_ = next\n"},
+	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
+	{"take what a member far behind cannot answer", []change{
+		{"actor/proposals.go", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead != raft.None && c.lag.far(", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && c.lag.far("},
+	}, []detector{direct("./node", "TestWritesAtALaggingMember")}},
+	{"count an earlier process's batch as seen", []change{
+		{"actor/forwarding.go", " && envelope.Incarnation == c.Incarnation {", " {"},
+	}, []detector{actors, campaign}},
+	{"take nothing of a follower that restarted", []change{
+		{"actor/forwarding.go", "c.accepted.accept(forwarder{from, e.Incarnation}, ", "c.accepted.accept(forwarder{from, 0}, "},
+	}, []detector{actors, campaign}},
+	{"tell the durable end before the sync", []change{
+		{"actor/logwriter.go", "		w.Yield()\n", "		w.Yield()\n		if n := len(r.entries); n > 0 {\n			s := w.Log.Stats()\n			s.Index, s.Term = r.entries[n-1].GetIndex(), r.entries[n-1].GetTerm()\n			w.Status.publishDurable(s)\n		}\n"},
+	}, []detector{actors, campaign}},
+	{"answer no read that is never confirmed", []change{
+		{"actor/reads.go", "		a.reads, expired = splitExpired(a.reads, now, expired)\n", "		_ = a\n"},
+	}, []detector{actors, campaign}},
+	{"confirm no read on a follower", []change{
+		{"actor/reads.go", "	if !c.readable() {\n		return\n	}\n	if context", "	if !c.readable() || c.soft.RaftState != raft.StateLeader {\n		return\n	}\n	if context"},
+	}, []detector{campaign}},
+	{"forward nothing", []change{
+		{"actor/forwarding.go", "	c.Peers.Send(leader, Forward{", "	c.Peers.Send(0*leader+c.Member, Forward{"},
+	}, []detector{campaign}},
+	{"send acknowledgements before the sync", []change{
+		{"actor/logwriter.go", "	if needSync {\n		w.Yield()\n", "	if needSync {\n		for _, m := range r.responses {\n			if m.GetTo() != w.Member {\n				sendRaftMessage(w.Peers, m, false)\n			}\n		}\n		w.Yield()\n"},
+	}, []detector{campaign}},
+
+	// The membership.
+	{"promote a learner before it is level", []change{
+		{"actor/membership.go", "if missing := c.behind(change.ID); missing > 0 {", "if missing := c.behind(change.ID); missing > 1<<40 {"},
+		{"actor/membership.go", "!level || c.now.Now-since < 2*c.HeartbeatInterval", "level && since > 1<<60"},
+	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
+	{"use an id again", []change{
+		{"index/members.go", "	case used || m.Removed(c.ID):\n", "	case used:\n"},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"vote for a removed member", []change{
+		{"actor/consensus.go", "	if c.members.Removed(r.From) {\n", "	if false {\n"},
+	}, []detector{direct("./actor", "TestRemovedMemberGetsNoVote")}},
+	{"believe one member that this one was removed", []change{
+		{"actor/membership.go", "r.Leads || len(c.removedBy) > 1", "r.Leads || len(c.removedBy) > 0"},
+	}, []detector{direct("./actor", "TestRemovedMemberEnds")}},
+	{"remove a member that the quorum needs", []change{
+		{"actor/membership.go", "len(next)-len(silent) < need", "len(next)-len(silent) < need-len(next)"},
+	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
+	{"pack a change with other commands", []change{
+		{"actor/proposals.go", "if (full || change || b.change) && ", "if full && "},
+	}, []detector{direct("./actor", "TestChangeIsAloneInItsEnvelope")}},
+	{"propose a change before raft knows of the last one's end", []change{
+		{"actor/membership.go", "	c.members = m.Members\n	want :=", "	c.members, c.underWay = m.Members, false\n	want :="},
+	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
+	{"change the configuration of a snapshot by what is below it", []change{
+		{"actor/membership.go", "	if c.restoring && !m.Restored {\n", "	if c.restoring && m.Restored {\n"},
+	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
+	{"go on with a configuration that is not the records'", []change{
+		{"actor/membership.go", "	if c.confState.Equivalent(want) != nil {\n", "	if c.confState.Equivalent(want) != nil && c.failed {\n"},
+	}, []detector{direct("./actor", "TestConfigurationThatDiffers")}},
+	{"skip the joint configuration", []change{
+		{"actor/membership.go", "	add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)\n", "	if after.Joint() {\n		return nil\n	}\n	add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)\n"},
+	}, []detector{direct("./actor", "TestConfigurationIsThatOfTheRecords")}},
+	{"take a snapshot whose configuration is not its records'", []change{
+		{"node/bootstrap.go", "meta.ConfState, confState); err != nil {", "meta.ConfState, confState); err != nil || meta.ConfState != nil {"},
+		{"node/bootstrap.go", "		return nil, fmt.Errorf(\"%w: its configuration: %w\", snapshot.ErrCorrupt, err)\n", "		return confState, err\n"},
+	}, []detector{direct("./node", "TestSnapshotOfOtherMembers")}},
+	{"start a removed member's folder", []change{
+		{"node/folder.go", "	if f.Removed {\n", "	if f.Removed && f.Boot > 1<<60 {\n"},
+	}, []detector{direct("./node", "TestFoldersThatDoNotStart")}},
+	{"keep the link of a removed peer", []change{
+		{"net/peer/transport.go", "	t.links.Store(&now)\n", "	for id, l := range before {\n		if now[id] == nil {\n			now[id] = l\n		}\n	}\n	t.links.Store(&now)\n"},
+	}, []detector{direct("./net/peer", "TestRemovedPeer")}},
+	{"refuse a leader that was added meanwhile", []change{
+		{"node/peers.go", "	if newcomer {\n", "	if newcomer && id == 0 {\n"},
+	}, []detector{direct("./node", "TestLeaderThatWasAddedMeanwhile")}},
+	{"found a cluster where a recovery was interrupted", []change{
+		{"node/recover.go", "	return errors.Is(none, fs.ErrNotExist) && err == nil\n", "	return errors.Is(none, fs.ErrNotExist) && err == nil && f.Boot > 0\n"},
+	}, []detector{direct("./node", "TestRecoverLosesPower")}},
 }

@@ -3,9 +3,10 @@
 //
 //	go run ./.ci/mutants             all of them
 //	go run ./.ci/mutants NAME ...    some
+//	go run ./.ci/mutants -check      none: only whether each change still fits the sources
 //
-// A line is printed for each: what caught it, after how many seeds where a seed did, and how long that took. It ends
-// with 1 when one of them survives, and when its change does not fit the sources any more.
+// A line is printed for each: which test caught it, at which seed where a seed did, and how long that took. It ends with
+// 1 when one of them survives, and when its change does not fit the sources any more.
 package main
 
 import (
@@ -26,6 +27,9 @@ const campaignTime = 15 * time.Minute
 
 func main() {
 	wanted := os.Args[1:]
+	if slices.Equal(wanted, []string{"-check"}) {
+		os.Exit(check())
+	}
 	failed := 0
 	for _, m := range mutants {
 		if len(wanted) > 0 && !slices.Contains(wanted, m.name) {
@@ -37,12 +41,12 @@ func main() {
 		switch {
 		case err != nil:
 			failed++
-			fmt.Printf("mutant %-34s cannot be made: %v\n", m.name, err)
+			fmt.Printf("mutant %-46s cannot be made: %v\n", m.name, err)
 		case caught == "":
 			failed++
-			fmt.Printf("mutant %-34s SURVIVED after %v\n", m.name, took)
+			fmt.Printf("mutant %-46s SURVIVED after %v\n", m.name, took)
 		default:
-			fmt.Printf("mutant %-34s caught by %s in %v\n", m.name, caught, took)
+			fmt.Printf("mutant %-46s caught by %s in %v\n", m.name, caught, took)
 		}
 	}
 	if failed > 0 {
@@ -51,7 +55,20 @@ func main() {
 	}
 }
 
-// hunt makes the mutant and lets its hunters run until one catches it.
+// check tells of every change that does not fit the sources any more.
+func check() (failed int) {
+	for _, m := range mutants {
+		for _, c := range m.changes {
+			if _, err := c.changed("."); err != nil {
+				fmt.Printf("mutant %q cannot be made: %v\n", m.name, err)
+				failed = 1
+			}
+		}
+	}
+	return failed
+}
+
+// hunt makes the mutant and lets its detectors run until one catches it.
 func (m mutant) hunt() (caught string, err error) {
 	dir, err := os.MkdirTemp("", "qkv-mutant-")
 	if err != nil {
@@ -69,12 +86,12 @@ func (m mutant) hunt() (caught string, err error) {
 	if out, err := run(dir, "go", "vet", "./log/...", "./index", "./snapshot", "./actor", "./node"); err != nil {
 		return "", fmt.Errorf("it does not compile: %s", out)
 	}
-	for _, h := range m.hunters {
+	for _, h := range m.detectors {
 		out, err := run(dir, "go", h.command()...)
 		switch {
 		case err == nil:
 		case strings.Contains(out, "--- FAIL") && !strings.Contains(out, "test timed out"):
-			return h.name + seedsNeeded(out), nil
+			return h.name + whichTest(out), nil
 		default:
 			return "", fmt.Errorf("%s did not come to a verdict: %.500s", h.name, out)
 		}
@@ -107,17 +124,25 @@ func copySources(to string) error {
 	return nil
 }
 
-// apply replaces a text that stands in a file exactly once.
+// apply makes the change.
 func (c change) apply(dir string) error {
-	path := filepath.Join(dir, c.file)
-	content, err := os.ReadFile(path)
+	content, err := c.changed(dir)
 	if err != nil {
 		return err
 	}
-	if n := strings.Count(string(content), c.old); n != 1 {
-		return fmt.Errorf("%s holds the text to change %d times, not once: %q", c.file, n, c.old)
+	return os.WriteFile(filepath.Join(dir, c.file), []byte(content), fs.FileMode(0o600))
+}
+
+// changed replaces a text that stands in a file exactly once.
+func (c change) changed(dir string) (string, error) {
+	content, err := os.ReadFile(filepath.Join(dir, c.file))
+	if err != nil {
+		return "", err
 	}
-	return os.WriteFile(path, []byte(strings.Replace(string(content), c.old, c.new, 1)), fs.FileMode(0o600))
+	if n := strings.Count(string(content), c.old); n != 1 {
+		return "", fmt.Errorf("%s holds the text to change %d times, not once: %q", c.file, n, c.old)
+	}
+	return strings.Replace(string(content), c.old, c.new, 1), nil
 }
 
 func run(dir, name string, args ...string) (string, error) {
@@ -129,37 +154,50 @@ func run(dir, name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-var failedSeed = regexp.MustCompile(`SEED=(\d+)`)
+var (
+	failedSeed = regexp.MustCompile(`SEED=(\d+)`)
+	failedTest = regexp.MustCompile(`--- FAIL: (\S+)`)
+)
 
-// seedsNeeded tells the first seed that failed.
-func seedsNeeded(out string) string {
-	if found := failedSeed.FindStringSubmatch(out); found != nil {
-		return " (seed " + found[1] + ")"
+// whichTest tells the first test that failed, and of a campaign the first seed.
+func whichTest(out string) (which string) {
+	if found := failedTest.FindStringSubmatch(out); found != nil {
+		which = ": " + found[1]
 	}
-	return ""
+	if found := failedSeed.FindStringSubmatch(out); found != nil {
+		which += ", seed " + found[1]
+	}
+	return which
 }
 
-// hunter is a run of unmodified tests.
-type hunter struct {
+// detector is a run of unmodified tests.
+type detector struct {
 	name string
 	args []string
 }
 
-func (h hunter) command() []string {
+func (h detector) command() []string {
 	return append([]string{"test", "-count=1", "-timeout=14m"}, h.args...)
 }
 
 var (
-	campaign  = hunter{"the campaign", []string{"./node", "-run", "^TestSimulation$", "-args", "-sim.seeds=2000"}}
-	logSweeps = hunter{"the log's sweeps", []string{"./log/..."}}
-	snapSweep = hunter{"the snapshot's sweeps", []string{"./snapshot"}}
+	campaign  = detector{"the campaign", []string{"./node", "-run", "^TestSimulation$", "-args", "-sim.seeds=2000"}}
+	logSweeps = detector{"the log's sweeps", []string{"./log/..."}}
+	snapSweep = detector{"the snapshot's sweeps", []string{"./snapshot"}}
+	actors    = detector{"the actors' tests", []string{"./actor"}}
+	story     = detector{"a story", []string{"./node", "-run", "^TestStories$"}}
 )
+
+// direct is one test.
+func direct(dir, name string) detector {
+	return detector{"its test", []string{dir, "-run", "^" + name + "$"}}
+}
 
 // mutant is a bug that some store really had.
 type mutant struct {
-	name    string
-	changes []change
-	hunters []hunter
+	name      string
+	changes   []change
+	detectors []detector
 }
 
 type change struct{ file, old, new string }

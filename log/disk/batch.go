@@ -3,14 +3,17 @@ package disk
 // Batch is the calls of one turn of an actor, which take time: between StopBatch and Finish they are seen by whoever
 // made them, but a crash may find that they did not happen. Then the batch is cut at a random call: the calls after
 // the cut never happened, those before it are lost or kept as unsynced operations are, and its syncs before the cut
-// hold. Batches of several actors may be unfinished at the same time, on different files.
+// hold. The cut is behind the calls that others have heard of, which Happened says. Batches of several actors may be
+// unfinished at the same time, on different files.
 type Batch struct {
 	m        *Mem
 	life     int
 	calls    int
 	syncs    int
 	bytes    int64
+	reads    int
 	finished bool
+	least    int // calls that have certainly happened
 	cut      int // the last call that happened, drawn by a crash
 }
 
@@ -29,6 +32,9 @@ func (m *Mem) StopBatch() { m.batch = nil }
 
 func (b *Batch) count(op Op) {
 	b.calls++
+	if op == OpRead {
+		b.reads++
+	}
 	if op == OpSync || op == OpSyncDir {
 		b.syncs++
 	}
@@ -43,6 +49,12 @@ func (b *Batch) Syncs() int { return b.syncs }
 // Bytes returns how many bytes were written.
 func (b *Batch) Bytes() int64 { return b.bytes }
 
+// Reads returns how often was read.
+func (b *Batch) Reads() int { return b.reads }
+
+// Happened says that the time of so many calls is over: a crash does not undo them.
+func (b *Batch) Happened(calls int) { b.least = max(b.least, calls) }
+
 // Finish makes the calls final: the time that they take is over. After a crash it does nothing.
 func (b *Batch) Finish() {
 	m := b.m
@@ -56,17 +68,17 @@ func (b *Batch) Finish() {
 			break
 		}
 	}
-	for _, i := range m.loose {
-		i.settle()
+	for _, i := range m.pending {
+		i.makeDurable()
 	}
 	m.tidy()
-	m.names = settleNames(m.names)
+	m.names = makeNamesDurable(m.names)
 }
 
 // cutBatches decides for each unfinished batch how far it came.
 func (m *Mem) cutBatches() {
 	for _, b := range m.open {
-		b.cut = m.random.IntN(b.calls + 1)
+		b.cut = b.least + m.random.IntN(b.calls-b.least+1)
 	}
 }
 

@@ -14,9 +14,9 @@ type Variant uint8
 const (
 	// Prefix keeps the first operations, in the order of the calls, to the sector.
 	Prefix Variant = iota
-	// Subset keeps each sector, size and entry by chance.
+	// Subset keeps each sector, size and entry at random.
 	Subset
-	// Reordered keeps whole calls, in an order by chance.
+	// Reordered keeps whole calls, in an order at random.
 	Reordered
 	// Torn keeps the first operations and a part of the next write, to the byte.
 	Torn
@@ -40,8 +40,8 @@ var variantNames = [Variants]string{
 
 func (v Variant) String() string { return variantNames[v] }
 
-// looseOp is an operation whose fate a crash decides: on a file, or on names.
-type looseOp struct {
+// pendingOp is an operation whose fate a crash decides: on a file, or on names.
+type pendingOp struct {
 	origin
 	inode *inode
 	file  fileOp
@@ -49,7 +49,7 @@ type looseOp struct {
 }
 
 // units counts the parts that may be kept or lost apart.
-func (o *looseOp) units() int {
+func (o *pendingOp) units() int {
 	if o.inode == nil || o.file.kind != opWrite {
 		return 1
 	}
@@ -60,36 +60,36 @@ func (o *looseOp) units() int {
 // is as it will be found.
 func (m *Mem) Crash(v Variant) {
 	m.cutBatches()
-	loose := m.gather()
+	pending := m.gather()
 	m.endBatches()
 	switch v {
 	case Prefix:
-		m.crashPrefix(loose)
+		m.crashPrefix(pending)
 	case Reordered:
-		m.crashReordered(loose)
+		m.crashReordered(pending)
 	case Torn:
-		m.crashTorn(loose)
+		m.crashTorn(pending)
 	default:
-		m.crashEach(v, loose)
+		m.crashEach(v, pending)
 	}
-	m.loose, m.names = nil, nil
-	m.restart(m.root, func(i *inode) { i.ops, i.isLoose = nil, false })
+	m.pending, m.names = nil, nil
+	m.restart(m.root, func(i *inode) { i.ops, i.isPending = nil, false })
 }
 
 // Kill ends the process and keeps the machine: handles and locks are dead, unfinished batches are cut, and what was
 // not synced is still in the cache.
 func (m *Mem) Kill() {
 	m.cutBatches()
-	for _, i := range m.loose {
+	for _, i := range m.pending {
 		i.ops = slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
 	}
 	m.names = slices.DeleteFunc(slices.Clone(m.names), func(o nameOp) bool { return !o.happened() })
 	m.endBatches()
-	for _, i := range m.loose {
-		i.settle()
+	for _, i := range m.pending {
+		i.makeDurable()
 	}
 	m.tidy()
-	m.names = settleNames(m.names)
+	m.names = makeNamesDurable(m.names)
 	m.restart(m.root, func(*inode) {})
 	for _, o := range m.names {
 		for _, e := range o.edits {
@@ -124,10 +124,10 @@ func (m *Mem) restart(root *inode, change func(*inode)) {
 		}
 	}
 	walk(root)
-	for _, i := range m.loose {
+	for _, i := range m.pending {
 		walk(i)
 	}
-	for _, o := range m.names { // what only a loose entry leads to
+	for _, o := range m.names { // what only a pending entry leads to
 		for _, e := range o.edits {
 			walk(e.dir)
 			if e.to != nil {
@@ -146,10 +146,10 @@ func (m *Mem) measure(i *inode) {
 	}
 }
 
-// gather makes durable what syncs cover that happened, and returns what is left to chance, in the order of the calls.
-func (m *Mem) gather() []looseOp {
-	var loose []looseOp
-	for _, i := range m.loose {
+// gather makes durable what syncs cover that happened, and returns what a crash decides on, in the order of the calls.
+func (m *Mem) gather() []pendingOp {
+	var pending []pendingOp
+	for _, i := range m.pending {
 		ops := slices.DeleteFunc(slices.Clone(i.ops), func(o fileOp) bool { return !o.happened() })
 		end := 0
 		for k := range ops {
@@ -160,11 +160,12 @@ func (m *Mem) gather() []looseOp {
 		for k := range ops {
 			switch {
 			case ops[k].failed:
-				m.scatter(&ops[k], &i.disk)
+				m.dropHalf(&ops[k], &i.disk)
 			case k < end:
 				ops[k].apply(&i.disk)
+				i.remember(&ops[k])
 			default:
-				loose = append(loose, looseOp{origin: ops[k].origin, inode: i, file: ops[k]})
+				pending = append(pending, pendingOp{origin: ops[k].origin, inode: i, file: ops[k]})
 			}
 		}
 	}
@@ -172,16 +173,16 @@ func (m *Mem) gather() []looseOp {
 	for k := range names {
 		names[k].batch = nil
 	}
-	names = settleNames(names)
+	names = makeNamesDurable(names)
 	for k := range names {
-		loose = append(loose, looseOp{origin: names[k].origin, name: &names[k]})
+		pending = append(pending, pendingOp{origin: names[k].origin, name: &names[k]})
 	}
-	slices.SortFunc(loose, func(a, b looseOp) int { return cmp.Compare(a.seq, b.seq) })
-	return loose
+	slices.SortFunc(pending, func(a, b pendingOp) int { return cmp.Compare(a.seq, b.seq) })
+	return pending
 }
 
 // keep applies an operation whole.
-func (o *looseOp) keep() {
+func (o *pendingOp) keep() {
 	if o.inode != nil {
 		o.file.apply(&o.inode.disk)
 		return
@@ -212,11 +213,11 @@ func (o *fileOp) sectors(f func(lo, hi int64)) {
 	}
 }
 
-// scatter keeps each sector of a write, or a size, with a chance of one half.
-func (m *Mem) scatter(o *fileOp, t *table) { m.thin(o, t, 4) }
+// dropHalf keeps each sector of a write, or a size, with a probability of one half.
+func (m *Mem) dropHalf(o *fileOp, t *table) { m.drop(o, t, 4) }
 
-// thin keeps each part with a chance of eighths in 8.
-func (m *Mem) thin(o *fileOp, t *table, eighths int) {
+// drop keeps each part with a probability of eighths in 8.
+func (m *Mem) drop(o *fileOp, t *table, eighths int) {
 	if o.kind != opWrite {
 		if m.random.IntN(8) < eighths {
 			o.apply(t)
@@ -233,7 +234,7 @@ func (m *Mem) thin(o *fileOp, t *table, eighths int) {
 // tear keeps a part of a write, to the byte: its beginning, its end, or both.
 func (m *Mem) tear(o *fileOp, t *table) {
 	if o.kind != opWrite {
-		m.scatter(o, t)
+		m.dropHalf(o, t)
 		return
 	}
 	a, b := m.random.Int64N(o.length+1), m.random.Int64N(o.length+1)
@@ -248,8 +249,8 @@ func (m *Mem) tear(o *fileOp, t *table) {
 	}
 }
 
-// spoil keeps each sector of a write with a chance of one half, and overwrites the others.
-func (m *Mem) spoil(o *fileOp, t *table, garbage bool) {
+// corrupt keeps each sector of a write with a probability of one half, and overwrites the others.
+func (m *Mem) corrupt(o *fileOp, t *table, garbage bool) {
 	if o.kind != opWrite {
 		o.apply(t)
 		return
@@ -274,14 +275,14 @@ func garble(r *rand.Rand, n int64) []byte {
 	return p
 }
 
-func (m *Mem) crashPrefix(loose []looseOp) {
+func (m *Mem) crashPrefix(pending []pendingOp) {
 	total := 0
-	for k := range loose {
-		total += loose[k].units()
+	for k := range pending {
+		total += pending[k].units()
 	}
 	left := m.random.IntN(total + 1)
-	for k := range loose {
-		o := &loose[k]
+	for k := range pending {
+		o := &pending[k]
 		if n := o.units(); n <= left {
 			o.keep()
 			left -= n
@@ -299,39 +300,39 @@ func (m *Mem) crashPrefix(loose []looseOp) {
 	}
 }
 
-func (m *Mem) crashReordered(loose []looseOp) {
-	order := m.random.Perm(len(loose))
-	order = order[:m.random.IntN(len(loose)+1)]
+func (m *Mem) crashReordered(pending []pendingOp) {
+	order := m.random.Perm(len(pending))
+	order = order[:m.random.IntN(len(pending)+1)]
 	slices.Sort(order) // what survives of one place is its newest survivor
 	for _, k := range order {
-		loose[k].keep()
+		pending[k].keep()
 	}
 }
 
-func (m *Mem) crashTorn(loose []looseOp) {
-	cut := m.random.IntN(len(loose) + 1)
-	for k := range loose[:cut] {
-		loose[k].keep()
+func (m *Mem) crashTorn(pending []pendingOp) {
+	cut := m.random.IntN(len(pending) + 1)
+	for k := range pending[:cut] {
+		pending[k].keep()
 	}
-	if cut < len(loose) && loose[cut].inode != nil {
-		m.tear(&loose[cut].file, &loose[cut].inode.disk)
+	if cut < len(pending) && pending[cut].inode != nil {
+		m.tear(&pending[cut].file, &pending[cut].inode.disk)
 	}
 }
 
 // crashEach decides for each operation apart.
-func (m *Mem) crashEach(v Variant, loose []looseOp) {
+func (m *Mem) crashEach(v Variant, pending []pendingOp) {
 	eighths := []int{1, 4, 7}[m.random.IntN(3)]
-	for k := range loose {
+	for k := range pending {
 		one := v
 		if v == Mixture {
 			one = Variant(m.random.IntN(int(Variants)))
 		}
-		m.meet(one, &loose[k], eighths)
+		m.applyFate(one, &pending[k], eighths)
 	}
 }
 
-// meet is the fate of one operation.
-func (m *Mem) meet(v Variant, o *looseOp, eighths int) {
+// applyFate is the fate of one operation.
+func (m *Mem) applyFate(v Variant, o *pendingOp, eighths int) {
 	if o.inode == nil {
 		kept := true
 		switch v {
@@ -346,11 +347,11 @@ func (m *Mem) meet(v Variant, o *looseOp, eighths int) {
 	t := &o.inode.disk
 	switch v {
 	case Subset, Reordered, Mixture:
-		m.thin(&o.file, t, eighths)
+		m.drop(&o.file, t, eighths)
 	case Torn:
 		m.tear(&o.file, t)
 	case Zeros, Garbage:
-		m.spoil(&o.file, t, v == Garbage)
+		m.corrupt(&o.file, t, v == Garbage)
 	case LostSize:
 		if o.file.kind == opWrite {
 			o.file.apply(t)
@@ -378,8 +379,8 @@ func (m *Mem) Clone(seed uint64) *Mem {
 		}
 		c.names = append(c.names, nameOp{origin: k.origin(o.origin), edits: edits, sync: k.inode(o.sync)})
 	}
-	for _, i := range m.loose {
-		c.loose = append(c.loose, k.inode(i))
+	for _, i := range m.pending {
+		c.pending = append(c.pending, k.inode(i))
 	}
 	return c
 }
@@ -416,7 +417,7 @@ func (k cloner) inode(i *inode) *inode {
 	if c := k.inodes[i]; c != nil {
 		return c
 	}
-	c := &inode{isLoose: i.isLoose}
+	c := &inode{isPending: i.isPending}
 	k.inodes[i] = c
 	c.cache, c.disk = i.cache.clone(), i.disk.clone()
 	c.synced, c.unsynced = slices.Clone(i.synced), slices.Clone(i.unsynced)

@@ -49,6 +49,10 @@ type File interface {
 	// DropCache makes later reads come from the medium, for pages that are not waiting to be written.
 	DropCache() error
 	Truncate(size int64) error
+	// Reserve makes an empty file so long, of zeros, and sets that much of the disk aside for it without writing it.
+	// What is then written there finds room; its first sync also commits the file system's journal.
+	// errors.ErrUnsupported where the file system cannot.
+	Reserve(size int64) error
 }
 
 // ZerosMost is how many zeros are written at a time.

@@ -162,6 +162,42 @@ func TestWriteZerosElsewhere(t *testing.T) {
 	}
 }
 
+// What is reserved reads as zeros, is durable with a sync, takes its room from the others, and finds room for what is
+// written there later.
+func TestReserve(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		const size = 10 << 20
+		f := create(t, d, dir+"/reserved", "")
+		free, err := d.Free(dir)
+		must(t, err)
+		must(t, f.Reserve(size))
+		must(t, f.Sync())
+		left, err := d.Free(dir)
+		must(t, err)
+		if got, err := f.Size(); err != nil || got != size || free-left < size/2 {
+			t.Errorf("%d bytes, %v; of %d free bytes %d are left", got, err, free, left)
+		}
+		put(t, f, 5000, "x")
+		must(t, f.Datasync())
+		must(t, f.Close())
+		want := make([]byte, size)
+		want[5000] = 'x'
+		if content(t, d, dir+"/reserved") != string(want) {
+			t.Error("the file is not as expected")
+		}
+	})
+	m := disk.NewMem(1)
+	m.SetCapacity(100)
+	f, err := m.Create("reserved")
+	must(t, err)
+	if err := f.Reserve(101); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("a full disk: %v", err)
+	}
+	must(t, f.Reserve(100))
+	_, err = f.WriteAt([]byte("x"), 99)
+	must(t, err)
+}
+
 func TestReadOnly(t *testing.T) {
 	both(t, func(t *testing.T, d disk.FS, dir string) {
 		must(t, create(t, d, dir+"/x", "12345").Close())

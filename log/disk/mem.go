@@ -34,12 +34,13 @@ const (
 	OpSync // Datasync and Sync
 	OpDropCache
 	OpTruncate
+	OpReserve
 	opCount
 )
 
 var opNames = [opCount]string{
 	"any", "mkdir", "create", "open", "rename", "remove", "list", "syncdir", "free", "lock",
-	"read", "write", "size", "sync", "dropcache", "truncate",
+	"read", "write", "size", "sync", "dropcache", "truncate", "reserve",
 }
 
 func (o Op) String() string { return opNames[o] }
@@ -79,11 +80,11 @@ type Mem struct {
 	life   int              // one more after each Crash and Kill: handles of an earlier life fail
 	locks  map[string]*lock // by path
 
-	names []nameOp // directory entries that are not durable, and syncs of directories that are not final
-	loose []*inode // files with operations that are not durable
-	seq   int64    // of the newest operation
-	batch *Batch   // the calls' owner now
-	open  []*Batch // not finished
+	names   []nameOp // directory entries that are not durable, and syncs of directories that are not final
+	pending []*inode // files with operations that are not durable
+	seq     int64    // of the newest operation
+	batch   *Batch   // the calls' owner now
+	open    []*Batch // not finished
 
 	capacity, used int64
 	faults         []Fault
@@ -115,7 +116,7 @@ type inode struct {
 	// A file.
 	cache, disk table
 	ops         []fileOp // unsynced, in order
-	isLoose     bool     // stands in Mem.loose
+	isPending   bool     // stands in Mem.pending
 	synced      []bool   // by page: synced with content since the file was made or renamed
 	unsynced    []int64  // pages with content that were written since the last sync
 }
@@ -142,8 +143,8 @@ func (m *Mem) Fail(f Fault) {
 	m.faults = append(m.faults, f)
 }
 
-// Mend forgets all faults that have not happened.
-func (m *Mem) Mend() { m.faults = nil }
+// ClearFaults forgets all faults that have not happened.
+func (m *Mem) ClearFaults() { m.faults = nil }
 
 // Armed returns how many faults have not happened yet, those that stay included.
 func (m *Mem) Armed() int { return len(m.faults) }
@@ -176,7 +177,7 @@ func (m *Mem) Rot(name string, offset int64, bit uint) error {
 	return nil
 }
 
-// enter is the beginning of every call: it counts, traces and lets a fault strike. The fault is returned even though
+// enter is the beginning of every call: it counts, traces and injects faults. The fault is returned even though
 // the caller may have to do a part of its work first.
 func (m *Mem) enter(op Op, name, detail string) (*Fault, error) {
 	if m.hook != nil {
@@ -187,7 +188,7 @@ func (m *Mem) enter(op Op, name, detail string) (*Fault, error) {
 	if m.batch != nil {
 		m.batch.count(op)
 	}
-	f := m.strike(op, name)
+	f := m.injectFault(op, name)
 	if m.trace != nil && op.changes() {
 		m.write(op, name, detail, f)
 	}
@@ -207,8 +208,8 @@ func (m *Mem) write(op Op, name, detail string, f *Fault) {
 	fmt.Fprintf(m.trace, "%s %s%s\n", op, name, detail)
 }
 
-// strike returns the fault that a call meets.
-func (m *Mem) strike(op Op, name string) *Fault {
+// injectFault returns the fault that a call meets.
+func (m *Mem) injectFault(op Op, name string) *Fault {
 	for i := range m.faults {
 		f := &m.faults[i]
 		if f.Op != OpAny && f.Op != op || !strings.Contains(name, f.Name) {

@@ -270,7 +270,7 @@ func TestBatch(t *testing.T) {
 		must(t, m.SyncDir(""))
 		m.StopBatch()
 		other := m.StartBatch()
-		create(t, m, "g", "loose")
+		create(t, m, "g", "pending")
 		m.StopBatch()
 		b.Finish()
 		_ = other
@@ -302,7 +302,7 @@ func TestFaults(t *testing.T) {
 	if _, err := m.List(""); err != nil {
 		t.Errorf("another file's fault: %v", err)
 	}
-	m.Mend()
+	m.ClearFaults()
 	must(t, f.Sync())
 }
 
@@ -456,7 +456,7 @@ func step(m *disk.Mem, r *rand.Rand, h io.Writer, name string) {
 
 // state is all that a disk shows.
 func state(t testing.TB, m *disk.Mem) string {
-	m.Mend()
+	m.ClearFaults()
 	var b strings.Builder
 	for _, dir := range []string{"d0", "d1"} {
 		names, _ := m.List(dir)

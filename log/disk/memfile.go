@@ -34,11 +34,12 @@ const (
 type fileOp struct {
 	origin
 	kind   opKind
-	failed bool   // its sync failed: the cache has it, the disk has a part, and no later sync will write it
-	off    int64  // of a write
-	length int64  // of a write
-	data   []byte // of a write; nil: zeros
-	size   int64  // of a resize
+	failed bool    // its sync failed: the cache has it, the disk has a part, and no later sync will write it
+	off    int64   // of a write
+	length int64   // of a write
+	data   []byte  // of a write; nil: zeros
+	size   int64   // of a resize
+	pages  []int64 // of a sync: the pages with content that it covers, for Guard
 }
 
 func (o *fileOp) apply(t *table) {
@@ -59,41 +60,46 @@ func (m *Mem) add(i *inode, o fileOp) {
 	}
 	o.apply(&i.cache)
 	i.ops = append(i.ops, o)
-	m.loosen(i)
+	m.markPending(i)
 }
 
-func (m *Mem) loosen(i *inode) {
-	if !i.isLoose {
-		i.isLoose = true
-		m.loose = append(m.loose, i)
+func (m *Mem) markPending(i *inode) {
+	if !i.isPending {
+		i.isPending = true
+		m.pending = append(m.pending, i)
 	}
 }
 
 // sync makes a file's operations durable, now or when the batch is finished.
 func (m *Mem) sync(i *inode) {
-	i.remember()
 	if len(i.ops) == 0 {
 		return
 	}
-	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync})
-	i.settle()
+	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync, pages: slices.Clone(i.unsynced)})
+	i.unsynced = i.unsynced[:0]
+	i.makeDurable()
 	m.tidy()
 }
 
-// remember notes the pages that a sync covers, for Guard.
-func (i *inode) remember() {
-	for _, page := range i.unsynced {
+// remember notes the pages that a final sync covers, for Guard.
+func (i *inode) remember(o *fileOp) {
+	for _, page := range o.pages {
 		for int64(len(i.synced)) <= page {
 			i.synced = append(i.synced, false)
 		}
 		i.synced[page] = true
 	}
-	i.unsynced = i.unsynced[:0]
 }
 
-// settle makes durable what final syncs cover. An operation that is not final holds up what follows it, so that the
+// isSynced says whether a page with content is covered by a sync, final or not.
+func (i *inode) isSynced(page int64) bool {
+	return page < int64(len(i.synced)) && i.synced[page] ||
+		slices.ContainsFunc(i.ops, func(o fileOp) bool { return slices.Contains(o.pages, page) })
+}
+
+// makeDurable makes durable what final syncs cover. An operation that is not final holds up what follows it, so that the
 // order is kept.
-func (i *inode) settle() {
+func (i *inode) makeDurable() {
 	end := 0
 	for k := range i.ops {
 		if !i.ops[k].final() {
@@ -112,6 +118,7 @@ func (i *inode) settle() {
 			rest = append(rest, i.ops[k])
 		} else {
 			i.ops[k].apply(&i.disk)
+			i.remember(&i.ops[k])
 		}
 	}
 	if len(rest) == 0 {
@@ -122,11 +129,11 @@ func (i *inode) settle() {
 	i.ops = rest
 }
 
-// tidy takes files off the loose list that have nothing loose any more.
+// tidy takes files off the pending list that have nothing pending any more.
 func (m *Mem) tidy() {
-	m.loose = slices.DeleteFunc(m.loose, func(i *inode) bool {
-		i.isLoose = len(i.ops) > 0
-		return !i.isLoose
+	m.pending = slices.DeleteFunc(m.pending, func(i *inode) bool {
+		i.isPending = len(i.ops) > 0
+		return !i.isPending
 	})
 }
 
@@ -147,7 +154,7 @@ func (m *Mem) dropCache(i *inode) {
 	rest := i.ops[:0:0]
 	for k := range i.ops {
 		if i.ops[k].failed {
-			m.scatter(&i.ops[k], &i.disk)
+			m.dropHalf(&i.ops[k], &i.disk)
 		} else {
 			rest = append(rest, i.ops[k])
 		}
@@ -159,7 +166,7 @@ func (m *Mem) dropCache(i *inode) {
 	m.tidy()
 }
 
-// refresh makes the cache what the disk and the loose operations say.
+// refresh makes the cache what the disk and the pending operations say.
 func (i *inode) refresh() {
 	i.cache = i.disk.clone()
 	for k := range i.ops {
@@ -188,7 +195,7 @@ func (f *memFile) enter(op Op, detail string) (*Fault, error) {
 		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: ErrCrashed}
 	case f.closed:
 		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrClosed}
-	case !f.writable && (op == OpWrite || op == OpTruncate):
+	case !f.writable && (op == OpWrite || op == OpTruncate || op == OpReserve):
 		return nil, &fs.PathError{Op: op.String(), Path: f.name, Err: syscall.EBADF}
 	default:
 		return fault, err
@@ -291,7 +298,7 @@ func (f *memFile) write(p []byte, off int64) int {
 func (f *memFile) guard(o *fileOp) {
 	i := f.inode
 	for page := o.off / pageBytes; page <= (o.off+o.length-1)/pageBytes; page++ {
-		if page < int64(len(i.synced)) && i.synced[page] && f.m.guarded != "" && strings.HasSuffix(f.name, f.m.guarded) {
+		if f.m.guarded != "" && strings.HasSuffix(f.name, f.m.guarded) && i.isSynced(page) {
 			if f.m.guardPanic {
 				panic(fmt.Sprintf("page %d of %s was synced and is written again: %d+%d", page, f.name, o.off, o.length))
 			}
@@ -330,15 +337,19 @@ func (f *memFile) DropCache() error {
 	return nil
 }
 
-func (f *memFile) Truncate(size int64) error {
-	if _, err := f.enter(OpTruncate, f.detail("%d", size)); err != nil {
+func (f *memFile) Truncate(size int64) error { return f.resize(OpTruncate, size) }
+
+func (f *memFile) Reserve(size int64) error { return f.resize(OpReserve, size) }
+
+func (f *memFile) resize(op Op, size int64) error {
+	if _, err := f.enter(op, f.detail("%d", size)); err != nil {
 		return err
 	}
 	if size < 0 {
-		return &fs.PathError{Op: "truncate", Path: f.name, Err: fs.ErrInvalid}
+		return &fs.PathError{Op: op.String(), Path: f.name, Err: fs.ErrInvalid}
 	}
 	if size-f.inode.cache.size > max(f.m.capacity-f.m.used, 0) {
-		return &fs.PathError{Op: "truncate", Path: f.name, Err: syscall.ENOSPC}
+		return &fs.PathError{Op: op.String(), Path: f.name, Err: syscall.ENOSPC}
 	}
 	if size != f.inode.cache.size {
 		f.m.add(f.inode, fileOp{kind: opResize, size: size})

@@ -181,12 +181,12 @@ func (m *Mem) SyncDir(dir string) error {
 		return err
 	}
 	m.names = append(m.names, nameOp{origin: m.next(), sync: i})
-	m.names = settleNames(m.names)
+	m.names = makeNamesDurable(m.names)
 	return nil
 }
 
-// settleNames makes durable what final syncs of directories cover, and returns the rest.
-func settleNames(ops []nameOp) []nameOp {
+// makeNamesDurable makes durable what final syncs of directories cover, and returns the rest.
+func makeNamesDurable(ops []nameOp) []nameOp {
 	var rest []nameOp
 	for _, o := range ops {
 		if o.sync == nil || !o.final() {
@@ -210,7 +210,7 @@ func (o *nameOp) touches(dir *inode) bool {
 	return slices.ContainsFunc(o.edits, func(e edit) bool { return e.dir == dir })
 }
 
-// harden applies the edits to the durable entries. Earlier operations that are still loose lose their edits of the
+// harden applies the edits to the durable entries. Earlier operations that are still pending lose their edits of the
 // same entries, because they would be applied after this one.
 func (o *nameOp) harden(earlier []nameOp) {
 	for _, e := range o.edits {

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -131,6 +132,14 @@ func (f *osFile) writeAll(b []byte, at int64) error {
 		b, at = b[n:], at+int64(n)
 	}
 	return nil
+}
+
+func (f *osFile) Reserve(size int64) error {
+	err := again(func() error { return unix.Fallocate(f.fd, 0, 0, size) })
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
+	}
+	return f.named("fallocate", err)
 }
 
 func (f *osFile) Datasync() error {

@@ -3,7 +3,8 @@ package client
 import (
 	"context"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -15,14 +16,7 @@ import (
 // PutAsync writes a value. Key and value are the caller's again when it returns.
 func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
 	x := c.newCall(context.Background(), wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], key, value, 0)
-	c.writeAsync(x, done)
-}
-
-// DeleteAsync removes a key.
-func (c *Client) DeleteAsync(key []byte, done func(Written, error)) {
-	x := c.newCall(context.Background(), wire.OpDelete)
-	x.body = wire.AppendDeleteBody(x.body[:0], key, nil)
+	x.body = wire.AppendPutBody(x.body[:0], kv.Put{Key: key, Value: value})
 	c.writeAsync(x, done)
 }
 
@@ -42,9 +36,9 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 }
 
 // GetAsync reads one key, serializable or not. The pair's slices are valid only while done runs.
-func (c *Client) GetAsync(key []byte, serializable bool, done func(kv KeyValue, found bool, err error)) {
+func (c *Client) GetAsync(key []byte, serializable bool, done func(pair KeyValue, found bool, err error)) {
 	x := c.newCall(context.Background(), wire.OpRange)
-	x.body = appendQuery(x.body[:0], &Query{Key: key}, serializable, false)
+	x.body = wire.AppendRangeBody(x.body[:0], &Range{Key: key, Serializable: serializable})
 	if err := tooLarge(x); err != nil {
 		done(KeyValue{}, false, err)
 		return
@@ -54,17 +48,17 @@ func (c *Client) GetAsync(key []byte, serializable bool, done func(kv KeyValue, 
 			done(KeyValue{}, false, x.err)
 			return
 		}
-		var one [1]wire.KeyValue
-		page := wire.Range{Pairs: one[:0]}
+		var one [1]KeyValue
+		page := RangeResult{KVs: one[:0]}
 		p, err := wire.ReadResponse(x.answer)
 		if err == nil {
 			err = p.Range(&page)
 		}
-		if err != nil || len(page.Pairs) == 0 {
+		if err != nil || len(page.KVs) == 0 {
 			done(KeyValue{}, false, err)
 			return
 		}
-		done(fromWire(&page.Pairs[0]), true, nil)
+		done(page.KVs[0], true, nil)
 	}
 	c.submit(x)
 }
@@ -74,7 +68,7 @@ func tooLarge(x *call) error {
 	if len(x.body)+slotWeight <= limits.RequestBytes {
 		return nil
 	}
-	err := wire.Errorf(wire.ValueTooLarge, "the request has %d bytes, over the limit of %d: a value may have %d",
+	err := kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d: a value may have %d",
 		len(x.body), limits.RequestBytes, limits.ValueBytes)
 	x.recycle()
 	return err

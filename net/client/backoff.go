@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"qkv/net/wire"
+	"qkv/index/kv"
 )
 
 const (
@@ -14,10 +14,10 @@ const (
 )
 
 // backoff is how long to wait before the next attempt: not at all the first time when a connection was lost,
-// since the next attempt goes elsewhere; otherwise twice as long each time, with chance in it so that clients do
+// since the next attempt goes elsewhere; otherwise twice as long each time, with jitter so that clients do
 // not come back all at once.
 func backoff(attempts int, err error) time.Duration {
-	var answer *wire.Error
+	var answer *kv.Error
 	if attempts == 1 && !errors.As(err, &answer) {
 		return 0
 	}
@@ -28,17 +28,25 @@ func backoff(attempts int, err error) time.Duration {
 const (
 	// attemptLeast is the least time that one attempt gets, when there is as much.
 	attemptLeast = 500 * time.Millisecond
+	// attemptMost is what one attempt of a small read gets while there are endpoints that were not tried. An election takes
+	// as long.
+	attemptMost = time.Second
 	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
 	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
 	// it is known now that it did not happen.
 	answerMargin = 250 * time.Millisecond
 )
 
-// attemptTime is how long a member may try, of the time that is left. With several endpoints it is half: the member
-// may be cut off from the others, and would only know it at the end.
-func attemptTime(left time.Duration, endpoints int) time.Duration {
-	if endpoints > 1 && left >= 2*attemptLeast {
-		return left / 2
+// attemptTime is how long a member may try, of the time that is left, when so many attempts were made. With several
+// endpoints it is half: the member may be cut off from the others, and would only know it at the end. A read of one key
+// gets a second, until every endpoint was tried: no healthy member needs more. A write does not, since one that is given
+// up after it was proposed has an unknown outcome, nor does a range, which a busy member may take long for.
+func attemptTime(x *call, left time.Duration, endpoints int) time.Duration {
+	if endpoints < 2 || left < 2*attemptLeast {
+		return max(left-min(left/4, answerMargin), time.Millisecond)
 	}
-	return max(left-min(left/4, answerMargin), time.Millisecond)
+	if !x.op.Write() && !x.bulk && x.attempts < endpoints-1 {
+		return min(left/2, attemptMost)
+	}
+	return left / 2
 }

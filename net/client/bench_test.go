@@ -16,6 +16,8 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -42,22 +44,28 @@ type null struct {
 	view *index.View
 }
 
-func newNull() *null { return &null{view: index.NewState().View()} }
+func newNull() *null { return &null{view: index.NewState(limits.Defaults().Index).View()} }
 
-func (n *null) Propose(p index.Proposal) {
-	done := make([]index.Done, len(p.Requests))
+func (n *null) Propose(p kv.Proposal) {
+	done := make([]kv.Completion, len(p.Requests))
 	for i, r := range p.Requests {
-		done[i] = index.Done{Request: r, Kind: index.Applied, Result: index.Result{Revision: 2}}
+		done[i] = kv.Completion{Request: r, Kind: kv.CommandDone, Result: kv.Result{Revision: 2}}
 	}
-	p.From.Deposit(done)
+	p.ReplyTo.Complete(done)
 }
 
-func (n *null) Confirm(from index.Asker, requests []uint64, _ time.Duration) {
-	done := make([]index.Done, len(requests))
+func (n *null) Refuse(*wire.Request) *kv.Error { return nil }
+
+func (n *null) Unban(uint64) *kv.Error { return nil }
+
+func (n *null) MoveLeader(context.Context, uint64) *kv.Error { return nil }
+
+func (n *null) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
+	done := make([]kv.Completion, len(requests))
 	for i, r := range requests {
-		done[i] = index.Done{Request: r, Kind: index.Confirmed}
+		done[i] = kv.Completion{Request: r, Kind: kv.ReadReady}
 	}
-	from.Deposit(done)
+	to.Complete(done)
 }
 
 func (n *null) View() *index.View   { return n.view }

@@ -26,6 +26,7 @@ type call struct {
 	begun    time.Time
 	deadline time.Time // when it is given up
 	done     func(*call)
+	client   *Client       // whose function done is
 	ready    chan struct{} // where its caller waits, when done is nil
 
 	state atomic.Uint32
@@ -60,6 +61,9 @@ func (x *call) end() bool { return x.state.Swap(over) != over }
 // abandon is the caller's. It returns what state the call was in: over means that its outcome is there.
 func (x *call) abandon() uint32 { return x.state.Swap(over) }
 
+// abandoned says that the caller has given it up: a call that is over where it waits, or in a slot, can be nothing else.
+func (x *call) abandoned() bool { return x.state.Load() == over }
+
 var calls = sync.Pool{New: func() any { return &call{ready: make(chan struct{}, 1)} }}
 
 // keepBytes is the largest buffer that is kept for another call or another write.
@@ -91,7 +95,9 @@ func (x *call) deliver() {
 		x.ready <- struct{}{}
 		return
 	}
+	x.client.calling.Add(1)
 	x.done(x)
+	x.client.calling.Add(-1)
 	x.recycle()
 }
 

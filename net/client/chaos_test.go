@@ -10,25 +10,25 @@ import (
 	"testing"
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 )
 
-// chaosMember refuses, loses, or applies and then says that it does not know, by chance.
+// chaosMember refuses, loses, or applies and then says that it does not know, at random.
 type chaosMember struct {
 	*servertest.Member
 	calm atomic.Bool
 }
 
 var (
-	errSurely   = &index.Error{Code: index.CodeUnavailable, Message: "surely not"}
-	errUnknown  = &index.Error{Code: index.CodeUnknown, Message: "who knows"}
-	errOverload = &index.Error{Code: index.CodeOverloaded, Message: "too much"}
+	errSurely   = &kv.Error{Code: kv.Unavailable, Message: "surely not"}
+	errUnknown  = &kv.Error{Code: kv.Unknown, Message: "who knows"}
+	errOverload = &kv.Error{Code: kv.Overloaded, Message: "too much"}
 )
 
-func (m *chaosMember) Propose(p index.Proposal) {
+func (m *chaosMember) Propose(p kv.Proposal) {
 	if m.calm.Load() {
 		m.Member.Propose(p)
 		return
@@ -39,7 +39,7 @@ func (m *chaosMember) Propose(p index.Proposal) {
 	case 1:
 		failAll(p, errOverload)
 	case 2: // applied, and not known
-		m.Member.Propose(index.Proposal{From: void{}, Requests: p.Requests, Commands: p.Commands})
+		m.Member.Propose(kv.Proposal{ReplyTo: void{}, Requests: p.Requests, Commands: p.Commands})
 		failAll(p, errUnknown)
 	case 3: // not applied, and not known
 		failAll(p, errUnknown)
@@ -53,17 +53,17 @@ func (m *chaosMember) Propose(p index.Proposal) {
 	}
 }
 
-func failAll(p index.Proposal, err *index.Error) {
-	done := make([]index.Done, len(p.Requests))
+func failAll(p kv.Proposal, err *kv.Error) {
+	done := make([]kv.Completion, len(p.Requests))
 	for i, r := range p.Requests {
-		done[i] = index.Done{Request: r, Kind: index.Applied, Err: err}
+		done[i] = kv.Completion{Request: r, Kind: kv.CommandDone, Result: kv.Result{Err: err}}
 	}
-	p.From.Deposit(done)
+	p.ReplyTo.Complete(done)
 }
 
 type void struct{}
 
-func (void) Deposit([]index.Done) {}
+func (void) Complete([]kv.Completion) {}
 
 // Members stop and start at any time, refuse, lose and do not know. A write that is acknowledged is there once, one that
 // certainly did not happen is not there, and none is ever there twice.
@@ -137,13 +137,13 @@ func TestNothingTwice(t *testing.T) {
 
 	var acknowledged, unknown, surely, happened int
 	for _, o := range outcomes {
-		kv, found, err := c.Get(t.Context(), []byte(o.key))
+		pair, found, err := c.Get(t.Context(), []byte(o.key))
 		if err != nil {
 			t.Fatal(err)
 		}
 		switch {
-		case found && kv.Version != 1:
-			t.Errorf("%s was written %d times", o.key, kv.Version)
+		case found && pair.Version != 1:
+			t.Errorf("%s was written %d times", o.key, pair.Version)
 		case o.err == nil:
 			acknowledged++
 			if !found {

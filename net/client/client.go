@@ -6,22 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
 // Config says how to reach a cluster. Endpoints, and Credentials or TLS, must be given.
 type Config struct {
-	// Endpoints are members' client addresses, host:port. One is enough: the others are learned from it. A host
-	// name may stand for several members. They are tried in order.
+	// Endpoints are members' client addresses, host:port. One is enough: the others are learned from it. They are never
+	// forgotten. A host name may stand for several members.
 	Endpoints []string
+	// InOrder makes the client begin with the first endpoint. Otherwise it begins with one at random, so that clients with
+	// one list spread over the members; the others are tried in order after it. Either way it returns to the one that
+	// it began with when that serves again.
+	InOrder bool
+	// ReturnAfter is for how long the client stays with another member, at least, before it looks whether the one that
+	// it began with serves again; at most it is twice as long, and up to sixteen times longer when that one
+	// fails again and again. 0: 30 s.
+	ReturnAfter time.Duration
 	// Credentials prove who the client is and say whom it believes: wire.LoadClient, or Maker.LocalClient.
 	Credentials *wire.Credentials
 	// TLS is used in place of what Credentials would make, when it is not nil.
@@ -33,13 +41,23 @@ type Config struct {
 	// FailFast makes calls fail as soon as every endpoint has been tried once without success. Otherwise they
 	// are tried again until the deadline, which lets calls survive a cluster that restarts.
 	FailFast bool
+	// NoDiscovery keeps the client to Endpoints. Otherwise it follows the list of the members: it also uses the addresses
+	// that a member tells, and forgets those of members that are gone.
+	NoDiscovery bool
+	// AnyCluster lets endpoints of several clusters stand in one list, for a tool that shows what is there. Otherwise
+	// Open fails with ErrSeveralClusters, and no later connection leaves the cluster of the first one.
+	AnyCluster bool
 	// Logger is told of connections that are made and lost. nil: nobody is.
 	Logger *slog.Logger
+
+	learnEvery time.Duration // at least, while calls are under way
 }
 
 const (
 	defaultStagger = 200 * time.Millisecond
 	defaultTimeout = 5 * time.Second
+	defaultReturn  = 30 * time.Second
+	defaultLearn   = 30 * time.Second
 )
 
 // complete checks what was given and fills in what was not.
@@ -67,6 +85,12 @@ func (c *Config) complete() error {
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
 	}
+	if c.ReturnAfter <= 0 {
+		c.ReturnAfter = defaultReturn
+	}
+	if c.learnEvery <= 0 {
+		c.learnEvery = defaultLearn
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -81,28 +105,37 @@ func (c *Config) complete() error {
 //  4. Locks are taken in the order mu, then a stream's; no user's function is called under one.
 type Client struct {
 	// Constant.
-	config  Config
-	ctx     context.Context // of all that the client does by itself
-	stop    context.CancelFunc
-	running sync.WaitGroup
+	config Config
+	first  int             // the place in config.Endpoints of the endpoint that the client begins with
+	ctx    context.Context // of all that the client does by itself
+	stop   context.CancelFunc
 
 	// Shared.
+	running atomic.Int64 // the client's own goroutines
+	calling atomic.Int64 // users' functions that are being called, on those goroutines or on users'
+	// current is where new calls go; nil while there is none. It is in conns.
 	current atomic.Pointer[conn]
-	queued  atomic.Int64 // len(waiting)
-	known   atomic.Int64 // endpoints
-	asleep  atomic.Bool  // the keeper has nothing to watch
-	wake    chan struct{}
+	queued  atomic.Int64                  // len(waiting), for who does not hold mu
+	known   atomic.Int64                  // endpoints: len(config.Endpoints) + len(learned)
+	cluster atomic.Pointer[ClusterMember] // of the first connection; set once
+	asleep  atomic.Bool                   // the keeper has nothing to watch: who changes that wakes it
+	wake    chan struct{}                 // one token: the keeper is to look again
 
 	mu         sync.Mutex
-	closed     bool
-	dialing    bool
-	waiting    []*call
-	delayed    []*call
+	closed     bool               // Close was called: no call and no connection is taken any more
+	dialing    bool               // a goroutine dials
+	waiting    []*call            // that no connection took yet, oldest first
+	delayed    []*call            // that wait for their next attempt, in no order
 	conns      map[*conn]struct{} // all that are open: the current one, and those that only finish what they have
 	notes      map[string]note    // why endpoints did not serve, the last time
-	learned    []string           // endpoints that a member told
-	avoid      string             // the endpoint to be dialled last
-	switchedAt time.Time
+	learned    []string           // endpoints that members told (learn.go), none of them in config.Endpoints
+	avoid      string             // the endpoint to be dialled last: the one that was left last
+	switchedAt time.Time          // when a member was left last because it said that it cannot serve
+	rounds     int                // of dialling that failed, since the last connection
+	dialAt     time.Time          // no round begins before, whoever asks for it
+	refusedFor time.Time          // until then all endpoints are taken to refuse this client's certificate, as they did
+	learnAt    time.Time          // when a member is asked again who the members are
+	failback   failback
 }
 
 // note is why an endpoint did not serve.
@@ -121,10 +154,17 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	c := &Client{
 		config: config, wake: make(chan struct{}, 1), conns: map[*conn]struct{}{}, notes: map[string]note{},
 	}
+	if !config.InOrder {
+		c.first = rand.IntN(len(config.Endpoints))
+	}
 	c.known.Store(int64(len(config.Endpoints)))
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.running.Go(c.keep)
-	if err := c.connect(ctx); err != nil {
+	c.start(c.keep)
+	err := c.connect(ctx)
+	if err == nil {
+		err = c.checkClusters(ctx)
+	}
+	if err != nil {
 		_ = c.Close()
 		return nil, err
 	}
@@ -145,7 +185,17 @@ func (c *Client) connect(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the client. Calls under way end with ErrClosed, writes among them with an unknown outcome.
+// start runs a goroutine of the client's, for which Close waits.
+func (c *Client) start(f func()) {
+	c.running.Add(1)
+	go func() {
+		defer c.running.Add(-1)
+		f()
+	}()
+}
+
+// Close ends the client. Calls under way end with ErrClosed, writes among them with an unknown outcome. It waits for what
+// the client does by itself, but for no function of a user's that is being called: it may be called by one.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -166,7 +216,9 @@ func (c *Client) Close() error {
 	for _, k := range open {
 		k.fail(ErrClosed)
 	}
-	c.running.Wait()
+	for c.running.Load() > c.calling.Load() {
+		time.Sleep(time.Millisecond)
+	}
 	return nil
 }
 
@@ -181,6 +233,7 @@ func (c *Client) openLocked() []*conn {
 // newCall begins a call that ends by ctx, or by the client's timeout where ctx has no end.
 func (c *Client) newCall(ctx context.Context, op wire.Op) *call {
 	x := newCall(op)
+	x.client = c
 	if deadline, ok := ctx.Deadline(); ok {
 		x.deadline = deadline
 	} else {
@@ -262,6 +315,10 @@ func (c *Client) park(x *call) {
 	case x.done != nil && len(c.waiting) >= limits.RequestsInflight:
 		c.mu.Unlock()
 		x.fail(ErrOverloaded)
+		return
+	case c.current.Load() == nil && time.Now().Before(c.refusedFor):
+		c.mu.Unlock()
+		x.fail(c.unavailable(x.op, x.begun, nil, nil))
 		return
 	}
 	c.waiting = append(c.waiting, x)
@@ -371,34 +428,4 @@ func (c *Client) Endpoints() []string {
 
 func (c *Client) endpointsLocked() []string {
 	return append(slices.Clone(c.config.Endpoints), c.learned...)
-}
-
-// learn keeps the endpoints that a member told of.
-func (c *Client) learn(members []wire.Member) {
-	var told []string
-	for _, m := range members {
-		for _, address := range m.Clients {
-			if !slices.Contains(c.config.Endpoints, address) && !slices.Contains(told, address) && usable(address) {
-				told = append(told, address)
-			}
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.learned = told[:min(len(told), learnedMost)]
-	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
-	known := c.endpointsLocked()
-	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
-}
-
-// learnedMost bounds how many endpoints a member can make the client know.
-const learnedMost = 64
-
-func usable(address string) bool {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port == "" {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host != "" && (ip == nil || !ip.IsUnspecified())
 }

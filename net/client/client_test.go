@@ -13,11 +13,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(withExampleCluster{m}) }
@@ -40,7 +40,7 @@ func newCluster(t testing.TB, change func(*server.Config)) *cluster {
 
 func open(t testing.TB, trust servertest.Trust, endpoints ...string) *client.Client {
 	t.Helper()
-	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: endpoints, Credentials: trust.Client})
+	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: endpoints, InOrder: true, Credentials: trust.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,33 +74,33 @@ func TestStory(t *testing.T) {
 	if w := must[client.Written](t)(c.Put(ctx, b("greeting"), b("hello"))); w.Revision != 2 {
 		t.Errorf("the first write is revision %d", w.Revision)
 	}
-	kv, found, err := c.Get(ctx, b("greeting"))
-	if err != nil || !found || string(kv.Value) != "hello" || kv.CreateRevision != 2 || kv.ModRevision != 2 || kv.Version != 1 {
-		t.Errorf("get: %+v %v %v", kv, found, err)
+	pair, found, err := c.Get(ctx, b("greeting"))
+	if err != nil || !found || string(pair.Value) != "hello" || pair.CreateRevision != 2 || pair.ModRevision != 2 || pair.Version != 1 {
+		t.Errorf("get: %+v %v %v", pair, found, err)
 	}
 	if _, found, err := c.Get(ctx, b("nothing")); found || err != nil {
 		t.Errorf("a key that is not there: %v %v", found, err)
 	}
 	must[client.Written](t)(c.Put(ctx, b("greeting"), b("")))
-	if kv, found, _ := c.Get(ctx, b("greeting")); !found || len(kv.Value) != 0 || kv.Version != 2 {
-		t.Errorf("an empty value: %+v", kv)
+	if pair, found, _ := c.Get(ctx, b("greeting")); !found || len(pair.Value) != 0 || pair.Version != 2 {
+		t.Errorf("an empty value: %+v", pair)
 	}
 	for i := range 5 {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "k%d", i), fmt.Appendf(nil, "v%d", i)))
 	}
-	a := must[client.Answer](t)(c.Range(ctx, client.Query{Key: b("k"), End: client.Prefix(b("k")), Limit: 3}))
+	a := must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k"), End: client.Prefix(b("k")), Limit: 3}))
 	if a.Count != 5 || !a.More || len(a.KVs) != 3 || string(a.KVs[2].Value) != "v2" || a.Revision != 8 {
 		t.Errorf("range: %+v", a)
 	}
-	a = must[client.Answer](t)(c.Range(ctx, client.Query{Key: b("k3"), End: client.From, Serializable: true, KeysOnly: true}))
+	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k3"), End: client.From, Serializable: true, KeysOnly: true}))
 	if a.Count != 2 || a.More || len(a.KVs) != 2 || string(a.KVs[1].Key) != "k4" || len(a.KVs[1].Value) != 0 {
 		t.Errorf("from k3, keys only: %+v", a)
 	}
-	a = must[client.Answer](t)(c.Range(ctx, client.Query{Key: b("k"), End: client.From, CountOnly: true}))
+	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k"), End: client.From, CountOnly: true}))
 	if a.Count != 5 || len(a.KVs) != 0 {
 		t.Errorf("count only: %+v", a)
 	}
-	a = must[client.Answer](t)(c.Range(ctx, client.Query{Key: b("k1"), CountOnly: true}))
+	a = must[client.RangeResult](t)(c.Range(ctx, client.Range{Key: b("k1"), CountOnly: true}))
 	if a.Count != 1 || len(a.KVs) != 0 {
 		t.Errorf("count of one: %+v", a)
 	}
@@ -121,16 +121,16 @@ func TestErrorsOfRequests(t *testing.T) {
 	ctx := t.Context()
 	for name, x := range map[string]struct {
 		do   func() error
-		code wire.Code
+		code kv.Code
 		want string
 	}{
-		"empty key":    {func() error { _, err := c.Put(ctx, nil, nil); return err }, wire.EmptyKey, "the key is empty"},
-		"large value":  {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 1001)); return err }, wire.ValueTooLarge, "1001 bytes, over the limit of 1000"},
-		"huge value":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 2<<20)); return err }, wire.ValueTooLarge, "over the limit of"},
-		"large key":    {func() error { _, err := c.Delete(ctx, make([]byte, 5000)); return err }, wire.KeyTooLarge, "5000 bytes, over the limit of 4096"},
-		"huge key":     {func() error { _, _, err := c.Get(ctx, make([]byte, 2<<20)); return err }, wire.ValueTooLarge, "over the limit of"},
-		"the future":   {func() error { _, err := c.Range(ctx, client.Query{Key: []byte("k"), Revision: 99}); return err }, wire.FutureRevision, "99"},
-		"negative rev": {func() error { _, err := c.Range(ctx, client.Query{Key: []byte("k"), Revision: -1}); return err }, wire.BadRequest, "-1 is negative"},
+		"empty key":    {func() error { _, err := c.Put(ctx, nil, nil); return err }, kv.EmptyKey, "the key is empty"},
+		"large value":  {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 1001)); return err }, kv.ValueTooLarge, "1001 bytes, over the limit of 1000"},
+		"huge value":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 2<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
+		"large key":    {func() error { _, err := c.Delete(ctx, make([]byte, 5000)); return err }, kv.KeyTooLarge, "5000 bytes, over the limit of 4096"},
+		"huge key":     {func() error { _, _, err := c.Get(ctx, make([]byte, 2<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
+		"the future":   {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: 99}); return err }, kv.FutureRevision, "99"},
+		"negative rev": {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: -1}); return err }, kv.BadRequest, "-1 is negative"},
 	} {
 		err := x.do()
 		var answer *client.Error
@@ -157,14 +157,14 @@ func TestPages(t *testing.T) {
 	for i := range n {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "big%d", i), value))
 	}
-	whole := client.Query{Key: []byte("big"), End: client.Prefix([]byte("big"))}
-	a := must[client.Answer](t)(c.Range(ctx, whole))
+	whole := client.Range{Key: []byte("big"), End: client.Prefix([]byte("big"))}
+	a := must[client.RangeResult](t)(c.Range(ctx, whole))
 	if a.Count != n || a.More || len(a.KVs) != n {
 		t.Fatalf("%d of %d, more %v", len(a.KVs), a.Count, a.More)
 	}
-	for i, kv := range a.KVs {
-		if string(kv.Key) != fmt.Sprintf("big%d", i) || !bytes.Equal(kv.Value, value) {
-			t.Errorf("pair %d: %q, %d bytes", i, kv.Key, len(kv.Value))
+	for i, pair := range a.KVs {
+		if string(pair.Key) != fmt.Sprintf("big%d", i) || !bytes.Equal(pair.Value, value) {
+			t.Errorf("pair %d: %q, %d bytes", i, pair.Key, len(pair.Value))
 		}
 	}
 	pages := 0
@@ -185,7 +185,7 @@ func TestPages(t *testing.T) {
 	}
 	limited := whole
 	limited.Limit = n - 1
-	if a := must[client.Answer](t)(c.Range(ctx, limited)); len(a.KVs) != n-1 || !a.More || a.Count != n+1 {
+	if a := must[client.RangeResult](t)(c.Range(ctx, limited)); len(a.KVs) != n-1 || !a.More || a.Count != n+1 {
 		t.Errorf("with a limit: %d of %d, more %v", len(a.KVs), a.Count, a.More)
 	}
 	for range c.Pages(ctx, whole) {
@@ -203,7 +203,7 @@ func TestPagesOfLongKeys(t *testing.T) {
 		must[client.Written](t)(c.Put(t.Context(), key, value[:min(len(value), limits.ValueBytes)]))
 	}
 	for _, end := range [][]byte{client.From, client.Prefix([]byte("k"))} {
-		if a := must[client.Answer](t)(c.Range(t.Context(), client.Query{Key: []byte("k"), End: end})); len(a.KVs) != n || a.Count != n || a.More {
+		if a := must[client.RangeResult](t)(c.Range(t.Context(), client.Range{Key: []byte("k"), End: end})); len(a.KVs) != n || a.Count != n || a.More {
 			t.Errorf("%d of %d, more %v", len(a.KVs), a.Count, a.More)
 		}
 	}
@@ -225,9 +225,9 @@ func TestManyCallers(t *testing.T) {
 					return
 				}
 				revisions[i] = append(revisions[i], w.Revision)
-				kv, found, err := c.Get(t.Context(), key)
-				if err != nil || !found || kv.ModRevision != w.Revision || string(kv.Value) != fmt.Sprint(j) {
-					t.Errorf("%s after revision %d: %+v %v", key, w.Revision, kv, err)
+				pair, found, err := c.Get(t.Context(), key)
+				if err != nil || !found || pair.ModRevision != w.Revision || string(pair.Value) != fmt.Sprint(j) {
+					t.Errorf("%s after revision %d: %+v %v", key, w.Revision, pair, err)
 				}
 			}
 		})
@@ -275,24 +275,22 @@ func TestAsync(t *testing.T) {
 	chain := make(chan error)
 	var next func(left int)
 	next = func(left int) {
-		c.GetAsync([]byte("key"), left%2 == 0, func(kv client.KeyValue, found bool, err error) {
-			if err != nil || !found || string(kv.Value) != fmt.Sprint(n-1) {
-				chain <- fmt.Errorf("%q %v %w", kv.Value, found, err)
+		c.GetAsync([]byte("key"), left%2 == 0, func(pair client.KeyValue, found bool, err error) {
+			if err != nil || !found || string(pair.Value) != fmt.Sprint(n-1) {
+				chain <- fmt.Errorf("%q %v %w", pair.Value, found, err)
 			} else if left > 0 {
 				next(left - 1)
 			} else {
-				c.DeleteAsync([]byte("key"), func(w client.Written, err error) {
-					if err == nil && w.Deleted != 1 {
-						err = fmt.Errorf("deleted %d", w.Deleted)
-					}
-					chain <- err
-				})
+				chain <- nil
 			}
 		})
 	}
 	next(100)
 	if err := <-chain; err != nil {
 		t.Error(err)
+	}
+	if w, err := c.Delete(t.Context(), []byte("key")); err != nil || w.Deleted != 1 {
+		t.Errorf("delete: %+v, %v", w, err)
 	}
 	c.GetAsync([]byte("key"), false, func(_ client.KeyValue, found bool, err error) {
 		if found || err != nil {

@@ -13,12 +13,12 @@ func TestClosure(t *testing.T) {
 	if err != nil {
 		t.Skipf("go list: %v", err)
 	}
-	own := []string{"qkv/net/client", "qkv/net/wire", "qkv/log/pack", "qkv/log/limits"}
+	own := []string{"qkv/net/client", "qkv/net/wire", "qkv/index/kv", "qkv/internal/pack", "qkv/internal/limits"}
 	others := []string{"github.com/quic-go/quic-go", "github.com/vmihailenco/", "golang.org/x/"}
 	for _, path := range strings.Fields(string(out)) {
 		if slices.Contains(own, path) || slices.ContainsFunc(others, func(p string) bool { return strings.HasPrefix(path, p) }) {
 			continue
 		}
-		t.Errorf("net/client depends on %s: what every program that uses qkv would carry; move what is needed of it into net/wire, or do without", path)
+		t.Errorf("net/client depends on %s: what every program that uses qkv would carry; move what is needed of it into net/wire or index/kv, or do without", path)
 	}
 }

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -38,16 +39,17 @@ type conn struct {
 	streams  [streamsOfConn]*stream
 
 	// The keeper's.
-	busy     bool
-	lookedAt time.Time
-	heard    uint64 // packets, until heardAt
-	sent     uint64 // packets, until heardAt
-	heardAt  time.Time
-	prodded  bool // since heardAt
+	busy     bool      // requests were under way when it looked last
+	tickedAt time.Time // when it looked last
+	heard    uint64    // packets that had come until heardAt
+	sent     uint64    // packets that had gone until heardAt
+	heardAt  time.Time // when the newest packet was noticed
+	probed   bool      // the member was asked something since heardAt
 
 	// Shared.
 	retired atomic.Bool // takes no new calls
-	failed  atomic.Bool // it is over
+	avoided atomic.Bool // retired because its member could not serve: it is better than none
+	failed  atomic.Bool // it is over; it is retired too
 }
 
 func quicConfig() *quic.Config {
@@ -90,8 +92,8 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 		k.streams[i] = newStream(k, qs)
 	}
 	for _, s := range k.streams {
-		c.running.Go(s.read)
-		c.running.Go(s.write)
+		c.start(s.read)
+		c.start(s.write)
 	}
 	if err := k.greet(ctx); err != nil {
 		k.fail(errDone)
@@ -109,29 +111,38 @@ func (k *conn) greet(ctx context.Context) error {
 }
 
 // status asks for the status on this very connection.
-func (k *conn) status(ctx context.Context, x *call) (wire.Status, error) {
+func (k *conn) status(ctx context.Context, x *call) (status wire.Status, err error) {
+	err = k.ask(ctx, x, func(p *wire.Response) error {
+		status, err = p.Status()
+		return err
+	})
+	return status, err
+}
+
+// ask sends a call on this very connection, once, and has its answer read.
+func (k *conn) ask(ctx context.Context, x *call, read func(p *wire.Response) error) error {
 	x.attempts = attemptsLast
 	if !k.send(x) {
 		x.recycle()
-		return wire.Status{}, errDone
+		return errDone
 	}
 	select {
 	case <-x.ready:
 	case <-ctx.Done():
 		if x.abandon() != over {
-			return wire.Status{}, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		<-x.ready
 	}
 	defer x.recycle()
 	if x.err != nil {
-		return wire.Status{}, x.err
+		return x.err
 	}
 	p, err := wire.ReadResponse(x.answer)
 	if err != nil {
-		return wire.Status{}, err
+		return err
 	}
-	return p.Status()
+	return read(&p)
 }
 
 // attemptsLast is the number of attempts of a call that is not tried again.
@@ -147,6 +158,11 @@ func (k *conn) send(x *call) bool {
 		return k.streams[bulkStream].send(x)
 	}
 	return k.streams[smallStream].send(x)
+}
+
+// broken says that the connection, or a stream of it, is over.
+func (k *conn) broken() bool {
+	return k.failed.Load() || slices.ContainsFunc(k.streams[:], (*stream).ended)
 }
 
 // retire lets the connection finish what it has, and take nothing new.
@@ -167,7 +183,7 @@ func (k *conn) moveReads(err error) {
 	}
 }
 
-// fail ends the connection and settles all that is under way on it.
+// fail ends the connection and ends all that is under way on it.
 func (k *conn) fail(err error) {
 	if k.failed.Swap(true) {
 		return

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 )
@@ -15,22 +15,22 @@ import (
 // cutOff is a member that reaches no other: it says so when the time that it was given is over, and its clock has ticked.
 type cutOff struct{ *servertest.Member }
 
-var errCutOff = &index.Error{Code: index.CodeUnavailable, Message: "n1 cannot reach n2, n3"}
+var errCutOff = &kv.Error{Code: kv.Unavailable, Message: "n1 cannot reach n2, n3"}
 
-func (m cutOff) answer(to index.Asker, requests []uint64, kind index.DoneKind, after time.Duration) {
+func (m cutOff) answer(to kv.ReplyTo, requests []uint64, kind kv.CompletionKind, after time.Duration) {
 	time.AfterFunc(after+30*time.Millisecond, func() {
 		for _, r := range requests {
-			to.Deposit([]index.Done{{Request: r, Kind: kind, Err: errCutOff}})
+			to.Complete([]kv.Completion{{Request: r, Kind: kind, Result: kv.Result{Err: errCutOff}}})
 		}
 	})
 }
 
-func (m cutOff) Propose(p index.Proposal) {
-	m.answer(p.From, p.Requests, index.Applied, p.Timeout)
+func (m cutOff) Propose(p kv.Proposal) {
+	m.answer(p.ReplyTo, p.Requests, kv.CommandDone, p.Timeout)
 }
 
-func (m cutOff) Confirm(from index.Asker, requests []uint64, timeout time.Duration) {
-	m.answer(from, requests, index.Confirmed, timeout)
+func (m cutOff) ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration) {
+	m.answer(to, requests, kv.ReadReady, timeout)
 }
 
 // However often a write was tried, it ends with the member's word that it did not happen, and not with an unknown

@@ -10,14 +10,21 @@ import (
 	"syscall"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
 const (
 	// handshakeTimeout is how long one address is tried. The next try is from another port.
 	handshakeTimeout = 2 * time.Second
-	// roundPause is the least time from one round of all endpoints to the next.
-	roundPause = 100 * time.Millisecond
+	// roundPause is the least time from one round of all endpoints to the next, at first; roundPauseMost after several
+	// that failed. They are kept when other calls ask for a connection.
+	roundPause     = 100 * time.Millisecond
+	roundPauseMost = time.Second
+	// refusedPause is for how long the client does not ask again when all endpoints refused its certificate, at first;
+	// refusedPauseMost after several times. Each handshake costs a member a signature and a line in its log.
+	refusedPause     = time.Second
+	refusedPauseMost = 15 * time.Second
 )
 
 var errNoHandshake = fmt.Errorf("no answer within %v", handshakeTimeout)
@@ -28,12 +35,13 @@ func (c *Client) dialLocked() {
 		return
 	}
 	c.dialing = true
-	c.running.Go(c.dial)
+	c.start(c.dial)
 }
 
 // dial tries all endpoints, again and again, until one answers or nobody waits any more.
 func (c *Client) dial() {
 	for {
+		c.waitForRound()
 		start := time.Now()
 		k, hopeless := c.dialRound()
 		if k != nil {
@@ -42,29 +50,70 @@ func (c *Client) dial() {
 		}
 		var given []*call
 		c.mu.Lock()
+		if k := c.avoidedLocked(); k != nil {
+			c.dialing = false
+			k.avoided.Store(false)
+			k.retired.Store(false)
+			c.current.Store(k)
+			c.mu.Unlock()
+			c.connected(k)
+			return
+		}
+		c.pauseLocked(start, hopeless)
 		if hopeless || c.config.FailFast {
 			given, c.waiting = c.waiting, nil
 			c.queued.Store(0)
 		}
-		if len(c.waiting) == 0 || c.closed {
+		over := len(c.waiting) == 0 || c.closed
+		if over {
 			c.dialing = false
-			c.mu.Unlock()
-			for _, x := range given {
-				x.fail(c.unavailable(x.op, x.begun, nil, nil))
-			}
-			return
 		}
 		c.mu.Unlock()
-		select {
-		case <-time.After(roundPause - time.Since(start)):
-		case <-c.ctx.Done():
+		for _, x := range given {
+			x.fail(c.unavailable(x.op, x.begun, nil, nil))
+		}
+		if over {
+			return
 		}
 	}
 }
 
+// avoidedLocked returns a connection that was left for a member that cannot be reached, as it turned out. One with a stream
+// that is over would take no calls, and be held on to for ever.
+func (c *Client) avoidedLocked() *conn {
+	for k := range c.conns {
+		if k.avoided.Load() && !k.broken() && !c.closed {
+			return k
+		}
+	}
+	return nil
+}
+
+// waitForRound waits until the next round may begin.
+func (c *Client) waitForRound() {
+	c.mu.Lock()
+	wait := time.Until(c.dialAt)
+	c.mu.Unlock()
+	select {
+	case <-time.After(wait):
+	case <-c.ctx.Done():
+	}
+}
+
+// pauseLocked says when the next round may begin, after one that failed.
+func (c *Client) pauseLocked(start time.Time, hopeless bool) {
+	pause := min(roundPause<<min(c.rounds, 10), roundPauseMost)
+	if hopeless {
+		pause = min(refusedPause<<min(c.rounds, 10), refusedPauseMost)
+		c.refusedFor = start.Add(pause)
+	}
+	c.dialAt = start.Add(pause)
+	c.rounds++
+}
+
 // install makes a new connection the current one.
 func (c *Client) install(k *conn) {
-	c.learn(k.member.Members)
+	c.learn(&k.member)
 	c.mu.Lock()
 	c.dialing = false
 	if c.closed || k.failed.Load() {
@@ -77,8 +126,15 @@ func (c *Client) install(k *conn) {
 	if !isAnswer(c.notes[k.endpoint].err) {
 		delete(c.notes, k.endpoint)
 	}
+	c.rounds, c.dialAt, c.refusedFor = 0, time.Time{}, time.Time{}
 	c.current.Store(k)
+	c.failedOverLocked(k, time.Now())
 	c.mu.Unlock()
+	c.connected(k)
+}
+
+// connected goes on with a connection that has become the current one.
+func (c *Client) connected(k *conn) {
 	c.config.Logger.Debug("connected", "endpoint", k.endpoint, "member", k.member.Name, "version", k.member.Version)
 	c.pump()
 	c.watch()
@@ -87,12 +143,14 @@ func (c *Client) install(k *conn) {
 		delete(c.conns, k)
 		c.mu.Unlock()
 		c.replace(k)
+	} else if k.broken() {
+		k.retire(errStopping)
 	}
 }
 
 // isAnswer says whether a member gave the reason itself: that it can be reached again does not change it.
 func isAnswer(reason error) bool {
-	_, ok := reason.(*wire.Error)
+	_, ok := reason.(*kv.Error)
 	return ok
 }
 
@@ -115,12 +173,20 @@ func (c *Client) alternatives() int { return int(c.known.Load()) }
 func (c *Client) dialRound() (k *conn, hopeless bool) {
 	c.mu.Lock()
 	endpoints := c.endpointsLocked()
+	given := endpoints[:len(c.config.Endpoints)]
+	copy(given, append(slices.Clone(given[c.first:]), given[:c.first]...))
 	if i := slices.Index(endpoints, c.avoid); i >= 0 {
 		endpoints = append(slices.Delete(endpoints, i, i+1), c.avoid)
 	}
 	c.mu.Unlock()
 	k, errs := race(c.ctx, len(endpoints), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
 		k, err := c.dialEndpoint(ctx, endpoints[i])
+		if err == nil {
+			if err = c.sameCluster(k); err != nil {
+				k.fail(errDone)
+				k = nil
+			}
+		}
 		if err != nil && ctx.Err() == nil {
 			c.note(endpoints[i], err)
 		}
@@ -145,10 +211,14 @@ func (c *Client) dialEndpoint(ctx context.Context, endpoint string) (*conn, erro
 	k, errs := race(ctx, len(addrs), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
 		return c.dialAddress(ctx, endpoint, addrs[i])
 	})
-	if k != nil {
+	switch {
+	case k != nil:
 		return k, nil
+	case errs[0] != nil:
+		return nil, errs[0]
+	default: // it was over before the first try
+		return nil, context.Cause(ctx)
 	}
-	return nil, errs[0]
 }
 
 // dialAddress connects to an address, and asks the host beside that whether anybody listens there.
@@ -158,7 +228,7 @@ func (c *Client) dialAddress(ctx context.Context, endpoint string, addr *net.UDP
 	probed := make(chan struct{})
 	go func() {
 		defer close(probed)
-		if errors.Is(probe(ctx, addr), syscall.ECONNREFUSED) {
+		if errors.Is(probePort(ctx, addr), syscall.ECONNREFUSED) {
 			cancel(ErrNobody)
 		}
 	}()
@@ -182,9 +252,9 @@ func isTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// probe sends a byte, which no QUIC endpoint answers, and waits for the host to say that the port is closed. QUIC's
+// probePort sends a byte, which no QUIC endpoint answers, and waits for the host to say that the port is closed. QUIC's
 // own socket is not told: it is not connected to one address.
-func probe(ctx context.Context, addr *net.UDPAddr) error {
+func probePort(ctx context.Context, addr *net.UDPAddr) error {
 	socket, err := net.DialUDP("udp", nil, addr)
 	if err != nil {
 		return err

@@ -19,11 +19,20 @@
 //
 // # Members come and go
 //
-// Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that answers is used; the
-// others, and those that it tells of, are kept for the day when it is gone. The client turns to another member
+// A client begins with one of its endpoints at random, so that many spread over the members, or with the first
+// (Config.InOrder). Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that
+// answers is used; the others, and those that it tells of, are kept for the day when it is gone. Half a minute or more
+// after that the client returns to the one that it began with, if that serves again. Rounds that fail are followed by
+// pauses of 0.1 to 1 s; while all members refuse the client's certificate, it asks them once in 1 to 15 s, and calls fail
+// at once in between. The client turns to another member
 // when the connection breaks, when the member says that it cannot serve, or when its host is silent for half a
 // second (or four round trips, where that is more) while calls are under way: a member that says nothing is asked
 // something, and its host whether anybody listens there any more. Each connection has a UDP port of its own.
+//
+// Who the members are may change while the client runs: it is told with each new connection, and asks again within a
+// minute while calls are under way. So it finds members that were added, and forgets those that were removed. The
+// endpoints that it was given stay, since it may need one of them to find the others again. Config.NoDiscovery keeps it
+// to those.
 //
 // # What a call does when something fails
 //
@@ -31,7 +40,9 @@
 //	no connection, or it broke before the request was sent  tried again      tried again
 //	the member ended the stream in place of an answer       tried again      tried again
 //	the connection broke after the request was sent         tried again      OutcomeUnknownError
-//	the member: unavailable, overloaded, too old, amnesia   tried again      tried again
+//	the member reset the stream after that                  tried again      OutcomeUnknownError
+//	the member: unavailable, overloaded, amnesia,
+//	corrupt, removed                                        tried again      tried again
 //	the member: outcome unknown                             tried again      OutcomeUnknownError
 //	the member: internal error                              Error            OutcomeUnknownError
 //	the member: anything else                               Error            Error, certainly not happened
@@ -52,14 +63,20 @@
 //
 // A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
 // canceled. A member is told how much time there is, less a margin, and when there are several endpoints it gets half
-// of it, so that there is time left to ask another one. A call that ends is not taken back: what was sent may
-// still happen.
+// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked.
+// A call that ends is not taken back: what was sent may still happen. What was not sent is forgotten, with its key and
+// value.
 //
 // # Ranges
 //
 // [Client.Range] brings all of a range, however large, from one revision; [Client.Pages] brings it in pages of about
 // 2 MiB, for what should not be in memory at once. When compaction overtakes a long iteration, the next page is an
 // Error with the code Compacted.
+//
+// # Members
+//
+// [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and
+// [Client.UpdateMember] change them, and [Client.MoveLeader] the leader: to the table above these are writes.
 //
 // # UDP buffers
 //

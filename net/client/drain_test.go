@@ -1,12 +1,15 @@
 package client_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 )
@@ -17,7 +20,7 @@ type later struct {
 	after time.Duration
 }
 
-func (m later) Propose(p index.Proposal) {
+func (m later) Propose(p kv.Proposal) {
 	time.AfterFunc(m.after, func() { m.Member.Propose(p) })
 }
 
@@ -70,5 +73,58 @@ func TestDrainAndClose(t *testing.T) {
 	}
 	if revision := m.View().Revision(); revision != 1+happened {
 		t.Errorf("%d writes were acknowledged, and the store is at revision %d, not %d", happened, revision, 1+happened)
+	}
+}
+
+// saying calls a function for each message that is logged.
+type saying struct {
+	slog.Handler
+	said func(string)
+}
+
+func (saying) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h saying) Handle(_ context.Context, r slog.Record) error {
+	h.said(r.Message)
+	return nil
+}
+
+// A client turns from a member without a leader, and keeps the connection for want of another one. When that member then
+// ends the connection's streams in good order, the client does not hold on to it: the member's next process serves.
+func TestAvoidedThenDrained(t *testing.T) {
+	t.Parallel()
+	trust, m := servertest.NewTrust(t), servertest.NewMember()
+	s := servertest.Start(t, trust, m, nil)
+	address := servertest.Endpoint(s)
+	turned := make(chan struct{})
+	once := sync.OnceFunc(func() { close(turned) })
+	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{
+		Endpoints: []string{address, blackhole(t)}, InOrder: true, Credentials: trust.Client,
+		Logger: slog.New(saying{slog.DiscardHandler, func(message string) {
+			if message == "turning from a member" {
+				once()
+			}
+		}}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Range(t.Context(), client.Range{Key: []byte("a"), End: client.From}); err != nil { // both streams are there
+		t.Fatal(err)
+	}
+	m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "there is no leader") })
+	put := make(chan error)
+	go func() {
+		_, err := c.Put(ctxOf(t, 20*time.Second), []byte("a"), []byte("b"))
+		put <- err
+	}()
+	<-turned
+	s.Drain(ctxOf(t, 5*time.Second)) // the other endpoint answers nothing for two seconds, and this one refuses meanwhile
+	_ = s.Close()
+	m.SetBefore(nil)
+	servertest.Start(t, trust, m, func(c *server.Config) { c.Address = address })
+	if err := <-put; err != nil {
+		t.Error(err)
 	}
 }

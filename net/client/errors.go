@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
@@ -23,22 +24,29 @@ var (
 	ErrOverloaded = errors.New("too many calls are waiting")
 )
 
-// Error is a member's answer that is an error, with its code; package wire lists them.
-type Error = wire.Error
+// Error is a member's answer that is an error, with its code; package kv lists them.
+type Error = kv.Error
 
 // OutcomeUnknownError says why the outcome of a write is not known.
 type OutcomeUnknownError struct {
-	Op       string // put or delete
+	Op       string // as the member calls it: put, delete, and so on
 	Endpoint string // where it was sent
 	Cause    error
 }
 
 func (e *OutcomeUnknownError) Error() string {
 	s := fmt.Sprintf("the outcome of the %s is unknown: it was sent to %s, but %v", e.Op, e.Endpoint, e.Cause)
-	if answer, ok := errors.AsType[*wire.Error](e.Cause); ok && answer.Code == wire.Unknown {
+	if answer, ok := errors.AsType[*kv.Error](e.Cause); ok && answer.Code == kv.Unknown {
 		return s // the member says what may have happened
 	}
-	return s + "; it may have happened, or may happen yet: read the key to find out"
+	ask := "read the key"
+	switch e.Op {
+	case wire.OpChangeMember.String():
+		ask = "list the members"
+	case wire.OpMoveLeader.String():
+		ask = "see who leads"
+	}
+	return s + "; it may have happened, or may happen yet: " + ask + " to find out"
 }
 
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.

@@ -73,8 +73,8 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	kv, found, err := c.Get(ctx, []byte("greeting"))
-	fmt.Println(string(kv.Value), kv.Version, found, err)
+	pair, found, err := c.Get(ctx, []byte("greeting"))
+	fmt.Println(string(pair.Value), pair.Version, found, err)
 	// Output: hello 1 true <nil>
 }
 
@@ -87,13 +87,13 @@ func ExampleClient_Range() {
 			return
 		}
 	}
-	answer, err := c.Range(ctx, client.Query{Key: []byte("/etc/"), End: client.Prefix([]byte("/etc/")), Limit: 2})
+	answer, err := c.Range(ctx, client.Range{Key: []byte("/etc/"), End: client.Prefix([]byte("/etc/")), Limit: 2})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, kv := range answer.KVs {
-		fmt.Printf("%s: %s\n", kv.Key, kv.Value)
+	for _, pair := range answer.KVs {
+		fmt.Printf("%s: %s\n", pair.Key, pair.Value)
 	}
 	fmt.Println("of", answer.Count)
 	// Output:
@@ -106,7 +106,7 @@ func ExampleClient_Pages() {
 	c, ctx := exampleClient()
 	defer c.Close()
 	keys := 0
-	for page, err := range c.Pages(ctx, client.Query{Key: []byte{0}, End: client.From, KeysOnly: true}) {
+	for page, err := range c.Pages(ctx, client.Range{Key: []byte{0}, End: client.From, KeysOnly: true}) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -123,8 +123,8 @@ func ExampleOutcomeUnknownError() {
 	defer c.Close()
 	_, err := c.Put(ctx, []byte("order/17"), []byte("paid"))
 	if errors.Is(err, client.ErrOutcomeUnknown) {
-		kv, found, readErr := c.Get(ctx, []byte("order/17"))
-		if readErr == nil && found && string(kv.Value) == "paid" {
+		pair, found, readErr := c.Get(ctx, []byte("order/17"))
+		if readErr == nil && found && string(pair.Value) == "paid" {
 			err = nil // it happened; were it not there, it could still be on its way
 		}
 	}

@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -41,18 +42,22 @@ func closedPort(t testing.TB) string {
 	return socket.LocalAddr().String()
 }
 
-// within holds what f does to a time. Machines are busy with other things at times: the best of a few tries counts.
-func within(t testing.TB, most time.Duration, f func()) {
+// within holds what f does to a time, five times: the machine may be busy with other things once or twice, so that the
+// median counts; what takes a second longer even once was waiting for something that it should not wait for. It returns
+// the shortest time.
+func within(t testing.TB, most time.Duration, f func()) time.Duration {
 	t.Helper()
-	best := time.Hour
+	var took []time.Duration
 	for range 5 {
 		start := time.Now()
 		f()
-		if best = min(best, time.Since(start)); best <= most {
-			return
-		}
+		took = append(took, time.Since(start))
 	}
-	t.Errorf("took %v at best, wanted %v", best, most)
+	slices.Sort(took)
+	if took[2] > most || took[4] > most+time.Second {
+		t.Errorf("it took %v, wanted %v", took, most)
+	}
+	return took[0]
 }
 
 // A dead endpoint costs a fraction of a second, one at which nobody listens nothing.
@@ -62,12 +67,11 @@ func TestDeadEndpoints(t *testing.T) {
 	within(t, 150*time.Millisecond, func() {
 		open(t, trust, closedPort(t), closedPort(t), servertest.Endpoint(s))
 	})
-	start := time.Now()
-	within(t, 900*time.Millisecond, func() {
+	least := within(t, 900*time.Millisecond, func() {
 		open(t, trust, blackhole(t), blackhole(t), servertest.Endpoint(s))
 	})
-	if took := time.Since(start); took < 400*time.Millisecond {
-		t.Errorf("two black holes cost %v, with a stagger of 200 ms", took)
+	if least < 400*time.Millisecond {
+		t.Errorf("two black holes cost %v, with a stagger of 200 ms", least)
 	}
 }
 
@@ -76,7 +80,7 @@ func TestUnreachable(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	hole, closed := blackhole(t), closedPort(t)
 	start := time.Now()
-	_, err := client.Open(ctxOf(t, 3*time.Second), client.Config{Endpoints: []string{hole, closed}, Credentials: trust.Client})
+	_, err := client.Open(ctxOf(t, 3*time.Second), client.Config{Endpoints: []string{hole, closed}, InOrder: true, Credentials: trust.Client})
 	var unavailable *client.UnavailableError
 	if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
@@ -143,9 +147,6 @@ func TestFailOver(t *testing.T) {
 	c := open(t, trust, servertest.Endpoint(first))
 	if got := c.Endpoints(); len(got) != 2 || got[1] != servertest.Endpoint(second) {
 		t.Fatalf("endpoints %v", got)
-	}
-	if m := must[[]client.Member](t)(c.Members(t.Context())); len(m) != 2 || m[1].Name != "b" {
-		t.Errorf("members %+v", m)
 	}
 	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
 
@@ -299,34 +300,34 @@ func TestOutcomeUnknown(t *testing.T) {
 func TestRetries(t *testing.T) {
 	t.Parallel()
 	for _, x := range []struct {
-		code        index.Code
+		code        kv.Code
 		write, read bool // tried again
 	}{
-		{index.CodeUnavailable, true, true},
-		{index.CodeOverloaded, true, true},
-		{index.CodeUnknown, false, true},
-		{index.CodeInternal, false, false},
-		{index.CodeCompacted, false, false},
+		{kv.Unavailable, true, true},
+		{kv.Overloaded, true, true},
+		{kv.Unknown, false, true},
+		{kv.Internal, false, false},
+		{kv.Compacted, false, false},
 	} {
 		c := newCluster(t, nil)
 		var left atomic.Int64
-		c.member.SetBefore(func(int, int) *index.Error {
+		c.member.SetBefore(func(int, int) *kv.Error {
 			if left.Add(-1) >= 0 {
-				return &index.Error{Code: x.code, Message: "for a while"}
+				return &kv.Error{Code: x.code, Message: "for a while"}
 			}
 			return nil
 		})
 		left.Store(3)
 		_, err := c.Put(t.Context(), []byte("k"), []byte("v"))
 		if (err == nil) != x.write {
-			t.Errorf("put, %v: %v", wire.Code(x.code), err)
+			t.Errorf("put, %v: %v", kv.Code(x.code), err)
 		}
-		if x.code == index.CodeUnknown != errors.Is(err, client.ErrOutcomeUnknown) && x.code != index.CodeInternal {
-			t.Errorf("put, %v: %v", wire.Code(x.code), err)
+		if x.code == kv.Unknown != errors.Is(err, client.ErrOutcomeUnknown) && x.code != kv.Internal {
+			t.Errorf("put, %v: %v", kv.Code(x.code), err)
 		}
 		left.Store(3)
 		if _, _, err := c.Get(t.Context(), []byte("k")); (err == nil) != x.read {
-			t.Errorf("get, %v: %v", wire.Code(x.code), err)
+			t.Errorf("get, %v: %v", kv.Code(x.code), err)
 		}
 		if !x.write {
 			continue
@@ -339,7 +340,7 @@ func TestRetries(t *testing.T) {
 			}
 		}
 		if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "for a while") {
-			t.Errorf("for ever, %v: %v", wire.Code(x.code), err)
+			t.Errorf("for ever, %v: %v", kv.Code(x.code), err)
 		}
 	}
 }
@@ -492,4 +493,18 @@ func (b *syncBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// A dial that is given up before its first try fails as others do.
+func TestDialGivenUp(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	c := open(t, trust, servertest.Endpoint(s))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if err := client.DialEndpoint(ctx, c, servertest.Endpoint(s)); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
 }

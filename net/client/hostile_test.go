@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -13,7 +14,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -22,6 +24,9 @@ import (
 // impostor is a member that greets well and then answers what it likes.
 type impostor struct {
 	endpoint string
+	listener *quic.Listener
+	mu       sync.Mutex
+	conns    []*quic.Conn
 	answer   func(q *wire.Request, s *quic.Stream) // what it sends to a request other than the greeting
 }
 
@@ -31,7 +36,7 @@ func newImpostor(t testing.TB, trust servertest.Trust, answer func(q *wire.Reque
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &impostor{endpoint: listener.Addr().(*net.UDPAddr).String(), answer: answer}
+	i := &impostor{endpoint: listener.Addr().(*net.UDPAddr).String(), listener: listener, answer: answer}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -39,6 +44,9 @@ func newImpostor(t testing.TB, trust servertest.Trust, answer func(q *wire.Reque
 			if err != nil {
 				return
 			}
+			i.mu.Lock()
+			i.conns = append(i.conns, conn)
+			i.mu.Unlock()
 			wg.Go(func() {
 				for {
 					s, err := conn.AcceptStream(context.Background())
@@ -58,6 +66,15 @@ func newImpostor(t testing.TB, trust servertest.Trust, answer func(q *wire.Reque
 		}()
 	})
 	return i
+}
+
+// closeAll ends all connections that there are.
+func (i *impostor) closeAll() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, conn := range i.conns {
+		_ = conn.CloseWithError(0, "")
+	}
 }
 
 func (i *impostor) serve(s *quic.Stream) {
@@ -150,18 +167,120 @@ func TestHostileMember(t *testing.T) {
 	}
 }
 
-// A member that does not answer reads loses them to the others, before the caller's time is over.
+// A member that does not answer reads loses them to the others, after a second at most while there are others, and before
+// the caller's time is over.
 func TestStuckMember(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	i := newImpostor(t, trust, func(*wire.Request, *quic.Stream) {})
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
-	c := open(t, trust, i.endpoint, servertest.Endpoint(s))
-	start := time.Now()
-	if _, _, err := c.Get(ctxOf(t, 2*time.Second), []byte("k")); err != nil || time.Since(start) < time.Second {
-		t.Errorf("%v after %v", err, time.Since(start))
+	for _, x := range []struct{ timeout, least, most time.Duration }{{1500 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond}, {20 * time.Second, time.Second, 5 * time.Second}} {
+		c := open(t, trust, i.endpoint, servertest.Endpoint(s))
+		start := time.Now()
+		if _, _, err := c.Get(ctxOf(t, x.timeout), []byte("k")); err != nil || time.Since(start) < x.least || time.Since(start) > x.most {
+			t.Errorf("of %v: %v after %v", x.timeout, err, time.Since(start))
+		}
+		within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v"))) })
 	}
-	within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v"))) })
+}
+
+// A stream that the member resets takes what was sent on it with it, and nothing of the connection's other stream.
+func TestResetStream(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	ranged, reset := make(chan struct{}), make(chan struct{})
+	i := newImpostor(t, trust, func(q *wire.Request, s *quic.Stream) {
+		switch q.Op {
+		case wire.OpRange:
+			close(ranged)
+			<-reset
+			answer, page := wire.BeginPage(nil, q.ID, 7, 0, false, 0, 0)
+			_, _ = s.Write(wire.EndPage(answer, page))
+		case wire.OpPut:
+			code := quic.StreamErrorCode(wire.StreamSlow)
+			if string(q.Put.Key) == "one too many" {
+				code = quic.StreamErrorCode(wire.StreamLimit)
+			}
+			s.CancelWrite(code)
+			s.CancelRead(code)
+		}
+	})
+	c := open(t, trust, i.endpoint)
+	go func() {
+		<-ranged
+		_, err := c.Put(ctxOf(t, 5*time.Second), []byte("k"), []byte("v"))
+		if !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was not taken in time") {
+			t.Errorf("the put on the stream that was reset: %v", err)
+		}
+		close(reset)
+	}()
+	found, err := c.Range(ctxOf(t, 10*time.Second), kv.Range{Key: []byte("a"), End: []byte("b")})
+	if err != nil || found.Revision != 7 {
+		t.Errorf("the range beside it: %+v, %v", found, err)
+	}
+	_, err = c.Put(ctxOf(t, 500*time.Millisecond), []byte("one too many"), []byte("v"))
+	if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no room for another stream") {
+		t.Errorf("a stream of which nothing was read: %v", err)
+	}
+}
+
+// Calls that are cancelled give their memory back, long before their time is over, wherever they wait.
+func TestCancelledCallsAreForgotten(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	for _, sent := range []bool{true, false} {
+		i := newImpostor(t, trust, func(*wire.Request, *quic.Stream) {})
+		c := open(t, trust, i.endpoint)
+		if !sent {
+			i.listener.Close()
+			i.closeAll()
+		}
+		before := heapBytes()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { _, _ = c.Put(ctx, []byte("k"), make([]byte, 1<<20)) })
+		}
+		for heapBytes() < before+50<<20 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.AfterFunc(100*time.Millisecond, cancel)
+		wg.Wait()
+		for begun := time.Now(); heapBytes() > before+40<<20; time.Sleep(50 * time.Millisecond) {
+			if time.Since(begun) > 10*time.Second {
+				t.Errorf("sent %v: %d MiB are kept", sent, (heapBytes()-before)>>20)
+				break
+			}
+		}
+		_ = c.Close()
+	}
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
+
+// A function that the client calls may close it.
+func TestCloseInsideCallback(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	c := open(t, trust, servertest.Endpoint(s))
+	closed := make(chan error, 1)
+	c.PutAsync([]byte("k"), []byte("v"), func(client.Written, error) { closed <- c.Close() })
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close does not return")
+	}
+	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); !errors.Is(err, client.ErrClosed) {
+		t.Error(err)
+	}
 }
 
 // Each try comes from a port of its own: what is between may remember the last one and send it nowhere.

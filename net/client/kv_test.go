@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 func TestPrefixAndFollowing(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -19,7 +19,7 @@ type mute struct {
 	asked chan struct{}
 }
 
-func (m mute) Propose(index.Proposal) { m.asked <- struct{}{} }
+func (m mute) Propose(kv.Proposal) { m.asked <- struct{}{} }
 
 // A member that is dead and stays so leaves nobody at its port, and its host says so.
 func TestKilledForGood(t *testing.T) {

@@ -10,7 +10,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -28,17 +29,17 @@ type stream struct {
 
 	// The reader's.
 	frames *wire.FrameReader
-	came   []arrival
+	came   []arrival // the answers that came together
 
 	// Shared.
 	mu     sync.Mutex
-	out    []byte
-	round  uint64 // of the writer: what is in out goes out with this one
-	slots  []slot
-	free   []uint32
-	used   int
-	bytes  int // of the requests in slots
-	failed error
+	out    []byte   // frames that the writer has not taken
+	round  uint64   // of the writer: what is in out goes out with this one
+	slots  []slot   // slots[id] is the request with that id
+	free   []uint32 // ids of slots that are not used
+	used   int      // len(slots) - len(free)
+	bytes  int      // of the requests in slots
+	failed error    // why the stream is over; slots, free and out are empty then
 }
 
 // slot is a request that is not answered. Its call is nil when nobody waits for it.
@@ -56,9 +57,10 @@ type arrival struct {
 }
 
 const (
-	// slotsMost and slotBytesMost are a stream's share of what the member allows a connection.
+	// slotsMost and slotBytesMost are a stream's share of what the member allows: half of a connection's requests, and
+	// half of the bytes that it may have when this client is alone.
 	slotsMost     = limits.RequestsInflight / streamsOfConn
-	slotBytesMost = limits.RequestBytesInflight / streamsOfConn
+	slotBytesMost = limits.ClientBytes / 16
 )
 
 func newStream(k *conn, qs *quic.Stream) *stream {
@@ -82,7 +84,7 @@ func (s *stream) send(x *call) bool {
 	if x.attempts > 0 || s.conn.client.queued.Load() > 0 {
 		now = time.Now()
 	}
-	timeout := attemptTime(x.deadline.Sub(now), s.conn.client.alternatives())
+	timeout := attemptTime(x, x.deadline.Sub(now), s.conn.client.alternatives())
 	x.until = now.Add(timeout + answerMargin)
 	x.round = s.round
 	id := s.place(slot{call: x, bytes: int32(weight), used: true})
@@ -133,10 +135,17 @@ func (s *stream) write() {
 		s.round++
 		s.mu.Unlock()
 		if _, err := s.qs.Write(buf); err != nil {
-			s.conn.fail(wire.Explain(err))
+			s.lost(err)
 			return
 		}
 	}
+}
+
+// ended says that the stream is over.
+func (s *stream) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed != nil
 }
 
 // busy says that more than one request is under way, so that others may be about to send.
@@ -151,17 +160,30 @@ func (s *stream) read() {
 	for {
 		err := s.readBatch()
 		if errors.Is(err, io.EOF) {
-			s.part()
+			s.drained()
 			return
 		}
 		if err != nil {
-			s.conn.fail(wire.Explain(err))
+			s.lost(err)
 			return
 		}
 	}
 }
 
-// readBatch settles all calls whose answers came together.
+// lost turns from the connection when the stream is over, and ends what was under way on it. When only the stream was
+// reset, what the connection's other streams have is still answered.
+func (s *stream) lost(err error) {
+	if _, ok := errors.AsType[*quic.StreamError](err); !ok {
+		s.conn.fail(wire.Explain(err))
+		return
+	}
+	err = wire.Explain(err)
+	s.conn.client.note(s.conn.endpoint, err)
+	s.conn.retire(err)
+	s.fail(err)
+}
+
+// readBatch completes all calls whose answers came together.
 func (s *stream) readBatch() error {
 	if err := s.frames.Fill(); err != nil {
 		return err
@@ -172,7 +194,7 @@ func (s *stream) readBatch() error {
 	}
 	for i := range s.came {
 		if x := s.came[i].call; x != nil {
-			s.settle(x, &s.came[i])
+			s.complete(x, &s.came[i])
 		}
 	}
 	clear(s.came)
@@ -222,15 +244,15 @@ func (s *stream) vacate(id uint32) {
 	s.free = append(s.free, id)
 }
 
-// settle decides what an answer means for its call.
-func (s *stream) settle(x *call, a *arrival) {
+// complete decides what an answer means for its call.
+func (s *stream) complete(x *call, a *arrival) {
 	failed := a.answer.Failed()
 	switch {
 	case failed == nil:
 		x.succeed(a.frame)
 	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || !x.op.Write()):
-		if failed.Code == wire.Unavailable || failed.Code == wire.Amnesia {
-			s.conn.shun(time.Now(), failed)
+		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed {
+			s.conn.avoid(time.Now(), failed)
 		}
 		s.conn.client.retry(x, s.conn, failed)
 	case x.op.Write() && !failed.Certain():
@@ -240,14 +262,17 @@ func (s *stream) settle(x *call, a *arrival) {
 	}
 }
 
-// expire gives up calls whose time is over, and moves reads on whose attempt takes too long. It says whether any
-// slot is used.
+// expire gives up calls whose time is over, moves reads on whose attempt takes too long, and forgets those that their
+// callers gave up. It says whether any slot is used.
 func (s *stream) expire(now time.Time) bool {
 	var over, slow []*call
 	s.mu.Lock()
 	for i := range s.slots {
 		switch x := s.slots[i].call; {
 		case x == nil:
+		case x.abandoned():
+			x.recycle()
+			s.slots[i].call = nil
 		case !now.Before(x.deadline):
 			over = append(over, x)
 			s.slots[i].call = nil
@@ -267,7 +292,7 @@ func (s *stream) expire(now time.Time) bool {
 		}
 	}
 	for _, x := range slow {
-		s.conn.shun(now, &wire.Error{Code: wire.Unavailable, Message: errNoAnswer.Error()})
+		s.conn.avoid(now, &kv.Error{Code: kv.Unavailable, Message: errNoAnswer.Error()})
 		c.retry(x, s.conn, errNoAnswer)
 	}
 	return busy
@@ -287,11 +312,11 @@ func (s *stream) takeReads() []*call {
 	return taken
 }
 
-// part turns from a member that has ended the stream: it answered what it took, and does nothing of the rest. The
+// drained turns from a member that has ended the stream: it answered what it took, and does nothing of the rest. The
 // connection is closed when its other streams have nothing under way.
-func (s *stream) part() {
-	s.conn.retire(errStopping)
+func (s *stream) drained() {
 	_, lost := s.over(errStopping)
+	s.conn.retire(errStopping)
 	for i := range lost {
 		if x := lost[i].call; x != nil {
 			s.lose(x, false, errStopping)
@@ -301,12 +326,14 @@ func (s *stream) part() {
 
 var errStopping = errors.New("the member is shutting down")
 
-// fail settles all calls: the connection is over.
+// fail ends all calls: the stream is over.
 func (s *stream) fail(err error) {
 	round, lost := s.over(err)
+	reset, ok := errors.AsType[*quic.StreamError](err)
+	unread := ok && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamLimit) // the member took nothing of it
 	for i := range lost {
 		if x := lost[i].call; x != nil {
-			s.lose(x, x.round < round, err)
+			s.lose(x, x.round < round && !unread, err)
 		}
 	}
 }
@@ -322,7 +349,7 @@ func (s *stream) over(err error) (round uint64, lost []slot) {
 	return s.round, lost
 }
 
-// lose settles one call whose connection is over. taken: the writer had it, so it may have been sent.
+// lose ends one call whose connection is over. taken: the writer had it, so it may have been sent.
 func (s *stream) lose(x *call, taken bool, err error) {
 	switch {
 	case x.op.Write() && taken:

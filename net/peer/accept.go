@@ -11,13 +11,15 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
-// ticket counts a connection that did not say who it is yet, from its first packet until its hello was judged.
+// ticket counts a connection that did not say who it is yet, from its first packet until its handshake was judged.
 type ticket struct {
 	transport *Transport
+	from      net.Addr
 	given     atomic.Bool // back
 	met       atomic.Bool // the handshake was completed
 }
@@ -27,13 +29,11 @@ type ticketKey struct{}
 // meet is called for the first packet of a connection, before any cryptography. It bounds how many may be in this state
 // at once, and hears how those end that never get through the handshake.
 func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	if t.handshakes.Add(1) > limits.PeerHandshakes {
-		t.handshakes.Add(-1)
-		t.quiet.warn("handshakes", "turned away a connection to the peers' port: too many handshakes are going on",
-			"address", info.RemoteAddr.String(), "limit", limits.PeerHandshakes)
-		return nil, errors.New("too many handshakes")
+	if err := t.handshakes.Begin(info.RemoteAddr); err != nil {
+		t.log.warn("handshakes of "+host(info.RemoteAddr), "turned away a connection to the peers' port", "address", info.RemoteAddr.String(), "because", err.Error())
+		return nil, err
 	}
-	k := &ticket{transport: t}
+	k := &ticket{transport: t, from: info.RemoteAddr}
 	context.AfterFunc(ctx, func() {
 		k.giveBack()
 		if !k.met.Load() {
@@ -46,23 +46,28 @@ func (t *Transport) meet(ctx context.Context, info *quic.ClientInfo) (context.Co
 // giveBack may be called again.
 func (k *ticket) giveBack() {
 	if k.given.CompareAndSwap(false, true) {
-		k.transport.handshakes.Add(-1)
+		k.transport.handshakes.End(k.from)
 	}
 }
 
 // unmet tells of a connection that ended within the handshake.
 func (t *Transport) unmet(from net.Addr, cause error) {
-	if errors.Is(cause, quic.ErrTransportClosed) || errors.Is(cause, context.Canceled) {
-		return
-	}
-	if ended, ok := errors.AsType[*quic.ApplicationError](cause); ok && ended.ErrorCode == closeSuperseded {
-		return // both have dialled, and the other connection is in use
-	}
 	err := wire.Explain(cause)
 	if _, silent := errors.AsType[*quic.IdleTimeoutError](err); silent {
 		err = errors.New("it went silent in the handshake: no member or client of qkv, or UDP packets get lost")
 	}
-	t.quiet.warn("unmet "+host(from), "refused a connection to the peers' port", "address", from.String(), "error", err)
+	t.turnedAway(host(from), from, err)
+}
+
+// turnedAway tells of a connection that came to nothing before it was known whose it is, unless that is as it should be: one
+// of the two ends, or both have dialled and the other connection is in use.
+func (t *Transport) turnedAway(who string, from net.Addr, err error) {
+	ended, closed := errors.AsType[*quic.ApplicationError](err)
+	if closed && (ended.ErrorCode == closeSuperseded || ended.ErrorCode == closeStopping) ||
+		errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled) {
+		return
+	}
+	t.log.warn("turned away "+who, "refused a connection to the peers' port", "address", from.String(), "error", err)
 }
 
 // host is an address without its port, which changes with each attempt.
@@ -94,83 +99,98 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 	}
 }
 
-// greet hears who a new connection is from, and hands it to its link or refuses it.
+// greet hears who a new connection is from and what it wants.
 func (t *Transport) greet(q *quic.Conn) {
-	l, err := t.linkOf(q)
-	if err != nil {
-		t.turnAway(q, err)
+	var l *link
+	name, err := t.nameOf(q)
+	switch {
+	case err != nil:
+	case q.ConnectionState().TLS.NegotiatedProtocol == wire.ProtocolJoin:
+		err = t.answerJoin(name, q)
+	default:
+		l, err = t.hear(name, q)
+	}
+	if err == nil {
 		return
 	}
-	if err := t.hear(l, q); err != nil {
-		if no, ok := errors.AsType[*refusal](err); ok {
-			closeQUIC(q, closeRefused, no.text)
-		} else {
-			closeQUIC(q, closeBroken, err.Error())
-		}
+	if no, ok := errors.AsType[*peerframe.Refusal](err); ok {
+		refuse(q, no)
+	} else {
+		closeQUIC(q, closeBroken, err.Error())
+	}
+	switch {
+	case l != nil:
 		l.failed("a peer's connection came to nothing", err)
+	case name != "":
+		t.turnedAway(name, q.RemoteAddr(), fmt.Errorf("the member %q: %w", name, err))
+	default:
+		t.turnedAway(host(q.RemoteAddr()), q.RemoteAddr(), err)
 	}
 }
 
-// linkOf returns the link of the member whose certificate was shown.
-func (t *Transport) linkOf(q *quic.Conn) (*link, error) {
+// nameOf returns the name of the member whose certificate was shown.
+func (t *Transport) nameOf(q *quic.Conn) (string, error) {
 	id, err := wire.PeerIdentity(q.ConnectionState().TLS)
+	if err == nil && id.Name == t.config.Name {
+		err = fmt.Errorf("%q is this member's own name: two processes use one certificate, or a member's address leads to itself", id.Name)
+	}
+	return id.Name, asRefusal(err)
+}
+
+// stranger returns what one is told that is no peer.
+func (t *Transport) stranger(name string, id uint64) *peerframe.Refusal {
+	if no := t.handler.Stranger(name, id); no != nil {
+		return no
+	}
+	return &peerframe.Refusal{
+		Code: peerframe.Refused,
+		Text: fmt.Sprintf("the member %q with the id %016x is not among the members of the cluster that %q knows", name, id, t.config.Name),
+	}
+}
+
+// hear reads a handshake, finds the link of the member that it is from, judges it, and answers it when the connection
+// comes into use. There is no link where the member is none that is known.
+func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
+	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
+	defer cancel()
+	stream, err := q.AcceptStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("it sent no handshake: %w", err)
+	}
+	_ = stream.SetDeadline(time.Now().Add(limits.PeerHandshakeTimeout)) // cannot fail
+	theirs, err := readHandshake(stream)
 	if err != nil {
 		return nil, err
 	}
-	if id.Name == t.config.Name {
-		return nil, fmt.Errorf("%q is this member's own name: two processes use one certificate, or a member's address leads to itself", id.Name)
+	l := (*t.links.Load())[theirs.From]
+	if l == nil || l.name != name {
+		if err := theirs.CheckCluster(t.config.Cluster); err != nil {
+			return nil, asRefusal(err)
+		}
+		no := t.stranger(name, theirs.From)
+		if l = (*t.links.Load())[theirs.From]; l == nil || l.name != name { // it may be a peer by now
+			return nil, no
+		}
 	}
-	l := t.names[id.Name]
-	if l == nil {
-		return nil, fmt.Errorf("the member %q is not in the cluster list of the member %q", id.Name, t.config.Name)
+	if err := l.judge(&theirs); err != nil {
+		return l, err
+	}
+	answer := l.handshake(0, peerframe.Mark{})
+	if c := newConn(l, q); l.welcome(c, &theirs) {
+		c.establish(stream, answer)
 	}
 	return l, nil
 }
 
-// turnAway refuses a connection of nobody that is known.
-func (t *Transport) turnAway(q *quic.Conn, err error) {
-	t.quiet.warn("unknown "+host(q.RemoteAddr()), "refused a connection to the peers' port", "address", q.RemoteAddr().String(), "error", err)
-	closeQUIC(q, closeRefused, err.Error())
-}
-
-// hear reads a peer's hello, judges it, and answers it when the connection comes into use.
-func (t *Transport) hear(l *link, q *quic.Conn) error {
-	ctx, cancel := context.WithTimeout(q.Context(), helloWait)
-	defer cancel()
-	stream, err := q.AcceptStream(ctx)
-	if err != nil {
-		return fmt.Errorf("it did not say hello: %w", err)
-	}
-	_ = stream.SetDeadline(time.Now().Add(helloWait)) // cannot fail
-	theirs, err := readGreeting(stream)
-	if err != nil {
-		return err
-	}
-	if err := l.judge(&theirs); err != nil {
-		return err
-	}
-	answer := &greeting{
-		cluster: t.config.Cluster, from: t.config.Member, to: l.id,
-		mark: mark{process: t.process}, hello: t.config.Hello(),
-	}
-	c := newConn(l, q)
-	if !l.welcome(c, &theirs) {
-		c.close(closeSuperseded, "another connection is in use")
-		return nil
-	}
-	c.settle(stream, answer)
-	return nil
-}
-
-// settle answers a hello and waits for the other side's last word. If that does not come, the connection ends, and
+// establish answers a handshake and waits for the other side's last word. If that does not come, the connection ends, and
 // its link tells why.
-func (c *conn) settle(stream *quic.Stream, answer *greeting) {
-	err := writeGreeting(stream, answer)
+func (c *conn) establish(stream *quic.Stream, answer *peerframe.Handshake) {
+	err := writeHandshake(stream, answer)
 	if err == nil {
 		_, err = stream.Read(make([]byte, 1))
 	}
 	if err != io.EOF {
-		c.close(closeBroken, "it did not take the answer to its hello")
+		c.close(closeBroken, "it did not take the answer to its handshake")
 		return
 	}
 	_ = stream.Close() // an error is the connection's, and shows there

@@ -6,14 +6,16 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"qkv/net/wire/peerframe"
 )
 
 // echoPair starts two members of which the second answers each frame with another of the same class.
 func echoPair(b testing.TB, answered func(frame []byte)) (*member, *member) {
 	members := newMembers(b, 2)
 	echo := members[1]
-	members[0].config.Receive = func(_ uint64, _ Class, frame []byte) { answered(frame) }
-	members[1].config.Receive = func(from uint64, class Class, frame []byte) {
+	members[0].receive = func(_ uint64, _ peerframe.Class, frame []byte) { answered(frame) }
+	members[1].receive = func(from uint64, class peerframe.Class, frame []byte) {
 		echo.Send(from, class, frame, false)
 	}
 	for _, m := range members {
@@ -34,7 +36,7 @@ func BenchmarkEcho(b *testing.B) {
 			here, _ = echoPair(b, func([]byte) {
 				n := int(done.Add(1))
 				if n+inflight <= b.N {
-					here.Send(2, Append, frame, false)
+					here.Send(2, peerframe.Append, frame, false)
 				}
 				if n == b.N {
 					close(finished)
@@ -44,7 +46,7 @@ func BenchmarkEcho(b *testing.B) {
 			b.ReportAllocs()
 			b.ResetTimer()
 			for range min(inflight, b.N) {
-				here.Send(2, Append, frame, false)
+				here.Send(2, peerframe.Append, frame, false)
 			}
 			select {
 			case <-finished:
@@ -73,9 +75,9 @@ func commitPackets(b testing.TB, rounds int, lazy bool) float64 {
 	frame, commit := make([]byte, 280), make([]byte, 40)
 	before := here.Status()[0]
 	for range rounds {
-		here.Send(2, Append, frame, false)
+		here.Send(2, peerframe.Append, frame, false)
 		<-back
-		here.Send(2, Append, commit, lazy)
+		here.Send(2, peerframe.Append, commit, lazy)
 		for began := time.Now(); time.Since(began) < 100*time.Microsecond; {
 			runtime.Gosched()
 		}
@@ -106,7 +108,7 @@ func BenchmarkBulk(b *testing.B) {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
 			members := newMembers(b, 2)
 			var came atomic.Int64
-			members[1].config.Receive = func(uint64, Class, []byte) { came.Add(1) }
+			members[1].receive = func(uint64, peerframe.Class, []byte) { came.Add(1) }
 			for _, m := range members {
 				m.start()
 			}
@@ -118,7 +120,7 @@ func BenchmarkBulk(b *testing.B) {
 				for int64(i)-came.Load() > int64(2<<20/size) {
 					time.Sleep(50 * time.Microsecond)
 				}
-				members[0].Send(2, Bulk, frame, false)
+				members[0].Send(2, peerframe.Bulk, frame, false)
 			}
 			for came.Load() < int64(b.N) {
 				time.Sleep(50 * time.Microsecond)

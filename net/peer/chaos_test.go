@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 // Members are stopped, killed and started again, alone and together, while all of them send: in the end all are connected,
@@ -19,7 +20,7 @@ import (
 func TestRestarts(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	chance := rand.New(rand.NewPCG(seed, 0))
+	random := rand.New(rand.NewPCG(seed, 0))
 	members := newMembers(t, 3)
 	for _, m := range members {
 		m.start()
@@ -30,18 +31,17 @@ func TestRestarts(t *testing.T) {
 	}
 	number := 0
 	for range rounds {
-		victims := chance.Perm(3)[:1+chance.IntN(3)]
+		victims := random.Perm(3)[:1+random.IntN(3)]
 		for _, i := range victims {
-			if m := members[i]; chance.IntN(2) == 0 {
+			if m := members[i]; random.IntN(2) == 0 {
 				m.kill()
 			} else {
 				m.stop()
 			}
 		}
-		time.Sleep(time.Duration(chance.IntN(100)) * time.Millisecond)
+		time.Sleep(time.Duration(random.IntN(100)) * time.Millisecond)
 		var all sync.WaitGroup
 		for _, i := range victims {
-			members[i].config.Seed = chance.Uint64()
 			all.Go(members[i].start)
 		}
 		all.Wait()
@@ -49,7 +49,7 @@ func TestRestarts(t *testing.T) {
 			number++
 			for _, from := range members {
 				for to := range uint64(4) {
-					from.Send(to, Class(number%3), fmt.Appendf(nil, "%06d", number), number%2 == 0)
+					from.Send(to, peerframe.Class(number%3), fmt.Appendf(nil, "%06d", number), number%2 == 0)
 				}
 			}
 			time.Sleep(100 * time.Microsecond)
@@ -61,7 +61,7 @@ func TestRestarts(t *testing.T) {
 			t.Errorf("%s blames a peer for what were lost connections", to.config.Name)
 		}
 		for _, from := range members {
-			for class := range classes {
+			for class := range peerframe.Classes {
 				last := ""
 				for _, f := range to.frames(from.config.Member, class) {
 					if f <= last {
@@ -82,9 +82,9 @@ func TestRestarts(t *testing.T) {
 func TestOneWayReachable(t *testing.T) {
 	for _, deaf := range []int{0, 1} {
 		members := newMembers(t, 2)
-		peers := append([]Peer(nil), members[deaf].config.Peers...)
-		peers[1-deaf].Address = "127.0.0.1:1" // nobody there, and nothing says so
-		members[deaf].config.Peers = peers
+		peers := append([]Peer(nil), members[deaf].peers...)
+		peers[1-deaf].Addresses = []string{"127.0.0.1:1"} // nobody there, and nothing says so
+		members[deaf].peers = peers
 		for _, m := range members {
 			m.start()
 		}
@@ -113,24 +113,13 @@ func TestOwnNameFromOutside(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for want, change := range map[string]func(c *Config){
-		"twice":                    func(c *Config) { c.Peers = append(c.Peers, Peer{ID: 2, Name: "n9", Address: "a:1"}) },
-		`and this member is "n1"`:  func(c *Config) { c.Peers = []Peer{{ID: 5, Name: "n1", Address: "a:1"}} },
-		"is not HOST:PORT":         func(c *Config) { c.Peers = []Peer{{ID: 2, Name: "n2", Address: "nowhere"}} },
-		"letters, digits":          func(c *Config) { c.Peers = []Peer{{ID: 2, Name: "n 2", Address: "a:1"}} },
 		"is the certificate of":    func(c *Config) { c.Credentials = credentials(t, authority(), "n2") },
 		"qkv://test/client/alice,": func(c *Config) { c.Credentials, _ = wire.LoadClient(authority(), "alice", time.Now) },
 	} {
 		m := newMembers(t, 2)[0]
 		change(&m.config)
-		transport, err := Start(m.config)
-		if err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := New(m.config); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
-		}
-		if transport != nil {
-			_ = transport.Close()
-		}
-		if err := m.config.Listen.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
-			t.Error("the socket was left open")
 		}
 	}
 }
@@ -150,7 +139,7 @@ func TestAddressInUse(t *testing.T) {
 }
 
 func TestDelays(t *testing.T) {
-	l := &link{chance: rand.New(rand.NewPCG(1, 2))}
+	l := &link{jitter: rand.New(rand.NewPCG(1, 2))}
 	if l.delay() != 0 {
 		t.Error("the first dial must not wait")
 	}
@@ -166,24 +155,42 @@ func TestDelays(t *testing.T) {
 
 func TestQuiet(t *testing.T) {
 	out := &safeBuffer{}
-	q := quiet{logger: slog.New(slog.NewTextHandler(out, nil))}
-	for range quietAfter + 4 {
+	q := rateLimitedLog{logger: slog.New(slog.NewTextHandler(out, nil))}
+	for range limits.LogRepeats + 4 {
 		q.warn("a", "it rains")
 	}
 	q.warn("b", "it snows")
-	if got := out.String(); strings.Count(got, "it rains") != quietAfter || strings.Count(got, "it snows") != 1 {
+	if got := out.String(); strings.Count(got, "it rains") != limits.LogRepeats || strings.Count(got, "it snows") != 1 {
 		t.Error(got)
 	}
-	if held, ok := q.pass("a", time.Now().Add(quietFor)); !ok || held != 4 {
+	if held, ok := q.pass("a", time.Now().Add(limits.LogRepeatsPause)); !ok || held != 4 {
 		t.Errorf("%d held back, %v", held, ok)
 	}
-	for i := range 10 * quietMost {
+	// A thing that goes on for a day is worth a line every ten minutes; when it comes back after a while, lines at once.
+	begun, lines, last := time.Now(), 0, 0
+	for at := time.Duration(0); at < 24*time.Hour; at += time.Second {
+		if _, ok := q.pass("dead", begun.Add(at)); ok {
+			lines++
+			if at > time.Hour {
+				last++
+			}
+		}
+	}
+	if lines > 160 || last < 135 || last > 139 {
+		t.Errorf("%d lines in a day, %d of them after the first hour", lines, last)
+	}
+	for range limits.LogRepeats {
+		if _, ok := q.pass("dead", begun.Add(25*time.Hour)); !ok {
+			t.Error("what comes back after an hour is held back")
+		}
+	}
+	for i := range 10 * limits.LogSubjects {
 		q.warn(fmt.Sprint(i), "many things")
 	}
-	if n := len(q.said); n > quietMost+1 {
+	if n := len(q.said); n > limits.LogSubjects+1 {
 		t.Errorf("%d things are remembered", n)
 	}
-	if n := strings.Count(out.String(), "many things"); n > quietMost+quietAfter {
+	if n := strings.Count(out.String(), "many things"); n > limits.LogSubjects+limits.LogRepeats {
 		t.Errorf("%d lines", n)
 	}
 }
@@ -196,12 +203,12 @@ func TestReasonsAreCutBetweenCharacters(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	long := newMembers(t, 2)
-	long[0].admit = func(uint64, []byte) error { return errors.New(strings.Repeat("ü", 5000)) }
+	long[0].admit = func(uint64) error { return errors.New(strings.Repeat("ü", 5000)) }
 	for _, m := range long {
 		m.start()
 	}
 	await(t, "a long refusal arrives", 3*time.Second, func() bool { return len(long[1].refused()) > 0 })
-	if got := long[1].refused()[0]; got != strings.Repeat("ü", 256) {
+	if got := long[1].refused()[0].Text; got != strings.Repeat("ü", 256) {
 		t.Errorf("%d bytes: %s", len(got), got)
 	}
 }

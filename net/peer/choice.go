@@ -1,34 +1,35 @@
 package peer
 
+import "qkv/net/wire/peerframe"
+
 // choice decides which of the connections to one peer is used; doc.go numbers the rules. It is told everything
-// under its link's lock, and so are the two hellos that it makes: what a hello says of "seen" is true when it is sent.
+// under its link's lock, and so are the two handshakes that it makes: what one says of "seen" is true when it is sent.
 //
-//  1. At most one connection is in use and at most one is pending, and never both: a hello is sent while none is in use,
+//  1. At most one connection is in use and at most one is pending, and never both: a handshake is sent while none is in use,
 //     and what comes into use ends what was pending.
-//  2. seen.dial only grows for one process.
+//  2. seen.dial only grows for one process, until the choice is forgotten with its link.
 type choice struct {
-	lower   bool   // my id is the lower one
-	process uint64 // mine
-	dials   uint64 // hellos I have sent
-	seen    mark   // the newest dial of the peer that I accepted
+	lower   bool           // my id is the lower one
+	process [16]byte       // mine
+	seen    peerframe.Mark // the newest dial of the peer that I accepted
 	inUse   *conn
 	pending *conn
 }
 
-// propose makes a connection that I dialled pending, unless one is in use, and returns what its hello says.
-func (c *choice) propose(dialled *conn) (me, seen mark, ok bool) {
+// propose makes a connection that I dialled pending, unless one is in use, and returns what its handshake says of the peer.
+// The number of the dial is above that of any before.
+func (c *choice) propose(dialled *conn, dial uint64) (seen peerframe.Mark, ok bool) {
 	if c.inUse != nil {
-		return mark{}, mark{}, false
+		return peerframe.Mark{}, false
 	}
-	c.dials++
-	dialled.mine, dialled.dial = true, c.dials
+	dialled.mine, dialled.dial = true, dial
 	c.pending = dialled
-	return mark{c.process, c.dials}, c.seen, true
+	return c.seen, true
 }
 
 // confirm brings a pending connection into use once the peer's answer has come. It is too late when another came
 // into use meanwhile.
-func (c *choice) confirm(dialled *conn, process uint64) bool {
+func (c *choice) confirm(dialled *conn, process [16]byte) bool {
 	if c.pending != dialled {
 		return false
 	}
@@ -39,9 +40,9 @@ func (c *choice) confirm(dialled *conn, process uint64) bool {
 
 // accept decides about a connection that the peer dialled. When it comes into use, other is the connection in whose
 // place it came, or nil; that one is to be closed.
-func (c *choice) accept(theirs *conn, at, seen mark) (other *conn, ok bool) {
+func (c *choice) accept(theirs *conn, at, seen peerframe.Mark) (other *conn, ok bool) {
 	switch {
-	case at.process == c.seen.process && at.dial <= c.seen.dial:
+	case at.Process == c.seen.Process && at.Dial <= c.seen.Dial:
 		ok = false
 	case c.inUse != nil:
 		other, ok = c.inUse, c.replaces(at, seen)
@@ -53,20 +54,20 @@ func (c *choice) accept(theirs *conn, at, seen mark) (other *conn, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	theirs.process, theirs.dial = at.process, at.dial
+	theirs.process, theirs.dial = at.Process, at.Dial
 	c.inUse, c.pending, c.seen = theirs, nil, at
 	return other, true
 }
 
-// replaces says whether a hello, newer than all that were accepted, was sent after the peer had lost the connection in
+// replaces says whether a handshake, newer than all that were accepted, was sent after the peer had lost the connection in
 // use.
-func (c *choice) replaces(at, seen mark) bool {
-	return at.process != c.inUse.process || !c.inUse.mine || c.knows(seen, c.inUse)
+func (c *choice) replaces(at, seen peerframe.Mark) bool {
+	return at.Process != c.inUse.process || !c.inUse.mine || c.knows(seen, c.inUse)
 }
 
-// knows says whether the peer had accepted a connection of mine before it sent a hello that says seen.
-func (c *choice) knows(seen mark, mine *conn) bool {
-	return seen.process == c.process && seen.dial >= mine.dial
+// knows says whether the peer had accepted a connection of mine before it sent a handshake that says seen.
+func (c *choice) knows(seen peerframe.Mark, mine *conn) bool {
+	return seen.Process == c.process && seen.Dial >= mine.dial
 }
 
 // end forgets a connection that has ended.

@@ -1,48 +1,59 @@
 package peer
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"qkv/net/wire/peerframe"
 )
 
 // world is two members with nothing but their choices and the connections between them: what is sent arrives later, and
 // a connection may be lost for one side before the other one knows.
 type world struct {
-	sides  [2]*choice
-	wires  []*wires
-	nonces uint64
-	wrong  string // what must never happen, and did
+	sides     [2]*choice
+	wires     []*wires
+	processes uint64
+	dials     uint64
+	wrong     string // what must never happen, and did
 }
 
 // wires is one connection: an end at each side, and what is on its way.
 type wires struct {
-	from   int // who dialled
-	ends   [2]*conn
-	alive  [2]bool // the end, as its side knows it
-	hello  *[2]mark
-	answer *uint64
+	from      int // who dialled
+	ends      [2]*conn
+	alive     [2]bool // the end, as its side knows it
+	handshake *[2]peerframe.Mark
+	answer    *[16]byte
+}
+
+// process is the id of the newest process.
+func (w *world) process() (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:], w.processes)
+	return id
 }
 
 func newWorld() *world {
 	w := &world{}
 	for i := range w.sides {
-		w.nonces++
-		w.sides[i] = &choice{lower: i == 0, process: w.nonces}
+		w.processes++
+		w.sides[i] = &choice{lower: i == 0, process: w.process()}
 	}
 	return w
 }
 
-// dial is what link.try does up to its hello.
+// dial is what link.try does up to its handshake.
 func (w *world) dial(side int) {
 	k := &wires{from: side, alive: [2]bool{true, true}}
 	k.ends[side] = &conn{}
 	if w.sides[side].pending != nil {
 		return // a link has one goroutine that dials
 	}
-	if me, seen, ok := w.sides[side].propose(k.ends[side]); ok {
-		k.hello = &[2]mark{me, seen}
+	w.dials++
+	if seen, ok := w.sides[side].propose(k.ends[side], w.dials); ok {
+		k.handshake = &[2]peerframe.Mark{{Process: w.sides[side].process, Dial: w.dials}, seen}
 		w.wires = append(w.wires, k)
 	}
 }
@@ -67,15 +78,15 @@ func (w *world) loseEnd(side int, c *conn) {
 func (w *world) deliver(k *wires) {
 	to := 1 - k.from
 	switch {
-	case k.hello != nil:
-		hello := *k.hello
-		k.hello = nil
+	case k.handshake != nil:
+		handshake := *k.handshake
+		k.handshake = nil
 		if !k.alive[to] {
 			return
 		}
 		good := w.agreed()
 		k.ends[to] = &conn{}
-		other, ok := w.sides[to].accept(k.ends[to], hello[0], hello[1])
+		other, ok := w.sides[to].accept(k.ends[to], handshake[0], handshake[1])
 		if !ok {
 			k.alive[to] = false
 			return
@@ -106,11 +117,19 @@ func (w *world) restart(side int) {
 	for _, k := range w.wires {
 		k.alive[side] = false
 		if k.from == side {
-			k.hello, k.answer = nil, nil
+			k.handshake, k.answer = nil, nil
 		}
 	}
-	w.nonces++
-	w.sides[side] = &choice{lower: side == 0, process: w.nonces}
+	w.processes++
+	w.sides[side] = &choice{lower: side == 0, process: w.process()}
+}
+
+// forget makes a side a new link of the same process: the peer was removed and added again.
+func (w *world) forget(side int) {
+	for _, k := range w.wires {
+		w.lose(k, side)
+	}
+	w.sides[side] = &choice{lower: side == 0, process: w.sides[side].process}
 }
 
 func (w *world) check(t *rapid.T) {
@@ -133,15 +152,15 @@ func (w *world) check(t *rapid.T) {
 	}
 }
 
-// settle lets everything arrive, in some order, and both sides dial while they have nothing.
-func (w *world) settle(t *rapid.T) {
+// establish lets everything arrive, in some order, and both sides dial while they have nothing.
+func (w *world) establish(t *rapid.T) {
 	for round := 0; ; round++ {
 		if round == 4 {
 			t.Fatalf("no agreement after %d rounds: %s", round, w)
 		}
 		for step := range 4 * len(w.wires) {
 			if len(w.wires) > 0 {
-				w.deliver(w.wires[rapid.IntRange(0, len(w.wires)-1).Draw(t, fmt.Sprint("settle", step))])
+				w.deliver(w.wires[rapid.IntRange(0, len(w.wires)-1).Draw(t, fmt.Sprint("establish", step))])
 			}
 			w.check(t)
 		}
@@ -179,7 +198,7 @@ func (w *world) agreed() bool {
 func (w *world) String() string {
 	s := ""
 	for i, k := range w.wires {
-		s += fmt.Sprintf("%d: from %d alive %v hello %v answer %v used %v %v\n", i, k.from, k.alive, k.hello != nil, k.answer != nil,
+		s += fmt.Sprintf("%d: from %d alive %v handshake %v answer %v used %v %v\n", i, k.from, k.alive, k.handshake != nil, k.answer != nil,
 			k.ends[0] != nil && w.sides[0].inUse == k.ends[0], k.ends[1] != nil && w.sides[1].inUse == k.ends[1])
 	}
 	return s
@@ -199,8 +218,11 @@ func TestChoiceAgrees(t *testing.T) {
 					w.lose(w.wires[rapid.IntRange(0, len(w.wires)-1).Draw(t, "lost")], side)
 				}
 			case 4:
-				if rapid.IntRange(0, 3).Draw(t, "restart") == 0 {
+				switch rapid.IntRange(0, 5).Draw(t, "restart") {
+				case 0:
 					w.restart(side)
+				case 1:
+					w.forget(side)
 				}
 			default:
 				if len(w.wires) > 0 {
@@ -209,7 +231,7 @@ func TestChoiceAgrees(t *testing.T) {
 			}
 			w.check(t)
 		}
-		w.settle(t)
+		w.establish(t)
 	})
 }
 

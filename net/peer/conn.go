@@ -12,29 +12,22 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // The codes with which a connection is closed; doc.go explains them.
 const (
 	closeStopping   quic.ApplicationErrorCode = 0
 	closeSuperseded quic.ApplicationErrorCode = 1
-	closeRefused    quic.ApplicationErrorCode = 2
-	closeBroken     quic.ApplicationErrorCode = 3
-)
-
-const (
-	// lazyWait is how long a lazy frame waits for company.
-	lazyWait = time.Millisecond
-	// batchBytes is what a writer hands to QUIC at a time; a frame that is large beside it goes without being copied.
-	batchBytes = 64 << 10
-	copyBytes  = 16 << 10
+	// 2 and 4 to 7 are refusals: peerframe.RefusalCode
+	closeBroken quic.ApplicationErrorCode = 3
 )
 
 // priorities are the QUIC urgencies of the classes: 0 goes first.
-var priorities = [classes]int8{Urgent: 0, Append: 1, Bulk: 7}
+var priorities = [peerframe.Classes]int8{peerframe.Urgent: 0, peerframe.Append: 1, peerframe.Bulk: 7}
 
-// conn is one connection with a peer, from its hello to its end.
+// conn is one connection with a peer, from its handshake to its end.
 type conn struct {
 	// Constant.
 	quic    *quic.Conn
@@ -43,12 +36,12 @@ type conn struct {
 	settled chan struct{} // closed when both sides have admitted each other
 
 	// Owned by the link's choice.
-	mine    bool   // I dialled it
-	process uint64 // the peer's
-	dial    uint64 // of whoever dialled
+	mine    bool     // I dialled it
+	process [16]byte // the peer's
+	dial    uint64   // of whoever dialled
 
 	// Shared.
-	queues [classes]*queue
+	queues [peerframe.Classes]*queue
 	lazy   atomic.Uint32 // the classes in which lazy frames wait, one bit each
 	timer  *time.Timer   // ends their wait
 	opened atomic.Uint32 // the classes of which the peer opened a stream
@@ -83,7 +76,7 @@ func truncate(text string, n int) string {
 }
 
 // send puts a frame into its stream's queue and says whether there was room.
-func (c *conn) send(class Class, frame []byte, lazy bool) bool {
+func (c *conn) send(class peerframe.Class, frame []byte, lazy bool) bool {
 	if !c.queues[class].put(frame, lazy) {
 		return false
 	}
@@ -92,7 +85,7 @@ func (c *conn) send(class Class, frame []byte, lazy bool) bool {
 			c.hurry()
 		}
 	} else if c.lazy.Or(1<<class) == 0 {
-		c.timer.Reset(lazyWait)
+		c.timer.Reset(limits.PeerLazyWait)
 	}
 	return true
 }
@@ -110,7 +103,7 @@ func (c *conn) hurry() {
 // run writes and reads the streams, until the connection ends and nothing of it is left.
 func (c *conn) run() {
 	var all sync.WaitGroup
-	for class := range classes {
+	for class := range peerframe.Classes {
 		all.Go(func() { c.end(c.write(class)) })
 	}
 	all.Go(func() { c.end(c.acceptStreams(&all)) })
@@ -136,13 +129,13 @@ func (c *conn) end(err error) {
 }
 
 // write writes one stream until the connection ends.
-func (c *conn) write(class Class) error {
+func (c *conn) write(class peerframe.Class) error {
 	stream, err := c.quic.OpenUniStream()
 	if err != nil {
 		return fmt.Errorf("open the stream for %v: %w", class, err)
 	}
 	stream.SetPriority(priorities[class], false)
-	w := writer{to: stream, buf: append(make([]byte, 0, batchBytes), byte(class))}
+	w := writer{to: stream, buf: append(make([]byte, 0, limits.PeerWriteBytes), byte(class))}
 	var frames [][]byte
 	q := c.queues[class]
 	for {
@@ -178,7 +171,7 @@ func (w *writer) addAll(frames [][]byte) (bytes int, err error) {
 
 func (w *writer) add(frame []byte) error {
 	room := headerBytes
-	if len(frame) <= copyBytes {
+	if len(frame) <= limits.PeerCopyBytes {
 		room += len(frame)
 	}
 	if len(w.buf)+room > cap(w.buf) {
@@ -187,7 +180,7 @@ func (w *writer) add(frame []byte) error {
 		}
 	}
 	w.buf = appendHeader(w.buf, len(frame))
-	if len(frame) <= copyBytes {
+	if len(frame) <= limits.PeerCopyBytes {
 		w.buf = append(w.buf, frame...)
 		return nil
 	}
@@ -209,7 +202,7 @@ func (w *writer) flush() error {
 
 // acceptStreams starts a reader for each stream of the peer; QUIC lets it open no more than that.
 func (c *conn) acceptStreams(readers *sync.WaitGroup) error {
-	for range classes {
+	for range peerframe.Classes {
 		stream, err := c.quic.AcceptUniStream(context.Background()) // ends with the connection
 		if err != nil {
 			return err
@@ -238,6 +231,6 @@ func (c *conn) read(stream io.Reader) error {
 			return err
 		}
 		c.link.received.add(1, len(frame))
-		c.link.transport.config.Receive(c.link.id, class, frame)
+		c.link.transport.handler.Receive(c.link.id, class, frame)
 	}
 }

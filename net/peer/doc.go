@@ -1,4 +1,4 @@
-// Package peer carries frames between the members of a cluster: what they mean is for its user to know. It promises
+// Package peer carries frames between the members of a cluster; package peerframe draws them. It promises
 // no delivery: what is lost with a connection, or does not fit a queue, is gone, and raft sends again. What it does
 // deliver came from the member that it names, whole, and within one class in the order in which it was sent.
 //
@@ -7,20 +7,15 @@
 // Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN
 // "qkv-peer/1". A pair uses one connection, whoever dialled it, and both send on it, so that acknowledgements ride
 // along (measured: 11 packets a put in place of 14). Both dial when they have none; so there may be two for a
-// moment, and both sides must drop the same one. What decides is said in the first frame on each connection:
+// moment, and both sides must drop the same one. What decides stands in the handshake, the first frame on each
+// connection: process and dial, which only grows, name the connection, and seen the newest one from this peer that was
+// accepted.
 //
-//	hello = [version, cluster str, from uint, to uint, process uint, dial uint, seen process uint, seen dial uint, hello bin]
-//
-//	process     a random number of the process
-//	dial        how many hellos this process has sent to this peer, with this one: it names the connection
-//	seen        the process and dial of the newest connection from this peer that was accepted
-//	hello       the user's own part, which the other side's user admits or refuses
-//
-// The one who dialled opens a stream in both directions and sends its hello; the other answers with its own, which
+// The one who dialled opens a stream in both directions and sends its handshake; the other answers with its own, which
 // says yes (its dial is 0), or closes the connection. When the first has admitted that too, it ends its side of the
 // stream, and both use the connection. Nobody is told of a connection that one of them refuses.
 //
-//  1. A hello is not sent while a connection is in use. From then until its answer its connection is *pending*.
+//  1. A handshake is not sent while a connection is in use. From then until its answer its connection is *pending*.
 //  2. One that is no newer than one that was accepted from that process is late, and refused.
 //  3. Of another process than that of the connection in use, it is accepted: the peer was restarted.
 //  4. On top of a connection that the peer dialled, it is accepted: the peer has lost that one (by rule 1).
@@ -31,11 +26,11 @@
 //  7. What is accepted takes the place of the other connection to that peer, which is closed.
 //
 // A connection is served only after the one before it has ended and its last frame was handed over, so frames never
-// come out of order within a class, and [Config.Connected] and [Config.Disconnected] alternate.
+// come out of order within a class, and [Handler.Connected] and [Handler.Disconnected] alternate.
 //
 // # Streams
 //
-// Each side opens three streams in one direction, one for each [Class], with QUIC priorities 0, 1 and 7: votes and
+// Each side opens three streams in one direction, one for each class of frames, with QUIC priorities 0, 1 and 7: votes and
 // heartbeats never wait behind appends, nor these behind a snapshot. A stream is one byte, its class, and then frames:
 //
 //	+--------+-----------------+---------+-----------------+---------+----
@@ -43,13 +38,52 @@
 //	| 1 byte | big endian      | n bytes |                 |         |
 //	+--------+-----------------+---------+-----------------+---------+----
 //
+// A stream begins with a window of limits.PeerStreamBytes, which follows the measured round trip and the rate at which
+// frames are taken up to limits.PeerStreamBytesMost; the connection's holds all three at their largest, so that a class
+// that is taken slowly holds up no other.
+//
 // A length of 0 or over limits.PeerFrameBytes, another class, a second stream of a class and anything else that is not
-// drawn here closes the connection. A hello is framed in the same way, with limits.PeerHelloBytes.
+// drawn here closes the connection. A handshake is framed in the same way, with limits.PeerHandshakeBytes.
 //
 // One goroutine writes a stream. It takes all that waits at once, after letting others run once, because writers
 // coalesce only if they wait their turn (measured: 1.5 x). A frame sent as lazy waits up to a millisecond for the next
 // frame to that peer, of any class, to share its packet (measured: 14.2 packets a put become 8.1). One goroutine
 // reads a stream, and hands over slices of 64 KiB pieces that are never used again.
+//
+// # Members come and go
+//
+// Who is a peer is said by [Transport.SetPeers] and may change at any time. A peer is an id and a name. A connection is for
+// the one whose id its handshake says, if the certificate is of that one's name: a member that was removed and one that
+// was added under the same name are two, and so are a member and what is started again under its name with an
+// empty disk. Who is no peer is told what [Handler.Stranger] says, a peer that looks for another id here is told
+// that, and one that stops being a peer loses its connection in the same way: what it is told is the end of it, and
+// what was queued for it is dropped. Each peer has a link with a goroutine of its own; the link of one that comes back
+// does nothing before the one that it had has ended, so that the handler is told of one after the other. Where a
+// handshake stands among those that this process has sent is counted for all peers together, so that a new link's
+// dials are not taken for late ones of the old.
+//
+// A peer's addresses are tried in turn, one for each dial. When others are set, the next dial takes those, without
+// waiting; a connection in use stays.
+//
+// # Joining
+//
+// A member that was added, but never started, knows an address and its own name only. It asks who it is on a connection
+// of its own to the peers' port, ALPN "qkv-join/1", with a member's certificate: one stream in both directions, and on it
+// one frame each way, framed as a handshake is, with limits.JoinRequestBytes and limits.JoinAnswerBytes:
+//
+//	joiner                                member
+//	length, 4 bytes | request, end  -->
+//	                                <--   length, 4 bytes | welcome, end     or a close with a refusal's code
+//	close with 0                    -->
+//
+// Package peerframe draws both. The name in the request must be the certificate's. All of it has
+// limits.PeerHandshakeTimeout, and keeps its place among the handshakes until the end. [Ask] is the joiner's side.
+//
+// # Who is nobody yet
+//
+// A connection takes one of limits.PeerHandshakes places until its handshake was judged, and one source address has a
+// share of them, so that what floods the port from one address keeps nobody else out; of both the log tells. Who claims an
+// address must show it by one more round trip when many are under way, altogether or from there.
 //
 // # When things end
 //
@@ -63,4 +97,6 @@
 //	1     another connection between the two is in use
 //	2     of what the text says: a refusal
 //	3     of what the text says: the other side broke the rules of this page
+//	4, 5  the other side has forgotten what it promised, says one who does not lead, and one who does
+//	6, 7  the other side was removed from the cluster, says one who does not lead, and one who does
 package peer

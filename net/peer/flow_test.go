@@ -2,14 +2,14 @@ package peer
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // A peer that takes nothing of one class: its queue fills up and drops, and the other classes go on.
@@ -17,11 +17,11 @@ func TestFloodDropsAndCounts(t *testing.T) {
 	members := newMembers(t, 2)
 	hold := make(chan struct{})
 	var urgent atomic.Int64
-	members[1].config.Receive = func(_ uint64, class Class, _ []byte) {
+	members[1].receive = func(_ uint64, class peerframe.Class, _ []byte) {
 		switch class {
-		case Bulk:
+		case peerframe.Bulk:
 			<-hold
-		case Urgent:
+		case peerframe.Urgent:
 			urgent.Add(1)
 		}
 	}
@@ -32,7 +32,7 @@ func TestFloodDropsAndCounts(t *testing.T) {
 	frame := make([]byte, 64<<10)
 	const count = 2 * limits.PeerQueueBytes / (64 << 10)
 	for range count {
-		members[0].Send(2, Bulk, frame, false)
+		members[0].Send(2, peerframe.Bulk, frame, false)
 	}
 	s := members[0].Status()[0]
 	if s.Queued > limits.PeerQueueBytes {
@@ -42,7 +42,7 @@ func TestFloodDropsAndCounts(t *testing.T) {
 		t.Errorf("%d of %d frames were dropped", s.Dropped, count)
 	}
 	for range 100 {
-		members[0].Send(2, Urgent, []byte("tick"), false)
+		members[0].Send(2, peerframe.Urgent, []byte("tick"), false)
 	}
 	await(t, "urgent frames pass by", 2*time.Second, func() bool { return urgent.Load() == 100 })
 	close(hold)
@@ -103,11 +103,11 @@ func TestQueueUnderLoad(t *testing.T) {
 func TestLazyFrames(t *testing.T) {
 	members := newMembers(t, 2)
 	type arrival struct {
-		class Class
+		class peerframe.Class
 		at    time.Time
 	}
 	came := make(chan arrival, 100)
-	members[1].config.Receive = func(_ uint64, class Class, _ []byte) { came <- arrival{class, time.Now()} }
+	members[1].receive = func(_ uint64, class peerframe.Class, _ []byte) { came <- arrival{class, time.Now()} }
 	for _, m := range members {
 		m.start()
 	}
@@ -116,12 +116,12 @@ func TestLazyFrames(t *testing.T) {
 	var alone []time.Duration
 	for range 20 {
 		began := time.Now()
-		members[0].Send(2, Append, []byte("commit"), true)
+		members[0].Send(2, peerframe.Append, []byte("commit"), true)
 		alone = append(alone, (<-came).at.Sub(began))
 		time.Sleep(2 * time.Millisecond)
 	}
 	for _, took := range alone {
-		if took < lazyWait {
+		if took < limits.PeerLazyWait {
 			t.Errorf("a lazy frame arrived after %v", took)
 		}
 	}
@@ -129,9 +129,9 @@ func TestLazyFrames(t *testing.T) {
 	quick := 0
 	for i := range 50 {
 		began := time.Now()
-		members[0].Send(2, Append, []byte("commit"), true)
-		members[0].Send(2, Class(i%2), []byte("company"), false)
-		if a, b := <-came, <-came; a.at.Sub(began) < lazyWait && b.at.Sub(began) < lazyWait {
+		members[0].Send(2, peerframe.Append, []byte("commit"), true)
+		members[0].Send(2, peerframe.Class(i%2), []byte("company"), false)
+		if a, b := <-came, <-came; a.at.Sub(began) < limits.PeerLazyWait && b.at.Sub(began) < limits.PeerLazyWait {
 			quick++
 		}
 		time.Sleep(2 * time.Millisecond)
@@ -164,15 +164,15 @@ func TestReader(t *testing.T) {
 		size := 1 + i*7%1000
 		switch i % 50 {
 		case 10:
-			size = pieceBytes/2 - headerBytes - 1 + i/50%3 // around what counts as large
+			size = limits.PeerReadBytes/2 - headerBytes - 1 + i/50%3 // around what counts as large
 		case 20:
-			size = 3*pieceBytes + i
+			size = 3*limits.PeerReadBytes + i
 		}
 		f := bytes.Repeat([]byte{byte(i + 1)}, size)
 		frames = append(frames, f)
 		stream = append(appendHeader(stream, size), f...)
 	}
-	for _, size := range []int{1, 3, 1000, pieceBytes, 1 << 20} {
+	for _, size := range []int{1, 3, 1000, limits.PeerReadBytes, 1 << 20} {
 		r := reader{from: &chunks{stream, size}, most: limits.PeerFrameBytes}
 		var got [][]byte
 		for {
@@ -242,33 +242,6 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-func FuzzGreeting(f *testing.F) {
-	g := greeting{cluster: "c", from: 1, to: 2, mark: mark{3, 4}, seen: mark{5, 6}, hello: []byte("x")}
-	f.Add(g.append(nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if g, err := parseGreeting(b); err == nil {
-			again, err := parseGreeting(g.append(nil))
-			if err != nil || fmt.Sprint(again) != fmt.Sprint(g) {
-				t.Fatalf("%+v became %+v: %v", g, again, err)
-			}
-		}
-	})
-}
-
-// The bytes of a hello are fixed for as long as there is qkv-peer/1.
-func TestGoldenGreeting(t *testing.T) {
-	g := greeting{cluster: "c1", from: 1, to: 300, mark: mark{1 << 40, 4}, seen: mark{5, 6}, hello: []byte("hi")}
-	want := "9901a2633101cd012ccf000001000000000004" + "0506c4026869"
-	if got := fmt.Sprintf("%x", g.append(nil)); got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-	// A later version may add fields.
-	more := append([]byte{0x9a}, g.append(nil)[1:]...)
-	if got, err := parseGreeting(append(more, 0x2a)); err != nil || got.cluster != "c1" || string(got.hello) != "hi" {
-		t.Errorf("%+v %v", got, err)
-	}
-}
-
 func TestCloseWhileSending(t *testing.T) {
 	for range 5 {
 		members := startAll(t, 3)
@@ -282,7 +255,7 @@ func TestCloseWhileSending(t *testing.T) {
 					case <-stop:
 						return
 					default:
-						transport.Send(1+i%4, Class(i%3), make([]byte, 100), i%5 == 0)
+						transport.Send(1+i%4, peerframe.Class(i%3), make([]byte, 100), i%5 == 0)
 					}
 				}
 			})

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
 )
 
 // headerBytes is the length before each frame.
 const headerBytes = 4
-
-// pieceBytes is what a reader allocates at a time and carves frames from.
-const pieceBytes = 64 << 10
 
 var errFrame = errors.New("not a frame between members")
 
@@ -40,13 +40,13 @@ type reader struct {
 }
 
 // class returns the class of the stream, its first byte.
-func (r *reader) class() (Class, error) {
+func (r *reader) class() (peerframe.Class, error) {
 	if err := r.fill(1); err != nil {
 		return 0, cut(err)
 	}
-	class := Class(r.piece[r.lo])
+	class := peerframe.Class(r.piece[r.lo])
 	r.lo++
-	if class >= classes {
+	if class >= peerframe.Classes {
 		return 0, fmt.Errorf("%w: a stream of the class %d", errFrame, class)
 	}
 	return class, nil
@@ -61,7 +61,7 @@ func (r *reader) next() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if headerBytes+size > pieceBytes/2 {
+	if headerBytes+size > limits.PeerReadBytes/2 {
 		return r.large(size)
 	}
 	if err := r.fill(headerBytes + size); err != nil {
@@ -86,7 +86,7 @@ func (r *reader) large(size int) ([]byte, error) {
 // fill reads until at least n bytes are there, n being at most half a piece. Where the piece ends before, they go on in a new one.
 func (r *reader) fill(n int) error {
 	if len(r.piece)-r.lo < n {
-		piece := make([]byte, pieceBytes)
+		piece := make([]byte, limits.PeerReadBytes)
 		r.hi = copy(piece, r.piece[r.lo:r.hi])
 		r.piece, r.lo = piece, 0
 	}

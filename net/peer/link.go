@@ -7,29 +7,28 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 const (
 	// dialFirst and dialMost are how long to wait before dialling again, at first and at most.
 	dialFirst = 50 * time.Millisecond
 	dialMost  = time.Second
-	// dialWait is how long one dial may take with everything.
-	dialWait = 5 * time.Second
 	// stable is how long a connection must have lasted to begin with dialFirst again after it.
 	stable = time.Second
 	// refusedLeast and refusedMost are how long both sides wait after one refused the other: what is wrong is not going
 	// to be right in a moment.
 	refusedLeast = 2 * time.Second
 	refusedMost  = 4 * time.Second
-	// helloWait is how long the other side may take for its hello.
-	helloWait = 2 * time.Second
 )
 
 // link keeps one peer connected. A goroutine of its own dials the peer and serves the connection in use; connections
@@ -39,24 +38,72 @@ type link struct {
 	transport *Transport
 	id        uint64
 	name      string
-	address   string
+	ctx       context.Context // ends with the Transport, or by errNoPeer
+	cancel    context.CancelCauseFunc
+	ended     chan struct{} // closed when the goroutine has ended: the handler is called no more
 
 	// Owned by the link's goroutine.
 	failures int // attempts in a row that came to nothing
 
 	// Shared.
 	out      atomic.Pointer[conn] // the connection that is served: where to send
-	changed  chan struct{}        // holds a token when a connection came into use or patience was set
+	changed  chan struct{}        // holds a token when a connection came into use, or moved or notBefore was set
 	sent     traffic
 	received traffic
 	dropped  atomic.Uint64
 
-	mu       sync.Mutex
-	chance   *rand.Rand
-	choice   choice
-	dialling context.CancelFunc // ends the dial that is going on
-	patience time.Time          // after a refusal: not to be dialled before
-	trouble  string             // why it is not connected, or was not last
+	mu        sync.Mutex
+	jitter    *rand.Rand
+	choice    choice
+	dialling  context.CancelFunc // ends the dial that is going on
+	addresses []string           // a list never changes, but is replaced
+	moved     bool               // they are not those of the last dial: not to wait before the next one
+	notBefore time.Time          // after a refusal: not to be dialled before
+	lastErr   string             // why it is not connected, or was not last
+}
+
+// errNoPeer ends the link of one that is no peer any more.
+var errNoPeer = errors.New("it is no peer any more")
+
+// newLink is called with the Transport's lock.
+func newLink(t *Transport, p Peer) *link {
+	l := &link{
+		transport: t, id: p.ID, name: p.Name, ended: make(chan struct{}),
+		jitter:  rand.New(rand.NewPCG(t.jitter.Uint64(), p.ID)),
+		changed: make(chan struct{}, 1),
+		choice:  choice{lower: t.config.Member < p.ID, process: t.config.Process},
+		lastErr: "not reached yet",
+	}
+	l.ctx, l.cancel = context.WithCancelCause(t.ctx)
+	return l
+}
+
+// setAddresses says where the peer is from now on. What is dialled elsewhere is given up.
+func (l *link) setAddresses(addresses []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if slices.Equal(l.addresses, addresses) {
+		return
+	}
+	l.addresses, l.moved = slices.Clone(addresses), true
+	if l.dialling != nil && l.choice.inUse == nil {
+		l.dialling()
+	}
+	l.change()
+}
+
+// onEnd calls f once ctx has ended, unless stop is called before; stop waits for f, and is to be called once.
+func onEnd(ctx context.Context, f func()) (stop func()) {
+	called := make(chan struct{})
+	prevent := context.AfterFunc(ctx, func() {
+		defer close(called)
+		f()
+	})
+	return func() {
+		if !prevent() {
+			<-called
+		}
+	}
 }
 
 // traffic counts what went one way.
@@ -67,10 +114,10 @@ func (t *traffic) add(frames, bytes int) {
 	t.bytes.Add(uint64(bytes))
 }
 
-// refusal is an error for the other side to read: it is not to be talked to.
-type refusal struct{ text string }
-
-func (r *refusal) Error() string { return r.text }
+// refuse closes a connection with whose other side this member does not want to talk.
+func refuse(q *quic.Conn, no *peerframe.Refusal) {
+	closeQUIC(q, quic.ApplicationErrorCode(no.Code), no.Text)
+}
 
 // run is the link's goroutine.
 func (l *link) run(ctx context.Context) {
@@ -84,6 +131,22 @@ func (l *link) run(ctx context.Context) {
 			l.dial(ctx)
 		}
 	}
+	l.mu.Lock()
+	c := l.choice.inUse // one that came into use and was not served; after this none does
+	l.choice.inUse = nil
+	l.mu.Unlock()
+	if c != nil {
+		l.leave(c)
+	}
+}
+
+// leave closes a connection because the link ends.
+func (l *link) leave(c *conn) {
+	if context.Cause(l.ctx) != errNoPeer {
+		c.close(closeStopping, "the member stops")
+		return
+	}
+	refuse(c.quic, l.transport.stranger(l.name, l.id))
 }
 
 func (l *link) inUse() *conn {
@@ -96,9 +159,13 @@ func (l *link) inUse() *conn {
 func (l *link) pause(ctx context.Context) {
 	until := time.Now().Add(l.delay())
 	for l.inUse() == nil {
+		if l.takeMoved() {
+			l.failures = 0
+			return
+		}
 		l.mu.Lock()
-		if l.patience.After(until) {
-			until = l.patience
+		if l.notBefore.After(until) {
+			until = l.notBefore
 		}
 		l.mu.Unlock()
 		wait := time.Until(until)
@@ -117,7 +184,18 @@ func (l *link) pause(ctx context.Context) {
 	}
 }
 
-// delay is how long to wait before the next dial: half of it fixed and half by chance, so that many do not move as one.
+// takeMoved says whether there are addresses that were not tried yet, and lets the next dial begin with them.
+func (l *link) takeMoved() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	moved := l.moved
+	if moved {
+		l.moved, l.notBefore = false, time.Time{}
+	}
+	return moved
+}
+
+// delay is how long to wait before the next dial: half of it fixed and half at random, so that many do not move as one.
 func (l *link) delay() time.Duration {
 	if l.failures == 0 {
 		return 0
@@ -125,7 +203,7 @@ func (l *link) delay() time.Duration {
 	d := min(dialFirst<<min(l.failures-1, 10), dialMost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return d/2 + time.Duration(l.chance.Int64N(int64(d/2)))
+	return d/2 + time.Duration(l.jitter.Int64N(int64(d/2)))
 }
 
 func (l *link) change() {
@@ -137,53 +215,74 @@ func (l *link) change() {
 
 // dial tries once to bring a connection into use.
 func (l *link) dial(all context.Context) {
-	ctx, cancel := context.WithTimeout(all, dialWait)
+	ctx, cancel := context.WithTimeout(all, limits.PeerDialTimeout)
 	defer cancel()
 	l.mu.Lock()
 	l.dialling = cancel
+	addresses := l.addresses
 	l.mu.Unlock()
-	err := l.try(ctx)
+	err := l.try(ctx, addresses)
 	l.mu.Lock()
 	l.dialling = nil
+	moved := l.moved
 	l.mu.Unlock()
 	l.failures++
 	switch {
-	case err == nil || all.Err() != nil || l.inUse() != nil:
+	case err == nil || moved || l.inUse() != nil:
 		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		err = fmt.Errorf("it did not come to terms within %v", dialWait)
+		err = fmt.Errorf("it did not come to terms within %v", limits.PeerDialTimeout)
 	}
 	l.failed("cannot reach a peer", err)
 }
 
-// try dials and says hello.
-func (l *link) try(ctx context.Context) error {
+// try dials and sends the handshake. Each attempt takes the next address.
+func (l *link) try(ctx context.Context, addresses []string) error {
 	t := l.transport
-	address, err := resolve(ctx, l.address, l.failures)
+	if len(addresses) == 0 {
+		return errors.New("no address of it is known")
+	}
+	at, err := resolve(ctx, addresses[l.failures%len(addresses)], l.failures/len(addresses))
 	if err != nil {
 		return err
 	}
 	expected := wire.Identity{Class: wire.ClassMember, Name: l.name}
-	q, err := t.quic.Dial(ctx, address, wire.ClientTLS(t.config.Credentials, wire.ProtocolPeer, expected), dialConfig)
+	q, err := t.quic.Dial(ctx, at, wire.ClientTLS(t.config.Credentials, wire.ProtocolPeer, expected), dialConfig)
 	if err != nil {
 		return err
 	}
 	c := newConn(l, q)
-	hello := t.config.Hello()
+	mine := l.handshake(0, peerframe.Mark{})
 	l.mu.Lock()
-	me, seen, ok := l.choice.propose(c)
+	dial := t.dials.Add(1)
+	seen, ok := l.choice.propose(c, dial)
 	l.mu.Unlock()
 	if !ok {
 		c.close(closeSuperseded, "another connection is in use")
 		return nil
 	}
-	stop := context.AfterFunc(ctx, func() { c.close(closeStopping, "given up") })
+	stop := onEnd(ctx, func() {
+		if l.ctx.Err() != nil {
+			l.leave(c)
+		} else {
+			c.close(closeStopping, "given up")
+		}
+	})
 	defer stop()
-	return l.introduce(c, &greeting{cluster: t.config.Cluster, from: t.config.Member, to: l.id, mark: me, seen: seen, hello: hello})
+	mine.Dial, mine.Seen = dial, seen
+	return l.introduce(c, mine)
 }
 
-// introduce sends a hello on a connection that I dialled, and judges the answer.
-func (l *link) introduce(c *conn, mine *greeting) error {
+// handshake is what this member says first on a connection to the peer. It is made without the link's lock.
+func (l *link) handshake(dial uint64, seen peerframe.Mark) *peerframe.Handshake {
+	t := l.transport
+	return &peerframe.Handshake{
+		Cluster: t.config.Cluster, From: t.config.Member, To: l.id, Dial: dial, Seen: seen, MemberIdentity: t.handler.Identity(),
+	}
+}
+
+// introduce sends a handshake on a connection that I dialled, and judges the answer.
+func (l *link) introduce(c *conn, mine *peerframe.Handshake) error {
 	theirs, stream, err := exchange(c.quic, mine)
 	if err == nil {
 		err = l.judge(&theirs)
@@ -191,14 +290,14 @@ func (l *link) introduce(c *conn, mine *greeting) error {
 	l.mu.Lock()
 	var late bool
 	if err == nil {
-		late = !l.choice.confirm(c, theirs.mark.process)
+		late = !l.choice.confirm(c, theirs.Process)
 	} else {
 		l.choice.end(c)
 	}
 	l.mu.Unlock()
-	switch no, refused := errors.AsType[*refusal](err); {
+	switch no, refused := errors.AsType[*peerframe.Refusal](err); {
 	case refused:
-		c.close(closeRefused, no.text)
+		refuse(c.quic, no)
 	case err != nil:
 		c.close(closeBroken, err.Error())
 	case late:
@@ -210,42 +309,60 @@ func (l *link) introduce(c *conn, mine *greeting) error {
 	return err
 }
 
-// exchange says hello on a new stream and reads the answer.
-func exchange(q *quic.Conn, mine *greeting) (theirs greeting, stream *quic.Stream, err error) {
+// exchange sends a handshake on a new stream and reads the answer.
+func exchange(q *quic.Conn, mine *peerframe.Handshake) (theirs peerframe.Handshake, stream *quic.Stream, err error) {
 	if stream, err = q.OpenStream(); err != nil {
-		return greeting{}, nil, err
+		return peerframe.Handshake{}, nil, err
 	}
-	_ = stream.SetDeadline(time.Now().Add(helloWait)) // cannot fail
-	if err = writeGreeting(stream, mine); err == nil {
-		theirs, err = readGreeting(stream)
+	_ = stream.SetDeadline(time.Now().Add(limits.PeerHandshakeTimeout)) // cannot fail
+	if err = writeHandshake(stream, mine); err == nil {
+		theirs, err = readHandshake(stream)
 	}
 	return theirs, stream, err
 }
 
-// judge returns a refusal when a hello is not one that this member wants to talk to.
-func (l *link) judge(theirs *greeting) error {
-	config := &l.transport.config
-	err := theirs.check(config.Cluster, config.Member, l.id)
+// judge returns a refusal when a handshake is not one of whom this member wants to talk to.
+func (l *link) judge(theirs *peerframe.Handshake) error {
+	t := l.transport
+	err := theirs.CheckCluster(t.config.Cluster)
 	if err == nil {
-		err = config.Admit(l.id, theirs.hello)
+		err = theirs.CheckMembers(t.config.Member, l.id)
 	}
-	if err != nil {
-		return &refusal{err.Error()}
+	if err == nil && l.ctx.Err() != nil {
+		err = t.stranger(l.name, l.id)
 	}
-	return nil
+	if err == nil {
+		err = t.handler.Admit(l.id, theirs.MemberIdentity)
+	}
+	return asRefusal(err)
 }
 
-// welcome decides about a connection that the peer dialled and whose hello was judged well. It says whether the
-// connection came into use.
-func (l *link) welcome(c *conn, theirs *greeting) bool {
+// asRefusal returns an error as the other side is told.
+func asRefusal(err error) error {
+	if _, ok := errors.AsType[*peerframe.Refusal](err); err != nil && !ok {
+		return &peerframe.Refusal{Code: peerframe.Refused, Text: err.Error()}
+	}
+	return err
+}
+
+// welcome decides about a connection that the peer dialled and whose handshake was judged well. It says whether the
+// connection came into use; none does once the link ends.
+func (l *link) welcome(c *conn, theirs *peerframe.Handshake) bool {
 	l.mu.Lock()
-	other, ok := l.choice.accept(c, theirs.mark, theirs.seen)
+	if l.ctx.Err() != nil {
+		l.mu.Unlock()
+		l.leave(c)
+		return false
+	}
+	other, ok := l.choice.accept(c, theirs.Mark(), theirs.Seen)
 	if ok && l.dialling != nil {
 		l.dialling()
 	}
 	l.mu.Unlock()
 	if ok {
 		l.change()
+	} else {
+		other = c
 	}
 	if other != nil {
 		other.close(closeSuperseded, "another connection is in use")
@@ -255,15 +372,18 @@ func (l *link) welcome(c *conn, theirs *greeting) bool {
 
 // serve lets a connection do its work, once both sides want it, until it ends.
 func (l *link) serve(ctx context.Context, c *conn) {
-	stop := context.AfterFunc(ctx, func() { c.close(closeStopping, "the member stops") })
+	stop := onEnd(ctx, func() { l.leave(c) })
 	select {
 	case <-c.settled:
+		if ctx.Err() != nil {
+			break // nobody was told of it, and is not any more
+		}
 		l.out.Store(c)
 		l.connected(c)
-		l.transport.config.Connected(l.id)
+		l.transport.handler.Connected(l.id)
 		c.run()
 		l.out.Store(nil)
-		l.transport.config.Disconnected(l.id)
+		l.transport.handler.Disconnected(l.id)
 	case <-c.quic.Context().Done():
 	}
 	stop()
@@ -274,31 +394,32 @@ func (l *link) serve(ctx context.Context, c *conn) {
 		l.failures = 0
 	}
 	l.failures++
-	if ctx.Err() == nil {
-		l.failed("lost the connection to a peer", context.Cause(c.quic.Context()))
-	}
+	l.failed("lost the connection to a peer", context.Cause(c.quic.Context()))
 }
 
 func (l *link) connected(c *conn) {
 	l.mu.Lock()
-	l.trouble = ""
+	l.lastErr = ""
 	l.mu.Unlock()
-	l.transport.quiet.info("connected "+l.name, "connected to a peer", "peer", l.name, "dialled", c.mine, "address", c.quic.RemoteAddr().String())
+	l.transport.log.info("connected "+l.name, "connected to a peer", "peer", l.name, "dialled", c.mine, "address", c.quic.RemoteAddr().String())
 }
 
-// failed tells everybody concerned why a dial or a connection came to nothing.
+// failed tells everybody concerned why a dial or a connection came to nothing, unless that is because the link ends.
 func (l *link) failed(what string, err error) {
+	if l.ctx.Err() != nil {
+		return
+	}
 	ended, byThem := errors.AsType[*quic.ApplicationError](err)
 	byThem = byThem && ended.Remote
-	_, refused := errors.AsType[*refusal](err)
+	_, refused := errors.AsType[*peerframe.Refusal](err)
 	explained := wire.Explain(err)
 	_, trust := errors.AsType[*wire.TrustError](explained)
 	switch {
 	case l.ordinary(err):
 		return
-	case byThem && ended.ErrorCode == closeRefused:
+	case byThem && peerframe.RefusalCode(ended.ErrorCode).Known():
 		what, explained = "a peer refuses this member", errors.New(ended.ErrorMessage)
-		l.transport.config.Refused(l.id, ended.ErrorMessage)
+		l.transport.handler.Refused(l.id, peerframe.Refusal{Code: peerframe.RefusalCode(ended.ErrorCode), Text: ended.ErrorMessage})
 		l.wait()
 	case byThem:
 		explained = fmt.Errorf("it closed the connection: %s", ended.ErrorMessage)
@@ -314,7 +435,7 @@ func (l *link) failed(what string, err error) {
 }
 
 // ordinary tells whether a connection ended as connections do: another one is in use, or the peer stops or was
-// restarted. That is no problem of this link's, and worth a quiet line at most.
+// restarted. That is no problem of this link's, and worth a line for information at most.
 func (l *link) ordinary(err error) bool {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
 	_, restarted := errors.AsType[*quic.StatelessResetError](err)
@@ -335,10 +456,10 @@ func (l *link) ordinary(err error) bool {
 func (l *link) note(what, why string) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
-		l.trouble = what + ": " + why
+		l.lastErr = what + ": " + why
 	}
 	l.mu.Unlock()
-	l.transport.quiet.info(what+" "+l.name, what, "peer", l.name, "because", why)
+	l.transport.log.info(what+" "+l.name, what, "peer", l.name, "because", why)
 }
 
 // plain says what the library's errors about silence mean.
@@ -356,16 +477,17 @@ func plain(err error) error {
 func (l *link) problem(what string, err error) {
 	l.mu.Lock()
 	if l.choice.inUse == nil {
-		l.trouble = what + ": " + err.Error()
+		l.lastErr = what + ": " + err.Error()
 	}
+	addresses := l.addresses
 	l.mu.Unlock()
-	l.transport.quiet.warn(what+" "+l.name, what, "peer", l.name, "address", l.address, "error", err)
+	l.transport.log.warn(what+" "+l.name, what, "peer", l.name, "addresses", addresses, "error", err)
 }
 
 // wait makes the next dial wait some seconds.
 func (l *link) wait() {
 	l.mu.Lock()
-	l.patience = time.Now().Add(refusedLeast + time.Duration(l.chance.Int64N(int64(refusedMost-refusedLeast))))
+	l.notBefore = time.Now().Add(refusedLeast + time.Duration(l.jitter.Int64N(int64(refusedMost-refusedLeast))))
 	l.mu.Unlock()
 	l.change()
 }

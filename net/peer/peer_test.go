@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -47,16 +47,20 @@ func makeCerts(dir, cluster string) {
 
 // member is one end of the tests: a Transport, and what came out of it.
 type member struct {
-	t      testing.TB
-	config Config
+	t       testing.TB
+	config  Config
+	receive func(from uint64, class peerframe.Class, frame []byte) // in place of what keeps frames; set before the start
+	peers   []Peer                                                 // for the next start
 	*Transport
 	logged *safeBuffer
 
 	mu       sync.Mutex
 	came     map[string][]string // by "from/class"
 	events   map[uint64][]string
-	refusals []string
-	admit    func(from uint64, hello []byte) error
+	refusals []peerframe.Refusal
+	admit    func(from uint64) error
+	stranger map[uint64]*peerframe.Refusal // what Stranger says, by id
+	join     func(name string) (peerframe.Welcome, *peerframe.Refusal)
 }
 
 type safeBuffer struct {
@@ -87,18 +91,17 @@ func newMembers(t testing.TB, n int) []*member {
 			t.Fatal(err)
 		}
 		name := fmt.Sprintf("n%d", i)
-		peers = append(peers, Peer{ID: uint64(i), Name: name, Address: socket.LocalAddr().String()})
+		peers = append(peers, Peer{ID: uint64(i), Name: name, Addresses: []string{socket.LocalAddr().String()}})
 		m := &member{t: t, logged: &safeBuffer{}, came: map[string][]string{}, events: map[uint64][]string{}}
-		m.config = Config{Cluster: "c1", Name: name, Member: uint64(i), Listen: socket}
+		m.config = Config{Cluster: 0xc1, Name: name, Member: uint64(i), Listen: socket}
 		m.config.Seed = uint64(time.Now().UnixNano()) + uint64(i)
 		m.config.ResetKey = [32]byte{byte(i)}
 		m.config.Credentials = credentials(t, authority(), name)
 		m.config.Logger = slog.New(slog.NewTextHandler(m.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		m.hooks()
 		all = append(all, m)
 	}
 	for _, m := range all {
-		m.config.Peers = peers
+		m.peers = peers
 	}
 	t.Cleanup(func() {
 		for _, m := range all {
@@ -120,39 +123,77 @@ func credentials(t testing.TB, dir, name string) *wire.Credentials {
 	return c
 }
 
-func (m *member) hooks() {
-	m.config.Hello = func() []byte { return []byte("hello of " + m.config.Name) }
-	m.config.Admit = func(from uint64, hello []byte) error {
-		if want := fmt.Sprintf("hello of n%d", from); string(hello) != want {
-			m.t.Errorf("hello %q, want %q", hello, want)
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.admit != nil {
-			return m.admit(from, hello)
-		}
-		return nil
-	}
-	m.config.Receive = func(from uint64, class Class, frame []byte) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		key := fmt.Sprintf("%d/%d", from, class)
-		m.came[key] = append(m.came[key], string(frame))
-	}
-	event := func(what string) func(id uint64) {
-		return func(id uint64) {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.events[id] = append(m.events[id], what)
-		}
-	}
-	m.config.Connected, m.config.Disconnected = event("connected"), event("disconnected")
-	m.config.Refused = func(_ uint64, reason string) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.refusals = append(m.refusals, reason)
-	}
+// folderOf is the folder id that a member shows, so that the others can tell whose identity it is.
+func folderOf(id uint64) (folder [16]byte) {
+	copy(folder[:], fmt.Sprintf("folder of n%d", id))
+	return folder
 }
+
+// Identity implements Handler.
+func (m *member) Identity() peerframe.MemberIdentity {
+	return peerframe.MemberIdentity{Folder: folderOf(m.config.Member), Process: m.config.Process}
+}
+
+// Admit implements Handler.
+func (m *member) Admit(from uint64, its peerframe.MemberIdentity) error {
+	if its.Folder != folderOf(from) {
+		m.t.Errorf("n%d shows the folder %q", from, its.Folder)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.admit != nil {
+		return m.admit(from)
+	}
+	return nil
+}
+
+// Receive implements Handler.
+func (m *member) Receive(from uint64, class peerframe.Class, frame []byte) {
+	if m.receive != nil {
+		m.receive(from, class, frame)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := fmt.Sprintf("%d/%d", from, class)
+	m.came[key] = append(m.came[key], string(frame))
+}
+
+// Connected implements Handler.
+func (m *member) Connected(id uint64) { m.event(id, "connected") }
+
+// Disconnected implements Handler.
+func (m *member) Disconnected(id uint64) { m.event(id, "disconnected") }
+
+func (m *member) event(id uint64, what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.events[id] = append(m.events[id], what)
+}
+
+// Refused implements Handler.
+func (m *member) Refused(_ uint64, why peerframe.Refusal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.refusals = append(m.refusals, why)
+}
+
+// Stranger implements Handler.
+func (m *member) Stranger(_ string, id uint64) *peerframe.Refusal {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.stranger[id]
+}
+
+// Join implements Handler.
+func (m *member) Join(name string) (peerframe.Welcome, *peerframe.Refusal) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.join(name)
+}
+
+// link is what the Transport has for a peer.
+func (m *member) link(id uint64) *link { return (*m.links.Load())[id] }
 
 func (m *member) start() {
 	m.t.Helper()
@@ -163,7 +204,14 @@ func (m *member) start() {
 		}
 		m.config.Listen = socket
 	}
-	transport, err := Start(m.config)
+	if _, err := rand.Read(m.config.Process[:]); err != nil {
+		m.t.Fatal(err)
+	}
+	transport, err := New(m.config)
+	if err == nil {
+		transport.SetPeers(m.peers)
+		err = transport.Start(m)
+	}
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -171,9 +219,9 @@ func (m *member) start() {
 }
 
 func (m *member) address() string {
-	for _, p := range m.config.Peers {
+	for _, p := range m.peers {
 		if p.ID == m.config.Member {
-			return p.Address
+			return p.Addresses[0]
 		}
 	}
 	panic("not in its own list")
@@ -206,16 +254,16 @@ func (m *member) connectedTo(id uint64) bool {
 	return false
 }
 
-func (m *member) frames(from uint64, class Class) []string {
+func (m *member) frames(from uint64, class peerframe.Class) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.came[fmt.Sprintf("%d/%d", from, class)]
 }
 
-func (m *member) refused() []string {
+func (m *member) refused() []peerframe.Refusal {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]string(nil), m.refusals...)
+	return append([]peerframe.Refusal(nil), m.refusals...)
 }
 
 func (m *member) history(id uint64) string {
@@ -266,7 +314,7 @@ func TestOrderOfEachClass(t *testing.T) {
 	const count = 3000
 	var all sync.WaitGroup
 	for _, from := range members {
-		for class := range classes {
+		for class := range peerframe.Classes {
 			all.Go(func() {
 				for i := range count {
 					for _, to := range members {
@@ -281,7 +329,7 @@ func TestOrderOfEachClass(t *testing.T) {
 	all.Wait()
 	for _, to := range members {
 		for _, from := range members {
-			for class := range classes {
+			for class := range peerframe.Classes {
 				if to == from {
 					continue
 				}
@@ -299,7 +347,7 @@ func TestOrderOfEachClass(t *testing.T) {
 }
 
 // numbered is a frame of some length that only i makes; each 500th is large.
-func numbered(i int, class Class) []byte {
+func numbered(i int, class peerframe.Class) []byte {
 	size := 8 + i%300
 	if i%500 == 499 {
 		size = 20_000 + 97*i
@@ -325,8 +373,8 @@ func TestSimultaneousDial(t *testing.T) {
 		if a.Dialled == b.Dialled {
 			t.Fatalf("n1 dialled: %v, n2 dialled: %v, so they are two connections", a.Dialled, b.Dialled)
 		}
-		members[0].Send(2, Append, []byte("there"), false)
-		await(t, "a frame arrives", time.Second, func() bool { return len(members[1].frames(1, Append)) == 1 })
+		members[0].Send(2, peerframe.Append, []byte("there"), false)
+		await(t, "a frame arrives", time.Second, func() bool { return len(members[1].frames(1, peerframe.Append)) == 1 })
 		for _, m := range members {
 			m.stop()
 			for id := range uint64(3) {
@@ -345,7 +393,6 @@ func TestKilledPeerIsNoticedWhenItIsBack(t *testing.T) {
 		id := members[victim].config.Member
 		before := other.Status()[0].Since
 		members[victim].kill()
-		members[victim].config.Seed++
 		members[victim].start()
 		took := await(t, "the restarted peer is connected", 3*time.Second, func() bool {
 			s := other.Status()[0]
@@ -376,18 +423,18 @@ func TestStatelessReset(t *testing.T) {
 		other = members[1]
 	}
 	victim.kill()
-	list := victim.config.Peers
-	victim.config.Peers = nil
+	list := victim.peers
+	victim.peers = nil
 	socket, err := Listen(other.peerAddress(victim.config.Member))
 	if err != nil {
 		t.Fatal(err)
 	}
 	victim.config.Listen = socket
 	victim.start()
-	victim.config.Peers = list
+	victim.peers = list
 	took := await(t, "the reset is noticed", 2900*time.Millisecond, func() bool {
 		// QUIC answers only to packets that are longer than a bare sign of life: raft's heartbeats are.
-		other.Send(victim.config.Member, Urgent, make([]byte, 30), false)
+		other.Send(victim.config.Member, peerframe.Urgent, make([]byte, 30), false)
 		time.Sleep(20 * time.Millisecond)
 		return strings.Contains(other.logged.String(), "it was restarted")
 	})
@@ -398,9 +445,9 @@ func TestStatelessReset(t *testing.T) {
 }
 
 func (m *member) peerAddress(id uint64) string {
-	for _, p := range m.config.Peers {
+	for _, p := range m.peers {
 		if p.ID == id {
-			return p.Address
+			return p.Addresses[0]
 		}
 	}
 	panic("no such peer")
@@ -414,8 +461,8 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 	if took < 1500*time.Millisecond || took > 4500*time.Millisecond {
 		t.Errorf("given up after %v", took)
 	}
-	members[0].Send(2, Urgent, []byte("into the void"), false)
-	if s := members[0].Status()[0]; s.Dropped == 0 || s.Trouble == "" {
+	members[0].Send(2, peerframe.Urgent, []byte("into the void"), false)
+	if s := members[0].Status()[0]; s.Dropped == 0 || s.LastErr == "" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -423,16 +470,18 @@ func TestSilentPeerIsGivenUp(t *testing.T) {
 func TestRefusalArrives(t *testing.T) {
 	t.Parallel()
 	members := newMembers(t, 2)
-	members[0].admit = func(uint64, []byte) error { return errors.New("AMNESIA: you forgot index 7") }
+	members[0].admit = func(uint64) error {
+		return &peerframe.Refusal{Code: peerframe.ForgotByLeader, Text: "AMNESIA: you forgot index 7"}
+	}
 	for _, m := range members {
 		m.start()
 	}
 	await(t, "the refusal arrives", 3*time.Second, func() bool { return len(members[1].refused()) > 0 })
-	if r := members[1].refused()[0]; r != "AMNESIA: you forgot index 7" {
-		t.Errorf("refused with %q", r)
+	if r := members[1].refused()[0]; r != (peerframe.Refusal{Code: peerframe.ForgotByLeader, Text: "AMNESIA: you forgot index 7"}) {
+		t.Errorf("refused with %+v", r)
 	}
-	if s := members[1].Status()[0]; !strings.Contains(s.Trouble, "AMNESIA") {
-		t.Errorf("trouble: %q", s.Trouble)
+	if s := members[1].Status()[0]; !strings.Contains(s.LastErr, "AMNESIA") {
+		t.Errorf("last error: %q", s.LastErr)
 	}
 	time.Sleep(time.Second)
 	if n := len(members[1].refused()); n > 4 {

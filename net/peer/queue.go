@@ -3,15 +3,13 @@ package peer
 import (
 	"runtime"
 	"sync"
+
+	"qkv/internal/limits"
 )
 
-const (
-	// frameCost is what a frame in a queue costs besides its bytes, so that many tiny ones cannot cost much more than
-	// the limit says.
-	frameCost = 32
-	// framesKept bounds the slice that is used again after a burst.
-	framesKept = 4096
-)
+// frameCost is what a frame in a queue costs besides its bytes, so that many tiny ones cannot cost much more than the
+// limit says.
+const frameCost = 32
 
 // queue is what waits to be written to one stream: many put, one goroutine takes all at once.
 //
@@ -70,7 +68,7 @@ func (q *queue) signal() {
 // taken before is used again.
 func (q *queue) take(before [][]byte) [][]byte {
 	clear(before)
-	if cap(before) > framesKept {
+	if cap(before) > limits.PeerFramesReused {
 		before = nil
 	}
 	<-q.wake

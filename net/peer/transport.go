@@ -14,76 +14,74 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
-
-// Class says how urgent a frame is. Frames of one class keep their order, those of different classes do not.
-type Class uint8
-
-// The classes, each a stream of its own.
-const (
-	Urgent  Class = iota // votes and heartbeats
-	Append               // appends, forwarded proposals and reads
-	Bulk                 // pieces of snapshots
-	classes Class = iota
-)
-
-var classNames = [classes]string{"urgent frames", "appends", "bulk data"}
-
-func (c Class) String() string {
-	if c < classes {
-		return classNames[c]
-	}
-	return fmt.Sprintf("Class(%d)", uint8(c))
-}
 
 // Peer is another member, and how to reach it.
 type Peer struct {
-	ID      uint64
-	Name    string // as in its certificate
-	Address string // host:port, UDP
+	ID        uint64
+	Name      string   // as in its certificate
+	Addresses []string // host:port, UDP; tried in turn, the first one first
 }
 
-// Config is all that a Transport needs to know. The functions are called from many goroutines; but for one peer
-// Connected, Receive of that connection, Disconnected come in this order, and Receive once at a time for one class.
+// Config is all that a Transport needs to know.
 type Config struct {
-	Cluster string // what a peer must say too; it is the same on all members of one founding list
+	Cluster uint64 // what a peer must say too
 	Name    string // this member's, as in its certificate
 	Member  uint64
+	Process [16]byte     // as in the member's identity
 	Listen  *net.UDPConn // belongs to the Transport from Start on, see Listen; also when Start fails
-	Peers   []Peer       // this member itself among them is passed over
 
 	Credentials *wire.Credentials
 	ResetKey    [32]byte // persisted: lets peers notice at once that this member was restarted
-	Seed        uint64   // of the process' number and of the chance in delays: another one at each start
-
-	Hello func() []byte // this member's part of a hello, at most limits.PeerHelloBytes less 1 KiB; asked for each connection
-	// Admit judges a peer's hello; an error's text goes to the peer, and the connection is not used. It may be asked
-	// about a connection that does not come into use.
-	Admit        func(from uint64, hello []byte) error
-	Receive      func(from uint64, class Class, frame []byte) // frame is the callee's; it must not block for long
-	Connected    func(id uint64)
-	Disconnected func(id uint64)
-	Refused      func(id uint64, reason string) // the peer refused this member; it is asked again in some seconds
+	Seed        uint64   // of the jitter in delays: another one at each start
 
 	Logger *slog.Logger
+}
+
+// Handler is the member that a Transport serves. Its methods are called from many goroutines; but for one peer
+// Connected, Receive of that connection, Disconnected come in this order, and Receive once at a time for one class.
+type Handler interface {
+	// Identity is what this member says of itself at the moment; it is asked for each connection.
+	Identity() peerframe.MemberIdentity
+	// Admit judges what a peer says of itself; an error goes to the peer, as a *peerframe.Refusal or by its text alone, and
+	// the connection is not used. It may be asked about a connection that does not come into use.
+	Admit(from uint64, identity peerframe.MemberIdentity) error
+	// Receive takes a frame. It belongs to the callee, which must not block for long.
+	Receive(from uint64, class peerframe.Class, frame []byte)
+	Connected(peer uint64)
+	Disconnected(peer uint64)
+	// Refused tells that the peer refuses this member; it is asked again in some seconds.
+	Refused(peer uint64, why peerframe.Refusal)
+	// Stranger is asked about a member of this cluster that is no peer: it may make it one by SetPeers, and the connection goes
+	// on, or returns what a member of this cluster is told that is no peer, or no more; nil when that is all there is to
+	// say. Its name is as in its certificate, its id as it believes.
+	Stranger(name string, id uint64) *peerframe.Refusal
+	// Join answers a member that asks who it is in the cluster, or refuses it. The name is as in its certificate.
+	Join(name string) (peerframe.Welcome, *peerframe.Refusal)
 }
 
 // Transport connects a member with its peers. All methods are for any goroutine.
 type Transport struct {
 	config  Config
-	process uint64
-	links   map[uint64]*link
-	names   map[string]*link
+	handler Handler // from Start on
 	quic    *quic.Transport
+	ctx     context.Context // ends with Close
 	ends    context.CancelFunc
 	all     sync.WaitGroup
-	closed  sync.Once
-	quiet   quiet
+	log     rateLimitedLog
 
-	handshakes atomic.Int64 // connections that did not say who they are yet
-	unknown    atomic.Uint64
+	handshakes *wire.Handshakes                 // connections that did not say who they are yet
+	dials      atomic.Uint64                    // handshakes that were sent
+	links      atomic.Pointer[map[uint64]*link] // by the peers' ids; a map never changes, but is replaced
+
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	ending  map[uint64]*link // by id, the newest link that was taken away and whose goroutine has not ended
+	jitter  *rand.Rand       // seeds that of the links
 }
 
 // Listen opens the UDP socket of a Transport.
@@ -96,17 +94,17 @@ func Listen(address string) (*net.UDPConn, error) {
 }
 
 // What both kinds of connections have in common. Streams are opened once and never replaced.
-func quicConfig(helloStreams int64) *quic.Config {
+func quicConfig(handshakeStreams int64) *quic.Config {
 	return &quic.Config{
-		HandshakeIdleTimeout:           2 * time.Second,
-		MaxIdleTimeout:                 3 * time.Second,
-		KeepAlivePeriod:                time.Second,
+		HandshakeIdleTimeout:           limits.PeerHandshakeTimeout,
+		MaxIdleTimeout:                 limits.PeerIdleTimeout,
+		KeepAlivePeriod:                limits.PeerKeepAlive,
 		InitialStreamReceiveWindow:     limits.PeerStreamBytes,
-		MaxStreamReceiveWindow:         limits.PeerStreamBytes,
-		InitialConnectionReceiveWindow: uint64(classes) * limits.PeerStreamBytes,
-		MaxConnectionReceiveWindow:     uint64(classes) * limits.PeerStreamBytes,
-		MaxIncomingStreams:             helloStreams,
-		MaxIncomingUniStreams:          int64(classes),
+		MaxStreamReceiveWindow:         limits.PeerStreamBytesMost,
+		InitialConnectionReceiveWindow: uint64(peerframe.Classes) * limits.PeerStreamBytesMost,
+		MaxConnectionReceiveWindow:     uint64(peerframe.Classes) * limits.PeerStreamBytesMost,
+		MaxIncomingStreams:             handshakeStreams,
+		MaxIncomingUniStreams:          int64(peerframe.Classes),
 		RequireStreamCreditRelease:     true,
 		Allow0RTT:                      false,
 	}
@@ -117,93 +115,131 @@ var (
 	acceptConfig = quicConfig(1)
 )
 
-// Start begins to listen and to dial. The functions of config may be called before it returns.
-func Start(config Config) (*Transport, error) {
+// New returns a Transport that drops what is sent until it is started. A configuration that cannot work is refused.
+func New(config Config) (*Transport, error) {
 	if err := config.check(); err != nil {
-		_ = config.Listen.Close()
 		return nil, err
 	}
-	chance := rand.New(rand.NewPCG(config.Seed, config.Member))
 	t := &Transport{
-		config:  config,
-		process: chance.Uint64() | 1, // 0 stands for none
-		links:   map[uint64]*link{},
-		names:   map[string]*link{},
-		quiet:   quiet{logger: config.Logger},
-	}
-	resetKey := quic.StatelessResetKey(config.ResetKey)
-	t.quic = &quic.Transport{
-		Conn:                config.Listen,
-		StatelessResetKey:   &resetKey,
-		ConnContext:         t.meet,
-		VerifySourceAddress: func(net.Addr) bool { return t.handshakes.Load() >= limits.PeerHandshakesTrusted },
-	}
-	listener, err := t.quic.Listen(wire.ServerTLS(config.Credentials, wire.ProtocolPeer, wire.ClassMember), acceptConfig)
-	if err != nil {
-		_ = config.Listen.Close()
-		return nil, fmt.Errorf("cannot listen for peers on %s: %w", config.Listen.LocalAddr(), err)
-	}
-	t.start(listener, chance)
-	return t, nil
-}
+		config: config,
+		log:    rateLimitedLog{logger: config.Logger},
 
-// start makes the links and starts all goroutines.
-func (t *Transport) start(listener *quic.Listener, chance *rand.Rand) {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.ends = cancel
-	for _, p := range t.config.Peers {
-		if p.ID == t.config.Member {
-			continue
-		}
-		l := &link{
-			transport: t, id: p.ID, name: p.Name, address: p.Address,
-			chance:  rand.New(rand.NewPCG(chance.Uint64(), p.ID)),
-			changed: make(chan struct{}, 1),
-			choice:  choice{lower: t.config.Member < p.ID, process: t.process},
-			trouble: "not reached yet",
-		}
-		t.links[p.ID], t.names[p.Name] = l, l
+		handshakes: wire.NewHandshakes(limits.PeerHandshakes, limits.PeerHandshakesAddress, limits.PeerHandshakesTrusted),
+
+		ending: map[uint64]*link{},
+		jitter: rand.New(rand.NewPCG(config.Seed, config.Member)),
 	}
-	t.all.Go(func() { t.accept(ctx, listener) })
-	for _, l := range t.links {
-		t.all.Go(func() { l.run(ctx) })
-	}
+	t.ctx, t.ends = context.WithCancel(context.Background())
+	t.links.Store(&map[uint64]*link{})
+	return t, nil
 }
 
 // check refuses a configuration that cannot work.
 func (c *Config) check() error {
-	seen := map[any]bool{}
-	for _, p := range c.Peers {
-		if seen[p.ID] || seen[p.Name] {
-			return fmt.Errorf("the cluster list names the member %q, id %016x, twice", p.Name, p.ID)
-		}
-		seen[p.ID], seen[p.Name] = true, true
-		if (p.ID == c.Member) != (p.Name == c.Name) {
-			return fmt.Errorf("the cluster list has the member %q with the id %016x, and this member is %q with the id %016x", p.Name, p.ID, c.Name, c.Member)
-		}
-		if err := wire.CheckName(p.Name); err != nil {
-			return fmt.Errorf("the cluster list: %w", err)
-		}
-		if _, _, err := net.SplitHostPort(p.Address); err != nil && p.ID != c.Member {
-			return fmt.Errorf("the address of the member %q is not HOST:PORT: %w", p.Name, err)
-		}
-	}
 	if id := c.Credentials.Identity; id.Class != wire.ClassMember || id.Name != c.Name {
 		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Credentials.Source, id, c.Name)
 	}
 	return nil
 }
 
-// Send sends a frame to a peer if there is a connection and room, and drops it otherwise; it never waits. The frame
+// Start begins to listen and to dial. The handler may be called before it returns. A Transport that was started is to
+// be closed; one that was not, or failed to, has nothing that would have to be.
+func (t *Transport) Start(h Handler) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handler = h
+	resetKey := quic.StatelessResetKey(t.config.ResetKey)
+	t.quic = &quic.Transport{
+		Conn:                t.config.Listen,
+		StatelessResetKey:   &resetKey,
+		ConnContext:         t.meet,
+		VerifySourceAddress: t.handshakes.Verify,
+	}
+	listener, err := t.quic.Listen(wire.PeersTLS(t.config.Credentials), acceptConfig)
+	if err != nil {
+		_ = t.config.Listen.Close()
+		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)
+	}
+	t.started = true
+	t.all.Go(func() { t.accept(t.ctx, listener) })
+	for _, l := range *t.links.Load() {
+		t.begin(l)
+	}
+	return nil
+}
+
+// SetPeers says who the peers are from now on; this member itself among them is passed over. It may be called at any
+// time, and never waits. What is the same as before goes on undisturbed:
+//
+//  1. A new peer is dialled at once. One with another name or id than before is another peer.
+//  2. Other addresses are those of the next dial, which is at once if the peer is not connected.
+//  3. Who is no peer any more loses its connection, with what Handler.Stranger says; what waits for it is dropped.
+//     Handler.Disconnected is called once if it was connected, and is then the last that is said of it; if it was
+//     not, no call begins any more. If it becomes a peer again, that begins after the end.
+func (t *Transport) SetPeers(peers []Peer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return
+	}
+	before, now := *t.links.Load(), map[uint64]*link{}
+	for _, p := range peers {
+		if p.ID == t.config.Member {
+			continue
+		}
+		l := before[p.ID]
+		if l == nil || l.name != p.Name {
+			l = newLink(t, p)
+		}
+		now[p.ID] = l
+		l.setAddresses(p.Addresses)
+	}
+	t.links.Store(&now)
+	for id, l := range before {
+		if now[id] != l {
+			l.cancel(errNoPeer)
+			if t.started {
+				t.ending[id] = l
+			}
+		}
+	}
+	for id, l := range now {
+		if before[id] != l && t.started {
+			t.begin(l)
+		}
+	}
+}
+
+// Peers is how many peers there are.
+func (t *Transport) Peers() int { return len(*t.links.Load()) }
+
+// begin starts a link's goroutine. It does nothing before the link that the peer had before has ended, so that what the
+// handler is told of the two does not mix. The caller holds mu.
+func (t *Transport) begin(l *link) {
+	previous := t.ending[l.id]
+	t.all.Go(func() {
+		if previous != nil {
+			<-previous.ended
+		}
+		l.run(l.ctx)
+		close(l.ended)
+		t.mu.Lock()
+		if t.ending[l.id] == l {
+			delete(t.ending, l.id)
+		}
+		t.mu.Unlock()
+	})
+}
+
+// Send sends a frame to a peer if it is one and there is a connection and room, and drops it otherwise; it never waits. The frame
 // must not change any more. A lazy one waits up to a millisecond to share a packet with the next frame to that peer.
-func (t *Transport) Send(to uint64, class Class, frame []byte, lazy bool) {
-	if len(frame) == 0 || len(frame) > limits.PeerFrameBytes || class >= classes {
+func (t *Transport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
+	if len(frame) == 0 || len(frame) > limits.PeerFrameBytes || class >= peerframe.Classes {
 		panic(fmt.Sprintf("peer: a frame of %d bytes (limit %d) as %v", len(frame), limits.PeerFrameBytes, class))
 	}
-	l := t.links[to]
+	l := (*t.links.Load())[to]
 	if l == nil {
-		t.unknown.Add(1)
-		return
+		return // it was removed, or is not added yet
 	}
 	if c := l.out.Load(); c == nil || !c.send(class, frame, lazy) {
 		l.dropped.Add(1)
@@ -218,7 +254,7 @@ type PeerStatus struct {
 	Since     time.Time // the connection
 	Remote    string    // the address it comes from
 	RTT       time.Duration
-	Trouble   string // why it is not connected
+	LastErr   string // why it is not connected
 
 	// Since the start.
 	SentFrames, SentBytes, ReceivedFrames, ReceivedBytes uint64
@@ -232,7 +268,7 @@ type PeerStatus struct {
 // Status tells about all peers, in the order of their ids.
 func (t *Transport) Status() []PeerStatus {
 	var all []PeerStatus
-	for _, l := range t.links {
+	for _, l := range *t.links.Load() {
 		all = append(all, l.status())
 	}
 	slices.SortFunc(all, func(a, b PeerStatus) int {
@@ -246,7 +282,7 @@ func (t *Transport) Status() []PeerStatus {
 
 func (l *link) status() PeerStatus {
 	l.mu.Lock()
-	s := PeerStatus{Peer: Peer{l.id, l.name, l.address}, Trouble: l.trouble}
+	s := PeerStatus{Peer: Peer{l.id, l.name, l.addresses}, LastErr: l.lastErr}
 	l.mu.Unlock()
 	s.SentFrames, s.SentBytes = l.sent.frames.Load(), l.sent.bytes.Load()
 	s.ReceivedFrames, s.ReceivedBytes = l.received.frames.Load(), l.received.bytes.Load()
@@ -256,7 +292,7 @@ func (l *link) status() PeerStatus {
 		return s
 	}
 	stats := c.quic.ConnectionStats()
-	s.Connected, s.Dialled, s.Since, s.Remote, s.Trouble = true, c.mine, c.since, c.quic.RemoteAddr().String(), ""
+	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr = true, c.mine, c.since, c.quic.RemoteAddr().String(), ""
 	s.RTT = stats.SmoothedRTT
 	s.PacketsSent, s.PacketsReceived, s.PacketsLost = stats.PacketsSent, stats.PacketsReceived, stats.PacketsLost
 	for _, q := range c.queues {
@@ -265,11 +301,16 @@ func (l *link) status() PeerStatus {
 	return s
 }
 
-// Close ends all connections and goroutines, and closes the socket. No function of Config is called after it.
+// Close ends all connections and goroutines, and closes the socket. No method of the handler is called after it.
 func (t *Transport) Close() error {
+	t.mu.Lock()
+	again := t.closed
+	t.closed = true
+	t.mu.Unlock()
 	t.ends()
 	t.all.Wait()
-	var err error
-	t.closed.Do(func() { err = errors.Join(t.quic.Close(), t.config.Listen.Close()) })
-	return err
+	if again {
+		return nil
+	}
+	return errors.Join(t.quic.Close(), t.config.Listen.Close())
 }

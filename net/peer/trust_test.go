@@ -9,13 +9,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 // expectRefused starts two members, and waits for what they log about each other.
@@ -95,40 +97,90 @@ func TestExpired(t *testing.T) {
 	}, "the certificate of qkv://test/member/n2 is valid from", "or not valid by its clock")
 }
 
+// While both members' certificates have expired they try now and then, not all the time; renewed on disk, they connect
+// without a restart of either.
+func TestRenewedOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	var moved atomic.Int64 // the clock of both, ahead of the true one
+	clock := func() time.Time { return time.Now().Add(time.Duration(moved.Load())) }
+	maker := wire.Maker{Now: clock, Rand: rand.Reader}
+	if _, err := maker.CreateCA(dir, "test"); err != nil {
+		t.Fatal(err)
+	}
+	maker.Lifetime = time.Hour
+	var judged [2]atomic.Int64 // how often each looked at the clock, to judge a certificate
+	members := newMembers(t, 2)
+	for i, m := range members {
+		if _, err := maker.CreateMember(dir, m.config.Name, nil); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		m.config.Credentials, err = wire.LoadMember(dir, m.config.Name, func() time.Time {
+			judged[i].Add(1)
+			return clock()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range members {
+		m.start()
+	}
+	connected := func() bool { return members[0].Status()[0].Connected && members[1].Status()[0].Connected }
+	await(t, "they connect", 5*time.Second, connected)
+	moved.Store(int64(2 * time.Hour))
+	_ = members[0].link(2).inUse().quic.CloseWithError(closeBroken, "the network broke")
+	await(t, "they miss each other", 5*time.Second, func() bool { return !connected() })
+	time.Sleep(time.Second) // until both wait
+	judged[0].Store(0)
+	judged[1].Store(0)
+	time.Sleep(3 * time.Second)
+	for i, m := range members {
+		// A handshake looks some ten times; a hundred handshakes a second were a storm.
+		if n := judged[i].Load(); connected() || n > 100 {
+			t.Errorf("%s looked at the clock %d times in 3 s, connected: %v", m.config.Name, n, connected())
+		}
+		if err := maker.Renew(dir, filepath.Join(dir, "member-"+m.config.Name+".crt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "they connect by the new certificates", 10*time.Second, connected)
+}
+
 func TestOtherMemberUnderTheAddress(t *testing.T) {
 	members := newMembers(t, 3)
 	// n1 looks for n2 where n3 is.
-	peers := append([]Peer(nil), members[0].config.Peers...)
-	peers[1].Address = peers[2].Address
-	members[0].config.Peers = peers[:2]
+	peers := append([]Peer(nil), members[0].peers...)
+	peers[1].Addresses = peers[2].Addresses
+	members[0].peers = peers[:2]
 	members[0].start()
 	members[2].start()
 	await(t, "n1 says who answers", 3*time.Second, func() bool {
-		return strings.Contains(members[0].Status()[0].Trouble, `qkv://test/member/n3 answers where the member "n2" is expected`)
+		return strings.Contains(members[0].Status()[0].LastErr, `qkv://test/member/n3 answers where the member "n2" is expected`)
 	})
 	await(t, "n3 is told that n1 does not know it", 3*time.Second, func() bool {
 		r := members[2].refused()
-		return len(r) > 0 && strings.Contains(r[0], `"n3" is not in the cluster list of the member "n1"`)
+		return len(r) > 0 && strings.Contains(r[0].Text, `"n3" with the id 0000000000000003 is not among the members of the cluster that "n1" knows`)
 	})
 }
 
 func TestOtherClusterAndOtherIDs(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
-		expectRefused(t, func(_, n2 *member) { n2.config.Cluster = "c2" },
-			`it is of the cluster \"c`, `it is of the cluster \"c`)
+		expectRefused(t, func(_, n2 *member) { n2.config.Cluster = 0xc2 },
+			"it is of the cluster 00000000000000c", "it is of the cluster 00000000000000c")
 	})
 	t.Run("id", func(t *testing.T) {
 		members := newMembers(t, 2)
-		peers := append([]Peer(nil), members[1].config.Peers...)
+		peers := append([]Peer(nil), members[1].peers...)
 		peers[0].ID = 77 // n2 has another id for n1
-		members[1].config.Peers = peers
+		members[1].peers = peers
 		for _, m := range members {
 			m.start()
 		}
 		for _, m := range members { // whoever dialled first was refused by the other one
 			await(t, m.config.Name+" says what is wrong", 5*time.Second, func() bool {
-				s := m.Status()[0].Trouble
-				return strings.Contains(s, "looks for the member id 000000000000004d here") || strings.Contains(s, "its member id is 0000000000000001, and by this member's list it is 000000000000004d")
+				s := m.Status()[0].LastErr
+				return strings.Contains(s, "looks for the member id 000000000000004d here") || strings.Contains(s, `"n1" with the id 0000000000000001 is not among the members`)
 			})
 		}
 	})
@@ -204,12 +256,12 @@ func hostile(t *testing.T, m *member, name string) *quic.Conn {
 	return q
 }
 
-func TestHostileHello(t *testing.T) {
+func TestHostileHandshake(t *testing.T) {
 	t.Parallel()
 	members := newMembers(t, 2)
 	m := members[0]
 	m.start()
-	for name, hello := range map[string][]byte{
+	for name, handshake := range map[string][]byte{
 		"length 0":        {0, 0, 0, 0},
 		"huge length":     {0xff, 0xff, 0xff, 0xff, 1, 2, 3},
 		"not msgpack":     append([]byte{0, 0, 0, 5}, 0xc1, 1, 2, 3, 4),
@@ -223,16 +275,16 @@ func TestHostileHello(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, _ = stream.Write(hello)
+			_, _ = stream.Write(handshake)
 			_ = stream.Close()
 			err = whyEnded(t, q, nil)
-			if !strings.Contains(err.Error(), "hello") && !strings.Contains(err.Error(), "EOF") {
+			if !strings.Contains(err.Error(), "handshake") && !strings.Contains(err.Error(), "EOF") {
 				t.Errorf("ended by %v", err)
 			}
 		})
 	}
 	t.Run("silence", func(t *testing.T) {
-		if err := whyEnded(t, hostile(t, m, "n2"), nil); !strings.Contains(err.Error(), "did not say hello") {
+		if err := whyEnded(t, hostile(t, m, "n2"), nil); !strings.Contains(err.Error(), "it sent no handshake") {
 			t.Errorf("ended by %v", err)
 		}
 	})
@@ -246,17 +298,19 @@ func TestHostileStreams(t *testing.T) {
 	m := members[0]
 	m.start()
 	for i, bytes := range [][]byte{
-		{9},                                   // no such class
-		{byte(Append), 0, 0, 0, 0},            // an empty frame
-		{byte(Bulk), 0xff, 0xff, 0xff, 0xff},  // 4 GiB
-		{byte(Urgent), 0x00, 0x40, 0x00, 0x0}, // 4 MiB
+		{9},                                  // no such class
+		{byte(peerframe.Append), 0, 0, 0, 0}, // an empty frame
+		{byte(peerframe.Bulk), 0xff, 0xff, 0xff, 0xff},  // 4 GiB
+		{byte(peerframe.Urgent), 0x00, 0x40, 0x00, 0x0}, // 4 MiB
 	} {
 		q := hostile(t, m, "n2")
-		answer, hello, err := exchange(q, &greeting{cluster: "c1", from: 2, to: 1, mark: mark{99 + uint64(i), 1}, hello: []byte("hello of n2")})
-		if err != nil || answer.from != 1 || string(answer.hello) != "hello of n1" {
+		answer, first, err := exchange(q, &peerframe.Handshake{
+			Cluster: 0xc1, From: 2, To: 1, Dial: 1, MemberIdentity: peerframe.MemberIdentity{Folder: folderOf(2), Process: [16]byte{byte(i + 1)}},
+		})
+		if err != nil || answer.From != 1 || answer.Folder != folderOf(1) {
 			t.Fatalf("%+v %v", answer, err)
 		}
-		_ = hello.Close()
+		_ = first.Close()
 		stream, err := q.OpenUniStream()
 		if err != nil {
 			t.Fatal(err)
@@ -266,12 +320,12 @@ func TestHostileStreams(t *testing.T) {
 			t.Errorf("% x: ended by %v", bytes, err)
 		}
 		if _, err := q.OpenStream(); err == nil {
-			t.Error("a second hello stream could be opened")
+			t.Error("a second handshake stream could be opened")
 		}
 	}
 	members[1].start()
 	awaitAll(t, members)
-	if n := len(m.frames(2, Append)); n != 0 {
+	if n := len(m.frames(2, peerframe.Append)); n != 0 {
 		t.Errorf("%d frames came out of it", n)
 	}
 }
@@ -285,11 +339,11 @@ func TestGarbageOnThePort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer socket.Close()
-	chance := mathrand.New(mathrand.NewPCG(1, 2))
+	random := mathrand.New(mathrand.NewPCG(1, 2))
 	for i := range 20_000 {
-		b := make([]byte, 1+chance.IntN(1400))
+		b := make([]byte, 1+random.IntN(1400))
 		for k := range b {
-			b[k] = byte(chance.Uint32())
+			b[k] = byte(random.Uint32())
 		}
 		if len(b) > 6 && i%2 == 0 {
 			copy(b, []byte{0xc0 | b[0]&0x3f, 0, 0, 0, 1, 8}) // a long header of QUIC version 1
@@ -297,9 +351,9 @@ func TestGarbageOnThePort(t *testing.T) {
 		_, _ = socket.Write(b)
 	}
 	for i := range uint64(200) {
-		members[1].Send(1, Append, []byte{byte(i)}, false)
+		members[1].Send(1, peerframe.Append, []byte{byte(i)}, false)
 	}
-	await(t, "frames still arrive", 5*time.Second, func() bool { return len(members[0].frames(2, Append)) > 100 })
+	await(t, "frames still arrive", 5*time.Second, func() bool { return len(members[0].frames(2, peerframe.Append)) > 100 })
 	time.Sleep(50 * time.Millisecond)
 	if s := members[0].Status()[0]; !s.Connected || s.Since != before {
 		t.Errorf("the connection was lost: %+v", s)
@@ -317,10 +371,10 @@ func TestHandshakeFlood(t *testing.T) {
 		defer close(done)
 		flood(t, m.address(), stop)
 	}()
-	await(t, "the flood arrives", 5*time.Second, func() bool { return m.handshakes.Load() >= limits.PeerHandshakesTrusted })
+	await(t, "the flood arrives", 5*time.Second, func() bool { return m.handshakes.Count() >= limits.PeerHandshakesAddress/4 })
 	members[1].start()
 	await(t, "n2 gets in", 10*time.Second, func() bool { return m.connectedTo(2) })
-	if n := m.handshakes.Load(); n > limits.PeerHandshakes {
+	if n := m.handshakes.Count(); n > limits.PeerHandshakes {
 		t.Errorf("%d handshakes at once, the limit is %d", n, limits.PeerHandshakes)
 	}
 	close(stop)

@@ -2,13 +2,14 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -17,13 +18,16 @@ type conn struct {
 	// Constant.
 	server *Server
 	qc     *quic.Conn
+	owner  *identity
+	share  *share // of its owner's
 	logger *slog.Logger
 
 	// Shared by its streams.
 	requests atomic.Int64 // under way
-	bytes    atomic.Int64 // of those
+	heard    atomic.Int64 // when a request came last, or the connection began: Unix time in nanoseconds
 	mu       sync.Mutex
 	streams  map[*stream]struct{} // those that have a writer
+	unpaid   int                  // streams that are open and cost the share nothing: at most limits.ClientStreamsFree
 }
 
 // serve accepts streams until the connection ends.
@@ -38,23 +42,39 @@ func (c *conn) serve(ctx context.Context) {
 			return
 		}
 		s := newStream(c, qs)
-		c.enter(s)
-		c.server.running.Go(s.read)
+		if !c.enter(s) {
+			s.reset(wire.StreamLimit)
+			continue
+		}
+		c.server.running.Go(func() {
+			s.read()
+			c.release(s)
+		})
 		c.server.running.Go(func() {
 			s.write()
 			c.leave(s)
+			c.release(s)
 		})
 	}
 }
 
-// enter takes a stream in. One that comes while the member stops is ended at once.
-func (c *conn) enter(s *stream) {
+// enter takes a stream in, unless there is no room for it. One that comes while the member stops is ended at once.
+func (c *conn) enter(s *stream) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case c.unpaid < limits.ClientStreamsFree:
+		c.unpaid++
+	case s.share.take(limits.ClientStreamBytes):
+		s.paid = true
+	default:
+		return false
+	}
 	c.streams[s] = struct{}{}
 	if c.server.draining.Load() {
 		s.wakeWriter()
 	}
+	return true
 }
 
 func (c *conn) leave(s *stream) {
@@ -63,13 +83,27 @@ func (c *conn) leave(s *stream) {
 	delete(c.streams, s)
 }
 
+// release gives back what enter took, when the second of the stream's goroutines has ended.
+func (c *conn) release(s *stream) {
+	if s.running.Add(-1) > 0 {
+		return
+	}
+	if s.paid {
+		s.share.give(limits.ClientStreamBytes)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unpaid--
+}
+
 // abandon ends all streams: one whose client sends nothing more would not notice that the connection is over, and wait
 // for answers that may never come.
 func (c *conn) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s := range c.streams {
-		s.abandon()
+		s.abandon(wire.StreamEnded)
 	}
 }
 
@@ -84,42 +118,16 @@ func (c *conn) drain() {
 
 // close ends the connection and tells the client why.
 func (c *conn) close(code wire.CloseCode, reason string) {
-	if code != wire.CloseShutdown {
+	if code == wire.CloseProtocol {
 		c.logger.Warn("a client's connection is closed", "reason", reason)
 	}
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
-// begin counts a request of so many bytes as under way, or says which limit it would break.
-func (c *conn) begin(bytes int) *wire.Error {
-	n, s := int64(bytes), c.server
-	switch bounds := &s.bounds; {
-	case c.requests.Add(1) > bounds.RequestsInflight:
-		c.requests.Add(-1)
-		return wire.Errorf(wire.Overloaded, "this connection has %d requests under way, its limit", bounds.RequestsInflight)
-	case c.bytes.Add(n) > bounds.RequestBytesInflight:
-		c.requests.Add(-1)
-		c.bytes.Add(-n)
-		return wire.Errorf(wire.Overloaded, "this connection would have more than %d bytes of requests under way, its limit", bounds.RequestBytesInflight)
-	case s.bytes.Add(n) > bounds.MemberBytesInflight:
-		c.requests.Add(-1)
-		c.bytes.Add(-n)
-		s.bytes.Add(-n)
-		return wire.Errorf(wire.Overloaded, "this member would have more than %d bytes of requests under way, its limit", bounds.MemberBytesInflight)
+// idle is for how long no request has come, or 0 while one is under way.
+func (c *conn) idle(now time.Time) time.Duration {
+	if c.requests.Load() > 0 {
+		return 0
 	}
-	s.requests.Add(1)
-	return nil
-}
-
-// end takes back what begin counted, for so many requests.
-func (c *conn) end(requests, bytes int64) {
-	if requests == 0 {
-		return
-	}
-	left, leftBytes := c.requests.Add(-requests), c.bytes.Add(-bytes)
-	if left < 0 || leftBytes < 0 {
-		panic(fmt.Sprintf("server: %d requests of %d bytes under way after %d of %d ended", left, leftBytes, requests, bytes))
-	}
-	c.server.requests.Add(-requests)
-	c.server.bytes.Add(-bytes)
+	return now.Sub(time.Unix(0, c.heard.Load()))
 }

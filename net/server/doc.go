@@ -5,32 +5,40 @@
 // # How a request goes
 //
 //	         reader goroutine                                         writer goroutine
-//	stream ─► frames that came together ─► one Proposal, one Confirm ─► Member
-//	             │                                                        │ Deposit([]Done)
-//	             └─► what needs no waiting: answered ─► out ◄── done ◄────┘
-//	                                                     └──► one Write for all that waits ─► stream
+//	stream ─► frames that came together ─► one Proposal, one ReadIndex ► Member
+//	             │                                                        │ Complete
+//	             ├─► reads that need no confirmation ──► ready ◄── done ◄─┘
+//	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all that waits ─► stream
 //
 // Each stream has two goroutines, and no request has one. The reader decodes all frames that one Read brought, hands
 // all their writes to the member as one proposal and all their linearizable reads as one confirmation, and answers what
-// needs neither (serializable reads, status, requests that are refused). The writer is woken once for whatever
+// needs no room (status, requests that are refused). The writer is woken once for whatever
 // arrived since it last looked, lets others run first so that more may arrive, and encodes all of it into one
-// Write. Linearizable reads are read from the View by the writer when their confirmation is there, straight
+// Write. Reads are read from the View by the writer, linearizable ones when they are ready, straight
 // into its buffer.
 //
 // # Invariants
 //
-//  1. Deposit never waits: its room was reserved when the request was admitted.
+//  1. Complete never waits: its room was reserved when the request was admitted.
 //  2. Each request that was admitted is answered once, or its stream is gone. It counts as under way until its answer
 //     is about to be written, also when its stream is gone and only the member's outcome is missing.
-//  3. What a client can make the member keep is bounded, by limits.go of package limits: connections, handshakes,
-//     streams, requests and bytes under way, answers that wait, one frame's size. Requests past a limit are answered
-//     Overloaded, before anything was done with them; a client that does not read is not read from either, and is
-//     closed when it takes nothing for limits.ClientWriteTimeout.
-//  4. A stream is ended in good order only when all requests that were handed to the member are answered on it: the
+//  3. What a client can make the member keep is bounded, by the table of package limits, in two ways. Connections have
+//     places: in a full server a newcomer gets that of the connection that was idle for longest, of the identity that
+//     has most ([place]). Bytes have shares: parts of large requests, requests under way, answers and the streams
+//     themselves are taken from limits.ClientBytes, of which an identity, a connection of it and a stream of that may
+//     each have what it leaves to others ([share]). Requests without room are answered Overloaded before anything
+//     was done with them, also those whose frame finds none, which is skipped; pages become smaller.
+//  4. A stream whose client takes nothing of the answers, or brings no more of a large request, is reset after
+//     limits.ClientWriteTimeout, and after limits.ClientStall when it keeps more than its share. Its connection's
+//     other streams do not notice.
+//  5. A stream is ended in good order only when all requests that were handed to the member are answered on it: the
 //     client takes the others for not done, and sends them elsewhere.
-//  5. Writes of one stream are proposed in the order in which they came.
-//  6. A View is held for one Write's worth of encoding, never while a Write waits: a slow client does not keep old
-//     versions of the state in memory.
+//  6. Writes of one stream are proposed in the order in which they came.
+//  7. A View is held for one Write's worth of encoding, or for one turn of a range, never while a Write waits: a slow
+//     client does not keep old versions of the state in memory.
+//  8. Ranges that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
+//     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
+//     the range: not when its client is gone, its time is over, or the member stops.
 //
 // # Who may come in
 //

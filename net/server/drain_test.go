@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
-	"qkv/net/wire"
 )
 
 // A member that drains answers what it took, and then ends the stream: what comes after is not taken.
@@ -17,8 +17,8 @@ func TestDrainEndsStreams(t *testing.T) {
 	e := &endpoint{trust: trust, member: slow.Member}
 	e.server = servertest.Start(t, trust, slow, func(*server.Config) {})
 	busy, idle := e.raw(t), e.raw(t)
-	idle.send(get(1, "k", wire.Serializable))
-	idle.want(1, wire.OK)
+	idle.send(getSerializable(1, "k"))
+	idle.want(1, kv.OK)
 	busy.send(put(1, "k", "v"))
 	for e.server.Stats().Requests < 1 {
 		time.Sleep(time.Millisecond)
@@ -35,9 +35,9 @@ func TestDrainEndsStreams(t *testing.T) {
 		t.Errorf("a stream without requests: %v", err)
 	}
 	busy.send(put(2, "k", "v"))
-	busy.want(2, wire.Unavailable)
+	busy.want(2, kv.Unavailable)
 	slow.release(1)
-	busy.want(1, wire.OK)
+	busy.want(1, kv.OK)
 	if _, err := busy.next(); err != io.EOF {
 		t.Errorf("a stream whose requests are answered: %v", err)
 	}

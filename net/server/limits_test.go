@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -12,8 +14,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -23,10 +25,10 @@ import (
 type slowMember struct {
 	*servertest.Member
 	mu   sync.Mutex
-	held []index.Proposal
+	held []kv.Proposal
 }
 
-func (m *slowMember) Propose(p index.Proposal) {
+func (m *slowMember) Propose(p kv.Proposal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held = append(m.held, p)
@@ -54,41 +56,46 @@ func (m *slowMember) release(requests int) {
 	m.held = nil
 }
 
+// Requests past a limit are refused; those of another stream are taken, and so are more when others have ended.
 func TestRequestLimits(t *testing.T) {
 	for name, x := range map[string]struct {
-		bounds server.Bounds
+		change func(l *limits.Clients)
 		want   string
 	}{
-		"requests":            {server.Bounds{RequestsInflight: 10}, "this connection has 10 requests under way, its limit"},
-		"bytes":               {server.Bounds{RequestBytesInflight: 10_400}, "more than 10400 bytes of requests under way"},
-		"bytes of the member": {server.Bounds{MemberBytesInflight: 10_400}, "this member would have more than 10400 bytes"},
+		"requests": {func(l *limits.Clients) { l.RequestsInflight, l.WriteTimeout = 20, 300*time.Millisecond }, "this stream has 10 requests under way and its connection 10; together they may be 20"},
+		"bytes":    {func(l *limits.Clients) { l.Bytes, l.WriteTimeout = 128<<10, 300*time.Millisecond }, "bytes: this client's share of the 131072 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			trust, slow := servertest.NewTrust(t), &slowMember{Member: servertest.NewMember()}
 			e := &endpoint{trust: trust, member: slow.Member}
-			e.server = servertest.Start(t, trust, slow, func(c *server.Config) { c.Bounds = x.bounds })
+			e.server = servertest.Start(t, trust, slow, func(c *server.Config) { x.change(&c.Limits) })
 			r := e.raw(t)
-			for i := range uint64(15) {
+			const all = 40
+			for i := range uint64(all) {
 				r.send(put(i, "k", strings.Repeat("v", 1000)))
 			}
-			for i := uint64(10); i < 15; i++ {
-				p := r.want(i, wire.Overloaded)
-				if err := p.Failed(); !strings.Contains(err.Message, x.want) || !err.Certain() {
-					t.Fatal(err)
-				}
+			p, err := r.next()
+			if err != nil {
+				t.Fatal(err)
 			}
-			r.send(get(20, "k", wire.Serializable)) // needs no room
-			r.want(20, wire.OK)
-			slow.release(10)
-			for i := range uint64(10) {
-				r.want(i, wire.OK)
+			taken := p.ID // those before the first that is refused
+			if err := p.Failed(); err == nil || !strings.Contains(err.Message, x.want) || !err.Certain() || taken < 5 {
+				t.Fatalf("%d: %v", taken, err)
 			}
-			r.send(put(21, "k", "v"))
-			r.send(get(22, "k", wire.Serializable))
-			r.want(22, wire.OK)
+			for i := taken + 1; i < all; i++ {
+				r.want(i, kv.Overloaded)
+			}
+			other := rawOf(t, r.conn) // has a share of its own
+			other.send(getSerializable(20, "k"))
+			other.want(20, kv.OK)
+			slow.release(int(taken))
+			for i := range taken {
+				r.want(i, kv.OK)
+			}
+			r.send(put(taken, "k", "v"))
 			slow.release(1)
-			r.want(21, wire.OK)
-			e.settled(t)
+			r.want(taken, kv.OK)
+			e.idle(t)
 		})
 	}
 }
@@ -113,11 +120,11 @@ func TestClientGoes(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	slow.release(10)
-	e.settled(t)
+	e.idle(t)
 }
 
 func TestStreamLimit(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.Streams = 3 })
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Streams = 3 })
 	r := e.raw(t)
 	streams := []*raw{r}
 	for range 2 {
@@ -131,7 +138,7 @@ func TestStreamLimit(t *testing.T) {
 	}
 	for i, s := range streams {
 		s.send(put(uint64(i), "k", "v"))
-		s.want(uint64(i), wire.OK)
+		s.want(uint64(i), kv.OK)
 	}
 	_ = streams[2].stream.Close() // makes room, when both directions are over
 	if _, err := streams[2].next(); err != io.EOF {
@@ -145,30 +152,76 @@ func TestStreamLimit(t *testing.T) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.Connections = 3 })
+	trust, slow := servertest.NewTrust(t), &slowMember{Member: servertest.NewMember()}
+	e := &endpoint{trust: trust, member: slow.Member}
+	e.server = servertest.Start(t, trust, slow, func(c *server.Config) {
+		c.Limits.Connections = 3
+		c.Limits.PlaceIdle = 200 * time.Millisecond
+	})
 	var all []*raw
 	for i := range uint64(3) {
 		r := e.raw(t)
-		r.send(put(i, "k", "v"))
-		r.want(i, wire.OK)
+		r.send(get(i, "k"))
+		r.want(i, kv.OK)
 		all = append(all, r)
 	}
+	all[0].send(put(7, "k", "v")) // is under way until it is released
 	over := e.raw(t)
-	if reason := over.closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit" {
+	if reason := over.closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit, and none of qkv://test/client/test is idle" {
 		t.Error(reason)
 	}
-	_ = all[0].conn.CloseWithError(0, "")
-	for e.server.Stats().Connections == 3 {
-		time.Sleep(time.Millisecond)
+	time.Sleep(250 * time.Millisecond)
+	all[1].send(get(8, "k"))
+	all[1].want(8, kv.OK)
+	late := e.raw(t) // in the place of the one that was idle for longest
+	late.send(get(9, "k"))
+	late.want(9, kv.OK)
+	if reason := all[2].closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit, and another client needed this place" {
+		t.Error(reason)
 	}
-	r := e.raw(t)
-	r.send(put(9, "k", "v"))
-	r.want(9, wire.OK)
+	// Another identity needs nobody to be idle.
+	member := *e
+	member.trust.Client = trust.Member
+	other := member.raw(t)
+	other.send(get(10, "k"))
+	other.want(10, kv.OK)
+	slow.release(1)
+	e.idle(t)
+}
+
+// Connections beyond those that have a wide window can make the member keep less of what it has not read.
+func TestWindows(t *testing.T) {
+	e := newEndpoint(t, nil)
+	hold := make(chan struct{})
+	defer close(hold)
+	before := servertest.Before(func(int, int) *kv.Error {
+		<-hold
+		return nil
+	})
+	unread := func(r *raw) int {
+		r.send(put(1, "k", "v")) // the reader waits for the member, and reads nothing more
+		_ = r.stream.SetWriteDeadline(time.Now().Add(time.Second))
+		n, err := r.stream.Write(make([]byte, 2<<20))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error(err)
+		}
+		return n
+	}
+	first := e.raw(t)
+	for range limits.ClientConnectionsWide - 1 {
+		e.raw(t)
+	}
+	late := e.raw(t)
+	e.member.SetBefore(before)
+	wide, narrow := unread(first), unread(late)
+	if wide < limits.ClientStreamWindow-100<<10 || wide > limits.ClientStreamWindow+100<<10 || narrow > limits.MemberNarrowWindow+20<<10 || narrow < limits.MemberNarrowWindow/2 {
+		t.Errorf("a member that reads nothing took %d bytes of the first connection, and %d of one that came late", wide, narrow)
+	}
 }
 
 // Handshakes over the limit are refused unheard, and those under way are forgotten when nothing comes of them.
 func TestHandshakeLimit(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.Handshakes = 5 })
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Handshakes = 5 })
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	refused := 0
@@ -195,59 +248,195 @@ func TestHandshakeLimit(t *testing.T) {
 	}
 	r := e.raw(t)
 	r.send(put(1, "k", "v"))
-	r.want(1, wire.OK)
+	r.want(1, kv.OK)
 	t.Logf("%d of 40 refused", refused)
+}
+
+// Handshakes that flood the port from one address keep out nobody else. Who is kept out is told why, and so is the log.
+func TestHandshakesOfOneAddress(t *testing.T) {
+	var logged syncBuffer
+	e := newEndpoint(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	end := e.server.BeginHandshakes(limits.ClientHandshakes, func(int) net.IP { return net.IPv4(127, 0, 0, 1) })
+	if _, err := e.dial(t); err == nil || !strings.Contains(wire.Explain(err).Error(), "it takes no more handshakes for the moment") {
+		t.Errorf("from the same address: %v", wire.Explain(err))
+	}
+	if !strings.Contains(logged.String(), "64 handshakes from 127.0.0.1/32 are under way, the limit for one address") {
+		t.Errorf("the log says %s", logged.String())
+	}
+	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)})
+	if err != nil {
+		t.Skipf("no second address on loopback: %v", err)
+	}
+	defer socket.Close()
+	to, _ := net.ResolveUDPAddr("udp", servertest.Endpoint(e.server))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	other, err := quic.Dial(ctx, socket, to, config, nil)
+	if err != nil {
+		t.Fatalf("from another address: %v", err)
+	}
+	_ = other.CloseWithError(0, "")
+	end()
+	r := e.raw(t)
+	r.send(put(1, "k", "v"))
+	r.want(1, kv.OK)
 }
 
 // With many handshakes under way a client must first show its address, and is served as before.
 func TestRetry(t *testing.T) {
 	e := newEndpoint(t, nil)
-	e.server.AddHandshakes(limits.ClientHandshakesTrusted)
-	defer e.server.AddHandshakes(-limits.ClientHandshakesTrusted)
+	defer e.server.BeginHandshakes(limits.ClientHandshakesTrusted, func(i int) net.IP { return net.IPv4(10, 9, 0, byte(i)) })()
 	r := e.raw(t)
 	r.send(put(1, "k", "v"))
-	r.want(1, wire.OK)
+	r.want(1, kv.OK)
 }
 
-// A client that takes no answers is not read from, and closed after a while; the member is not held up.
-func TestSlowClient(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.WriteTimeout = time.Second })
-	good, slow := e.raw(t), e.raw(t)
+// Streams whose answers are not taken are reset after a while, and hold up neither the member nor the other streams of
+// their connection, which are not reset.
+func TestSlowStreams(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.WriteTimeout = 2 * limits.ClientStall })
+	good := e.raw(t)
 	good.send(put(1, "large", strings.Repeat("x", 1<<20)))
-	good.want(1, wire.OK)
-	go func() {
-		for i := range uint64(1000) { // a gigabyte of answers
-			flags := wire.Flags(0)
-			if i%2 == 0 {
-				flags = wire.Serializable
-			}
-			if _, err := slow.stream.Write(get(i, "large", flags)); err != nil {
-				return
-			}
+	good.want(1, kv.OK)
+	var slow []*raw
+	for i := range 50 {
+		r := rawOf(t, good.conn)
+		var all []byte
+		for id := range uint64(10) {
+			all = append(all, getWith(id, kv.Range{Key: []byte("large"), Serializable: i%2 == 1})...)
 		}
-	}()
-	for i := range uint64(100) {
+		r.send(all)
+		slow = append(slow, r)
+	}
+	for begun := time.Now(); e.server.Stats().Bytes < 30<<20; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("%+v", e.server.Stats())
+		}
+	}
+	time.Sleep(200 * time.Millisecond) // for what fits the windows
+	begun := time.Now()
+	for i := range uint64(20) {
 		good.send(put(i, "k", "v"))
-		good.want(i, wire.OK)
+		good.want(i, kv.OK)
 	}
-	if reason := slow.closed(wire.CloseSlow); reason != "nothing of the answers was taken for 1s" {
-		t.Error(reason)
+	if took := time.Since(begun); took > limits.ClientStall/2 {
+		t.Errorf("20 puts beside streams that are not read took %v", took)
 	}
-	e.settled(t)
+	for i := uint64(0); e.server.Stats().Bytes > 3<<20; i++ {
+		good.send(put(i, "k", "v"))
+		good.want(i, kv.OK)
+		if time.Sleep(time.Millisecond); time.Since(begun) > 20*time.Second {
+			t.Fatalf("%+v", e.server.Stats())
+		}
+	}
+	resets := 0
+	for i, r := range slow {
+		p, err := r.next()
+		var reset *quic.StreamError
+		switch {
+		case errors.As(err, &reset) && reset.Remote && reset.ErrorCode == quic.StreamErrorCode(wire.StreamSlow):
+			resets++
+		case err != nil || p.Code != kv.Overloaded: // the others left it no room for its answers
+			t.Errorf("stream %d: %v, %v", i, p.Code, err)
+		}
+	}
+	if resets < len(slow)/2 {
+		t.Errorf("%d of %d streams were reset", resets, len(slow))
+	}
+	_ = good.conn.CloseWithError(0, "")
+	e.idle(t)
 }
 
-// A large request must arrive as a whole in time.
+// Streams that stand still and keep more than their share are reset long before the time is over that they would have
+// otherwise, when others of their identity need room.
+func TestSlowStreamsGiveWay(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) {
+		c.Limits.WriteTimeout = time.Minute
+		c.Limits.Bytes = 16 << 20
+	})
+	good := e.raw(t)
+	value := strings.Repeat("x", 1<<20)
+	good.send(put(1, "large", value))
+	good.want(1, kv.OK)
+	for range 8 {
+		first := e.raw(t)
+		for i := range limits.ClientStreamsFree {
+			r := first
+			if i > 0 {
+				r = rawOf(t, first.conn)
+			}
+			r.send(get(1, "large")) // fills the window
+			r.send(get(2, "large"))
+		}
+		part := rawOf(t, first.conn)
+		part.send(put(1, "k", value)[:1<<20])
+	}
+	time.Sleep(300 * time.Millisecond)
+	for begun, id := time.Now(), uint64(2); ; id++ {
+		late := e.raw(t)
+		late.send(get(id, "large"))
+		p, err := late.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Code == kv.OK {
+			t.Logf("room after %v", time.Since(begun))
+			return
+		}
+		if time.Since(begun) > 20*time.Second {
+			t.Fatalf("no room: %v; %+v", p.Failed(), e.server.Stats())
+		}
+		_ = late.conn.CloseWithError(0, "")
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// A large request must arrive as a whole in time. Its stream is reset, and the connection goes on.
 func TestSlowRequest(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.Bounds.WriteTimeout = 300 * time.Millisecond })
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.WriteTimeout = 300 * time.Millisecond })
 	r := e.raw(t)
 	whole := put(1, "k", strings.Repeat("v", 1<<20))
 	r.send(whole)
-	r.want(1, wire.OK)
-	time.Sleep(400 * time.Millisecond) // no deadline is left
+	r.want(1, kv.OK)
+	time.Sleep(700 * time.Millisecond) // no deadline is left
+	other := rawOf(t, r.conn)
 	r.send(whole[:100_000])
-	if reason := r.closed(wire.CloseSlow); !strings.Contains(reason, "did not arrive as a whole in 300ms") {
-		t.Error(reason)
+	_, err := r.next()
+	var reset *quic.StreamError
+	if !errors.As(err, &reset) || reset.ErrorCode != quic.StreamErrorCode(wire.StreamSlow) {
+		t.Error(err)
 	}
+	other.send(whole)
+	other.want(1, kv.OK)
+	e.idle(t)
+}
+
+// Streams beyond those that are free count, and there are no more of them than there is room.
+func TestStreamsWithoutRoom(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Bytes = 16 * limits.ClientStreamBytes })
+	r := e.raw(t)
+	all := []*raw{r}
+	for range limits.ClientStreams - 1 {
+		all = append(all, rawOf(t, r.conn))
+	}
+	served := 0
+	for i, s := range all {
+		s.send(put(1, "k", "v"))
+		_, err := s.next()
+		var reset *quic.StreamError
+		switch {
+		case err == nil:
+			served++
+		case i < limits.ClientStreamsFree || !errors.As(err, &reset) || reset.ErrorCode != quic.StreamErrorCode(wire.StreamLimit):
+			t.Fatalf("stream %d: %v", i, err)
+		}
+	}
+	if served < limits.ClientStreamsFree+2 || served > limits.ClientStreamsFree+4 {
+		t.Errorf("%d streams are served", served)
+	}
+	_ = r.conn.CloseWithError(0, "")
+	e.idle(t)
 }
 
 // Only clients and members of the own trust domain come in.
@@ -349,13 +538,13 @@ func (b *syncBuffer) String() string {
 // twiceMember answers each request twice, and one that nobody asked.
 type twiceMember struct{ *servertest.Member }
 
-func (m twiceMember) Propose(p index.Proposal) {
+func (m twiceMember) Propose(p kv.Proposal) {
 	m.Member.Propose(p)
-	again := make([]index.Done, 0, len(p.Requests)+1)
+	again := make([]kv.Completion, 0, len(p.Requests)+1)
 	for _, request := range p.Requests {
-		again = append(again, index.Done{Request: request, Kind: index.Applied})
+		again = append(again, kv.Completion{Request: request, Kind: kv.CommandDone})
 	}
-	p.From.Deposit(append(again, index.Done{Request: 1 << 60}))
+	p.ReplyTo.Complete(append(again, kv.Completion{Request: 1 << 60}))
 }
 
 // A fault in the member is told, and costs no client an answer.
@@ -367,9 +556,9 @@ func TestAnsweredTwice(t *testing.T) {
 	r := e.raw(t)
 	for i := range uint64(20) {
 		r.send(put(i, "k", "v"))
-		r.want(i, wire.OK)
+		r.want(i, kv.OK)
 	}
-	e.settled(t)
+	e.idle(t)
 	if s := out.String(); !strings.Contains(s, "the member answered a request twice") {
 		t.Error(s)
 	}

@@ -8,7 +8,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -33,7 +34,10 @@ func (e *endpoint) dial(t testing.TB) (*quic.Conn, error) {
 	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	conn, err := quic.DialAddr(ctx, servertest.Endpoint(e.server), config, &quic.Config{MaxIdleTimeout: 10 * time.Second})
+	conn, err := quic.DialAddr(ctx, servertest.Endpoint(e.server), config, &quic.Config{
+		MaxIdleTimeout: 10 * time.Second, KeepAlivePeriod: 3 * time.Second, InitialStreamReceiveWindow: limits.ClientStreamWindow, MaxStreamReceiveWindow: limits.ClientStreamWindow,
+		InitialConnectionReceiveWindow: limits.ClientConnectionWindow, MaxConnectionReceiveWindow: limits.ClientConnectionWindow,
+	})
 	if err == nil {
 		t.Cleanup(func() { _ = conn.CloseWithError(0, "") })
 	}
@@ -91,7 +95,7 @@ func (r *raw) next() (wire.Response, error) {
 }
 
 // want fails unless the next answer is to id, with the code.
-func (r *raw) want(id uint64, code wire.Code) wire.Response {
+func (r *raw) want(id uint64, code kv.Code) wire.Response {
 	r.t.Helper()
 	p, err := r.next()
 	if err != nil || p.ID != id || p.Code != code {
@@ -116,19 +120,25 @@ func (r *raw) closed(code wire.CloseCode) string {
 }
 
 func put(id uint64, key, value string) []byte {
-	return wire.AppendRequest(nil, id, wire.OpPut, time.Second, wire.AppendPutBody(nil, []byte(key), []byte(value), 0))
+	return wire.AppendRequest(nil, id, wire.OpPut, time.Second, wire.AppendPutBody(nil, kv.Put{Key: []byte(key), Value: []byte(value)}))
 }
 
-func get(id uint64, key string, flags wire.Flags) []byte {
-	return wire.AppendRequest(nil, id, wire.OpRange, time.Second, wire.AppendRangeBody(nil, []byte(key), nil, 0, 0, flags))
+func get(id uint64, key string) []byte { return getWith(id, kv.Range{Key: []byte(key)}) }
+
+func getSerializable(id uint64, key string) []byte {
+	return getWith(id, kv.Range{Key: []byte(key), Serializable: true})
 }
 
-// settled waits until nothing is under way.
-func (e *endpoint) settled(t testing.TB) {
+func getWith(id uint64, q kv.Range) []byte {
+	return wire.AppendRequest(nil, id, wire.OpRange, time.Second, wire.AppendRangeBody(nil, &q))
+}
+
+// idle waits until nothing is under way.
+func (e *endpoint) idle(t testing.TB) {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		s := e.server.Stats()
-		if s.Requests == 0 && s.RequestBytes == 0 {
+		if s.Requests == 0 && s.Bytes == 0 {
 			return
 		}
 		if time.Since(start) > 5*time.Second {

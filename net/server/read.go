@@ -2,33 +2,35 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"sync"
+	"time"
 
 	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// query is what a range asks for.
-type query struct {
-	key, end        []byte
-	revision, limit int64
-	flags           wire.Flags
+// read is a range that waits for its confirmation, or its turn. Its key and end are its own.
+type read struct {
+	kv.Range
+	buf   []byte
+	until time.Time // when nobody waits for it any more; only of one that may look at many keys
 }
 
-// read is a range that waits for its confirmation. Its key and end are its own.
-type read struct {
-	query
-	buf []byte
-}
+// long says that it may look at many keys: it is read in turns.
+func (r *read) long() bool { return r != nil && len(r.End) > 0 }
 
 var reads = sync.Pool{New: func() any { return new(read) }}
 
-func newRead(q *wire.Request) *read {
+func newRead(q *kv.Range, timeout time.Duration) *read {
 	r := reads.Get().(*read)
 	r.buf = append(append(r.buf[:0], q.Key...), q.End...)
-	r.query = query{
-		key: r.buf[:len(q.Key)], end: r.buf[len(q.Key):], revision: q.Revision, limit: q.Limit, flags: q.Flags,
+	r.Range = *q
+	r.Key, r.End = r.buf[:len(q.Key)], r.buf[len(q.Key):]
+	if r.long() {
+		r.until = time.Now().Add(timeout)
 	}
 	return r
 }
@@ -40,63 +42,91 @@ func (r *read) recycle() {
 	}
 }
 
-// appendRange appends the answer to a range, read from v, which the caller keeps alive.
-func appendRange(dst []byte, id uint64, v *index.View, q query) []byte {
-	if len(q.end) == 0 && q.flags&wire.CountOnly == 0 {
-		return appendOne(dst, id, v, q)
+// appendPage appends the answer to a range to an empty buffer. It makes the page as large as there is room.
+func (b *buffer) appendPage(id uint64, found kv.RangeResult) {
+	for {
+		size := 0
+		for i := range found.KVs {
+			size += wire.PairBytes(len(found.KVs[i].Key), len(found.KVs[i].Value))
+		}
+		if n := len(found.KVs); !b.fit(wire.AnswerBytes + size) {
+			if n < 2 {
+				b.appendNoRoom(id, size)
+				return
+			}
+			found.KVs, found.More = found.KVs[:n/2], true
+			continue
+		}
+		var page wire.Page
+		b.out, page = wire.BeginPage(b.out, id, found.Revision, found.Count, found.More, len(found.KVs), size)
+		for i := range found.KVs {
+			b.out = wire.AppendPair(b.out, &found.KVs[i])
+		}
+		b.out = wire.EndPage(b.out, page)
+		return
 	}
-	answer, err := v.Range(index.Query{
-		Key: q.key, End: q.end, Revision: q.revision, Limit: pageLimit(q),
-		KeysOnly: q.flags&wire.KeysOnly != 0, CountOnly: q.flags&wire.CountOnly != 0, Bytes: limits.RangePageBytes,
-	})
-	if err != nil {
-		return appendReadError(dst, id, err)
-	}
-	size := 0
-	for i := range answer.KVs {
-		size += wire.PairBytes(len(answer.KVs[i].Key), len(answer.KVs[i].Value))
-	}
-	dst, page := wire.BeginPage(dst, id, answer.Revision, answer.Count, answer.More, len(answer.KVs), size)
-	for i := range answer.KVs {
-		dst = appendPair(dst, &answer.KVs[i], q.flags)
-	}
-	return wire.EndPage(dst, page)
+}
+
+// pageBytes is how large a page may become. A small one there is always room for, a pair for each of its bytes.
+func (b *buffer) pageBytes() int64 {
+	return max(min(b.share.left()+int64(b.held-len(b.out)), limits.RangePageBytes), smallBuffer/64)
+}
+
+func (b *buffer) appendNoRoom(id uint64, size int) bool {
+	return b.appendError(id, kv.Overloaded, fmt.Sprintf("no room for an answer of %d bytes: answers that this client has not taken fill its share of the member's memory", size))
 }
 
 // pageLimit is how many pairs the page may hold. A client's limit of 0 is none.
-func pageLimit(q query) int64 {
-	if q.limit > 0 {
-		return min(q.limit, limits.RangePageKeys)
+func pageLimit(limit int64) int64 {
+	if limit > 0 {
+		return min(limit, limits.RangeRows)
 	}
-	return limits.RangePageKeys
+	return limits.RangeRows
 }
 
-// appendOne answers for one key, by the short way.
-func appendOne(dst []byte, id uint64, v *index.View, q query) []byte {
-	kv, found, err := v.Get(q.key, q.revision)
+// appendOne answers for one key, read from v, which the caller keeps alive. It returns false when there is no room behind
+// what is there.
+func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
+	pair, found, err := v.Get(q.Key, q.Revision)
 	if err != nil {
-		return appendReadError(dst, id, err)
+		return b.appendReadError(id, err)
 	}
-	if !found {
-		dst, page := wire.BeginPage(dst, id, v.Revision(), 0, false, 0, 0)
-		return wire.EndPage(dst, page)
-	}
-	dst, page := wire.BeginPage(dst, id, v.Revision(), 1, false, 1, wire.PairBytes(len(kv.Key), len(kv.Value)))
-	return wire.EndPage(appendPair(dst, &kv, q.flags), page)
-}
-
-func appendPair(dst []byte, kv *index.KeyValue, flags wire.Flags) []byte {
-	pair := wire.KeyValue{Key: kv.Key, Value: kv.Value, Create: kv.Create, Mod: kv.Mod, Version: kv.Version, Lease: kv.Lease}
-	if flags&wire.KeysOnly != 0 {
+	if q.KeysOnly {
 		pair.Value = nil
 	}
-	return wire.AppendPair(dst, &pair)
+	pairs, size := 0, 0
+	if found && !q.CountOnly {
+		pairs, size = 1, wire.PairBytes(len(pair.Key), len(pair.Value))
+	}
+	if !b.fit(wire.AnswerBytes + size) {
+		return len(b.out) == 0 && b.appendNoRoom(id, size)
+	}
+	var page wire.Page
+	count := int64(0)
+	if found {
+		count = 1
+	}
+	b.out, page = wire.BeginPage(b.out, id, v.Revision(), count, false, pairs, size)
+	if pairs > 0 {
+		b.out = wire.AppendPair(b.out, &pair)
+	}
+	b.out = wire.EndPage(b.out, page)
+	return true
 }
 
-func appendReadError(dst []byte, id uint64, err error) []byte {
-	var known *index.Error
-	if errors.As(err, &known) {
-		return wire.AppendError(dst, id, wire.Code(known.Code), known.Message)
+// appendMembers answers with the members, as appendOne does for one key.
+func (b *buffer) appendMembers(id uint64, v *index.View) bool {
+	members := v.Members().All()
+	if size := wire.MembersBytes(members); !b.fit(size) {
+		return len(b.out) == 0 && b.appendNoRoom(id, size)
 	}
-	return wire.AppendError(dst, id, wire.Internal, err.Error())
+	b.out = wire.AppendMembersAnswer(b.out, id, members)
+	return true
+}
+
+func (b *buffer) appendReadError(id uint64, err error) bool {
+	if known, ok := errors.AsType[*kv.Error](err); ok {
+		return b.appendError(id, known.Code, known.Message)
+	}
+	return b.appendError(id, kv.Internal, err.Error())
 }

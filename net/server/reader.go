@@ -1,14 +1,16 @@
 package server
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -24,10 +26,13 @@ type batch struct {
 
 	reads       []slot
 	readTimeout time.Duration
+
+	ready []slot // serializable reads
 }
 
 // read is the reader goroutine.
 func (s *stream) read() {
+	defer s.frames.Release()
 	for {
 		if !s.waitForRoom() {
 			return
@@ -35,9 +40,13 @@ func (s *stream) read() {
 		err := s.frames.Fill()
 		if err == nil {
 			err = s.handleAll()
+		} else if none, ok := errors.AsType[*wire.NoRoomError](err); ok {
+			err = s.refuseFrame(none)
+		} else if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = s.lookAtFrames(time.Now())
 		}
 		if err == nil {
-			err = s.timeLargeFrame()
+			err = s.watchFrames()
 		}
 		if err != nil {
 			s.readFailed(err)
@@ -56,34 +65,64 @@ func (s *stream) readFailed(err error) {
 		return
 	case errors.Is(err, wire.ErrFrame):
 		s.conn.close(wire.CloseProtocol, err.Error())
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.conn.close(wire.CloseSlow, "a large request did not arrive as a whole in "+s.conn.server.bounds.WriteTimeout.String())
 	}
-	s.abandon()
+	s.fail(err)
 }
 
-// timeLargeFrame bounds the time for which a client can make the member keep a part of a large frame.
-func (s *stream) timeLargeFrame() error {
-	large := s.frames.Partial() > 64<<10
-	if large == s.timed {
+// refuseFrame answers a request that is too large for the room that is left.
+func (s *stream) refuseFrame(none *wire.NoRoomError) error {
+	id, err := wire.RequestID(none.Head)
+	if err != nil {
+		return err
+	}
+	refusal := s.noRoom(none.Size)
+	s.batch.answers = wire.AppendError(s.batch.answers, id, refusal.Code, refusal.Message)
+	s.flush()
+	return nil
+}
+
+// watchFrames sees to it that the reader looks at its buffer again while that is larger than it began, so that a client
+// cannot make the member keep a part of a large frame for long, or the buffer after it.
+func (s *stream) watchFrames() error {
+	if !s.frames.Grown() {
+		s.begun = time.Time{}
 		return nil
 	}
-	s.timed = large
-	var deadline time.Time
-	if large {
-		deadline = time.Now().Add(s.conn.server.bounds.WriteTimeout)
+	if s.frames.Partial() > 0 && s.begun.IsZero() {
+		s.begun = time.Now()
 	}
-	return s.qs.SetReadDeadline(deadline)
+	s.filled = true
+	if s.watched {
+		return nil
+	}
+	s.watched, s.filled = true, false
+	return s.qs.SetReadDeadline(time.Now().Add(s.conn.server.stall()))
+}
+
+// lookAtFrames is called when the deadline that watchFrames set has passed.
+func (s *stream) lookAtFrames(now time.Time) error {
+	if !s.begun.IsZero() {
+		took := now.Sub(s.begun)
+		if took >= s.conn.server.config.Limits.WriteTimeout || took >= s.conn.server.stall() && s.share.over() {
+			return fmt.Errorf("%w: a large request has not arrived as a whole after %v", errSlow, took.Round(time.Millisecond))
+		}
+	} else if !s.filled {
+		s.frames.Trim()
+	}
+	s.watched = false
+	return s.qs.SetReadDeadline(time.Time{})
 }
 
 // handleAll handles all frames that have arrived as a whole. Those before an error are handled too.
 func (s *stream) handleAll() error {
 	defer s.flush()
+	s.conn.heard.Store(time.Now().UnixNano())
 	for {
 		frame, err := s.frames.Next()
 		if frame == nil || err != nil {
 			return err
 		}
+		s.begun = time.Time{}
 		if err := s.handle(frame); err != nil {
 			return err
 		}
@@ -100,65 +139,115 @@ func (s *stream) handleAll() error {
 func (s *stream) handle(frame []byte) error {
 	b, q := &s.batch, &s.request
 	err := wire.ReadRequest(frame, q)
-	var refusal *wire.Error
+	var refusal *kv.Error
 	if err != nil && !errors.As(err, &refusal) {
 		return err
 	}
 	if refusal == nil {
 		refusal = s.refuse(q)
 	}
-	if refusal == nil && s.needsMember(q) {
-		refusal = s.conn.begin(len(frame))
+	var bytes int32
+	if refusal == nil && q.Op == wire.OpUnban {
+		refusal = s.conn.server.config.Member.Unban(q.Unban)
+	}
+	if refusal == nil && waits(q.Op) {
+		bytes, refusal = s.begin(len(frame))
 	}
 	switch {
 	case refusal != nil:
 		b.answers = wire.AppendError(b.answers, q.ID, refusal.Code, refusal.Message)
+	case q.Op == wire.OpMoveLeader:
+		s.moveLeader(q, bytes)
+	case q.Op == wire.OpChangeMember:
+		s.flush() // it has a proposal of its own, as it has an entry
+		s.addWrite(q, len(frame), bytes)
+		s.flush()
 	case q.Op.Write():
-		s.addWrite(q, len(frame))
+		s.addWrite(q, len(frame), bytes)
+	case q.Op == wire.OpMembers && q.Serializable:
+		b.ready = append(b.ready, slot{id: q.ID, op: q.Op, bytes: bytes})
+	case q.Op == wire.OpMembers:
+		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: bytes})
+		b.readTimeout = max(b.readTimeout, q.Timeout)
 	case q.Op == wire.OpStatus:
 		status := s.conn.server.config.Member.Status()
 		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
-	case q.Flags&wire.Serializable == 0:
-		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: int32(len(frame)), read: newRead(q)})
+	case q.Op == wire.OpUnban:
+		b.answers = wire.AppendDone(b.answers, q.ID)
+	case !q.Range.Serializable:
+		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: bytes, read: newRead(&q.Range, q.Timeout)})
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	default:
-		v := s.conn.server.config.Member.View()
-		b.answers = appendRange(b.answers, q.ID, v, query{q.Key, q.End, q.Revision, q.Limit, q.Flags})
-		runtime.KeepAlive(v)
+		b.ready = append(b.ready, slot{id: q.ID, op: q.Op, bytes: bytes, read: newRead(&q.Range, q.Timeout)})
 	}
 	return nil
 }
 
-// needsMember says that a request waits for the member, and is under way until then.
-func (s *stream) needsMember(q *wire.Request) bool {
-	return q.Op.Write() || q.Op == wire.OpRange && q.Flags&wire.Serializable == 0
-}
+// waits says that a request is for the state, and may have to wait for the member.
+func waits(op wire.Op) bool { return op != wire.OpStatus && op != wire.OpUnban }
 
-func (s *stream) refuse(q *wire.Request) *wire.Error {
+func (s *stream) refuse(q *wire.Request) *kv.Error {
 	if s.conn.server.draining.Load() && q.Op != wire.OpStatus {
-		return &wire.Error{Code: wire.Unavailable, Message: "the member is shutting down"}
+		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
-	return q.Check(s.conn.server.config.ValueBytes)
+	if waits(q.Op) {
+		if refusal := s.conn.server.config.Member.Refuse(q); refusal != nil {
+			return refusal
+		}
+	}
+	return q.Check(kv.Bounds{Key: limits.KeyBytes, Value: s.conn.server.config.ValueBytes})
 }
 
 // addWrite encodes the command as it will stand in the log.
-func (s *stream) addWrite(q *wire.Request, bytes int) {
+func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	b := &s.batch
-	if len(b.writes) == limits.BatchCommands || len(b.arena)+bytes > limits.BatchBytes {
+	if len(b.writes) == limits.BatchCommands || len(b.arena)+frame > limits.BatchBytes {
 		s.flush()
 	}
 	if b.arena == nil {
-		b.arena = make([]byte, 0, bytes+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
+		b.arena = make([]byte, 0, frame+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	start := len(b.arena)
-	if q.Op == wire.OpPut {
-		b.arena = index.AppendPut(b.arena, q.Key, q.Value, q.Lease)
-	} else {
-		b.arena = index.AppendDelete(b.arena, q.Key, q.End)
+	switch q.Op {
+	case wire.OpPut:
+		b.arena = index.AppendPut(b.arena, q.Put.Key, q.Put.Value, q.Put.Lease)
+	case wire.OpDelete:
+		b.arena = index.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
+	case wire.OpChangeMember:
+		b.arena = index.AppendMemberChange(b.arena, &q.Change)
 	}
 	b.commands = append(b.commands, b.arena[start:len(b.arena):len(b.arena)])
-	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: int32(bytes)})
+	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes})
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
+}
+
+// moveLeader asks the member to move the leader, which takes some heartbeats: nobody else waits for it. One move at a time
+// is under way, whoever asks, for as long as the request has time and its connection lasts.
+func (s *stream) moveLeader(q *wire.Request, bytes int32) {
+	server := s.conn.server
+	if !server.moving.CompareAndSwap(false, true) {
+		s.end(1, int64(bytes))
+		s.batch.answers = wire.AppendError(s.batch.answers, q.ID, kv.Overloaded, "the leader is being moved already")
+		return
+	}
+	s.flush() // what came before goes first
+	s.mu.Lock()
+	if s.gone {
+		s.mu.Unlock()
+		server.moving.Store(false)
+		s.end(1, int64(bytes))
+		return
+	}
+	number := s.registerLocked([]slot{{id: q.ID, op: q.Op, bytes: bytes}})[0]
+	s.mu.Unlock()
+	to := q.MoveLeader
+	ctx, cancel := context.WithTimeout(s.qs.Context(), q.Timeout)
+	server.running.Go(func() {
+		defer cancel()
+		err := server.config.Member.MoveLeader(ctx, to)
+		server.moving.Store(false)
+		s.Complete([]kv.Completion{{Request: number, Kind: kv.CommandDone, Result: kv.Result{Err: err}}})
+	})
 }
 
 // flush hands over the batch: answers to the writer, writes and reads to the member, which may make it wait.
@@ -179,11 +268,17 @@ func (s *stream) flush() {
 		}
 		s.wakeWriter()
 	}
+	if len(b.ready) > 0 {
+		s.ready = append(s.ready, b.ready...)
+		clear(b.ready)
+		b.ready = b.ready[:0]
+		s.wakeWriter()
+	}
 	writes, reads := s.registerLocked(b.writes), s.registerLocked(b.reads)
 	s.mu.Unlock()
 
 	if len(writes) > 0 {
-		p := index.Proposal{From: s, Requests: writes, Commands: b.commands, Timeout: b.writeTimeout}
+		p := kv.Proposal{ReplyTo: s, Requests: writes, Commands: b.commands, Timeout: b.writeTimeout}
 		b.writes, b.commands, b.arena, b.writeTimeout = b.writes[:0], make([][]byte, 0, len(b.commands)), nil, 0
 		s.conn.server.config.Member.Propose(p)
 	}
@@ -191,21 +286,14 @@ func (s *stream) flush() {
 		timeout := b.readTimeout
 		clear(b.reads)
 		b.reads, b.readTimeout = b.reads[:0], 0
-		s.conn.server.config.Member.Confirm(s, reads, timeout)
+		s.conn.server.config.Member.ReadIndex(s, reads, timeout)
 	}
 }
 
 // forget drops a batch whose stream is gone.
 func (s *stream) forget() {
-	var bytes int64
-	requests := int64(len(s.batch.writes) + len(s.batch.reads))
-	for _, x := range s.batch.writes {
-		bytes += int64(x.bytes)
-	}
-	for _, x := range s.batch.reads {
-		bytes += int64(x.bytes)
-		x.read.recycle()
+	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.ready} {
+		s.endSlots(slots)
 	}
 	s.batch = batch{}
-	s.conn.end(requests, bytes)
 }

@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -25,22 +26,22 @@ func TestOneBatch(t *testing.T) {
 	for i := range uint64(100) {
 		all = append(all, put(i, "k", fmt.Sprint(i))...)
 	}
-	r.send(append(all, get(100, "k", 0)...))
+	r.send(append(all, get(100, "k")...))
 	for i := range uint64(100) {
-		p := r.want(i, wire.OK)
+		p := r.want(i, kv.OK)
 		if revision, _, err := p.Written(); err != nil || revision != int64(i)+2 {
 			t.Fatalf("put %d: revision %d, %v", i, revision, err)
 		}
 	}
-	p := r.want(100, wire.OK)
-	var page wire.Range
-	if err := p.Range(&page); err != nil || page.Revision != 101 || string(page.Pairs[0].Value) != "99" {
+	p := r.want(100, kv.OK)
+	var page kv.RangeResult
+	if err := p.Range(&page); err != nil || page.Revision != 101 || string(page.KVs[0].Value) != "99" {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	if n := e.member.Proposals.Load(); n > 10 {
 		t.Errorf("%d proposals for a hundred puts that came together", n)
 	}
-	e.settled(t)
+	e.idle(t)
 }
 
 // What cannot be understood is answered, and the stream goes on.
@@ -48,25 +49,25 @@ func TestStreamGoesOn(t *testing.T) {
 	e := newEndpoint(t, func(c *server.Config) { c.ValueBytes = 10 })
 	r := e.raw(t)
 	r.send(wire.AppendFrame(nil, []byte{0x93, 7, 99, 1})) // op 99
-	p := r.want(7, wire.BadRequest)
+	p := r.want(7, kv.BadRequest)
 	if err := p.Failed(); !strings.Contains(err.Message, "op 99 is not known here") {
 		t.Error(err)
 	}
 	r.send(wire.AppendFrame(nil, []byte{0x94, 8, 1, 1, 1})) // a put of too little
-	r.want(8, wire.BadRequest)
+	r.want(8, kv.BadRequest)
 	r.send(put(9, "", ""))
-	r.want(9, wire.EmptyKey)
+	r.want(9, kv.EmptyKey)
 	r.send(put(10, "k", "longer than ten bytes"))
-	r.want(10, wire.ValueTooLarge)
+	r.want(10, kv.ValueTooLarge)
 	r.send(put(11, "k", "v"))
-	r.want(11, wire.OK)
+	r.want(11, kv.OK)
 	r.send(put(12, "k", "1"))
 	r.send(put(12, "k", "2")) // the same id twice: two answers, and nobody else is troubled
-	r.want(12, wire.OK)
-	r.want(12, wire.OK)
-	r.send(get(13, "k", wire.Serializable))
-	r.want(13, wire.OK)
-	e.settled(t)
+	r.want(12, kv.OK)
+	r.want(12, kv.OK)
+	r.send(getSerializable(13, "k"))
+	r.want(13, kv.OK)
+	e.idle(t)
 }
 
 func TestValueLimit(t *testing.T) {
@@ -80,7 +81,7 @@ func TestValueLimit(t *testing.T) {
 
 func TestAddress(t *testing.T) {
 	e := newEndpoint(t, nil)
-	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member}
+	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member, ValueBytes: limits.ValueBytes, Limits: limits.Defaults().Clients}
 	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("an address in use: %v", err)
 	}
@@ -113,8 +114,8 @@ func TestNoFrames(t *testing.T) {
 		}
 	}
 	good.send(put(1, "k", "v"))
-	good.want(1, wire.OK)
-	e.settled(t)
+	good.want(1, kv.OK)
+	e.idle(t)
 }
 
 // Random bytes, pieces of frames and resets from many clients at once: the others are served, and nothing is left.
@@ -151,7 +152,7 @@ func TestGarbageFlood(t *testing.T) {
 	}
 	for i := range uint64(200) {
 		good.send(put(i, "good", "v"))
-		good.want(i, wire.OK)
+		good.want(i, kv.OK)
 	}
 	wg.Wait()
 	// Packets that are no QUIC at all.
@@ -166,8 +167,8 @@ func TestGarbageFlood(t *testing.T) {
 		_, _ = socket.Write(junk[:1+mrand.IntN(1400)])
 	}
 	good.send(put(1000, "good", "v"))
-	good.want(1000, wire.OK)
-	e.settled(t)
+	good.want(1000, kv.OK)
+	e.idle(t)
 }
 
 // garbage is a few frames of which some are cut, turned, or no frames.
@@ -176,7 +177,10 @@ func garbage(rng *mrand.Rand) []byte {
 	for range rng.IntN(20) {
 		frame := put(rng.Uint64N(1000), "garbage", strings.Repeat("x", rng.IntN(2000)))
 		if rng.IntN(2) == 0 {
-			frame = get(rng.Uint64N(1000), "good", wire.Flags(rng.IntN(32)))
+			bits := rng.IntN(16)
+			frame = getWith(rng.Uint64N(1000), kv.Range{
+				Key: []byte("good"), Serializable: bits&1 != 0, KeysOnly: bits&2 != 0, CountOnly: bits&4 != 0, Continued: bits&8 != 0,
+			})
 		}
 		switch rng.IntN(6) {
 		case 0:
@@ -202,7 +206,7 @@ func TestHalfClose(t *testing.T) {
 	}
 	_ = r.stream.Close()
 	for i := range uint64(10) {
-		r.want(i, wire.OK)
+		r.want(i, kv.OK)
 	}
 	if p, err := r.next(); err != io.EOF {
 		t.Errorf("after the last: %v %v", p, err)
@@ -218,5 +222,5 @@ func TestHalfClose(t *testing.T) {
 	if reason := cut.closed(wire.CloseProtocol); !strings.Contains(reason, "the stream ended within it") {
 		t.Error(reason)
 	}
-	e.settled(t)
+	e.idle(t)
 }

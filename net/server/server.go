@@ -14,18 +14,29 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
 // Member is what the endpoint needs of the member behind it. All methods may be called from many goroutines.
 type Member interface {
-	// Propose hands over writes. It waits while the member's queue is full, and so do the clients of that stream.
-	// Each request comes back to p.From once, as a Done of kind Applied.
-	Propose(p index.Proposal)
-	// Confirm asks for linearizable reads: each request comes back to from once, as a Done of kind Confirmed, when
-	// View may be read on its behalf.
-	Confirm(from index.Asker, requests []uint64, timeout time.Duration)
+	// Propose hands over writes; a change of the membership is the only command of its proposal. It waits while the
+	// member's queue is full, and so do the clients of that stream. Each request comes back to p.ReplyTo once, as a
+	// Completion of kind CommandDone.
+	Propose(p kv.Proposal)
+	// ReadIndex asks for linearizable reads: each request comes back to to once, as a Completion of kind ReadReady,
+	// when View may be read on its behalf.
+	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
+	// Refuse says why the member does not answer a request now, whatever state it has; nil: it does. It is asked before
+	// each one but a status and an unban.
+	Refuse(q *wire.Request) *kv.Error
+	// Unban lifts the quarantine of the member, whose id is given, or says why not.
+	Unban(member uint64) *kv.Error
+	// MoveLeader makes another voter the leader: the one with this id, or, with 0, the one that has most of the log. Only
+	// the leader can, and others answer Unavailable. It returns when there is a new leader, or with why there is none, when
+	// ctx ends, or after a few election timeouts. An error that is Certain says that the leader was not moved.
+	MoveLeader(ctx context.Context, to uint64) *kv.Error
 	// View is the newest applied state.
 	View() *index.View
 	// Status is what the member says of itself.
@@ -41,52 +52,14 @@ type Config struct {
 	Member      Member
 	Logger      *slog.Logger
 
-	// ValueBytes is the largest value that is accepted: at most limits.ValueBytes, which it is when 0.
-	ValueBytes int
-	// Bounds are limits' numbers where they are 0.
-	Bounds Bounds
-}
-
-// Bounds are those limits of the endpoint that a test, or a small host, may set lower.
-type Bounds struct {
-	Connections          int
-	Handshakes           int
-	Streams              int
-	RequestsInflight     int64         // of a connection
-	RequestBytesInflight int64         // of a connection
-	MemberBytesInflight  int64         // of all connections
-	WriteTimeout         time.Duration // during which a client must take something
-	IdleTimeout          time.Duration
-}
-
-func (b Bounds) orDefaults() Bounds {
-	defaults := Bounds{
-		Connections: limits.ClientConnections, Handshakes: limits.ClientHandshakes, Streams: limits.ClientStreams,
-		RequestsInflight: limits.RequestsInflight, RequestBytesInflight: limits.RequestBytesInflight,
-		MemberBytesInflight: limits.MemberBytesInflight, WriteTimeout: limits.ClientWriteTimeout, IdleTimeout: limits.ClientIdleTimeout,
-	}
-	return Bounds{
-		Connections: or(b.Connections, defaults.Connections), Handshakes: or(b.Handshakes, defaults.Handshakes),
-		Streams: or(b.Streams, defaults.Streams), RequestsInflight: or(b.RequestsInflight, defaults.RequestsInflight),
-		RequestBytesInflight: or(b.RequestBytesInflight, defaults.RequestBytesInflight),
-		MemberBytesInflight:  or(b.MemberBytesInflight, defaults.MemberBytesInflight),
-		WriteTimeout:         or(b.WriteTimeout, defaults.WriteTimeout), IdleTimeout: or(b.IdleTimeout, defaults.IdleTimeout),
-	}
-}
-
-func or[T comparable](given, otherwise T) T {
-	var zero T
-	if given == zero {
-		return otherwise
-	}
-	return given
+	ValueBytes int // the largest value that is accepted: at most limits.ValueBytes
+	Limits     limits.Clients
 }
 
 // Server is a running endpoint.
 type Server struct {
 	// Constant.
 	config    Config
-	bounds    Bounds
 	logger    *slog.Logger
 	transport *quic.Transport
 	listener  *quic.Listener
@@ -94,15 +67,21 @@ type Server struct {
 	running   sync.WaitGroup // every goroutine of the server
 
 	// Shared.
-	handshakes   atomic.Int64 // under way
-	arrived      atomic.Int64 // connections, from their first packet to their end
-	bytes        atomic.Int64 // of requests under way
-	requests     atomic.Int64 // under way
+	handshakes   *wire.Handshakes // under way
+	arrived      atomic.Int64     // connections, from their first packet to their end
+	requests     atomic.Int64     // under way
+	whole        *share           // of the memory that clients may use
+	turns        *turns           // of ranges
 	draining     atomic.Bool
-	refused      refusals
+	moving       atomic.Bool // Member.MoveLeader runs
+	refused      rateLimit   // of handshakes that failed
+	turnedAway   rateLimit   // of those that were turned away unheard
+	full         rateLimit   // of connections that got no place, or lost theirs
+	slow         rateLimit   // of streams that were reset
 	mu           sync.Mutex
 	closed       bool
-	conns        map[*conn]struct{}
+	conns        int                         // len(conns) of all identities together
+	identities   map[wire.Identity]*identity // those that have connections
 	everAccepted uint64
 }
 
@@ -114,14 +93,15 @@ func Start(config Config) (*Server, error) {
 	if config.ValueBytes < 0 || config.ValueBytes > limits.ValueBytes {
 		return nil, fmt.Errorf("a value limit of %d bytes: it must be between 1 and %d, what the log can hold", config.ValueBytes, limits.ValueBytes)
 	}
-	config.ValueBytes = or(config.ValueBytes, limits.ValueBytes)
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
 	if err := config.bind(); err != nil {
 		return nil, err
 	}
-	s := &Server{config: config, bounds: config.Bounds.orDefaults(), logger: config.Logger, conns: map[*conn]struct{}{}}
+	s := &Server{config: config, logger: config.Logger, identities: map[wire.Identity]*identity{}}
+	s.handshakes = wire.NewHandshakes(s.config.Limits.Handshakes, min(limits.ClientHandshakesAddress, s.config.Limits.Handshakes), limits.ClientHandshakesTrusted)
+	s.whole, s.turns = newWhole(s.config.Limits.Bytes), newTurns()
 	if err := s.listen(); err != nil {
 		return nil, errors.Join(err, config.Conn.Close())
 	}
@@ -146,19 +126,9 @@ func (s *Server) listen() error {
 	key := quic.StatelessResetKey(s.config.ResetKey)
 	s.transport = &quic.Transport{
 		Conn: s.config.Conn, StatelessResetKey: &key, ConnContext: s.admit,
-		VerifySourceAddress: func(net.Addr) bool { return s.handshakes.Load() >= limits.ClientHandshakesTrusted },
+		VerifySourceAddress: s.handshakes.Verify,
 	}
-	listener, err := s.transport.Listen(s.tls(), &quic.Config{
-		HandshakeIdleTimeout:           limits.ClientHandshakeTimeout,
-		MaxIdleTimeout:                 s.bounds.IdleTimeout,
-		InitialStreamReceiveWindow:     limits.ClientStreamWindow,
-		MaxStreamReceiveWindow:         limits.ClientStreamWindow,
-		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
-		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
-		MaxIncomingStreams:             int64(s.bounds.Streams),
-		MaxIncomingUniStreams:          -1,
-		Allow0RTT:                      false,
-	})
+	listener, err := s.transport.Listen(s.tls(), s.quicConfig(0))
 	if err != nil {
 		return fmt.Errorf("cannot serve clients at %v: %w", s.config.Conn.LocalAddr(), err)
 	}
@@ -167,6 +137,28 @@ func (s *Server) listen() error {
 	s.stop = stop
 	s.running.Go(func() { s.accept(ctx) })
 	return nil
+}
+
+// quicConfig returns how to serve one more connection beside so many.
+func (s *Server) quicConfig(others int64) *quic.Config {
+	window := uint64(limits.MemberConnectionWindow)
+	if others >= limits.ClientConnectionsWide {
+		window = limits.MemberNarrowWindow
+	}
+	return &quic.Config{
+		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {
+			return s.quicConfig(s.arrived.Load()), nil
+		},
+		HandshakeIdleTimeout:           limits.ClientHandshakeTimeout,
+		MaxIdleTimeout:                 s.config.Limits.IdleTimeout,
+		InitialStreamReceiveWindow:     min(limits.ClientStreamWindow, window),
+		MaxStreamReceiveWindow:         min(limits.ClientStreamWindow, window),
+		InitialConnectionReceiveWindow: window,
+		MaxConnectionReceiveWindow:     window,
+		MaxIncomingStreams:             int64(s.config.Limits.Streams),
+		MaxIncomingUniStreams:          -1,
+		Allow0RTT:                      false,
+	}
 }
 
 func (s *Server) tls() *tls.Config {
@@ -178,8 +170,10 @@ func (s *Server) Addr() net.Addr { return s.config.Conn.LocalAddr() }
 
 // Stats are the endpoint's numbers at this moment.
 type Stats struct {
-	Connections, Handshakes, Requests, RequestBytes int64
-	Accepted                                        uint64 // connections since the start
+	Connections, Handshakes, Requests int64
+	Bytes                             int64  // of memory that clients use
+	Accepted                          uint64 // connections since the start
+	RangeRows                         int64  // keys that ranges looked at since the start, about
 }
 
 // Stats returns the endpoint's numbers.
@@ -187,8 +181,8 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Stats{
-		Connections: int64(len(s.conns)), Handshakes: s.handshakes.Load(), Accepted: s.everAccepted,
-		Requests: s.requests.Load(), RequestBytes: s.bytes.Load(),
+		Connections: int64(s.conns), Handshakes: int64(s.handshakes.Count()), Accepted: s.everAccepted,
+		Requests: s.requests.Load(), Bytes: s.whole.taken(), RangeRows: s.turns.rows.Load(),
 	}
 }
 
@@ -210,18 +204,18 @@ type handshake struct {
 // finish says that the handshake is over, whatever came of it.
 func (h *handshake) finish() {
 	if !h.done.Swap(true) {
-		h.server.handshakes.Add(-1)
+		h.server.handshakes.End(h.remote)
 	}
 }
 
 // admit is asked by QUIC before anything is done for a new connection.
 func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	if s.handshakes.Add(1) > int64(s.bounds.Handshakes) {
-		s.handshakes.Add(-1)
-		return nil, errRefused
+	if err := s.handshakes.Begin(info.RemoteAddr); err != nil {
+		s.turnedAway.warn(s.logger.With("remote", info.RemoteAddr.String()), "a client is turned away", "because", err.Error())
+		return nil, err
 	}
-	if s.arrived.Add(1) > int64(s.bounds.Connections+s.bounds.Handshakes+connsOver) {
-		s.handshakes.Add(-1)
+	if s.arrived.Add(1) > int64(s.config.Limits.Connections+s.config.Limits.Handshakes+connsOver) {
+		s.handshakes.End(info.RemoteAddr)
 		s.arrived.Add(-1)
 		return nil, errRefused
 	}
@@ -229,7 +223,7 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Cont
 	context.AfterFunc(ctx, func() {
 		s.arrived.Add(-1)
 		if !h.done.Load() {
-			s.refused.log(s.logger, h.remote, context.Cause(ctx))
+			s.logRefused(h.remote, context.Cause(ctx))
 		}
 		h.finish()
 	})
@@ -251,24 +245,43 @@ func (s *Server) accept(ctx context.Context) {
 	}
 }
 
-// enter takes a connection in, or closes it.
+// enter takes a connection in, or closes it. In a full server it takes the place of another one, if it may.
 func (s *Server) enter(qc *quic.Conn) *conn {
-	identity, err := wire.PeerIdentity(qc.ConnectionState().TLS)
+	name, err := wire.PeerIdentity(qc.ConnectionState().TLS)
 	if err != nil {
 		panic(fmt.Sprintf("server: a connection whose certificate was verified has no identity: %v", err))
 	}
-	c := &conn{server: s, qc: qc, streams: map[*stream]struct{}{}, logger: s.logger.With("client", identity.String(), "remote", qc.RemoteAddr().String())}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.closed || s.draining.Load():
-		_ = qc.CloseWithError(quic.ApplicationErrorCode(wire.CloseShutdown), "the member is shutting down")
-		return nil
-	case len(s.conns) >= s.bounds.Connections:
-		c.close(wire.CloseLimit, fmt.Sprintf("this member serves %d client connections, its limit", s.bounds.Connections))
+	owner := s.identities[name]
+	if owner == nil {
+		owner = &identity{name: name, share: s.whole.part(), conns: map[*conn]struct{}{}}
+	}
+	c := &conn{
+		server: s, qc: qc, owner: owner, share: owner.share.part(), streams: map[*stream]struct{}{},
+		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
+	}
+	c.heard.Store(time.Now().UnixNano())
+	if s.closed || s.draining.Load() {
+		c.close(wire.CloseShutdown, "the member is shutting down")
 		return nil
 	}
-	s.conns[c] = struct{}{}
+	if s.conns >= s.config.Limits.Connections {
+		other := place(s.identities, owner, time.Now(), s.config.Limits.PlaceIdle)
+		if other == nil {
+			reason := fmt.Sprintf("this member serves %d client connections, its limit, and none of %v is idle", s.config.Limits.Connections, name)
+			s.full.warn(c.logger, "a client's connection is closed", "reason", reason)
+			c.close(wire.CloseLimit, reason)
+			return nil
+		}
+		reason := fmt.Sprintf("this member serves %d client connections, its limit, and another client needed this place", s.config.Limits.Connections)
+		s.full.warn(other.logger, "a client's connection is closed", "reason", reason)
+		s.leaveLocked(other)
+		other.close(wire.CloseLimit, reason)
+	}
+	s.identities[name] = owner
+	owner.conns[c] = struct{}{}
+	s.conns++
 	s.everAccepted++
 	return c
 }
@@ -276,7 +289,28 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 func (s *Server) leave(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
+	s.leaveLocked(c)
+}
+
+// leaveLocked gives up a connection's place. A second time it does nothing.
+func (s *Server) leaveLocked(c *conn) {
+	if _, ok := c.owner.conns[c]; !ok {
+		return
+	}
+	s.conns--
+	delete(c.owner.conns, c)
+	if len(c.owner.conns) == 0 {
+		delete(s.identities, c.owner.name)
+	}
+}
+
+// eachLocked calls f for each connection.
+func (s *Server) eachLocked(f func(*conn)) {
+	for _, owner := range s.identities {
+		for c := range owner.conns {
+			f(c)
+		}
+	}
 }
 
 // Drain takes no new requests, so that clients turn to other members. It ends each stream behind the answers to those
@@ -285,9 +319,7 @@ func (s *Server) leave(c *conn) {
 func (s *Server) Drain(ctx context.Context) {
 	s.mu.Lock()
 	s.draining.Store(true)
-	for c := range s.conns {
-		c.drain()
-	}
+	s.eachLocked((*conn).drain)
 	s.mu.Unlock()
 	until(ctx, func() bool { return s.requests.Load() == 0 })
 	ctx, cancel := context.WithTimeout(ctx, drainLinger)
@@ -316,9 +348,7 @@ func until(ctx context.Context, holds func() bool) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
-	for c := range s.conns {
-		c.close(wire.CloseShutdown, "the member is shutting down")
-	}
+	s.eachLocked(func(c *conn) { c.close(wire.CloseShutdown, "the member is shutting down") })
 	s.mu.Unlock()
 	s.stop()
 	err := s.listener.Close()
@@ -336,19 +366,28 @@ func ignoreClosed(err error) error {
 	return err
 }
 
-// refusals logs why handshakes failed, at most one a second: anyone can make them fail.
-type refusals struct {
-	mu      sync.Mutex
-	next    time.Time
-	skipped int
-}
-
-func (r *refusals) log(logger *slog.Logger, remote net.Addr, cause error) {
-	var transport *quic.TransportError
-	if !errors.As(cause, &transport) || !transport.ErrorCode.IsCryptoError() {
-		logger.Debug("a client's handshake failed", "remote", remote.String(), "error", cause)
+// logRefused logs why a handshake failed: a reason that has to do with trust as a warning.
+func (s *Server) logRefused(remote net.Addr, cause error) {
+	logger := s.logger.With("remote", remote.String())
+	if transport, ok := errors.AsType[*quic.TransportError](cause); ok && transport.ErrorCode.IsCryptoError() {
+		s.refused.warn(logger, "a client is refused", "reason", wire.Explain(cause))
 		return
 	}
+	logger.Debug("a client's handshake failed", "error", cause)
+}
+
+// stall is for how long a client may let a stream stand still that keeps more than its share, and for how long a stream
+// on which nothing comes keeps a large buffer.
+func (s *Server) stall() time.Duration { return min(limits.ClientStall, s.config.Limits.WriteTimeout) }
+
+// rateLimit logs at most one warning a second: of what anyone can make happen.
+type rateLimit struct {
+	mu      sync.Mutex
+	next    time.Time // when the next may be logged
+	skipped int       // since the last one
+}
+
+func (r *rateLimit) warn(logger *slog.Logger, message, name string, value any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -356,6 +395,6 @@ func (r *refusals) log(logger *slog.Logger, remote net.Addr, cause error) {
 		r.skipped++
 		return
 	}
-	logger.Warn("a client is refused", "remote", remote.String(), "reason", wire.Explain(cause).Error(), "not_logged_before", r.skipped)
+	logger.Warn(message, name, value, "not_logged_before", r.skipped)
 	r.next, r.skipped = now.Add(time.Second), 0
 }

@@ -1,49 +1,61 @@
 package server
 
 import (
+	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
-	"qkv/index"
-	"qkv/log/limits"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// stream is one stream of requests. It is the member's index.Asker.
+// stream is one stream of requests. It is the member's kv.ReplyTo.
 //
-//  1. A slot is used from the moment its request is handed to the member until its Done is taken.
-//  2. A slot's number is its place and a serial number, so that a Done that comes twice, or for nothing, is
+//  1. A slot is used from the moment its request is handed to the member until its Completion is taken.
+//  2. A slot's number is its place and a serial number, so that a Completion that comes twice, or for nothing, is
 //     recognised.
 //  3. There is a token in wake whenever there is something for the writer to do and it is not doing it.
 type stream struct {
 	// Constant.
-	conn *conn
-	qs   *quic.Stream
-	wake chan struct{}
+	conn  *conn
+	qs    *quic.Stream
+	wake  chan struct{}
+	share *share   // of its connection's
+	bytes *advance // of share: what requests under way count for
+	paid  bool     // limits.ClientStreamBytes of share are taken for the stream itself
+
+	running  atomic.Int32 // its goroutines: both begin with it
+	requests atomic.Int64 // under way
 
 	// The reader's: reader.go.
 	frames  *wire.FrameReader
 	request wire.Request
 	batch   batch
-	timed   bool // a read deadline is set
+	watched bool      // a read deadline is set
+	filled  bool      // something came since it was set
+	begun   time.Time // when the frame began to come of which there is a part; zero while that is small, or none
 
 	// Shared.
 	mu     sync.Mutex
-	room   sync.Cond // out was taken, or the stream is gone
-	out    []byte    // answers that the reader encoded
-	done   []index.Done
-	slots  []slot
-	free   []uint32 // places in slots
-	serial uint32   // of the last slot that was used
-	ending bool     // the client sends nothing more
-	gone   bool     // nothing is read or written any more
+	room   sync.Cond       // out was taken, or the stream is gone
+	out    []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
+	ready  []slot          // reads that need no confirmation
+	done   []kv.Completion // that the writer has not taken
+	slots  []slot          // slots[place] is used while the member has its request
+	free   []uint32        // places in slots that are not used
+	serial uint32          // of the last slot that was used
+	ending bool            // the client sends nothing more
+	gone   bool            // nothing is read or written any more
 }
 
-// slot is a request that the member has.
+// slot is a request that is under way.
 type slot struct {
 	id     uint64 // the client's
-	read   *read  // a range's; nil for a write
+	read   *read  // a range's; nil for all else
 	serial uint32
 	bytes  int32 // that it counts for
 	op     wire.Op
@@ -51,13 +63,69 @@ type slot struct {
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {
-	s := &stream{conn: c, qs: qs, wake: make(chan struct{}, 1), frames: wire.NewFrameReader(qs, limits.RequestBytes)}
+	own := c.share.part()
+	s := &stream{
+		conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own),
+		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, own),
+	}
 	s.room.L = &s.mu
+	s.running.Store(2)
 	return s
 }
 
+// begin counts a request whose frame has so many bytes as under way, and returns what it counts for, or says which
+// limit it would break.
+func (s *stream) begin(frame int) (int32, *kv.Error) {
+	limit := s.conn.server.config.Limits.RequestsInflight
+	own, all := s.requests.Add(1), s.conn.requests.Add(1)
+	if own+all > limit {
+		s.requests.Add(-1)
+		s.conn.requests.Add(-1)
+		return 0, kv.Errorf(kv.Overloaded, "this stream has %d requests under way and its connection %d; together they may be %d", own-1, all-1, limit)
+	}
+	bytes := int32(frame + limits.RequestOverhead)
+	if !s.bytes.take(int64(bytes)) {
+		s.requests.Add(-1)
+		s.conn.requests.Add(-1)
+		return 0, s.noRoom(frame)
+	}
+	s.conn.server.requests.Add(1)
+	return bytes, nil
+}
+
+// noRoom is the answer to a request that has no room in what clients may use of the member's memory.
+func (s *stream) noRoom(bytes int) *kv.Error {
+	return kv.Errorf(kv.Overloaded, "no room for a request of %d bytes: this client's share of the %d bytes that all clients may use of this member is taken",
+		bytes, s.conn.server.config.Limits.Bytes)
+}
+
+// end takes back what begin counted, for so many requests.
+func (s *stream) end(requests, bytes int64) {
+	if requests == 0 {
+		return
+	}
+	if left := s.requests.Add(-requests); left < 0 {
+		panic(fmt.Sprintf("server: %d requests under way after %d ended", left, requests))
+	}
+	s.conn.requests.Add(-requests)
+	s.conn.server.requests.Add(-requests)
+	s.bytes.give(bytes)
+}
+
+// endSlots is end for requests that were not given to the member, or came back.
+func (s *stream) endSlots(slots []slot) {
+	var requests, bytes int64
+	for i := range slots {
+		if slots[i].op != 0 {
+			requests++
+			bytes += int64(slots[i].bytes)
+		}
+	}
+	s.end(requests, bytes)
+}
+
 // Deposit takes outcomes from the member. It never waits.
-func (s *stream) Deposit(done []index.Done) {
+func (s *stream) Complete(done []kv.Completion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.gone {
@@ -123,7 +191,7 @@ func (s *stream) trimLocked() {
 }
 
 // dropLocked forgets requests whose outcome nobody waits for any more.
-func (s *stream) dropLocked(done []index.Done) {
+func (s *stream) dropLocked(done []kv.Completion) {
 	var requests, bytes int64
 	for i := range done {
 		if x, ok := s.resolveLocked(done[i].Request); ok {
@@ -132,11 +200,11 @@ func (s *stream) dropLocked(done []index.Done) {
 			x.read.recycle()
 		}
 	}
-	s.conn.end(requests, bytes)
+	s.end(requests, bytes)
 }
 
 // abandon ends the stream in both directions, at once. What the member still has of it is counted until it is done.
-func (s *stream) abandon() {
+func (s *stream) abandon(why wire.StreamCode) {
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()
@@ -144,15 +212,22 @@ func (s *stream) abandon() {
 	}
 	s.gone = true
 	s.dropLocked(s.done)
-	s.done, s.out = nil, nil
+	s.endSlots(s.ready)
+	s.done, s.out, s.ready = nil, nil, nil
 	s.room.Broadcast()
 	s.wakeWriter()
 	s.mu.Unlock()
-	s.qs.CancelRead(0)
-	s.qs.CancelWrite(0)
+	s.reset(why)
 }
 
-// waitForRoom waits until the writer has taken enough of what the reader left for it. It returns false when the
+// reset tells the client that the stream is not read or written any more.
+func (s *stream) reset(why wire.StreamCode) {
+	s.qs.CancelRead(quic.StreamErrorCode(why))
+	s.qs.CancelWrite(quic.StreamErrorCode(why))
+}
+
+// waitForRoom waits until the writer has taken enough of what the reader left for it. Only refusals and statuses wait
+// there: a client that stays within its limits and does not take its answers is read from all the same. It returns false when the
 // stream is gone.
 func (s *stream) waitForRoom() bool {
 	s.mu.Lock()

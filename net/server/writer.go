@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/net/wire"
 )
 
@@ -16,27 +17,40 @@ const writeBytes = 128 << 10
 
 // writer is what the writer goroutine owns.
 type writer struct {
-	out   []byte
-	keep  wire.Reuse // of out
-	done  []index.Done
-	slots []slot // of done; without an op where there is none
+	answers []byte // that the reader encoded
+	done    []kv.Completion
+	slots   []slot // of done; without an op where there is none
+	buffer
+
+	ranges []slot // that wait for their turn, oldest first
+	first  index.RangeReader
+	begun  bool  // first is that of the oldest one
+	turn   *turn // asked for, for the oldest one
+	clock  *time.Timer
 }
 
 // write is the writer goroutine.
 func (s *stream) write() {
-	var w writer
-	for range s.wake {
-		if s.conn.requests.Load() > 1 {
+	w := writer{buffer: buffer{share: s.share}}
+	defer w.release()
+	defer s.dropRanges(&w)
+	for {
+		mine := s.waitForWork(&w)
+		if !mine && s.conn.requests.Load() > 1 {
 			runtime.Gosched() // who is about to leave more for this write runs first; measured: 1.5 times as many puts
 		}
 		if !s.take(&w) {
 			return
 		}
-		if err := s.writeAll(&w); err != nil {
-			s.writeFailed(err)
+		mine, err := s.writeShort(&w, mine)
+		if err == nil {
+			err = s.readRanges(&w, mine)
+		}
+		if err != nil {
+			s.fail(err)
 			return
 		}
-		if s.ended() {
+		if s.ended(&w) {
 			return
 		}
 	}
@@ -49,12 +63,27 @@ func (s *stream) take(w *writer) bool {
 	if s.gone {
 		return false
 	}
-	w.out, s.out = s.out, w.out
+	w.answers, s.out = s.out, w.answers
 	w.done, s.done = s.done, w.done[:0]
 	w.slots = w.slots[:0]
 	for i := range w.done {
 		x, _ := s.resolveLocked(w.done[i].Request)
 		w.slots = append(w.slots, x)
+	}
+	for i := range s.ready {
+		w.done = append(w.done, kv.Completion{Kind: kv.ReadReady})
+		w.slots = append(w.slots, s.ready[i])
+	}
+	clear(s.ready)
+	if s.ready = s.ready[:0]; cap(s.ready) > slotsKept {
+		s.ready = nil
+	}
+	for i := range w.slots {
+		if x := &w.slots[i]; x.read.long() && w.done[i].Result.Err == nil {
+			w.ranges = append(w.ranges, *x)
+			s.conn.server.turns.reading.Add(1)
+			*x = slot{}
+		}
 	}
 	s.trimLocked()
 	s.room.Signal()
@@ -64,51 +93,33 @@ func (s *stream) take(w *writer) bool {
 // writeAll encodes and writes what was taken. A request is under way until just before its answer is written: a
 // client that has seen it has room for another.
 func (s *stream) writeAll(w *writer) error {
-	for next := 0; next < len(w.done) || len(w.out) > 0; {
+	defer w.release()
+	next := 0
+	err := s.send(w.answers)
+	w.answers = w.answers[:0]
+	for err == nil && next < len(w.done) {
 		from := next
 		next = s.encode(w, next)
-		s.count(w.slots[from:next])
-		if err := s.send(w.out); err != nil {
-			s.count(w.slots[next:])
-			return err
-		}
-		w.out = w.keep.Of(w.out)
+		s.endSlots(w.slots[from:next])
+		err = s.send(w.out)
+		w.out = w.out[:0]
 	}
+	s.endSlots(w.slots[next:])
 	clear(w.done) // the messages that it refers to
 	if cap(w.done) > slotsKept && len(w.done) < slotsKept/8 {
 		w.done, w.slots = nil, nil
 	}
-	return nil
+	return err
 }
 
-// count takes requests out of those under way.
-func (s *stream) count(slots []slot) {
-	var requests, bytes int64
-	for i := range slots {
-		if slots[i].op != 0 {
-			requests++
-			bytes += int64(slots[i].bytes)
-		}
-	}
-	s.conn.end(requests, bytes)
-}
-
-// encode appends outcomes from next on until there is enough for one write, and returns how far it came. All
-// reads among them were confirmed before the View is taken.
+// encode appends outcomes from next on until there is enough for one write, and returns how far it came: by one at
+// least. All reads among them were confirmed before the View is taken.
 func (s *stream) encode(w *writer, next int) int {
 	v := s.conn.server.config.Member.View()
 	for ; next < len(w.done) && len(w.out) < writeBytes; next++ {
-		x, d := &w.slots[next], &w.done[next]
-		switch {
-		case x.op == 0:
-		case d.Err != nil:
-			w.out = wire.AppendError(w.out, x.id, wire.Code(d.Err.Code), d.Err.Message)
-		case x.read != nil:
-			w.out = appendRange(w.out, x.id, v, x.read.query)
-		case d.Result.Code != 0:
-			w.out = wire.AppendError(w.out, x.id, wire.Code(d.Result.Code), d.Result.Detail)
-		default:
-			w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
+		x := &w.slots[next]
+		if x.op != 0 && !s.encodeOne(w, v, x, &w.done[next]) {
+			break // what is there is written first
 		}
 		x.read.recycle()
 		x.read = nil
@@ -117,34 +128,76 @@ func (s *stream) encode(w *writer, next int) int {
 	return next
 }
 
-// send writes b. Each piece of it must be taken in time.
+// encodeOne appends one outcome. It returns false when there is no room for it behind what is there: to an empty buffer
+// it always appends something.
+func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) bool {
+	switch {
+	case d.Result.Err != nil:
+		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
+	case x.read != nil:
+		return w.appendOne(x.id, v, &x.read.Range)
+	case x.op == wire.OpMembers:
+		return w.appendMembers(x.id, v)
+	}
+	if !w.fit(wire.AnswerBytes) {
+		return false
+	}
+	if x.op == wire.OpMoveLeader {
+		w.out = wire.AppendDone(w.out, x.id)
+		return true
+	}
+	w.out = wire.AppendWritten(w.out, x.id, d.Result.Revision, d.Result.Deleted)
+	return true
+}
+
+// send writes b. Each piece of it must be taken in time: the client has more of that while its stream keeps no more than
+// its share.
 func (s *stream) send(b []byte) error {
 	for len(b) > 0 {
-		piece := b[:min(len(b), writeBytes)]
-		if err := s.qs.SetWriteDeadline(time.Now().Add(s.conn.server.bounds.WriteTimeout)); err != nil {
+		n := min(len(b), writeBytes)
+		if err := s.sendPiece(b[:n]); err != nil {
 			return err
 		}
-		if _, err := s.qs.Write(piece); err != nil {
-			return err
-		}
-		b = b[len(piece):]
+		b = b[n:]
 	}
 	return nil
 }
 
-func (s *stream) writeFailed(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.conn.close(wire.CloseSlow, fmt.Sprintf("nothing of the answers was taken for %v", s.conn.server.bounds.WriteTimeout))
+func (s *stream) sendPiece(piece []byte) error {
+	for begun := time.Now(); ; {
+		now := time.Now()
+		if err := s.qs.SetWriteDeadline(now.Add(s.conn.server.stall())); err != nil {
+			return err
+		}
+		n, err := s.qs.Write(piece)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		piece = piece[n:]
+		if took := time.Since(begun); took >= s.conn.server.config.Limits.WriteTimeout || s.share.over() {
+			return fmt.Errorf("%w: nothing of the answers was taken for %v", errSlow, took.Round(time.Millisecond))
+		}
 	}
-	s.abandon()
+}
+
+// errSlow is why a stream is reset whose client lets the member keep something for too long.
+var errSlow = errors.New("slow")
+
+// fail gives the stream up.
+func (s *stream) fail(err error) {
+	if errors.Is(err, errSlow) {
+		s.conn.server.slow.warn(s.conn.logger, "a client's stream is reset", "reason", err)
+		s.abandon(wire.StreamSlow)
+	}
+	s.abandon(wire.StreamEnded)
 }
 
 // ended closes the stream when all requests are answered and there will be no more: the client has none, or the member
 // takes none. The end tells the client that what has no answer did not happen.
-func (s *stream) ended() bool {
+func (s *stream) ended(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.done) > 0 {
+	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
 		return false
 	}
 	s.gone = true

@@ -26,7 +26,8 @@ import (
 //	client-NAME.crt .key a client's
 //
 // All are PEM; keys are PKCS #8 in files of mode 0600. Keys are ECDSA P-256. A certificate is valid from five minutes
-// before it was made, for the sake of clocks that differ; a CA's for ten years, the others for one.
+// before it was made, for the sake of clocks that differ; a CA's for ten years, the others for one, unless another life
+// is asked for.
 const (
 	caName       = "ca"
 	certSuffix   = ".crt"
@@ -36,17 +37,18 @@ const (
 	folderMode   = 0o700
 	keyMode      = 0o600
 	certMode     = 0o644
-	backdate     = 5 * time.Minute
+	backdate     = 5 * time.Minute // of one that lives for less than 50 minutes: a tenth of its life
 	day          = 24 * time.Hour
 	caLifetime   = 3652 * day
 	leafLifetime = 365 * day
 )
 
-// Maker makes certificates. Clock and chance are handed in; Go's ECDSA takes only the system's chance, whatever it
+// Maker makes certificates. Clock and randomness are handed in; Go's ECDSA takes only the system's, whatever it
 // is handed.
 type Maker struct {
-	Now  func() time.Time
-	Rand io.Reader
+	Now      func() time.Time
+	Rand     io.Reader
+	Lifetime time.Duration // of what is made, at least a second; 0: as long as is usual
 }
 
 // Files names what was made.
@@ -119,14 +121,31 @@ func (m Maker) create(dir string, class Class, name string, hosts []string) (Fil
 	return writePair(dir, id, der, key)
 }
 
-// NewStatelessResetKey makes the key by which a member's peers notice at once that it was restarted. It is kept in
-// the data folder.
-func NewStatelessResetKey(rand io.Reader) ([32]byte, error) {
-	var key [32]byte
-	if _, err := io.ReadFull(rand, key[:]); err != nil {
-		return key, fmt.Errorf("no random bytes for the stateless reset key: %w", err)
+// Renew replaces the certificate of a member or client in a file by one for the same identity, key and hosts that the
+// CA in dir signs now. The key is not needed, and stays good.
+func (m Maker) Renew(dir, name string) error {
+	ca, err := m.loadAuthority(dir)
+	if err != nil {
+		return err
 	}
-	return key, nil
+	old, err := readCertificates(name)
+	if err != nil {
+		return err
+	}
+	id, err := IdentityOf(old[0])
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case id.Class == ClassCA:
+		return fmt.Errorf("%s is a CA's certificate, which is not renewed: make a new CA in another folder", name)
+	case id.Cluster != ca.cluster:
+		return fmt.Errorf("%s is the certificate of %v, and the CA in %s is that of the cluster %q", name, id, dir, ca.cluster)
+	}
+	der, err := m.sign(ca, id, hostsIn(old[0]), old[0].PublicKey)
+	if err != nil {
+		return err
+	}
+	return replaceFile(name, encodeCertificate(der), certMode)
 }
 
 // authority is a CA that can sign.
@@ -196,13 +215,16 @@ func (m Maker) sign(ca *authority, id Identity, hosts []string, public crypto.Pu
 // template is what all certificates share. The subject is for human eyes; nothing in qkv reads it.
 func (m Maker) template(id Identity, lifetime time.Duration) *x509.Certificate {
 	now := m.Now().UTC()
+	if m.Lifetime > 0 {
+		lifetime = m.Lifetime
+	}
 	name := id.Name
 	if id.Class == ClassCA {
 		name = "qkv CA of " + id.Cluster
 	}
 	return &x509.Certificate{
 		Subject:   pkix.Name{Organization: []string{"qkv " + id.Cluster}, OrganizationalUnit: []string{id.Class.String()}, CommonName: name},
-		NotBefore: now.Add(-backdate),
+		NotBefore: now.Add(-min(backdate, lifetime/10)),
 		NotAfter:  now.Add(lifetime),
 		URIs:      []*url.URL{id.url()},
 	}
@@ -252,7 +274,7 @@ func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, e
 	files := filesOf(dir, id)
 	for _, name := range []string{files.Cert, files.Key} {
 		if _, err := os.Lstat(name); err == nil {
-			return Files{}, fmt.Errorf("%s is there already and is never overwritten: move it away if it is not needed any more", name)
+			return Files{}, fmt.Errorf("%s is there already and is never overwritten: `qkv cert renew` renews a certificate; move it away if it is not needed any more", name)
 		}
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {

@@ -233,12 +233,3 @@ func TestFingerprintIsOfTheCertificate(t *testing.T) {
 		t.Error("it is not the certificate's own")
 	}
 }
-
-func TestStatelessResetKey(t *testing.T) {
-	a, err := NewStatelessResetKey(strings.NewReader(strings.Repeat("x", 32)))
-	if err != nil || a[31] != 'x' {
-		t.Errorf("%x %v", a, err)
-	}
-	_, err = NewStatelessResetKey(strings.NewReader("too short"))
-	wantError(t, err, "stateless reset key")
-}

@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"qkv/log/limits"
+	"qkv/internal/limits"
 )
 
 // readCertificates reads the certificates of a PEM file, at least one. What else it holds, such as comments, is
@@ -134,11 +134,29 @@ func checkDates(name string, certificate *x509.Certificate, now time.Time) error
 		return fmt.Errorf("%s is not yet valid: it begins %s, and the clock of this host says %s: set the clock",
 			name, stamp(certificate.NotBefore), stamp(now))
 	case now.After(certificate.NotAfter):
-		return fmt.Errorf("%s expired %s, and the clock of this host says %s: move it and its key away, make new ones with `qkv cert`, or set the clock",
+		return fmt.Errorf("%s expired %s, and the clock of this host says %s: `qkv cert renew` where the CA is, or set the clock",
 			name, stamp(certificate.NotAfter), stamp(now))
 	default:
 		return nil
 	}
+}
+
+// lifetimeOf is for how long a certificate was made.
+func lifetimeOf(certificate *x509.Certificate) time.Duration {
+	return certificate.NotAfter.Sub(certificate.NotBefore)
+}
+
+// halfLife is when half of a certificate's life is over.
+func halfLife(certificate *x509.Certificate) time.Time {
+	return certificate.NotBefore.Add(lifetimeOf(certificate) / 2)
+}
+
+// span is a time in words, in days when it is longer than two.
+func span(d time.Duration) string {
+	if d >= 2*day {
+		return fmt.Sprintf("%d days", int(d/day))
+	}
+	return d.Round(time.Second).String()
 }
 
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

@@ -43,8 +43,8 @@ func show(b *strings.Builder, certificate *x509.Certificate, now time.Time) {
 	line("fingerprint", "SHA-256 %x", sha256.Sum256(certificate.Raw))
 	line("issuer", "%s", certificate.Issuer)
 	line("key", "%s", keyText(certificate))
-	if hosts := hostsOf(certificate); hosts != "" {
-		line("hosts", "%s", hosts)
+	if hosts := hostsIn(certificate); len(hosts) > 0 {
+		line("hosts", "%s", strings.Join(hosts, ", "))
 	}
 }
 
@@ -54,9 +54,9 @@ func left(certificate *x509.Certificate, now time.Time) string {
 	case now.Before(certificate.NotBefore):
 		return "not yet valid"
 	case now.After(certificate.NotAfter):
-		return fmt.Sprintf("expired %d days ago", int(now.Sub(certificate.NotAfter)/day))
+		return fmt.Sprintf("expired %s ago", span(now.Sub(certificate.NotAfter)))
 	default:
-		return fmt.Sprintf("%d days left", int(certificate.NotAfter.Sub(now)/day))
+		return span(certificate.NotAfter.Sub(now)) + " left"
 	}
 }
 
@@ -71,10 +71,10 @@ func keyText(certificate *x509.Certificate) string {
 	}
 }
 
-func hostsOf(certificate *x509.Certificate) string {
+func hostsIn(certificate *x509.Certificate) []string {
 	hosts := append([]string(nil), certificate.DNSNames...)
 	for _, ip := range certificate.IPAddresses {
 		hosts = append(hosts, ip.String())
 	}
-	return strings.Join(hosts, ", ")
+	return hosts
 }

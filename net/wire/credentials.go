@@ -10,36 +10,150 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // Credentials are what one process proves itself with and believes others by: a certificate with its key, and the
-// CAs of its trust domain. They are loaded whole or not at all, and never change; new ones need new connections.
+// CAs of its trust domain. They follow their files: each handshake looks whether those have changed. What was loaded
+// stays in use until all of the new is good, so a copy that is half done harms nothing. Connections that exist are left
+// alone. Any number of goroutines may use them.
 //
 //  1. The key is the certificate's, one of the CAs signed it, and it was valid when it was loaded.
-//  2. It holds one identity; the trust domain is that identity's cluster, and no other is believed.
+//  2. It holds one identity, for ever the same; the trust domain is that identity's cluster, and no other is believed.
 type Credentials struct {
-	Identity    Identity
-	Certificate *x509.Certificate
-	Source      string // the certificate's file, for messages
+	// Constant.
+	Identity Identity
+	Source   string // the certificate's file, for messages
+	caSource string // ca.crt
+	now      func() time.Time
+	read     func() (*keys, error) // loads the files again; of the local CA, after it has made what is missing
+	local    bool                  // signed by the local CA, which can sign again at any time
 
-	pair  tls.Certificate
-	roots *x509.CertPool
-	now   func() time.Time
+	// Shared.
+	inUse atomic.Pointer[keys]
+
+	mu          sync.Mutex
+	seen        [3]stat   // of the files, before they were read the last time
+	lastErr     error     // why the files, as they are, are not what is in use; nil: they are
+	renewalDone time.Time // the last attempt to renew
 }
+
+// keys are one state of the files.
+type keys struct {
+	certificate *x509.Certificate
+	pair        tls.Certificate
+	roots       *x509.CertPool
+	expires     time.Time // the earliest end of a certificate on the way from the own one to a CA
+	byCA        bool      // a CA ends no later than the own one, so that renewing the own one would not help
+}
+
+// stat is by what a file that has changed is known.
+type stat struct {
+	size     int64
+	inode    uint64
+	modified time.Time
+}
+
+// renewalPause is the least time between two attempts to renew a local certificate.
+const renewalPause = time.Minute
 
 // Cluster returns the trust domain.
 func (c *Credentials) Cluster() string { return c.Identity.Cluster }
 
-// NotAfter returns when the certificate expires.
-func (c *Credentials) NotAfter() time.Time { return c.Certificate.NotAfter }
+// Certificate returns the one that is in use.
+func (c *Credentials) Certificate() *x509.Certificate { return c.inUse.Load().certificate }
+
+// NotAfter returns when the certificate in use, or the CA that signed it, expires.
+func (c *Credentials) NotAfter() time.Time { return c.inUse.Load().expires }
+
+// Refresh loads the files again if they have changed, and renews what the local CA has signed when half of its life is
+// over. The error says why the files are not used as they are; what was in use stays.
+func (c *Credentials) Refresh() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refreshLocked()
+}
+
+func (c *Credentials) refreshLocked() error {
+	seen, now := c.stats(), c.now()
+	due := c.local && !now.Before(halfLife(c.Certificate())) && now.Sub(c.renewalDone) >= renewalPause
+	if seen == c.seen && c.lastErr == nil && !due {
+		return nil
+	}
+	if due {
+		c.renewalDone = now
+	}
+	next, err := c.read()
+	if err == nil {
+		c.inUse.Store(next)
+	}
+	c.seen, c.lastErr = seen, err
+	return err
+}
+
+// fresh returns what a handshake is to use. One that finds another one looking at the files does not wait for it: the
+// disk may stall.
+func (c *Credentials) fresh() *keys {
+	if c.mu.TryLock() {
+		_ = c.refreshLocked() // Problem tells
+		c.mu.Unlock()
+	}
+	return c.inUse.Load()
+}
+
+func (c *Credentials) stats() (all [3]stat) {
+	key := strings.TrimSuffix(c.Source, certSuffix) + keySuffix
+	for i, name := range []string{c.Source, key, c.caSource} {
+		if info, err := os.Stat(name); err == nil {
+			all[i] = stat{size: info.Size(), modified: info.ModTime()}
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				all[i].inode = s.Ino
+			}
+		}
+	}
+	return all
+}
+
+// warnBefore is how long before its end an operator hears of a certificate: who renews it may be on holiday. One of a
+// shorter life is told of when a third of that is left.
+const warnBefore = 30 * day
+
+// Problem says what an operator must know: that the certificate expires soon, or has, or that its files have changed
+// and cannot be used. It is empty when all is well.
+func (c *Credentials) Problem() string {
+	err := c.Refresh()
+	k, now := c.inUse.Load(), c.now()
+	left := k.expires.Sub(now)
+	what, remedy := "the certificate "+c.Source, "`qkv cert renew` where the CA is, and copy the file here: it is used without a restart"
+	switch {
+	case k.byCA && c.local:
+		what, remedy = "the local CA "+c.caSource, "remove its folder, and a new one is made"
+	case k.byCA:
+		what, remedy = "the CA in "+c.caSource, "make a new CA, and put its certificate beside the old one's in every ca.crt until it has signed all others"
+	}
+	switch {
+	case left <= 0:
+		what += fmt.Sprintf(" expired %s: connections that exist go on, and no new one comes about", stamp(k.expires))
+	case left < min(warnBefore, lifetimeOf(k.certificate)/3):
+		what += fmt.Sprintf(" expires %s, in %s", stamp(k.expires), span(left))
+	case err == nil:
+		return ""
+	}
+	if err != nil {
+		return what + "; its files cannot be used as they are now: " + err.Error()
+	}
+	return what + ": " + remedy
+}
 
 // LoadMember loads the credentials of the member name from a folder of certificates.
 func LoadMember(dir, name string, now func() time.Time) (*Credentials, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	return load(dir, dir, ClassMember, name, now)
+	return follow(dir, dir, Identity{Class: ClassMember, Name: name}, now)
 }
 
 // LoadClient loads the credentials of the client name from a folder of certificates. An empty name means the only
@@ -48,7 +162,7 @@ func LoadClient(dir, name string, now func() time.Time) (*Credentials, error) {
 	if name == "" {
 		names := namesIn(dir, ClassClient)
 		if len(names) > 1 {
-			return nil, fmt.Errorf("%s holds the certificates of %d clients (%s): say which one to use", dir, len(names), strings.Join(names, ", "))
+			return nil, fmt.Errorf("%s holds the certificates of %d clients (%s): --client NAME says which one to use", dir, len(names), strings.Join(names, ", "))
 		}
 		if len(names) == 0 {
 			return nil, missing(dir, ClassClient, "NAME")
@@ -58,16 +172,45 @@ func LoadClient(dir, name string, now func() time.Time) (*Credentials, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
-	return load(dir, dir, ClassClient, name, now)
+	return follow(dir, dir, Identity{Class: ClassClient, Name: name}, now)
+}
+
+// follow returns credentials that follow the files of one certificate in dir and of the CAs in caDir.
+func follow(caDir, dir string, want Identity, now func() time.Time) (*Credentials, error) {
+	c := &Credentials{Source: filesOf(dir, want).Cert, caSource: filesOf(caDir, Identity{Class: ClassCA}).Cert, now: now}
+	return c.start(func() (*keys, error) { return load(caDir, dir, want, now) })
+}
+
+// start loads the files for the first time.
+func (c *Credentials) start(read func() (*keys, error)) (*Credentials, error) {
+	c.seen = c.stats()
+	first, err := read()
+	if err != nil {
+		return nil, err
+	}
+	if c.Identity, err = IdentityOf(first.certificate); err != nil {
+		return nil, err
+	}
+	c.inUse.Store(first)
+	c.read = func() (*keys, error) {
+		next, err := read()
+		if err != nil {
+			return nil, err
+		}
+		if id, err := IdentityOf(next.certificate); err != nil || id != c.Identity {
+			return nil, fmt.Errorf("%s is now the certificate of %v, and this process runs as %v: restart it if that is meant", c.Source, id, c.Identity)
+		}
+		return next, nil
+	}
+	return c, nil
 }
 
 // load reads one certificate from dir and the CAs from caDir, and checks that all of them fit.
-func load(caDir, dir string, class Class, name string, now func() time.Time) (*Credentials, error) {
-	want := Identity{Class: class, Name: name}
+func load(caDir, dir string, want Identity, now func() time.Time) (*keys, error) {
 	files := filesOf(dir, want)
 	chain, err := readCertificates(files.Cert)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, missing(dir, class, name)
+		return nil, missing(dir, want.Class, want.Name)
 	}
 	if err != nil {
 		return nil, err
@@ -79,37 +222,36 @@ func load(caDir, dir string, class Class, name string, now func() time.Time) (*C
 	if err != nil {
 		return nil, err
 	}
-	roots, err := loadRoots(caDir)
-	if err != nil {
+	k := &keys{certificate: chain[0], pair: tls.Certificate{PrivateKey: key, Leaf: chain[0]}}
+	if k.roots, err = loadRoots(caDir); err != nil {
 		return nil, err
 	}
-	c := &Credentials{Certificate: chain[0], Source: files.Cert, roots: roots, now: now}
-	c.pair = tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, certificate := range chain {
-		c.pair.Certificate = append(c.pair.Certificate, certificate.Raw)
+		k.pair.Certificate = append(k.pair.Certificate, certificate.Raw)
 	}
 	if !samePublicKey(chain[0].PublicKey, key.Public()) {
 		return nil, fmt.Errorf("%s is not the key of %s: one of them was replaced; copy both again from where they were made", files.Key, files.Cert)
 	}
-	if err := c.check(chain, want); err != nil {
+	if err := k.check(files.Cert, chain, want, now()); err != nil {
 		return nil, err
 	}
-	return c, nil
+	return k, nil
 }
 
 // check checks what the certificate says, and that it is believed by the CAs.
-func (c *Credentials) check(chain []*x509.Certificate, want Identity) (err error) {
-	if c.Identity, err = IdentityOf(chain[0]); err != nil {
-		return fmt.Errorf("%s: %w", c.Source, err)
+func (k *keys) check(source string, chain []*x509.Certificate, want Identity, now time.Time) error {
+	id, err := IdentityOf(chain[0])
+	if err != nil {
+		return fmt.Errorf("%s: %w", source, err)
 	}
-	if c.Identity.Class != want.Class {
+	if id.Class != want.Class {
 		return fmt.Errorf("%s is the certificate of a %v (%v), and one of a %v is needed: make it with `qkv cert %v`",
-			c.Source, c.Identity.Class, c.Identity, want.Class, want.Class)
+			source, id.Class, id, want.Class, want.Class)
 	}
-	if c.Identity.Name != want.Name {
-		return fmt.Errorf("%s is the certificate of %v, not of %q: was it renamed?", c.Source, c.Identity, want.Name)
+	if id.Name != want.Name {
+		return fmt.Errorf("%s is the certificate of %v, not of %q: was it renamed?", source, id, want.Name)
 	}
-	if err := checkDates(c.Source, chain[0], c.now()); err != nil {
+	if err := checkDates(source, chain[0], now); err != nil {
 		return err
 	}
 	usages := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -117,11 +259,24 @@ func (c *Credentials) check(chain []*x509.Certificate, want Identity) (err error
 		usages = append(usages, x509.ExtKeyUsageServerAuth)
 	}
 	for _, usage := range usages {
-		if err := verifyChain(chain, c.roots, c.now(), usage); err != nil {
-			return fmt.Errorf("%s is not believed by the CA beside it: %w", c.Source, err)
+		ways, err := verifyChain(chain, k.roots, now, usage)
+		if err != nil {
+			return fmt.Errorf("%s is not believed by the CA beside it: %w", source, err)
 		}
+		k.expires, k.byCA = ending(ways)
 	}
 	return nil
+}
+
+// ending returns until when the best of the ways from a certificate to a CA lasts, and whether a CA ends it.
+func ending(ways [][]*x509.Certificate) (until time.Time, byCA bool) {
+	for _, way := range ways {
+		last := slices.MinFunc(way, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+		if last.NotAfter.After(until) {
+			until, byCA = last.NotAfter, slices.ContainsFunc(way[1:], func(ca *x509.Certificate) bool { return !ca.NotAfter.After(last.NotAfter) })
+		}
+	}
+	return until, byCA
 }
 
 // loadRoots reads ca.crt.
@@ -146,7 +301,9 @@ func loadRoots(dir string) (*x509.CertPool, error) {
 
 // missing is the error of a certificate that is not there.
 func missing(dir string, class Class, name string) error {
-	if _, err := os.Stat(dir); err != nil {
+	if _, err := os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder of certificates cannot be used: %w", err)
+	} else if err != nil {
 		return fmt.Errorf("the folder of certificates cannot be used: %w: make it with `qkv cert ca --certs-dir %s --cluster NAME` and `qkv cert %v`", err, dir, class)
 	}
 	there := "none is there"

@@ -1,6 +1,7 @@
-// Package wire is what the two ends of a native connection agree on: frames, messages and error codes, and the TLS
-// and identities below them. It knows no server and no client, starts no goroutine, and imports neither the index
-// nor the log, so that a client library made of it stays small.
+// Package wire is what the two ends of a native connection agree on: frames, messages, and the TLS and identities below
+// them. What the messages say are the types of package kv. It knows no server and no client, starts no goroutine, and
+// imports neither the index nor the log, so that a client library made of it stays small. What members say to each
+// other needs raft's types, and stands in the package peerframe below this one for the same reason.
 //
 // # Connection
 //
@@ -12,7 +13,8 @@
 // Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
 // that it has, and ends the other direction. A member that stops ends it behind the last answer that it will give: a
 // request without an answer was not carried out, and will not be. In all other ways in which a stream or the connection
-// is over, a write without an answer may have happened.
+// is over, a write without an answer may have happened. A member resets a stream that is too slow, or one too many, with
+// a [StreamCode]; the connection and its other streams go on.
 //
 // # Frame
 //
@@ -43,6 +45,12 @@
 //	            flags uint                                      pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
 //	4 status    nothing                                         [id, 0, status]  drawn at [Status]
+//	5 unban     member uint                                     [id, 0]
+//	6 members   flags uint                                      [id, 0, members]  drawn at [AppendMembersAnswer]
+//	7 change    kind uint, member uint, name str, peers [str...],  [id, 0, revision int, deleted int]  deleted is 0
+//	  members   manual bool, instead uint
+//	8 move      member uint                                     [id, 0]
+//	  leader
 //
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
@@ -52,16 +60,26 @@
 //	            bit 2  count only: pairs come empty
 //	            bit 3  continued: not the first page of a range; count may come as 0
 //
-// A range is answered in pages: the member ends one where limits.RangePageKeys or limits.RangePageBytes is reached and
-// says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero byte behind
-// it; when it is as long as a key may be, the next that does not begin with it), at the revision of the first page,
-// with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
+// Of the flags members knows the first one only.
+//
+// A change of the members is a [kv.MemberChange]: which of its fields a kind has stands there, the others are empty. The
+// id of a member that is added is the client's choice, at random, so that a client that was left without an answer can
+// ask whether it is there. A leader is moved to the voter named, or, where that is 0, to the one that has most of the
+// log; the answer comes when it leads.
+//
+// An unban lifts the quarantine of the member that is asked, whose id it names, so that nobody else is meant by mistake.
+// That one and status are all that a quarantined member answers.
+//
+// A range is answered in pages: the member ends one where it likes, at limits.RangeRows or limits.RangePageBytes at the
+// latest, and says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero
+// byte behind it; when it is as long as a key may be, the next that does not begin with it), at the revision of the
+// first page, with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
 //
 // # Answers that are errors
 //
 //	[id, code uint, message str]
 //
-// The codes stand at [Code]. [Error.Certain] says for each whether a write certainly did not happen.
+// The codes stand at [kv.Code]. [kv.Error.Certain] says for each whether a write certainly did not happen.
 //
 // # Growth
 //
@@ -73,6 +91,12 @@
 // of the codes at [CloseProtocol] and a reason in words.
 package wire
 
-import "qkv/log/limits"
+import (
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
 
-var _ = limits.RequestBytes // for the links above
+var (
+	_ kv.Code // for the links above
+	_ = limits.RequestBytes
+)

@@ -91,28 +91,61 @@ func frameSize(b []byte, most int) (size, header int, err error) {
 //		// here ends a batch: what arrived together
 //	}
 type FrameReader struct {
-	from       io.Reader
-	most       int
-	buf        []byte
-	start, end int // what was read and not handed out yet
-	full       bool
+	// Constant.
+	from io.Reader
+	most int          // the longest frame
+	room FrameBuffers // who is asked for room; nil: nobody
+
+	buf        []byte // at least frameBufferLeast; what is above that, room granted
+	start, end int    // buf[start:end] was read and not handed out yet
+	full       bool   // the last read filled buf
+	skip       int    // bytes still to come of a frame for which there was no room; buf is empty while it is not 0
+}
+
+// FrameBuffers bounds the memory of many readers together. Take asks for so many bytes more than a reader begins with;
+// Give returns them.
+type FrameBuffers interface {
+	Take(bytes int) bool
+	Give(bytes int)
+}
+
+// NoRoomError is a frame for which there was no room. It is skipped, and the stream goes on behind it.
+type NoRoomError struct {
+	Head []byte // how the frame's body begins; valid until the next Fill
+	Size int    // of the body
+}
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("no room for a frame of %d bytes", e.Size)
 }
 
 // NewFrameReader returns a reader that refuses frames of more than most bytes.
 func NewFrameReader(from io.Reader, most int) *FrameReader {
-	return &FrameReader{from: from, most: most, buf: make([]byte, frameBufferLeast)}
+	return NewBoundedFrameReader(from, most, nil)
 }
 
-// Fill waits until something can be read and reads it. Frames that Next returned earlier are overwritten.
+// NewBoundedFrameReader returns a reader that asks room before its buffer grows beyond frameBufferLeast. Release gives
+// back what it has.
+func NewBoundedFrameReader(from io.Reader, most int, room FrameBuffers) *FrameReader {
+	return &FrameReader{from: from, most: most, room: room, buf: make([]byte, frameBufferLeast)}
+}
+
+// Fill waits until something can be read and reads it. Frames that Next returned earlier are overwritten. After a
+// [NoRoomError] the reader goes on with the next frame.
 func (r *FrameReader) Fill() error {
-	r.makeRoom()
+	if err := r.makeRoom(); err != nil {
+		return err
+	}
 	n, err := r.from.Read(r.buf[r.end:])
 	r.end += n
-	r.full = r.end == len(r.buf)
+	skipped := min(r.skip, n)
+	r.skip -= skipped
+	r.start += skipped
+	r.full = r.end == len(r.buf) && r.skip == 0
 	if n > 0 {
 		return nil // an error that came along comes again
 	}
-	if err == io.EOF && r.end > r.start {
+	if err == io.EOF && (r.end > r.start || r.skip > 0) {
 		return fmt.Errorf("%w: the stream ended within it, after %d bytes", ErrFrame, r.end-r.start)
 	}
 	return err
@@ -121,7 +154,7 @@ func (r *FrameReader) Fill() error {
 // makeRoom moves what is left to the front of the buffer: of a larger one when reads fill this one or a frame does not
 // fit, of a smaller one when a large frame is gone. A frame's claimed length is believed only once
 // frameBufferMost bytes of it have arrived.
-func (r *FrameReader) makeRoom() {
+func (r *FrameReader) makeRoom() error {
 	left := r.end - r.start
 	size := len(r.buf)
 	switch {
@@ -132,14 +165,61 @@ func (r *FrameReader) makeRoom() {
 	case size > frameBufferMost && left <= frameBufferMost/2:
 		size = frameBufferMost
 	}
-	if size != len(r.buf) {
-		other := make([]byte, size)
-		copy(other, r.buf[r.start:r.end])
-		r.buf = other
-	} else if r.start > 0 {
-		copy(r.buf, r.buf[r.start:r.end])
+	if !r.resize(size) && left == len(r.buf) {
+		return r.skipFirst()
 	}
+	copy(r.buf, r.buf[r.start:r.end])
 	r.start, r.end = 0, left
+	return nil
+}
+
+// resize makes the buffer one of size bytes, unless there is no room for it.
+func (r *FrameReader) resize(size int) bool {
+	more := size - len(r.buf)
+	switch {
+	case more == 0:
+		return true
+	case r.room == nil:
+	case more < 0:
+		defer r.room.Give(-more)
+	case !r.room.Take(more):
+		return false
+	}
+	other := make([]byte, size)
+	r.end = copy(other, r.buf[r.start:r.end])
+	r.buf, r.start = other, 0
+	return true
+}
+
+// skipFirst gives up the frame that fills the buffer.
+func (r *FrameReader) skipFirst() error {
+	size, header, err := frameSize(r.buf[r.start:r.end], r.most)
+	if err != nil {
+		return err
+	}
+	r.skip = header + size - (r.end - r.start)
+	refused := &NoRoomError{Head: r.buf[r.start+header : r.end], Size: size}
+	r.start, r.end, r.full = 0, 0, false
+	return refused
+}
+
+// Grown says that the buffer is larger than the one that the reader began with.
+func (r *FrameReader) Grown() bool { return len(r.buf) > frameBufferLeast }
+
+// Trim makes the buffer as small as what is in it allows, for a stream on which nothing has come for a while.
+func (r *FrameReader) Trim() {
+	if r.end-r.start <= frameBufferLeast {
+		r.resize(frameBufferLeast)
+		r.full = false
+	}
+}
+
+// Release gives back the room of a reader that is not used any more.
+func (r *FrameReader) Release() {
+	if r.room != nil {
+		r.room.Give(len(r.buf) - frameBufferLeast)
+	}
+	r.buf, r.start, r.end = nil, 0, 0
 }
 
 // sizeOfFirst returns how large a buffer the frame needs that fills this one: with some room behind it, so that

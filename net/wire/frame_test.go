@@ -149,6 +149,74 @@ func TestFrameReaderBuffer(t *testing.T) {
 	}
 }
 
+// room is a number of bytes for buffers.
+type room struct{ left int }
+
+func (r *room) Take(bytes int) bool {
+	if bytes > r.left {
+		return false
+	}
+	r.left -= bytes
+	return true
+}
+
+func (r *room) Give(bytes int) { r.left += bytes }
+
+// A frame for which there is no room is skipped, however the stream is cut; those before and behind it come out.
+func TestFrameReaderWithoutRoom(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, given := range []int{0, 4 << 10, 60 << 10, 200 << 10, 1 << 20} {
+		var stream []byte
+		var sizes []int
+		for i := range 200 {
+			size := 10 + rng.IntN(300)
+			if rng.IntN(5) == 0 {
+				size = 10 + rng.IntN(400_000)
+			}
+			sizes = append(sizes, size)
+			body := bytes.Repeat([]byte{byte(i)}, size)
+			stream = AppendFrame(stream, body)
+		}
+		have := &room{given}
+		r := NewBoundedFrameReader(&ragged{bytes.NewReader(stream), rng}, 400_000, have)
+		next, refused := 0, 0
+		see := func(head []byte, size int) {
+			if next == len(sizes) || size != sizes[next] || head[0] != byte(next) {
+				t.Fatalf("frame %d: %d bytes that begin with %d", next, size, head[0])
+			}
+			next++
+		}
+		var err error
+		for err == nil {
+			err = r.Fill()
+			if none, ok := errors.AsType[*NoRoomError](err); ok {
+				see(none.Head, none.Size)
+				refused++
+				err = nil
+			}
+			for err == nil {
+				var frame []byte
+				if frame, err = r.Next(); frame == nil {
+					break
+				}
+				see(frame, len(frame))
+			}
+			if have.left < 0 {
+				t.Fatalf("%d bytes more than there were", -have.left)
+			}
+		}
+		if err != io.EOF || next != len(sizes) || (refused == 0) != (given == 1<<20) {
+			t.Errorf("with %d bytes: %d frames, %d of them refused: %v", given, next, refused, err)
+		}
+		if r.Trim(); r.Grown() || have.left != given {
+			t.Errorf("with %d bytes: trimmed, and %d are left", given, have.left)
+		}
+		if r.Release(); have.left != given {
+			t.Errorf("with %d bytes: released, and %d are left", given, have.left)
+		}
+	}
+}
+
 func TestFrameReaderEndsWithinFrame(t *testing.T) {
 	r := NewFrameReader(bytes.NewReader([]byte{5, 1, 2}), 100)
 	if _, _, err := readAll(r); !errors.Is(err, ErrFrame) || !strings.Contains(err.Error(), "after 3 bytes") {

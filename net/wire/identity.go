@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"qkv/internal/limits"
 )
 
 // Class says what the holder of a certificate may be. A certificate has exactly one, so that a client's can never be
@@ -48,9 +50,6 @@ type Identity struct {
 }
 
 const scheme = "qkv"
-
-// nameMost is the longest name of a cluster, member or client: what DNS allows a label.
-const nameMost = 63
 
 // String returns the identity's URI.
 func (id Identity) String() string {
@@ -137,8 +136,8 @@ func CheckName(name string) error { return checkName("name", name, "._-@+") }
 
 // checkName checks a name's length, each of its bytes, and that its ends are none of the marks.
 func checkName(what, name, marks string) error {
-	if name == "" || len(name) > nameMost {
-		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), nameMost)
+	if name == "" || len(name) > limits.NameBytes {
+		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), limits.NameBytes)
 	}
 	for i := range len(name) {
 		b := name[i]

@@ -5,10 +5,12 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"qkv/internal/limits"
 )
 
 func TestParseIdentity(t *testing.T) {
-	long := strings.Repeat("a", nameMost)
+	long := strings.Repeat("a", limits.NameBytes)
 	for _, good := range []string{
 		"qkv://local/member/n1", "qkv://prod.eu-1/client/alice@example.org", "qkv://a/member/A", "qkv://a/ca",
 		"qkv://" + long + "/member/" + long, "qkv://0/client/a.b_c-d+e",

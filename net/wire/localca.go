@@ -22,7 +22,7 @@ import (
 //
 // It is built in a temporary folder beside HOME/certs and published by one rename, which fails when another process
 // was first: then that one's is used. Certificates are made again for the same key, and put in place by one rename,
-// when less than a month of them is left or when the CA was made anew.
+// when half of their life is over or when the CA was made anew: at the start, and at any handshake after it.
 
 // LocalCluster is the trust domain of the local CA.
 const LocalCluster = "local"
@@ -32,7 +32,6 @@ const LocalClientName = "admin"
 
 const (
 	certsFolder  = "certs"
-	renewBefore  = 30 * day
 	homeVariable = "QKV_HOME"
 )
 
@@ -68,17 +67,21 @@ func (m Maker) LocalClient(home string) (*Credentials, error) {
 
 // local makes what is missing and loads it.
 func (m Maker) local(home, dir string, id Identity) (*Credentials, error) {
-	ca, err := m.localCA(home)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(dir, folderMode); err != nil {
-		return nil, fmt.Errorf("make the folder for local certificates: %w", err)
-	}
-	if err := m.ensure(ca, dir, id); err != nil {
-		return nil, err
-	}
-	return load(filepath.Join(home, certsFolder), dir, id.Class, id.Name, m.Now)
+	caDir := filepath.Join(home, certsFolder)
+	c := &Credentials{Source: filesOf(dir, id).Cert, caSource: filesOf(caDir, Identity{Class: ClassCA}).Cert, now: m.Now, local: true}
+	return c.start(func() (*keys, error) {
+		ca, err := m.localCA(home)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(dir, folderMode); err != nil {
+			return nil, fmt.Errorf("make the folder for local certificates: %w", err)
+		}
+		if err := m.ensure(ca, dir, id); err != nil {
+			return nil, err
+		}
+		return load(caDir, dir, id, m.Now)
+	})
 }
 
 // localCA returns the local CA, which it makes when there is none.
@@ -89,7 +92,7 @@ func (m Maker) localCA(home string) (*authority, error) {
 			return nil, err
 		}
 	}
-	if err := checkPrivate(dir); err != nil {
+	if err := checkPrivate(dir, os.Geteuid()); err != nil {
 		return nil, err
 	}
 	ca, err := m.loadAuthority(dir)
@@ -128,14 +131,18 @@ func (m Maker) makeLocalCA(home, dir string) error {
 	return syncFolder(home)
 }
 
-// checkPrivate refuses a folder of keys that others on the host may enter.
-func checkPrivate(dir string) error {
+// checkPrivate refuses a folder of keys that others on the host may enter, or that belongs to another user than uid: who
+// owns it may put another CA in its place.
+func checkPrivate(dir string, uid int) error {
 	info, err := os.Stat(dir)
 	if err != nil {
 		return fmt.Errorf("look at the local CA: %w", err)
 	}
 	if !info.IsDir() {
 		return fmt.Errorf("%s should be the folder of the local CA, and is a file: move it away", dir)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != uid {
+		return fmt.Errorf("%s holds the key of the local CA and belongs to user %d, and this process runs as user %d: set %s to a folder of one's own", dir, stat.Uid, uid, homeVariable)
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		return fmt.Errorf("%s holds the key of the local CA and has mode %#o, so others on this host may enter: `chmod 700 %s`", dir, mode, dir)
@@ -180,7 +187,8 @@ func (m Maker) ensureKey(name string) (crypto.Signer, error) {
 	return readKey(name) // another process' when that one was first
 }
 
-// fresh says whether the certificate in a file is the one that would be made now, with a month left.
+// fresh says whether the certificate in a file is as good as one that would be made now: half of its life is left, or
+// it ends with the CA.
 func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.PublicKey) bool {
 	chain, err := readCertificates(name)
 	if err != nil || !samePublicKey(chain[0].PublicKey, public) {
@@ -189,12 +197,10 @@ func (m Maker) fresh(ca *authority, name string, id Identity, public crypto.Publ
 	if is, err := IdentityOf(chain[0]); err != nil || is != id {
 		return false
 	}
-	until := m.Now().Add(renewBefore)
-	if until.After(ca.certificate.NotAfter) {
-		until = m.Now() // the CA itself ends: a new certificate would not last longer
-	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.certificate)
-	return verifyChain(chain, roots, m.Now(), x509.ExtKeyUsageClientAuth) == nil &&
-		verifyChain(chain, roots, until, x509.ExtKeyUsageClientAuth) == nil
+	if _, err := verifyChain(chain, roots, m.Now(), x509.ExtKeyUsageClientAuth); err != nil {
+		return false
+	}
+	return m.Now().Before(halfLife(chain[0])) || !chain[0].NotAfter.Before(ca.certificate.NotAfter)
 }

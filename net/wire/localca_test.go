@@ -3,6 +3,7 @@ package wire
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -114,21 +115,21 @@ func TestLocalCARace(t *testing.T) {
 	}
 }
 
-// Within the last month a certificate is made again, for the same key.
+// After half of its life a certificate is made again, for the same key.
 func TestLocalCertificatesAreRenewed(t *testing.T) {
 	home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
 	first, err := maker(noon).LocalMember(home, data, "n1")
 	must(t, err)
-	same, err := maker(noon.Add(330*day)).LocalMember(home, data, "n1")
+	same, err := maker(noon.Add(180*day)).LocalMember(home, data, "n1")
 	must(t, err)
-	if !same.Certificate.Equal(first.Certificate) {
-		t.Error("renewed with more than a month left")
+	if !same.Certificate().Equal(first.Certificate()) {
+		t.Error("renewed within the first half of its life")
 	}
 	key := read(t, data+"/certs/member-n1.key")
-	for _, days := range []time.Duration{340, 800} {
+	for _, days := range []time.Duration{183, 800} {
 		next, err := maker(noon.Add(days*day)).LocalMember(home, data, "n1")
 		must(t, err)
-		if next.Certificate.Equal(first.Certificate) {
+		if next.Certificate().Equal(first.Certificate()) {
 			t.Errorf("not renewed after %d days", days)
 		}
 	}
@@ -137,13 +138,13 @@ func TestLocalCertificatesAreRenewed(t *testing.T) {
 	}
 	_, err = maker(noon.AddDate(0, 3, 0)).LocalClient(home)
 	must(t, err)
-	// In the CA's last month nothing is made again and again, and after it there is a clear error.
+	// When the CA ends first nothing is made again and again, and after it there is a clear error.
 	late := maker(noon.Add(caLifetime - 10*day))
 	a, err := late.LocalMember(home, data, "n1")
 	must(t, err)
 	b, err := late.LocalMember(home, data, "n1")
 	must(t, err)
-	if !a.Certificate.Equal(b.Certificate) {
+	if !a.Certificate().Equal(b.Certificate()) {
 		t.Error("made again although it would last no longer")
 	}
 	_, err = maker(noon.Add(caLifetime+day)).LocalMember(home, data, "n1")
@@ -169,6 +170,23 @@ func TestLocalCAMadeAnew(t *testing.T) {
 	if err != nil || other.Identity.Name != "n2" {
 		t.Errorf("%v %v", other, err)
 	}
+}
+
+// A folder of keys is believed only when it is the own user's, and nobody else may enter.
+func TestLocalCAIsPrivate(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkPrivate(dir, os.Geteuid()); err != nil {
+		t.Error(err)
+	}
+	err := checkPrivate(dir, os.Geteuid()+1)
+	wantError(t, err, "belongs to user "+strconv.Itoa(os.Geteuid()), "set QKV_HOME")
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, checkPrivate(dir, os.Geteuid()), "has mode 0750", "chmod 700")
 }
 
 func TestLocalCARefuses(t *testing.T) {

@@ -2,10 +2,12 @@ package wire
 
 import (
 	"fmt"
+	"math"
 	"time"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 // Op is what a request asks for.
@@ -17,13 +19,23 @@ const (
 	OpDelete Op = 2
 	OpRange  Op = 3
 	OpStatus Op = 4
-	ops         = 5
+	OpUnban  Op = 5
+
+	OpMembers      Op = 6
+	OpChangeMember Op = 7
+	OpMoveLeader   Op = 8
+	ops               = 9
 )
 
 // bodyFields is how many elements each op's body has.
-var bodyFields = [ops]int{OpPut: 3, OpDelete: 2, OpRange: 5, OpStatus: 0}
+var bodyFields = [ops]int{
+	OpPut: 3, OpDelete: 2, OpRange: 5, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
+}
 
-var opNames = [ops]string{OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status"}
+var opNames = [ops]string{
+	OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status", OpUnban: "unban", OpMembers: "list of members",
+	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
+}
 
 // String returns the op's name.
 func (o Op) String() string {
@@ -33,53 +45,86 @@ func (o Op) String() string {
 	return fmt.Sprintf("op %d", uint8(o))
 }
 
-// Write says that the op changes something.
-func (o Op) Write() bool { return o == OpPut || o == OpDelete }
+// Write says that the op changes something: it is not sent twice where it may have happened.
+func (o Op) Write() bool {
+	return o == OpPut || o == OpDelete || o == OpChangeMember || o == OpMoveLeader
+}
 
-// Flags are a range's.
-type Flags uint8
-
-// The flags; doc.go says what they do.
+// The flags of a range, as doc.go draws them.
 const (
-	Serializable Flags = 1 << iota
-	KeysOnly
-	CountOnly
-	Continued
+	flagSerializable = 1 << iota
+	flagKeysOnly
+	flagCountOnly
+	flagContinued
 	knownFlags = 1<<iota - 1
 )
 
 // requestHeader is the most that the header of a request takes: array, id, op, timeout.
 const requestHeader = 1 + 9 + 1 + 9
 
-// Request is a request that was read. Its byte slices are parts of the frame.
+// Request is a request that was read: of the fields behind Timeout the one that Op names. Its byte slices are parts of
+// the frame.
 type Request struct {
 	ID      uint64
 	Op      Op
 	Timeout time.Duration // more than 0, at most limits.RequestTimeout
 
-	Key             []byte
-	Value           []byte // put
-	Lease           int64  // put
-	End             []byte // delete, range
-	Revision, Limit int64  // range
-	Flags           Flags  // range
+	Put    kv.Put
+	Delete kv.Delete
+	Range  kv.Range
+	Unban  uint64 // the member's id
+
+	Serializable bool // of members: from this member's state as it is
+	Change       kv.MemberChange
+	MoveLeader   uint64 // the member's id; 0: any
 }
 
 // AppendPutBody appends the body of a put.
-func AppendPutBody(dst, key, value []byte, lease int64) []byte {
-	return pack.AppendInt(pack.AppendBytes(pack.AppendBytes(dst, key), value), lease)
+func AppendPutBody(dst []byte, p kv.Put) []byte {
+	return pack.AppendInt(pack.AppendBytes(pack.AppendBytes(dst, p.Key), p.Value), p.Lease)
 }
 
 // AppendDeleteBody appends the body of a delete.
-func AppendDeleteBody(dst, key, end []byte) []byte {
-	return pack.AppendBytes(pack.AppendBytes(dst, key), end)
+func AppendDeleteBody(dst []byte, d kv.Delete) []byte {
+	return pack.AppendBytes(pack.AppendBytes(dst, d.Key), d.End)
 }
 
 // AppendRangeBody appends the body of a range.
-func AppendRangeBody(dst, key, end []byte, revision, limit int64, flags Flags) []byte {
-	dst = pack.AppendBytes(pack.AppendBytes(dst, key), end)
-	return pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, revision), limit), uint64(flags))
+func AppendRangeBody(dst []byte, r *kv.Range) []byte {
+	flags := uint64(0)
+	set := func(flag uint64, on bool) {
+		if on {
+			flags |= flag
+		}
+	}
+	set(flagSerializable, r.Serializable)
+	set(flagKeysOnly, r.KeysOnly)
+	set(flagCountOnly, r.CountOnly)
+	set(flagContinued, r.Continued)
+	dst = pack.AppendBytes(pack.AppendBytes(dst, r.Key), r.End)
+	return pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, r.Revision), r.Limit), flags)
 }
+
+// AppendUnbanBody appends the body of an unban.
+func AppendUnbanBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
+
+// AppendMembersBody appends the body of a question for the members.
+func AppendMembersBody(dst []byte, serializable bool) []byte {
+	flags := uint64(0)
+	if serializable {
+		flags = flagSerializable
+	}
+	return pack.AppendUint(dst, flags)
+}
+
+// AppendChangeMemberBody appends the body of a change of the members.
+func AppendChangeMemberBody(dst []byte, c *kv.MemberChange) []byte {
+	dst = pack.AppendString(pack.AppendUint(pack.AppendUint(dst, uint64(c.Kind)), c.ID), c.Name)
+	return pack.AppendUint(pack.AppendBool(appendStrings(dst, c.Peers), c.Manual), c.Instead)
+}
+
+// AppendMoveLeaderBody appends the body of a move of the leader.
+func AppendMoveLeaderBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
 
 // AppendRequest appends the frame of a request, whose body one of the functions above has made.
 func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []byte) []byte {
@@ -91,7 +136,7 @@ func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []b
 	return endFrame(append(dst, body...), start, guess)
 }
 
-// ReadRequest reads the frame of a request. An [*Error] is the answer to the request that q.ID names. Any other
+// ReadRequest reads the frame of a request. A [*kv.Error] is the answer to the request that q.ID names. Any other
 // error wraps ErrFrame: there is nothing to answer, and the stream is of no more use.
 func ReadRequest(frame []byte, q *Request) error {
 	r := pack.NewReader(frame)
@@ -103,14 +148,14 @@ func ReadRequest(frame []byte, q *Request) error {
 	}
 	op, ms := r.Uint(), r.Uint()
 	if err := r.Err(); err != nil {
-		return Errorf(BadRequest, "a request without op and timeout: %v", err)
+		return kv.Errorf(kv.BadRequest, "a request without op and timeout: %v", err)
 	}
 	if op == 0 || op >= ops {
-		return Errorf(BadRequest, "op %d is not known here: this member knows 1 to %d", op, ops-1)
+		return kv.Errorf(kv.BadRequest, "op %d is not known here: this member knows 1 to %d", op, ops-1)
 	}
 	q.Op = Op(op)
 	if want := 3 + bodyFields[op]; fields != want {
-		return Errorf(BadRequest, "a %s of %d fields: this member knows %d", q.Op, fields, want)
+		return kv.Errorf(kv.BadRequest, "a %s of %d fields: this member knows %d", q.Op, fields, want)
 	}
 	q.Timeout = limits.RequestTimeout
 	if ms > 0 && ms < uint64(limits.RequestTimeout/time.Millisecond) {
@@ -118,49 +163,67 @@ func ReadRequest(frame []byte, q *Request) error {
 	}
 	q.readBody(&r)
 	if err := r.Done(); err != nil {
-		return Errorf(BadRequest, "a %s that cannot be read: %v", q.Op, err)
+		return kv.Errorf(kv.BadRequest, "a %s that cannot be read: %v", q.Op, err)
 	}
 	return nil
+}
+
+// RequestID returns the id of the request whose frame begins with head.
+func RequestID(head []byte) (uint64, error) {
+	r := pack.NewReader(head)
+	r.Array()
+	id := r.Uint()
+	if err := r.Err(); err != nil {
+		return 0, fmt.Errorf("%w: a request without an id: %w", ErrFrame, err)
+	}
+	return id, nil
 }
 
 func (q *Request) readBody(r *pack.Reader) {
 	switch q.Op {
 	case OpPut:
-		q.Key, q.Value, q.Lease = r.Bytes(), r.Bytes(), r.Int()
+		q.Put = kv.Put{Key: r.Bytes(), Value: r.Bytes(), Lease: r.Int()}
 	case OpDelete:
-		q.Key, q.End = r.Bytes(), r.Bytes()
+		q.Delete = kv.Delete{Key: r.Bytes(), End: r.Bytes()}
+	case OpUnban:
+		q.Unban = r.Uint()
+	case OpMembers:
+		q.Serializable = readFlags(r, flagSerializable) != 0
+	case OpChangeMember:
+		// A kind that does not fit is as unknown as any other.
+		q.Change.Kind = kv.MemberChangeKind(min(r.Uint(), math.MaxUint8))
+		q.Change.ID, q.Change.Name, q.Change.Peers = r.Uint(), r.String(), readArray(r, (*pack.Reader).String)
+		q.Change.Manual, q.Change.Instead = r.Bool(), r.Uint()
+	case OpMoveLeader:
+		q.MoveLeader = r.Uint()
 	case OpRange:
-		q.Key, q.End = r.Bytes(), r.Bytes()
-		q.Revision, q.Limit = r.Int(), r.Int()
-		flags := r.Uint()
-		if flags&^knownFlags != 0 {
-			r.Fail(fmt.Sprintf("flags %#x, of which %#x are known here", flags, uint64(knownFlags)))
-		}
-		q.Flags = Flags(flags)
+		q.Range = kv.Range{Key: r.Bytes(), End: r.Bytes(), Revision: r.Int(), Limit: r.Int()}
+		flags := readFlags(r, knownFlags)
+		q.Range.Serializable, q.Range.KeysOnly = flags&flagSerializable != 0, flags&flagKeysOnly != 0
+		q.Range.CountOnly, q.Range.Continued = flags&flagCountOnly != 0, flags&flagContinued != 0
 	}
 }
 
-// Check returns the answer to a request that asks for what no member can do, and nil for all others. A value may
-// have valueBytes.
-func (q *Request) Check(valueBytes int) *Error {
-	if q.Op == OpStatus {
+func readFlags(r *pack.Reader, known uint64) uint64 {
+	flags := r.Uint()
+	if flags&^known != 0 {
+		r.Fail(fmt.Sprintf("flags %#x, of which %#x are known here", flags, known))
+	}
+	return flags
+}
+
+// Check returns the answer to a request that asks for what no member can do, and nil for all others.
+func (q *Request) Check(b kv.Bounds) *kv.Error {
+	switch q.Op {
+	case OpPut:
+		return q.Put.Check(b)
+	case OpDelete:
+		return q.Delete.Check(b)
+	case OpRange:
+		return q.Range.Check(b)
+	case OpChangeMember:
+		return checkChange(&q.Change)
+	default:
 		return nil
 	}
-	switch {
-	case len(q.Key) == 0:
-		return &Error{Code: EmptyKey, Message: "the key is empty"}
-	case len(q.Key) > limits.KeyBytes:
-		return Errorf(KeyTooLarge, "the key has %d bytes, over the limit of %d", len(q.Key), limits.KeyBytes)
-	case len(q.End) > limits.KeyBytes:
-		return Errorf(KeyTooLarge, "the end of the range has %d bytes, over the limit of %d", len(q.End), limits.KeyBytes)
-	case len(q.Value) > valueBytes:
-		return Errorf(ValueTooLarge, "the value has %d bytes, over the limit of %d", len(q.Value), valueBytes)
-	case q.Revision < 0:
-		return Errorf(BadRequest, "revision %d is negative", q.Revision)
-	case q.Limit < 0:
-		return Errorf(BadRequest, "limit %d is negative", q.Limit)
-	case q.Lease != 0:
-		return Errorf(FeatureLevel, "lease %x: this version has no leases yet", q.Lease)
-	}
-	return nil
 }

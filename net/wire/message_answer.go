@@ -5,17 +5,15 @@ import (
 	"fmt"
 	"math"
 
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/pack"
 )
-
-// KeyValue is one pair of a range.
-type KeyValue struct {
-	Key, Value                  []byte
-	Create, Mod, Version, Lease int64
-}
 
 // pairHeader is the most that a pair takes beside its key and value.
 const pairHeader = 1 + 2*5 + 4*9
+
+// AnswerBytes bounds what an answer takes beside its message or its pairs.
+const AnswerBytes = 5 + 1 + 9 + 2 + 9 + 9 + 1 + 5
 
 // PairBytes bounds what AppendPair appends for a key and a value of these lengths.
 func PairBytes(key, value int) int { return pairHeader + key + value }
@@ -24,12 +22,19 @@ func PairBytes(key, value int) int { return pairHeader + key + value }
 func AppendWritten(dst []byte, id uint64, revision, deleted int64) []byte {
 	const guess = 16
 	dst, start := beginFrame(dst, guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 4), id), uint64(OK))
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 4), id), uint64(kv.OK))
 	return endFrame(pack.AppendInt(pack.AppendInt(dst, revision), deleted), start, guess)
 }
 
+// AppendDone appends the frame that answers a request of which there is no more to say than that it is done.
+func AppendDone(dst []byte, id uint64) []byte {
+	const guess = 8
+	dst, start := beginFrame(dst, guess)
+	return endFrame(pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 2), id), uint64(kv.OK)), start, guess)
+}
+
 // AppendError appends the frame that answers with an error.
-func AppendError(dst []byte, id uint64, code Code, message string) []byte {
+func AppendError(dst []byte, id uint64, code kv.Code, message string) []byte {
 	guess := 16 + len(message)
 	dst, start := beginFrame(dst, guess)
 	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(code))
@@ -43,16 +48,16 @@ type Page struct{ start, guess int }
 func BeginPage(dst []byte, id uint64, revision, count int64, more bool, pairs, bytes int) ([]byte, Page) {
 	p := Page{guess: 32 + bytes}
 	dst, p.start = beginFrame(dst, p.guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 6), id), uint64(OK))
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 6), id), uint64(kv.OK))
 	dst = pack.AppendBool(pack.AppendInt(pack.AppendInt(dst, revision), count), more)
 	return pack.AppendArray(dst, pairs), p
 }
 
 // AppendPair appends one pair of a page.
-func AppendPair(dst []byte, kv *KeyValue) []byte {
-	dst = pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 6), kv.Key), kv.Value)
-	dst = pack.AppendInt(pack.AppendInt(dst, kv.Create), kv.Mod)
-	return pack.AppendInt(pack.AppendInt(dst, kv.Version), kv.Lease)
+func AppendPair(dst []byte, pair *kv.KeyValue) []byte {
+	dst = pack.AppendBytes(pack.AppendBytes(pack.AppendArray(dst, 6), pair.Key), pair.Value)
+	dst = pack.AppendInt(pack.AppendInt(dst, pair.CreateRevision), pair.ModRevision)
+	return pack.AppendInt(pack.AppendInt(dst, pair.Version), pair.Lease)
 }
 
 // EndPage ends the answer.
@@ -62,7 +67,7 @@ func EndPage(dst []byte, p Page) []byte { return endFrame(dst, p.start, p.guess)
 // request; the answer itself does not say which one that is.
 type Response struct {
 	ID     uint64
-	Code   Code
+	Code   kv.Code
 	fields int
 	body   pack.Reader
 }
@@ -76,7 +81,7 @@ func ReadResponse(frame []byte) (Response, error) {
 		return Response{}, fmt.Errorf("%w: an answer without id and code: %w", ErrFrame, err)
 	}
 	// A code of a later version that does not fit is as unknown as any other.
-	return Response{ID: id, Code: Code(min(code, math.MaxUint8)), fields: fields - 2, body: r}, nil
+	return Response{ID: id, Code: kv.Code(min(code, math.MaxUint8)), fields: fields - 2, body: r}, nil
 }
 
 // errShort is the error of an answer that has fewer fields than its kind has.
@@ -102,15 +107,15 @@ func (p *Response) end(r *pack.Reader, n int) error {
 }
 
 // Failed returns the error that the answer is, when its code is not OK; nil when it is.
-func (p *Response) Failed() *Error {
-	if p.Code == OK {
+func (p *Response) Failed() *kv.Error {
+	if p.Code == kv.OK {
 		return nil
 	}
 	r, err := p.bodyOf(1)
 	if err != nil {
-		return &Error{Code: p.Code}
+		return &kv.Error{Code: p.Code}
 	}
-	return &Error{Code: p.Code, Message: r.String()}
+	return &kv.Error{Code: p.Code, Message: r.String()}
 }
 
 // Written reads the answer to a put or a delete.
@@ -123,44 +128,37 @@ func (p *Response) Written() (revision, deleted int64, err error) {
 	return revision, deleted, p.end(&r, 2)
 }
 
-// Range is a page's answer. Pairs are appended to what the caller handed in.
-type Range struct {
-	Revision, Count int64
-	More            bool
-	Pairs           []KeyValue
-}
-
-// Range reads the answer to a range into into, whose Pairs are used again. The pairs' slices are parts of the frame.
-func (p *Response) Range(into *Range) error {
+// Range reads the answer to a range into into, whose KVs are used again. The pairs' slices are parts of the frame.
+func (p *Response) Range(into *kv.RangeResult) error {
 	r, err := p.bodyOf(4)
 	if err != nil {
 		return err
 	}
 	into.Revision, into.Count, into.More = r.Int(), r.Int(), r.Bool()
 	n := r.Array()
-	into.Pairs = into.Pairs[:0]
+	into.KVs = into.KVs[:0]
 	for range n {
 		if r.Err() != nil {
 			break
 		}
-		into.Pairs = append(into.Pairs, readPair(&r))
+		into.KVs = append(into.KVs, readPair(&r))
 	}
 	return p.end(&r, 4)
 }
 
-func readPair(r *pack.Reader) KeyValue {
+func readPair(r *pack.Reader) kv.KeyValue {
 	const known = 6
 	n := r.Array()
 	if n < known {
 		r.Fail(fmt.Sprintf("a pair of %d fields, of %d", n, known))
-		return KeyValue{}
+		return kv.KeyValue{}
 	}
-	kv := KeyValue{Key: r.Bytes(), Value: r.Bytes()}
-	kv.Create, kv.Mod, kv.Version, kv.Lease = r.Int(), r.Int(), r.Int(), r.Int()
+	pair := kv.KeyValue{Key: r.Bytes(), Value: r.Bytes()}
+	pair.CreateRevision, pair.ModRevision, pair.Version, pair.Lease = r.Int(), r.Int(), r.Int(), r.Int()
 	for range n - known {
 		r.Skip()
 	}
-	return kv
+	return pair
 }
 
 // Status reads the answer to a status.

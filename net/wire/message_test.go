@@ -10,36 +10,54 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 
-	"qkv/log/limits"
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 
 var exampleStatus = Status{
 	Name: "n1", ID: 0x8e9e05c52164694d, Cluster: 0xc0ffee, Version: "0.1.0", Role: "leader", Term: 2, Leader: 0x8e9e05c52164694d,
-	Commit: 9, Applied: 9, Revision: 4, Keys: 3, LogBytes: 64 << 20, SnapshotBytes: 0, Digest: math.MaxUint64, Error: "",
+	Commit: 9, Applied: 9, Revision: 4, Keys: 3, LogBytes: 64 << 20, SnapshotBytes: 0, Digest: math.MaxUint64,
+	Alarms: []Alarm{{Name: "CORRUPT", Member: 7, Text: "a file is damaged"}},
 	Members: []Member{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
+	SyncP99: 2500 * time.Microsecond,
+	Links:   []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
-var examplePairs = []KeyValue{
-	{Key: []byte("greeting"), Value: []byte("hello"), Create: 2, Mod: 9, Version: 3},
-	{Key: []byte{0, 0xff}, Value: []byte{}, Create: math.MaxInt64, Mod: math.MaxInt64, Version: 1, Lease: 0x1234},
+var examplePairs = []kv.KeyValue{
+	{Key: []byte("greeting"), Value: []byte("hello"), CreateRevision: 2, ModRevision: 9, Version: 3},
+	{Key: []byte{0, 0xff}, Value: []byte{}, CreateRevision: math.MaxInt64, ModRevision: math.MaxInt64, Version: 1, Lease: 0x1234},
 }
 
-func appendPage(dst []byte, id uint64, revision, count int64, more bool, pairs []KeyValue) []byte {
+var exampleMembers = []kv.Member{
+	{ID: 7, Name: "n2", Role: kv.Learner, Manual: true, Since: 1_790_000_000_000_000_000, Peers: []string{"10.0.0.2:2380"}},
+	{
+		ID: 0x8e9e05c52164694d, Name: "n1", Role: kv.Voter,
+		Peers: []string{"10.0.0.1:2380", "[::1]:2380"}, Clients: []string{"10.0.0.1:2379"}, Web: []string{"https://10.0.0.1:2381"},
+		Version: "0.1.0", Level: 1, Folder: [16]byte{1, 15: 2}, Boot: 3, Process: [16]byte{4, 15: 5},
+	},
+}
+
+func sixteen(first, last byte) []byte {
+	return append(append([]byte{first}, make([]byte, 14)...), last)
+}
+
+func appendPage(dst []byte, id uint64, revision, count int64, more bool, pairs []kv.KeyValue) []byte {
 	bytes := 0
-	for _, kv := range pairs {
-		bytes += PairBytes(len(kv.Key), len(kv.Value))
+	for _, pair := range pairs {
+		bytes += PairBytes(len(pair.Key), len(pair.Value))
 	}
 	dst, page := BeginPage(dst, id, revision, count, more, len(pairs), bytes)
 	for i := range pairs {
@@ -58,22 +76,54 @@ var examples = []struct {
 	fields array
 }{
 	{
-		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, []byte("greeting"), []byte("hello"), 0)),
+		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
 		array{1, 1, 5000, []byte("greeting"), []byte("hello"), 0},
 	},
 	{
-		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, []byte("k"), bytes.Repeat([]byte("v"), 300), 77)),
+		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77})),
 		array{1 << 40, 1, 1, []byte("k"), bytes.Repeat([]byte("v"), 300), 77},
 	},
 	{
-		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, []byte("a"), []byte("b"))),
+		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, kv.Delete{Key: []byte("a"), End: []byte("b")})),
 		array{300, 2, 60000, []byte("a"), []byte("b")},
 	},
 	{
-		"range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, []byte("a"), nil, 7, 100, Serializable|Continued)),
+		"range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), Revision: 7, Limit: 100, Serializable: true, Continued: true})),
 		array{2, 3, 1000, []byte("a"), []byte{}, 7, 100, 9},
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
+	{"unban", AppendRequest(nil, 6, OpUnban, time.Second, AppendUnbanBody(nil, 0x8e9e05c52164694d)), array{6, 5, 1000, uint64(0x8e9e05c52164694d)}},
+	{"members", AppendRequest(nil, 7, OpMembers, time.Second, AppendMembersBody(nil, true)), array{7, 6, 1000, 1}},
+	{
+		"add a member", AppendRequest(nil, 8, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}, Manual: true})),
+		array{8, 7, 1000, 1, 7, "n2", array{"10.0.0.2:2380"}, true, 0},
+	},
+	{
+		"promote a member", AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 300})),
+		array{9, 7, 1000, 2, 7, "", array{}, false, 300},
+	},
+	{"move leader", AppendRequest(nil, 10, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 300)), array{10, 8, 1000, 300}},
+	{
+		"members answer", AppendMembersAnswer(nil, 7, exampleMembers),
+		array{7, 0, array{
+			array{
+				7, "n2", 0, true, 1_790_000_000_000_000_000,
+				array{"10.0.0.2:2380"},
+				array{},
+				array{},
+				"", 0, make([]byte, 16), 0, make([]byte, 16),
+			},
+			array{
+				uint64(0x8e9e05c52164694d), "n1", 1, false, 0,
+				array{"10.0.0.1:2380", "[::1]:2380"},
+				array{"10.0.0.1:2379"},
+				array{"https://10.0.0.1:2381"},
+				"0.1.0", 1, sixteen(1, 2), 3, sixteen(4, 5),
+			},
+		}},
+	},
+	{"no members", AppendMembersAnswer(nil, 7, nil), array{7, 0, array{}}},
+	{"done", AppendDone(nil, 6), array{6, 0}},
 	{"written", AppendWritten(nil, 1, 2, 0), array{1, 0, 2, 0}},
 	{"written large", AppendWritten(nil, math.MaxUint64, math.MaxInt64, 1000), array{uint64(math.MaxUint64), 0, math.MaxInt64, 1000}},
 	{
@@ -87,16 +137,19 @@ var examples = []struct {
 		},
 	},
 	{"empty page", appendPage(nil, 2, 9, 0, false, nil), array{2, 0, 9, 0, false, array{}}},
-	{"error", AppendError(nil, 4, Unavailable, "no leader"), array{4, 6, "no leader"}},
+	{"error", AppendError(nil, 4, kv.Unavailable, "no leader"), array{4, 6, "no leader"}},
 	{
 		"status answer", AppendStatusAnswer(nil, 3, &exampleStatus),
 		array{3, 0, array{
 			"n1", uint64(0x8e9e05c52164694d), 0xc0ffee, "0.1.0", "leader", 2, uint64(0x8e9e05c52164694d), 9, 9, 4, 3,
-			64 << 20, 0, uint64(math.MaxUint64), "",
+			64 << 20, 0, uint64(math.MaxUint64),
+			array{array{"CORRUPT", 7, "a file is damaged"}},
 			array{
 				array{uint64(0x8e9e05c52164694d), "n1", array{"10.0.0.1:2379", "[::1]:2379"}},
 				array{7, "n2", array{}},
 			},
+			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
+			2500,
 		}},
 	},
 }
@@ -166,13 +219,24 @@ func TestRequestsReadBack(t *testing.T) {
 		}
 	}
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
-	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, key, value, -3))),
-		Request{ID: 9, Op: OpPut, Timeout: time.Second, Key: key, Value: value, Lease: -3})
-	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, key, end))),
-		Request{ID: 9, Op: OpDelete, Timeout: time.Second, Key: key, End: end})
-	same(read(AppendRequest(nil, 9, OpRange, time.Second, AppendRangeBody(nil, key, end, -1, math.MaxInt64, KeysOnly|CountOnly))),
-		Request{ID: 9, Op: OpRange, Timeout: time.Second, Key: key, End: end, Revision: -1, Limit: math.MaxInt64, Flags: KeysOnly | CountOnly})
+	p := kv.Put{Key: key, Value: value, Lease: -3}
+	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
+	d := kv.Delete{Key: key, End: end}
+	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
+	for flags := range 16 {
+		r := kv.Range{
+			Key: key, End: end, Revision: -1, Limit: math.MaxInt64,
+			Serializable: flags&1 != 0, KeysOnly: flags&2 != 0, CountOnly: flags&4 != 0, Continued: flags&8 != 0,
+		}
+		same(read(AppendRequest(nil, 9, OpRange, time.Second, AppendRangeBody(nil, &r))), Request{ID: 9, Op: OpRange, Timeout: time.Second, Range: r})
+	}
 	same(read(AppendRequest(nil, 9, OpStatus, time.Second, nil)), Request{ID: 9, Op: OpStatus, Timeout: time.Second})
+	for _, serializable := range []bool{false, true} {
+		same(read(AppendRequest(nil, 9, OpMembers, time.Second, AppendMembersBody(nil, serializable))), Request{ID: 9, Op: OpMembers, Timeout: time.Second, Serializable: serializable})
+	}
+	c := kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8}
+	same(read(AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &c))), Request{ID: 9, Op: OpChangeMember, Timeout: time.Second, Change: c})
+	same(read(AppendRequest(nil, 9, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 7))), Request{ID: 9, Op: OpMoveLeader, Timeout: time.Second, MoveLeader: 7})
 
 	for ms, want := range map[uint64]time.Duration{
 		0: limits.RequestTimeout, 1: time.Millisecond, 59_999: 59_999 * time.Millisecond, 60_001: limits.RequestTimeout, math.MaxUint64: limits.RequestTimeout,
@@ -199,7 +263,7 @@ func TestRequestsRefused(t *testing.T) {
 		frame []byte
 		want  string
 	}{
-		"unknown op":        {raw(5, 99, 1), "op 99 is not known here: this member knows 1 to 4"},
+		"unknown op":        {raw(5, 99, 1), "op 99 is not known here: this member knows 1 to 8"},
 		"op 0":              {raw(5, 0, 1), "op 0 is not known here"},
 		"op of 64 bits":     {raw(5, uint64(math.MaxUint64), 1), "is not known here"},
 		"op 257":            {raw(5, 257, 1), "op 257 is not known here"},
@@ -209,12 +273,14 @@ func TestRequestsRefused(t *testing.T) {
 		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 5"},
 		"a string as a key": {raw(5, 2, 1, "k", []byte{}), "a delete that cannot be read"},
 		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16), "flags 0x10, of which 0xf are known here"},
+		"flag of members":   {raw(5, 6, 1, 2), "flags 0x2, of which 0x1 are known here"},
+		"no change":         {raw(5, 7, 1), "a change of the members of 3 fields: this member knows 9"},
 		"bytes behind":      {append(raw(5, 4, 1), 0), "1 bytes are left over"},
 	} {
 		var q Request
 		err := ReadRequest(c.frame, &q)
-		var answer *Error
-		if !errors.As(err, &answer) || answer.Code != BadRequest || q.ID != 5 || !strings.Contains(err.Error(), c.want) {
+		var answer *kv.Error
+		if !errors.As(err, &answer) || answer.Code != kv.BadRequest || q.ID != 5 || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: id %d, %v, wanted %q", name, q.ID, err, c.want)
 		}
 	}
@@ -228,40 +294,50 @@ func TestRequestsRefused(t *testing.T) {
 	}
 }
 
+// Each op's own fields are checked.
 func TestCheck(t *testing.T) {
-	long := bytes.Repeat([]byte("k"), limits.KeyBytes+1)
-	for name, c := range map[string]struct {
-		q    Request
-		code Code
-		want string
-	}{
-		"empty key":            {Request{Op: OpPut}, EmptyKey, "the key is empty"},
-		"empty key of a range": {Request{Op: OpRange}, EmptyKey, "the key is empty"},
-		"long key":             {Request{Op: OpPut, Key: long}, KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
-		"long end":             {Request{Op: OpDelete, Key: []byte("k"), End: long}, KeyTooLarge, "the end of the range has 4097 bytes, over the limit of 4096"},
-		"longest key":          {Request{Op: OpRange, Key: long[1:]}, OK, ""},
-		"large value":          {Request{Op: OpPut, Key: []byte("k"), Value: make([]byte, 11)}, ValueTooLarge, "the value has 11 bytes, over the limit of 10"},
-		"largest value":        {Request{Op: OpPut, Key: []byte("k"), Value: make([]byte, 10)}, OK, ""},
-		"negative revision":    {Request{Op: OpRange, Key: []byte("k"), Revision: -1}, BadRequest, "revision -1 is negative"},
-		"negative limit":       {Request{Op: OpRange, Key: []byte("k"), Limit: -1}, BadRequest, "limit -1 is negative"},
-		"lease":                {Request{Op: OpPut, Key: []byte("k"), Lease: 255}, FeatureLevel, "lease ff"},
-		"status":               {Request{Op: OpStatus}, OK, ""},
+	bounds := kv.Bounds{Key: 2, Value: 2}
+	long := []byte("long")
+	for _, q := range []Request{
+		{Op: OpPut},
+		{Op: OpDelete},
+		{Op: OpRange},
+		{Op: OpPut, Put: kv.Put{Key: long}},
+		{Op: OpPut, Put: kv.Put{Key: []byte("k"), Value: long}},
+		{Op: OpDelete, Delete: kv.Delete{Key: []byte("k"), End: long}},
+		{Op: OpRange, Range: kv.Range{Key: []byte("k"), Limit: -1}},
+		{Op: OpChangeMember},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: 200, ID: 7}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n/2", Peers: []string{"h:1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: strings.Repeat("n", limits.NameBytes+1), Peers: []string{"h:1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{":1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"h:0"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{"[::]:1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: []string{strings.Repeat("h", limits.AddressBytes) + ":1"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.UpdateMember, ID: 7, Peers: slices.Repeat([]string{"h:1"}, limits.MemberAddresses+1)}},
 	} {
-		err := c.q.Check(10)
-		if c.code == OK {
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			continue
+		if q.Check(bounds) == nil {
+			t.Errorf("%+v is served", q)
 		}
-		if err == nil || err.Code != c.code || !strings.Contains(err.Message, c.want) {
-			t.Errorf("%s: %v, wanted %v %q", name, err, c.code, c.want)
+	}
+	for _, q := range []Request{
+		{Op: OpStatus},
+		{Op: OpMembers},
+		{Op: OpMoveLeader},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"h:1", "[::1]:2380"}}},
+		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.RemoveMember, ID: 7}},
+		{Op: OpPut, Put: kv.Put{Key: []byte("k")}},
+		{Op: OpRange, Range: kv.Range{Key: []byte("k")}},
+	} {
+		if err := q.Check(bounds); err != nil {
+			t.Errorf("%+v: %v", q, err)
 		}
 	}
 }
 
 func TestAnswersReadBack(t *testing.T) {
-	read := func(b []byte, id uint64, code Code) *Response {
+	read := func(b []byte, id uint64, code kv.Code) *Response {
 		t.Helper()
 		p, err := ReadResponse(frameOf(t, b))
 		if err != nil || p.ID != id || p.Code != code {
@@ -269,20 +345,26 @@ func TestAnswersReadBack(t *testing.T) {
 		}
 		return &p
 	}
-	if revision, deleted, err := read(AppendWritten(nil, 7, 12, 3), 7, OK).Written(); err != nil || revision != 12 || deleted != 3 {
+	if revision, deleted, err := read(AppendWritten(nil, 7, 12, 3), 7, kv.OK).Written(); err != nil || revision != 12 || deleted != 3 {
 		t.Errorf("written %d %d %v", revision, deleted, err)
 	}
-	if err := read(AppendError(nil, 8, Unknown, "perhaps"), 8, Unknown).Failed(); err == nil || err.Message != "perhaps" || err.Certain() {
+	if err := read(AppendError(nil, 8, kv.Unknown, "perhaps"), 8, kv.Unknown).Failed(); err == nil || err.Message != "perhaps" || err.Certain() {
 		t.Errorf("error %v", err)
 	}
-	var page Range
-	if err := read(appendPage(nil, 9, 4, 2, true, examplePairs), 9, OK).Range(&page); err != nil {
+	var page kv.RangeResult
+	if err := read(appendPage(nil, 9, 4, 2, true, examplePairs), 9, kv.OK).Range(&page); err != nil {
 		t.Fatal(err)
 	}
-	if want := (Range{Revision: 4, Count: 2, More: true, Pairs: examplePairs}); !reflect.DeepEqual(page, want) {
+	if want := (kv.RangeResult{Revision: 4, Count: 2, More: true, KVs: examplePairs}); !reflect.DeepEqual(page, want) {
 		t.Errorf("page %+v, wanted %+v", page, want)
 	}
-	if s, err := read(AppendStatusAnswer(nil, 10, &exampleStatus), 10, OK).Status(); err != nil || !reflect.DeepEqual(s, exampleStatus) {
+	if got, err := read(AppendMembersAnswer(nil, 7, exampleMembers), 7, kv.OK).Members(); err != nil || !reflect.DeepEqual(got, exampleMembers) {
+		t.Errorf("members %+v, %v", got, err)
+	}
+	if got, most := len(AppendMembersAnswer(nil, math.MaxUint64, exampleMembers)), MembersBytes(exampleMembers); got > most {
+		t.Errorf("an answer of %d bytes, and at most %d were announced", got, most)
+	}
+	if s, err := read(AppendStatusAnswer(nil, 10, &exampleStatus), 10, kv.OK).Status(); err != nil || !reflect.DeepEqual(s, exampleStatus) {
 		t.Errorf("status %+v, %v", s, err)
 	}
 }
@@ -303,14 +385,18 @@ func TestAnswersGrow(t *testing.T) {
 	if revision, _, err := later(1, 0, 5, 0, "more", array{1}).Written(); err != nil || revision != 5 {
 		t.Errorf("written: %d, %v", revision, err)
 	}
-	var page Range
+	var page kv.RangeResult
 	pair := array{[]byte("k"), []byte("v"), 1, 2, 3, 4, "more"}
-	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.Pairs[0].Value) != "v" {
+	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, "", array{array{1, "n", array{"a"}, "more"}}, "more"}
-	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" {
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, "more"}
+	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
+	}
+	member := array{7, "n", 200, true, 5, array{"p"}, array{"c"}, array{"w"}, "v", 3, make([]byte, 16), 4, make([]byte, 16), "more"}
+	if m, err := later(1, 0, array{member}, 3).Members(); err != nil || m[0].Boot != 4 || m[0].Role.String() != "role 200" {
+		t.Errorf("members: %+v, %v", m, err)
 	}
 	if err := later(1, 200, "of the future").Failed(); err == nil || err.Certain() || err.Retryable() || err.Code.String() != "code 200" {
 		t.Errorf("code 200: %v", err)
@@ -318,23 +404,19 @@ func TestAnswersGrow(t *testing.T) {
 	for name, err := range map[string]error{
 		"written": func() error { _, _, err := later(1, 0, 5).Written(); return err }(),
 		"range":   later(1, 0, 5, 1, false).Range(&page),
-		"status":  func() error { _, err := later(1, 0).Status(); return err }(),
-		"pair":    later(1, 0, 5, 1, false, array{array{[]byte("k")}}).Range(&page),
+		"members": func() error { _, err := later(1, 0).Members(); return err }(),
+		"member":  func() error { _, err := later(1, 0, array{array{7, "n"}}).Members(); return err }(),
+		"folder": func() error {
+			short := slices.Clone(member)
+			short[10] = make([]byte, 15)
+			_, err := later(1, 0, array{short}).Members()
+			return err
+		}(),
+		"status": func() error { _, err := later(1, 0).Status(); return err }(),
+		"pair":   later(1, 0, 5, 1, false, array{array{[]byte("k")}}).Range(&page),
 	} {
 		if !errors.Is(err, ErrFrame) {
 			t.Errorf("a short %s: %v", name, err)
-		}
-	}
-}
-
-func TestCodes(t *testing.T) {
-	for c := range Code(codes) {
-		e := &Error{Code: c}
-		if e.Error() == "" || e.Error() != c.String() {
-			t.Errorf("code %d has no name", c)
-		}
-		if certain := c != Unknown && c != Internal; e.Certain() != certain {
-			t.Errorf("%v: certain %v", c, e.Certain())
 		}
 	}
 }
@@ -361,7 +443,7 @@ func TestHostileLengths(t *testing.T) {
 func decodeAll(frame []byte) {
 	var q Request
 	if ReadRequest(frame, &q) == nil {
-		_ = q.Check(limits.ValueBytes)
+		_ = q.Check(kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes})
 	}
 	p, err := ReadResponse(frame)
 	if err != nil {
@@ -369,8 +451,9 @@ func decodeAll(frame []byte) {
 	}
 	_ = p.Failed()
 	_, _, _ = p.Written()
-	_ = p.Range(&Range{})
+	_ = p.Range(&kv.RangeResult{})
 	_, _ = p.Status()
+	_, _ = p.Members()
 }
 
 func FuzzMessages(f *testing.F) {
@@ -388,11 +471,19 @@ func FuzzMessages(f *testing.F) {
 		var body []byte
 		switch q.Op {
 		case OpPut:
-			body = AppendPutBody(nil, q.Key, q.Value, q.Lease)
+			body = AppendPutBody(nil, q.Put)
 		case OpDelete:
-			body = AppendDeleteBody(nil, q.Key, q.End)
+			body = AppendDeleteBody(nil, q.Delete)
+		case OpUnban:
+			body = AppendUnbanBody(nil, q.Unban)
+		case OpMembers:
+			body = AppendMembersBody(nil, q.Serializable)
+		case OpChangeMember:
+			body = AppendChangeMemberBody(nil, &q.Change)
+		case OpMoveLeader:
+			body = AppendMoveLeaderBody(nil, q.MoveLeader)
 		case OpRange:
-			body = AppendRangeBody(nil, q.Key, q.End, q.Revision, q.Limit, q.Flags)
+			body = AppendRangeBody(nil, &q.Range)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendRequest(nil, q.ID, q.Op, q.Timeout, body)), &again); err != nil {
@@ -410,7 +501,7 @@ func BenchmarkPut(b *testing.B) {
 	var q Request
 	b.ReportAllocs()
 	for b.Loop() {
-		body = AppendPutBody(body[:0], key, value, 0)
+		body = AppendPutBody(body[:0], kv.Put{Key: key, Value: value})
 		buf = AppendRequest(buf[:0], 1234, OpPut, time.Second, body)
 		n, header := binary.Uvarint(buf)
 		if err := ReadRequest(buf[header:header+int(n)], &q); err != nil {

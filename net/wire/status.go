@@ -2,21 +2,26 @@ package wire
 
 import (
 	"fmt"
+	"math"
+	"time"
 
-	"qkv/log/pack"
+	"qkv/index/kv"
+	"qkv/internal/pack"
 )
 
 // Status is what one member says of itself.
 //
 //	[name str, id uint, cluster uint, version str, role str, term uint, leader uint, commit uint, applied uint,
-//	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint, error str,
-//	 members [[id uint, name str, clients [str...]]...]]
+//	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint,
+//	 alarms [[name str, member uint, text str]...],
+//	 members [[id uint, name str, clients [str...]]...],
+//	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint]
 type Status struct {
 	Name    string
 	ID      uint64
 	Cluster uint64
 	Version string
-	// Role is leader, follower, candidate or learner.
+	// Role is leader, follower, candidate, learner, or refused: the others do not let it vote.
 	Role            string
 	Term            uint64
 	Leader          uint64 // the leader's id as this member sees it; 0: none
@@ -25,8 +30,17 @@ type Status struct {
 	LogBytes        int64  // of the log's files
 	SnapshotBytes   int64  // of the newest snapshot
 	Digest          uint64 // of the state at Applied: equal on all members that have applied as much
-	Error           string // what is wrong with the member; empty: nothing
+	Alarms          []Alarm
 	Members         []Member
+	Links           []Link        // to the other members
+	SyncP99         time.Duration // that 99 of 100 syncs of the log in the last minute did not exceed; 0: there was none
+}
+
+// Alarm is something that an operator must know, as the member says it whose status has it.
+type Alarm struct {
+	Name   string // one word in capitals that keeps its meaning for ever, as NOSPACE; package actor has the list
+	Member uint64 // the member that it is about
+	Text   string
 }
 
 // Member is one member of the cluster, as the others know it.
@@ -36,16 +50,29 @@ type Member struct {
 	Clients []string // the addresses at which it serves clients
 }
 
+// Link is a member's connection to another one.
+type Link struct {
+	Member    uint64
+	Connected bool
+	RTT       time.Duration // smoothed, in whole microseconds; 0 without a connection
+	Error     string        // why there is no connection
+}
+
 const (
-	statusFields = 16
+	statusFields = 18
+	alarmFields  = 3
 	memberFields = 3
+	linkFields   = 4
 )
 
 // AppendStatusAnswer appends the frame that answers a status.
 func AppendStatusAnswer(dst []byte, id uint64, s *Status) []byte {
-	guess := 256 + len(s.Error) + 64*len(s.Members)
+	guess := 256 + 64*len(s.Members)
+	for _, a := range s.Alarms {
+		guess += 32 + len(a.Text)
+	}
 	dst, start := beginFrame(dst, guess)
-	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(OK))
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(kv.OK))
 	return endFrame(appendStatus(dst, s), start, guess)
 }
 
@@ -57,16 +84,22 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendUint(pack.AppendUint(dst, s.Commit), s.Applied)
 	dst = pack.AppendInt(pack.AppendInt(dst, s.Revision), s.Keys)
 	dst = pack.AppendInt(pack.AppendInt(dst, s.LogBytes), s.SnapshotBytes)
-	dst = pack.AppendString(pack.AppendUint(dst, s.Digest), s.Error)
+	dst = pack.AppendArray(pack.AppendUint(dst, s.Digest), len(s.Alarms))
+	for _, a := range s.Alarms {
+		dst = pack.AppendString(pack.AppendArray(dst, alarmFields), a.Name)
+		dst = pack.AppendString(pack.AppendUint(dst, a.Member), a.Text)
+	}
 	dst = pack.AppendArray(dst, len(s.Members))
 	for _, m := range s.Members {
 		dst = pack.AppendString(pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID), m.Name)
-		dst = pack.AppendArray(dst, len(m.Clients))
-		for _, address := range m.Clients {
-			dst = pack.AppendString(dst, address)
-		}
+		dst = appendStrings(dst, m.Clients)
 	}
-	return dst
+	dst = pack.AppendArray(dst, len(s.Links))
+	for _, l := range s.Links {
+		dst = pack.AppendBool(pack.AppendUint(pack.AppendArray(dst, linkFields), l.Member), l.Connected)
+		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
+	}
+	return pack.AppendUint(dst, uint64(s.SyncP99.Microseconds()))
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -79,18 +112,57 @@ func readStatus(r *pack.Reader) Status {
 	s.Name, s.ID, s.Cluster, s.Version, s.Role = r.String(), r.Uint(), r.Uint(), r.String(), r.String()
 	s.Term, s.Leader, s.Commit, s.Applied = r.Uint(), r.Uint(), r.Uint(), r.Uint()
 	s.Revision, s.Keys, s.LogBytes, s.SnapshotBytes = r.Int(), r.Int(), r.Int(), r.Int()
-	s.Digest, s.Error = r.Uint(), r.String()
-	members := r.Array()
-	for range members {
-		if r.Err() != nil {
-			break
-		}
-		s.Members = append(s.Members, readMember(r))
-	}
+	s.Digest = r.Uint()
+	s.Alarms = readArray(r, readAlarm)
+	s.Members = readArray(r, readMember)
+	s.Links = readArray(r, readLink)
+	s.SyncP99 = readMicroseconds(r)
 	for range n - statusFields {
 		r.Skip()
 	}
 	return s
+}
+
+// readArray reads an array's elements, each in its own way. What the array claims to hold is not believed before it is
+// there.
+func readArray[T any](r *pack.Reader, read func(*pack.Reader) T) (all []T) {
+	for range r.Array() {
+		if r.Err() != nil {
+			break
+		}
+		all = append(all, read(r))
+	}
+	return all
+}
+
+func readAlarm(r *pack.Reader) Alarm {
+	n := r.Array()
+	if n < alarmFields {
+		r.Fail(fmt.Sprintf("an alarm of %d fields, of %d", n, alarmFields))
+		return Alarm{}
+	}
+	a := Alarm{Name: r.String(), Member: r.Uint(), Text: r.String()}
+	for range n - alarmFields {
+		r.Skip()
+	}
+	return a
+}
+
+func readMicroseconds(r *pack.Reader) time.Duration {
+	return time.Duration(min(r.Uint(), math.MaxInt64/1000)) * time.Microsecond
+}
+
+func readLink(r *pack.Reader) Link {
+	n := r.Array()
+	if n < linkFields {
+		r.Fail(fmt.Sprintf("a link of %d fields, of %d", n, linkFields))
+		return Link{}
+	}
+	l := Link{Member: r.Uint(), Connected: r.Bool(), RTT: readMicroseconds(r), Error: r.String()}
+	for range n - linkFields {
+		r.Skip()
+	}
+	return l
 }
 
 func readMember(r *pack.Reader) Member {
@@ -101,12 +173,7 @@ func readMember(r *pack.Reader) Member {
 		return m
 	}
 	m.ID, m.Name = r.Uint(), r.String()
-	for range r.Array() {
-		if r.Err() != nil {
-			break
-		}
-		m.Clients = append(m.Clients, r.String())
-	}
+	m.Clients = readArray(r, (*pack.Reader).String)
 	for range n - memberFields {
 		r.Skip()
 	}

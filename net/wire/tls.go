@@ -18,9 +18,10 @@ import (
 //     used, and its one identity names the own trust domain. Host names and addresses count for nothing, so that
 //     members move, and sit behind address translation, as they like.
 //  3. Its class must be one that is expected here, and when a peer is dialled, its name too.
-//  4. Nothing is resumed: no session tickets, no 0-RTT data. A connection is as new as its certificates.
+//  4. Nothing is resumed: no session tickets, no 0-RTT data. Each handshake is by the certificates of its moment.
+//  5. Only a handshake looks at dates: a connection outlives the certificates that it was made with.
 //
-// The two functions below are the only places that make a tls.Config.
+// The functions below are the only places that make a tls.Config.
 
 // The protocols that are negotiated (ALPN). Another version is another name.
 const (
@@ -38,10 +39,24 @@ func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
 	config := c.base(protocol)
 	// The library verifies signature, dates and usage first, and tells the other side by the alert what was wrong.
 	config.ClientAuth = tls.RequireAndVerifyClientCert
-	config.ClientCAs = c.roots
+	config.ClientCAs = c.inUse.Load().roots
 	config.VerifyConnection = func(state tls.ConnectionState) error {
 		return c.admit(state, allowed, "")
 	}
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := config.Clone()
+		now.ClientCAs = c.fresh().roots
+		return now, nil
+	}
+	return config
+}
+
+// PeersTLS returns how a member accepts connections on the peers' port: those of its peers, and the questions of members
+// that are to join. Both show a member's certificate. A joiner that has a token and no certificate yet would come by a
+// protocol of its own, for which GetConfigForClient would ask for none.
+func PeersTLS(c *Credentials) *tls.Config {
+	config := ServerTLS(c, ProtocolPeer, ClassMember)
+	config.NextProtos = append(config.NextProtos, ProtocolJoin)
 	return config
 }
 
@@ -55,7 +70,7 @@ func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {
 	// Not the library's verification, which is by host name, but ours, which is stricter: see the rules above.
 	config.InsecureSkipVerify = true
 	config.VerifyConnection = func(state tls.ConnectionState) error {
-		if err := verifyChain(state.PeerCertificates, c.roots, c.now(), x509.ExtKeyUsageServerAuth); err != nil {
+		if _, err := verifyChain(state.PeerCertificates, c.fresh().roots, c.now(), x509.ExtKeyUsageServerAuth); err != nil {
 			return err
 		}
 		return c.admit(state, []Class{expected.Class}, expected.Name)
@@ -70,9 +85,9 @@ func (c *Credentials) base(protocol string) *tls.Config {
 		NextProtos:             []string{protocol},
 		SessionTicketsDisabled: true,
 		Time:                   c.now,
-		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &c.pair, nil },
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &c.fresh().pair, nil },
 		// Shown whatever CAs the server names, so that a foreign certificate is refused as foreign, not as missing.
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.pair, nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &c.fresh().pair, nil },
 	}
 }
 
@@ -106,22 +121,23 @@ type TrustError struct{ Reason string }
 
 func (e *TrustError) Error() string { return e.Reason }
 
-// verifyChain verifies signature, dates and usage of a certificate; chain[1:] may help to find a way to a CA.
-func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) error {
+// verifyChain verifies signature, dates and usage of a certificate, and returns the ways from it to a CA; chain[1:] may
+// help to find one.
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
 	if len(chain) == 0 {
-		return &TrustError{"the other side showed no certificate"}
+		return nil, &TrustError{"the other side showed no certificate"}
 	}
 	between := x509.NewCertPool()
 	for _, certificate := range chain[1:] {
 		between.AddCert(certificate)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{
+	ways, err := chain[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	if err != nil {
-		return &TrustError{reason(chain[0], err, now)}
+		return nil, &TrustError{reason(chain[0], err, now)}
 	}
-	return nil
+	return ways, nil
 }
 
 // reason says in plain words what the library found wrong with a certificate; now is zero when it is not known.
@@ -140,7 +156,7 @@ func reason(certificate *x509.Certificate, err error, now time.Time) string {
 			if !now.IsZero() {
 				clock = "this host's clock says " + stamp(now)
 			}
-			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and %s: make a new one with `qkv cert`, or set the clock",
+			return fmt.Sprintf("the certificate of %s is valid from %s to %s, and %s: `qkv cert renew` where the CA is, or set the clock",
 				who, stamp(certificate.NotBefore), stamp(certificate.NotAfter), clock)
 		case x509.IncompatibleUsage:
 			return fmt.Sprintf("the certificate of %s may not be used as it is used here: a client's cannot serve", who)
@@ -162,6 +178,12 @@ func Explain(err error) error {
 		if text := alertText(uint8(e.ErrorCode-0x100), e.Remote); text != "" {
 			return &TrustError{text}
 		}
+	}
+	if e, ok := errors.AsType[*quic.TransportError](err); ok && e.Remote && e.ErrorCode == quic.ConnectionRefused {
+		return fmt.Errorf("it takes no more handshakes for the moment, from this address or from all together: something may flood its port, and its log says more: %w", err)
+	}
+	if e, ok := errors.AsType[*quic.StreamError](err); ok && e.Remote {
+		return fmt.Errorf("%v: %w", StreamCode(e.ErrorCode), err)
 	}
 	return err
 }

@@ -120,9 +120,10 @@ func TestServerRefusesForeignAndExpired(t *testing.T) {
 	_, atServer = handshake(t, careless, ServerTLS(later, ProtocolPeer, ClassMember))
 	expect(t, "expired", atServer, "is valid from 2026-11-20 11:55:00Z to 2027-11-20 12:00:00Z, and not now")
 	// And the one who dials with its own clock ahead.
-	ahead := *n2
+	ahead, err := LoadMember(dir, "n2", at(noon))
+	must(t, err)
 	ahead.now = at(noon.Add(400 * day))
-	atClient, _ := handshake(t, ClientTLS(&ahead, ProtocolPeer, Identity{Class: ClassMember}), ServerTLS(n1, ProtocolPeer, ClassMember))
+	atClient, _ := handshake(t, ClientTLS(ahead, ProtocolPeer, Identity{Class: ClassMember}), ServerTLS(n1, ProtocolPeer, ClassMember))
 	expect(t, "expired for the one who dials", atClient, "this host's clock says 2027-12-25")
 }
 
@@ -140,7 +141,7 @@ func TestCASpeaksForItsOwnDomain(t *testing.T) {
 	must(t, err)
 	roots, err := loadRoots(dir)
 	must(t, err)
-	err = verifyChain([]*x509.Certificate{leaf}, roots, noon, x509.ExtKeyUsageServerAuth)
+	_, err = verifyChain([]*x509.Certificate{leaf}, roots, noon, x509.ExtKeyUsageServerAuth)
 	wantError(t, err, "qkv://prod/member/n1", "not permitted")
 }
 

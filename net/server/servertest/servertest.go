@@ -3,6 +3,7 @@
 package servertest
 
 import (
+	"context"
 	"crypto/rand"
 	"net"
 	"sync"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/wire"
 )
@@ -59,47 +62,56 @@ type store struct {
 	mu      sync.Mutex
 	state   *index.State
 	applied uint64
-	results []index.Result
+	results []kv.Result
 	view    atomic.Pointer[index.View]
 }
 
-// newStore returns an empty store.
-func newStore() *store {
-	s := &store{state: index.NewState()}
+// newStore returns an empty store, of the voters given.
+func newStore(voters map[string]uint64) *store {
+	s := &store{state: index.NewState(limits.Defaults().Index)}
+	s.state.Found(index.Founders(voters))
 	s.view.Store(s.state.View())
 	return s
 }
 
 // apply applies commands as one entry and returns their results, which are valid until the next call.
-func (s *store) apply(commands [][]byte, each func([]index.Result)) {
+func (s *store) apply(commands [][]byte, each func([]kv.Result)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.results = s.applyEntry(commands, s.results[:0])
+	if c := s.state.Members().Configuration(); c.Joint() {
+		s.applyEntry([][]byte{index.AppendEndExchange(nil)}, nil)
+	}
+	s.view.Store(s.state.View())
+	each(s.results)
+}
+
+func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
 	s.applied++
 	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: time.Now().UnixNano()}, commands)
-	results, err := s.state.Apply(s.applied, 1, entry, s.results[:0])
+	results, err := s.state.ApplyChange(s.applied, 1, entry, results)
 	if err != nil {
 		panic(err)
 	}
-	s.results = results
-	s.view.Store(s.state.View())
-	each(results)
+	return results
 }
 
 // Member is a member whose every write is applied at once.
 type Member struct {
 	// Lose says that proposals are applied and never answered.
 	Lose atomic.Bool
-	// Proposals and Confirms count what came.
-	Proposals, Confirms atomic.Int64
+	// Proposals, ReadIndexes and Moves count what came.
+	Proposals, ReadIndexes, Moves atomic.Int64
 
 	store  *store
 	status atomic.Pointer[wire.Status]
 	before atomic.Pointer[Before]
+	refuse atomic.Pointer[kv.Error]
 }
 
-// Before is asked before each proposal and each confirmation, with their number of requests. An error is the
+// Before is asked before each proposal, each batch of reads and each move of the leader, with their number of requests. An error is the
 // outcome of all of them. It may wait, which makes the clients wait.
-type Before func(writes, reads int) *index.Error
+type Before func(writes, reads int) *kv.Error
 
 var _ server.Member = (*Member)(nil)
 
@@ -109,10 +121,26 @@ func NewMember(others ...*Member) *Member {
 	if len(others) > 0 {
 		m.store = others[0].store
 	} else {
-		m.store = newStore()
+		m.store = newStore(map[string]uint64{"test": 1})
 	}
-	m.SetStatus(wire.Status{Name: "test", ID: 1, Role: "leader"})
+	m.SetStatus(wire.Status{Name: "test", ID: 1, Role: "leader", Leader: 1})
 	return m
+}
+
+// NewCluster returns one member that answers for a cluster of the voters given.
+func NewCluster(voters map[string]uint64) *Member {
+	m := NewMember()
+	m.store = newStore(voters)
+	return m
+}
+
+// Announce applies what a member says of itself.
+func (m *Member) Announce(one kv.Member) {
+	m.store.apply([][]byte{index.AppendAnnounce(nil, &one)}, func(results []kv.Result) {
+		if err := results[0].Err; err != nil {
+			panic(err)
+		}
+	})
 }
 
 // SetStatus sets the answer to Status, in which revision and keys are filled in.
@@ -121,43 +149,72 @@ func (m *Member) SetStatus(s wire.Status) { m.status.Store(&s) }
 // SetBefore sets who is asked; nil: nobody.
 func (m *Member) SetBefore(f Before) { m.before.Store(&f) }
 
-func (m *Member) ask(writes, reads int) *index.Error {
+func (m *Member) ask(writes, reads int) *kv.Error {
 	if f := m.before.Load(); f != nil && *f != nil {
 		return (*f)(writes, reads)
 	}
 	return nil
 }
 
-// Propose applies the writes and answers them.
-func (m *Member) Propose(p index.Proposal) {
-	m.Proposals.Add(1)
-	done := make([]index.Done, 0, len(p.Requests))
-	if err := m.ask(len(p.Requests), 0); err != nil {
-		for _, request := range p.Requests {
-			done = append(done, index.Done{Request: request, Kind: index.Applied, Err: err})
+// SetRefuse sets the answer to all requests but a status; nil: none.
+func (m *Member) SetRefuse(err *kv.Error) { m.refuse.Store(err) }
+
+// Refuse refuses what SetRefuse says.
+func (m *Member) Refuse(*wire.Request) *kv.Error { return m.refuse.Load() }
+
+// Unban lifts what SetRefuse set, of the member with the id of its status.
+func (m *Member) Unban(member uint64) *kv.Error {
+	if m.status.Load().ID != member {
+		return kv.Errorf(kv.BadRequest, "this is another member")
+	}
+	m.refuse.Store(nil)
+	return nil
+}
+
+// MoveLeader makes a voter the leader in the status; 0 stands for the first one that is not.
+func (m *Member) MoveLeader(_ context.Context, to uint64) *kv.Error {
+	m.Moves.Add(1)
+	if err := m.ask(1, 0); err != nil {
+		return err
+	}
+	s := *m.status.Load()
+	for _, one := range m.View().Members().All() {
+		if one.Role.Votes() && (one.ID == to || to == 0 && one.ID != s.Leader) {
+			s.Leader = one.ID
+			m.status.Store(&s)
+			return nil
 		}
-		p.From.Deposit(done)
+	}
+	return kv.Errorf(kv.MemberNotFound, "there is no voter %016x", to)
+}
+
+// Propose applies the writes and answers them.
+func (m *Member) Propose(p kv.Proposal) {
+	m.Proposals.Add(1)
+	if err := m.ask(len(p.Requests), 0); err != nil {
+		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, err)
 		return
 	}
-	m.store.apply(p.Commands, func(results []index.Result) {
+	done := make([]kv.Completion, 0, len(p.Requests))
+	m.store.apply(p.Commands, func(results []kv.Result) {
 		for i, request := range p.Requests {
-			done = append(done, index.Done{Request: request, Kind: index.Applied, Result: results[i]})
+			done = append(done, kv.Completion{Request: request, Kind: kv.CommandDone, Result: results[i]})
 		}
 	})
 	if !m.Lose.Load() {
-		p.From.Deposit(done)
+		p.ReplyTo.Complete(done)
 	}
 }
 
-// Confirm confirms reads at once.
-func (m *Member) Confirm(from index.Asker, requests []uint64, _ time.Duration) {
-	m.Confirms.Add(1)
+// ReadIndex lets reads go on at once.
+func (m *Member) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
+	m.ReadIndexes.Add(1)
 	err := m.ask(0, len(requests))
-	done := make([]index.Done, 0, len(requests))
+	done := make([]kv.Completion, 0, len(requests))
 	for _, request := range requests {
-		done = append(done, index.Done{Request: request, Kind: index.Confirmed, Err: err})
+		done = append(done, kv.Completion{Request: request, Kind: kv.ReadReady, Result: kv.Result{Err: err}})
 	}
-	from.Deposit(done)
+	to.Complete(done)
 }
 
 // View returns the newest state.
@@ -175,7 +232,10 @@ func (m *Member) Status() wire.Status {
 // configuration.
 func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *server.Server {
 	t.Helper()
-	config := server.Config{Address: "127.0.0.1:0", Credentials: trust.Member, Member: m, ResetKey: [32]byte{1, 2, 3}}
+	config := server.Config{
+		Address: "127.0.0.1:0", Credentials: trust.Member, Member: m, ResetKey: [32]byte{1, 2, 3},
+		ValueBytes: limits.ValueBytes, Limits: limits.Defaults().Clients,
+	}
 	if change != nil {
 		change(&config)
 	}

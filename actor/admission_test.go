@@ -1,0 +1,179 @@
+package actor
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// idOf makes an id of a letter.
+func idOf(letter byte) (id [16]byte) {
+	for i := range id {
+		id[i] = letter
+	}
+	return id
+}
+
+// past is what an identity tells of its last starts, a letter each.
+func past(letters string) (b []byte) {
+	for _, letter := range []byte(letters) {
+		id := idOf(letter)
+		b = append(b, id[:8]...)
+	}
+	return b
+}
+
+// What shows that a member has forgotten, beside what is known of its third start, by the process c.
+func TestAdmission(t *testing.T) {
+	known := Known{Member: 2, Folder: idOf('F'), Boot: 3, Process: idOf('c')}
+	type world struct {
+		leads            bool
+		match, minMatch  uint64
+		announced, knows bool // what is known stands in the log, or was remembered
+	}
+	same := MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('c'), Past: past("abc"), Last: 10, HardTerm: 5}
+	next := MemberIdentity{Folder: idOf('F'), Boot: 4, Process: idOf('d'), Past: past("abcd"), Last: 10, HardTerm: 5}
+	with := func(i MemberIdentity, change func(*MemberIdentity)) MemberIdentity { change(&i); return i }
+	for _, c := range []struct {
+		name  string
+		world world
+		its   MemberIdentity
+		want  string // part of the refusal
+	}{
+		{"the same process", world{knows: true}, same, ""},
+		{"its next start", world{knows: true}, next, ""},
+		{"a member that nobody knows", world{}, same, ""},
+		{"another folder", world{knows: true}, with(next, func(i *MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
+		{"another folder, by the log", world{announced: true}, with(next, func(i *MemberIdentity) { i.Folder = idOf('G') }), "its data folder is another one"},
+		{"an older start", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 2, past("ad") }), "started 2 times, known are 3"},
+		{"two of one start", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 3, past("abd") }), "two processes claim start 3"},
+		{"a copy that was started since", world{knows: true}, with(next, func(i *MemberIdentity) { i.Past = past("abxd") }), "start 3 of its data folder is known to be another process's"},
+		{"too many starts to tell", world{knows: true}, with(next, func(i *MemberIdentity) { i.Boot, i.Past = 9, past("wxyz") }), ""},
+		{"an end before what a leader counts", world{knows: true, leads: true, match: 11}, next, "it had acknowledged entry 11, but its log ends at 10"},
+		{"an end at what a leader counts", world{knows: true, leads: true, match: 10}, next, ""},
+		{"an end that a later leader has cut", world{knows: true, leads: true, match: 11}, with(next, func(i *MemberIdentity) { i.HardTerm = 6 }), ""},
+		{"an end before what was committed", world{knows: true, minMatch: 11}, next, "the committed entry 11, but its log ends at 10"},
+		{"an end before what was committed, of the process that the log tells of", world{announced: true, minMatch: 11}, same, "the committed entry 11, but its log ends at 10"},
+		{"an end before what was committed, of the process that an earlier one remembered", world{knows: true, minMatch: 11}, same, "the committed entry 11, but its log ends at 10"},
+	} {
+		state := index.NewState(limits.Defaults().Index)
+		if c.world.announced {
+			announce(t, state, &kv.Member{ID: 2, Name: "n2", Folder: known.Folder, Boot: known.Boot, Process: known.Process})
+		}
+		status := &Status{}
+		status.view.Store(state.View())
+		role := "follower"
+		if c.world.leads {
+			role = "leader"
+		}
+		status.consensus.Store(&RaftStatus{Role: role, Term: 5})
+		status.matches.Store(&map[uint64]uint64{2: c.world.match})
+		status.minMatches.Store(&map[uint64]uint64{2: c.world.minMatch})
+		var remembered []Known
+		if c.world.knows {
+			remembered = append(remembered, known)
+		}
+		var written []Known
+		a := NewAdmission(&Admission{
+			Self: 1, Status: status,
+			Remember: func(all []Known) error { written = slices.Clone(all); return nil },
+		}, remembered)
+		err := a.Admit(2, c.its)
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			if len(written) == 0 && (!c.world.knows || c.its.Process != known.Process) {
+				t.Errorf("%s: it is admitted, and not remembered", c.name)
+			}
+			continue
+		}
+		refusal, ok := errors.AsType[*Refusal](err)
+		if !ok || !refusal.Forgot || refusal.Leads != c.world.leads || !strings.Contains(refusal.Text, c.want) {
+			t.Errorf("%s: %+v, want %q", c.name, err, c.want)
+		}
+		if a.Knows(2).Process == idOf('d') {
+			t.Errorf("%s: it is refused, and remembered: %+v", c.name, a.Knows(2))
+		}
+	}
+}
+
+// A process's later handshake may have been made before what it acknowledged since.
+func TestLaterHandshakeOfTheSameProcess(t *testing.T) {
+	status := &Status{}
+	status.view.Store(index.NewState(limits.Defaults().Index).View())
+	a := NewAdmission(&Admission{Self: 1, Status: status, Remember: func([]Known) error { return nil }}, nil)
+	its := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 10}
+	if err := a.Admit(2, its); err != nil {
+		t.Fatal(err)
+	}
+	status.minMatches.Store(&map[uint64]uint64{2: 12})
+	if err := a.Admit(2, its); err != nil {
+		t.Errorf("refused though it forgot nothing: %v", err)
+	}
+}
+
+// What a member had acknowledged of what is committed is remembered by who refuses it, across restarts, until its log has
+// it: a leader that begins anew would not know otherwise, and its admission would end the quarantine.
+func TestWhatIsOwedIsRemembered(t *testing.T) {
+	var written []Known
+	begin := func(minMatch uint64, remembered []Known) *Admission {
+		status := &Status{}
+		status.view.Store(index.NewState(limits.Defaults().Index).View())
+		status.minMatches.Store(&map[uint64]uint64{2: minMatch})
+		return NewAdmission(&Admission{Self: 1, Status: status, Remember: func(all []Known) error {
+			written = slices.Clone(all)
+			return nil
+		}}, remembered)
+	}
+	whole := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a"), Last: 12}
+	if err := begin(0, nil).Admit(2, whole); err != nil {
+		t.Fatal(err)
+	}
+	restored := MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('b'), Past: past("ab"), Last: 11}
+	for range 3 { // once by the leader that knows, and then by its later processes
+		var refusal *Refusal
+		if err := begin(map[bool]uint64{true: 12}[written[0].Owed == 0], written).Admit(2, restored); !errors.As(err, &refusal) || !refusal.Forgot || written[0].Owed != 12 {
+			t.Fatalf("%v, remembered are %+v", err, written)
+		}
+	}
+	putBack := MemberIdentity{Folder: idOf('F'), Boot: 2, Process: idOf('c'), Past: past("ac"), Last: 12}
+	if err := begin(0, written).Admit(2, putBack); err != nil || written[0].Owed != 0 || written[0].Boot != 2 {
+		t.Fatalf("%v, remembered are %+v", err, written)
+	}
+	if err := begin(0, written).Admit(2, MemberIdentity{Folder: idOf('F'), Boot: 3, Process: idOf('d'), Past: past("acd"), Last: 11}); err != nil {
+		t.Errorf("what a later leader has cut is owed by nobody: %v", err)
+	}
+}
+
+// A peer is not admitted before what it says is remembered.
+func TestAdmissionRemembersFirst(t *testing.T) {
+	status := &Status{}
+	status.view.Store(index.NewState(limits.Defaults().Index).View())
+	full := errors.New("no space")
+	a := NewAdmission(&Admission{Self: 1, Status: status, Remember: func([]Known) error { return full }}, nil)
+	its := MemberIdentity{Folder: idOf('F'), Boot: 1, Process: idOf('a'), Past: past("a")}
+	for range 2 {
+		if err := a.Admit(2, its); !errors.Is(err, full) {
+			t.Errorf("admitted: %v", err)
+		}
+	}
+	full = nil
+	if err := a.Admit(2, its); err != nil {
+		t.Error(err)
+	}
+}
+
+func announce(t *testing.T, s *index.State, a *kv.Member) {
+	t.Helper()
+	s.Found(index.Founders(map[string]uint64{a.Name: a.ID}))
+	entry := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: 1}, [][]byte{index.AppendAnnounce(nil, a)})
+	if _, err := s.Apply(1, 1, entry, nil); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,101 @@
+package actor
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// reader looks at the published View as soon as it is told that something is done.
+type reader struct {
+	t      *testing.T
+	status *Status
+	told   int
+}
+
+func (r *reader) Complete(all []kv.Completion) {
+	for _, one := range all {
+		r.told++
+		view := r.status.View()
+		applied, _ := view.Applied()
+		if one.Kind == kv.CommandDone && view.Revision() < one.Result.Revision {
+			r.t.Errorf("told of revision %d, it reads a View of revision %d", one.Result.Revision, view.Revision())
+		}
+		if one.Kind == kv.ReadReady && applied < one.Request {
+			r.t.Errorf("told to read what entry %d shows, it reads a View of entry %d", one.Request, applied)
+		}
+	}
+}
+
+// Who is told that a write is done, or that a read may be answered, finds it in the View at once.
+func TestViewBeforeAnswers(t *testing.T) {
+	a, client := newTestApplier(t)
+	for at := uint64(2); at < 6; at++ {
+		a.Handle(Time{}, []ApplierMessage{
+			Expect{Term: 1, First: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1000 + at}}},
+			ReadReady{Index: at, Until: 1, Requests: []Request{{ReplyTo: client, Number: at}}}, // a read has its entry's number
+			applies(at, envelope(1, 7, at, 10)),
+		})
+	}
+	if client.told != 8 {
+		t.Errorf("%d answers, want those of 4 writes and 4 reads", client.told)
+	}
+}
+
+// newTestApplier builds the applier of member 1's process 7, and the client that its answers go to.
+func newTestApplier(t *testing.T) (*Applier, *reader) {
+	t.Helper()
+	plenty := Capacity{MustPost: 1000}
+	state, status := index.NewState(limits.Defaults().Index), &Status{}
+	if _, err := state.Apply(1, 1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	return NewApplier(ApplierConfig{
+		Member: 1, Incarnation: 7, State: state, Inbox: NewMailbox[ApplierMessage]("a", plenty),
+		Consensus: NewMailbox[ConsensusMessage]("c", plenty), LogWriter: NewMailbox[LogWriterMessage]("l", plenty),
+		Snapshotter: NewMailbox[SnapshotterMessage]("s", plenty), Status: status, Limits: limits.Defaults(),
+		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	}), &reader{t: t, status: status}
+}
+
+// applies is an order to apply one entry.
+func applies(at uint64, data []byte) Apply {
+	kind, e := raftpb.MsgStorageApplyResp, someEntry(at, 1)
+	e.Data = data
+	return Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{Type: &kind}}}}
+}
+
+// An entry of an earlier process of this member answers nobody, though its numbers are those that clients wait for now.
+func TestEarlierProcessAnswersNobody(t *testing.T) {
+	a, client := newTestApplier(t)
+	a.Handle(Time{}, []ApplierMessage{
+		Expect{Term: 1, First: 5, Until: 1, Requests: []Request{{ReplyTo: client, Number: 1}}},
+		applies(2, envelope(1, 6, 5, 10)), applies(3, envelope(2, 7, 5, 10)),
+	})
+	if client.told != 0 {
+		t.Error("a client is told that another process's write is its own")
+	}
+	if a.Handle(Time{}, []ApplierMessage{applies(4, envelope(1, 7, 5, 10))}); client.told != 1 {
+		t.Errorf("its own write is told %d times", client.told)
+	}
+}
+
+// A read that is confirmed, and whose entry does not come in its time, is answered: the member has much to catch up with,
+// or waits for a snapshot.
+func TestConfirmedReadIsAnsweredInItsTime(t *testing.T) {
+	a, _ := newTestApplier(t)
+	var told clientHeard
+	a.Handle(Time{}, []ApplierMessage{ReadReady{Index: 100, Until: time.Second, Requests: []Request{{ReplyTo: &told, Number: 41}}}})
+	if a.Handle(Time{Now: time.Second - 1}, []ApplierMessage{Expire{}}); len(told) != 0 {
+		t.Errorf("before its time it is told %+v", told)
+	}
+	if a.Handle(Time{Now: time.Second}, []ApplierMessage{Expire{}}); len(told) != 1 || told[0].Request != 41 || told[0].Result.Err == nil {
+		t.Errorf("in its time it is told %+v", told)
+	}
+}

@@ -1,0 +1,123 @@
+package actor
+
+import (
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+)
+
+// lag is how far this member is behind the log of its leader.
+//
+// Invariants:
+//
+//  1. commit is the newest commit index that a leader has told.
+//  2. mark was the newest one at since, and what was applied by then was less, unless mark is applied now.
+type lag struct {
+	commit, mark uint64
+	since        time.Duration
+	seen         time.Duration // the last tick
+}
+
+// heard takes over a leader's commit index.
+func (l *lag) heard(commit uint64) { l.commit = max(l.commit, commit) }
+
+// tick begins anew when what was committed at the mark is applied, or when the process stood still.
+func (l *lag) tick(applied uint64, now, pause time.Duration) {
+	if applied >= l.mark || now-l.seen >= pause {
+		l.mark, l.since = l.commit, now
+	}
+	l.seen = now
+}
+
+// missing is how many entries that are committed are not applied.
+func (l *lag) missing(applied uint64) uint64 { return max(l.commit, applied) - applied }
+
+// far tells whether what was committed a time ago is not applied yet.
+func (l *lag) far(applied uint64, now, after time.Duration) bool {
+	return applied < l.mark && now-l.since >= after
+}
+
+// logRead takes over older entries, and lets raft go on where it found none: it asks again for those that it applies with
+// the next Ready, and for those that it sends when it hears of the follower.
+func (c *Consensus) logRead(m LogRead) {
+	c.readLog.reported(c.now.Now)
+	lo, hi, err := c.Window.Load(m.Order, m.Entries, m.Err)
+	if err != nil {
+		c.failed = true
+		c.Fail(fmt.Errorf("entries cannot be read back from the log: %w", err))
+		return
+	}
+	if c.soft.RaftState != raft.StateLeader {
+		return
+	}
+	var waiting []uint64
+	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if id != c.Member && lo <= p.Next && p.Next < hi {
+			waiting = append(waiting, id)
+		}
+	})
+	for _, id := range waiting {
+		c.sendMore(id, hi)
+	}
+}
+
+// sendMore lets raft send what is in memory up to an entry. To raft it looks as if the follower had answered a heartbeat
+// once more, so this is done only where nothing else follows from that: one that is counted as active already, and has
+// room for more.
+func (c *Consensus) sendMore(id, upTo uint64) {
+	for before := uint64(0); ; {
+		var p tracker.Progress
+		c.raft.WithProgress(func(i uint64, _ raft.ProgressType, one tracker.Progress) {
+			if i == id {
+				p = one
+			}
+		})
+		if p.State != tracker.StateReplicate || !p.RecentActive || p.MsgAppFlowPaused || p.Next == before || p.Next >= upTo {
+			return
+		}
+		before = p.Next
+		kind, term := raftpb.MsgHeartbeatResp, c.raft.BasicStatus().GetTerm()
+		c.step(&raftpb.Message{Type: &kind, From: &id, To: &c.Member, Term: &term})
+	}
+}
+
+// release lets go of the log that snapshots cover, but for what a follower that can be reached still needs of it. One
+// that comes back under load would else fall behind the log again as soon as it has installed a snapshot, and need one
+// snapshot after the other. A follower that is away is not waited for, no follower holds more than a bound, and none
+// holds anything on a disk that is nearly full.
+func (c *Consensus) release() {
+	first, err := c.Window.FirstIndex()
+	if err != nil || c.covered < first {
+		return
+	}
+	upTo := c.covered
+	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= min(max(c.Limits.CatchUpBytes, 2*c.Status.SnapshotBytes()), c.Status.logRoom(&c.Limits, c.Status.snapshots.Load())) {
+		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+			if id != c.Member && c.connected[id] {
+				upTo = min(upTo, neededFrom(p, first-1))
+			}
+		})
+	}
+	if upTo < first {
+		return
+	}
+	if term, err := c.Window.Term(upTo); err == nil {
+		c.Window.Release(upTo, term)
+		c.LogWriter.MustPost(Release{UpTo: upTo})
+	}
+}
+
+// neededFrom is the last entry that a follower does not need from a log that begins behind base.
+func neededFrom(p tracker.Progress, base uint64) uint64 {
+	switch p.State {
+	case tracker.StateSnapshot:
+		return max(p.PendingSnapshot, base)
+	case tracker.StateReplicate:
+		return max(p.Match, base)
+	default:
+		return base // what it has is being found out
+	}
+}

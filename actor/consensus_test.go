@@ -1,0 +1,362 @@
+package actor
+
+import (
+	"bytes"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// consensusTurns is the consensus of member 1 of three, with a log writer and an applier that do at once what they are
+// told. Its peers are the test.
+type consensusTurns struct {
+	*Consensus
+	t       *testing.T
+	writer  *LogWriter
+	state   *index.State
+	at      time.Duration
+	stalled bool // the disk finishes nothing
+	sent    []PeerMessage
+	applied [][]byte // data of the entries that were committed
+	waits   []ReadReady
+	applier *Applier        // nil: entries only come to applied
+	told    []index.Members // what Peers were told of the members
+}
+
+// Send implements Peers.
+func (c *consensusTurns) Send(_ uint64, m PeerMessage, _ bool) { c.sent = append(c.sent, m) }
+
+// SetMembers implements Peers.
+func (c *consensusTurns) SetMembers(m index.Members) { c.told = append(c.told, m) }
+
+func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
+	t.Helper()
+	own, recovered := openTestLog(t, disk.NewMem(1))
+	t.Cleanup(func() { own.Close() })
+	c := &consensusTurns{t: t, state: index.NewState(limits.Defaults().Index)}
+	fail := func(err error) { t.Error(err) }
+	var inbox *Mailbox[ConsensusMessage]
+	c.writer, inbox = newTestLogWriter(own, c, fail)
+	c.state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
+	if _, err := c.state.Apply(1, 1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.writer.Status.view.Store(c.state.View())
+	var err error
+	c.Consensus, err = NewConsensus(ConsensusConfig{
+		Member: 1, Cluster: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
+		HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}, Members: c.state.Members(), Window: recovered.Window,
+		Inbox: inbox, LogWriter: c.writer.Inbox, Applier: c.writer.Applier,
+		Snapshotter: NewMailbox[SnapshotterMessage]("s", Capacity{MustPost: 1000}), Peers: c, Status: c.writer.Status, Limits: l,
+		Quarantine: func(Quarantine) error { return nil }, Fail: fail, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.turn(Connected{Peer: 2}, Connected{Peer: 3})
+	return c
+}
+
+// turn hands messages in, lets log and state follow, and returns what was sent to peers.
+func (c *consensusTurns) turn(batch ...ConsensusMessage) []PeerMessage {
+	c.t.Helper()
+	c.sent = nil
+	for len(batch) > 0 {
+		c.Handle(Time{Now: c.at}, batch)
+		if !c.stalled {
+			handleAll(c.writer, drainBox(c.LogWriter))
+		}
+		orders := drainBox(c.Applier)
+		if c.applier != nil {
+			c.applier.Handle(Time{Now: c.at}, orders)
+			orders = nil
+		}
+		for _, m := range orders {
+			switch m := m.(type) {
+			case Apply:
+				for _, e := range m.Message.GetEntries() {
+					c.applied = append(c.applied, e.GetData())
+				}
+				c.Inbox.MustPost(Applied{Response: m.Message.GetResponses()[0]})
+			case ReadReady:
+				c.waits = append(c.waits, m)
+			}
+		}
+		batch = drainBox(c.Inbox)
+	}
+	return c.sent
+}
+
+// pass lets a time pass, tick by tick.
+func (c *consensusTurns) pass(d time.Duration) (sent []PeerMessage) {
+	for end := c.at + d; c.at < end; {
+		c.at += TickInterval
+		sent = append(sent, c.turn(Tick{})...)
+	}
+	return sent
+}
+
+// from is a raft message of a peer.
+func from(peer uint64, kind raftpb.MessageType, term uint64, change func(m *raftpb.Message)) Received {
+	m := &raftpb.Message{Type: &kind, From: u(peer), To: u(1), Term: &term}
+	if change != nil {
+		change(m)
+	}
+	return Received{From: peer, Message: RaftMessage{m}}
+}
+
+// lead makes the member the leader of a term, with member 2 as its follower.
+func (c *consensusTurns) lead() {
+	c.t.Helper()
+	answers := map[raftpb.MessageType]raftpb.MessageType{raftpb.MsgPreVote: raftpb.MsgPreVoteResp, raftpb.MsgVote: raftpb.MsgVoteResp}
+	for range 500 {
+		for sent := c.pass(TickInterval); len(sent) > 0; sent = sent[1:] {
+			r, _ := sent[0].(RaftMessage)
+			if answer, asks := answers[r.GetType()]; asks && r.GetTo() == 2 {
+				sent = append(sent, c.turn(from(2, answer, r.GetTerm(), nil))...)
+			}
+		}
+		if c.raft.BasicStatus().RaftState == raft.StateLeader {
+			c.acknowledge()
+			return
+		}
+	}
+	c.t.Fatal("nobody leads")
+}
+
+// acknowledge lets member 2 have everything.
+func (c *consensusTurns) acknowledge() []PeerMessage {
+	return c.turn(from(2, raftpb.MsgAppResp, c.term, func(m *raftpb.Message) { m.Index = u(c.last) }))
+}
+
+// follow makes the member a follower of member 2 in a term.
+func (c *consensusTurns) follow(term uint64) {
+	c.t.Helper()
+	c.turn(from(2, raftpb.MsgHeartbeat, term, func(m *raftpb.Message) { m.Commit = u(1) }))
+	if s := c.raft.BasicStatus(); s.Lead != 2 || s.GetTerm() != term {
+		c.t.Fatalf("it follows %d in term %d", s.Lead, s.GetTerm())
+	}
+}
+
+// envelope is a batch of a member's process: one put, numbered, of so many bytes.
+func envelope(member, incarnation, first uint64, bytes int) []byte {
+	put := index.AppendPut(nil, []byte("k"), slices.Repeat([]byte{'v'}, bytes), 0)
+	return index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: member, Incarnation: incarnation, First: first, Wall: 1}, [][]byte{put})
+}
+
+// appliedFirsts are the numbers of the batches of a member that were committed.
+func (c *consensusTurns) appliedFirsts(member uint64) (n []uint64) {
+	for _, data := range c.applied {
+		if e, err := index.ReadEnvelope(data); err == nil && e.Member == member {
+			n = append(n, e.First)
+		}
+	}
+	return n
+}
+
+// A batch that was forwarded to an earlier leadership is void: its sender tells its client so when it applies an entry
+// of the later term.
+func TestForwardOfAnEarlierTermIsVoid(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	for _, term := range []uint64{c.term - 1, c.term + 1, c.term} {
+		c.turn(Received{From: 2, Message: Forward{Term: term, Oldest: 10 * term, Envelope: envelope(2, 5, 10*term, 1)}})
+		c.acknowledge()
+	}
+	if got := c.appliedFirsts(2); !slices.Equal(got, []uint64{10 * c.term}) {
+		t.Errorf("in term %d the batches %v were accepted", c.term, got)
+	}
+}
+
+// A follower that was restarted begins with its first number again, in the same term, and is taken at its word.
+func TestForwardsOfARestartedFollower(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	for _, one := range []struct{ process, first uint64 }{{5, 10}, {5, 11}, {6, 1}, {6, 2}, {5, 12}} {
+		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: one.first, Envelope: envelope(2, one.process, one.first, 1)}})
+		c.acknowledge()
+	}
+	if got := c.appliedFirsts(2); !slices.Equal(got, []uint64{10, 11, 1, 2, 12}) {
+		t.Errorf("in the log are %v", got)
+	}
+}
+
+// A heartbeat that tells of a commit beyond this member's log is never stepped: raft would panic. It means that the
+// member has forgotten what it acknowledged.
+func TestHeartbeatBeyondTheLog(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	c.turn(from(2, raftpb.MsgHeartbeat, 2, func(m *raftpb.Message) { m.Commit = u(c.last + 1) }))
+	if !c.quarantine.active() || !strings.Contains(c.quarantine.Reason, "AMNESIA") {
+		t.Errorf("it goes on: %q", c.quarantine.Reason)
+	}
+	if sent := c.pass(5 * time.Second); len(sent) > 0 {
+		t.Errorf("it takes part: %v", sent)
+	}
+}
+
+// A follower that forwards nothing but what is refused does not fill the leader's log of messages.
+func TestRefusedForwardsAreLoggedNowAndThen(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	var lines bytes.Buffer
+	c.Logger = slog.New(slog.NewTextHandler(&lines, nil))
+	unknown := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: 1}, [][]byte{{0x90}})
+	for range 500 {
+		c.turn(
+			Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: []byte("no envelope")}},
+			Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: unknown}},
+		)
+	}
+	if n := strings.Count(lines.String(), "a forwarded batch is refused"); n != 10 || !strings.Contains(lines.String(), "times=512") {
+		t.Errorf("of 1000 refused batches %d lines are written:\n%s", n, lines.String())
+	}
+}
+
+// One message of the last term that there is ends no member, now or at its next election: raft has no term after that one.
+func TestAbsurdTerm(t *testing.T) {
+	for _, kind := range []raftpb.MessageType{
+		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp,
+		raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow,
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.turn(from(3, kind, math.MaxUint64, func(m *raftpb.Message) { m.Commit, m.Reject = u(math.MaxUint64), new(true) }))
+		c.pass(5 * time.Second)
+		if term := c.raft.BasicStatus().GetTerm(); term > 10 || c.quarantine.active() {
+			t.Errorf("after a %v: term %d, quarantine %q", kind, term, c.quarantine.Reason)
+		}
+		c.lead()
+	}
+}
+
+// A heartbeat that overtakes nothing, behind an append of the same batch, is no sign of anything.
+func TestHeartbeatBehindAnAppend(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	c.turn(
+		from(2, raftpb.MsgApp, 2, func(m *raftpb.Message) {
+			m.Index, m.LogTerm, m.Entries = u(1), u(1), []*raftpb.Entry{someEntry(2, 2), someEntry(3, 2)}
+		}),
+		from(2, raftpb.MsgHeartbeat, 2, func(m *raftpb.Message) { m.Commit = u(3) }),
+	)
+	if c.quarantine.active() {
+		t.Error(c.quarantine.Reason)
+	}
+	if s := c.raft.BasicStatus(); s.GetCommit() != 3 {
+		t.Errorf("commit %d", s.GetCommit())
+	}
+}
+
+// What a leader has accepted of a follower is proposed, if raft has no room for it at the moment then later: the
+// follower does not send it again.
+func TestAcceptedForwardsWaitForRoom(t *testing.T) {
+	l := limits.Defaults()
+	l.UncommittedBytes = 1000
+	c := newTestConsensus(t, l)
+	c.lead()
+	for i := range uint64(3) {
+		c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 900)}})
+	}
+	if len(c.accepted.deferred) == 0 {
+		t.Fatal("raft has room for all of it")
+	}
+	for range 3 {
+		c.acknowledge()
+		c.pass(TickInterval)
+	}
+	if got := c.appliedFirsts(3); !slices.Equal(got, []uint64{1, 2, 3}) {
+		t.Errorf("in the log are %v", got)
+	}
+}
+
+// A batch in flight counts as accepted when this process's batch stands in the log. One of an earlier process of this
+// member may have the same number.
+func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}, Timeout: time.Minute}})
+	if got := firsts(c.forwards.inFlight); !slices.Equal(got, []uint64{1}) {
+		t.Fatalf("in flight are %v", got)
+	}
+	for i, step := range []struct {
+		member, incarnation uint64
+		inFlight            int
+	}{{1, 6, 1}, {3, 7, 1}, {1, 7, 0}} {
+		before := c.last
+		c.turn(from(2, raftpb.MsgApp, 2, func(m *raftpb.Message) {
+			e := someEntry(before+1, 2)
+			e.Data = envelope(step.member, step.incarnation, 1, 1)
+			m.Index, m.LogTerm, m.Entries = u(before), u(min(before, 2)), []*raftpb.Entry{e}
+		}))
+		if c.last != before+1 {
+			t.Fatalf("entry %d was not appended", before+1)
+		}
+		if got := len(c.forwards.inFlight); got != step.inFlight {
+			t.Errorf("step %d, a batch of member %d's process %d: %d in flight", i, step.member, step.incarnation, got)
+		}
+	}
+}
+
+// A leader whose disk stands hands its leadership to a follower whose disk has done meanwhile what its own is at, and to
+// no other one.
+func TestStalledLeaderHandsOver(t *testing.T) {
+	for _, fit := range []bool{false, true} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.lead()
+		before := c.last
+		c.stalled = true
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}, Timeout: time.Minute}})
+		has := before
+		if fit {
+			has++
+		}
+		handed := false
+		for range 400 {
+			c.turn(from(2, raftpb.MsgAppResp, c.term, func(m *raftpb.Message) { m.Index = &has }))
+			c.pass(TickInterval)
+			handed = handed || c.raft.BasicStatus().LeadTransferee == 2
+		}
+		if handed != fit {
+			t.Errorf("member 2 has entry %d of %d, leadership was handed over: %v", has, before+1, handed)
+		}
+	}
+}
+
+// clientHeard is what a client was told.
+type clientHeard []kv.Completion
+
+func (c *clientHeard) Complete(all []kv.Completion) { *c = append(*c, all...) }
+
+// A read whose round nobody confirms has an answer when its time is over, also while rounds go on being asked for.
+func TestReadWithoutAConfirmationIsAnswered(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	var told clientHeard
+	c.turn(ReadIndex{ReplyTo: &told, Requests: []uint64{41}, Timeout: 3 * time.Second})
+	rounds := 0
+	for range 500 {
+		c.turn(from(2, raftpb.MsgHeartbeat, 2, nil))
+		for _, m := range c.pass(TickInterval) {
+			if r, ok := m.(RaftMessage); ok && r.GetType() == raftpb.MsgReadIndex {
+				rounds++
+			}
+		}
+	}
+	if len(told) != 1 || told[0].Request != 41 || told[0].Result.Err == nil {
+		t.Errorf("after 5 s and %d more rounds its client was told %+v", rounds, told)
+	}
+	if len(c.waits) > 0 {
+		t.Errorf("it was confirmed: %+v", c.waits)
+	}
+}

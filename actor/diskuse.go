@@ -1,0 +1,76 @@
+package actor
+
+import (
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// diskUse is what snapshots, log and spares may take together of this member's disk.
+func (s *Status) diskUse(least int64) int64 {
+	return max(limits.DiskUse*s.View().LiveBytes(), least)
+}
+
+// logRoom is what of that is left for the log's segments beside so many bytes of snapshots.
+func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
+	return max(s.diskUse(l.DiskUseLeast)-s.spareBytes.Load()-snapshots, 0)
+}
+
+// outgrown tells whether the log has taken three quarters of its room; the last one is for what is written while the newer
+// of two snapshots is checked, so that the older one can go.
+func (s *Snapshotter) outgrown() bool {
+	room := s.Status.logRoom(&s.Limits, s.bytes())
+	return s.Status.Durable().FileBytes > room-room/4
+}
+
+// full tells whether the disk itself has no room for the snapshot that is being saved and a set of spares beside it.
+func (s *Snapshotter) full() bool {
+	free, err := s.FS.Free(s.Dir)
+	return err != nil || s.short() || free < s.growth()+s.Status.spareBytes.Load()
+}
+
+// bytes is what the folder's files take, or will have taken when the one that is being saved or received is complete.
+func (s *Snapshotter) bytes() (n int64) {
+	for _, k := range s.Kept {
+		n += k.Bytes
+	}
+	if s.saver != nil {
+		n += s.saver.Info().Bytes
+	}
+	if s.receive != nil {
+		n += s.receive.offer.Size
+	}
+	return n + s.growth()
+}
+
+// growth is about what the snapshot that is being saved still takes.
+func (s *Snapshotter) growth() int64 {
+	if s.order == nil {
+		return 0
+	}
+	all := s.order.View.LiveBytes() + s.order.View.HistoryBytes()
+	if s.saver != nil {
+		all -= s.saver.Info().Bytes
+	}
+	return max(all, 0)
+}
+
+// short tells whether the disk has no room for the log beside the next snapshot, whoever has taken it.
+func (s *Snapshotter) short() bool { return s.Status.Space() != SpaceLeft }
+
+// makeRoom has the newest snapshot checked when what is older has to go. On a full disk that does not wait for a third one:
+// nothing is written that would make one due.
+func (s *Snapshotter) makeRoom() {
+	if s.check == nil && s.droppable() && (s.outgrown() || s.short()) {
+		s.suspects = append(s.suspects, s.Kept[0])
+		s.nextCheck()
+	}
+}
+
+// Rest implements Paced: as long as the step took while the log has taken none of its room, less and less up to half of
+// that, and from there on hardly any: what lets go of the log has to be ready before there is no room.
+func (s *Snapshotter) Rest(took time.Duration) time.Duration {
+	half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
+	left := max(half-s.Status.Durable().FileBytes, 0)
+	return restAfter(time.Duration(float64(took) * float64(left) / float64(half)))
+}

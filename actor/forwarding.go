@@ -1,0 +1,329 @@
+package actor
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// A follower's batches travel to the leader of a term in the order of their numbers, and the leader accepts each once:
+//
+//	follower                                             leader
+//	forward 5, 9, 12 ────────────────────────────────►   accepts 5; 9 is lost; 12 is not the next one: ignored
+//	     5 need not be sent again                   ◄─   accepted up to 9
+//	connected anew, or no progress for a while:
+//	forward 9 ───────────────────────────────────────►   accepts 9
+//	     9 need not be sent again                   ◄─   accepted up to 12
+//	forward 12, 15 ──────────────────────────────────►   accepts 12 and 15
+//
+// What is sent again begins with one batch, and each word of the leader's lets twice as many follow as it has accepted
+// since the last one, until it has all: a leader that drops what it has no room for is not sent more than it takes, and
+// what is lost once more waits for no timer as long as anything comes in.
+//
+// What the leader has accepted stands in its log, or will when raft has room, and a term that ends makes all of it void on
+// both sides. So a connection that breaks while the leader stays costs a moment, and not the clients' time; and what the
+// leader has is not sent again, however far behind it the follower's own log is.
+
+// forwards are the batches that this member has sent to the leader of the present term and not seen in its log.
+//
+// Invariants:
+//
+//  1. inFlight is ordered by first, and all of it was packed in the present term.
+//  2. bytes is the sum of inFlight[i].bytes.
+//  3. The leader has accepted what is below next; inFlight[i].envelope is kept from there on.
+//  4. tries counts the resends since a batch was added to none, accepted, or seen.
+//  5. resending: something was sent again, and since then the leader never had all that is in flight. What is added
+//     meanwhile waits for its turn.
+type forwards struct {
+	inFlight  []forwardedBatch
+	bytes     int64
+	next      uint64
+	since     time.Duration // of the last resend, or of what set tries to 0
+	tries     int
+	resending bool
+}
+
+// forwardedBatch is a batch envelope; first is the number of its first command.
+type forwardedBatch struct {
+	first    uint64
+	envelope []byte
+	bytes    int64 // of the envelope
+}
+
+// reset forgets all: the term is over, or a snapshot was installed that does not say what it holds.
+func (f *forwards) reset() { *f = forwards{} }
+
+// add keeps a batch, and returns it if it is to be sent now.
+func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwardedBatch {
+	if len(f.unaccepted()) == 0 {
+		f.since, f.tries = now, 0
+	}
+	b := forwardedBatch{first, envelope, int64(len(envelope))}
+	f.inFlight = append(f.inFlight, b)
+	f.bytes += b.bytes
+	if f.resending {
+		return nil
+	}
+	return []forwardedBatch{b}
+}
+
+// accepted notes that the leader has what is below a number, and returns what is to be sent now.
+func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
+	if next <= f.next {
+		return nil
+	}
+	before := f.unaccepted()
+	f.next = next
+	rest := f.unaccepted()
+	taken := len(before) - len(rest)
+	for i := range before[:taken] {
+		before[i].envelope = nil
+	}
+	f.since, f.tries = now, 0
+	f.resending = f.resending && len(rest) > 0
+	if !f.resending {
+		return nil
+	}
+	return rest[:min(2*taken, len(rest))]
+}
+
+// seen forgets the batch that begins with a number, and those before it: the leader has accepted them in their order, and
+// the log may say so before its word does. It returns what is to be sent now.
+func (f *forwards) seen(first uint64, now time.Duration) (next []forwardedBatch) {
+	if len(f.inFlight) > 0 && f.inFlight[0].first <= first {
+		next = f.accepted(first+1, now)
+	}
+	for len(f.inFlight) > 0 && f.inFlight[0].first <= first {
+		f.bytes -= f.inFlight[0].bytes
+		f.inFlight[0].envelope = nil
+		f.inFlight = f.inFlight[1:]
+		f.since, f.tries = now, 0
+	}
+	return next
+}
+
+// unaccepted are the batches that the leader may not have.
+func (f *forwards) unaccepted() []forwardedBatch {
+	i := sort.Search(len(f.inFlight), func(i int) bool { return f.inFlight[i].first >= f.next })
+	return f.inFlight[i:]
+}
+
+// due tells whether it is time to send again. The intervals double: on a slow way, or with a busy leader, what is sent
+// again lies behind what was sent before, and makes it slower still.
+func (f *forwards) due(now, electionTimeout time.Duration) bool {
+	const doublings = 4
+	return len(f.unaccepted()) > 0 && now-f.since >= electionTimeout<<min(f.tries, doublings)
+}
+
+// resend returns what is to be sent again, and counts that.
+func (f *forwards) resend(now time.Duration) []forwardedBatch {
+	f.since = now
+	f.tries++
+	rest := f.unaccepted()
+	f.resending = len(rest) > 0
+	return rest[:min(1, len(rest))]
+}
+
+// accepted is what a leader has accepted of its followers in its term.
+//
+// Invariants:
+//
+//  1. next[f] is the number that f's next batch begins with; f's batches before it were proposed or are deferred.
+//  2. deferred is in the order of acceptance, and is proposed before anything else.
+//  3. unplaced are the members of the batches that were proposed since the last order to the log writer.
+//  4. awaited[m] is the newest entry with commands of m's clients, until m is told that it is committed: their
+//     answers wait for that, so it is told at once, not with the next frame to m.
+//  5. unanswered are the processes, each once, that were not told yet what was accepted since they forwarded something.
+type accepted struct {
+	next     map[forwarder]uint64
+	deferred []deferredBatch
+	unplaced []uint64
+	awaited  map[uint64]uint64
+
+	unanswered []forwarder
+}
+
+// deferredBatch is an accepted batch that raft has no room for at the moment.
+type deferredBatch struct {
+	from     uint64
+	envelope []byte
+	change   bool // its one command changes the membership
+}
+
+// forwarder is one process of a member.
+type forwarder struct{ member, incarnation uint64 }
+
+// reset forgets all: the term is over.
+func (a *accepted) reset() {
+	*a = accepted{next: map[forwarder]uint64{}, awaited: map[uint64]uint64{}}
+}
+
+// accept takes a batch if it is the next one, and tells whether it was. What is older than the oldest batch that its
+// sender has in flight was accepted in this term or is not wanted any more, so the oldest is the next one of a process
+// that this leader has not heard of.
+func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint64) bool {
+	if !slices.Contains(a.unanswered, who) {
+		a.unanswered = append(a.unanswered, who)
+	}
+	if first != max(a.next[who], oldest) {
+		return false
+	}
+	a.next[who] = first + uint64(commands)
+	return true
+}
+
+func (a *accepted) add(b deferredBatch) { a.deferred = append(a.deferred, b) }
+
+// proposed moves the oldest deferred batch on: raft has it.
+func (a *accepted) proposed() {
+	a.unplaced = append(a.unplaced, a.deferred[0].from)
+	a.deferred[0] = deferredBatch{}
+	if a.deferred = a.deferred[1:]; len(a.deferred) == 0 {
+		a.deferred = nil
+	}
+}
+
+// placed notes that what was proposed since the last time ends with an entry.
+func (a *accepted) placed(last uint64) {
+	for _, from := range a.unplaced {
+		a.awaited[from] = last
+	}
+	a.unplaced = a.unplaced[:0]
+}
+
+// prompt tells whether a follower's clients wait for a commit index, and forgets it.
+func (a *accepted) prompt(follower, commit uint64) bool {
+	last := a.awaited[follower]
+	if last == 0 || commit < last {
+		return false
+	}
+	delete(a.awaited, follower)
+	return true
+}
+
+// forward sends batches to the leader; what is older than the oldest in flight it has, or nobody wants it any more.
+func (c *Consensus) forward(leader uint64, batches []forwardedBatch) {
+	for _, b := range batches {
+		c.Peers.Send(leader, Forward{Term: c.term, Oldest: c.forwards.inFlight[0].first, Envelope: b.envelope}, false)
+	}
+}
+
+// forwardAgain begins to send again what the leader may not have.
+func (c *Consensus) forwardAgain() {
+	if c.mayForward() {
+		c.forward(c.raft.BasicStatus().Lead, c.forwards.resend(c.now.Now))
+	}
+}
+
+// mayForward tells whether this member takes part, and is connected to the leader of the term that its batches are of.
+func (c *Consensus) mayForward() bool {
+	status := c.raft.BasicStatus()
+	return !c.quarantine.active() && status.GetTerm() == c.term && c.connected[status.Lead]
+}
+
+// seeForwarded forgets own batches that stand in the log.
+func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
+	for _, e := range entries {
+		if len(c.forwards.inFlight) == 0 {
+			return
+		}
+		data, err := EnvelopeOf(e)
+		if err != nil || len(data) == 0 {
+			continue // the applier looks at what cannot be read
+		}
+		envelope, err := index.ReadEnvelope(data)
+		if err == nil && envelope.Member == c.Member && envelope.Incarnation == c.Incarnation {
+			if next := c.forwards.seen(envelope.First, c.now.Now); c.mayForward() {
+				c.forward(c.raft.BasicStatus().Lead, next)
+			}
+		}
+	}
+}
+
+// forwardsAccepted hears from the leader what it has, and how far its log is committed.
+func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
+	if m.Term == c.term && m.Incarnation == c.Incarnation {
+		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
+		c.lag.heard(m.Commit)
+	}
+}
+
+// answerForwards tells followers what was accepted of them, with the next frames to them.
+func (c *Consensus) answerForwards() {
+	for _, who := range c.accepted.unanswered {
+		m := Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who], Commit: c.raft.BasicStatus().GetCommit()}
+		c.Peers.Send(who.member, m, true)
+	}
+	c.accepted.unanswered = c.accepted.unanswered[:0]
+}
+
+// acceptForward proposes a follower's batch, if it is meant for this leadership, and is the next one.
+func (c *Consensus) acceptForward(from uint64, f Forward) {
+	status := c.raft.BasicStatus()
+	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
+		return // void: the follower learns it from the first entry of the later term
+	}
+	e, err := index.ReadEnvelope(f.Envelope)
+	if err != nil || e.Member != from || e.Count > limits.BatchCommands {
+		c.refuseForward(from, fmt.Errorf("it is of member %x: %w", e.Member, cmp.Or(err, errForward)))
+		return
+	}
+	if !c.accepted.accept(forwarder{from, e.Incarnation}, e.First, e.Count, f.Oldest) {
+		return
+	}
+	if err := index.CheckEnvelope(f.Envelope); err != nil {
+		// What is accepted is answered, through the log as everything else.
+		c.refuseForward(from, err)
+		f.Envelope = index.RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
+	}
+	c.accepted.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
+	c.proposeDeferred()
+}
+
+// refusedEnvelope stands in the log for an envelope that was accepted and is refused.
+func refusedEnvelope(envelope []byte, why *kv.Error) []byte {
+	e, err := index.ReadEnvelope(envelope)
+	if err != nil {
+		panic(fmt.Sprintf("an envelope that was accepted cannot be read: %v", err))
+	}
+	return index.RefuseEnvelope(e, why)
+}
+
+var errForward = errors.New("a follower forwards its own batches, each of limits.BatchCommands commands at most")
+
+// refuseForward tells of the first batch that is refused, the second, the fourth, and so on: a faulty peer sends many.
+func (c *Consensus) refuseForward(from uint64, err error) {
+	if c.refusedForwards++; c.refusedForwards&(c.refusedForwards-1) == 0 {
+		c.Logger.Error("a forwarded batch is refused", "peer", c.Status.NameOf(from), "error", err, "times", c.refusedForwards)
+	}
+}
+
+// proposeDeferred proposes what was accepted of followers, and tells whether raft had room for all of it.
+func (c *Consensus) proposeDeferred() bool {
+	for len(c.accepted.deferred) > 0 {
+		envelope := c.accepted.deferred[0].envelope
+		change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)
+		if refused != nil {
+			envelope = refusedEnvelope(envelope, refused)
+		}
+		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
+			c.Limits.Reach("uncommitted bytes")
+			return false
+		} else if err != nil {
+			panic(fmt.Sprintf("raft refused a forwarded batch of %d bytes: %v", len(envelope), err))
+		}
+		c.accepted.proposed()
+		c.handed(int64(len(envelope)))
+	}
+	return true
+}

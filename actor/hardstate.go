@@ -1,0 +1,64 @@
+package actor
+
+import (
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/log"
+)
+
+// hardStates says which orders to the log writer carry raft's hard state. A new commit index to which nobody waits for an
+// answer is no order of its own: it would wake the log writer for nothing, twice for each write of a lone client. It
+// goes with the next order, or, when the log is idle, with a fence.
+//
+// Invariants:
+//
+//  1. ordered is the hard state of the newest order that carried one.
+//  2. commit is the newest commit index that raft has told; piggyback is true while no order carries it.
+type hardStates struct {
+	ordered   log.HardState
+	commit    uint64
+	piggyback bool
+
+	lastOrder time.Duration // when the log writer last got an order
+	fenced    bool          // the log has been told to be idle since
+}
+
+// hold tells that an order need not be given. Otherwise it fills in the commit index that waits.
+func (h *hardStates) hold(m *raftpb.Message) bool {
+	if m.Commit != nil {
+		h.commit = m.GetCommit()
+	}
+	alone := len(m.GetEntries()) == 0 && m.GetSnapshot() == nil && len(m.GetResponses()) == 0
+	voted := m.Term != nil && (m.GetTerm() != h.ordered.Term || m.GetVote() != h.ordered.Vote)
+	if alone && !voted {
+		h.piggyback = h.piggyback || m.Commit != nil
+		return true
+	}
+	switch {
+	case m.Term != nil:
+		h.ordered = log.HardState{Term: m.GetTerm(), Vote: m.GetVote(), Commit: m.GetCommit()}
+	case h.piggyback:
+		h.ordered.Commit = h.commit
+		hard := h.ordered
+		m.Term, m.Vote, m.Commit = &hard.Term, &hard.Vote, &hard.Commit
+	}
+	h.piggyback = false
+	return false
+}
+
+// given notes that the log writer got an order.
+func (h *hardStates) given(now time.Duration) { h.lastOrder, h.fenced = now, false }
+
+// fenceAfter is how long the log is idle before the disk is told how far it is synced.
+const fenceAfter = 100 * time.Millisecond
+
+// fence tells, once, that the log has been idle for long enough for a fence, which carries the commit index.
+func (h *hardStates) fence(now time.Duration) (commit uint64, due bool) {
+	if h.fenced || now-h.lastOrder < fenceAfter {
+		return 0, false
+	}
+	h.fenced, h.piggyback = true, false
+	return h.commit, true
+}

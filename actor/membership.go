@@ -1,0 +1,411 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// A change of the membership goes the way of every command, alone in its envelope, to the leader. The leader judges
+// whether it is wise and holds it in an entry of raft's kind for such changes; what it changes is decided when it is
+// applied, by the records (package index), and raft is told the difference:
+//
+//	consensus (leader)   judgeChange, ConfChangeV2 with the envelope as its context
+//	applier              ApplyChange; the configuration before and after is the change ─► MembersChanged
+//	consensus            raft.ApplyConfChange, in the order of the entries and before their response is stepped;
+//	                     then Peers.SetMembers ─► the transport's connections
+//
+// Records that change without a change of the configuration (an address), and those of an installed snapshot, take the
+// same way, without the step in raft.
+
+// membership is what consensus knows of the members.
+//
+// Invariants:
+//
+//  1. members and confState are those behind the newest MembersChanged; they say the same, and raft does.
+//  2. changeAt is, in this term, the newest entry that raft takes for a change of the configuration, or where it would have
+//     stood that raft had no room for. Until raft knows it to be applied it drops another one without a word.
+//  3. appliedTerm is the term of the newest entry that raft knows to be applied. A leader of that term has applied
+//     whatever changes were in its log when it was elected.
+//  4. While restoring, raft has a snapshot's configuration already, and the records come to it: what is applied before it is
+//     older than what raft has.
+//  5. Who was removed stays a peer, and takes part without being counted, until the removal cannot be undone by a loss of
+//     power: who knows it to be applied, but not its disk, comes back with the configuration before, and may need the vote of
+//     the member that was removed. So a member parts from it when its own disk knows the removal to be committed; a leader
+//     when it has committed an entry behind it, which says so to the disks of a quorum of those that are left. And who was
+//     removed ends by another one's word, never because of its own log alone.
+type membership struct {
+	members     index.Members
+	confState   *raftpb.ConfState
+	changeAt    uint64
+	restoring   bool
+	appliedTerm uint64
+	durable     uint64 // up to here the own disk knows entries to be committed
+	removedAt   uint64 // of the newest removal whose member is still listened to; 0: none
+	partAt      uint64 // a leader's entry behind it; 0: none yet
+
+	heard             map[uint64]time.Duration // by peer, when it has said something of raft's last
+	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
+	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
+	removedBy         map[uint64]bool          // the peers that say that this member was removed
+	nudged            time.Duration            // when raft was last let end an exchange of voters
+}
+
+func newMembership(members index.Members, confState *raftpb.ConfState) membership {
+	return membership{
+		members: members, confState: confState,
+		heard: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
+	}
+}
+
+// ConfStateOf is raft's word for a configuration.
+func ConfStateOf(c index.Configuration) *raftpb.ConfState {
+	joint := c.Joint()
+	return &raftpb.ConfState{Voters: c.Voters, VotersOutgoing: c.Outgoing, Learners: c.Learners, AutoLeave: &joint}
+}
+
+// ConfStateBytes is a configuration as it stands in snapshots: equal ones are equal byte for byte.
+func ConfStateBytes(c *raftpb.ConfState) []byte {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("a ConfState cannot be marshalled: %v", err))
+	}
+	return b
+}
+
+// configurationChange is what raft is told so that it gets from one configuration to the next; nil when they are equal.
+func configurationChange(before, after index.Configuration) *raftpb.ConfChangeV2 {
+	if before.Joint() && !after.Joint() {
+		return &raftpb.ConfChangeV2{}
+	}
+	change := &raftpb.ConfChangeV2{Transition: raftpb.ConfChangeTransitionAuto.Enum()}
+	add := func(kind raftpb.ConfChangeType, ids, not []uint64) {
+		for _, id := range ids {
+			if !slices.Contains(not, id) {
+				change.Changes = append(change.Changes, &raftpb.ConfChangeSingle{Type: &kind, NodeId: &id})
+			}
+		}
+	}
+	add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)
+	add(raftpb.ConfChangeAddLearnerNode, after.Learners, before.Learners)
+	add(raftpb.ConfChangeRemoveNode, slices.Concat(before.Voters, before.Learners), slices.Concat(after.Voters, after.Learners))
+	if len(change.Changes) == 0 {
+		return nil
+	}
+	return change
+}
+
+// changeEnvelope is what an entry for a change of the configuration holds: the envelope in it, or, of the entry with
+// which raft's leader ends an exchange of voters, one that says so.
+func changeEnvelope(e *raftpb.Entry) ([]byte, error) {
+	var change raftpb.ConfChangeV2
+	if e.GetType() != raftpb.EntryConfChangeV2 {
+		return nil, fmt.Errorf("an entry of type %v: it was written by another qkv", e.GetType())
+	}
+	if err := proto.Unmarshal(e.GetData(), &change); err != nil {
+		return nil, err
+	}
+	if len(change.Changes) == 0 && len(change.Context) == 0 {
+		return index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{index.AppendEndExchange(nil)}), nil
+	}
+	return change.Context, nil
+}
+
+// EnvelopeOf returns the envelope that an entry holds; nothing for those that raft's leader begins its term with.
+func EnvelopeOf(e *raftpb.Entry) ([]byte, error) {
+	if e.GetType() == raftpb.EntryNormal {
+		return e.GetData(), nil
+	}
+	return changeEnvelope(e)
+}
+
+// proposeEnvelope gives an envelope to raft; one with a change of the membership as an entry of raft's kind for it.
+func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) error {
+	if change == nil {
+		return c.raft.Propose(envelope)
+	}
+	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
+	if next, err := c.members.Change(change, 0); err == nil {
+		if difference := configurationChange(c.members.Configuration(), next.Configuration()); difference != nil {
+			entry.Changes = difference.Changes
+		}
+	}
+	if len(entry.Changes) == 0 { // it will be refused, or changes no configuration; raft takes none for an exchange's end
+		nobody, none := uint64(0), raftpb.ConfChangeUpdateNode
+		entry.Changes = []*raftpb.ConfChangeSingle{{Type: &none, NodeId: &nobody}}
+	}
+	c.drain() // c.last is raft's last entry then
+	c.changeAt = c.last + 1
+	return c.raft.ProposeConfChange(entry)
+}
+
+// changing tells whether a change of the configuration is under way, for all that this member knows.
+func (c *Consensus) changing() bool {
+	return c.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.changeAt || len(c.confState.GetVotersOutgoing()) > 0
+}
+
+// changeIn returns the change of the membership in an envelope, if it has one and it is wise.
+func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.Error) {
+	if !has {
+		return nil, nil
+	}
+	change, err := index.ChangeIn(envelope)
+	if err != nil {
+		return nil, kv.Errorf(kv.BadRequest, "a change of the membership that cannot be read: %v", err)
+	}
+	if refused := c.judgeChange(change); refused != nil {
+		return nil, refused
+	}
+	return change, nil
+}
+
+// judgeChange says why this leader does not propose a change, or nil.
+func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
+	const not = "; the membership did not change"
+	if err := change.Check(); err != nil {
+		return err
+	}
+	if c.changing() {
+		return kv.Errorf(kv.Unavailable, "another change of the membership is under way"+not+": try again when it has ended")
+	}
+	voters, learners := c.confState.GetVoters(), c.confState.GetLearners()
+	one := c.members.Get(change.ID)
+	switch change.Kind {
+	case kv.AddLearner:
+		if len(learners) >= limits.Learners {
+			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(learners), limits.Learners)
+		}
+		if len(voters)+len(learners) >= limits.Members+limits.Learners {
+			return kv.Errorf(kv.TooManyMembers, "there are %d members"+not, len(voters)+len(learners))
+		}
+	case kv.PromoteMember:
+		if one == nil || one.Role != kv.Learner {
+			return nil // refused by the records
+		}
+		next := slices.DeleteFunc(append(slices.Clone(voters), change.ID), func(id uint64) bool { return id == change.Instead })
+		if len(next) > limits.Members {
+			return kv.Errorf(kv.TooManyMembers, "there are %d voters, at most %d are supported: each write would wait for more disks and be no safer"+not, len(voters), limits.Members)
+		}
+		if missing := c.behind(change.ID); missing > 0 {
+			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, missing)
+		}
+		if since, level := c.level[change.ID]; !level || c.now.Now-since < 2*c.HeartbeatInterval {
+			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name)
+		}
+		return c.judgeVoters(next, change.Instead)
+	case kv.RemoveMember:
+		if one != nil && one.Role.Votes() {
+			return c.judgeVoters(slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return id == change.ID }), change.ID)
+		}
+	}
+	return nil
+}
+
+// judgeVoters refuses voters of which no quorum answers, and lets a leader that is to go lead no longer first.
+func (c *Consensus) judgeVoters(next []uint64, leaving uint64) *kv.Error {
+	var silent []string
+	for _, id := range next {
+		if !c.answers(id) {
+			silent = append(silent, c.Status.NameOf(id))
+		}
+	}
+	if need := len(next)/2 + 1; len(next) > 0 && len(next)-len(silent) < need {
+		sort.Strings(silent)
+		return kv.Errorf(kv.QuorumAtRisk, "of the %d voters that there would be %d must answer, and %s would not: nothing could be written any more; the membership did not change: bring that back, or remove it first",
+			len(next), need, strings.Join(silent, " and "))
+	}
+	if leaving == c.Member && len(next) > 0 {
+		c.transferLeadership("it is to be removed", func(id uint64, p tracker.Progress) bool { return slices.Contains(next, id) && c.answers(id) })
+		return kv.Errorf(kv.Unavailable, "%s leads, and hands leadership over before it is removed; the membership did not change: try again", c.Status.NameOf(c.Member))
+	}
+	return nil
+}
+
+// answers tells whether a member has said something of raft's within the last two election timeouts.
+func (c *Consensus) answers(id uint64) bool {
+	at, ever := c.heard[id]
+	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
+}
+
+// behind is how many entries a follower lacks; 0 when it is level.
+func (c *Consensus) behind(id uint64) (missing uint64) {
+	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) {
+		if i == id {
+			missing = max(c.last, p.Match) - p.Match
+			if p.State == tracker.StateReplicate && missing <= limits.LearnerLevelEntries && c.answers(id) {
+				missing = 0
+			} else {
+				missing = max(missing, 1)
+			}
+		}
+	})
+	return missing
+}
+
+// nudgeExchange lets raft end an exchange of voters that it did not end when the change was applied, because leadership
+// was being handed over: it looks again with each entry that is applied, and a quiet cluster has none.
+func (c *Consensus) nudgeExchange() {
+	if len(c.confState.GetVotersOutgoing()) == 0 {
+		c.nudged = c.now.Now
+	} else if c.now.Now-c.nudged >= c.ElectionTimeout {
+		c.nudged = c.now.Now
+		_ = c.raft.Propose(nil) // what raft drops now it gets again
+	}
+}
+
+// tendLearners promotes those that have been level for two heartbeats, and sees to it that there is a snapshot for those
+// that have nothing yet: one that knows them, since raft takes no other.
+func (c *Consensus) tendLearners() {
+	for _, id := range c.confState.GetLearners() {
+		if c.behind(id) > 0 {
+			delete(c.level, id)
+			c.wantSnapshotFor(id)
+			continue
+		}
+		since, was := c.level[id]
+		if !was {
+			c.level[id] = c.now.Now
+			continue
+		}
+		one := c.members.Get(id)
+		if one.Manual || c.now.Now-since < 2*c.HeartbeatInterval || c.changing() || c.promotes() {
+			continue
+		}
+		change := kv.MemberChange{Kind: kv.PromoteMember, ID: id}
+		if c.judgeChange(&change) == nil {
+			c.Logger.Info("a learner is level, and becomes a voter", "learner", one.Name)
+			c.proposals.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{0}, Commands: [][]byte{index.AppendMemberChange(nil, &change)}}, c.now.Now)
+			return
+		}
+	}
+}
+
+// promotes tells whether a promotion of its own waits to be proposed.
+func (c *Consensus) promotes() bool {
+	return slices.ContainsFunc(c.proposals.waiting, func(w waitingProposal) bool { return w.ReplyTo == nobody{} })
+}
+
+// wantSnapshotFor orders a snapshot when the newest one does not know a member that has nothing yet.
+func (c *Consensus) wantSnapshotFor(id uint64) {
+	newest, err := c.Window.Snapshot()
+	if err == nil && knows(newest, id) || c.now.Now < c.snapshotNotBefore || !c.connected[id] {
+		return
+	}
+	nothing := false
+	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) { nothing = nothing || i == id && p.Match == 0 })
+	if nothing {
+		c.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
+		c.Applier.MustPost(SnapshotWanted{})
+	}
+}
+
+// knows tells whether a member has a part in a snapshot's configuration.
+func knows(s *raftpb.Snapshot, id uint64) bool {
+	c := s.GetMetadata().GetConfState()
+	return slices.Contains(c.GetVoters(), id) || slices.Contains(c.GetLearners(), id) || slices.Contains(c.GetVotersOutgoing(), id)
+}
+
+// nobody does not wait for what was proposed.
+type nobody struct{}
+
+func (nobody) Complete([]kv.Completion) {}
+
+// membersChanged follows the records.
+func (c *Consensus) membersChanged(m MembersChanged) {
+	if c.restoring && !m.Restored {
+		return
+	}
+	if !m.Restored && slices.ContainsFunc(c.members.All(), func(one kv.Member) bool { return m.Members.Get(one.ID) == nil }) {
+		c.removedAt, c.partAt = m.At, 0
+	}
+	c.members = m.Members
+	want := ConfStateOf(m.Members.Configuration())
+	switch {
+	case m.Change != nil:
+		c.confState = c.raft.ApplyConfChange(m.Change)
+	case m.Restored:
+		c.confState, c.restoring = want, false
+	}
+	if c.confState.Equivalent(want) != nil {
+		panic(fmt.Sprintf("raft's configuration is %v, and the members' records say %v", c.confState, want))
+	}
+	if m.Restored {
+		c.removedAt = 0
+	}
+	c.setMembers()
+}
+
+// partFromRemoved ends the connections to members that were removed, once nobody can need them any more.
+func (c *Consensus) partFromRemoved() {
+	if c.removedAt == 0 || c.failed {
+		return
+	}
+	if c.soft.RaftState == raft.StateLeader {
+		if c.partAt == 0 {
+			c.drain()
+			if c.raft.Propose(nil) == nil { // else it is tried again
+				c.partAt = c.last + 1
+			}
+		}
+		if c.partAt == 0 || c.raft.BasicStatus().GetCommit() < c.partAt {
+			return
+		}
+	}
+	if c.durable >= c.removedAt {
+		c.removedAt = 0
+		c.setMembers()
+	}
+}
+
+// Configuration is the one that raft has.
+func (c *Consensus) Configuration() index.Configuration {
+	now := c.raft.Status().Config
+	return index.Configuration{
+		Voters: slices.Sorted(maps.Keys(now.Voters[0])), Outgoing: slices.Sorted(maps.Keys(now.Voters[1])),
+		Learners: slices.Sorted(maps.Keys(now.Learners)),
+	}
+}
+
+// setMembers tells the transport whom there is to talk to.
+func (c *Consensus) setMembers() {
+	if c.removedAt == 0 {
+		c.Peers.SetMembers(c.members)
+	}
+}
+
+// refusedAsRemoved hears that a peer takes this member for removed. A leader knows, two cannot both be wrong, and one that
+// says what the own log says is not.
+func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
+	c.removedBy[peer] = true
+	if r.Leads || len(c.removedBy) > 1 || c.members.Removed(c.Member) {
+		c.removed(c.Status.NameOf(peer) + " says so")
+	}
+}
+
+// removed ends this member: it is none any more, and its id is never used again.
+func (c *Consensus) removed(why string) {
+	if c.failed {
+		return
+	}
+	c.failed = true
+	if err := c.Removed(); err != nil {
+		c.Logger.Error("it cannot be written down that this member was removed", "error", err)
+	}
+	c.Fail(fmt.Errorf("%w (%s)", ErrRemoved, why))
+}
+
+// ErrRemoved is the end of a member that was removed from its cluster.
+var ErrRemoved = errors.New("this member was removed from its cluster; its data folder is of no use any more, and its id never comes back: a new member with an empty folder can be added under its name")

@@ -1,0 +1,638 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/confchange"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// newTestMembers is a consensus that leads, with an applier: members 2 and 3 follow, and 3 is silent until it answers.
+func newTestMembers(t *testing.T) *consensusTurns {
+	c := newTestConsensus(t, limits.Defaults())
+	c.applier = NewApplier(ApplierConfig{
+		Member: 1, Incarnation: 7, State: c.state, Inbox: c.Applier, Consensus: c.Inbox, LogWriter: c.LogWriter,
+		Snapshotter: c.Snapshotter, Status: c.Status, Limits: limits.Defaults(), Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
+	})
+	c.lead()
+	c.acknowledge()
+	return c
+}
+
+// answer lets a member say that it has all of the log.
+func (c *consensusTurns) answer(member uint64) {
+	c.t.Helper()
+	c.turn(from(member, raftpb.MsgAppResp, c.term, func(m *raftpb.Message) { m.Index = u(c.last) }))
+}
+
+// ask proposes a change, and returns what its client will be told.
+func (c *consensusTurns) ask(change kv.MemberChange) *clientHeard {
+	c.t.Helper()
+	var told clientHeard
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendMemberChange(nil, &change)}}})
+	return &told
+}
+
+// change is ask, and a quorum has it.
+func (c *consensusTurns) change(change kv.MemberChange) {
+	c.t.Helper()
+	told := c.ask(change)
+	c.acknowledge()
+	c.acknowledge() // the end of an exchange of voters, if this was one
+	if len(*told) != 1 || (*told)[0].Result.Err != nil {
+		c.t.Fatalf("%v: %+v", &change, *told)
+	}
+}
+
+// live lets a time pass in which these members answer every heartbeat.
+func (c *consensusTurns) live(d time.Duration, members ...uint64) {
+	c.t.Helper()
+	for end := c.at + d; c.at < end; {
+		c.pass(TickInterval)
+		for _, id := range members {
+			c.answer(id)
+		}
+	}
+}
+
+func adding(id uint64) kv.MemberChange {
+	return kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: fmt.Sprint("n", id), Peers: []string{fmt.Sprint("h", id, ":1")}, Manual: true}
+}
+
+func promoting(id, instead uint64) kv.MemberChange {
+	return kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead}
+}
+
+func removing(id uint64) kv.MemberChange { return kv.MemberChange{Kind: kv.RemoveMember, ID: id} }
+
+// What a leader does not propose, and what it says of it. Nothing has changed then.
+func TestUnwiseChangesAreRefused(t *testing.T) {
+	for name, one := range map[string]struct {
+		before func(c *consensusTurns)
+		change kv.MemberChange
+		code   kv.Code
+		text   string
+	}{
+		"two at once":                  {func(c *consensusTurns) { c.ask(adding(8)) }, adding(9), kv.Unavailable, "another change"},
+		"no kind":                      {nil, kv.MemberChange{ID: 9}, kv.BadRequest, "not known"},
+		"a learner too many":           {func(c *consensusTurns) { c.fill(limits.Learners) }, adding(99), kv.TooManyMembers, "learners"},
+		"a learner that never came":    {func(c *consensusTurns) { c.change(adding(9)); c.live(time.Second, 2) }, promoting(9, 0), kv.LearnerBehind, "n9 has"},
+		"a learner that is behind":     {func(c *consensusTurns) { c.change(adding(9)); c.fallBehind(9) }, promoting(9, 0), kv.LearnerBehind, "n9 has 2"},
+		"a learner that is just level": {func(c *consensusTurns) { c.change(adding(9)); c.turn(Connected{Peer: 9}); c.answer(9) }, promoting(9, 0), kv.LearnerBehind, "just now"},
+		"a voter too many": {func(c *consensusTurns) {
+			c.change(adding(9))
+			for id := uint64(20); len(c.confState.Voters) < limits.Members; id++ {
+				c.confState.Voters = append(c.confState.Voters, id)
+			}
+		}, promoting(9, 0), kv.TooManyMembers, "voters"},
+		"of those that stay one is silent": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"one cannot be reached":            {func(c *consensusTurns) { c.answer(3); c.turn(Disconnected{Peer: 3}) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"two are silent": {func(c *consensusTurns) {
+			c.change(adding(9))
+			c.turn(Connected{Peer: 9})
+			c.live(3*time.Second, 2, 9)
+			c.turn(Disconnected{Peer: 2})
+		}, promoting(9, 0), kv.QuorumAtRisk, "n2 and n3 would not"},
+		"the leader":             {func(c *consensusTurns) { c.answer(3) }, removing(1), kv.Unavailable, "n1 leads"},
+		"the leader is replaced": {func(c *consensusTurns) { c.change(adding(9)); c.turn(Connected{Peer: 9}); c.live(time.Second, 2, 9) }, promoting(9, 1), kv.Unavailable, "n1 leads"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newTestMembers(t)
+			if one.before != nil {
+				one.before(c)
+			}
+			before, last := c.raft.Status().Config.String(), c.last
+			told := *c.ask(one.change)
+			if len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != one.code || !strings.Contains(told[0].Result.Err.Message, one.text) {
+				t.Errorf("its client was told %+v", told)
+			}
+			if after := c.raft.Status().Config.String(); after != before || c.last != last {
+				t.Errorf("the configuration was %v and is %v; entry %d and %d", before, after, last, c.last)
+			}
+			if handed := c.raft.BasicStatus().LeadTransferee != 0; handed != strings.Contains(one.text, "leads") {
+				t.Errorf("leadership is handed over: %v", handed)
+			}
+		})
+	}
+}
+
+// fill adds learners.
+func (c *consensusTurns) fill(n int) {
+	for i := range uint64(n) {
+		c.change(adding(50 + i))
+	}
+}
+
+// fallBehind makes a learner one that lacks more than a level one may.
+func (c *consensusTurns) fallBehind(id uint64) {
+	c.turn(Connected{Peer: id})
+	c.answer(id)
+	for range limits.LearnerLevelEntries + 1000 {
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}})
+	}
+	for range 30 {
+		c.acknowledge()
+	}
+	c.live(300*time.Millisecond, 2)
+}
+
+// A change is over for the next one only when raft knows that it was applied: until then raft puts an empty entry in the
+// place of the next one, and its client would never hear of it.
+func TestNextChangeWaitsForRaft(t *testing.T) {
+	c := newTestMembers(t)
+	c.ask(adding(8))
+	c.Handle(Time{Now: c.at}, []ConsensusMessage{from(2, raftpb.MsgAppResp, c.term, func(m *raftpb.Message) { m.Index = u(c.last) })})
+	handleAll(c.writer, drainBox(c.LogWriter))
+	c.applier.Handle(Time{Now: c.at}, drainBox(c.Applier))
+	var reports []ConsensusMessage
+	for _, m := range drainBox(c.Inbox) {
+		switch m.(type) {
+		case MembersChanged, Applied:
+			reports = append(reports, m)
+		}
+	}
+	if len(reports) != 2 {
+		t.Fatalf("the applier reports %+v", reports)
+	}
+	if _, first := reports[0].(MembersChanged); !first {
+		t.Fatalf("raft hears of the end before the change: %+v", reports)
+	}
+	c.Handle(Time{Now: c.at}, reports[:1])
+	var told clientHeard
+	next := adding(9)
+	c.Handle(Time{Now: c.at}, []ConsensusMessage{Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendMemberChange(nil, &next)}}}})
+	if len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.Unavailable {
+		t.Fatalf("the second one's client was told %+v", told)
+	}
+	c.turn(reports[1])
+	c.change(next)
+}
+
+// A new leader takes no change before it has applied an entry of its term: one of its predecessor may be in its log.
+func TestNewLeaderTakesNoChangeAtOnce(t *testing.T) {
+	c := newTestMembers(t)
+	c.appliedTerm--
+	if told := *c.ask(adding(9)); len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.Unavailable {
+		t.Errorf("its client was told %+v", told)
+	}
+}
+
+// What records say and what raft makes of the difference are the same configuration, whatever the changes.
+func TestConfigurationIsThatOfTheRecords(t *testing.T) {
+	kinds := map[string]int{}
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
+		changer := confchange.Changer{Tracker: tracker.MakeProgressTracker(10, 0), LastIndex: 1}
+		for id := range uint64(3) {
+			if err := step(&changer, &raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: u(id + 1)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := uint64(4)
+		for range 60 {
+			before := members.Configuration()
+			all := members.All()
+			one := all[random.IntN(len(all))]
+			change := kv.MemberChange{Kind: kv.MemberChangeKind(1 + random.IntN(4)), ID: one.ID, Peers: []string{fmt.Sprint("h", next)}}
+			switch {
+			case before.Joint():
+				members = members.EndExchange()
+				kinds["end"]++
+			case random.IntN(8) == 0:
+				var refused *kv.Error
+				if members, refused = members.Announce(&kv.Member{ID: one.ID, Name: one.Name, Boot: one.Boot + 1, Folder: one.Folder, Process: [16]byte{byte(next)}}); refused != nil {
+					t.Fatal(refused)
+				}
+				kinds["announce"]++
+			default:
+				if change.Kind == kv.AddLearner {
+					change.ID, change.Name = next, fmt.Sprint("n", next)
+				}
+				if other := all[random.IntN(len(all))]; change.Kind == kv.PromoteMember && random.IntN(2) == 0 && other.ID != one.ID {
+					change.Instead = other.ID
+				}
+				after, refused := members.Change(&change, 0)
+				if refused != nil {
+					continue
+				}
+				members = after
+				kinds[fmt.Sprint(change.Kind, change.Instead != 0)]++
+			}
+			next++
+			if difference := configurationChange(before, members.Configuration()); difference != nil {
+				if err := step(&changer, difference); err != nil {
+					t.Fatalf("seed %d: raft refuses %v: %v", seed, difference, err)
+				}
+			}
+			got, want := changer.Tracker.ConfState(), ConfStateOf(members.Configuration())
+			if err := got.Equivalent(want); err != nil {
+				t.Fatalf("seed %d, after %v: %v", seed, &change, err)
+			}
+		}
+	}
+	for _, kind := range []string{"end", "announce", "1 false", "2 false", "2 true", "3 false", "4 false"} {
+		if kinds[kind] < 100 {
+			t.Errorf("%s came %d times", kind, kinds[kind])
+		}
+	}
+}
+
+// step is what raft does with a change.
+func step(c *confchange.Changer, change *raftpb.ConfChangeV2) (err error) {
+	var progress tracker.ProgressMap
+	var config tracker.Config
+	if change.LeaveJoint() {
+		config, progress, err = c.LeaveJoint()
+	} else if auto, joint := change.EnterJoint(); joint {
+		config, progress, err = c.EnterJoint(auto, change.Changes...)
+	} else {
+		config, progress, err = c.Simple(change.Changes...)
+	}
+	c.Tracker.Config, c.Tracker.Progress = config, progress
+	return err
+}
+
+// A learner becomes a voter by itself when it has been level for two heartbeats, and once; one that somebody wants to
+// remain one does not.
+func TestLevelLearnerIsPromoted(t *testing.T) {
+	for _, manual := range []bool{false, true} {
+		c := newTestMembers(t)
+		add := adding(9)
+		add.Manual = manual
+		c.change(add)
+		c.live(time.Second, 2) // it does not come
+		if one := c.state.Members().Get(9); one.Role != kv.Learner {
+			t.Fatal("one that never came votes")
+		}
+		c.turn(Connected{Peer: 9})
+		begun := c.at
+		for c.state.Members().Get(9).Role == kv.Learner && c.at-begun < 3*time.Second {
+			c.live(TickInterval, 2, 9)
+		}
+		took := c.at - begun
+		if manual != (took == 3*time.Second) || took < 2*c.HeartbeatInterval {
+			t.Errorf("manual %v: after %v it is a %v", manual, took, c.state.Members().Get(9).Role)
+		}
+		if !manual && (!slices.Contains(c.confState.Voters, 9) || !slices.Contains(c.told[len(c.told)-1].Configuration().Voters, 9)) {
+			t.Errorf("raft has %v, and the transport was told %v", c.confState, c.told[len(c.told)-1].Configuration())
+		}
+	}
+}
+
+// While the promotion of a level learner cannot be proposed, no second one is added to it.
+func TestPromotionWaitsOnce(t *testing.T) {
+	c := newTestMembers(t)
+	add := adding(9)
+	add.Manual = false
+	c.change(add)
+	c.turn(Connected{Peer: 9})
+	c.answer(3)
+	c.answer(9)
+	c.turn(Transfer{To: 3}) // nothing is proposed until 3 leads, or has not taken over in time
+	for range 50 {
+		c.pass(TickInterval)
+		c.answer(9)
+	}
+	if n := len(c.proposals.waiting); n != 1 {
+		t.Errorf("%d proposals wait", n)
+	}
+}
+
+// A leadership that ends takes with it what it knew of how level learners are.
+func TestNewLeaderLooksAtLearnersAnew(t *testing.T) {
+	c := newTestMembers(t)
+	c.change(adding(9))
+	c.turn(Connected{Peer: 9})
+	c.live(time.Second, 2, 9)
+	if len(c.level) != 1 {
+		t.Fatal("it is not level")
+	}
+	c.turn(from(2, raftpb.MsgHeartbeat, c.term+1, func(m *raftpb.Message) { m.Commit = u(1) }))
+	if len(c.level) != 0 || c.changeAt != 0 {
+		t.Errorf("a follower knows of level learners %v, of a change under way %v", c.level, c.changeAt)
+	}
+}
+
+// A member that has nothing gets a snapshot that knows it; one is ordered where the newest one does not, but not again
+// and again.
+func TestSnapshotForANewMember(t *testing.T) {
+	c := newTestMembers(t)
+	wanted := func() (n int) {
+		begun := c.at
+		for c.at-begun < limits.SnapshotRetry/2 {
+			c.Handle(Time{Now: c.at}, []ConsensusMessage{Tick{}})
+			for _, m := range drainBox(c.Applier) {
+				if _, ok := m.(SnapshotWanted); ok {
+					n++
+				}
+			}
+			c.at += TickInterval
+			c.answer(2)
+		}
+		return n
+	}
+	c.change(adding(9))
+	if n := wanted(); n != 0 {
+		t.Errorf("%d for a member that never came", n)
+	}
+	c.turn(Connected{Peer: 9})
+	c.snapshotNotBefore = 0
+	c.applier.saving = true // none is made meanwhile
+	if n := wanted(); n != 1 {
+		t.Errorf("%d for a member that has nothing", n)
+	}
+	c.snapshotNotBefore = 0
+	c.Window.SetSnapshot(snapshotAt(c.last, c.term, c.confState))
+	if n := wanted(); n != 0 {
+		t.Errorf("%d where there is one", n)
+	}
+}
+
+// raft takes no snapshot in which it has no part: none is sent.
+func TestSnapshotWithoutTheNewMemberStaysHere(t *testing.T) {
+	c := newTestMembers(t)
+	for knows, sent := range map[uint64]int{2: 1, 9: 0} {
+		c.ready(raft.Ready{Messages: []*raftpb.Message{{
+			Type: raftpb.MsgSnap.Enum(), To: u(knows), From: u(1), Term: u(c.term), Snapshot: snapshotAt(c.last, c.term, c.confState),
+		}}})
+		if n := len(drainBox(c.Snapshotter)); n != sent {
+			t.Errorf("%d snapshots for %d", n, knows)
+		}
+	}
+}
+
+// Voters are exchanged in two steps, and raft and the records agree after each.
+func TestExchangeOfVoters(t *testing.T) {
+	c := newTestMembers(t)
+	c.change(adding(9))
+	c.turn(Connected{Peer: 9})
+	c.live(time.Second, 2, 9)
+	c.ask(promoting(9, 3))
+	for range 4 {
+		c.acknowledge()
+		c.answer(9)
+	}
+	if got := c.state.Members(); !slices.Equal(got.Configuration().Voters, []uint64{1, 2, 9}) || !got.Removed(3) || got.Configuration().Outgoing != nil {
+		t.Errorf("the records say %+v", got)
+	}
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 9)" {
+		t.Errorf("raft has %s", got)
+	}
+	if newest := c.told[len(c.told)-1]; newest.Get(3) == nil || newest.Get(9) == nil { // it is needed until what is left cannot forget that it went
+		t.Errorf("the transport was told %+v too early", newest)
+	}
+	c.live(10*TickInterval, 2, 9)
+	if newest := c.told[len(c.told)-1]; newest.Get(3) != nil || newest.Get(9) == nil {
+		t.Errorf("the transport was told %+v", newest)
+	}
+	c.change(kv.MemberChange{Kind: kv.UpdateMember, ID: 9, Peers: []string{"elsewhere:1"}})
+	if got := c.told[len(c.told)-1].Get(9).Peers; !slices.Equal(got, []string{"elsewhere:1"}) {
+		t.Errorf("the transport was told of %v", got)
+	}
+}
+
+// An exchange of voters ends although leadership was being handed over when it was applied, and nobody writes.
+func TestExchangeEndsInAQuietCluster(t *testing.T) {
+	c := newTestMembers(t)
+	c.change(adding(9))
+	c.turn(Connected{Peer: 9})
+	c.live(time.Second, 2, 9)
+	c.ask(promoting(9, 3))
+	c.turn(Transfer{To: 2}) // which does not take over
+	for range 4 {
+		c.acknowledge()
+		c.answer(9)
+	}
+	if now := c.state.Members().Configuration(); !now.Joint() {
+		t.Fatal("the exchange has ended already")
+	}
+	for range 4 {
+		c.live(time.Second, 2, 9)
+		c.acknowledge()
+		c.answer(9)
+	}
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 9)" {
+		t.Errorf("raft has %s", got)
+	}
+}
+
+// What is applied after raft has taken a snapshot, and before it, is older than what raft has.
+func TestChangesBelowASnapshotDoNothing(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	founders := c.members
+	added, _ := founders.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
+	promoted, _ := added.Change(&kv.MemberChange{Kind: kv.PromoteMember, ID: 9}, 0)
+	snap := snapshotAt(10, 2, ConfStateOf(promoted.Configuration()))
+	c.turn(SnapshotReceived{Message: &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(1), Term: u(2), Snapshot: snap}})
+	if c.received != nil {
+		t.Fatal("raft did not take the snapshot")
+	}
+	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: added, Change: configurationChange(founders.Configuration(), added.Configuration())}})
+	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: promoted, Restored: true}})
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3 9)" || !c.members.Same(promoted) || c.restoring {
+		t.Errorf("raft has %s, the members are %+v", got, c.members)
+	}
+	removed, _ := promoted.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
+	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: removed, Change: configurationChange(promoted.Configuration(), removed.Configuration())}})
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 9)" {
+		t.Errorf("raft has %s", got)
+	}
+}
+
+// Records that say another thing than raft are a bug, and nothing goes on with them.
+func TestConfigurationThatDiffers(t *testing.T) {
+	c := newTestMembers(t)
+	added, _ := c.members.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
+	defer func() {
+		if said := fmt.Sprint(recover()); !strings.Contains(said, "the members' records say") {
+			t.Errorf("it says %s", said)
+		}
+	}()
+	c.Handle(Time{Now: c.at}, []ConsensusMessage{MembersChanged{Members: added}})
+	t.Error("it goes on")
+}
+
+// A change of the membership is alone in its envelope, wherever it stands among other commands.
+func TestChangeIsAloneInItsEnvelope(t *testing.T) {
+	p := proposals{next: 1}
+	add := adding(9)
+	change, put := index.AppendMemberChange(nil, &add), index.AppendPut(nil, []byte("k"), nil, 0)
+	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1, 2, 3, 4, 5, 6}, Commands: [][]byte{put, put, change, change, put, put}}, 0)
+	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{7, 8}, Commands: [][]byte{put, change}}, 0)
+	var got []string
+	for len(p.waiting) > 0 {
+		b := p.pack(limits.Defaults())
+		got = append(got, fmt.Sprint(len(b.commands), " ", b.change))
+		p.take(b)
+	}
+	if want := []string{"2 false", "1 true", "1 true", "3 false", "1 true"}; !slices.Equal(got, want) || p.bytes != 0 {
+		t.Errorf("the batches are %v", got)
+	}
+}
+
+// What a follower forwards is judged by the leader, and refused through the log: it was accepted.
+func TestForwardedChangeIsJudged(t *testing.T) {
+	c := newTestMembers(t)
+	for i, id := range []uint64{8, 9} {
+		add := adding(id)
+		c.turn(Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: index.AppendEnvelope(nil,
+			index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{index.AppendMemberChange(nil, &add)})}})
+	}
+	hi := c.last + 1
+	entries, err := c.Window.Entries(hi-2, hi, 1<<20)
+	if err != nil || len(entries) != 2 {
+		t.Fatal(entries, err)
+	}
+	if entries[0].GetType() != raftpb.EntryConfChangeV2 || entries[1].GetType() != raftpb.EntryNormal {
+		t.Errorf("in the log are %v", entries)
+	}
+	c.acknowledge()
+	if m := c.state.Members(); m.Get(8) == nil || m.Get(9) != nil {
+		t.Errorf("the members are %+v", m.All())
+	}
+	e, err := index.ReadEnvelope(entries[1].GetData())
+	if err != nil || e.Member != 2 || e.Incarnation != 5 || e.First != 2 || e.Count != 1 || index.ChangesMembership(e.Commands) {
+		t.Errorf("in the place of the second one stands %+v, %v", e, err)
+	}
+}
+
+// Entries and what they hold.
+func TestEnvelopeOfAnEntry(t *testing.T) {
+	entry := func(kind raftpb.EntryType, data []byte) *raftpb.Entry {
+		return &raftpb.Entry{Type: &kind, Term: u(2), Index: u(2), Data: data}
+	}
+	marshal := func(m proto.Message) []byte {
+		b, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	for name, one := range map[string]struct {
+		entry *raftpb.Entry
+		holds string
+		fails bool
+	}{
+		"commands":           {entry(raftpb.EntryNormal, []byte("e")), "e", false},
+		"a new term":         {entry(raftpb.EntryNormal, nil), "", false},
+		"a change":           {entry(raftpb.EntryConfChangeV2, marshal(&raftpb.ConfChangeV2{Context: []byte("e")})), "e", false},
+		"a change of raft's": {entry(raftpb.EntryConfChange, marshal(&raftpb.ConfChange{NodeId: u(4)})), "", true},
+		"what is no change":  {entry(raftpb.EntryConfChangeV2, []byte("\xff")), "", true},
+	} {
+		if got, err := EnvelopeOf(one.entry); string(got) != one.holds || (err != nil) != one.fails {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	got, err := EnvelopeOf(entry(raftpb.EntryConfChangeV2, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := index.ReadEnvelope(got)
+	if err != nil || e.Count != 1 || string(e.Commands) != string(index.AppendEndExchange(nil)) {
+		t.Errorf("the end of an exchange is %+v, %v", e, err)
+	}
+}
+
+// A member ends as removed by the word of a leader, of two members, or of one that its own log bears out, and writes that
+// down before it does. Its own log alone is not enough: the others may not have come as far.
+func TestRemovedMemberEnds(t *testing.T) {
+	removed := func(leads bool) Refusal { return Refusal{Removed: true, Leads: leads, Text: "removed"} }
+	for name, one := range map[string]struct {
+		batch   []ConsensusMessage
+		ownWord bool
+		ends    bool
+	}{
+		"one that follows says so":        {[]ConsensusMessage{Refused{2, removed(false)}, Refused{2, removed(false)}}, false, false},
+		"the leader says so":              {[]ConsensusMessage{Refused{2, removed(true)}}, false, true},
+		"two say so":                      {[]ConsensusMessage{Refused{2, removed(false)}, Refused{3, removed(false)}}, false, true},
+		"two refuse it for other reasons": {[]ConsensusMessage{Refused{2, Refusal{Text: "no"}}, Refused{3, Refusal{Leads: true, Text: "no"}}}, false, false},
+		"its log says so":                 {nil, true, false},
+		"its log and one say so":          {[]ConsensusMessage{Refused{2, removed(false)}}, true, true},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		var did []string
+		c.Consensus.Removed = func() error { did = append(did, "folder"); return errors.New("the disk is full") }
+		c.Fail = func(err error) { did = append(did, fmt.Sprint(errors.Is(err, ErrRemoved))) }
+		if one.ownWord {
+			without, refused := c.members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 1}, 0)
+			if refused != nil {
+				t.Fatal(refused)
+			}
+			c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.members.Configuration(), without.Configuration())})
+		}
+		c.turn(one.batch...)
+		c.pass(time.Second)
+		if want := []string{"folder", "true"}; one.ends && !slices.Equal(did, want) || !one.ends && len(did) > 0 {
+			t.Errorf("%s: %v", name, did)
+		}
+	}
+}
+
+// What a removed member has said before its connection ended is not heard: it gets no vote.
+func TestRemovedMemberGetsNoVote(t *testing.T) {
+	c := newTestMembers(t)
+	c.answer(3)
+	c.change(removing(3))
+	term := c.term
+	c.turn(Disconnected{Peer: 2})
+	c.pass(5 * time.Second) // it leads no more
+	for _, m := range c.turn(from(3, raftpb.MsgVote, term+5, func(m *raftpb.Message) { m.LogTerm, m.Index = u(term+4), u(c.last+1) })) {
+		t.Errorf("it is told %v", m)
+	}
+	if now := c.raft.BasicStatus(); now.GetTerm() >= term+5 || now.GetVote() == 3 {
+		t.Errorf("it is in term %d, and votes for %d", now.GetTerm(), now.GetVote())
+	}
+}
+
+// A member without a vote says that it is a learner.
+func TestRoleOfALearner(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	for state, want := range map[raft.StateType]string{raft.StateFollower: "follower", raft.StateLeader: "leader", raft.StatePreCandidate: "candidate"} {
+		if got := c.role(state); got != want {
+			t.Errorf("%v: %s", state, got)
+		}
+	}
+	c.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
+	if got := c.role(raft.StateFollower); got != "learner" {
+		t.Error(got)
+	}
+	c.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, VotersOutgoing: []uint64{1, 2}}
+	if got := c.role(raft.StateFollower); got != "follower" {
+		t.Errorf("a voter that leaves is a %s", got)
+	}
+}
+
+// Who was removed stays a peer until a loss of power cannot undo it: the own disk must know that it is committed.
+func TestRemovedMemberStaysAPeerForAMoment(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	without, refused := c.members.Change(new(removing(3)), 0)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	told := len(c.told)
+	c.turn(MembersChanged{Members: without, At: 40, Change: configurationChange(c.members.Configuration(), without.Configuration())})
+	c.turn(Appended{Orders: 0, Commit: 39})
+	if len(c.told) != told {
+		t.Errorf("the transport was told %+v, and the disk knows nothing of it", c.told[told:])
+	}
+	c.turn(Appended{Orders: 0, Commit: 40})
+	if len(c.told) != told+1 || c.told[told].Get(3) != nil {
+		t.Errorf("the transport was told %+v", c.told[told:])
+	}
+}

@@ -1,0 +1,62 @@
+package actor
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// stepper is background work whose steps take a time.
+type stepper struct {
+	takes   time.Duration
+	steps   atomic.Int64
+	resting atomic.Int64 // turns that came during a rest
+}
+
+func (s *stepper) Handle(t Time, _ []int) bool {
+	if t.Resting {
+		s.resting.Add(1)
+		return true
+	}
+	s.steps.Add(1)
+	for end := time.Now().Add(s.takes); time.Now().Before(end); {
+	}
+	return true
+}
+
+type pacedStepper struct{ *stepper }
+
+func (pacedStepper) Rest(took time.Duration) time.Duration { return restAfter(took) }
+
+// A paced actor rests after each step for as long as it took, also when messages come meanwhile; another goes on at once.
+func TestPacedActorRests(t *testing.T) {
+	const takes = 5 * time.Millisecond
+	run := func(h Handler[int], s *stepper) (steps, resting int64) {
+		r := NewRuntime()
+		box := NewMailbox[int]("s", Capacity{Offer: 1})
+		Spawn(r, box, h)
+		r.Every(time.Millisecond, func() { box.Offer(1) })
+		begun := time.Now()
+		for s.steps.Load() < 20 && time.Since(begun) < 20*time.Second {
+			time.Sleep(time.Millisecond)
+		}
+		r.Stop()
+		return int64(time.Since(begun) / takes), s.resting.Load()
+	}
+	paced := &stepper{takes: takes}
+	units, resting := run(pacedStepper{paced}, paced)
+	if steps := paced.steps.Load(); units < 2*steps-3 || resting == 0 {
+		t.Errorf("%d steps in the time of %d, %d turns while it rested", steps, units, resting)
+	}
+}
+
+// A rest is as long as the step, for as long as a slow disk may make it.
+func TestRestAfter(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: restLeast, time.Millisecond: time.Millisecond, 2500 * time.Millisecond: 2500 * time.Millisecond, time.Minute: restMost,
+	} {
+		if got := restAfter(took); got != want {
+			t.Errorf("a rest of %v after %v", got, took)
+		}
+	}
+}

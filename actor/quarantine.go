@@ -1,0 +1,251 @@
+package actor
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Refusal is why a member does not let another one take part.
+type Refusal struct {
+	Forgot  bool // it has forgotten what it promised; nothing follows from a refusal for another reason but
+	Removed bool // it was removed from the cluster
+	Leads   bool // the one who refuses leads
+	Text    string
+}
+
+func (r *Refusal) Error() string { return r.Text }
+
+// Quarantine is why a member takes no part in the cluster: it has forgotten what it promised, and what it would vote for
+// or acknowledge could contradict that; or its state is not what the others have, and what it would answer is wrong.
+type Quarantine struct {
+	Reason  string // empty while the member takes part
+	By      uint64 // the member on whose word alone it is held back; 0: until an operator lifts it
+	Differs bool   // its state does, and nothing was forgotten
+}
+
+// Alarm is what an operator is told of it.
+func (q Quarantine) Alarm() Alarm {
+	if q.Differs {
+		return Alarm{Name: Corrupt, Subject: StateSubject, Text: q.Reason}
+	}
+	return Alarm{Name: Amnesia, Text: q.Reason}
+}
+
+// StateSubject is the subject of alarms that say that members' states differ.
+const StateSubject = "state"
+
+// quarantine decides whether this member takes part, by what others say of it.
+//
+// One word is never enough to end a member's part, and never ignored by one that has no quorum: it may come from the
+// only member that knows. So who is refused as forgetful by one member that does not lead is *held back* until
+//
+//   - a leader, or a second member, says the same: then it is quarantined until an operator lifts it;
+//   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
+//   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
+//   - so many are accused by the same member that the rest is no quorum: what that member knows of cannot come back.
+//
+// Who commits with a quorum without the accuser overrules it.
+//
+// Invariants:
+//
+//  1. Reason is empty while the member takes part.
+//  2. What is decided is durable before anything follows from it, so that no later start forgets it.
+//  3. What By = 0 says ends only by an operator.
+type quarantine struct {
+	Quarantine
+	record func(Quarantine) error
+
+	// accusers are the peers that refuse this member as one that has forgotten, by what they said last. While there are
+	// any, the others are told.
+	accusers map[uint64]bool
+	// accused are the accusations of the last three election timeouts that the accused have told of, one of each kind.
+	accused []accusation
+	// A leader that sends heartbeats while this member is held back: since when without a break, and the newest.
+	leader, term uint64
+	since, heard time.Duration
+}
+
+// accusation is a member's refusal of another one, told by that one at a moment.
+type accusation struct {
+	by, of uint64
+	at     time.Duration
+}
+
+func newQuarantine(q Quarantine, record func(Quarantine) error) quarantine {
+	return quarantine{Quarantine: q, record: record, accusers: map[uint64]bool{}}
+}
+
+// active tells that this member takes no part.
+func (q *quarantine) active() bool { return q.Reason != "" }
+
+// held tells that it takes no part on one member's word.
+func (q *quarantine) held() bool { return q.active() && q.By != 0 }
+
+// set makes a decision durable, and takes it.
+func (q *quarantine) set(next Quarantine) error {
+	if err := q.record(next); err != nil {
+		return err
+	}
+	q.Quarantine, q.leader = next, 0
+	return nil
+}
+
+// accuse judges the word of a member that this one has forgotten what it promised, serving when this one commits with a
+// quorum without that member. It returns what is to be decided, or that the word is overruled.
+func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine, overruled bool) {
+	q.accusers[by] = true
+	switch {
+	case q.active() && !q.held():
+		return q.Quarantine, false
+	case serving:
+		return q.Quarantine, true
+	case r.Leads, q.held() && q.By != by:
+		return Quarantine{Reason: r.Text}, false
+	default:
+		return Quarantine{Reason: r.Text, By: by}, false
+	}
+}
+
+// admitted tells whether what a peer sends ends that this member is held back: who refuses it sends nothing.
+func (q *quarantine) admitted(by uint64) bool { return q.held() && q.By == by }
+
+// hear notes a heartbeat or an append of a leader, and tells whether this member is not held back any longer: a leader
+// that goes on for three election timeouts has a quorum without it.
+func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
+	if leader != q.leader || term != q.term || now-q.heard > electionTimeout {
+		q.leader, q.term, q.since = leader, term, now
+	}
+	q.heard = now
+	return q.held() && leader != q.By && now-q.since >= 3*electionTimeout
+}
+
+// note takes down that a peer says who accuses it, and tells whether this member is not held back any longer: with it,
+// a quorum is accused by the same member.
+func (q *quarantine) note(a accusation, electionTimeout time.Duration, quorum int) bool {
+	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
+		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
+	})
+	q.accused = append(q.accused, a)
+	alike := 1
+	for _, other := range q.accused {
+		if other.by == q.By {
+			alike++
+		}
+	}
+	return q.held() && alike >= quorum
+}
+
+// refused hears that a peer refuses this member.
+func (c *Consensus) refused(peer uint64, r Refusal) {
+	if r.Removed {
+		c.refusedAsRemoved(peer, r)
+		return
+	}
+	if r.Forgot {
+		next, overruled := c.quarantine.accuse(peer, r, c.serves(peer))
+		if overruled {
+			r.Forgot = false
+			r.Text = fmt.Sprintf("it says that this member has forgotten what it promised, and is overruled: this member commits with a quorum that %s is not in. "+
+				"If its folder holds what was lost, stop the others before they write more; otherwise remove its folder. Its words: %s", c.Status.NameOf(peer), r.Text)
+		} else {
+			c.enterQuarantine(next)
+		}
+		c.tellAccusers()
+	}
+	c.Status.refusal(peer, &r)
+}
+
+// linked hears that there is a connection to a peer, which does not refuse this member, or has not yet.
+func (c *Consensus) linked(peer uint64) {
+	c.Status.refusal(peer, nil)
+	delete(c.quarantine.accusers, peer)
+	c.tellAccusers()
+}
+
+// serves tells whether this member commits with a quorum without another one, as far as it can know.
+func (c *Consensus) serves(without uint64) bool {
+	return !c.quarantine.active() && c.soft.Lead != raft.None && c.soft.Lead != without && c.handedTerm == c.term
+}
+
+// tellAccusers tells the peers who accuses this member.
+func (c *Consensus) tellAccusers() {
+	for _, by := range c.confState.GetVoters() {
+		if !c.quarantine.accusers[by] {
+			continue
+		}
+		for _, to := range c.confState.GetVoters() {
+			if to != c.Member && to != by && c.connected[to] {
+				c.Peers.Send(to, Accused{By: by}, false)
+			}
+		}
+	}
+}
+
+// receiveHeld listens to peers while this member takes no part.
+func (c *Consensus) receiveHeld(r Received) {
+	if c.connected[r.From] && c.quarantine.admitted(r.From) {
+		c.leaveQuarantine(c.Status.NameOf(r.From) + " admits it")
+		return
+	}
+	m, ok := r.Message.(RaftMessage)
+	if !ok || (m.GetType() != raftpb.MsgHeartbeat && m.GetType() != raftpb.MsgApp) || m.GetTerm() < c.term {
+		return
+	}
+	if c.quarantine.hear(r.From, m.GetTerm(), c.now.Now, c.ElectionTimeout) {
+		c.leaveQuarantine(c.Status.NameOf(r.From) + " leads a quorum, and admits it")
+	}
+}
+
+// differs stops this member from taking part: its state is not what the others have.
+func (c *Consensus) differs(why string) {
+	if !c.quarantine.active() || c.quarantine.held() {
+		c.enterQuarantine(Quarantine{Reason: why, Differs: true})
+	}
+}
+
+// forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
+func (c *Consensus) forgot(leader, commit uint64) {
+	c.enterQuarantine(Quarantine{Reason: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
+		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with; "+
+		"the README says under \"When a member has lost its disk\" what else is left", c.Status.NameOf(leader), commit, c.last)})
+}
+
+// enterQuarantine ends this member's part in the cluster, or says more of why it has ended.
+func (c *Consensus) enterQuarantine(next Quarantine) {
+	if next == c.quarantine.Quarantine {
+		return
+	}
+	if !c.setQuarantine(next) {
+		return
+	}
+	how := "this member takes no part until an operator lifts it"
+	if next.By != 0 {
+		how = "this member takes no part on the word of one member, until another one says the same or a quorum admits it"
+	}
+	c.Logger.Error(how, "because", next.Reason)
+	c.Status.Alarm(next.Alarm())
+}
+
+// leaveQuarantine lets this member take part again.
+func (c *Consensus) leaveQuarantine(why string) {
+	before := c.quarantine.Quarantine
+	if !c.quarantine.active() || !c.setQuarantine(Quarantine{}) {
+		return
+	}
+	before.Reason = ""
+	c.Logger.Warn("this member takes part again", "because", why)
+	c.Status.Alarm(before.Alarm())
+}
+
+func (c *Consensus) setQuarantine(next Quarantine) bool {
+	if err := c.quarantine.set(next); err != nil {
+		c.failed = true
+		c.Fail(fmt.Errorf("%w: it cannot keep whether this member takes part: %w", ErrDisk, err))
+		return false
+	}
+	return true
+}

@@ -1,0 +1,177 @@
+package actor
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/internal/limits"
+)
+
+// What a member decides about itself by what others say: one word holds it back, a leader's or a second one ends its
+// part, and who commits with a quorum without the accuser goes on.
+func TestQuarantine(t *testing.T) {
+	const me, n2, n3, n4, n5 = 1, 2, 3, 4, 5
+	const election = time.Second
+	type step func(q *quarantine, now time.Duration) string
+	// decide takes what a word leads to.
+	says := func(by uint64, leads, serving bool) step {
+		return func(q *quarantine, _ time.Duration) string {
+			next, overruled := q.accuse(by, Refusal{Forgot: true, Leads: leads, Text: "forgot"}, serving)
+			if overruled {
+				return "overruled"
+			}
+			if next != q.Quarantine {
+				if err := q.set(next); err != nil {
+					return err.Error()
+				}
+			}
+			return ""
+		}
+	}
+	lift := func(over bool, q *quarantine) string {
+		if !over {
+			return ""
+		}
+		if err := q.set(Quarantine{}); err != nil {
+			return err.Error()
+		}
+		return "lifted"
+	}
+	admits := func(by uint64) step {
+		return func(q *quarantine, _ time.Duration) string { return lift(q.admitted(by), q) }
+	}
+	leads := func(leader, term uint64) step {
+		return func(q *quarantine, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }
+	}
+	accused := func(of, by uint64, quorum int) step {
+		return func(q *quarantine, now time.Duration) string {
+			return lift(q.note(accusation{by: by, of: of, at: now}, election, quorum), q)
+		}
+	}
+	type turn struct {
+		at   time.Duration
+		do   step
+		said string
+		then string // part, held or out
+	}
+	for _, c := range []struct {
+		name  string
+		turns []turn
+	}{
+		{"a leader's word", []turn{{0, says(n2, true, false), "", "out"}}},
+		{"one member's word", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n2, false, false), "", "held"}}},
+		{"two members' words", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n3, false, false), "", "out"}}},
+		{"the same member leads now", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n2, true, false), "", "out"}}},
+		{"in a quorum without the accuser", []turn{{0, says(n2, false, true), "overruled", "part"}, {0, says(n3, false, true), "overruled", "part"}}},
+		{"in a quorum without somebody who thinks that it leads", []turn{{0, says(n2, true, true), "overruled", "part"}}},
+		{"the accuser admits it", []turn{{0, says(n2, false, false), "", "held"}, {0, admits(n3), "", "held"}, {0, admits(n2), "lifted", "part"}}},
+		{"nothing ends the second word", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, says(n3, false, false), "", "out"},
+			{0, admits(n2), "", "out"},
+			{0, admits(n3), "", "out"},
+			{0, leads(n4, 7), "", "out"},
+			{5 * election, leads(n4, 7), "", "out"},
+			{0, accused(n4, n2, 2), "", "out"},
+		}},
+		{"a leader goes on without it", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, leads(n3, 7), "", "held"},
+			{election, leads(n3, 7), "", "held"},
+			{2 * election, leads(n3, 7), "", "held"},
+			{3 * election, leads(n3, 7), "lifted", "part"},
+		}},
+		{"a leader with a break", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, leads(n3, 7), "", "held"},
+			{election, leads(n3, 7), "", "held"},
+			{3 * election, leads(n3, 7), "", "held"},
+			{4 * election, leads(n3, 7), "", "held"},
+		}},
+		{"leaders of several terms", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, leads(n3, 7), "", "held"},
+			{election, leads(n3, 7), "", "held"},
+			{2 * election, leads(n3, 8), "", "held"},
+			{3 * election, leads(n3, 8), "", "held"},
+		}},
+		{"the accuser does not show that a quorum admits it", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, leads(n2, 7), "", "held"},
+			{election, leads(n2, 7), "", "held"},
+			{2 * election, leads(n2, 7), "", "held"},
+			{3 * election, leads(n2, 7), "", "held"},
+		}},
+		{"a quorum of three is accused by the third", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 2), "lifted", "part"}}},
+		{"the other one told first", []turn{{0, accused(n3, n2, 2), "", "part"}, {0, says(n2, false, false), "", "held"}, {election, accused(n3, n2, 2), "lifted", "part"}}},
+		{"two of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {election, accused(n3, n2, 3), "", "held"}}},
+		{"three of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {election, accused(n4, n2, 3), "lifted", "part"}}},
+		{"accused by different ones", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n5, 2), "", "held"}}},
+		{"what was told long ago", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {4 * election, accused(n4, n2, 3), "", "held"}}},
+	} {
+		var written []Quarantine
+		q := newQuarantine(Quarantine{}, func(q Quarantine) error { written = append(written, q); return nil })
+		for i, turn := range c.turns {
+			said := turn.do(&q, turn.at)
+			is := "part"
+			switch {
+			case q.held():
+				is = "held"
+			case q.active():
+				is = "out"
+			}
+			if said != turn.said || is != turn.then {
+				t.Errorf("%s: after turn %d it is %s (%q), want %s (%q)", c.name, i+1, is, said, turn.then, turn.said)
+				break
+			}
+			if len(written) > 0 && written[len(written)-1] != q.Quarantine {
+				t.Errorf("%s: after turn %d it is %+v, and written is %+v", c.name, i+1, q.Quarantine, written)
+			}
+		}
+	}
+}
+
+func TestQuarantineIsDurableFirst(t *testing.T) {
+	full := errors.New("no space")
+	q := newQuarantine(Quarantine{}, func(Quarantine) error { return full })
+	if err := q.set(Quarantine{Reason: "forgot"}); !errors.Is(err, full) || q.active() {
+		t.Errorf("quarantined by what is not on the disk: %v", err)
+	}
+	q.Quarantine = Quarantine{Reason: "forgot"}
+	if err := q.set(Quarantine{}); !errors.Is(err, full) || !q.active() {
+		t.Errorf("it takes part, and its disk says that it does not: %v", err)
+	}
+}
+
+// Whoever asks a member that takes no part is told why, whatever it is.
+func TestQuarantineIsSaid(t *testing.T) {
+	for _, q := range []Quarantine{{Reason: "it has forgotten"}, {Reason: "it has forgotten, says 2", By: 2}, {Reason: "its state differs", Differs: true}} {
+		s := &Status{}
+		s.Alarm(q.Alarm())
+		if said := s.Quarantined(); said.Text != q.Reason || said.key() != q.Alarm().key() {
+			t.Errorf("of %+v is said %+v", q, said)
+		}
+	}
+}
+
+// A connection to the accuser says nothing yet: it may stand on this side before the accuser has judged. Only who admits a
+// member sends it anything.
+func TestConnectionDoesNotAdmit(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.turn(Connected{Peer: 2}, Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}}, Disconnected{Peer: 2})
+	c.turn(Connected{Peer: 2})
+	if !c.quarantine.held() {
+		t.Fatalf("a connection admits it: %+v", c.quarantine.Quarantine)
+	}
+	c.turn(from(3, raftpb.MsgPreVote, 2, nil))
+	if !c.quarantine.held() {
+		t.Fatalf("another member than the accuser admits it: %+v", c.quarantine.Quarantine)
+	}
+	c.turn(from(2, raftpb.MsgPreVote, 2, nil))
+	if c.quarantine.active() {
+		t.Errorf("what the accuser sends does not admit it: %+v", c.quarantine.Quarantine)
+	}
+}

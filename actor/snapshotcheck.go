@@ -1,0 +1,111 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"qkv/snapshot"
+)
+
+// checking is the verification of a published snapshot.
+type checking struct {
+	info     snapshot.Info
+	verifier *snapshot.Verifier
+}
+
+// nextCheck begins to check what waits for it; when nothing does, an ordered save begins.
+func (s *Snapshotter) nextCheck() {
+	for s.check == nil && len(s.suspects) > 0 {
+		info := s.suspects[0]
+		s.suspects = s.suspects[1:]
+		if !slices.ContainsFunc(s.Kept, func(k snapshot.Info) bool { return k.Path == info.Path }) {
+			continue
+		}
+		verifier, err := snapshot.BeginVerify(s.FS, info.Path)
+		if err != nil {
+			s.checked(info, err)
+			continue
+		}
+		s.check = &checking{info: info, verifier: verifier}
+	}
+	if s.check == nil && s.order != nil && s.saver == nil {
+		s.startSave()
+	}
+}
+
+func (s *Snapshotter) stepCheck() {
+	done, err := s.check.verifier.Step(s.Limits.SnapshotStepBytes)
+	if !done && err == nil {
+		return
+	}
+	info := s.check.info
+	s.endCheck()
+	s.checked(info, err)
+	s.nextCheck()
+}
+
+func (s *Snapshotter) endCheck() {
+	if s.check != nil {
+		s.check.verifier.Close()
+		s.check = nil
+	}
+}
+
+// checked puts a damaged snapshot aside and has a new one saved; a sound one makes an older one needless, where there is no
+// room for both.
+func (s *Snapshotter) checked(info snapshot.Info, err error) {
+	switch {
+	case err == nil:
+		if info.Path == s.Kept[0].Path && s.droppable() && (s.outgrown() || s.short() || s.order != nil && s.full()) {
+			s.dropOlder()
+		}
+	case errors.Is(err, snapshot.ErrCorrupt):
+		s.putAside(info, err)
+	default:
+		s.Logger.Error("a snapshot cannot be verified", "file", info.Path, "error", err)
+	}
+}
+
+// droppable tells whether the newest snapshot has an older one, or log, behind it, and none but the newest is being sent.
+func (s *Snapshotter) droppable() bool {
+	return len(s.Kept) > 0 && s.Kept[0].Index > s.covered && !slices.ContainsFunc(s.sends, func(one *sending) bool { return one.index < s.Kept[0].Index })
+}
+
+// dropOlder removes the older snapshot, if there is one, and lets go of the log behind the newest.
+func (s *Snapshotter) dropOlder() {
+	for _, old := range s.Kept[1:] {
+		s.remove(old)
+	}
+	s.Kept = s.Kept[:1]
+	s.covered = s.Kept[0].Index
+	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
+}
+
+// putAside moves a damaged snapshot out of the way. The one before it, and the log behind that one, hold everything.
+func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
+	s.Kept = slices.DeleteFunc(s.Kept, func(k snapshot.Info) bool { return k.Path == info.Path })
+	for _, one := range slices.Clone(s.sends) {
+		if one.index == info.Index && one.term == info.Term {
+			s.endSend(one, false)
+		}
+	}
+	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", damage)
+	to, err := snapshot.Quarantine(s.FS, info.Path, s.Quarantine)
+	if err != nil {
+		text += fmt.Sprintf("; it could not be moved aside: %v", err)
+	} else {
+		text += "; it was moved to " + to
+	}
+	s.Logger.Error(text)
+	s.Status.Alarm(Alarm{Name: Corrupt, Subject: info.Path, Text: text})
+	s.Applier.MustPost(SnapshotWanted{})
+}
+
+// suspect has the file of a snapshot verified that was found damaged where it was sent.
+func (s *Snapshotter) suspect(one *sending) {
+	if info := s.kept(one); info != nil {
+		s.suspects = append(s.suspects, *info)
+		s.nextCheck()
+	}
+}

@@ -1,0 +1,247 @@
+package actor
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/log"
+)
+
+func saveOf(view *index.View) Save {
+	applied, term := view.Applied()
+	return Save{View: view, Index: applied, Term: term, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}}
+}
+
+func sendOf(view *index.View, to uint64) SendSnapshot {
+	applied, term := view.Applied()
+	return SendSnapshot{Peer: to, Message: &raftpb.Message{Term: &term, Snapshot: snapshotAt(applied, term, &raftpb.ConfState{Voters: []uint64{1, 2}})}}
+}
+
+// has says whether a message of a kind is in a box.
+func has[M, K any](box []M) bool {
+	return slices.ContainsFunc(box, func(m M) bool {
+		_, ok := any(m).(K)
+		return ok
+	})
+}
+
+// A snapshot that its receiver finds damaged is verified by its sender, put aside, named by an alarm, and saved again; and
+// nothing is sent again without a pause.
+func TestSentSnapshotIsDamaged(t *testing.T) {
+	view := viewAt(t, 20, 1000)
+	s := newTestSnapshotter(t, view)
+	s.Quarantine = "quarantine"
+	s.turn(saveOf(view))
+	path := s.Kept[0].Path
+	s.turn(sendOf(view, 2))
+	if len(s.sends) != 1 || s.sends[0].reader == nil {
+		t.Fatal("nothing is sent")
+	}
+	if err := s.fs.Rot(path, 5000, 1); err != nil {
+		t.Fatal(err)
+	}
+	drainBox(s.Applier)
+	s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1, Damaged: true}})
+	if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: ") || !strings.Contains(got[0], path) {
+		t.Errorf("alarms %q", got)
+	}
+	if names, err := s.fs.List("quarantine"); err != nil || len(names) != 1 || len(s.Kept) != 0 {
+		t.Errorf("put aside: %v %v, kept %v", names, err, s.Kept)
+	}
+	if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+		t.Error("the applier does not know that a snapshot is missing, or raft that it did not arrive")
+	}
+	s.turn(sendOf(view, 2)) // raft asks again at once
+	if len(s.sends) != 1 || s.sends[0].reader != nil || has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+		t.Error("without a snapshot to send there is no pause")
+	}
+	s.turn(saveOf(view))
+	for range 10 {
+		s.turn(Wait{})
+	}
+	if len(s.sends) != 1 || s.sends[0].reader == nil {
+		t.Errorf("the new snapshot is not sent after the pause: %+v", s.sends)
+	}
+	if len(s.problems()) != 1 {
+		t.Errorf("the damage is forgotten: %q", s.problems())
+	}
+}
+
+// Each failure to send is followed by a longer pause, and an installed snapshot ends that.
+func TestSendingBacksOff(t *testing.T) {
+	view := viewAt(t, 20, 1000)
+	s := newTestSnapshotter(t, view)
+	s.turn(saveOf(view))
+	tries := 0
+	for s.at < time.Minute {
+		s.turn(sendOf(view, 2))
+		for len(s.sends) == 1 && s.sends[0].reader == nil {
+			s.turn(Wait{})
+		}
+		tries++
+		s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1}})
+	}
+	if tries > 12 || tries < 6 {
+		t.Errorf("%d attempts in %v", tries, s.at)
+	}
+	s.turn(sendOf(view, 2))
+	s.turn(FromPeer{From: 2, Message: SnapshotResult{Index: 20, Term: 1, Installed: true}})
+	if s.turn(sendOf(view, 2)); len(s.sends) != 1 || s.sends[0].reader == nil {
+		t.Error("there is a pause after a success")
+	}
+}
+
+// A save that failed is tried again, after pauses that grow; it is not begun on a disk that has no room for it.
+func TestFailedSaveIsTriedAgain(t *testing.T) {
+	view := viewAt(t, 20, 1000)
+	s := newTestSnapshotter(t, view)
+	small := limits.Defaults()
+	small.SnapshotBytes, small.SnapshotInterval = 1000, time.Millisecond
+	a := NewApplier(ApplierConfig{
+		Member: 1, State: index.NewState(limits.Defaults().Index), Inbox: s.Applier, Consensus: s.consensus,
+		Snapshotter: s.Inbox, Status: s.Status, Limits: small, Logger: slog.New(slog.DiscardHandler),
+	})
+	a.publish(view)
+	a.records, a.savedBytes = 1<<20, 1
+	s.fs.SetCapacity(s.fs.Used() + 5000)
+	var attempts []time.Duration
+	for s.at < 3*time.Minute {
+		a.Handle(Time{Now: s.at}, append(drainBox(s.Applier), Expire{}))
+		orders := drainBox(s.Inbox)
+		if len(orders) > 0 {
+			attempts = append(attempts, s.at)
+		}
+		if len(attempts) > 4 {
+			s.fs.SetCapacity(1 << 30)
+		}
+		s.turn(orders...)
+		if len(s.Kept) > 0 {
+			break
+		}
+		if names, _ := s.fs.List("snap"); len(names) > 0 {
+			t.Fatalf("a save was begun without room: %v", names)
+		}
+	}
+	if len(s.Kept) != 1 || len(attempts) != 5 || len(s.problems()) != 0 {
+		t.Fatalf("attempts at %v, kept %v, alarms %q", attempts, s.Kept, s.problems())
+	}
+	for i := 2; i < len(attempts); i++ {
+		if attempts[i]-attempts[i-1] <= attempts[i-1]-attempts[i-2] {
+			t.Errorf("pauses do not grow: %v", attempts)
+		}
+	}
+}
+
+// On a full disk a snapshot is due as soon as deletions have halved the state, and as soon as the log waits; else after the
+// interval, when much was written.
+func TestSaveIsDueOnFullDisk(t *testing.T) {
+	view := viewAt(t, 20, 1000)
+	size := view.LiveBytes() + view.HistoryBytes()
+	for _, c := range []struct {
+		saved, records int64
+		recent         bool // the last save was now
+		noSpace, waits bool
+		due            bool
+	}{
+		{saved: 3 * size, noSpace: true, due: true},
+		{saved: 3 * size},
+		{saved: size, noSpace: true},
+		{saved: size, noSpace: true, records: 2 << 20, due: true},
+		{saved: size, noSpace: true, records: 2 << 20, recent: true},
+		{saved: size, waits: true, records: 2 << 20, recent: true, due: true},
+	} {
+		s := newTestSnapshotter(t, view)
+		a := NewApplier(ApplierConfig{
+			Member: 1, State: index.NewState(limits.Defaults().Index), Inbox: s.Applier, Consensus: s.consensus,
+			Snapshotter: s.Inbox, Status: s.Status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
+		})
+		a.publish(view)
+		a.records, a.savedBytes = c.records, c.saved
+		now := Time{Now: time.Hour}
+		if c.recent {
+			a.saved = now.Now
+		}
+		s.Status.noSpace.Store(c.noSpace)
+		s.Status.logWaits.Store(c.waits)
+		a.Handle(now, []ApplierMessage{Expire{}})
+		if orders := drainBox(s.Inbox); (len(orders) > 0) != c.due {
+			t.Errorf("%+v: ordered %d", c, len(orders))
+		}
+	}
+}
+
+// While a state is overwritten again and again, snapshots and log stay within their bound, also while one is saved beside
+// many writes. The older of two snapshots goes before there is a third one only where that bound demands it. And members do
+// not save at the same places of the log.
+func TestDiskUseUnderOverwriting(t *testing.T) {
+	const live, value = 4 << 20, 64 << 10 // and 64 MiB of history
+	saved := map[uint64][]uint64{}
+	for member := uint64(1); member <= 3; member++ {
+		saved[member], _ = overwrite(t, member, live, value, 208<<20)
+	}
+	if _, dropped := overwrite(t, 1, live, value, 1<<30); dropped != 0 {
+		t.Errorf("%d times only one snapshot was left although there was room for three", dropped)
+	}
+	together := 0
+	for _, at := range saved[1] {
+		if slices.Contains(saved[2], at) && slices.Contains(saved[3], at) {
+			together++
+		}
+	}
+	if together > 0 || len(saved[1]) < 4 {
+		t.Errorf("%d of %d snapshots are saved by all at the same index: %v", together, len(saved[1]), saved)
+	}
+}
+
+// overwrite is a member of applier, snapshotter and a log that counts bytes only, and that grows by a value with each two
+// steps of saving. It returns where snapshots were saved, and how often the older one went before there was a third.
+func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved []uint64, dropped int) {
+	t.Helper()
+	state := index.NewState(limits.Defaults().Index)
+	s := newTestSnapshotter(t, state.View())
+	small := limits.Defaults()
+	small.SnapshotBytes, small.DiskUseLeast = 1<<20, least
+	s.Limits = small
+	a := NewApplier(ApplierConfig{
+		Member: member, State: state, Inbox: s.Applier, Consensus: s.consensus,
+		Snapshotter: s.Inbox, Status: s.Status, Limits: small, Logger: slog.New(slog.DiscardHandler),
+		Fail: func(err error) { t.Fatal(err) },
+	})
+	keys := live / value
+	released, peak := uint64(0), int64(0)
+	for i := uint64(1); i <= uint64(90*keys); i++ {
+		put := index.AppendPut(nil, []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, slices.Repeat([]byte{byte(i)}, value), 0)
+		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i)}, [][]byte{put})
+		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)
+		logBytes := int64(i-released) * int64(value+512)
+		s.Status.publishDurable(log.Stats{Bytes: logBytes})
+		a.Handle(Time{Now: time.Duration(i) * time.Millisecond}, append(drainBox(s.Applier), Apply{FileBytes: logBytes, Message: &raftpb.Message{
+			Type: &kind, Entries: []*raftpb.Entry{{Index: &last, Term: &term, Data: e}}, Responses: []*raftpb.Message{{}},
+		}}))
+		for range 2 {
+			s.Handle(Time{Now: time.Duration(i) * time.Millisecond}, drainBox(s.Inbox))
+		}
+		peak = max(peak, s.fs.Used()+logBytes)
+		for _, m := range drainBox(s.consensus) {
+			switch m := m.(type) {
+			case LogCovered:
+				released = m.UpTo
+				dropped++
+			case SnapshotSaved:
+				saved, released = append(saved, m.Snapshot.GetMetadata().GetIndex()), max(released, m.KeepFrom)
+			}
+		}
+	}
+	t.Logf("member %d: %d snapshots, at most %d MiB of %d, %d times only one was left", member, len(saved), peak>>20, least>>20, dropped)
+	if peak > least {
+		t.Errorf("%d MiB", peak>>20)
+	}
+	return saved, dropped
+}

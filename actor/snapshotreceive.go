@@ -1,0 +1,185 @@
+package actor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/snapshot"
+)
+
+// receiving is a snapshot that comes from a leader.
+type receiving struct {
+	from       uint64
+	offer      Offer
+	file       *snapshot.Receiver
+	info       snapshot.Info
+	handed     bool  // raft has it, and says later what became of it
+	missed     int64 // where a piece is missing that was asked for again
+	progressed time.Duration
+}
+
+// receiveIdle is how long a leader may be silent before another one's offer is taken instead.
+const receiveIdle = 2 * time.Second
+
+// offered begins to receive a snapshot, or goes on where an earlier attempt ended.
+func (s *Snapshotter) offered(from uint64, o Offer) {
+	if applied, _ := s.Status.View().Applied(); applied >= o.Index {
+		s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Installed: true})
+		return
+	}
+	if r := s.receive; r != nil {
+		same := r.offer.Index == o.Index && r.offer.Term == o.Term && r.offer.SHA == o.SHA
+		switch {
+		case r.handed:
+			if same && r.from == from {
+				s.want() // it has all, and is being loaded, however long that takes
+			}
+			return // another sender offers again
+		case same && r.from == from:
+			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)
+			s.want()
+			return
+		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < receiveIdle:
+			return
+		case same:
+			s.abandonReceive()
+		default:
+			s.receive.file.Abort() // another one is wanted now; a part of this one is of no use
+			s.receive = nil
+		}
+	}
+	file, err := snapshot.Receive(s.FS, s.Dir, snapshot.Name(o.Index, o.Term), o.Size, o.SHA)
+	if err != nil {
+		s.receiveFailed(from, o, err)
+		return
+	}
+	s.receive = &receiving{from: from, offer: o, file: file, progressed: s.now, missed: -1}
+	s.want()
+	s.finishReceive()
+}
+
+func (s *Snapshotter) want() {
+	r := s.receive
+	s.send(r.from, Want{Index: r.offer.Index, Term: r.offer.Term, Offset: r.file.Offset()})
+}
+
+func (s *Snapshotter) receiveFailed(from uint64, o Offer, err error) {
+	s.Logger.Error("a snapshot could not be received", "from", from, "index", o.Index, "error", err)
+	s.failed = max(s.failed, o.Index)
+	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
+	s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
+}
+
+func receivingAlarm(text string) Alarm {
+	return Alarm{Name: SnapshotFailed, Subject: "receiving", Text: text}
+}
+
+// endReceivingAlarm ends the alarm when the state has reached what could not be received, by whatever way it came.
+func (s *Snapshotter) endReceivingAlarm() {
+	if s.failed == 0 {
+		return
+	}
+	if applied, _ := s.Status.View().Applied(); applied >= s.failed {
+		s.failed = 0
+		s.Status.Alarm(receivingAlarm(""))
+	}
+}
+
+// abandonReceive closes the file; what is there is continued when the same snapshot is offered again.
+func (s *Snapshotter) abandonReceive() {
+	s.receive.file.Close()
+	s.receive = nil
+}
+
+// chunk writes a piece, if it is the next one.
+func (s *Snapshotter) chunk(from uint64, c Chunk) {
+	r := s.receive
+	if r == nil || r.handed || r.from != from || r.offer.Index != c.Index || r.offer.Term != c.Term || c.Offset < r.file.Offset() {
+		return // too late
+	}
+	if at := r.file.Offset(); c.Offset > at {
+		if r.missed != at { // the one before is lost; it is asked for once, then its sender's clock brings it
+			r.missed = at
+			s.want()
+		}
+		return
+	}
+	if err := r.file.WriteAt(c.Offset, c.Bytes); err != nil {
+		s.abandonReceive()
+		s.receiveFailed(from, r.offer, err)
+		return
+	}
+	r.progressed = s.now
+	s.want()
+	s.finishReceive()
+}
+
+// finishReceive verifies and publishes a complete file, and hands it to raft.
+func (s *Snapshotter) finishReceive() {
+	r := s.receive
+	if r.file.Offset() < r.offer.Size {
+		return
+	}
+	confState := &raftpb.ConfState{}
+	if err := proto.Unmarshal(r.offer.ConfState, confState); err != nil {
+		s.abandonReceive()
+		s.receiveFailed(r.from, r.offer, err)
+		return
+	}
+	info, err := r.file.Finish()
+	if err != nil {
+		s.receive = nil
+		s.receiveFailed(r.from, r.offer, err)
+		return
+	}
+	r.handed, r.info = true, info
+	kind, self := raftpb.MsgSnap, s.Member
+	s.Consensus.MustPost(SnapshotReceived{From: r.from, Message: &raftpb.Message{
+		Type: &kind, To: &self, From: &r.from, Term: &r.offer.MessageTerm,
+		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
+	}})
+}
+
+// installed makes the received snapshot the only one: the log behind older ones is gone.
+func (s *Snapshotter) installed(m Installed) {
+	r := s.receive
+	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
+		return
+	}
+	s.receive = nil
+	if s.order != nil && s.order.Index <= m.Index { // its state is history now, and the log behind it is gone
+		if s.saver != nil {
+			s.saver.Abort()
+		}
+		s.saver, s.order = nil, nil
+		s.Applier.MustPost(SaveEnded{})
+	}
+	s.endCheck()
+	s.suspects = nil
+	for _, old := range s.Kept {
+		if old.Path != r.info.Path {
+			s.remove(old)
+		}
+	}
+	s.Kept = nil
+	s.published(r.info)
+	s.endReceivingAlarm()
+	s.nextCheck()
+	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
+	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
+}
+
+// discard drops a received snapshot that raft had no use for.
+func (s *Snapshotter) discard(m Discard) {
+	r := s.receive
+	if r == nil || r.offer.Index != m.Index || r.offer.Term != m.Term {
+		return
+	}
+	s.receive = nil
+	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term})
+	s.remove(r.info)
+}

@@ -1,0 +1,162 @@
+package actor
+
+import (
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/internal/limits"
+	"qkv/snapshot"
+)
+
+// backoff is what is known of an activity that failed: it is not tried before a time.
+type backoff struct {
+	failures  int
+	notBefore time.Duration
+}
+
+// fail counts one more failure: the pause doubles with each, from least to most.
+func (b *backoff) fail(now, least, most time.Duration) {
+	b.notBefore = now + min(least<<min(b.failures, 16), most)
+	b.failures++
+}
+
+// sending is the way of one snapshot to one peer.
+type sending struct {
+	peer        uint64
+	message     *raftpb.Message
+	index, term uint64
+	reader      *snapshot.Reader // nil until notBefore
+	notBefore   time.Duration
+	acked, sent int64
+	progressed  time.Duration
+	asked       time.Duration
+}
+
+// beginSend sends the snapshot that raft wants a peer to have, after a pause when the last one came to nothing.
+func (s *Snapshotter) beginSend(m SendSnapshot) {
+	s.dropSend(m.Peer)
+	meta := m.Message.GetSnapshot().GetMetadata()
+	one := &sending{
+		peer: m.Peer, message: m.Message, index: meta.GetIndex(), term: meta.GetTerm(),
+		notBefore: s.backoffs[m.Peer].notBefore, progressed: s.now,
+	}
+	s.sends = append(s.sends, one)
+	if s.kept(one) == nil { // replaced since, or damaged: raft asks again
+		one.notBefore = max(one.notBefore, s.now+limits.SnapshotResend)
+	}
+	s.tryOpen(one)
+}
+
+// kept returns the published snapshot that is to be sent, nil when there is none any more.
+func (s *Snapshotter) kept(one *sending) *snapshot.Info {
+	for i := range s.Kept {
+		if s.Kept[i].Index == one.index && s.Kept[i].Term == one.term {
+			return &s.Kept[i]
+		}
+	}
+	return nil
+}
+
+// tryOpen opens the file when its time has come, and offers it.
+func (s *Snapshotter) tryOpen(one *sending) {
+	if s.now < one.notBefore {
+		return
+	}
+	info := s.kept(one)
+	if info == nil {
+		s.dropSend(one.peer)
+		s.Consensus.MustPost(SnapshotSent{Peer: one.peer})
+		return
+	}
+	reader, err := snapshot.Open(s.FS, info.Path)
+	if err != nil {
+		s.Logger.Error("a snapshot cannot be read", "file", info.Path, "error", err)
+		s.suspect(one)
+		s.endSend(one, false)
+		return
+	}
+	one.reader, one.progressed = reader, s.now
+	s.offer(one)
+}
+
+func (s *Snapshotter) offer(one *sending) {
+	one.asked = s.now
+	s.send(one.peer, Offer{
+		Index: one.index, Term: one.term, Size: one.reader.Size(), SHA: one.reader.SHA(),
+		MessageTerm: one.message.GetTerm(), ConfState: ConfStateBytes(one.message.GetSnapshot().GetMetadata().GetConfState()),
+	})
+}
+
+// dropSend ends what is on its way to a peer, without a word to raft.
+func (s *Snapshotter) dropSend(peer uint64) {
+	s.sends = slices.DeleteFunc(s.sends, func(one *sending) bool {
+		if one.peer == peer {
+			one.close()
+			return true
+		}
+		return false
+	})
+}
+
+func (one *sending) close() {
+	if one.reader != nil {
+		one.reader.Close()
+	}
+}
+
+func (s *Snapshotter) endSend(one *sending, installed bool) {
+	s.dropSend(one.peer)
+	if installed {
+		delete(s.backoffs, one.peer)
+	} else {
+		b := s.backoffs[one.peer]
+		b.fail(s.now, limits.SnapshotResend, limits.SnapshotSendPause)
+		s.backoffs[one.peer] = b
+	}
+	s.Consensus.MustPost(SnapshotSent{Peer: one.peer, Installed: installed})
+}
+
+// wait goes on with what a lost frame has stopped.
+func (s *Snapshotter) wait() {
+	s.endReceivingAlarm()
+	for _, one := range slices.Clone(s.sends) {
+		if one.reader == nil {
+			s.tryOpen(one)
+			continue
+		}
+		switch {
+		case s.now-one.progressed >= limits.SnapshotSendTimeout:
+			s.endSend(one, false)
+		case s.now-one.asked >= limits.SnapshotResend:
+			one.sent = one.acked
+			s.offer(one)
+		}
+	}
+}
+
+// pump sends pieces as long as few enough are on their way.
+func (s *Snapshotter) pump(one *sending, acked int64) {
+	if acked < 0 || acked > one.reader.Size() {
+		return
+	}
+	if acked != one.acked || one.sent <= acked {
+		one.progressed, one.asked = s.now, s.now
+	}
+	if one.sent = max(one.sent, acked); acked == one.acked {
+		one.sent = acked // said twice: what was sent from here on is lost
+	}
+	one.acked = acked
+	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.Limits.SnapshotChunkBytes {
+		piece := make([]byte, min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent))
+		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
+			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
+			s.suspect(one)
+			s.endSend(one, false)
+			return
+		}
+		s.send(one.peer, Chunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: piece})
+		one.sent += int64(len(piece))
+	}
+}

@@ -1,0 +1,82 @@
+package actor
+
+import (
+	"slices"
+	"testing"
+
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/snapshot"
+)
+
+// savedAt saves a snapshot, and returns from where on the log is kept then.
+func (s *snapshotterTurns) savedAt(t *testing.T, at uint64) (keepFrom uint64) {
+	t.Helper()
+	s.turn(saveOf(viewAt(t, at, 10)))
+	for range 100 { // saving takes turns, and rests between them
+		for _, m := range drainBox(s.consensus) {
+			if saved, ok := m.(SnapshotSaved); ok {
+				return saved.KeepFrom
+			}
+		}
+		s.turn(Wait{})
+	}
+	t.Fatalf("no snapshot at %d was saved", at)
+	return 0
+}
+
+// Raft waits until it hears what became of a snapshot that it ordered: also when newer ones have replaced it.
+func TestReplacedSnapshotIsReported(t *testing.T) {
+	s := newTestSnapshotter(t, viewAt(t, 3, 10))
+	for at := uint64(3); at < 3+limits.SnapshotsKept+1; at++ {
+		s.savedAt(t, at)
+	}
+	s.turn(sendOf(viewAt(t, 3, 10), 2))
+	for range 20 {
+		for _, m := range drainBox(s.consensus) {
+			if sent, ok := m.(SnapshotSent); ok && sent.Peer == 2 && !sent.Installed {
+				return
+			}
+		}
+		s.turn(Wait{})
+	}
+	t.Error("raft hears nothing of a snapshot that is not there any more, and waits for ever")
+}
+
+// wants notes for what a receiver of a snapshot asks.
+type wants []int64
+
+func (w *wants) Send(_ uint64, m PeerMessage, _ bool) {
+	if want, ok := m.(Want); ok {
+		*w = append(*w, want.Offset)
+	}
+}
+
+// SetMembers implements Peers.
+func (*wants) SetMembers(index.Members) {}
+
+// Where pieces overtake each other, the one that is missing is asked for once: with each piece behind it, its sender
+// would send all of its window again.
+func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
+	leader := newTestSnapshotter(t, viewAt(t, 20, 1000))
+	leader.savedAt(t, 20)
+	file, err := snapshot.Open(leader.fs, leader.Kept[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := make([]byte, file.Size())
+	if _, err := file.ReadAt(whole, 0); err != nil {
+		t.Fatal(err)
+	}
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	asked := &wants{}
+	s.Peers = asked
+	const piece = 100
+	s.turn(FromPeer{From: 2, Message: Offer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}})
+	for _, at := range []int64{0, 2, 3, 4, 5, 1, 3, 4, 5, 2} { // 2 to 5 are sent again, as they are not kept
+		s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: at * piece, Bytes: whole[at*piece:][:piece]}})
+	}
+	if want := (wants{0, piece, piece, 2 * piece, 2 * piece, 3 * piece}); !slices.Equal(*asked, want) {
+		t.Errorf("asked for %v, want %v", *asked, want)
+	}
+}

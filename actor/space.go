@@ -1,0 +1,119 @@
+package actor
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/tracker"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// spaces is what is known of the room on the members' disks. A full disk is its member's affair until a quorum has none: so
+// each tells all how much it has, the leader judges, and every member refuses by the leader's word what a quorum has no
+// room for. Nothing else looks at the own disk: a member without room forwards what others have room for.
+//
+// Invariants:
+//
+//  1. heard[p] is what p said last on the connection that there is; one that has said nothing yet is taken to have room.
+//  2. told is what all peers that could be reached at toldAt were told.
+type spaces struct {
+	heard  map[uint64]Room
+	told   Room
+	toldAt time.Duration
+}
+
+// judgeSpace tells what a quorum of members that can be reached has room for, and why that is not everything.
+func (c *Consensus) judgeSpace() (Space, string) {
+	var reached []Space
+	var full, unreachable []string
+	voters := c.confState.GetVoters()
+	for _, id := range voters {
+		own := Space(c.spaces.heard[id].Own)
+		switch {
+		case id == c.Member:
+			own = c.Status.Space()
+		case !c.connected[id]:
+			unreachable = append(unreachable, c.Status.NameOf(id))
+			continue
+		}
+		reached = append(reached, own)
+		if own > SpaceLeft {
+			full = append(full, c.Status.NameOf(id))
+		}
+	}
+	quorum := len(voters)/2 + 1
+	if len(reached) < quorum {
+		return SpaceLeft, "" // what is missing is not room
+	}
+	slices.Sort(reached)
+	space := reached[quorum-1]
+	if space == SpaceLeft {
+		return space, ""
+	}
+	why := fmt.Sprintf("the disk of %s is full, or nearly", strings.Join(full, " and that of "))
+	if len(unreachable) > 0 {
+		why += fmt.Sprintf(", and %s cannot be reached", strings.Join(unreachable, ", "))
+	}
+	return space, why
+}
+
+// clusterSpace is what there is room for by the leader's word.
+func (c *Consensus) clusterSpace() (Space, string) {
+	said := c.spaces.heard[c.soft.Lead]
+	if c.soft.RaftState == raft.StateLeader {
+		said = c.spaces.told
+	}
+	return Space(said.Cluster), said.Why
+}
+
+// noRoom is the refusal of a command that the cluster has no room for.
+func noRoom(command []byte, space Space, why string) *kv.Error {
+	switch {
+	case space == SpaceLeft, space == SpaceLow && !index.Grows(command):
+		return nil
+	case space == SpaceLow:
+		return kv.Errorf(kv.NoSpace, "%s: only deletions and reads are taken; the write certainly did not happen: make room on the disk, or delete keys", why)
+	default:
+		return kv.Errorf(kv.NoSpace, "%s, and its log has no reserve: only reads are taken; the write certainly did not happen: make room on the disk", why)
+	}
+}
+
+// tellSpace tells the others how much room there is, when that changes and now and then, since what is sent may be lost. A
+// leader also says what the cluster has room for, and goes where there is more.
+func (c *Consensus) tellSpace() {
+	if c.quarantine.active() {
+		return
+	}
+	now := Room{Own: uint64(c.Status.Space())}
+	if c.soft.RaftState == raft.StateLeader {
+		space, why := c.judgeSpace()
+		now.Cluster, now.Why = uint64(space), why
+		if now.Own != uint64(SpaceLeft) {
+			c.leaveFullDisk()
+		}
+	}
+	if now == c.spaces.told && c.now.Now-c.spaces.toldAt < limits.SpaceCheck {
+		return
+	}
+	c.spaces.told, c.spaces.toldAt = now, c.now.Now
+	for _, m := range c.members.All() {
+		if c.connected[m.ID] {
+			c.Peers.Send(m.ID, now, true)
+		}
+	}
+}
+
+// leaveFullDisk hands leadership to a follower that has room and lacks nothing that is committed, if there is one.
+func (c *Consensus) leaveFullDisk() {
+	commit := c.raft.BasicStatus().GetCommit()
+	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
+		heard, said := c.spaces.heard[id]
+		return said && heard.Own == uint64(SpaceLeft) && p.Match >= commit
+	})
+}

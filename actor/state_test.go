@@ -1,0 +1,473 @@
+package actor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log"
+)
+
+// The states that consensus is made of, each by itself: what is done to one, step by step, and what it says then.
+
+// firsts are the numbers of the batches in flight.
+func firsts(batches []forwardedBatch) (n []uint64) {
+	for _, b := range batches {
+		n = append(n, b.first)
+	}
+	return n
+}
+
+func TestForwardsInFlight(t *testing.T) {
+	const election = time.Second
+	var f forwards
+	var again []uint64
+	for _, step := range []struct {
+		what     string
+		do       func()
+		now      time.Duration
+		inFlight []uint64
+		bytes    int64
+		due      bool
+	}{
+		{"nothing is in flight", func() {}, 10 * election, nil, 0, false},
+		{"three batches", func() {
+			for _, first := range []uint64{5, 9, 12} {
+				f.add(first, make([]byte, first), 0)
+			}
+		}, election - 1, []uint64{5, 9, 12}, 26, false},
+		{"an election timeout later", func() {}, election, []uint64{5, 9, 12}, 26, true},
+		{"sent again", func() { f.resend(election) }, 3*election - 1, []uint64{5, 9, 12}, 26, false},
+		{"twice as long later", func() {}, 3 * election, []uint64{5, 9, 12}, 26, true},
+		{"one more batch does not shorten the wait", func() { f.add(20, nil, 2*election) }, 3*election - 1, []uint64{5, 9, 12, 20}, 26, false},
+		{"an older batch is seen", func() { f.seen(4, 3*election) }, 3 * election, []uint64{5, 9, 12, 20}, 26, true},
+		{"the second is seen, and so the first", func() { f.seen(9, 3*election) }, 4*election - 1, []uint64{12, 20}, 12, false},
+		{"the wait is short again", func() {}, 4 * election, []uint64{12, 20}, 12, true},
+		{"the leader has the first of them", func() { f.accepted(13, 4*election) }, 5 * election, []uint64{12, 20}, 12, true},
+		{"only the other one is sent again", func() { again = firsts(f.resend(5 * election)) }, 6 * election, []uint64{12, 20}, 12, false},
+		{"an old word of the leader's", func() { f.accepted(12, 6*election) }, 7 * election, []uint64{12, 20}, 12, true},
+		{"the leader has both", func() { f.accepted(25, 7*election) }, 100 * election, []uint64{12, 20}, 12, false},
+		{"all are seen", func() { f.seen(20, 4*election) }, 100 * election, nil, 0, false},
+		{"a new term", func() { f.add(30, []byte("x"), 0); f.reset() }, 100 * election, nil, 0, false},
+	} {
+		step.do()
+		if got := firsts(f.inFlight); !slices.Equal(got, step.inFlight) || f.bytes != step.bytes || f.due(step.now, election) != step.due {
+			t.Errorf("%s: in flight %v of %d bytes, due %v", step.what, got, f.bytes, f.due(step.now, election))
+		}
+	}
+	if !slices.Equal(again, []uint64{20}) {
+		t.Errorf("sent again were %v", again)
+	}
+	f.add(31, nil, 0)
+	for range 40 {
+		f.resend(0)
+	}
+	if f.due(16*election-1, election) || !f.due(16*election, election) {
+		t.Error("the intervals do not end at sixteen election timeouts")
+	}
+}
+
+// A leader that drops all but two frames of what comes at once, as one with a full mailbox does, gets all batches in as
+// many round trips as that takes, and not in as many election timeouts; one that drops nothing gets few of them twice.
+func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
+	const election, roundTrip, batches = time.Second, time.Millisecond, 200
+	for _, tt := range []struct {
+		room, roundTrips, sends int
+		log                     bool // the log says what is accepted, before the leader's word does
+	}{
+		{1, batches + 1, 3 * batches, false},
+		{2, batches/2 + 2, 3 * batches, false},
+		{batches, 10, 2 * batches, false},
+		{2, batches/2 + 2, 3 * batches, true},
+		{batches, 10, 2 * batches, true},
+	} {
+		var f forwards
+		var a accepted
+		a.reset()
+		now, who, sends, trips := time.Duration(0), forwarder{1, 7}, 0, 0
+		for n := range batches {
+			if got := f.add(uint64(n+1), []byte("x"), now); len(got) != 1 {
+				t.Fatal("a batch is not sent at once")
+			}
+		}
+		now += election
+		for sent := f.resend(now); len(f.unaccepted()) > 0; trips++ {
+			if len(sent) == 0 {
+				t.Fatalf("room %d: nothing is sent any more, %d are missing", tt.room, len(f.unaccepted()))
+			}
+			if trips == 3 {
+				sent = append(slices.Clip(sent), f.add(batches+1, []byte("x"), now)...)
+			}
+			sends += len(sent)
+			oldest := f.inFlight[0].first
+			for _, b := range sent[:min(tt.room, len(sent))] {
+				a.accept(who, b.first, 1, oldest)
+			}
+			now += roundTrip
+			if tt.log {
+				sent = f.seen(a.next[who]-1, now)
+				if more := f.accepted(a.next[who], now); len(more) > 0 {
+					t.Errorf("%d batches are sent again at the second word", len(more))
+				}
+			} else {
+				sent = f.accepted(a.next[who], now)
+			}
+		}
+		if trips > tt.roundTrips || sends > tt.sends || a.next[who] != batches+2 {
+			t.Errorf("room %d: %d round trips, %d sent again for %d, accepted below %d", tt.room, trips, sends, batches, a.next[who])
+		}
+		if got := f.add(batches+2, []byte("x"), now); len(got) != 1 {
+			t.Error("a batch is not sent at once although the leader has all before it")
+		}
+	}
+}
+
+func TestForwardsAreAcceptedOnce(t *testing.T) {
+	one, restarted, other := forwarder{2, 70}, forwarder{2, 71}, forwarder{3, 70}
+	var a accepted
+	a.reset()
+	for _, step := range []struct {
+		what          string
+		who           forwarder
+		first, oldest uint64
+		commands      int
+		want          bool
+	}{
+		{"its first batch in this term", one, 5, 5, 4, true},
+		{"the same again", one, 5, 5, 4, false},
+		{"one is lost before it", one, 12, 5, 1, false},
+		{"the lost one", one, 9, 5, 3, true},
+		{"the one behind it again", one, 12, 5, 1, true},
+		{"what the sender does not want any more is passed over", one, 40, 40, 1, true},
+		{"an old one", one, 9, 9, 3, false},
+		{"a follower that restarted begins anew", restarted, 1, 1, 2, true},
+		{"another follower with the same numbers", other, 5, 5, 4, true},
+	} {
+		if got := a.accept(step.who, step.first, step.commands, step.oldest); got != step.want {
+			t.Errorf("%s: %v", step.what, got)
+		}
+	}
+	if len(a.unanswered) != 3 {
+		t.Errorf("answers are due to %v", a.unanswered)
+	}
+	a.reset()
+	if !a.accept(one, 41, 1, 41) {
+		t.Error("a new term begins with what its followers have in flight")
+	}
+}
+
+func TestFollowersAreToldAtOnce(t *testing.T) {
+	var a accepted
+	a.reset()
+	a.add(deferredBatch{2, []byte("a"), false})
+	a.add(deferredBatch{3, []byte("b"), false})
+	a.add(deferredBatch{2, []byte("c"), false})
+	a.proposed()
+	a.proposed()
+	a.placed(10)
+	if len(a.deferred) != 1 || string(a.deferred[0].envelope) != "c" {
+		t.Fatalf("deferred are %v", a.deferred)
+	}
+	a.proposed()
+	a.placed(11)
+	for _, step := range []struct {
+		follower, commit uint64
+		want             bool
+	}{{2, 10, false}, {2, 11, true}, {2, 12, false}, {3, 9, false}, {3, 15, true}, {4, 15, false}} {
+		if got := a.prompt(step.follower, step.commit); got != step.want {
+			t.Errorf("commit %d to follower %d at once: %v", step.commit, step.follower, got)
+		}
+	}
+}
+
+func TestDiskWatch(t *testing.T) {
+	const pause, mib = time.Second, int64(1 << 20)
+	second := time.Duration(mib) * time.Second / limits.DiskBytesPerSecond // what a MiB may take
+	d := diskWatch{groupBytes: limits.GroupBytes}
+	for _, step := range []struct {
+		what    string
+		do      func()
+		now     time.Duration
+		stalled time.Duration
+		bytes   int64
+	}{
+		{"idle", func() {}, time.Hour, 0, 0},
+		{"two orders", func() { d.seen = time.Second; d.ordered(0, 9, 1*time.Second); d.ordered(2*mib, 9, 2*time.Second) }, 3 * time.Second, 2 * time.Second, 2 * mib},
+		{"the first is reported: the second's turn begins", func() { d.reported(1, 4*time.Second) }, 4*time.Second + 2*second, 0, 2 * mib},
+		{"its bytes do not take longer", func() {}, 5*time.Second + 2*second, time.Second, 2 * mib},
+		{"a report of no order", func() { d.reported(0, 5*time.Second) }, 5*time.Second + 2*second, time.Second, 2 * mib},
+		{"what comes later is in another group", func() { d.ordered(3*mib, 9, 5*time.Second); d.ordered(mib, 9, 5*time.Second) }, 5*time.Second + 2*second, time.Second, 6 * mib},
+		{"what waited is in one", func() { d.reported(1, 6*time.Second) }, 7*time.Second + 4*second, time.Second, 4 * mib},
+		{"but for what does not fit", func() { d.ordered(mib, 9, 6*time.Second) }, 7*time.Second + 4*second, time.Second, 5 * mib},
+		{"the process stood still", func() { d.seen = 7 * time.Second; d.tick(9*time.Second, pause) }, 9*time.Second + 4*second, time.Second, 5 * mib},
+		{"the clock goes on", func() { d.tick(9*time.Second+10, pause) }, 10*time.Second + 4*second, 2 * time.Second, 5 * mib},
+		{"a snapshot is being loaded", func() { d.loading() }, time.Hour, 0, 5 * mib},
+		{"all is reported", func() { d.reported(3, time.Hour) }, 2 * time.Hour, 0, 0},
+		{"an order given while it stood still", func() { d.seen = 0; d.ordered(0, 9, 3*pause); d.tick(4*pause, pause) }, 5 * pause, pause, 0},
+	} {
+		step.do()
+		if got := d.stalled(step.now); got != step.stalled || d.bytes() != step.bytes || d.idle() != (len(d.orders) == 0) {
+			t.Errorf("%s: stalled for %v, %d bytes", step.what, got, d.bytes())
+		}
+	}
+}
+
+// What the disk is at is one group: the orders that were given when it began, as far as they fit.
+func TestDiskIsAtOneGroup(t *testing.T) {
+	const mib = int64(1 << 20)
+	d := diskWatch{groupBytes: limits.GroupBytes}
+	for i, bytes := range []int64{3 * mib, 0, mib, 2 * mib, 2 * mib, 9 * mib, 0} {
+		d.ordered(bytes, uint64(10*(i+1)), time.Second)
+	}
+	d.ordered(0, 80, 2*time.Second)
+	for _, want := range []struct {
+		report int
+		bytes  int64
+		last   uint64
+	}{{0, limits.GroupBytes, 30}, {3, limits.GroupBytes, 50}, {2, 9 * mib, 60}, {1, 0, 80}, {1, 0, 80}} {
+		d.reported(want.report, 3*time.Second)
+		if bytes, last := d.underWay(); bytes != want.bytes || last != want.last {
+			t.Errorf("the disk is at %d bytes up to entry %d, want %d up to %d", bytes, last, want.bytes, want.last)
+		}
+	}
+}
+
+func TestHardStatesRide(t *testing.T) {
+	order := func(term, vote, commit uint64, entries int, responses int) *raftpb.Message {
+		m := &raftpb.Message{}
+		if term > 0 {
+			m.Term, m.Vote, m.Commit = &term, &vote, &commit
+		}
+		for range entries {
+			m.Entries = append(m.Entries, someEntry(1, 1))
+		}
+		for range responses {
+			m.Responses = append(m.Responses, &raftpb.Message{})
+		}
+		return m
+	}
+	h := hardStates{ordered: log.HardState{Term: 3, Vote: 1, Commit: 5}, commit: 5}
+	for _, step := range []struct {
+		what string
+		m    *raftpb.Message
+		held bool
+		want string // the order's hard state
+	}{
+		{"a commit index alone", order(3, 1, 6, 0, 0), true, ""},
+		{"a newer one", order(3, 1, 7, 0, 0), true, ""},
+		{"an order with entries takes it along", order(0, 0, 0, 1, 0), false, "3 1 7"},
+		{"nothing waits any more", order(0, 0, 0, 1, 0), false, ""},
+		{"a commit index with entries", order(3, 1, 8, 1, 0), false, "3 1 8"},
+		{"a commit index with a response", order(3, 1, 9, 0, 1), false, "3 1 9"},
+		{"one alone again", order(3, 1, 10, 0, 0), true, ""},
+		{"a response alone takes it along", order(0, 0, 0, 0, 1), false, "3 1 10"},
+		{"a new term alone", order(4, 0, 10, 0, 0), false, "4 0 10"},
+		{"a vote alone", order(4, 2, 10, 0, 0), false, "4 2 10"},
+		{"a snapshot", &raftpb.Message{Snapshot: snapshotAt(20, 4, testMembers)}, false, ""},
+	} {
+		held := h.hold(step.m)
+		got := ""
+		if step.m.Term != nil && !held {
+			got = fmt.Sprint(step.m.GetTerm(), step.m.GetVote(), step.m.GetCommit())
+		}
+		if held != step.held || got != step.want {
+			t.Errorf("%s: held %v, hard state %q", step.what, held, got)
+		}
+	}
+	h.hold(order(4, 2, 11, 0, 0))
+	h.given(0)
+	if _, due := h.fence(fenceAfter - 1); due {
+		t.Error("a fence before the log is idle")
+	}
+	if commit, due := h.fence(fenceAfter); !due || commit != 11 {
+		t.Errorf("a fence with commit index %d, due %v", commit, due)
+	}
+	if _, due := h.fence(2 * fenceAfter); due {
+		t.Error("a second fence in the same rest")
+	}
+	if m := order(0, 0, 0, 1, 0); h.hold(m) || m.Term != nil {
+		t.Error("the fence has carried the commit index, and an order carries it again")
+	}
+}
+
+func TestLag(t *testing.T) {
+	const after, pause = 2 * time.Second, time.Second
+	var l lag
+	for _, step := range []struct {
+		what            string
+		commit, applied uint64
+		now             time.Duration // in tenths of a second
+		missing         uint64
+		far             bool
+	}{
+		{"nothing is known", 0, 50, 0, 0, false},
+		{"level", 50, 50, 5, 0, false},
+		{"the leader is ahead", 1000, 60, 10, 940, false},
+		{"it goes on, and so does this member", 2000, 900, 19, 1100, false},
+		{"the first mark is reached", 3000, 1000, 28, 2000, false},
+		{"the next one is not", 3500, 1100, 37, 2400, false},
+		{"it has time", 4000, 1150, 46, 2850, false},
+		{"after two seconds it is not reached", 4000, 1200, 49, 2800, true},
+		{"the process stood still", 4000, 1200, 60, 2800, false},
+		{"level again", 4000, 4000, 69, 0, false},
+		{"and later", 4100, 4000, 78, 100, false},
+	} {
+		l.heard(step.commit)
+		now := step.now * time.Second / 10
+		l.tick(step.applied, now, pause)
+		if l.missing(step.applied) != step.missing || l.far(step.applied, now, after) != step.far {
+			t.Errorf("%s: %d missing, far %v", step.what, l.missing(step.applied), l.far(step.applied, now, after))
+		}
+	}
+}
+
+func TestLogIsKeptForFollowers(t *testing.T) {
+	const base = 100
+	for _, test := range []struct {
+		p    tracker.Progress
+		want uint64
+	}{
+		{tracker.Progress{State: tracker.StateReplicate, Match: 150, Next: 190}, 150},
+		{tracker.Progress{State: tracker.StateReplicate, Match: 90, Next: 190}, base},
+		{tracker.Progress{State: tracker.StateSnapshot, Match: 20, PendingSnapshot: 130}, 130},
+		{tracker.Progress{State: tracker.StateProbe, Match: 150, Next: 160}, base},
+	} {
+		if got := neededFrom(test.p, base); got != test.want {
+			t.Errorf("%v %d: needs what is behind %d, want %d", test.p.State, test.p.Match, got, test.want)
+		}
+	}
+}
+
+// requests are the numbers of the requests of some reads.
+func requests(reads []waitingRead) (n []uint64) {
+	for _, r := range reads {
+		n = append(n, r.Requests...)
+	}
+	return n
+}
+
+func TestReadAttempts(t *testing.T) {
+	r := reads{next: 100}
+	read := func(request uint64, timeout time.Duration) {
+		r.add(ReadIndex{Requests: []uint64{request}, Timeout: timeout}, 0)
+	}
+	context := func(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
+	var asked [][]byte
+	begin := func() {
+		if c, begun := r.begin(0); begun {
+			asked = append(asked, c)
+		}
+	}
+	var answered []uint64
+	confirm := func(c []byte) {
+		requests, _, _ := r.confirmed(c)
+		for _, a := range requests {
+			answered = append(answered, a.Number)
+		}
+	}
+	for _, step := range []struct {
+		what     string
+		do       func()
+		asked    int
+		waiting  []uint64
+		answered []uint64
+	}{
+		{"nothing to read", begin, 0, nil, nil},
+		{"two reads, one round", func() { read(1, time.Second); read(2, time.Second); begin() }, 1, nil, nil},
+		{"a second round beside it", func() { read(3, time.Second); begin() }, 2, nil, nil},
+		{"no third", func() { read(4, time.Second); begin() }, 2, []uint64{4}, nil},
+		{"an unknown round", func() { confirm(context(1)) }, 2, []uint64{4}, nil},
+		{"no round at all", func() { confirm(nil) }, 2, []uint64{4}, nil},
+		{"the second round first", func() { confirm(context(102)) }, 2, []uint64{4}, []uint64{3}},
+		{"a leader changes: the first round's reads wait again", func() { r.void() }, 2, []uint64{4, 1, 2}, []uint64{3}},
+		{"the void round's answer comes late", func() { confirm(context(101)) }, 2, []uint64{4, 1, 2}, []uint64{3}},
+		{"the next round", begin, 3, nil, []uint64{3}},
+		{"it is lost", func() { r.retry(time.Second-1, time.Second) }, 3, nil, []uint64{3}},
+		{"for long", func() { r.retry(time.Second, time.Second) }, 3, []uint64{4, 1, 2}, []uint64{3}},
+	} {
+		step.do()
+		if got := requests(r.waiting); len(asked) != step.asked || !slices.Equal(got, step.waiting) || !slices.Equal(answered, step.answered) {
+			t.Errorf("%s: %d rounds, waiting %v, answered %v", step.what, len(asked), got, answered)
+		}
+	}
+	read(5, time.Hour)
+	begin()
+	read(6, time.Minute)
+	read(7, 2*time.Hour)
+	if got := requests(r.takeExpired(time.Second)); !slices.Equal(got, []uint64{4, 1, 2}) {
+		t.Errorf("expired in an attempt are %v", got)
+	}
+	if got := requests(r.takeExpired(limits.RequestTimeout)); !slices.Equal(got, []uint64{6, 7, 5}) {
+		t.Errorf("expired, a timeout of hours is bounded: %v", got)
+	}
+	for range deferredReadsMost + 10 {
+		r.postpone(&raftpb.Message{})
+	}
+	if n := len(r.takeDeferred()); n != deferredReadsMost || len(r.takeDeferred()) != 0 {
+		t.Errorf("%d reads of peers are kept", n)
+	}
+}
+
+func TestProposalsArePacked(t *testing.T) {
+	small, large := make([]byte, 10), make([]byte, limits.BatchBytes-5)
+	proposal := func(commands ...[]byte) kv.Proposal {
+		p := kv.Proposal{Commands: commands}
+		for i := range commands {
+			p.Requests = append(p.Requests, uint64(i))
+		}
+		return p
+	}
+	many := make([][]byte, limits.BatchCommands+1)
+	for i := range many {
+		many[i] = []byte{1}
+	}
+	for _, test := range []struct {
+		what      string
+		proposals []kv.Proposal
+		batches   []int // commands of each
+	}{
+		{"of two clients in one", []kv.Proposal{proposal(small), proposal(small, small)}, []int{3}},
+		{"a proposal over two batches", []kv.Proposal{proposal(small, large, small)}, []int{1, 1, 1}},
+		{"one too large for any", []kv.Proposal{proposal(make([]byte, 2*limits.BatchBytes)), proposal(small)}, []int{1, 1}},
+		{"one too many", []kv.Proposal{proposal(many...)}, []int{limits.BatchCommands, 1}},
+	} {
+		p := proposals{next: 7}
+		want := int64(0)
+		for _, one := range test.proposals {
+			p.add(one, 0)
+			want += weightOf(one.Commands)
+		}
+		if p.bytes != want {
+			t.Errorf("%s: %d bytes, want %d", test.what, p.bytes, want)
+		}
+		next := uint64(7)
+		for i, n := range test.batches {
+			again := p.pack(limits.Defaults())
+			b := p.pack(limits.Defaults())
+			if len(b.commands) != n || len(b.requests) != n || b.first != next || len(again.commands) != n {
+				t.Fatalf("%s: batch %d has %d commands from %d on, want %d from %d on", test.what, i, len(b.commands), b.first, n, next)
+			}
+			p.take(b)
+			next += uint64(n)
+		}
+		if len(p.waiting) != 0 || p.bytes != 0 {
+			t.Errorf("%s: %d proposals and %d bytes are left", test.what, len(p.waiting), p.bytes)
+		}
+	}
+	p := proposals{}
+	half := proposal(large, small)
+	half.Timeout = time.Second
+	p.add(half, 0)
+	p.add(proposal(small), 0)
+	p.take(p.pack(limits.Defaults()))
+	if expired := p.takeExpired(time.Second); len(expired) != 1 || expired[0].packed != 1 || p.bytes != 10 || len(p.waiting) != 1 {
+		t.Errorf("expired %d, %d bytes and %d proposals are left", len(expired), p.bytes, len(p.waiting))
+	}
+}

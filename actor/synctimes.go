@@ -1,0 +1,150 @@
+package actor
+
+import (
+	"fmt"
+	"log/slog"
+	"math/bits"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// syncTimes is how long the log's syncs took in the last minute.
+//
+// Invariants:
+//
+//  1. slots[i] counts the syncs that ended in the ten seconds number slots[i].number, of which i is the remainder by
+//     len(slots). A slot of an earlier minute counts nothing, and is emptied before it is used.
+//  2. counts[b] is of syncs with bucketOf(took) == b, slow of those above limits.SlowSync.
+type syncTimes struct {
+	slots [7]syncSlot // a whole minute, and the ten seconds that have begun
+}
+
+type syncSlot struct {
+	number int64
+	slow   int
+	counts [syncBuckets]uint32
+}
+
+const (
+	syncSlotTime = 10 * time.Second
+	// A bucket spans an eighth of a power of two, so that a figure is at most 12 % too high. The last one begins above a
+	// day.
+	syncBuckets = 8 * 38
+)
+
+// bucketOf is the bucket of a time, in microseconds.
+func bucketOf(took time.Duration) int {
+	us := uint64(max(took.Microseconds(), 0))
+	if us < 8 {
+		return int(us)
+	}
+	e := bits.Len64(us) - 1 // at least 3
+	return min((e-2)*8+int(us>>(e-3)&7), syncBuckets-1)
+}
+
+// bucketEnd is the longest time in a bucket.
+func bucketEnd(b int) time.Duration {
+	if b < 8 {
+		return time.Duration(b) * time.Microsecond
+	}
+	e := b/8 + 2
+	return time.Duration(uint64(8+b%8+1)<<(e-3)-1) * time.Microsecond
+}
+
+// add counts a sync that ended now.
+func (t *syncTimes) add(now, took time.Duration) {
+	number := int64(now / syncSlotTime)
+	s := &t.slots[number%int64(len(t.slots))]
+	if s.number != number {
+		*s = syncSlot{number: number}
+	}
+	s.counts[bucketOf(took)]++
+	if took > limits.SlowSync {
+		s.slow++
+	}
+}
+
+// lastMinute is the time that 99 of 100 syncs of the last minute did not exceed, how many there were, and how many were
+// slow.
+func (t *syncTimes) lastMinute(now time.Duration) (p99 time.Duration, all, slow int) {
+	var counts [syncBuckets]int
+	number := int64(now / syncSlotTime)
+	for i := range t.slots {
+		s := &t.slots[i]
+		if s.number > number || number-s.number >= int64(len(t.slots)) {
+			continue
+		}
+		slow += s.slow
+		for b, n := range s.counts {
+			counts[b] += int(n)
+			all += int(n)
+		}
+	}
+	above := all / 100
+	for b := syncBuckets - 1; b >= 0; b-- {
+		if above -= counts[b]; above < 0 {
+			return bucketEnd(b), all, slow
+		}
+	}
+	return 0, 0, 0
+}
+
+// synced counts a sync of the log.
+func (s *Status) synced(now, took time.Duration) {
+	s.syncsMu.Lock()
+	defer s.syncsMu.Unlock()
+	s.syncs.add(now, took)
+}
+
+// SyncP99 is the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 when there was none.
+func (s *Status) SyncP99() time.Duration {
+	p99, _, _ := s.lastMinute()
+	return p99
+}
+
+func (s *Status) lastMinute() (p99 time.Duration, all, slow int) {
+	if s.clock == nil {
+		return 0, 0, 0
+	}
+	s.syncsMu.Lock()
+	defer s.syncsMu.Unlock()
+	return s.syncs.lastMinute(s.clock().Now)
+}
+
+// slowDisk is the alarm of a disk whose syncs are slow: not a few of them, and not one in a hundred only.
+func (s *Status) slowDisk() (a Alarm, raised bool) {
+	p99, all, slow := s.lastMinute()
+	if slow < limits.SlowSyncsAlarm || p99 <= limits.SlowSync {
+		return Alarm{}, false
+	}
+	return Alarm{Name: SlowDisk, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
+		slow, all, limits.SlowSync, p99.Round(time.Millisecond))}, true
+}
+
+// slowSyncLog says of a slow sync, and of the others only how many there were: a disk that is slow is so many times a
+// second.
+type slowSyncLog struct {
+	said  bool
+	next  time.Duration // the next line, at the earliest
+	held  int           // slow ones since the last line
+	worst time.Duration // of them
+}
+
+// add is told of every sync.
+func (l *slowSyncLog) add(logger *slog.Logger, now, took time.Duration, bytes int64) {
+	if took <= limits.SlowSync {
+		return
+	}
+	if l.said && now < l.next {
+		l.held++
+		l.worst = max(l.worst, took)
+		return
+	}
+	args := []any{"took", took.Round(time.Millisecond).String(), "bytes", bytes}
+	if l.held > 0 {
+		args = append(args, "others", l.held, "longest", l.worst.Round(time.Millisecond).String())
+	}
+	logger.Warn("a slow sync of the log", args...)
+	*l = slowSyncLog{said: true, next: now + limits.SlowSyncPause}
+}

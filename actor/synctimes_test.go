@@ -1,0 +1,103 @@
+package actor
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A bucket's end is the longest time in it, and at most an eighth above the shortest one.
+func TestSyncBuckets(t *testing.T) {
+	for took := time.Duration(0); took < 48*time.Hour; took = took*17/16 + time.Microsecond {
+		b := bucketOf(took)
+		us := took.Truncate(time.Microsecond)
+		if end := bucketEnd(b); end < us || end > us+us/8+time.Microsecond || bucketOf(end) != b || bucketOf(end+time.Microsecond) != b+1 {
+			t.Fatalf("%v is in bucket %d, which ends at %v", took, b, end)
+		}
+	}
+	if b := bucketOf(time.Hour * 24 * 365); b != syncBuckets-1 {
+		t.Errorf("a year is in bucket %d of %d", b, syncBuckets)
+	}
+}
+
+// The figures are those of the last minute: what was before is forgotten.
+func TestSyncTimes(t *testing.T) {
+	var s syncTimes
+	at := func(now time.Duration, wantP99 time.Duration, wantAll, wantSlow int) {
+		t.Helper()
+		p99, all, slow := s.lastMinute(now)
+		if all != wantAll || slow != wantSlow || p99 < wantP99 || p99 > wantP99+wantP99/8 {
+			t.Errorf("at %v: p99 %v of %d, %d slow, not %v of %d, %d", now, p99, all, slow, wantP99, wantAll, wantSlow)
+		}
+	}
+	at(time.Hour, 0, 0, 0)
+	for i := range 1000 {
+		took := time.Millisecond
+		if i%50 == 0 {
+			took = 200 * time.Millisecond
+		}
+		s.add(time.Hour+time.Duration(i)*time.Millisecond, took)
+	}
+	at(time.Hour+time.Second, 200*time.Millisecond, 1000, 20)
+	for i := range 9000 {
+		s.add(time.Hour+30*time.Second+time.Duration(i)*time.Millisecond, time.Millisecond)
+	}
+	at(time.Hour+40*time.Second, time.Millisecond, 10000, 20)
+	at(time.Hour+75*time.Second, time.Millisecond, 9000, 0)
+	at(time.Hour+3*time.Minute, 0, 0, 0)
+	s.add(time.Hour+3*time.Minute, 3*time.Second)
+	at(time.Hour+3*time.Minute, 3*time.Second, 1, 1)
+}
+
+// A disk is called slow when more than one sync in a hundred is, and more than a few; not any more a minute later.
+func TestSlowDiskAlarm(t *testing.T) {
+	now := time.Hour
+	s := &Status{clock: func() Time { return Time{Now: now} }}
+	raised := func() bool {
+		alarms := s.Alarms()
+		return len(alarms) == 1 && alarms[0].Name == SlowDisk && strings.Contains(alarms[0].Text, "5 of 5 syncs of the last minute took over 100ms, p99 1.")
+	}
+	for range 4 {
+		s.synced(now, 1500*time.Millisecond)
+	}
+	if raised() {
+		t.Error("four slow syncs are an alarm")
+	}
+	s.synced(now, 1500*time.Millisecond)
+	if !raised() || s.SyncP99() < 1500*time.Millisecond {
+		t.Errorf("five slow syncs: %+v, p99 %v", s.Alarms(), s.SyncP99())
+	}
+	if now += 2 * time.Minute; len(s.Alarms()) > 0 || s.SyncP99() != 0 {
+		t.Errorf("two minutes later: %+v, p99 %v", s.Alarms(), s.SyncP99())
+	}
+	for i := range 1000 {
+		s.synced(now, map[bool]time.Duration{true: time.Second, false: time.Millisecond}[i%125 == 0])
+	}
+	if len(s.Alarms()) > 0 {
+		t.Errorf("eight slow syncs of a thousand: %+v", s.Alarms())
+	}
+}
+
+// A slow sync is a line at most once a minute, with how many others there were.
+func TestSlowSyncLog(t *testing.T) {
+	var out bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	var l slowSyncLog
+	for i := range 100 {
+		now := time.Hour + time.Duration(i)*time.Second
+		l.add(logger, now, time.Duration(100+i)*time.Millisecond, int64(i))
+	}
+	want := `level=WARN msg="a slow sync of the log" took=101ms bytes=1
+level=WARN msg="a slow sync of the log" took=161ms bytes=61 others=59 longest=160ms
+`
+	if out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// variablePrefix begins the environment variables that are qkv's.
+const variablePrefix = "QKV_"
+
+// foreignVariables are not meant for qkv although they begin as its own do: Kubernetes tells every pod of a service
+// called qkv, or qkv-NAME, by them; and processes of this project's tests have the tests' own.
+var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+)$`)
+
+// checkEnvironment refuses variables that no flag has: a setting that is spelled wrongly would be none, without a word.
+func checkEnvironment(app *cli.App, environment []string) error {
+	var known, unknown []string
+	for _, f := range flagsBelow(app.Commands) {
+		if d, ok := f.(cli.DocGenerationFlag); ok {
+			known = append(known, d.GetEnvVars()...)
+		}
+	}
+	for _, entry := range environment {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, variablePrefix) && !slices.Contains(known, name) && !foreignVariables.MatchString(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	slices.Sort(unknown)
+	slices.Sort(known)
+	var all []string
+	for _, name := range unknown {
+		text := "unknown variable " + name
+		if hint := variableMeant(name, known); hint != "" {
+			text += ", " + strings.TrimSpace(hint)
+		}
+		all = append(all, text)
+	}
+	return usagef("%s; `qkv COMMAND --help` names each flag's variable, `unset %s` ends this", strings.Join(all, "; "), strings.Join(unknown, " "))
+}
+
+// variableMeant guesses what a variable should have been called. The command's name is what most often is left out of
+// one: QKV_PREFIX.
+func variableMeant(name string, known []string) string {
+	with := slices.DeleteFunc(slices.Clone(known), func(k string) bool {
+		return !strings.HasSuffix(k, strings.TrimPrefix(name, strings.TrimSuffix(variablePrefix, "_")))
+	})
+	if with = slices.Compact(with); len(with) > 0 {
+		return fmt.Sprintf("did you mean %s? ", strings.Join(with, " or "))
+	}
+	return didYouMean(name, known)
+}

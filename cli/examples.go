@@ -1,0 +1,41 @@
+package cli
+
+// examples are what help shows of each command, by its path.
+var examples = map[string][]string{
+	"put": {
+		"qkv put greeting hello",
+		"qkv put config/app @app.yaml            # a file's content",
+		"openssl rand -hex 16 | qkv put token    # stdin, byte for byte",
+	},
+	"get": {
+		"qkv get greeting",
+		"qkv get config/ --prefix --keys-only",
+		"qkv get config/app --rev 42 -w json",
+		"qkv get greeting --raw | qkv put copy",
+	},
+	"member list":      {"qkv member list", "qkv member list -w json"},
+	"member add":       {"qkv member add n2 --peer 10.0.0.2:2380", "qkv member add n4 --peer 10.0.0.4:2380 --learner"},
+	"member remove":    {"qkv member remove n3", "qkv member remove 8e9e05c52164694d      # by its id"},
+	"member promote":   {"qkv member promote n4"},
+	"member update":    {"qkv member update n2 --peer 10.0.0.9:2380"},
+	"member replace":   {"qkv member replace n3 --peer 10.0.0.4:2380", "qkv member replace n3 --peer 10.0.0.4:2380 --name n4"},
+	"move-leader":      {"qkv move-leader n2", "qkv move-leader                         # to whoever has most of the log"},
+	"member unban":     {"qkv member unban n2", "qkv member unban n2 --yes               # the risk is known"},
+	"del":              {"qkv del greeting", "qkv del config/old/ --prefix", "qkv del '' --prefix --all              # every key"},
+	"import":           {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also what only its user may read"},
+	"export":           {"qkv export all/", "qkv export --delete all/                # a mirror", "qkv export --prefix /etc out/"},
+	"status":           {"qkv status", "qkv status --check                      # 0 healthy, 1 an alarm, 5 no leader", "qkv status -w json --endpoints 10.0.0.1:2379"},
+	"serve":            {"qkv serve", "qkv serve --found --name n1 --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380", "qkv serve --join 10.0.0.1:2380 --name n2 --certs-dir certs \\", "    --listen 10.0.0.2:2379 --listen-peer 10.0.0.2:2380", "qkv serve --name n1 --data-dir /var/lib/qkv --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380 \\", "    --initial-cluster n1=10.0.0.1:2380,n2=10.0.0.2:2380,n3=10.0.0.3:2380"},
+	"recover":          {"qkv recover --accept-loss --data-dir /var/lib/qkv"},
+	"demo":             {"qkv demo", "qkv demo --port 12379 --data-dir /tmp/demo"},
+	"cert ca":          {"qkv cert ca --cluster prod"},
+	"cert member":      {"qkv cert member n1", "qkv cert member n1 n1.example.com 10.0.0.1"},
+	"cert client":      {"qkv cert client admin"},
+	"cert renew":       {"qkv cert renew", "qkv cert renew certs/member-n1.crt"},
+	"cert show":        {"qkv cert show", "qkv cert show /etc/qkv/ca.crt"},
+	"inspect wal":      {"qkv inspect wal qkv-data/default/wal", "qkv inspect wal qkv-data/default/wal --verbose"},
+	"inspect snapshot": {"qkv inspect snapshot qkv-data/default/snap/*.snap"},
+	"bench":            {"qkv bench --data-dir /mnt/disk           # this machine", "qkv bench --endpoints 10.0.0.1:2379 --duration 30s"},
+	"completion":       {"source <(qkv completion bash)"},
+	"version":          {"qkv version"},
+}

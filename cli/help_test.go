@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Every command's help fits a terminal of 80 columns, and has examples that are command lines of this program.
+func TestHelp(t *testing.T) {
+	var visit func(path string, commands []*cli.Command)
+	fits := func(path string, help *bytes.Buffer) {
+		for line := range strings.Lines(help.String()) {
+			if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+				t.Errorf("the help of %q has a line of %d columns:\n%s", path, n, line)
+			}
+		}
+	}
+	visit = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			path := strings.TrimSpace(path + " " + c.Name)
+			var help bytes.Buffer
+			writeHelp(&help, "qkv "+path, c)
+			fits(path, &help)
+			visit(path, c.Subcommands)
+			if talks := strings.Contains(help.String(), "--endpoints "); talks != strings.Contains(help.String(), "that talk to a cluster") {
+				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks, &help)
+			}
+			if len(c.Subcommands) == 0 && !strings.Contains(help.String(), "\nexamples\n") {
+				t.Errorf("the help of %q has no example: examples.go has them", path)
+			}
+		}
+	}
+	visit("", newApp().Commands)
+	var help bytes.Buffer
+	writeAppHelp(&help, newApp())
+	fits("qkv", &help)
+	for path, lines := range examples {
+		for _, line := range readmeLines("```\n" + strings.Join(lines, "\n") + "\n```") {
+			_, line, ours := strings.Cut(line, "qkv ")
+			a, err := arrange(newApp(), append([]string{"qkv"}, strings.Fields(strings.TrimSuffix(line, ")"))...))
+			if !ours || err != nil || !strings.HasPrefix(strings.Join(a.commands, " ")+" ", path+" ") && !strings.Contains(line, "|") {
+				t.Errorf("the example of %q: %s: %v", path, line, err)
+			}
+		}
+	}
+}
+
+// A command's own flags come before those that it shares with others.
+func TestHelpOwnFlagsFirst(t *testing.T) {
+	var help bytes.Buffer
+	writeHelp(&help, "qkv get", getCommand())
+	own, common := strings.Index(help.String(), "--serializable "), strings.Index(help.String(), "flags of all commands that talk to a cluster")
+	if own < 0 || common < own || strings.Index(help.String(), "--endpoints ") < common {
+		t.Errorf("%s", &help)
+	}
+}
+
+// Words of other programs are translated.
+func TestForeignWords(t *testing.T) {
+	for line, want := range map[string]string{
+		"watch foo":                        "watches are not there yet",
+		"members":                          "`qkv member list`",
+		"member rm n4":                     "`qkv member remove NAME`",
+		"member add n4 --peer-urls x":      "--peer: it is HOST:PORT",
+		"serve --retry-join x":             "--join HOST:PORT",
+		"endpoint health --cluster":        "`qkv status` shows all members",
+		"get foo --print-value-only":       "--raw without a newline",
+		"get foo --consistency=s":          "--serializable",
+		"--cacert ca.crt get foo":          "--certs-dir DIR holds",
+		"serve --listen-client-urls x":     "--listen: it is HOST:PORT",
+		"kv get foo":                       "without kv",
+		"delete foo":                       "`qkv del KEY`",
+		"get foo --recurse":                "--prefix",
+		"status --endpoint=127.0.0.1:2379": "--endpoints",
+	} {
+		_, err := arrange(newApp(), append([]string{"qkv"}, strings.Fields(line)...))
+		if err == nil || exitCode(err) != exitUsage || !strings.Contains(err.Error(), want) {
+			t.Errorf("qkv %s: %v, want %q", line, err, want)
+		}
+	}
+	app := newApp()
+	for word := range foreignCommands {
+		if a, err := arrange(app, append([]string{"qkv"}, strings.Fields(word)...)); err == nil && strings.Join(a.commands, " ") == word {
+			t.Errorf("%q is a command of this program", word)
+		}
+	}
+}
+
+func TestColumns(t *testing.T) {
+	for text, want := range map[string]int{"": 0, "größe": 5, "鍵と値": 6, "key鍵": 5, "한국어": 6, "e\u0301": 1, "😀": 2, "１": 2, "…": 1} {
+		if got := columnsOf(text); got != want {
+			t.Errorf("%q takes %d columns, not %d", text, got, want)
+		}
+	}
+	var out bytes.Buffer
+	table := table{head: []string{"KEY", "VALUE"}}
+	table.add("鍵", "1")
+	table.add("key", "2")
+	table.write(&out)
+	if want := "KEY  VALUE\n鍵   1\nkey  2\n"; out.String() != want {
+		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// A flag without a value shows none, whatever its text quotes.
+func TestHelpOfSwitches(t *testing.T) {
+	for _, f := range flagsBelow(newApp().Commands) {
+		if left, _ := flagHelp(f); !hasValue(f) && left != dashedNames(f) {
+			t.Errorf("%q", left)
+		}
+	}
+}
+
+func dashedNames(f cli.Flag) string {
+	var names []string
+	for _, name := range f.Names() {
+		names = append(names, dashed(name))
+	}
+	return strings.Join(names, ", ")
+}

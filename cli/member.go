@@ -1,0 +1,293 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+	"qkv/net/wire"
+)
+
+func memberCommand() *cli.Command {
+	return &cli.Command{
+		Name: "member", Category: "cluster", Usage: "list the members, and change who they are",
+		Description: "A member is named by its name or its id. `qkv status` shows what each says of itself.",
+		Subcommands: []*cli.Command{
+			memberListCommand(),
+			{
+				Name: "add", Usage: "add a member, and print the command that starts it", ArgsUsage: "NAME",
+				Description: "The new member gets the data as a learner, which has no vote, and becomes a voter by itself when it is " +
+					"level with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last " +
+					"line of what is printed is the command for its host. The same command prints it again as long as the member has " +
+					"not been started.",
+				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"),
+					&cli.BoolFlag{Name: "learner", EnvVars: []string{"QKV_MEMBER_ADD_LEARNER"}, Usage: "it stays a learner until `qkv member promote`"},
+				),
+				Action: memberAdd,
+			},
+			{
+				Name: "remove", Usage: "remove a member for good", ArgsUsage: "NAME",
+				Description: "It stops, if it runs, and its data folder starts no more: who comes back is added as a new member, with an " +
+					"empty folder. A removal with which too few voters would answer is refused.",
+				Flags: clientFlags(), Action: memberRemove,
+			},
+			{
+				Name: "promote", Usage: "make a learner a voter", ArgsUsage: "NAME",
+				Description: "Refused, with exit code 4, as long as it is not level with the leader.",
+				Flags:       clientFlags(), Action: memberPromote,
+			},
+			{
+				Name: "update", Usage: "tell the members where one of them is reached", ArgsUsage: "NAME",
+				Description: "A member that runs tells the others itself, also when its address has changed. This is for one that cannot " +
+					"reach them before they know.",
+				Flags: clientFlags(peerFlag("QKV_MEMBER_UPDATE_PEER")), Action: memberUpdate,
+			},
+			memberReplaceCommand(), memberUnbanCommand(),
+		},
+	}
+}
+
+// peerFlag says where the others reach a member.
+func peerFlag(variable string) cli.Flag {
+	return &cli.StringSliceFlag{Name: "peer", EnvVars: []string{variable}, Usage: "`HOST:PORT` at which the others reach it, its --listen-peer; several with commas"}
+}
+
+// peersOf are the addresses that --peer gives.
+func peersOf(c *cli.Context) ([]string, error) {
+	peers := c.StringSlice("peer")
+	if len(peers) == 0 {
+		return nil, usagef("--peer HOST:PORT is missing: the address at which the others reach the member")
+	}
+	for _, address := range peers {
+		if err := wire.CheckAddress(address); err != nil {
+			return nil, usagef("--peer: %w", err)
+		}
+	}
+	return peers, nil
+}
+
+// named is the member with a name, or else with an id.
+func named(members []client.Member, word string) (*client.Member, error) {
+	var names []string
+	for i := range members {
+		if members[i].Name == word {
+			return &members[i], nil
+		}
+		names = append(names, members[i].Name)
+	}
+	if i := slices.IndexFunc(members, func(m client.Member) bool { return hex(m.ID) == word }); i >= 0 {
+		return &members[i], nil
+	}
+	return nil, noMember(word, names)
+}
+
+func noMember(word string, names []string) error {
+	slices.Sort(names)
+	return exitf(exitNotFound, "no member is called %s: they are %s; nothing was changed", word, strings.Join(names, ", "))
+}
+
+// withMember runs f with the member that the only argument names, and the others.
+func withMember(c *cli.Context, f func(ctx context.Context, s *client.Client, m *client.Member) error) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
+		members, err := s.Members(ctx, false)
+		if err != nil {
+			return err
+		}
+		m, err := named(members, c.Args().First())
+		if err != nil {
+			return err
+		}
+		return writeFailed(f(ctx, s, m))
+	}))
+}
+
+func memberRemove(c *cli.Context) error {
+	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+		err := s.RemoveMember(ctx, m.ID)
+		if err == nil {
+			fmt.Fprintf(c.App.Writer, "%s (%s) is no member any more\n", m.Name, hex(m.ID))
+		}
+		return err
+	})
+}
+
+func memberPromote(c *cli.Context) error {
+	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+		err := s.PromoteMember(ctx, m.ID, 0)
+		if err == nil {
+			fmt.Fprintf(c.App.Writer, "%s (%s) is a voter\n", m.Name, hex(m.ID))
+		}
+		return err
+	})
+}
+
+func memberUpdate(c *cli.Context) error {
+	peers, err := peersOf(c)
+	if err != nil {
+		return err
+	}
+	return withMember(c, func(ctx context.Context, s *client.Client, m *client.Member) error {
+		err := s.UpdateMember(ctx, m.ID, peers)
+		if err == nil {
+			fmt.Fprintf(c.App.Writer, "%s (%s) is reached at %s\n", m.Name, hex(m.ID), strings.Join(peers, ", "))
+		}
+		return err
+	})
+}
+
+func memberAdd(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	name := c.Args().First()
+	if err := wire.CheckName(name); err != nil {
+		return usagef("%w", err)
+	}
+	peers, err := peersOf(c)
+	if err != nil {
+		return err
+	}
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
+		members, err := s.Members(ctx, false)
+		if err != nil {
+			return err
+		}
+		w, manual := c.App.Writer, c.Bool("learner")
+		if m, err := named(members, name); err == nil && m.Name == name && waiting(m, peers) && m.Manual == manual {
+			fmt.Fprintf(w, "%s (%s) was added before, and has not been started\n", name, hex(m.ID))
+		} else {
+			id, err := s.AddMember(ctx, name, peers, manual)
+			if err != nil {
+				return writeFailed(err)
+			}
+			then := "a voter by itself when it is level"
+			if manual {
+				then = fmt.Sprintf("a voter by `qkv member promote %s`", name)
+			}
+			fmt.Fprintf(w, "%s (%s) is added: a learner now, and %s\n", name, hex(id), then)
+		}
+		writeHostCommand(w, c, name, peers, joinAddresses(members, 0))
+		return nil
+	}))
+}
+
+// waiting tells whether a member is a learner that was added with these addresses, and was never started.
+func waiting(m *client.Member, peers []string) bool {
+	return m.Role == kv.Learner && !m.Started() && slices.Equal(m.Peers, peers)
+}
+
+// joinAddresses are where a new member finds the voters, but for one that is not worth asking.
+func joinAddresses(members []client.Member, but uint64) (addresses []string) {
+	for _, m := range members {
+		if m.Role.Votes() && m.ID != but && len(m.Peers) > 0 {
+			addresses = append(addresses, m.Peers[0])
+		}
+	}
+	return addresses
+}
+
+// writeHostCommand prints what a new member's host needs, and the command for it.
+func writeHostCommand(w io.Writer, c *cli.Context, name string, peers, join []string) {
+	certs := ""
+	if c.String("certs-dir") != "" {
+		certs = " --certs-dir certs"
+		fmt.Fprintf(w, "on its host, with ca.crt, member-%s.crt and member-%s.key in the folder certs:\n", name, name)
+	} else {
+		fmt.Fprintln(w, "on this host, since the local CA's certificates are for loopback only:")
+	}
+	if len(join) == 0 {
+		join = []string{"HOST:PORT"} // none has said where it is
+	}
+	fmt.Fprintf(w, "qkv serve --name %s --listen %s --listen-peer %s%s --join %s\n", name, clientAddress(peers[0]), peers[0], certs, strings.Join(join, ","))
+}
+
+// clientAddress is where a member with a peer address would serve clients: on the port before it.
+func clientAddress(peer string) string {
+	host, service, _ := net.SplitHostPort(peer)
+	port, err := strconv.Atoi(service)
+	if err != nil || port < 2 {
+		port = 2380
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port-1))
+}
+
+func moveLeaderCommand() *cli.Command {
+	return &cli.Command{
+		Name: "move-leader", Category: "cluster", Usage: "make another member the leader", ArgsUsage: "[NAME]",
+		Description: "Without NAME the leader hands over to the voter that has most of its log. Writes wait for some heartbeats " +
+			"meanwhile.",
+		Flags: clientFlags(), Action: moveLeader,
+	}
+}
+
+func moveLeader(c *cli.Context) error {
+	if err := arguments(c, 0, 1); err != nil {
+		return err
+	}
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
+		members, err := s.Members(ctx, false)
+		if err != nil {
+			return err
+		}
+		before, err := s.Status(ctx, "")
+		if err != nil {
+			return err
+		}
+		to := uint64(0)
+		if c.NArg() == 1 {
+			m, err := named(members, c.Args().First())
+			if err != nil {
+				return err
+			}
+			if !m.Role.Votes() {
+				return exitf(exitCondition, "%s is a learner: only a voter can lead; `qkv member promote %s` makes it one when it is level", m.Name, m.Name)
+			}
+			to = m.ID
+		}
+		if before.Leader == 0 || before.Leader != to {
+			if err := s.MoveLeader(ctx, to); err != nil {
+				return writeFailed(err)
+			}
+		}
+		leader, err := newLeader(ctx, s, to, before.Leader)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(members, func(m client.Member) bool { return m.ID == leader })
+		if i < 0 {
+			return fmt.Errorf("%s leads, which was added since", hex(leader))
+		}
+		fmt.Fprintf(c.App.Writer, "%s leads\n", members[i].Name)
+		return nil
+	}))
+}
+
+// newLeader waits until a leader is known: the one that was wanted, or, without one, another than before.
+func newLeader(ctx context.Context, s *client.Client, wanted, before uint64) (uint64, error) {
+	for {
+		status, err := s.Status(ctx, "")
+		if err != nil {
+			return 0, err
+		}
+		if l := status.Leader; l != 0 && (l == wanted || wanted == 0 && l != before) {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, exitf(exitUnavailable, "the leader was told to hand over, and the new one is not known yet: `qkv status` shows it")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+func memberListCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: "list the members",
+		Description: "STATUS is unstarted until the member has told the others of itself. ROLE is voter, or learner: it gets the data and " +
+			"has no vote; while one takes another's place the two are incoming and leaving. `-w json` and `-w fields` have the " +
+			"columns that a line has no room for, and more.",
+		Flags: clientFlags(
+			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_MEMBER_LIST_SERIALIZABLE"}, Usage: "as one member knows them, also without a quorum"},
+			writeOutFlag(),
+		),
+		Action: memberList,
+	}
+}
+
+func memberList(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		members, err := s.Members(ctx, c.Bool("serializable"))
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(members, func(a, b client.Member) int { return strings.Compare(a.Name, b.Name) })
+		return writeMembers(c.App.Writer, c.String("write-out"), members)
+	})
+}
+
+// memberRecord is a member as the list prints it. The names and their order are a promise.
+type memberRecord struct {
+	Name    string   `json:"name"`
+	ID      string   `json:"id"`
+	Status  string   `json:"status"`
+	Role    string   `json:"role"`
+	Learner bool     `json:"learner"`
+	Manual  bool     `json:"manual"` // a learner that does not become a voter by itself
+	Peers   []string `json:"peers"`
+	Clients []string `json:"clients"`
+	Web     []string `json:"web"`
+	Version string   `json:"version"`
+	Level   uint64   `json:"feature_level"`
+	Since   string   `json:"since"` // empty: a founder
+}
+
+func recordOf(m *client.Member) memberRecord {
+	r := memberRecord{
+		Name: m.Name, ID: hex(m.ID), Status: "started", Role: m.Role.String(), Learner: m.Role == kv.Learner, Manual: m.Manual,
+		Peers: append([]string{}, m.Peers...), Clients: append([]string{}, m.Clients...), Web: append([]string{}, m.Web...),
+		Version: m.Version, Level: m.Level,
+	}
+	if !m.Started() {
+		r.Status = "unstarted"
+	}
+	if m.Since != 0 {
+		r.Since = time.Unix(0, m.Since).UTC().Format(time.RFC3339)
+	}
+	return r
+}
+
+func writeMembers(w io.Writer, format string, members []client.Member) error {
+	records := make([]memberRecord, 0, len(members))
+	for i := range members {
+		records = append(records, recordOf(&members[i]))
+	}
+	switch format {
+	case formatJSON:
+		return writeJSON(w, struct {
+			Members []memberRecord `json:"members"`
+		}{records})
+	case formatFields:
+		for _, r := range records {
+			writeFields(w, r.fields())
+			fmt.Fprintln(w)
+		}
+	default:
+		writeMemberTable(helpWriter{w, widthOf(w)}, records)
+	}
+	return nil
+}
+
+func (r *memberRecord) fields() []field {
+	return []field{
+		{"Name", r.Name},
+		{"ID", r.ID},
+		{"Status", r.Status},
+		{"Role", r.Role},
+		{"Learner", r.Learner},
+		{"Manual", r.Manual},
+		{"Peers", strings.Join(r.Peers, ",")},
+		{"Clients", strings.Join(r.Clients, ",")},
+		{"Web", strings.Join(r.Web, ",")},
+		{"Version", r.Version},
+		{"FeatureLevel", r.Level},
+		{"Since", r.Since},
+	}
+}
+
+// writeMemberTable prints what fits into a line of each member, and below it what is to be done.
+func writeMemberTable(w helpWriter, records []memberRecord) {
+	t := table{head: []string{"NAME", "ID", "STATUS", "ROLE", "PEERS", "CLIENTS", "VERSION", "SINCE"}}
+	for i := range records {
+		r := &records[i]
+		since := "founder"
+		if r.Since != "" {
+			since = r.Since
+		}
+		t.add(printable([]byte(r.Name), tableNameMost), r.ID, r.Status, r.Role, strings.Join(r.Peers, ","), strings.Join(r.Clients, ","), r.Version, since)
+	}
+	t.fit(w.width)
+	t.write(w)
+	for _, r := range records {
+		if r.Manual {
+			w.wrap(r.Name, "", fmt.Sprintf("becomes a voter only by `qkv member promote %s`, or in the place of one that it replaces", r.Name))
+		}
+	}
+}

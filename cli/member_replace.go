@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+	"qkv/net/wire"
+)
+
+func memberReplaceCommand() *cli.Command {
+	return &cli.Command{
+		Name: "replace", Usage: "put a new member in the place of one that is lost", ArgsUsage: "NAME",
+		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and level. 3. Makes it a voter " +
+			"and removes NAME, in one step. It can be interrupted, and run again: it goes on where it was.\n" +
+			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
+			"replacement NAME-3; its certificate needs that name. To come back on the same host, with name, address and certificate " +
+			"as they were: `qkv member remove NAME`, then `qkv member add NAME`.",
+		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
+			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
+		),
+		Action: memberReplace,
+	}
+}
+
+// replaceInterval is how often the progress of a replacement is looked at.
+const replaceInterval = 200 * time.Millisecond
+
+// replacement is one run of the command. What is to be done next follows from the list of the members alone.
+type replacement struct {
+	c     *cli.Context
+	w     io.Writer
+	s     *client.Client
+	old   string // name or id
+	name  string // of the new one
+	peers []string
+	said  string // the last thing that was printed
+}
+
+func memberReplace(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	peers, err := peersOf(c)
+	if err != nil {
+		return err
+	}
+	r := replacement{c: c, w: c.App.Writer, old: c.Args().First(), name: c.String("name"), peers: peers}
+	return interruptible(c, func(ctx context.Context) error {
+		err := open(ctx, c, func(s *client.Client) error {
+			r.s = s
+			return r.run(ctx)
+		})
+		if ended, ok := errors.AsType[*interruption](context.Cause(ctx)); ok && err != nil {
+			return fmt.Errorf("%w; nothing is lost: the same command goes on from here", ended)
+		}
+		return err
+	})
+}
+
+func (r *replacement) run(ctx context.Context) error {
+	for {
+		done, err := r.step(ctx)
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(replaceInterval):
+		}
+	}
+}
+
+// step does what is next, if anything can be done now. An outcome that is not known is no error: the next step sees.
+func (r *replacement) step(ctx context.Context) (done bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.c.Duration("timeout"), noAnswer(r.c.Duration("timeout")))
+	defer cancel()
+	members, err := r.s.Members(ctx, false)
+	if err != nil {
+		return false, r.later(err)
+	}
+	old, missing := named(members, r.old)
+	if err := r.chooseName(old); err != nil {
+		return false, err
+	}
+	var next *client.Member
+	if i := slices.IndexFunc(members, func(m client.Member) bool { return m.Name == r.name }); i >= 0 {
+		next = &members[i]
+	}
+	switch {
+	case old == nil && next != nil && next.Role == kv.Voter:
+		r.say("3 of 3: %s votes, and %s is no member any more", r.name, r.old)
+		return true, nil
+	case next != nil && next.Role == kv.Incoming:
+		return false, nil // the exchange ends by itself
+	case old == nil:
+		return false, missing
+	case old.Role == kv.Learner:
+		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
+	case next == nil:
+		return false, r.later(r.add(ctx, members, old))
+	case next.Role != kv.Learner:
+		return false, exitf(exitCondition, "%s is a voter beside %s: if it is the new one, `qkv member remove %s` ends the replacement; otherwise --name says what the new one is called", r.name, old.Name, old.Name)
+	}
+	return false, r.later(r.promote(ctx, members, old, next))
+}
+
+// chooseName gives the new member a name when the user did not. Once it is chosen it stays.
+func (r *replacement) chooseName(old *client.Member) error {
+	if r.name == "" {
+		r.name = nextName(r.old)
+		if old != nil {
+			r.name = nextName(old.Name)
+		}
+	}
+	if err := wire.CheckName(r.name); err != nil {
+		return usagef("the new member's name: %w; --name gives another", err)
+	}
+	if r.name == r.old || old != nil && r.name == old.Name {
+		return usagef("the new member cannot be called %s as long as the other one is a member: without --name it is %s", r.name, nextName(r.name))
+	}
+	return nil
+}
+
+// nextName is the name of who comes after a member: n3-2, and then n3-3.
+func nextName(name string) string {
+	base, number, found := cutLast(name, "-")
+	if n, err := strconv.ParseUint(number, 10, 31); found && err == nil && base != "" && n >= 2 {
+		return base + "-" + strconv.FormatUint(n+1, 10)
+	}
+	return name + "-2"
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func (r *replacement) add(ctx context.Context, members []client.Member, old *client.Member) error {
+	for _, address := range r.peers {
+		if slices.Contains(old.Peers, address) {
+			return usagef("%s has the address %s itself. To come back there, with an empty data folder: `qkv member remove %s`, then `qkv member add %s --peer %s`; nothing was changed",
+				old.Name, address, old.Name, old.Name, address)
+		}
+	}
+	id, err := r.s.AddMember(ctx, r.name, r.peers, true)
+	if err == nil {
+		r.say("1 of 3: %s (%s) is added as a learner", r.name, hex(id))
+		writeHostCommand(r.w, r.c, r.name, r.peers, joinAddresses(members, old.ID))
+	}
+	return err
+}
+
+func (r *replacement) promote(ctx context.Context, members []client.Member, old, next *client.Member) error {
+	if r.said == "" {
+		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
+		if !next.Started() {
+			writeHostCommand(r.w, r.c, r.name, next.Peers, joinAddresses(members, old.ID))
+		}
+	}
+	if !next.Started() {
+		r.say("2 of 3: waiting until %s is started", r.name)
+		return nil
+	}
+	err := r.s.PromoteMember(ctx, next.ID, old.ID)
+	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LearnerBehind {
+		r.say("2 of 3: %s runs, and gets the data", r.name)
+		return nil
+	}
+	return err
+}
+
+// later tells which errors the next step may not have: those of a cluster that is without a leader for a moment, and of
+// a change whose outcome the list of the members will tell.
+func (r *replacement) later(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, client.ErrUnavailable), errors.Is(err, client.ErrOutcomeUnknown), errors.Is(err, context.DeadlineExceeded):
+		if code := exitCode(err); code == exitUnavailable || code == exitUnknown {
+			r.say("trying again: %v", err)
+			return nil
+		}
+	}
+	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Retryable() {
+		r.say("trying again: %v", err)
+		return nil
+	}
+	return err
+}
+
+// say prints a line, but not what was printed last.
+func (r *replacement) say(format string, values ...any) {
+	if text := fmt.Sprintf(format, values...); text != r.said {
+		r.said = text
+		fmt.Fprintln(r.w, text)
+	}
+}

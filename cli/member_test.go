@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// threeMembers is a cluster of n1, n2 and n3 whose answers a test decides.
+func threeMembers(t *testing.T) *rig {
+	t.Helper()
+	b := &rig{member: servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}), trust: servertest.NewTrust(t)}
+	s := servertest.Start(t, b.trust, b.member, nil)
+	for id := range uint64(3) {
+		b.member.Announce(announcement(id+1, fmt.Sprintf("n%d", id+1)))
+	}
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1})
+	b.flags = []string{"--endpoints", servertest.Endpoint(s), "--no-discovery", "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
+	return b
+}
+
+// announcement is what a member says of itself at its first start.
+func announcement(id uint64, name string) kv.Member {
+	return kv.Member{
+		ID: id, Name: name, Peers: []string{fmt.Sprintf("10.0.0.%d:2380", id)}, Clients: []string{fmt.Sprintf("10.0.0.%d:2379", id)},
+		Version: "0.1.0", Level: 1, Folder: [16]byte{byte(id)}, Boot: 1, Process: [16]byte{byte(id)},
+	}
+}
+
+// list returns the members by name.
+func (b *rig) list(t *testing.T) map[string]memberRecord {
+	t.Helper()
+	code, out, stderr := b.qkv(t, "", "member", "list", "-w", "json")
+	var answer struct{ Members []memberRecord }
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != 0 {
+		t.Fatalf("%d %q %q: %v", code, out, stderr, err)
+	}
+	all := map[string]memberRecord{}
+	for _, m := range answer.Members {
+		all[m.Name] = m
+	}
+	return all
+}
+
+func TestMemberListOutput(t *testing.T) {
+	learner := announcement(0x8e9e05c52164694d, "a member with a long name, 鍵")
+	learner.Since, learner.Boot, learner.Manual = 1_790_000_000_000_000_000, 0, true
+	learner.Peers, learner.Clients, learner.Version, learner.Level = []string{"10.0.0.4:2380", "[2001:db8::4]:2380"}, nil, "", 0
+	founder := announcement(1, "n1")
+	founder.Role = kv.Voter
+	members := []client.Member{learner, founder}
+	golden(t, "members", inFormats(func(out *bytes.Buffer, format string) error { return writeMembers(out, format, members) }))
+	var out bytes.Buffer
+	must(t, writeMembers(&out, formatTable, members))
+	for line := range strings.Lines(out.String()) {
+		if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("a line of %d columns:\n%s", n, line)
+		}
+	}
+}
+
+// TestMembers is the life of a member, by name and by id.
+func TestMembers(t *testing.T) {
+	b := threeMembers(t)
+	command := "qkv serve --name n4 --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380,10.0.0.3:2380\n"
+	code, out, stderr := b.qkv(t, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner")
+	id := b.list(t)["n4"].ID
+	files := "on its host, with ca.crt, member-n4.crt and member-n4.key in the folder certs:\n"
+	if want := "n4 (" + id + ") is added: a learner now, and a voter by `qkv member promote n4`\n" + files + command; code != 0 || out != want {
+		t.Errorf("%d %q %q, wanted\n%s", code, out, stderr, want)
+	}
+	b.expect(t, 0, "n4 ("+id+") was added before, and has not been started\n"+files+command, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner")
+	b.expect(t, 4, "", "there is a member n4 already", "member", "add", "n4", "--peer", "10.0.0.5:2380")
+	b.expect(t, 4, "", "the member n4 has the peer address 10.0.0.4:2380 already", "member", "add", "n5", "--peer", "10.0.0.4:2380")
+	if m := b.list(t)["n4"]; !m.Learner || !m.Manual || m.Status != "unstarted" || m.Since == "" {
+		t.Errorf("%+v", m)
+	}
+	b.expect(t, 4, "", "n4 is a learner: only a voter can lead", "move-leader", "n4")
+	b.expect(t, 0, "n4 ("+id+") is reached at 10.0.0.9:2380\n", "", "member", "update", "n4", "--peer", "10.0.0.9:2380")
+	b.expect(t, 0, "n4 ("+id+") is a voter\n", "", "member", "promote", id)
+	b.expect(t, 4, "", "n4 is a voter already", "member", "promote", "n4")
+	b.expect(t, 0, "n4 leads\n", "", "move-leader", "n4")
+	moves := b.member.Moves.Load()
+	b.expect(t, 0, "n4 leads\n", "", "move-leader", id)
+	if b.member.Moves.Load() != moves {
+		t.Error("the leader was moved to where it was")
+	}
+	b.expect(t, 0, "n1 leads\n", "", "move-leader")
+	b.expect(t, 0, "n4 ("+id+") is no member any more\n", "", "member", "remove", "n4")
+	b.expect(t, 3, "", "no member is called n4: they are n1, n2, n3; nothing was changed", "member", "remove", "n4")
+	b.expect(t, 3, "", "no member is called 0000000000000009", "move-leader", "0000000000000009")
+	for _, line := range []string{"member add n/5 --peer h:1", "member add n5", "member add n5 --peer h", "member add n5 --peer 0.0.0.0:2380", "member update n1", "member remove", "member list x", "move-leader a b"} {
+		if code, _, stderr := b.qkv(t, "", strings.Fields(line)...); code != exitUsage {
+			t.Errorf("qkv %s: %d %s", line, code, stderr)
+		}
+	}
+	for code, exit := range map[kv.Code]int{kv.QuorumAtRisk: 4, kv.LearnerBehind: 4, kv.TooManyMembers: 4, kv.Unknown: 7, kv.Internal: 7, kv.Removed: 5} {
+		b.member.SetBefore(func(writes, _ int) *kv.Error {
+			if writes == 0 {
+				return nil
+			}
+			return kv.Errorf(code, "so it is")
+		})
+		if got, _, stderr := b.qkv(t, "", "member", "remove", "n3", "--timeout", "300ms"); got != exit || !strings.Contains(stderr, "so it is") {
+			t.Errorf("%v: %d %s", code, got, stderr)
+		}
+	}
+}
+
+// The list needs a quorum unless it is serializable.
+func TestMemberListWithoutQuorum(t *testing.T) {
+	b := threeMembers(t)
+	b.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "no quorum") })
+	if code, out, _ := b.qkv(t, "", "member", "list", "--timeout", "300ms"); code != exitUnavailable || out != "" {
+		t.Errorf("%d %q", code, out)
+	}
+	if code, out, _ := b.qkv(t, "", "member", "list", "--serializable"); code != 0 || strings.Count(out, "voter") != 3 {
+		t.Errorf("%d %q", code, out)
+	}
+}
+
+func TestNextName(t *testing.T) {
+	for name, want := range map[string]string{
+		"n3": "n3-2", "n3-2": "n3-3", "n3-9": "n3-10", "n3-1": "n3-1-2", "db-east": "db-east-2", "-2": "-2-2", "n3-": "n3--2", "n-99999999999": "n-99999999999-2",
+	} {
+		if got := nextName(name); got != want {
+			t.Errorf("behind %s comes %s, wanted %s", name, got, want)
+		}
+	}
+}
+
+// replace runs `member replace` until it ends, or until it has printed some words.
+func (b *rig) replace(t *testing.T, until string, words ...string) (code int, out, stderr string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w := &stopAt{until: until, stop: cancel}
+	var messages bytes.Buffer
+	args := append(append([]string{"qkv", "member", "replace"}, words...), b.flags...)
+	code = run(ctx, args, strings.NewReader(""), w, &messages)
+	return code, w.String(), messages.String()
+}
+
+// stopAt keeps what is written, and calls stop when some words are there.
+type stopAt struct {
+	bytes.Buffer
+	until string
+	stop  func()
+}
+
+func (s *stopAt) Write(b []byte) (int, error) {
+	n, err := s.Buffer.Write(b)
+	if s.until != "" && strings.Contains(s.String(), s.until) {
+		s.stop()
+	}
+	return n, err
+}
+
+// A replacement goes on where it was, whatever it was interrupted behind, and only its last step takes the old member out.
+func TestMemberReplace(t *testing.T) {
+	b := threeMembers(t)
+	peer := []string{"n3", "--peer", "10.0.0.4:2380"}
+	b.expect(t, 2, "", "n3 has the address 10.0.0.3:2380 itself. To come back there, with an empty data folder: `qkv member remove n3`, then `qkv member add n3 --peer 10.0.0.3:2380`", "member", "replace", "n3", "--peer", "10.0.0.3:2380")
+	b.expect(t, 2, "", "cannot be called n3", "member", "replace", "n3", "--peer", "10.0.0.4:2380", "--name", "n3")
+	b.expect(t, 3, "", "no member is called n9", "member", "replace", "n9", "--peer", "10.0.0.4:2380")
+	b.expect(t, 4, "", "n1 is a voter beside n3", "member", "replace", "n3", "--peer", "10.0.0.4:2380", "--name", "n1")
+
+	command := "qkv serve --name n3-2 --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
+	_, out, stderr := b.replace(t, "2 of 3: waiting until n3-2 is started", peer...)
+	id := b.list(t)["n3-2"].ID
+	if !strings.HasPrefix(out, "1 of 3: n3-2 ("+id+") is added as a learner\n") || !strings.Contains(out, command) {
+		t.Fatalf("%q %q", out, stderr)
+	}
+	_, out, stderr = b.replace(t, "2 of 3: waiting until n3-2 is started", peer...)
+	if !strings.HasPrefix(out, "1 of 3: n3-2 ("+id+") was added before\n") || !strings.Contains(out, command) || b.list(t)["n3-2"].ID != id {
+		t.Fatalf("again: %q %q", out, stderr)
+	}
+	var number uint64
+	_, _ = fmt.Sscanf(id, "%x", &number)
+	started := announcement(4, "n3-2")
+	started.ID = number
+	b.member.Announce(started)
+	var promotions atomic.Int64
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			promotions.Add(1)
+			return kv.Errorf(kv.LearnerBehind, "it lacks 5000 entries")
+		}
+		return nil
+	})
+	_, out, stderr = b.replace(t, "2 of 3: n3-2 runs, and gets the data\n", "0000000000000003", "--peer", "10.0.0.4:2380")
+	if promotions.Load() == 0 || strings.Contains(out, "qkv serve") {
+		t.Fatalf("behind: %q %q", out, stderr)
+	}
+	if m := b.list(t); m["n3"].Role != "voter" || m["n3-2"].Role != "learner" || !m["n3-2"].Manual {
+		t.Fatalf("%+v", m)
+	}
+	// The leader goes, and an answer is lost.
+	promotions.Store(0)
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		switch n := promotions.Add(int64(writes)); {
+		case writes == 0:
+			return nil
+		case n == 1:
+			return kv.Errorf(kv.LearnerBehind, "it lacks 5000 entries")
+		case n == 2:
+			return kv.Errorf(kv.Unknown, "the leader went")
+		}
+		return nil
+	})
+	code, out, stderr := b.replace(t, "", peer...)
+	want := "1 of 3: n3-2 (" + id + ") was added before\n2 of 3: n3-2 runs, and gets the data\n"
+	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "trying again: the outcome of the change of the members is unknown") || !strings.HasSuffix(out, "3 of 3: n3-2 votes, and n3 is no member any more\n") {
+		t.Errorf("%d %q %q", code, out, stderr)
+	}
+	b.expect(t, 0, "3 of 3: n3-2 votes, and n3 is no member any more\n", "", "member", "replace", "n3", "--peer", "10.0.0.4:2380")
+	if m := b.list(t); len(m) != 3 || m["n3-2"].Role != "voter" || m["n3-2"].ID != id {
+		t.Errorf("%+v", m)
+	}
+}
+
+// A refusal ends it, with what was done left as it is.
+func TestMemberReplaceRefused(t *testing.T) {
+	b := threeMembers(t)
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 && b.member.Proposals.Load() > 0 {
+			return kv.Errorf(kv.QuorumAtRisk, "n2 does not answer")
+		}
+		return nil
+	})
+	if code, out, stderr := b.replace(t, "", "n3", "--peer", "10.0.0.4:2380"); code != exitCondition || !strings.Contains(stderr, "n2 does not answer") {
+		t.Errorf("%d %q %q", code, out, stderr)
+	}
+	b.member.SetBefore(nil)
+	b.qkv(t, "", "member", "add", "n5", "--peer", "10.0.0.5:2380")
+	b.expect(t, 4, "", "n5 is a learner, and has no vote to give away", "member", "replace", "n5", "--peer", "10.0.0.6:2380")
+}
+
+// One that is to keep to its endpoints asks nobody else, and says so.
+func TestStatusNoDiscovery(t *testing.T) {
+	b := threeMembers(t)
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}, {ID: 2, Name: "n2", Clients: []string{"192.0.2.1:2379"}}}})
+	begun := time.Now()
+	code, out, _ := b.qkv(t, "", "status")
+	if code != 0 || !strings.Contains(out, "--no-discovery keeps to these") || time.Since(begun) > memberTimeout {
+		t.Errorf("%d %q after %v", code, out, time.Since(begun))
+	}
+}
+
+func TestServeJoin(t *testing.T) {
+	for line, want := range map[string]string{
+		"--join 10.0.0.1":                     "HOST:PORT",
+		"--join ,":                            "names no member",
+		"--join 10.0.0.1:2380 --found":        "give the one that is meant",
+		"--join 10.0.0.1:2380,0.0.0.0:2380":   "nobody can be reached at 0.0.0.0:2380",
+		"--found=perhaps":                     "found",
+		"--initial-cluster-state existing --": "--join makes the member one of a cluster that runs",
+	} {
+		var out, messages bytes.Buffer
+		code := run(t.Context(), append([]string{"qkv", "serve"}, strings.Fields(line)...), strings.NewReader(""), &out, &messages)
+		if code != exitUsage || !strings.Contains(messages.String(), want) {
+			t.Errorf("qkv serve %s: %d %s", line, code, &messages)
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
+)
+
+const (
+	// roleRefused is the role of a member that takes no part; one of these alarms says why.
+	roleRefused  = "refused"
+	alarmAmnesia = "AMNESIA"
+	alarmCorrupt = "CORRUPT"
+)
+
+func memberUnbanCommand() *cli.Command {
+	return &cli.Command{
+		Name: "unban", Usage: "let a member that has the role refused take part again", ArgsUsage: "NAME",
+		Description: "A member that others recognise as one that has forgotten what it promised takes no part, also after a " +
+			"restart: it is quarantined. That is lifted here. It is right when the others were wrong, because theirs is an " +
+			"older life of the cluster, or when its data folder was put back exactly as it was. Otherwise ACKNOWLEDGED WRITES " +
+			"MAY BE LOST, because the member votes without what it acknowledged. Members that still refuse it quarantine it " +
+			"again.",
+		Flags: clientFlags(&cli.BoolFlag{
+			Name: "yes", EnvVars: []string{"QKV_MEMBER_UNBAN_YES"}, Usage: "the risk is known: acknowledged writes may be lost",
+		}),
+		Action: unban,
+	}
+}
+
+// unbanWatched is for how long a member is watched after its quarantine was lifted: those that refuse it dial again
+// within some seconds.
+const unbanWatched = 5 * time.Second
+
+func unban(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	name := c.Args().First()
+	t, err := targetOf(c)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(c.Context, c.Duration("timeout")+unbanWatched, noAnswer(c.Duration("timeout")+unbanWatched))
+	defer cancel()
+	t.failFast, t.mixed = true, true
+	s, err := t.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	endpoint, status, err := find(ctx, s, t, name)
+	if err != nil {
+		return err
+	}
+	if status.Role != roleRefused {
+		return fmt.Errorf("%s is not quarantined: its role is %s; nothing was changed", name, status.Role)
+	}
+	why := quarantineOf(&status)
+	if !c.Bool("yes") {
+		return usagef("%s is quarantined: %s\nIf it has forgotten what it acknowledged, acknowledged writes may be lost when it votes again: --yes says that this is known; nothing was changed", name, why)
+	}
+	if err := s.Unban(ctx, endpoint, status.ID); err != nil {
+		return fmt.Errorf("the quarantine of %s was not lifted: %w", name, err)
+	}
+	for deadline := time.Now().Add(unbanWatched); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		now, err := s.Status(ctx, endpoint)
+		if err != nil {
+			return fmt.Errorf("the quarantine of %s was lifted, and it does not answer any more: %w", name, err)
+		}
+		if now.Role == "leader" || now.Leader != 0 && now.Role == "follower" {
+			fmt.Fprintf(c.App.Writer, "%s takes part again\n", name)
+			return nil
+		}
+		status = now
+	}
+	if status.Role == roleRefused {
+		return fmt.Errorf("the quarantine of %s was lifted, and others have quarantined it again: %s", name, quarantineOf(&status))
+	}
+	fmt.Fprintf(c.App.Writer, "%s takes part again; it has no leader yet\n", name)
+	return nil
+}
+
+// quarantineOf is why a member takes no part, by its own status.
+func quarantineOf(s *client.Status) string {
+	for _, name := range []string{alarmAmnesia, alarmCorrupt} {
+		for _, a := range s.Alarms {
+			if a.Name == name && a.Member == s.ID {
+				return a.Text
+			}
+		}
+	}
+	return "it does not say why"
+}
+
+// find looks for a member by its name or id, at the endpoints given and at those that the members know of.
+func find(ctx context.Context, s *client.Client, t target, name string) (endpoint string, status client.Status, err error) {
+	known, addresses, err := t.discover(ctx, s)
+	if err != nil {
+		return "", status, err
+	}
+	for address, one := range ask(ctx, s, addresses) {
+		if one.err == nil && (one.status.Name == name || hex(one.status.ID) == name) {
+			return address, one.status, nil
+		}
+	}
+	var names []string
+	for _, m := range known {
+		names = append(names, m.Name)
+		if hex(m.ID) == name {
+			name = m.Name
+		}
+	}
+	if !slices.Contains(names, name) {
+		return "", status, noMember(name, names)
+	}
+	return "", status, exitf(exitUnavailable, "%s does not answer at any of %s: is it running? Its own address may be given with --endpoints", name, strings.Join(addresses, ", "))
+}

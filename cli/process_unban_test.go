@@ -1,0 +1,52 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestProcessUnban: a quarantine is lifted by an operator only, who is told what that risks, and is not lifted for long
+// while the others still refuse the member.
+func TestProcessUnban(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.qkv("put", "key", "before").exits(t, exitOK)
+	c.level()
+	m := c.members[2]
+	c.qkv("member", "unban", m.name, "--yes").exits(t, exitFailed, m.name, "is not quarantined", "nothing was changed")
+	c.qkv("member", "unban", "n9", "--yes").exits(t, exitNotFound, "no member is called n9")
+	m.kill()
+	must(t, os.RemoveAll(m.dataDir))
+	m.start()
+	refused := func() {
+		t.Helper()
+		c.await(m.name+" is refused", func(members []memberStatus) bool { return members[2].Role == roleRefused })
+	}
+	refused()
+	c.qkv("member", "unban", m.name).exits(t, exitUsage, "acknowledged writes may be lost", "--yes", "nothing was changed")
+	c.qkv("member", "unban", m.name, "--yes").exits(t, exitFailed, "was lifted, and others have quarantined it again")
+	refused()
+
+	// The others begin anew, too, and it forgets what it knows of them: now nobody refuses anybody, but it takes no part
+	// until it is told to.
+	m.kill()
+	must(t, os.RemoveAll(filepath.Join(m.dataDir, "peers")))
+	for _, other := range c.others(m) {
+		other.kill()
+		must(t, os.RemoveAll(other.dataDir))
+	}
+	for _, member := range c.members {
+		member.start()
+	}
+	c.qkv("put", "key", "after", "--timeout", "20s").exits(t, exitOK)
+	refused()
+	c.qkv("member", "unban", m.name, "--yes").exits(t, exitOK)
+	c.level()
+	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", "10s").exits(t, exitOK); got.stdout != "after\n" {
+		t.Errorf("it is %q", got.stdout)
+	}
+	m.kill()
+	m.start()
+	c.level() // also after a restart
+}

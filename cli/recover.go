@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"qkv/node"
+)
+
+func recoverCommand() *cli.Command {
+	return &cli.Command{
+		Name: "recover", Category: "cluster", Usage: "make one member's data a new cluster, when a quorum is lost for good",
+		Description: "For the day on which half of the voters or more will never come back with their data. What this member has " +
+			"in its log becomes a new cluster, with a new id, of this member alone; the others are added to it with empty folders. " +
+			"ACKNOWLEDGED WRITES MAY BE LOST: all that a majority had without this member. Of the folders that are left, take " +
+			"that of the member with the highest APPLIED in the last `qkv status`. It is kept beside the new one. The member must not run. " +
+			"Members of the old cluster that come back refuse those of the new one.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "accept-loss", EnvVars: []string{"QKV_RECOVER_ACCEPT_LOSS"}, Usage: "acknowledged writes may be lost by this: it cannot be undone"},
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` of the member's data"},
+			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Usage: "`NAME` that the folder's member must have: a safeguard against the wrong folder"},
+			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_RECOVER_YES"}, Usage: "do not ask: where there is no terminal, it cannot"},
+			&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
+		},
+		Action: recoverFolder,
+	}
+}
+
+func recoverFolder(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	dir := c.String("data-dir")
+	if dir == "" {
+		return usagef("--data-dir DIR is missing: the folder of the member whose data becomes a new cluster")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		if _, interrupted := os.Stat(filepath.Clean(dir) + node.RecoveringSuffix); interrupted != nil {
+			return usagef("there is no data to recover: %w", err)
+		}
+	}
+	if !c.Bool("accept-loss") {
+		return usagef("writes that were acknowledged may be lost by this, and the old cluster never goes on: --accept-loss says that this is known. While a quorum can come back, start its members instead; nothing was changed")
+	}
+	if !c.Bool("yes") {
+		if err := confirm(c, dir); err != nil {
+			return err
+		}
+	}
+	logger := newLogger(c.App.ErrWriter, c.String("log-format"), "warn", c.String("name"))
+	done, err := node.Recover(c.Context, node.RecoverConfig{DataDir: dir, Name: c.String("name"), Logger: logger, Version: Version})
+	if err != nil {
+		return serveError(err)
+	}
+	fmt.Fprintf(c.App.Writer, "%s is a cluster of its own now, %s, with what it had at revision %d\n", done.Name, hex(done.Cluster), done.Revision)
+	fmt.Fprintf(c.App.Writer, "the data folder as it was is %s now\n", done.Before)
+	fmt.Fprintf(c.App.Writer, "start it as before, without --initial-cluster: qkv serve --name %s --data-dir %s ...\n", done.Name, dir)
+	fmt.Fprintln(c.App.Writer, "then remove the data folders of the others, and add each: qkv member add NAME --peer HOST:PORT")
+	return nil
+}
+
+// confirm asks on the terminal whether it is meant.
+func confirm(c *cli.Context, dir string) error {
+	in, ok := c.App.Reader.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return usagef("the data in %s would become a new cluster, and what it lacks would be lost: --yes says that this is meant, where nobody can be asked; nothing was changed", dir)
+	}
+	fmt.Fprintf(c.App.ErrWriter, "The data in %s becomes a new cluster. What it lacks is lost, also when it was acknowledged, and the old\n"+
+		"cluster never goes on. Type yes to go on: ", dir)
+	return readYes(in)
+}
+
+func readYes(in io.Reader) error {
+	answer, _ := bufio.NewReader(in).ReadString('\n')
+	if strings.TrimSpace(answer) != "yes" {
+		return usagef("not confirmed; nothing was changed")
+	}
+	return nil
+}

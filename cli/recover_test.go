@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Nothing is recovered before everything that it costs was accepted, and on a terminal confirmed.
+func TestRecoverAsks(t *testing.T) {
+	dir := t.TempDir()
+	for line, want := range map[string]string{
+		"":                                      "--data-dir DIR is missing",
+		"--data-dir " + filepath.Join(dir, "x"): "no data to recover",
+		"--data-dir " + dir:                     "--accept-loss says that this is known",
+		"--data-dir " + dir + " --yes":          "--accept-loss says that this is known",
+		"--data-dir " + dir + " --accept-loss":  "--yes says that this is meant, where nobody can be asked; nothing was changed",
+		"--data-dir " + dir + " --accept-loss --yes more": "no arguments",
+	} {
+		var out, messages bytes.Buffer
+		code := run(t.Context(), append([]string{"qkv", "recover"}, strings.Fields(line)...), strings.NewReader("yes\n"), &out, &messages)
+		if code != exitUsage || !strings.Contains(messages.String(), want) {
+			t.Errorf("qkv recover %s: %d %s", line, code, &messages)
+		}
+	}
+	for answer, ok := range map[string]bool{"yes\n": true, " yes ": true, "y\n": false, "": false, "no\n": false, "yes please\n": false} {
+		if err := readYes(strings.NewReader(answer)); (err == nil) != ok || err != nil && exitCode(err) != exitUsage {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"syscall"
+)
+
+// walk visits a folder and all that is in it, as fs.WalkDir does, and goes through no link. Package fs refuses names that
+// are not UTF-8, and a key is any bytes.
+func walk(root *os.Root, visit fs.WalkDirFunc) error {
+	return walkFrom(root, ".", visit)
+}
+
+func walkFrom(root *os.Root, name string, visit fs.WalkDirFunc) error {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return visit(name, nil, err)
+	}
+	d := fs.FileInfoToDirEntry(info)
+	if err := visit(name, d, nil); err != nil || !d.IsDir() {
+		return skipped(err)
+	}
+	names, err := namesIn(root, name)
+	if err != nil {
+		if err := visit(name, d, err); err != nil {
+			return skipped(err)
+		}
+	}
+	for _, below := range names {
+		if err := walkFrom(root, path.Join(name, below), visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skipped is nothing where a folder is left out.
+func skipped(err error) error {
+	if errors.Is(err, fs.SkipDir) {
+		return nil
+	}
+	return err
+}
+
+// namesIn lists a folder, in the order of the names.
+func namesIn(root *os.Root, dir string) ([]string, error) {
+	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}

@@ -1,0 +1,42 @@
+package kv
+
+import "time"
+
+// CompletionKind says what is complete.
+type CompletionKind uint8
+
+const (
+	// CommandDone: a command was applied, or will not be; the Result says which.
+	CommandDone CompletionKind = iota + 1
+	// ReadReady: a linearizable read may now be answered from the member's View, unless the Result has an Err.
+	ReadReady
+)
+
+// Completion is the end of one request inside a member.
+type Completion struct {
+	Request uint64 // the number that came with it
+	Kind    CompletionKind
+	Result  Result
+}
+
+// ReplyTo is where completions go: one for each stream of a client. Complete must not block, and keeps the slice. Several
+// actors call it, each from its own goroutine.
+type ReplyTo interface{ Complete([]Completion) }
+
+// Proposal is what a client's connection wants to be put into the log: commands, and the numbers of the requests
+// that they answer, one each. The bytes of the commands belong to the one that gets the proposal.
+type Proposal struct {
+	ReplyTo  ReplyTo
+	Requests []uint64
+	Commands [][]byte
+	Timeout  time.Duration // for how long the client waits; 0 is the longest that there is
+}
+
+// Refuse completes requests with one and the same error.
+func Refuse(to ReplyTo, requests []uint64, kind CompletionKind, err *Error) {
+	all := make([]Completion, len(requests))
+	for i, request := range requests {
+		all[i] = Completion{Request: request, Kind: kind, Result: Result{Err: err}}
+	}
+	to.Complete(all)
+}

@@ -1,0 +1,19 @@
+// Package kv is qkv's vocabulary: what a request asks for, what answers it, and what an error says of a write. The
+// index, the wire, the endpoint, the actors and the client library use these types and these checks, and have no others;
+// a program that links the client gets nothing else by it, for it imports the standard library only.
+//
+//	request   [Put], [Delete], [Range]    each with its Check, against a [Bounds]
+//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s
+//	refusal   [Error] with its [Code]
+//
+// # What an error says of a write
+//
+// A write that is answered with an error certainly did not happen and will not, except with Unknown and Internal, and
+// with a code that this version does not know: then it may have happened, or may happen yet. [Error.Certain] is that
+// question; [Error.Retryable] is whether asking again can help.
+//
+// # On the way through a member
+//
+// An endpoint collects what came together into one [Proposal] of writes, or one batch of reads to confirm. Each
+// request gets exactly one [Completion], through the [ReplyTo] that came with it.
+package kv

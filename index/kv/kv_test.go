@@ -1,0 +1,57 @@
+package kv
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestCodes(t *testing.T) {
+	for c := OK; c < codes+2; c++ {
+		e := &Error{Code: c}
+		if e.Error() == "" || e.Error() != c.String() {
+			t.Errorf("code %d has no name", c)
+		}
+		if certain := c != Unknown && c != Internal && c < codes; e.Certain() != certain {
+			t.Errorf("%v: certain %v", c, e.Certain())
+		}
+		if e.Retryable() && e.Code != Unknown && !e.Certain() {
+			t.Errorf("%v: a write would be sent again that may have happened", c)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	bounds := Bounds{Key: 4096, Value: 10}
+	k, long := []byte("k"), bytes.Repeat([]byte("k"), 4097)
+	for name, c := range map[string]struct {
+		err  *Error
+		code Code
+		want string
+	}{
+		"empty key":              {Put{}.Check(bounds), EmptyKey, "the key is empty"},
+		"empty key of a delete":  {Delete{End: k}.Check(bounds), EmptyKey, "the key is empty"},
+		"empty key of a range":   {(&Range{}).Check(bounds), EmptyKey, "the key is empty"},
+		"long key":               {Put{Key: long}.Check(bounds), KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
+		"long key of a delete":   {Delete{Key: long}.Check(bounds), KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
+		"longest key":            {Put{Key: long[1:]}.Check(bounds), OK, ""},
+		"end behind the longest": {Delete{Key: k, End: long}.Check(bounds), OK, ""},
+		"long end": {
+			(&Range{Key: k, End: append(long, 0)}).Check(bounds), KeyTooLarge,
+			"the end of the range has 4098 bytes, over the limit of 4097",
+		},
+		"large value":       {Put{Key: k, Value: make([]byte, 11)}.Check(bounds), ValueTooLarge, "the value has 11 bytes, over the limit of 10"},
+		"largest value":     {Put{Key: k, Value: make([]byte, 10)}.Check(bounds), OK, ""},
+		"negative revision": {(&Range{Key: k, Revision: -1}).Check(bounds), BadRequest, "revision -1 is negative"},
+		"negative limit":    {(&Range{Key: k, Limit: -1}).Check(bounds), BadRequest, "limit -1 is negative"},
+		"lease":             {Put{Key: k, Lease: 255}.Check(bounds), FeatureLevel, "lease ff"},
+		"all keys":          {(&Range{Key: []byte{0}, End: []byte{0}}).Check(bounds), OK, ""},
+	} {
+		switch {
+		case c.code == OK && c.err != nil:
+			t.Errorf("%s: %v", name, c.err)
+		case c.code != OK && (c.err == nil || c.err.Code != c.code || !strings.Contains(c.err.Message, c.want) || !c.err.Certain()):
+			t.Errorf("%s: %v, wanted %v %q", name, c.err, c.code, c.want)
+		}
+	}
+}

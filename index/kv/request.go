@@ -1,0 +1,115 @@
+package kv
+
+// KeyValue is a key at one revision.
+type KeyValue struct {
+	Key, Value []byte
+	// CreateRevision and ModRevision are those at which the key was created and last changed; Version counts its
+	// changes since it was created. Lease is 0: none.
+	CreateRevision, ModRevision, Version, Lease int64
+}
+
+// Event is one change of a key.
+type Event struct {
+	// KV is the key after the change; of one that was deleted it has Key and ModRevision only.
+	KV KeyValue
+	// Sub is its place among the changes of one revision.
+	Sub     int64
+	Deleted bool
+}
+
+// Put sets a key.
+type Put struct {
+	Key, Value []byte
+	Lease      int64 // 0: none
+}
+
+// Delete removes a key, or a range of keys: Key and End are a Range's.
+type Delete struct{ Key, End []byte }
+
+// Range asks for keys at one revision. Only Key must be set.
+type Range struct {
+	// Key alone is one key; with End it is all keys from Key to, and without, End. The End "\0" is none: all keys
+	// from Key on.
+	Key, End []byte
+	// Revision is the one to read at; 0: the newest.
+	Revision int64
+	// Limit is how many pairs to read at most; 0: all.
+	Limit int64
+	// Serializable reads are answered by one member from what it has, without asking the others: faster, also
+	// without a quorum, but perhaps of the past.
+	Serializable bool
+	KeysOnly     bool // values come empty
+	CountOnly    bool // no pairs, only Count
+	// Continued says that the range was counted before: this is not its first page, and Count may come as 0.
+	Continued bool
+}
+
+// RangeResult is what a Range finds.
+type RangeResult struct {
+	Revision int64 // of the store when it was read, whatever revision was asked for
+	Count    int64 // keys in the range at the revision asked for, whatever the limit; 0 when it is Continued
+	More     bool  // there are more keys than these
+	KVs      []KeyValue
+}
+
+// Result is the outcome of one write. In a member it is a function of log and state, equal on every member.
+type Result struct {
+	Revision int64  // of the write, or of the store when it changed nothing
+	Deleted  int64  // keys that a delete removed
+	Err      *Error // why it was refused; nothing was changed then
+}
+
+// Bounds are the longest key and value that a request may have, in bytes.
+type Bounds struct{ Key, Value int }
+
+// Check says why the request is refused, or nil.
+func (p Put) Check(b Bounds) *Error {
+	if err := b.checkKey(p.Key); err != nil {
+		return err
+	}
+	if len(p.Value) > b.Value {
+		return Errorf(ValueTooLarge, "the value has %d bytes, over the limit of %d", len(p.Value), b.Value)
+	}
+	if p.Lease != 0 {
+		return Errorf(FeatureLevel, "lease %x: this version has no leases yet", p.Lease)
+	}
+	return nil
+}
+
+// Check says why the request is refused, or nil.
+func (d Delete) Check(b Bounds) *Error { return b.checkRange(d.Key, d.End) }
+
+// Check says why the request is refused, or nil.
+func (r *Range) Check(b Bounds) *Error {
+	if err := b.checkRange(r.Key, r.End); err != nil {
+		return err
+	}
+	if r.Revision < 0 {
+		return Errorf(BadRequest, "revision %d is negative", r.Revision)
+	}
+	if r.Limit < 0 {
+		return Errorf(BadRequest, "limit %d is negative", r.Limit)
+	}
+	return nil
+}
+
+func (b Bounds) checkKey(key []byte) *Error {
+	if len(key) == 0 {
+		return &Error{Code: EmptyKey, Message: "the key is empty"}
+	}
+	if len(key) > b.Key {
+		return Errorf(KeyTooLarge, "the key has %d bytes, over the limit of %d", len(key), b.Key)
+	}
+	return nil
+}
+
+// checkRange lets an end be a byte longer than a key, so that it can follow directly behind any key.
+func (b Bounds) checkRange(key, end []byte) *Error {
+	if err := b.checkKey(key); err != nil {
+		return err
+	}
+	if len(end) > b.Key+1 {
+		return Errorf(KeyTooLarge, "the end of the range has %d bytes, over the limit of %d", len(end), b.Key+1)
+	}
+	return nil
+}

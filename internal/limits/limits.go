@@ -1,0 +1,321 @@
+// Package limits is the one table of qkv's bounds: every length, queue, buffer and count that a member or a client
+// enforces, with its reason. What is past a limit gets an error that names it; nothing is cut silently.
+//
+// A limit on writing is never above the limit on reading the same thing back: an entry that was once written can
+// always be read (etcd bug 14025 bricked members at restart).
+package limits
+
+import "time"
+
+const (
+	// KeyBytes bounds a key. etcd has no bound of its own; 4 KiB holds any path, and keeps tree compares short.
+	KeyBytes = 4 << 10
+	// ValueBytes bounds a value by default: 1.5 MiB, as etcd bounds a request. A member may be set lower.
+	ValueBytes = 3 << 19
+	// RequestBytes bounds one native request's frame: the largest key and value, and 64 KiB for all around them.
+	RequestBytes = ValueBytes + KeyBytes + 64<<10
+	// ResponseBytes bounds one response's frame: a range is answered in pages that end below it.
+	ResponseBytes = 8 << 20
+	// RangePageBytes is how many bytes of keys and values one page of a range holds; one larger pair still fits
+	// ResponseBytes.
+	RangePageBytes = 2 << 20
+	// RangeShare is how many processors there are to one that ranges may use, all of them together; of a member with
+	// fewer processors they may use one.
+	RangeShare = 4
+	// RangeRows is how many keys a range looks at between two looks at the clock, some 50 us, and so how many a page holds.
+	RangeRows = 256
+	// RangeRest is how much longer than a turn the rest after it is, while anything but ranges is under way: what is read
+	// must also be sent and taken, which costs the machine more than reading.
+	RangeRest = 4
+
+	// BatchBytes and BatchCommands bound what consensus packs into one entry. Measured: anything from 64 KiB to
+	// 1 MiB is alike. One larger command still makes an entry of its own.
+	BatchBytes    = 256 << 10
+	BatchCommands = 1024
+	// EnvelopeBytes bounds an entry's data: a full batch and one command of the largest size.
+	EnvelopeBytes = BatchBytes + RequestBytes
+	// RecordBytes bounds a record of the log when it is read: an entry's data and its frame around it.
+	RecordBytes = EnvelopeBytes + 64<<10
+	// GroupBytes bounds one group of the log, unless one order alone is larger, and so what one sync covers: a disk of
+	// 2 MB/s acknowledges every two seconds.
+	GroupBytes = 4 << 20
+	// OrderBytes is how much of entries consensus hands raft before it gives the log writer an order for them. An order is
+	// acknowledged as a whole, so it is part of a group, and overshoots by at most one message or batch.
+	OrderBytes = 1 << 20
+	// DiskBytesPerSecond is how slow a disk may be before it counts as stalled: each byte under way gives it time.
+	DiskBytesPerSecond = 1 << 20
+
+	// MessageEntriesBytes is raft's MaxSizePerMsg.
+	MessageEntriesBytes = 1 << 20
+	// InflightBytes and InflightMessages are raft's window of unacknowledged appends to one peer.
+	InflightBytes    = 16 << 20
+	InflightMessages = 512
+	// UncommittedBytes is raft's MaxUncommittedEntriesSize: past it proposals wait in their mailbox.
+	UncommittedBytes = 64 << 20
+	// ApplyingBytes is raft's MaxCommittedSizePerReady: what the applier may have before it.
+	ApplyingBytes = 32 << 20
+	// WindowBytes is how much of the newest log consensus keeps in memory; older entries are read from disk.
+	WindowBytes = 16 << 20
+	// ColdReadBytes bounds one read of older entries, at most a quarter of the window: a disk that takes 30 ms for a read
+	// gives a follower 130 MB a second. What was read is kept within WindowBytes, too.
+	ColdReadBytes = 4 << 20
+	// ColdReads bounds the reads on order: one for each follower that catches up and one for the applier, and the next one
+	// of each.
+	ColdReads = 16
+	// PeerFrameBytes bounds one frame between members: a full append message, or a forwarded batch, or a chunk.
+	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
+	// SnapshotBlockBytes is when a block of a snapshot is closed: small enough to be checked and held at once, large
+	// enough that its checksums and calls cost nothing.
+	SnapshotBlockBytes = 256 << 10
+	// SnapshotBlockMost bounds a block when it is read: a full one, and one more key with the largest value that an
+	// entry can hold.
+	SnapshotBlockMost = SnapshotBlockBytes + RecordBytes
+	// SnapshotHeadBytes bounds a snapshot's head: a few numbers, and raft's configuration, 20 bytes a member.
+	SnapshotHeadBytes = 64 << 10
+	// SnapshotSyncBytes is how much of a snapshot is written before it is synced: the log's syncs wait behind it. Measured
+	// on a busy ext4 with a snapshot of 150 MB under way all the time: puts' p99 was 12.5 ms with 8 MiB, 4.4 ms with this,
+	// and 3.4 ms without a snapshot.
+	SnapshotSyncBytes = 1 << 20
+	// SnapshotStepBytes is what one step of saving or checking a snapshot handles: a block, about half a millisecond, so
+	// that what waits for the processor waits no longer. After each step there is a rest as long (in a model of the applier
+	// at 100,000 puts/s, steps that only yield made its p99 eight to twelve times worse, these 1.3 times).
+	SnapshotStepBytes = 256 << 10
+	// SnapshotChunkBytes is one piece of a streamed snapshot.
+	SnapshotChunkBytes = 256 << 10
+	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
+	SnapshotChunksInflight = 8
+
+	// ProposalBytesWaiting bounds the commands that wait in consensus' mailbox and in consensus itself: some hundred
+	// full batches, which no quorum needs more of. When it is full, connections wait, and QUIC's flow control makes
+	// clients wait.
+	ProposalBytesWaiting = 64 << 20
+	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of
+	// all members.
+	SnapshotFramesWaiting = 64
+	// PeerMessagesWaiting bounds messages from peers in consensus' mailbox; what is past it is dropped, raft sends again.
+	PeerMessagesWaiting = 16384
+	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
+	TermsAhead = 1 << 32
+	// PeerQueueBytes bounds what waits to be sent to one peer on one stream; what is past it is dropped.
+	PeerQueueBytes = 2*InflightBytes + PeerFrameBytes
+	// ForwardBytesInflight bounds the batches that a follower has sent to the leader and not seen in its log, and so what
+	// a leader keeps for each follower when raft has no room for it. Twice as much fits the queue to the leader.
+	ForwardBytesInflight = InflightBytes / 2
+	// PeerStreamBytes is QUIC's receive window of one stream between members at first. Measured on loopback: 256 KiB
+	// loses no packets to QUIC's bound of 256 that are not read yet but is 20 % slower in bulk, 1 MiB and more lose many.
+	// While what comes takes less than four measured round trips for a window, it doubles, up to PeerStreamBytesMost: raft
+	// has no more on its way to one peer. A connection's window is that of its streams together at their largest, so that
+	// bulk data that is taken slowly holds up nothing else.
+	PeerStreamBytes     = 512 << 10
+	PeerStreamBytesMost = InflightBytes
+	// PeerHandshakes bounds connections to the peers' port that did not say who they are yet; from PeerHandshakesTrusted
+	// on, a new one must first show that it can be reached at the address it claims (QUIC's Retry).
+	PeerHandshakes        = 64
+	PeerHandshakesTrusted = 16
+	// PeerHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out. From a
+	// quarter of that on it must be shown, too.
+	PeerHandshakesAddress = PeerHandshakes / 4
+	// PeerHandshakeBytes bounds what two members tell each other before anything else.
+	PeerHandshakeBytes = 16 << 10
+	// JoinRequestBytes and JoinAnswerBytes bound a joiner's question and what it is told: all members with all their
+	// addresses fit.
+	JoinRequestBytes = 1 << 10
+	JoinAnswerBytes  = 256 << 10
+	// PeerPastBytes bounds what a handshake tells of the last starts' processes: 256 of 8 bytes. A folder that was
+	// restored from a copy and started more often than that before it met another member could not be told from one
+	// that was not.
+	PeerPastBytes = 256 * 8
+	// PeerReadBytes is what the reader of a peer's stream allocates at a time and carves frames from; a frame that is
+	// large beside it has memory of its own.
+	PeerReadBytes = 64 << 10
+	// PeerWriteBytes is what the writer of a stream hands to QUIC at a time; a frame over PeerCopyBytes goes without being
+	// copied.
+	PeerWriteBytes = 64 << 10
+	PeerCopyBytes  = 16 << 10
+	// PeerFramesReused bounds the list of frames that is used again after a burst.
+	PeerFramesReused = 4096
+	// PeerReasonBytes bounds the text with which a member refuses another: it must fit one packet.
+	PeerReasonBytes = 512
+	// PostsWaiting bounds what actors post to each other: raft's own bounds are far below it, and more is a bug.
+	PostsWaiting = 1 << 20
+	// RequestsInflight bounds the requests of one client connection that are not answered yet.
+	RequestsInflight = 16384
+	// ClientBytes bounds the memory that all native clients together can make a member keep: parts of requests, requests
+	// that are not answered yet, and answers that are not taken. Nobody has all of it: an identity may take as much as it
+	// leaves to others, and a connection and a stream of it likewise (package net/server). A client that is alone may
+	// have 24 MiB under way on one stream, fifteen of the largest requests. Under attack by one identity half of it is
+	// used, Go's collector may keep as much again, and QUIC has its own memory for each connection beside it.
+	ClientBytes = 192 << 20
+	// RequestOverhead is what a request counts for beside its bytes: its places in the endpoint's and the member's tables.
+	RequestOverhead = 256
+	// ClientStreamBytes is what a stream counts for, with its two goroutines, its buffers and QUIC's state. The first
+	// ClientStreamsFree of a connection are free: they are what qkv's own client has, and the places for connections
+	// bound them.
+	ClientStreamBytes = 32 << 10
+	ClientStreamsFree = 2
+	// ClientConnections bounds native client connections of one member. When all places are taken, a newcomer gets the
+	// one that was idle for longest, of the identity that has most; of its own identity's only one that has been idle for
+	// ClientPlaceIdle.
+	ClientConnections = 4096
+	ClientPlaceIdle   = time.Second
+	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature.
+	ClientHandshakes = 256
+	// ClientHandshakesTrusted is how many of them may be under way before a client must first show, by one more round
+	// trip, that its address is its own.
+	ClientHandshakesTrusted = 32
+	// ClientHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out.
+	ClientHandshakesAddress = ClientHandshakes / 4
+	// ClientStreams bounds the streams that one client connection may have open.
+	ClientStreams = 64
+	// ClientStreamWindow is QUIC's receive window of a stream, on both sides of a native connection, and
+	// ClientConnectionWindow that of a client's whole connection: that of all its streams together, so that streams that
+	// are not read hold up no other. Measured on loopback, 1 MiB for both of a client's streams was best for small
+	// requests: larger bursts overrun the 256 packets that quic-go keeps of a connection.
+	ClientStreamWindow     = 512 << 10
+	ClientConnectionWindow = ClientStreams * ClientStreamWindow
+	// MemberConnectionWindow is a member's receive window for one client's connection. It reads all streams at all times,
+	// but those whose clients go beyond their limits and take no answers.
+	MemberConnectionWindow = 1 << 20
+	// ClientConnectionsWide is how many connections of a member have that window. Those that come when there are as many
+	// have MemberNarrowWindow, since a client can make QUIC keep as much of it by leaving a gap: 64 KiB each round trip are
+	// enough on a LAN, and all places together 320 MiB.
+	ClientConnectionsWide = 64
+	MemberNarrowWindow    = 64 << 10
+	// AnswerBytesWaiting is how many bytes of refusals and statuses may wait on a stream before its requests are not
+	// read any more. Other answers are encoded when they are written.
+	AnswerBytesWaiting = 4 << 10
+	// HistoryBytes bounds the memory of versions that are superseded: past it the oldest revisions are compacted,
+	// by the same step on every member. Until compaction by age and size can be set, it is fixed.
+	HistoryBytes = 64 << 20
+	// HistoryRevisions bounds the revisions that are kept for reads of the past and for watches, likewise.
+	HistoryRevisions = 10_000_000
+	// CompactionWork is how much compaction one entry always may do, beside what its commands and what it adds allow, in
+	// units of about 20 ns: a thousand changes.
+	CompactionWork = 16 << 10
+	// SlabBytes is the size of a large slab of the index, where the system gives memory that is aligned to it: a huge
+	// page or two, so that few of them hold much.
+	SlabBytes = 4 << 20
+	// EvacuationBytes is how much of a sparse slab one entry always may go through, beside what it adds.
+	EvacuationBytes = 64 << 10
+	// CountedRows is how many keys of a range are counted one by one before counting by the trees is quicker.
+	CountedRows = 2000
+
+	// Members bounds the voters of a cluster: each more makes writes wait for more disks and is no safer.
+	Members = 7
+	// Learners bounds the members that are brought up to date at a time: each reads what the leader has, beside its work.
+	Learners = 3
+	// LearnerLevelEntries is how many entries a learner may lack and count as level, as etcd has it: less than it gets in the
+	// time of a heartbeat.
+	LearnerLevelEntries = 1000
+	// NameBytes is the longest name of a cluster, member or client: what DNS allows a label.
+	NameBytes = 63
+	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
+	MemberAddresses = 16
+	// AddressBytes is the longest HOST:PORT: a name as long as DNS allows, and five digits.
+	AddressBytes = 253 + 1 + 5
+	// FolderFileBytes bounds what a small file of the data folder holds: names, addresses and the processes of the last
+	// starts.
+	FolderFileBytes = 8192
+	// QuarantineReasonBytes is how much of the reason of a quarantine is kept.
+	QuarantineReasonBytes = 2048
+	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
+	CertificateFileBytes = 1 << 20
+
+	// RangeTurn is for how long a range is read before another one goes on: what becomes ready meanwhile waits for no
+	// longer. Measured: longer turns show in the p99 of puts, shorter ones cost more to pass on than to read.
+	RangeTurn = 500 * time.Microsecond
+	// CheckInterval is how often the members compare their states, if anything has changed: a difference is found within
+	// it, for one small entry and one of each member.
+	CheckInterval = time.Minute
+	// RequestTimeout bounds how long a member keeps a request that asks for no shorter time.
+	RequestTimeout = 60 * time.Second
+	// ClientHandshakeTimeout ends a native handshake during which nothing comes from the other side.
+	ClientHandshakeTimeout = 5 * time.Second
+	// ClientIdleTimeout ends a native connection on which nothing comes; clients send something each ClientKeepAlive.
+	ClientIdleTimeout = 15 * time.Second
+	ClientKeepAlive   = 5 * time.Second
+	// ClientWriteTimeout ends a stream whose client takes nothing of what is sent on it, or that brings a part of a large
+	// request and not the rest.
+	ClientWriteTimeout = 30 * time.Second
+	// ClientStall is for how long a client may let a stream stand still that keeps more than its share of ClientBytes, and
+	// for how long a stream on which nothing comes keeps the buffer that a large request needed. A network that loses
+	// packets stands still for less.
+	ClientStall = 2 * time.Second
+	// DiskStall is how long one write to the disk may take, beside the time for its bytes, before the member ends itself.
+	DiskStall = 20 * time.Second
+	// PeerLazyWait is how long a lazy frame between members waits for company.
+	PeerLazyWait = time.Millisecond
+	// PeerHandshakeTimeout ends a peer's connection on which nothing comes before it is in use, PeerDialTimeout an own
+	// attempt with everything that belongs to it.
+	PeerHandshakeTimeout = 2 * time.Second
+	PeerDialTimeout      = 5 * time.Second
+	// JoinRefusedTimeout is for how long a joiner that was refused asks again: the one that it asked may be behind.
+	JoinRefusedTimeout = 5 * time.Second
+	// PeerIdleTimeout is when a peer that says nothing is given up; something is said each PeerKeepAlive.
+	PeerIdleTimeout = 3 * time.Second
+	PeerKeepAlive   = time.Second
+	// LogRepeats is how many lines that others can cause are written about one thing, until LogRepeatsPause after the
+	// first; LogSubjects is how many things are told apart.
+	LogRepeats      = 3
+	LogRepeatsPause = 10 * time.Second
+	// LogRepeatsPauseMost is how long that pause becomes, doubled each time, as long as the thing goes on: a peer that is
+	// dead for a day is 150 lines.
+	LogRepeatsPauseMost = 10 * time.Minute
+	// SlowSync is a sync of the log that is worth a line, at most one each SlowSyncPause: a heartbeat takes as long. As
+	// many as SlowSyncsAlarm in a minute, and more than one in a hundred, are an alarm.
+	SlowSync       = 100 * time.Millisecond
+	SlowSyncPause  = time.Minute
+	SlowSyncsAlarm = 5
+	LogSubjects    = 256
+	// ElectionTimeoutMost is the longest election timeout, as etcd's: longer ones leave a cluster without a leader for
+	// minutes. HeartbeatLeast is raft's tick, and an election timeout spans HeartbeatsPerElection, so that one lost packet
+	// is no election.
+	ElectionTimeoutMost   = 50 * time.Second
+	HeartbeatLeast        = 10 * time.Millisecond
+	HeartbeatsPerElection = 5
+	// DrainTimeout bounds a stopping member's wait for requests that are under way: without a quorum they would not end.
+	DrainTimeout = 2 * time.Second
+	// AnnounceTimeout is how long a member waits for what it writes to the log about itself.
+	AnnounceTimeout = 2 * time.Second
+	// SnapshotResend is how long the sender of a snapshot waits for an answer before it sends the last piece again,
+	// SnapshotSendTimeout how long it goes on without any.
+	SnapshotResend      = 500 * time.Millisecond
+	SnapshotSendTimeout = 10 * time.Second
+	// SnapshotSendPause bounds the pause before a snapshot is sent again to a peer that could not use the last one: the
+	// first pause is SnapshotResend, and each failure doubles it.
+	SnapshotSendPause = 10 * time.Second
+	// SnapshotRetry is the pause before a save that failed is tried again, and doubles with each failure up to
+	// SnapshotRetryMost: space or a disk that comes back is used soon, and a broken one does not fill the log of messages.
+	SnapshotRetry     = time.Second
+	SnapshotRetryMost = time.Minute
+	// CatchUpBytes is how large the log's files may be, or twice as large as the newest snapshot, while a follower that can
+	// be reached needs more of them than the snapshots do: what is written at 50 MB/s while it gets and loads a snapshot, and
+	// catches up. Past that it has to begin with another snapshot.
+	CatchUpBytes = 512 << 20
+	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
+	// journal and stalls the log's sync.
+	SnapshotInterval = 10 * time.Second
+	// SnapshotBytes is the least amount of new records that makes a snapshot worth its cost.
+	SnapshotBytes = 64 << 20
+	// SnapshotsKept is how many published snapshots stay, so that one bad file loses nothing.
+	SnapshotsKept = 2
+	// DiskUse bounds what snapshots, log and spares take of a member's disk, in multiples of the live keys and values;
+	// DiskUseLeast is what they may take however little that is: spares of 64 MiB, the history that is kept, and the log
+	// that a follower needs.
+	DiskUse      = 4
+	DiskUseLeast = 3 << 29
+	// SegmentBytes is the size of a segment of the log by default; SegmentBytesLeast and SegmentBytesMost are what it may
+	// be set to.
+	SegmentBytes      = 64 << 20
+	SegmentBytesLeast = 64 << 10
+	SegmentBytesMost  = 1 << 30
+	// SpareSegments is how many segments are kept ready; SparesMost is how many recycled ones are kept at most.
+	SpareSegments = 2
+	// SpaceLowSegments is how many segments' worth of free space, beside a snapshot's, makes a member refuse what makes the
+	// state larger: one more than its log must leave (actor.Status.LogReserve). With SpaceHighSegments it takes everything again. Between them are a few seconds of writing: the free space is looked at
+	// once in SpaceCheck.
+	SpaceLowSegments  = SpareSegments + 2
+	SpaceHighSegments = SpaceLowSegments + 1
+	SpaceCheck        = time.Second
+	SparesMost        = 4
+)

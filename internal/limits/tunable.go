@@ -1,0 +1,99 @@
+package limits
+
+import "time"
+
+// Tunable are the bounds of one member that a test or the simulation sets small, so that what is rare happens often.
+// No format and no other member relies on them. Each is the constant of its name, which gives the reason.
+type Tunable struct {
+	BatchBytes, BatchCommands int
+	GroupBytes, OrderBytes    int64
+
+	MessageEntriesBytes  uint64
+	InflightBytes        uint64
+	InflightMessages     int
+	UncommittedBytes     uint64
+	ApplyingBytes        uint64
+	WindowBytes          int64
+	ForwardBytesInflight int64
+
+	ProposalBytesWaiting  int64
+	PeerMessagesWaiting   int
+	SnapshotFramesWaiting int
+
+	SnapshotBytes      int64
+	SnapshotInterval   time.Duration
+	SnapshotStepBytes  int
+	SnapshotChunkBytes int64
+	CatchUpBytes       int64
+	DiskUseLeast       int64
+
+	DiskStall     time.Duration
+	CheckInterval time.Duration
+
+	Index   Index
+	Clients Clients
+
+	// Reached hears of a bound that holds something back, by its name here; nil is nobody. A simulation that never
+	// reaches a bound says nothing of what happens there.
+	Reached func(bound string)
+}
+
+// Index are the bounds of a state. History and compaction decide what it holds, so that all members of a cluster have the
+// same; the others only what it costs.
+type Index struct {
+	HistoryBytes, HistoryRevisions, CompactionWork int64
+
+	SlabBytes       int
+	EvacuationBytes int64
+	CountedRows     int
+
+	Reached func(bound string) // as Tunable's
+}
+
+// Reach says that a bound holds something back.
+func (i *Index) Reach(bound string) {
+	if i.Reached != nil {
+		i.Reached(bound)
+	}
+}
+
+// Clients are the bounds of the endpoint for clients.
+type Clients struct {
+	Connections      int
+	Handshakes       int
+	Streams          int
+	RequestsInflight int64         // of a connection; one stream may have half of them
+	Bytes            int64         // of memory that all clients together may use
+	PlaceIdle        time.Duration // for how long a connection is idle before another one of its identity may have its place
+	WriteTimeout     time.Duration // during which a client must take something of a stream
+	IdleTimeout      time.Duration
+}
+
+// Reach says that a bound holds something back.
+func (t *Tunable) Reach(bound string) {
+	if t.Reached != nil {
+		t.Reached(bound)
+	}
+}
+
+// Defaults returns the bounds of a member in production. Who wants others changes what it got.
+func Defaults() Tunable {
+	return Tunable{
+		BatchBytes: BatchBytes, BatchCommands: BatchCommands, GroupBytes: GroupBytes, OrderBytes: OrderBytes,
+		MessageEntriesBytes: MessageEntriesBytes, InflightBytes: InflightBytes, InflightMessages: InflightMessages,
+		UncommittedBytes: UncommittedBytes, ApplyingBytes: ApplyingBytes, WindowBytes: WindowBytes,
+		ForwardBytesInflight: ForwardBytesInflight,
+		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
+		SnapshotBytes: SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
+		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
+		DiskStall: DiskStall, CheckInterval: CheckInterval,
+		Clients: Clients{
+			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
+			Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
+		},
+		Index: Index{
+			HistoryBytes: HistoryBytes, HistoryRevisions: HistoryRevisions, CompactionWork: CompactionWork,
+			SlabBytes: SlabBytes, EvacuationBytes: EvacuationBytes, CountedRows: CountedRows,
+		},
+	}
+}

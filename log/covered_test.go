@@ -1,0 +1,288 @@
+package log_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/raft/v3"
+
+	"qkv/log"
+	"qkv/log/disk"
+)
+
+// Whatever bit of a log rots: with a snapshot that covers what was damaged the log opens and holds all behind the
+// snapshot, and with one that does not it is refused.
+func TestDamageBelowSnapshot(t *testing.T) {
+	seeds, stride := 6, int64(4001)
+	if *full {
+		seeds, stride = 8, 61
+	}
+	skipped, refused := 0, 0
+	for seed := range uint64(seeds) {
+		w := flipLog(t, seed, true)
+		pieces := livePieces(t, w.m)
+		for i, p := range pieces[:len(pieces)-1] {
+			for bit := int64(i) % stride; bit < (p.to-p.from)*8; bit += stride {
+				for covered := w.acked.base; covered <= w.acked.last(); covered++ {
+					c := w.after(t, uint64(bit))
+					must(t, c.m.Rot(p.file, p.from+bit/8, uint(bit%8)))
+					c.o.Covered = covered
+					l, r, err := log.Open(c.o)
+					if errors.Is(err, log.ErrCorrupt) {
+						refused++
+						continue
+					}
+					if err == nil {
+						skipped++
+						err = c.sameAbove(r, covered)
+						must(t, l.Close())
+					}
+					if err != nil {
+						t.Fatalf("seed %d, bit %d of %+v, covered up to %d: %v", seed, bit, p, covered, err)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d logs opened with damage below the snapshot, %d refused", skipped, refused)
+	if skipped == 0 || refused == 0 {
+		t.Error("one of the two never happened")
+	}
+}
+
+// sameAbove holds what was recovered above a snapshot against what was acknowledged.
+func (w *world) sameAbove(r *log.Recovered, covered uint64) error {
+	if r.Skipped == nil || !errors.Is(r.Skipped, log.ErrCorrupt) {
+		return fmt.Errorf("the damage is not named: %w", r.Skipped)
+	}
+	if r.Last < w.acked.last() || r.First > covered+1 {
+		return fmt.Errorf("entries %d to %d, not %d to %d", r.First, r.Last, covered+1, w.acked.last())
+	}
+	if hs := r.HardState; hs.Term != w.acked.hard.Term || hs.Vote != w.acked.hard.Vote {
+		return fmt.Errorf("%+v, not %+v", hs, w.acked.hard)
+	}
+	if term, err := r.Window.Term(covered); (err != nil || term != w.term(covered)) && !errors.Is(err, raft.ErrCompacted) {
+		return fmt.Errorf("the snapshot's entry is of term %d, not %d: %w", term, w.term(covered), err)
+	}
+	for i := covered + 1; i <= r.Last; i++ {
+		got, err := (log.Storage{Window: r.Window, Reader: log.NewReader(w.o.FS)}).Entries(i, i+1, 1<<40)
+		if err != nil || !sameEntry(got[0], w.acked.at(i)) {
+			return fmt.Errorf("entry %v, not %v: %w", got, w.acked.at(i), err)
+		}
+	}
+	return nil
+}
+
+// unfinished makes a log in which the group that begins a new segment is written and not synced when the power fails, in
+// each way. The function gets the world after the crash, the last frame that was synced, and whether a whole frame's
+// header of the new segment survived.
+func unfinished(t *testing.T, seed uint64, f func(c *world, last live, spoken bool)) {
+	w := newWorld(t, seed)
+	w.o.SegmentBytes = 32 << 10
+	must(t, w.create())
+	must(t, w.open())
+	for w.l.Stats().Segments < 4 {
+		w.append(w.now.last()+1, max(w.now.hard.Term, w.now.lastTerm()), 1+w.r.IntN(3), nil)
+		if w.r.IntN(3) == 0 {
+			w.turn()
+		}
+		pieces := livePieces(t, w.m)
+		last := pieces[len(pieces)-1]
+		w.m.SetHook(func(op disk.Op, name string) {
+			if op != disk.OpSync || name <= last.file || !strings.HasSuffix(name, ".wal") {
+				return
+			}
+			written := readAll(t, w.m, name)
+			for v := range disk.Variants {
+				c := w.after(t, seed<<8|uint64(v))
+				c.m.Crash(v)
+				found, spoken := readAll(t, c.m, name), false
+				for at := 4096; at+512 <= min(len(written), len(found)); at += 4096 {
+					spoken = spoken || string(written[at:at+4]) == "qkvf" && string(written[at:at+512]) == string(found[at:at+512])
+				}
+				f(c, last, spoken)
+			}
+		})
+		must(t, w.sync())
+		w.m.SetHook(nil)
+	}
+}
+
+func readAll(t *testing.T, m *disk.Mem, name string) []byte {
+	t.Helper()
+	f, err := m.Open(name)
+	must(t, err)
+	size, err := f.Size()
+	must(t, err)
+	b := make([]byte, size)
+	_, _ = f.ReadAt(b, 0)
+	must(t, f.Close())
+	return b
+}
+
+// A segment's last group that rots is damage as soon as any whole frame of the next segment is there, though its header
+// is torn: the frame says where the segment before ends. Nothing that was acknowledged is cut then.
+func TestRotBeforeTornSegment(t *testing.T) {
+	seeds := 12
+	if *full {
+		seeds = 150
+	}
+	named, looksTorn, whole := 0, 0, 0
+	for seed := range uint64(seeds) {
+		unfinished(t, seed, func(c *world, p live, spoken bool) {
+			must(t, c.m.Rot(p.file, p.from+c.r.Int64N(p.to-p.from), uint(c.r.IntN(8))))
+			l, r, err := log.Open(c.o)
+			switch {
+			case errors.Is(err, log.ErrCorrupt):
+				named++
+				return
+			case err != nil:
+				t.Fatalf("seed %d: %v", seed, err)
+			case spoken:
+				t.Fatalf("seed %d: the rot in %+v was not seen: last %d, acknowledged %d, torn %v", seed, p, r.Last, c.acked.last(), r.Torn)
+			case c.compare(r) == nil:
+				whole++
+			default:
+				looksTorn++
+			}
+			must(t, l.Close())
+		})
+	}
+	t.Logf("%d named as damage, %d with all that was acknowledged, %d of which no frame speaks", named, whole, looksTorn)
+	if named == 0 || looksTorn == 0 {
+		t.Error("one of the cases never happened")
+	}
+}
+
+// The proof that a segment's header is damaged may lie anywhere in any file behind the newest whole one: here behind the
+// first MiB of a segment that the log made itself, while a spare was on its way to it.
+func TestDamagedBeginningBehindSpare(t *testing.T) {
+	w := opened(t, 4<<20)
+	late := spare(t, w.maker)
+	for w.l.Stats().Inline == 0 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 1<<20)))
+	}
+	w.put(entry(w.now.last()+1, 1, "x"))
+	name := activeFile(t, w)
+	if late >= name {
+		t.Fatalf("the spare is %s, the segment %s", late, name)
+	}
+	for _, at := range []int64{100, 4096 + 600} { // the header; the first group's payload
+		must(t, w.m.Rot(name, at, 3))
+	}
+	must(t, w.m.Rot(name, 4096+20, 3)) // and its header
+	if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), name+" at byte 0") {
+		t.Error(err)
+	}
+}
+
+// openFiles counts the files that are open to be read.
+type openFiles struct {
+	disk.FS
+	open, most int
+}
+
+type openFile struct {
+	disk.File
+	of *openFiles
+}
+
+func (o *openFiles) Open(name string) (disk.File, error) {
+	f, err := o.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	o.open++
+	o.most = max(o.most, o.open)
+	return &openFile{f, o}, nil
+}
+
+func (f *openFile) Close() error {
+	f.of.open--
+	return f.File.Close()
+}
+
+// A process that starts again and again, and writes something each time, leaves a number of files that depends on what
+// was written only, and has one of them open at a time while it reads them.
+func TestRestartLoop(t *testing.T) {
+	w := newWorld(t, 1)
+	counted := &openFiles{FS: w.m}
+	w.o.FS = counted
+	must(t, w.create())
+	must(t, w.open())
+	most := 0
+	for i := range 3000 {
+		counted.most = 0
+		w.append(w.now.last()+1, 1, 1, nil)
+		must(t, w.sync())
+		if i%3 == 0 {
+			must(t, w.l.Fence(true))
+		}
+		w.m.Kill()
+		l, r, err := log.Open(w.o)
+		must(t, err)
+		if counted.most > 1 || counted.open > 0 {
+			t.Fatalf("%d files were open at a time, and %d are", counted.most, counted.open)
+		}
+		w.l, w.w, w.maker = l, r.Window, log.NewMaker(w.o)
+		w.acked.hard, w.now.hard = r.HardState, r.HardState
+		if r.Last != w.acked.last() {
+			t.Fatalf("entries up to %d, not %d", r.Last, w.acked.last())
+		}
+		w.w.Release(w.released, w.term(w.released))
+		most = max(most, len(w.files()))
+		if s := w.l.Stats(); s.Segments > 6 {
+			w.released = w.acked.last() - 10
+			w.w.Release(w.released, 1)
+			w.l.Release(w.released)
+			must(t, w.make())
+		}
+	}
+	t.Logf("at most %d files", most)
+	if most > 20 {
+		t.Errorf("%d files", most)
+	}
+}
+
+// activeFile is the newest segment's file.
+func activeFile(t *testing.T, w *world) string {
+	pieces := livePieces(t, w.m)
+	return pieces[len(pieces)-1].file
+}
+
+// makeInline puts until the log makes a segment itself, and returns that one's size and how often was written for it.
+func makeInline(t *testing.T, w *world) (size, writes int64) {
+	for w.l.Stats().Inline == 0 {
+		before := w.m.Count(disk.OpWrite)
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 1<<20)))
+		writes = w.m.Count(disk.OpWrite) - before
+	}
+	file, err := w.m.Open(activeFile(t, w))
+	must(t, err)
+	size, err = file.Size()
+	must(t, err)
+	must(t, file.Close())
+	return size, writes
+}
+
+// Who waits for a segment that the log makes itself waits for what it writes, and for no zeros.
+func TestInlineSegmentIsReserved(t *testing.T) {
+	w := opened(t, 16<<20)
+	if size, writes := makeInline(t, w); size != 16<<20 || writes != 1 {
+		t.Errorf("it has %d bytes and took %d writes", size, writes)
+	}
+}
+
+// Where a whole one cannot be reserved it is little larger than what is written there.
+func TestInlineSegmentIsSmall(t *testing.T) {
+	for _, cannot := range []error{syscall.ENOSPC, errors.ErrUnsupported} {
+		w := opened(t, 16<<20)
+		w.m.Fail(disk.Fault{Op: disk.OpReserve, Err: cannot, Stays: true})
+		if size, _ := makeInline(t, w); size > 5<<19 {
+			t.Errorf("%v: it has %d bytes for an entry of %d", cannot, size, 1<<20)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package client_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// Clients with one list spread over the members.
+func TestClientsSpread(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	var members []*servertest.Member
+	var endpoints []string
+	for i := range 3 {
+		m := servertest.NewMember(members[:min(i, 1)]...)
+		members = append(members, m)
+		endpoints = append(endpoints, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	}
+	const clients = 60
+	for range clients {
+		c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: endpoints, Credentials: trust.Client, DialStagger: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		must[client.Written](t)(c.Put(ctxOf(t, 20*time.Second), []byte("k"), []byte("v"))) // connections say nothing: a client looks at all members
+	}
+	for i, m := range members { // each has 20, give or take 4 at random: fewer than 3 once in a million
+		if n := m.Proposals.Load(); n < 3 {
+			t.Errorf("member %d serves %d of %d clients", i, n, clients)
+		}
+	}
+}
+
+// A client comes back to the member that it began with when that serves again, and not before; calls do not notice.
+func TestFailBack(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	a.SetStatus(wire.Status{Name: "a", Role: "candidate"})
+	first := servertest.Start(t, trust, a, nil)
+	second := servertest.Start(t, trust, servertest.NewMember(a), nil)
+	endpoint := servertest.Endpoint(first)
+	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{
+		Endpoints: []string{endpoint, servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, ReturnAfter: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	put := func() {
+		t.Helper()
+		must[client.Written](t)(c.Put(ctxOf(t, 20*time.Second), []byte("k"), []byte("v")))
+		time.Sleep(5 * time.Millisecond)
+	}
+	put()
+	first.Drain(ctxOf(t, time.Second))
+	_ = first.Close()
+	put()
+	first = servertest.Start(t, trust, a, func(c *server.Config) { c.Address = endpoint })
+	for begun := time.Now(); first.Stats().Accepted < 2; put() { // it is looked at, twice
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("the client does not look whether its first member serves")
+		}
+	}
+	if n := a.Proposals.Load(); n != 1 {
+		t.Errorf("%d writes at a member that has no leader", n-1)
+	}
+	a.SetStatus(wire.Status{Name: "a", Role: "follower", Leader: 2})
+	for begun := time.Now(); a.Proposals.Load() < 10; put() {
+		if time.Since(begun) > 30*time.Second {
+			t.Fatal("the client stays away")
+		}
+	}
+	for begun := time.Now(); second.Stats().Connections > 0; put() {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("the other connection is not closed")
+		}
+	}
+}
+
+// A client whose certificate is refused does not ask again for each call: a handshake costs the members a signature.
+func TestRefusedClientPauses(t *testing.T) {
+	t.Parallel()
+	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)
+	s := servertest.Start(t, trust, servertest.NewMember(), nil)
+	endpoint := servertest.Endpoint(s)
+	c := open(t, trust, endpoint)
+	s.Drain(ctxOf(t, time.Second))
+	_ = s.Close()
+	var handshakes atomic.Int64
+	config := wire.ServerTLS(foreign.Member, wire.ProtocolClient, wire.ClassClient)
+	addr, err := net.ResolveUDPAddr("udp", endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := net.ListenUDP("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under := &quic.Transport{Conn: socket}
+	t.Cleanup(func() { _, _ = under.Close(), socket.Close() })
+	listener, err := under.Listen(&tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshakes.Add(1)
+		return config, nil
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	calls := 0
+	for begun := time.Now(); time.Since(begun) < 2500*time.Millisecond; calls++ {
+		_, err := c.Put(ctxOf(t, 5*time.Second), []byte("k"), []byte("v"))
+		var refused *wire.TrustError
+		if !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	// The pauses are 1, 2 and 4 s.
+	if n := handshakes.Load(); n < 1 || n > 3 || calls < 100 {
+		t.Errorf("%d handshakes for %d calls", n, calls)
+	}
+}

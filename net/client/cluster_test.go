@@ -1,0 +1,65 @@
+package client_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// ofCluster is a member that says that it belongs to a cluster, and names members with their addresses.
+func ofCluster(cluster uint64, name string, members ...wire.Member) *servertest.Member {
+	m := servertest.NewMember()
+	m.SetStatus(wire.Status{Name: name, Cluster: cluster, Role: "leader", Members: members})
+	return m
+}
+
+// Endpoints of two clusters in one list are an error, whichever answers first; one that is down is none, and one that
+// the cluster itself names is not even asked.
+func TestSeveralClusters(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	one := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n1"), nil))
+	same := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n2"), nil))
+	other := servertest.Endpoint(servertest.Start(t, trust, ofCluster(2, "n3"), nil))
+	naming := servertest.Endpoint(servertest.Start(t, trust, ofCluster(1, "n4", wire.Member{ID: 3, Name: "n3", Clients: []string{other}}), nil))
+	for _, tt := range []struct {
+		endpoints []string
+		any, ok   bool
+	}{
+		{endpoints: []string{one, same}, ok: true},
+		{endpoints: []string{one, closedPort(t), same}, ok: true},
+		{endpoints: []string{one, same, other}},
+		{endpoints: []string{other, one}},
+		{endpoints: []string{other, one}, any: true, ok: true},
+		{endpoints: []string{naming, other}, ok: true},
+	} {
+		c, err := client.Open(ctxOf(t, 10*time.Second), client.Config{Endpoints: tt.endpoints, InOrder: true, Credentials: trust.Client, AnyCluster: tt.any, DialStagger: 3 * time.Second})
+		if err == nil {
+			_ = c.Close()
+		}
+		if tt.ok != (err == nil) || !tt.ok && (!errors.Is(err, client.ErrSeveralClusters) || !strings.Contains(err.Error(), other+" (n3) is in cluster 0000000000000002")) {
+			t.Errorf("%v: %v", tt.endpoints, err)
+		}
+	}
+}
+
+// A client does not leave the cluster of its first connection for one that answers later.
+func TestClientStaysInItsCluster(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	down := closedPort(t)
+	m := servertest.Start(t, trust, ofCluster(1, "n1"), nil)
+	c := open(t, trust, servertest.Endpoint(m), down)
+	servertest.Start(t, trust, ofCluster(2, "n2"), func(c *server.Config) { c.Address = down })
+	_ = m.Close()
+	_, _, err := c.Get(ctxOf(t, time.Second), []byte("key"))
+	if !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, client.ErrSeveralClusters) {
+		t.Errorf("a get of a client whose cluster is gone: %v", err)
+	}
+}

@@ -1,0 +1,264 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// rolesOf lists the members, each with its role.
+func rolesOf(t *testing.T, c *client.Client, serializable bool) (roles []string) {
+	t.Helper()
+	for _, m := range must[[]client.Member](t)(c.Members(t.Context(), serializable)) {
+		roles = append(roles, m.Name+" "+m.Role.String())
+	}
+	slices.Sort(roles)
+	return roles
+}
+
+// A member is added, promoted in the place of another one, moved and removed.
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	ctx := t.Context()
+	id := must[uint64](t)(c.AddMember(ctx, "n3", []string{"10.0.0.3:2380"}, true))
+	all := must[[]client.Member](t)(c.Members(ctx, false))
+	i := slices.IndexFunc(all, func(m client.Member) bool { return m.ID == id })
+	if i < 0 || all[i].Name != "n3" || !all[i].Manual || all[i].Since == 0 || all[i].Started() || !slices.Equal(all[i].Peers, []string{"10.0.0.3:2380"}) {
+		t.Fatalf("%+v", all)
+	}
+	if err := c.PromoteMember(ctx, id, 2); err != nil {
+		t.Fatal(err)
+	}
+	if got := rolesOf(t, c, true); !slices.Equal(got, []string{"n1 voter", "n3 voter"}) {
+		t.Errorf("%v", got)
+	}
+	if err := c.UpdateMember(ctx, id, []string{"10.0.0.9:2380"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.MoveLeader(ctx, id); err != nil || m.Status().Leader != id {
+		t.Errorf("the leader is %x: %v", m.Status().Leader, err)
+	}
+	for code, change := range map[kv.Code]func() error{
+		kv.MemberExists:   func() error { _, err := c.AddMember(ctx, "n1", []string{"10.0.0.4:2380"}, false); return err },
+		kv.AddressExists:  func() error { _, err := c.AddMember(ctx, "n4", []string{"10.0.0.9:2380"}, false); return err },
+		kv.NotLearner:     func() error { return c.PromoteMember(ctx, 1, 0) },
+		kv.MemberNotFound: func() error { return c.RemoveMember(ctx, 2) },
+		kv.BadRequest:     func() error { return c.UpdateMember(ctx, 1, []string{"nowhere"}) },
+	} {
+		var answer *kv.Error
+		if err := change(); !errors.As(err, &answer) || answer.Code != code {
+			t.Errorf("%v, wanted %v", err, code)
+		}
+	}
+	if err := c.RemoveMember(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if got := rolesOf(t, c, false); !slices.Equal(got, []string{"n1 voter"}) {
+		t.Errorf("%v", got)
+	}
+}
+
+// A change is sent again only when it certainly did not happen.
+func TestMemberChangeAtMostOnce(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	fail := func(times int64, code kv.Code) {
+		from := m.Proposals.Load() + m.Moves.Load()
+		m.SetBefore(func(writes, _ int) *kv.Error {
+			if writes > 0 && m.Proposals.Load()+m.Moves.Load() <= from+times {
+				return kv.Errorf(code, "it is not to be")
+			}
+			return nil
+		})
+	}
+	fail(2, kv.Unavailable)
+	id := must[uint64](t)(c.AddMember(t.Context(), "n2", []string{"10.0.0.2:2380"}, false))
+	if n := m.Proposals.Load(); n != 3 {
+		t.Errorf("%d proposals, the first two of which were refused for a moment", n)
+	}
+	for _, code := range []kv.Code{kv.LearnerBehind, kv.QuorumAtRisk, kv.TooManyMembers} {
+		before := m.Proposals.Load()
+		fail(1, code)
+		var answer *kv.Error
+		if err := c.PromoteMember(t.Context(), id, 0); !errors.As(err, &answer) || answer.Code != code || m.Proposals.Load() != before+1 {
+			t.Errorf("%v: %v after %d proposals", code, err, m.Proposals.Load()-before)
+		}
+	}
+	for name, change := range map[string]func(context.Context) error{
+		"list the members": func(ctx context.Context) error { return c.PromoteMember(ctx, id, 0) },
+		"see who leads":    func(ctx context.Context) error { return c.MoveLeader(ctx, id) },
+	} {
+		before := m.Proposals.Load() + m.Moves.Load()
+		fail(1, kv.Unknown)
+		err := change(t.Context())
+		if !errors.Is(err, client.ErrOutcomeUnknown) || m.Proposals.Load()+m.Moves.Load() != before+1 {
+			t.Errorf("an unknown outcome: %v", err)
+		}
+		m.SetBefore(func(int, int) *kv.Error { time.Sleep(300 * time.Millisecond); return nil })
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if err := change(ctx); !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), name+" to find out") {
+			t.Errorf("no answer in time: %v", err)
+		}
+		cancel()
+		for m.Proposals.Load()+m.Moves.Load() < before+2 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// tells makes a member say who is a member, and whether there is a leader.
+func tells(m *servertest.Member, leader uint64, clients ...string) {
+	s := wire.Status{Name: "n1", Leader: leader, Role: "follower"}
+	for i, address := range clients {
+		s.Members = append(s.Members, wire.Member{ID: uint64(i) + 1, Clients: []string{address}})
+	}
+	m.SetStatus(s)
+}
+
+// working puts until the test ends, so that there are calls under way.
+func working(t *testing.T, c *client.Client) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			_, _ = c.Put(ctx, []byte("k"), []byte("v"))
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+}
+
+// knows waits until the client knows these endpoints.
+func knows(t *testing.T, c *client.Client, want ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !slices.Equal(c.Endpoints(), want); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it knows %v, wanted %v", c.Endpoints(), want)
+		}
+	}
+}
+
+// The client follows the list of the members while it works, without a new connection: it learns who was added, forgets
+// who is gone, and keeps what it was given. A member without a leader makes it forget nobody.
+func TestFollowsTheMembers(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	given := servertest.Endpoint(servertest.Start(t, trust, m, nil))
+	tells(m, 1, given, "10.0.0.2:2379")
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{given}, Credentials: trust.Client}, time.Millisecond)))
+	t.Cleanup(func() { _ = c.Close() })
+	knows(t, c, given, "10.0.0.2:2379")
+	working(t, c)
+	tells(m, 1, given, "10.0.0.2:2379", "10.0.0.3:2379")
+	knows(t, c, given, "10.0.0.2:2379", "10.0.0.3:2379")
+	tells(m, 1, "10.0.0.3:2379")
+	knows(t, c, given, "10.0.0.3:2379")
+	tells(m, 0, "10.0.0.4:2379")
+	knows(t, c, given, "10.0.0.4:2379", "10.0.0.3:2379")
+	tells(m, 3, "10.0.0.4:2379")
+	knows(t, c, given, "10.0.0.4:2379")
+}
+
+// All members that a client was given may be replaced, one after the other, while it works.
+func TestOutlivesItsEndpoints(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	old := servertest.NewMember()
+	first := servertest.Start(t, trust, old, nil)
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{servertest.Endpoint(first)}, Credentials: trust.Client}, time.Millisecond)))
+	t.Cleanup(func() { _ = c.Close() })
+	working(t, c)
+	next := servertest.NewMember(old)
+	second := servertest.Endpoint(servertest.Start(t, trust, next, nil))
+	tells(old, 1, second)
+	knows(t, c, servertest.Endpoint(first), second)
+	_ = first.Close()
+	if _, found, err := c.Get(ctxOf(t, 10*time.Second), []byte("k")); !found || err != nil {
+		t.Errorf("found %v, %v", found, err)
+	}
+	if next.ReadIndexes.Load() == 0 {
+		t.Error("nothing came to the new member")
+	}
+}
+
+// A client that is told to keep to its list does, also when that is gone.
+func TestNoDiscovery(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	server := servertest.Start(t, trust, m, nil)
+	given := servertest.Endpoint(server)
+	other := servertest.NewMember(m)
+	tells(m, 1, given, servertest.Endpoint(servertest.Start(t, trust, other, nil)))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{given}, NoDiscovery: true, Credentials: trust.Client}, time.Millisecond)))
+	t.Cleanup(func() { _ = c.Close() })
+	if got := c.Endpoints(); !slices.Equal(got, []string{given}) {
+		t.Errorf("it knows %v", got)
+	}
+	_ = server.Close()
+	if _, err := c.Put(ctxOf(t, time.Second), []byte("k"), []byte("v")); !errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrOutcomeUnknown) {
+		t.Errorf("a put when the only endpoint is gone: %v", err)
+	}
+	if other.Proposals.Load() != 0 {
+		t.Error("a member was asked that was not given")
+	}
+}
+
+// One that was removed sends its clients to the others.
+func TestRemovedMember(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	removed := servertest.NewMember()
+	other := servertest.NewMember(removed)
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, removed, nil)), servertest.Endpoint(servertest.Start(t, trust, other, nil)))
+	removed.SetRefuse(kv.Errorf(kv.Removed, "this member was removed from its cluster"))
+	must[client.Written](t)(c.Put(ctxOf(t, 10*time.Second), []byte("k"), []byte("v")))
+	if removed.Proposals.Load() != 0 || other.Proposals.Load() != 1 {
+		t.Errorf("%d proposals at the removed one, %d at the other", removed.Proposals.Load(), other.Proposals.Load())
+	}
+}
+
+// Only the leader can be told to hand over: the client finds it, and asks again only when it certainly did nothing.
+func TestMoveLeaderAsksTheLeader(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	follower, leader := servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2}), servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
+	there := servertest.Endpoint(servertest.Start(t, trust, leader, nil))
+	here := servertest.Endpoint(servertest.Start(t, trust, follower, nil))
+	of := func(id uint64) wire.Status {
+		return wire.Status{ID: id, Leader: 2, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 2, Name: "n2", Clients: []string{there}}}}
+	}
+	follower.SetStatus(of(1))
+	leader.SetStatus(of(2))
+	leader.SetBefore(func(int, int) *kv.Error {
+		if leader.Moves.Load() < 3 {
+			return kv.Errorf(kv.Overloaded, "in a moment")
+		}
+		return nil
+	})
+	c := open(t, trust, here)
+	if err := c.MoveLeader(t.Context(), 1); err != nil || leader.Moves.Load() != 3 || follower.Moves.Load() != 0 || leader.Status().Leader != 1 {
+		t.Errorf("%v; %d moves at the leader, %d at the follower", err, leader.Moves.Load(), follower.Moves.Load())
+	}
+	leader.SetStatus(of(2))
+	hold := make(chan struct{})
+	leader.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
+	if err := c.MoveLeader(ctxOf(t, 200*time.Millisecond), 1); !errors.Is(err, client.ErrOutcomeUnknown) || leader.Moves.Load() != 4 {
+		t.Errorf("no answer in time: %v after %d moves", err, leader.Moves.Load())
+	}
+	close(hold)
+}

@@ -1,0 +1,48 @@
+package peer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"qkv/internal/limits"
+	"qkv/net/wire/peerframe"
+)
+
+func writeHandshake(w io.Writer, h *peerframe.Handshake) error {
+	b := h.Append(make([]byte, headerBytes, headerBytes+len(h.Past)+256))
+	if size := len(b) - headerBytes; size > limits.PeerHandshakeBytes {
+		panic(fmt.Sprintf("peer: a handshake of %d bytes, and the limit is %d", size, limits.PeerHandshakeBytes))
+	}
+	return writeFrame(w, b)
+}
+
+func readHandshake(r io.Reader) (peerframe.Handshake, error) {
+	b, err := readFrame(r, limits.PeerHandshakeBytes)
+	if err != nil {
+		return peerframe.Handshake{}, fmt.Errorf("its handshake cannot be read: %w", err)
+	}
+	return peerframe.ReadHandshake(b)
+}
+
+// writeFrame writes a frame that stands behind room for its length.
+func writeFrame(w io.Writer, b []byte) error {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-headerBytes))
+	_, err := w.Write(b)
+	return err
+}
+
+// readFrame reads one frame, where no others follow.
+func readFrame(r io.Reader, most int) ([]byte, error) {
+	var header [headerBytes]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return nil, err
+	}
+	size, err := frameSize(header[:], most)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	_, err = io.ReadFull(r, b)
+	return b, cut(err)
+}

@@ -1,0 +1,222 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
+)
+
+// answerJoin tells a joiner who it is, if it is to join. All of it has one time limit, also the answer's way.
+func (t *Transport) answerJoin(name string, q *quic.Conn) error {
+	ctx, cancel := context.WithTimeout(q.Context(), limits.PeerHandshakeTimeout)
+	defer cancel()
+	stream, err := q.AcceptStream(ctx)
+	if err != nil {
+		return fmt.Errorf("it did not ask to join: %w", err)
+	}
+	until, _ := ctx.Deadline()
+	_ = stream.SetDeadline(until) // cannot fail
+	answer, err := t.judgeJoin(name, stream)
+	if err != nil {
+		return err
+	}
+	if err := writeFrame(stream, answer); err != nil {
+		return fmt.Errorf("it did not take the answer to its question: %w", err)
+	}
+	_ = stream.Close() // an error is the connection's
+	<-ctx.Done()       // it closes the connection when it has the answer
+	t.log.info("joins "+name, "told a member that is to join who it is", "peer", name, "address", q.RemoteAddr().String())
+	closeQUIC(q, closeStopping, "the question is answered")
+	return nil
+}
+
+// judgeJoin reads a request and returns the frame of the answer behind room for its length, or a refusal.
+func (t *Transport) judgeJoin(name string, stream *quic.Stream) ([]byte, error) {
+	b, err := readFrame(stream, limits.JoinRequestBytes)
+	if err != nil {
+		return nil, fmt.Errorf("its request to join cannot be read: %w", err)
+	}
+	request, err := peerframe.ReadJoinRequest(b)
+	if err != nil {
+		return nil, asRefusal(err)
+	}
+	if request.Name != name {
+		return nil, asRefusal(fmt.Errorf("it asks to join as %q, and its certificate is that of %q", request.Name, name))
+	}
+	welcome, no := t.handler.Join(name)
+	if no != nil {
+		return nil, no
+	}
+	answer := welcome.Append(make([]byte, headerBytes, 4<<10))
+	if size := len(answer) - headerBytes; size > limits.JoinAnswerBytes {
+		return nil, asRefusal(fmt.Errorf("the list of members has %d bytes, and a joiner takes at most %d: remove members that are not needed", size, limits.JoinAnswerBytes))
+	}
+	return answer, nil
+}
+
+// AskConfig is what a joiner knows.
+type AskConfig struct {
+	Credentials *wire.Credentials
+	Addresses   []string // of members that may answer: host:port, UDP
+	Name        string   // the joiner's, as in its certificate
+	Logger      *slog.Logger
+}
+
+// Ask asks the members at the addresses, one after the other and again and again, who the member of that name is in the
+// cluster, until one answers or ctx ends. A refusal, or a certificate that is not believed on one side, is the answer when it
+// lasts for limits.JoinRefusedTimeout: a member that was asked may be behind. The error then holds the
+// *peerframe.Refusal or *wire.TrustError.
+func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
+	if id := c.Credentials.Identity; id.Class != wire.ClassMember || id.Name != c.Name {
+		return peerframe.Welcome{}, fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Credentials.Source, id, c.Name)
+	}
+	if len(c.Addresses) == 0 {
+		return peerframe.Welcome{}, errors.New("no address of a member is given that could be asked")
+	}
+	socket, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		return peerframe.Welcome{}, fmt.Errorf("cannot open a socket to ask the cluster: %w", err)
+	}
+	j := joiner{config: c, quic: &quic.Transport{Conn: socket}, failed: map[string]error{}, log: rateLimitedLog{logger: c.Logger}}
+	defer func() {
+		_ = j.quic.Close()
+		_ = socket.Close()
+	}()
+	return j.ask(ctx)
+}
+
+// joiner is one call of Ask.
+type joiner struct {
+	config  AskConfig
+	quic    *quic.Transport
+	refused time.Time        // when the first refusal came
+	failed  map[string]error // by address, why the last attempt that ctx did not end came to nothing
+	log     rateLimitedLog
+}
+
+func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
+	addresses := j.config.Addresses
+	for attempt := 0; ; attempt++ {
+		address := addresses[attempt%len(addresses)]
+		welcome, err := j.askOne(ctx, address, attempt/len(addresses))
+		if err == nil {
+			return welcome, nil
+		}
+		if ctx.Err() == nil {
+			j.failed[address] = err
+			j.log.warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
+		}
+		switch {
+		case ctx.Err() == nil && !definite(err):
+		case ctx.Err() == nil && j.refused.IsZero():
+			j.refused = time.Now()
+		case ctx.Err() == nil && time.Since(j.refused) >= limits.JoinRefusedTimeout:
+			return peerframe.Welcome{}, fmt.Errorf("the member at %s: %w", address, err)
+		}
+		if attempt%len(addresses) == len(addresses)-1 {
+			sleep(ctx, min(dialFirst<<min(attempt/len(addresses), 10), dialMost))
+		}
+		if ctx.Err() != nil {
+			return peerframe.Welcome{}, j.nobody(ctx)
+		}
+	}
+}
+
+// definite says whether an error is an answer, and not only the lack of one.
+func definite(err error) bool {
+	_, refused := errors.AsType[*peerframe.Refusal](err)
+	_, trust := errors.AsType[*wire.TrustError](err)
+	return refused || trust
+}
+
+// nobody is the error when the time is over.
+func (j *joiner) nobody(ctx context.Context) error {
+	var tried []string
+	for _, address := range j.config.Addresses {
+		if err := j.failed[address]; err != nil {
+			tried = append(tried, fmt.Sprintf("%s: %v", address, err))
+		}
+	}
+	if len(tried) == 0 {
+		return fmt.Errorf("no member answered at %s: %w", strings.Join(j.config.Addresses, ", "), context.Cause(ctx))
+	}
+	return fmt.Errorf("no member answered (%s): %w", strings.Join(tried, "; "), context.Cause(ctx))
+}
+
+// askOne asks the member at one address once.
+func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerframe.Welcome, error) {
+	ctx, cancel := context.WithTimeout(ctx, limits.PeerDialTimeout)
+	defer cancel()
+	at, err := resolve(ctx, address, attempt)
+	if err != nil {
+		return peerframe.Welcome{}, err
+	}
+	q, err := j.quic.Dial(ctx, at, wire.ClientTLS(j.config.Credentials, wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}), dialConfig)
+	if err != nil {
+		return peerframe.Welcome{}, answered(err)
+	}
+	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "given up") })
+	defer stop()
+	welcome, err := question(q, j.config.Name)
+	if err != nil {
+		closeQUIC(q, closeBroken, err.Error())
+		return peerframe.Welcome{}, answered(err)
+	}
+	closeQUIC(q, closeStopping, "the question is answered")
+	for _, m := range welcome.Members {
+		if m.ID == welcome.ID && m.Name != j.config.Name {
+			return peerframe.Welcome{}, fmt.Errorf("its answer is for the member %q, and this is %q", m.Name, j.config.Name)
+		}
+	}
+	return welcome, nil
+}
+
+// question asks on a connection.
+func question(q *quic.Conn, name string) (peerframe.Welcome, error) {
+	stream, err := q.OpenStream()
+	if err != nil {
+		return peerframe.Welcome{}, err
+	}
+	request := peerframe.JoinRequest{Name: name}
+	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, 128))); err != nil {
+		return peerframe.Welcome{}, err
+	}
+	_ = stream.Close() // an error shows where the answer is read
+	b, err := readFrame(stream, limits.JoinAnswerBytes)
+	if err != nil {
+		return peerframe.Welcome{}, err
+	}
+	return peerframe.ReadWelcome(b)
+}
+
+// answered returns an error as the joiner is to see it: a refusal as such, and others in plain words.
+func answered(err error) error {
+	ended, closed := errors.AsType[*quic.ApplicationError](err)
+	switch {
+	case closed && ended.Remote && peerframe.RefusalCode(ended.ErrorCode).Known():
+		return &peerframe.Refusal{Code: peerframe.RefusalCode(ended.ErrorCode), Text: ended.ErrorMessage}
+	case closed && ended.Remote:
+		return fmt.Errorf("it closed the connection: %s", ended.ErrorMessage)
+	default:
+		return plain(wire.Explain(err))
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

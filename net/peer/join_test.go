@@ -1,0 +1,275 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
+)
+
+var welcomed = peerframe.Welcome{Cluster: 0xc1, ID: 1 << 62, Members: []peerframe.Member{
+	{ID: 1, Name: "n1", Addresses: []string{"10.0.0.1:2380"}},
+	{ID: 1 << 62, Name: "n3", Addresses: []string{"10.0.0.3:2380", "n3.example:2380"}},
+}}
+
+var notAdded = peerframe.Refusal{Code: peerframe.Refused, Text: "n3 was not added to the cluster"}
+
+// asked returns a member that welcomes n3 once it was asked more than some times, and refuses it before.
+func asked(t *testing.T, refuses int64) (m *member, questions *atomic.Int64) {
+	m, questions = newMembers(t, 1)[0], &atomic.Int64{}
+	m.join = func(name string) (peerframe.Welcome, *peerframe.Refusal) {
+		if questions.Add(1) <= refuses || name != "n3" {
+			no := notAdded
+			return peerframe.Welcome{}, &no
+		}
+		return welcomed, nil
+	}
+	m.start()
+	return m, questions
+}
+
+func askWith(t *testing.T, dir string, addresses ...string) AskConfig {
+	return AskConfig{Credentials: credentials(t, dir, "n3"), Addresses: addresses, Name: "n3", Logger: slog.New(slog.DiscardHandler)}
+}
+
+// idle waits until no connection keeps a place among the handshakes.
+func (m *member) idle() {
+	await(m.t, "no handshake is under way", 2*limits.PeerHandshakeTimeout, func() bool { return m.handshakes.Count() == 0 })
+}
+
+// The first addresses lead nowhere, the member behind the last one is behind at first, and the joiner learns who it is.
+func TestJoin(t *testing.T) {
+	t.Parallel()
+	m, questions := asked(t, 2)
+	got, err := Ask(t.Context(), askWith(t, authority(), "nowhere", blackHole(t), m.address()))
+	if err != nil || !reflect.DeepEqual(got, welcomed) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if n := questions.Load(); n != 3 {
+		t.Errorf("%d questions", n)
+	}
+	if m.history(3) != "" || len(m.Status()) != 0 {
+		t.Error("the joiner is taken for a peer")
+	}
+	m.idle()
+	await(t, "the member logs it", time.Second, func() bool { return strings.Contains(m.logged.String(), "told a member that is to join who it is") })
+}
+
+func TestJoinIsRefused(t *testing.T) {
+	t.Parallel()
+	m, questions := asked(t, 1<<60)
+	began := time.Now()
+	_, err := Ask(t.Context(), askWith(t, authority(), m.address()))
+	if no, ok := errors.AsType[*peerframe.Refusal](err); !ok || *no != notAdded {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(began); took < limits.JoinRefusedTimeout || questions.Load() < 3 {
+		t.Errorf("given up after %v and %d questions", took, questions.Load())
+	}
+	m.idle()
+}
+
+func TestJoinIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), limits.PeerHandshakeTimeout+time.Second)
+	defer cancel()
+	nobody := blackHole(t)
+	_, err := Ask(ctx, askWith(t, authority(), "nowhere", nobody))
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), nobody+": ") || !strings.Contains(err.Error(), "not HOST:PORT") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestJoinByAnotherCA(t *testing.T) {
+	t.Parallel()
+	m, questions := asked(t, 0)
+	dir := t.TempDir()
+	makeCerts(dir, "test")
+	_, err := Ask(t.Context(), askWith(t, dir, m.address()))
+	if _, ok := errors.AsType[*wire.TrustError](err); !ok {
+		t.Errorf("%v", err)
+	}
+	if questions.Load() != 0 {
+		t.Error("the member was asked")
+	}
+}
+
+// Who the asking one is, its certificate says alone.
+func TestJoinAsAnother(t *testing.T) {
+	m, questions := asked(t, 0)
+	q := joining(t, m, "n2")
+	_, err := question(q, "n3")
+	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `as "n3", and its certificate is that of "n2"`) {
+		t.Errorf("%v", err)
+	}
+	q = joining(t, m, "n1")
+	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "own name") {
+		t.Errorf("%v", err)
+	}
+	alice, err := wire.LoadClient(authority(), "alice", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err = dialAs(t, m.address(), wire.ClientTLS(alice, wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}))
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "of the wrong class") {
+		t.Errorf("%v", err)
+	}
+	if questions.Load() != 0 {
+		t.Error("the member was asked")
+	}
+	for want, c := range map[string]AskConfig{
+		`this is the member "n4"`: {Credentials: credentials(t, authority(), "n3"), Addresses: []string{"a:1"}, Name: "n4"},
+		"qkv://test/client/alice": {Credentials: alice, Addresses: []string{"a:1"}, Name: "alice"},
+		"no address of a member":  {Credentials: credentials(t, authority(), "n3"), Name: "n3"},
+	} {
+		if _, err := Ask(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+// joining returns a connection for a question with a certificate that the member believes.
+func joining(t *testing.T, m *member, name string) *quic.Conn {
+	t.Helper()
+	q, err := dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), name), wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+func TestHostileJoin(t *testing.T) {
+	t.Parallel()
+	m, questions := asked(t, 0)
+	request := peerframe.JoinRequest{Name: "n3"}
+	whole := request.Append([]byte{0, 0, 0, 5})
+	for name, sent := range map[string][]byte{
+		"length 0":        {0, 0, 0, 0},
+		"huge length":     {0xff, 0xff, 0xff, 0xff, 1, 2, 3},
+		"over the limit":  {0, 0, 4, 1},
+		"not msgpack":     {0, 0, 0, 2, 0xc1, 1},
+		"huge array":      {0, 0, 0, 5, 0xdd, 0xff, 0xff, 0xff, 0xff},
+		"another version": {0, 0, 0, 3, 0x92, 7, 7},
+		"cut":             whole[:6],
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := joining(t, m, "n3")
+			stream, err := q.OpenStream()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = stream.Write(sent)
+			_ = stream.Close()
+			if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "request to join") {
+				t.Errorf("ended by %v", err)
+			}
+		})
+	}
+	if questions.Load() != 0 {
+		t.Error("the member was asked")
+	}
+	for name, write := range map[string]func(*quic.Stream){
+		"silence": nil,
+		"half":    func(s *quic.Stream) { _, _ = s.Write(whole[:6]) },
+		"slow": func(s *quic.Stream) {
+			for _, b := range whole {
+				_, _ = s.Write([]byte{b})
+				time.Sleep(limits.PeerHandshakeTimeout / 4)
+			}
+		},
+		"the answer is not taken": func(s *quic.Stream) { _, _ = s.Write(whole) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := joining(t, m, "n3")
+			began := time.Now()
+			if write != nil {
+				stream, err := q.OpenStream()
+				if err != nil {
+					t.Fatal(err)
+				}
+				write(stream)
+			}
+			_ = whyEnded(t, q, nil)
+			if took := time.Since(began); took > 2*limits.PeerHandshakeTimeout+time.Second {
+				t.Errorf("it was let be for %v", took)
+			}
+		})
+	}
+	t.Cleanup(m.idle) // before the member is stopped, after the parallel ones
+}
+
+// A list of members that a joiner would not read is not sent.
+func TestJoinAnswerHasALimit(t *testing.T) {
+	m, _ := asked(t, 0)
+	m.mu.Lock()
+	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
+		w := welcomed
+		w.Members = slices.Clone(w.Members)
+		w.Members[0].Addresses = slices.Repeat([]string{strings.Repeat("h", limits.AddressBytes)}, limits.JoinAnswerBytes/limits.AddressBytes)
+		return w, nil
+	}
+	m.mu.Unlock()
+	_, err := question(joining(t, m, "n3"), "n3")
+	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the list of members has") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What answers need not be a member that keeps to the rules.
+func TestAskSomebodyElse(t *testing.T) {
+	t.Parallel()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &quic.Transport{Conn: socket}
+	listener, err := transport.Listen(wire.PeersTLS(credentials(t, authority(), "n1")), acceptConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forAnother := peerframe.Welcome{Cluster: 1, ID: 1, Members: welcomed.Members}
+	answers := [][]byte{{0xff, 0xff, 0xff, 0xff}, {0, 0, 0, 1, 0xc1}, {}, forAnother.Append([]byte{0, 0, 0, 0})}
+	answers[3][3] = byte(len(answers[3]) - headerBytes)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; ; n++ {
+			q, err := listener.Accept(t.Context())
+			if err != nil {
+				return
+			}
+			if stream, err := q.AcceptStream(t.Context()); err == nil {
+				_, _ = stream.Write(answers[n%len(answers)])
+				_ = stream.Close()
+			}
+			<-q.Context().Done()
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	said := &safeBuffer{}
+	c := askWith(t, authority(), socket.LocalAddr().String())
+	c.Logger = slog.New(slog.NewTextHandler(said, nil))
+	if w, err := Ask(ctx, c); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v, %v", w, err)
+	}
+	if !strings.Contains(said.String(), "a length of 4294967295 bytes") || !strings.Contains(said.String(), "its answer cannot be read") {
+		t.Error(said.String())
+	}
+	_ = transport.Close()
+	_ = socket.Close()
+	<-done
+}

@@ -1,0 +1,56 @@
+package server
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"qkv/index/kv"
+)
+
+// A buffer holds what was appended through any growth, takes what it needs of its share, and returns all of it.
+func TestBuffer(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	whole := newWhole(64 << 20)
+	b := buffer{share: whole.part().part().part()}
+	for range 200 {
+		var want strings.Builder
+		for range rng.IntN(6) {
+			piece := strings.Repeat(string(rune('a'+rng.IntN(26))), 1+rng.IntN([]int{100, 5000, 200_000, 2_000_000}[rng.IntN(4)]))
+			if !b.fit(len(piece)) {
+				t.Fatalf("no room for %d bytes behind %d", len(piece), len(b.out))
+			}
+			b.out = append(b.out, piece...)
+			want.WriteString(piece)
+			if taken := whole.taken(); taken != int64(b.held) || b.held > 0 && b.held < cap(b.out) || b.held == 0 && len(b.out) > smallBuffer {
+				t.Fatalf("%d bytes are taken and %d held for a buffer of %d", taken, b.held, cap(b.out))
+			}
+		}
+		if string(b.out) != want.String() {
+			t.Fatalf("%d bytes differ", want.Len())
+		}
+		if b.release(); whole.taken() != 0 || len(b.out) != 0 || cap(b.out) > smallBuffer {
+			t.Fatalf("released: %d bytes are taken, for a buffer of %d", whole.taken(), cap(b.out))
+		}
+	}
+}
+
+// Without any room there is still the small buffer: what does not fit waits until that is written, or is refused.
+func TestBufferWithoutRoom(t *testing.T) {
+	whole := newWhole(0)
+	b := buffer{share: whole.part()}
+	answers := 0
+	for b.appendError(1, kv.Unavailable, "there is no leader") {
+		answers++
+	}
+	if answers < 50 || len(b.out) > smallBuffer {
+		t.Errorf("%d answers in %d bytes", answers, len(b.out))
+	}
+	b.release()
+	if b.fit(smallBuffer + 1) {
+		t.Error("room that there is not")
+	}
+	if !b.appendError(1, kv.Unavailable, strings.Repeat("x", smallBuffer)) || len(b.out) > 100 {
+		t.Errorf("an error whose text does not fit: %d bytes", len(b.out))
+	}
+}

@@ -1,0 +1,156 @@
+package server_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+func changeMember(id uint64, c kv.MemberChange) []byte {
+	return wire.AppendRequest(nil, id, wire.OpChangeMember, time.Second, wire.AppendChangeMemberBody(nil, &c))
+}
+
+func members(id uint64, serializable bool) []byte {
+	return wire.AppendRequest(nil, id, wire.OpMembers, time.Second, wire.AppendMembersBody(nil, serializable))
+}
+
+func moveLeader(id, to uint64) []byte {
+	return wire.AppendRequest(nil, id, wire.OpMoveLeader, time.Second, wire.AppendMoveLeaderBody(nil, to))
+}
+
+func namesIn(t *testing.T, p wire.Response) (names []string) {
+	t.Helper()
+	all, err := p.Members()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		names = append(names, m.Name+" "+m.Role.String())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A change of the membership has a proposal of its own among puts that came with it, and all keep their order.
+func TestMemberChange(t *testing.T) {
+	e := newEndpoint(t, nil)
+	sizes := make(chan int, 10)
+	e.member.SetBefore(func(writes, _ int) *kv.Error {
+		sizes <- writes
+		return nil
+	})
+	r := e.raw(t)
+	add := kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}}
+	r.send(slices.Concat(put(1, "k", "1"), put(2, "k", "2"), changeMember(3, add), put(4, "k", "3")))
+	for id, revision := range []int64{2, 3, 3, 4} {
+		p := r.want(uint64(id)+1, kv.OK)
+		if got, _, err := p.Written(); err != nil || got != revision {
+			t.Errorf("answer %d: revision %d, %v", id+1, got, err)
+		}
+	}
+	var all []int
+	for len(sizes) > 0 {
+		all = append(all, <-sizes)
+	}
+	if !slices.Equal(all, []int{2, 1, 1}) && !slices.Equal(all, []int{1, 1, 1, 1}) {
+		t.Errorf("proposals of %d requests", all)
+	}
+	r.send(changeMember(5, add))
+	r.want(5, kv.MemberExists)
+	r.send(changeMember(6, kv.MemberChange{Kind: kv.RemoveMember, ID: 8}))
+	r.want(6, kv.MemberNotFound)
+	before := e.member.Proposals.Load()
+	r.send(changeMember(7, kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n 3", Peers: []string{"10.0.0.3:2380"}}))
+	r.want(7, kv.BadRequest)
+	if e.member.Proposals.Load() != before {
+		t.Error("a change with a bad name was proposed")
+	}
+	e.idle(t)
+}
+
+// A list of the members is confirmed like a range, unless it is serializable.
+func TestMembers(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	r.send(changeMember(1, kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n2", Peers: []string{"10.0.0.2:2380"}}))
+	r.want(1, kv.OK)
+	want := []string{"n2 learner", "test voter"}
+	r.send(members(2, false))
+	if got := namesIn(t, r.want(2, kv.OK)); !slices.Equal(got, want) {
+		t.Errorf("%v, wanted %v", got, want)
+	}
+	if n := e.member.ReadIndexes.Load(); n != 1 {
+		t.Errorf("%d confirmations for a linearizable list", n)
+	}
+	e.member.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "no quorum") })
+	r.send(members(3, false))
+	r.want(3, kv.Unavailable)
+	r.send(members(4, true))
+	if got := namesIn(t, r.want(4, kv.OK)); !slices.Equal(got, want) {
+		t.Errorf("serializable: %v, wanted %v", got, want)
+	}
+	e.member.SetRefuse(kv.Errorf(kv.Amnesia, "it has forgotten"))
+	r.send(members(5, true))
+	r.want(5, kv.Amnesia)
+	e.idle(t)
+}
+
+// While the leader is moved, the stream goes on, and nobody else moves it.
+func TestMoveLeader(t *testing.T) {
+	e := newEndpoint(t, nil)
+	e.member = servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
+	e.server = servertest.Start(t, e.trust, e.member, func(*server.Config) {})
+	hold := make(chan struct{})
+	e.member.SetBefore(func(writes, _ int) *kv.Error {
+		if e.member.Moves.Load() == 1 && writes == 1 && e.member.Proposals.Load() == 0 {
+			<-hold
+		}
+		return nil
+	})
+	r := e.raw(t)
+	r.send(moveLeader(1, 2))
+	for e.member.Moves.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	r.send(moveLeader(2, 1))
+	p := r.want(2, kv.Overloaded)
+	if err := p.Failed(); !strings.Contains(err.Message, "moved already") {
+		t.Error(err)
+	}
+	r.send(getSerializable(3, "k"))
+	r.want(3, kv.OK)
+	close(hold)
+	r.want(1, kv.OK)
+	if leader := e.member.Status().Leader; leader != 2 {
+		t.Errorf("the leader is %d", leader)
+	}
+	r.send(moveLeader(4, 9))
+	r.want(4, kv.MemberNotFound)
+	r.send(moveLeader(5, 0))
+	r.want(5, kv.OK)
+	if leader := e.member.Status().Leader; leader != 1 {
+		t.Errorf("the leader is %d", leader)
+	}
+	e.idle(t)
+}
+
+// A client that goes while the leader is moved leaves nothing behind.
+func TestMoveLeaderOfOneWhoLeaves(t *testing.T) {
+	e := newEndpoint(t, nil)
+	hold := make(chan struct{})
+	e.member.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
+	r := e.raw(t)
+	r.send(moveLeader(1, 0))
+	for e.member.Moves.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	_ = r.conn.CloseWithError(0, "")
+	close(hold)
+	e.idle(t)
+}

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"testing"
+	"time"
+
+	"qkv/net/wire"
+)
+
+// Whose place a newcomer to a full server gets.
+func TestPlace(t *testing.T) {
+	now := time.Unix(1000, 0)
+	const busy = -1 // a request is under way
+	for name, x := range map[string]struct {
+		idle map[string][]int // of each connection, in seconds
+		own  string
+		want string // identity and idle seconds
+	}{
+		"the own one that was idle for longest":         {map[string][]int{"a": {3, 9, 5}}, "a", "a 9"},
+		"no own one is idle for long enough":            {map[string][]int{"a": {1, 0, busy}}, "a", "none"},
+		"of who has most, however busy":                 {map[string][]int{"a": {0, busy, 1, 0}, "b": {9}}, "c", "a 1"},
+		"of who has most, when all are busy":            {map[string][]int{"a": {busy, busy, busy}}, "b", "a busy"},
+		"of who has most, though the own are idle":      {map[string][]int{"a": {3, 3, 3, 3}, "b": {9, 9}}, "b", "a 3"},
+		"as many as the newcomer has: only its own":     {map[string][]int{"a": {9, 9}, "b": {9, 7}}, "b", "b 9"},
+		"one more than the newcomer has: only its own":  {map[string][]int{"a": {9, 9, 9}, "b": {0, 1}}, "b", "none"},
+		"a newcomer of many identities with one place":  {map[string][]int{"a": {9}, "b": {8}, "c": {7}}, "d", "none"},
+		"an identity of which the server knows nothing": {map[string][]int{"a": {4, 6}, "b": {8}}, "d", "a 6"},
+	} {
+		all := map[wire.Identity]*identity{}
+		told := map[*conn]string{}
+		own := &identity{name: wire.Identity{Name: x.own}, conns: map[*conn]struct{}{}}
+		for who, idle := range x.idle {
+			i := &identity{name: wire.Identity{Name: who}, conns: map[*conn]struct{}{}}
+			for _, seconds := range idle {
+				c := &conn{}
+				c.heard.Store(now.Add(-time.Duration(seconds) * time.Second).UnixNano())
+				told[c] = who + " " + (time.Duration(seconds) * time.Second).String()
+				if seconds == busy {
+					c.requests.Store(1)
+					told[c] = who + " busy"
+				}
+				i.conns[c] = struct{}{}
+			}
+			all[i.name] = i
+			if who == x.own {
+				own = i
+			}
+		}
+		got := "none"
+		if c := place(all, own, now, 2*time.Second); c != nil {
+			got = told[c]
+		}
+		if got != x.want && got != x.want+"s" {
+			t.Errorf("%s: %s, wanted %s", name, got, x.want)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"runtime"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// Ranges that may look at many keys are read by the writer goroutine of their stream too, one after the other and in
+// turns (turns.go): what is short goes before them, on their own stream and everywhere else.
+
+// waitForWork waits for the token of wake, or for the turn of the oldest range, or until nobody waits for that any more. It
+// tells whether the turn has come.
+func (s *stream) waitForWork(w *writer) bool {
+	if len(w.ranges) == 0 {
+		<-s.wake
+		return false
+	}
+	if w.turn == nil {
+		w.turn = s.conn.server.turns.ask()
+	}
+	select {
+	case <-s.wake:
+		return false
+	case <-w.turn.ready:
+		return true
+	default:
+	}
+	left := time.Until(w.ranges[0].read.until)
+	if w.clock == nil {
+		w.clock = time.NewTimer(left)
+	} else {
+		w.clock.Reset(left)
+	}
+	defer w.clock.Stop()
+	select {
+	case <-s.wake:
+		return false
+	case <-w.clock.C:
+		return false
+	case <-w.turn.ready:
+		return true
+	}
+}
+
+// writeShort writes what was taken and is no range. That may wait for the client: nobody waits meanwhile for a turn that
+// this stream does not use. It tells whether the turn that has come is still there.
+func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
+	if w.turn != nil && (len(w.done) > 0 || len(w.answers) > 0) {
+		w.turn.pause()
+		defer w.turn.resume()
+		mine = false
+	}
+	return mine, s.writeAll(w)
+}
+
+// readRanges goes on with the oldest range, if its turn has come, and refuses those that nobody waits for.
+func (s *stream) readRanges(w *writer, mine bool) error {
+	if s.conn.server.draining.Load() {
+		for len(w.ranges) > 0 {
+			if err := s.refuseRange(w, "the member is shutting down"); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for len(w.ranges) > 0 && !time.Now().Before(w.ranges[0].read.until) {
+		if err := s.refuseRange(w, "the range was not read to its end in the time that its client gave it"); err != nil {
+			return err
+		}
+	}
+	if !mine || w.turn == nil { // or its range was refused
+		return nil
+	}
+	begun := time.Now()
+	done := s.readOne(w, begun)
+	rest := time.Duration(0)
+	if t := s.conn.server.turns; s.conn.server.requests.Load() > t.reading.Load() {
+		rest = limits.RangeRest * time.Since(begun)
+	}
+	w.turn.done(rest)
+	w.turn = nil
+	if !done {
+		return nil
+	}
+	s.endRange(w)
+	return s.sendOut(w)
+}
+
+// readOne reads the oldest range for one turn, and tells whether its answer is encoded.
+func (s *stream) readOne(w *writer, begun time.Time) bool {
+	x := &w.ranges[0]
+	if !w.begun {
+		q := x.read.Range
+		q.Limit = pageLimit(q.Limit)
+		w.first, w.begun = index.NewRangeReader(q, w.pageBytes()), true
+	}
+	for {
+		v := s.conn.server.config.Member.View()
+		found, done, err := w.first.Step(v, limits.RangeRows)
+		s.conn.server.turns.rows.Add(limits.RangeRows)
+		if err != nil {
+			w.appendReadError(x.id, err)
+		} else if done {
+			w.appendPage(x.id, found)
+		}
+		runtime.KeepAlive(v)
+		if done {
+			return true
+		}
+		if time.Since(begun) >= limits.RangeTurn {
+			return false
+		}
+	}
+}
+
+// refuseRange answers the oldest range without having read it.
+func (s *stream) refuseRange(w *writer, why string) error {
+	w.appendError(w.ranges[0].id, kv.Unavailable, why)
+	if w.turn != nil {
+		w.turn.cancel()
+		w.turn = nil
+	}
+	s.endRange(w)
+	return s.sendOut(w)
+}
+
+// endRange takes the oldest range from those under way: its answer is about to be written.
+func (s *stream) endRange(w *writer) {
+	s.conn.server.turns.reading.Add(-1)
+	s.endSlots(w.ranges[:1])
+	w.ranges[0].read.recycle()
+	w.ranges[0] = slot{}
+	w.ranges, w.begun, w.first = w.ranges[1:], false, index.RangeReader{}
+	if len(w.ranges) == 0 {
+		w.ranges = nil
+	}
+}
+
+// sendOut writes what is encoded, and lets go of its room.
+func (s *stream) sendOut(w *writer) error {
+	defer w.release()
+	err := s.send(w.out)
+	w.out = w.out[:0]
+	return err
+}
+
+// dropRanges forgets what the writer has not answered when it ends.
+func (s *stream) dropRanges(w *writer) {
+	if w.turn != nil {
+		w.turn.cancel()
+	}
+	for len(w.ranges) > 0 {
+		s.endRange(w)
+	}
+}

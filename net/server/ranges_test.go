@@ -1,0 +1,189 @@
+package server_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// nobody waits for what a test prepares.
+type nobody struct{}
+
+func (nobody) Complete([]kv.Completion) {}
+
+const manyKeys = 50_000
+
+// crowd makes an endpoint with manyKeys keys, and returns a revision at which each count costs a walk over all of them.
+func crowd(t *testing.T) (e *endpoint, old int64) {
+	t.Helper()
+	e = newEndpoint(t, nil)
+	for i := 0; i < manyKeys; {
+		var p kv.Proposal
+		for ; len(p.Commands) < 1000; i++ {
+			p.Requests = append(p.Requests, uint64(i))
+			p.Commands = append(p.Commands, index.AppendPut(nil, fmt.Appendf(nil, "%06d", i), nil, 0))
+		}
+		p.ReplyTo = nobody{}
+		e.member.Propose(p)
+	}
+	old = e.member.View().Revision()
+	e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("one more"), nil, 0)}})
+	return e, old
+}
+
+func count(id uint64, revision int64, timeout time.Duration) []byte {
+	q := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, CountOnly: true, Serializable: id%2 == 0}
+	return wire.AppendRequest(nil, id, wire.OpRange, timeout, wire.AppendRangeBody(nil, &q))
+}
+
+const manyCounts = 400
+
+// askALot asks for more than any processor does in a moment.
+func askALot(r *raw, old int64) {
+	var all []byte
+	for i := range uint64(manyCounts) {
+		all = append(all, count(i, old, time.Minute)...)
+	}
+	r.send(all)
+	if _, err := r.next(); err != nil { // they are under way
+		r.t.Fatal(err)
+	}
+}
+
+// stopped fails unless the ranges end long before all of them were read.
+func (e *endpoint) stopped(t *testing.T) {
+	t.Helper()
+	e.idle(t)
+	if rows := e.server.Stats().RangeRows; rows > manyCounts*manyKeys/4 {
+		t.Errorf("%d keys were looked at, and nobody was waiting", rows)
+	}
+}
+
+// Ranges whose client is gone are not read any more.
+func TestRangesOfAClientThatIsGone(t *testing.T) {
+	e, old := crowd(t)
+	r := e.raw(t)
+	askALot(r, old)
+	_ = r.conn.CloseWithError(0, "")
+	e.stopped(t)
+}
+
+// A member that stops does not read ranges to their end: it answers that it does not.
+func TestDrainEndsRanges(t *testing.T) {
+	e, old := crowd(t)
+	r := e.raw(t)
+	askALot(r, old)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go e.server.Drain(ctx)
+	refused := 0
+	for range manyCounts - 1 {
+		p, err := r.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Code == kv.Unavailable {
+			refused++
+		}
+	}
+	if refused < manyCounts/2 {
+		t.Errorf("only %d of %d were refused", refused, manyCounts)
+	}
+	_ = r.conn.CloseWithError(0, "")
+	e.stopped(t)
+}
+
+// A range that waits for longer than its client does is refused, and not begun.
+func TestRangesTooLate(t *testing.T) {
+	e, old := crowd(t)
+	r := e.raw(t)
+	askALot(r, old)
+	late := e.raw(t)
+	var all []byte
+	for i := range uint64(100) {
+		all = append(all, count(i, old, time.Millisecond)...)
+	}
+	late.send(all)
+	refused := 0
+	for range 100 {
+		p, err := late.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Failed(); err != nil {
+			refused++
+			if err.Code != kv.Unavailable || !strings.Contains(err.Message, "in the time that its client gave it") {
+				t.Fatal(err)
+			}
+		}
+	}
+	if refused < 50 {
+		t.Errorf("only %d of 100 were refused", refused)
+	}
+	_ = r.conn.CloseWithError(0, "")
+	e.stopped(t)
+}
+
+// What is short does not wait for ranges, not even for those of its own stream.
+func TestShortBeforeRanges(t *testing.T) {
+	e, old := crowd(t)
+	r := e.raw(t)
+	askALot(r, old)
+	const id = 1_000_000
+	r.send(append(append(put(id, "k", "v"), get(id+1, "k")...), getSerializable(id+2, "k")...))
+	before, short := 0, 0
+	for short < 3 {
+		p, err := r.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.ID >= id {
+			short++
+		} else {
+			before++
+		}
+	}
+	if before > manyCounts/4 {
+		t.Errorf("%d ranges were read before", before)
+	}
+	_ = r.conn.CloseWithError(0, "")
+	e.stopped(t)
+}
+
+// All pages of an old revision together are the range, and only the first one is counted.
+func TestPagesAreCountedOnce(t *testing.T) {
+	e, old := crowd(t)
+	r := e.raw(t)
+	q := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: old, Limit: 1000, KeysOnly: true}
+	var page kv.RangeResult
+	keys := 0
+	for id := uint64(1); ; id++ {
+		before := e.server.Stats().RangeRows
+		r.send(getWith(id, q))
+		p := r.want(id, kv.OK)
+		if err := p.Range(&page); err != nil {
+			t.Fatal(err)
+		}
+		keys += len(page.KVs)
+		rows := e.server.Stats().RangeRows - before
+		switch {
+		case !q.Continued && page.Count != manyKeys:
+			t.Fatalf("the first page counts %d keys", page.Count)
+		case q.Continued && (page.Count != 0 || rows > 3*1000):
+			t.Fatalf("page %d counts %d keys, and looked at %d", id, page.Count, rows)
+		}
+		if !page.More {
+			break
+		}
+		q.Key, q.Continued = append([]byte{}, append(page.KVs[len(page.KVs)-1].Key, 0)...), true
+	}
+	if keys != manyKeys {
+		t.Errorf("%d keys", keys)
+	}
+}

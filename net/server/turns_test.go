@@ -1,0 +1,51 @@
+package server
+
+import "testing"
+
+// has says that a turn has come, without taking its token.
+func (one *turn) has() bool { return len(one.ready) > 0 }
+
+func TestTurns(t *testing.T) {
+	all := &turns{free: 1}
+	a, b, c := all.ask(), all.ask(), all.ask()
+	want := func(when string, of ...*turn) {
+		t.Helper()
+		for name, one := range map[string]*turn{"a": a, "b": b, "c": c} {
+			is := false
+			for _, other := range of {
+				is = is || other == one
+			}
+			if one.has() != is {
+				t.Fatalf("%s: %s has a turn: %v", when, name, one.has())
+			}
+		}
+	}
+	want("at first", a)
+	a.pause()
+	want("a does not use it", b)
+	a.resume()
+	want("a wants it again", b)
+	<-b.ready
+	b.done(0)
+	want("b is done", a)
+	a.cancel()
+	<-a.ready
+	want("a gives up", c)
+	b = all.ask()
+	b.cancel()
+	<-c.ready
+	c.done(0)
+	if all.free != 1 || len(all.waiting) != 0 {
+		t.Errorf("%d turns are free, %d wait", all.free, len(all.waiting))
+	}
+	a = all.ask()
+	a.pause()
+	b = all.ask()
+	b.pause()
+	want("nobody uses it")
+	b.resume()
+	want("b does", b)
+	a.resume()
+	b.pause()
+	want("b does not", a)
+}

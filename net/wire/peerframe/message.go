@@ -1,0 +1,386 @@
+package peerframe
+
+import (
+	"errors"
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// Class says how urgent a frame is, and which stream it takes. Frames of one class keep their order, those of
+// different classes do not.
+type Class uint8
+
+// The classes, each a stream of its own.
+const (
+	Urgent  Class = iota // votes and heartbeats
+	Append               // appends, forwarded proposals and reads
+	Bulk                 // pieces of snapshots
+	Classes Class = iota
+)
+
+var classNames = [Classes]string{"urgent frames", "appends", "bulk data"}
+
+func (c Class) String() string {
+	if c < Classes {
+		return classNames[c]
+	}
+	return fmt.Sprintf("Class(%d)", uint8(c))
+}
+
+// Message is what one frame says: one of the types below, whose fields package actor explains.
+type Message interface {
+	Class() Class
+	append(dst []byte) []byte
+}
+
+type (
+	// Raft is a message of raft's other than MsgSnap, of which Offer tells. From and To are not on the wire.
+	Raft struct{ *raftpb.Message }
+	// Forward brings a follower's batch to the leader.
+	Forward struct {
+		Term, Oldest uint64
+		Envelope     []byte
+	}
+	// Accepted answers forwarded batches.
+	Accepted struct{ Term, Incarnation, Next, Commit uint64 }
+	// Offer announces a snapshot.
+	Offer struct {
+		Index, Term uint64
+		Size        int64
+		SHA         [32]byte
+		MessageTerm uint64
+		ConfState   []byte
+	}
+	// Want asks for an offered snapshot's bytes.
+	Want struct {
+		Index, Term uint64
+		Offset      int64
+	}
+	// Chunk is a piece of a snapshot.
+	Chunk struct {
+		Index, Term uint64
+		Offset      int64
+		Bytes       []byte
+	}
+	// Result ends a snapshot's way.
+	Result struct {
+		Index, Term uint64
+		Installed   bool
+		Damaged     bool
+	}
+	// Accused says who refuses the sender as one that has forgotten.
+	Accused struct{ By uint64 }
+	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing.
+	Room struct {
+		Own, Cluster uint64
+		Why          string
+	}
+)
+
+// Class implements Message.
+func (m Raft) Class() Class {
+	switch m.GetType() {
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
+		return Append
+	default:
+		return Urgent
+	}
+}
+
+// Class implements Message.
+func (Forward) Class() Class { return Append }
+
+// Class implements Message.
+func (Accepted) Class() Class { return Append }
+
+// Class implements Message.
+func (Offer) Class() Class { return Bulk }
+
+// Class implements Message.
+func (Want) Class() Class { return Bulk }
+
+// Class implements Message.
+func (Chunk) Class() Class { return Bulk }
+
+// Class implements Message.
+func (Result) Class() Class { return Bulk }
+
+// Class implements Message.
+func (Accused) Class() Class { return Urgent }
+
+// Class implements Message.
+func (Room) Class() Class { return Urgent }
+
+// The first elements of frames, and how many elements there are.
+const (
+	kindRaft = iota + 1
+	kindForward
+	kindOffer
+	kindWant
+	kindChunk
+	kindResult
+	kindAccused
+	kindAccepted
+	kindRoom
+)
+
+var elements = [...]int{
+	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 4,
+}
+
+func begin(dst []byte, kind int) []byte {
+	return pack.AppendUint(pack.AppendArray(dst, elements[kind]), uint64(kind))
+}
+
+// Encode returns the frame of a message, in memory of its own.
+func Encode(m Message) []byte { return m.append(make([]byte, 0, bound(m))) }
+
+// bound is an upper bound of the length of a message's frame.
+func bound(m Message) int {
+	switch m := m.(type) {
+	case Raft:
+		n := 96 + len(m.GetContext())
+		for _, e := range m.GetEntries() {
+			n += 24 + len(e.GetData())
+		}
+		return n
+	case Forward:
+		return 48 + len(m.Envelope)
+	case Offer:
+		return 96 + len(m.ConfState)
+	case Chunk:
+		return 48 + len(m.Bytes)
+	default:
+		return 48
+	}
+}
+
+func (m Raft) append(dst []byte) []byte {
+	dst = begin(dst, kindRaft)
+	dst = pack.AppendUint(dst, uint64(m.GetType()))
+	dst = pack.AppendUint(dst, m.GetTerm())
+	dst = pack.AppendUint(dst, m.GetLogTerm())
+	dst = pack.AppendUint(dst, m.GetIndex())
+	dst = pack.AppendUint(dst, m.GetCommit())
+	dst = pack.AppendBool(dst, m.GetReject())
+	dst = pack.AppendUint(dst, m.GetRejectHint())
+	dst = pack.AppendBytes(dst, m.GetContext())
+	dst = pack.AppendArray(dst, len(m.GetEntries()))
+	for _, e := range m.GetEntries() {
+		dst = pack.AppendArray(dst, 3)
+		dst = pack.AppendUint(dst, e.GetTerm())
+		dst = pack.AppendUint(dst, uint64(e.GetType()))
+		dst = pack.AppendBytes(dst, e.GetData())
+	}
+	return dst
+}
+
+func (m Forward) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindForward), m.Term), m.Oldest)
+	return pack.AppendBytes(dst, m.Envelope)
+}
+
+func (m Accepted) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindAccepted), m.Term), m.Incarnation)
+	return pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit)
+}
+
+func (m Offer) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindOffer), m.Index), m.Term)
+	dst = pack.AppendBytes(pack.AppendInt(dst, m.Size), m.SHA[:])
+	return pack.AppendBytes(pack.AppendUint(dst, m.MessageTerm), m.ConfState)
+}
+
+func (m Want) append(dst []byte) []byte {
+	return pack.AppendInt(pack.AppendUint(pack.AppendUint(begin(dst, kindWant), m.Index), m.Term), m.Offset)
+}
+
+func (m Chunk) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindChunk), m.Index), m.Term)
+	return pack.AppendBytes(pack.AppendInt(dst, m.Offset), m.Bytes)
+}
+
+func (m Result) append(dst []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindResult), m.Index), m.Term)
+	return pack.AppendBool(pack.AppendBool(dst, m.Installed), m.Damaged)
+}
+
+func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, kindAccused), m.By) }
+
+func (m Room) append(dst []byte) []byte {
+	return pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
+}
+
+// Read reads a frame that member from sent to member to. Nothing that is not a valid message of another member gets
+// past it: raft trusts what it is given. Slices of the message are part of the frame.
+func Read(frame []byte, from, to uint64) (Message, error) {
+	if len(frame) > limits.PeerFrameBytes {
+		return nil, fmt.Errorf("a frame of %d bytes is over the limit of %d", len(frame), limits.PeerFrameBytes)
+	}
+	r := pack.NewReader(frame)
+	n, kind := r.Array(), r.Uint()
+	if r.Err() == nil && (kind == 0 || kind >= uint64(len(elements)) || n != elements[kind]) {
+		return nil, fmt.Errorf("a frame of kind %d with %d elements is not known; the members' versions differ", kind, n)
+	}
+	var m Message
+	switch kind {
+	case kindRaft:
+		return readRaft(r, from, to)
+	case kindForward:
+		m = Forward{Term: r.Uint(), Oldest: r.Uint(), Envelope: r.Bytes()}
+	case kindAccepted:
+		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint()}
+	case kindOffer:
+		o := Offer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
+		if sha := r.Bytes(); copy(o.SHA[:], sha) != len(o.SHA) || len(sha) != len(o.SHA) {
+			r.Fail("a SHA-256 has 32 bytes")
+		}
+		o.MessageTerm, o.ConfState = r.Uint(), r.Bytes()
+		if o.Size <= 0 {
+			r.Fail("a snapshot has a size")
+		}
+		m = o
+	case kindWant:
+		m = Want{Index: r.Uint(), Term: r.Uint(), Offset: r.Int()}
+	case kindChunk:
+		m = Chunk{Index: r.Uint(), Term: r.Uint(), Offset: r.Int(), Bytes: r.Bytes()}
+	case kindResult:
+		m = Result{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
+	case kindAccused:
+		m = Accused{By: r.Uint()}
+	case kindRoom:
+		m = readRoom(&r)
+	}
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// roomMost is the largest number that a Room has: nothing is taken.
+const roomMost = 2
+
+func readRoom(r *pack.Reader) Room {
+	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String()}
+	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
+		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
+	}
+	return m
+}
+
+// campaignTransfer is the context of a vote that a leadership transfer asked for.
+const campaignTransfer = "CampaignTransfer"
+
+// networkType tells the message types that may come from another member, and how long a context they may carry.
+func networkType(t raftpb.MessageType, context []byte) bool {
+	switch t {
+	case raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp:
+		return len(context) == 0 || len(context) == 8
+	case raftpb.MsgVote:
+		return len(context) == 0 || string(context) == campaignTransfer
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp,
+		raftpb.MsgTimeoutNow, raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
+		return len(context) == 0
+	default:
+		return false
+	}
+}
+
+var errRaft = errors.New("no message of raft's that a member may send")
+
+func readRaft(r pack.Reader, from, to uint64) (Message, error) {
+	kind := raftpb.MessageType(int32(min(r.Uint(), 1<<20)))
+	m := &raftpb.Message{Type: &kind, From: &from, To: &to}
+	// One allocation holds the numbers that raft wants as pointers.
+	n := &struct {
+		term, logTerm, position, commit, hint uint64
+		reject                                bool
+	}{term: r.Uint(), logTerm: r.Uint(), position: r.Uint(), commit: r.Uint(), reject: r.Bool(), hint: r.Uint()}
+	m.Term, m.LogTerm, m.Index, m.Commit, m.Reject, m.RejectHint = &n.term, &n.logTerm, &n.position, &n.commit, &n.reject, &n.hint
+	if context := r.Bytes(); len(context) > 0 {
+		m.Context = context
+	}
+	count := r.Array()
+	isRead := kind == raftpb.MsgReadIndex || kind == raftpb.MsgReadIndexResp
+	if isRead && n.term == 0 {
+		m.Term = nil // raft attaches none to a read, and checks that
+	}
+	entries := make([]entryFields, 0, min(count, len(r.Rest())/4+1))
+	for i := range count {
+		r.ArrayOf(3)
+		e := entryFields{term: r.Uint(), kind: raftpb.EntryType(int32(min(r.Uint(), 1<<20))), data: r.Bytes(), position: n.position + 1 + uint64(i)}
+		if r.Err() != nil {
+			break
+		}
+		entries = append(entries, e)
+	}
+	if err := r.Done(); err != nil {
+		return nil, err
+	}
+	if err := checkRaft(m, entries, isRead); err != nil {
+		return nil, err
+	}
+	m.Entries = entriesOf(entries, isRead)
+	return Raft{m}, nil
+}
+
+// checkRaft refuses what raft would panic at, or what would corrupt it.
+func checkRaft(m *raftpb.Message, entries []entryFields, isRead bool) error {
+	if !networkType(m.GetType(), m.GetContext()) {
+		return fmt.Errorf("%w: type %d with a context of %d bytes", errRaft, m.GetType(), len(m.GetContext()))
+	}
+	if isRead && (len(entries) != 1 || len(entries[0].data) != 8) {
+		return fmt.Errorf("%w: a read without its 8 bytes", errRaft)
+	}
+	if !isRead && m.GetTerm() == 0 {
+		return fmt.Errorf("%w: type %d without a term", errRaft, m.GetType())
+	}
+	if len(entries) > 0 && !isRead && m.GetType() != raftpb.MsgApp {
+		return fmt.Errorf("%w: type %d with %d entries", errRaft, m.GetType(), len(entries))
+	}
+	previous := m.GetLogTerm()
+	for _, e := range entries {
+		if isRead {
+			break
+		}
+		if e.term < previous || e.term > m.GetTerm() || e.kind < raftpb.EntryNormal || e.kind > raftpb.EntryConfChangeV2 {
+			return fmt.Errorf("%w: entry %d of term %d and kind %d after term %d in term %d", errRaft, e.position, e.term, e.kind, previous, m.GetTerm())
+		}
+		if len(e.data) > limits.EnvelopeBytes {
+			return fmt.Errorf("%w: entry %d of %d bytes is over the limit of %d", errRaft, e.position, len(e.data), limits.EnvelopeBytes)
+		}
+		previous = e.term
+	}
+	return nil
+}
+
+// entryFields is an entry as it is on the wire; raft's has a pointer to each field.
+type entryFields struct {
+	term, position uint64
+	kind           raftpb.EntryType
+	data           []byte
+}
+
+// entriesOf makes raft's entries: three allocations for all of them.
+func entriesOf(fields []entryFields, isRead bool) []*raftpb.Entry {
+	if len(fields) == 0 {
+		return nil
+	}
+	all, list := make([]raftpb.Entry, len(fields)), make([]*raftpb.Entry, len(fields))
+	for i := range fields {
+		f, e := &fields[i], &all[i]
+		e.Data = f.data
+		if !isRead {
+			e.Term, e.Index, e.Type = &f.term, &f.position, &f.kind
+		}
+		if len(e.Data) == 0 {
+			e.Data = nil
+		}
+		list[i] = e
+	}
+	return list
+}

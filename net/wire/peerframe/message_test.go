@@ -1,0 +1,472 @@
+package peerframe
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vmihailenco/msgpack/v5"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/internal/limits"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+func entry(at, term uint64, data string) *raftpb.Entry {
+	kind := raftpb.EntryNormal
+	e := &raftpb.Entry{Index: &at, Term: &term, Type: &kind}
+	if data != "" {
+		e.Data = []byte(data)
+	}
+	return e
+}
+
+func message(t raftpb.MessageType, change func(m *raftpb.Message)) *raftpb.Message {
+	from, to, term, zero, no := uint64(1), uint64(2), uint64(7), uint64(0), false
+	m := &raftpb.Message{
+		Type: &t, From: &from, To: &to, Term: &term, LogTerm: &zero, Index: &zero, Commit: &zero, Reject: &no, RejectHint: &zero,
+	}
+	if change != nil {
+		change(m)
+	}
+	return m
+}
+
+func ptr(n uint64) *uint64 { return &n }
+
+// array is what the library is to encode: the elements of one frame.
+type array []any
+
+var yes = true
+
+// messages are the frames of each kind, beside what they say by the package's page.
+var messages = []struct {
+	name    string
+	message Message
+	class   Class
+	fields  array
+}{
+	{
+		"append",
+		Raft{message(raftpb.MsgApp, func(m *raftpb.Message) {
+			m.Index, m.LogTerm, m.Commit = ptr(41), ptr(5), ptr(40)
+			m.Entries = []*raftpb.Entry{entry(42, 5, "one"), entry(43, 7, ""), entry(44, 7, "three")}
+		})},
+		Append,
+		array{1, 3, 7, 5, 41, 40, false, 0, []byte{}, array{array{5, 0, []byte("one")}, array{7, 0, []byte{}}, array{7, 0, []byte("three")}}},
+	},
+	{
+		"append response",
+		Raft{message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.Index, m.Reject, m.RejectHint = ptr(1<<40), &yes, ptr(9) })},
+		Append,
+		array{1, 4, 7, 0, uint64(1 << 40), 0, true, 9, []byte{}, array{}},
+	},
+	{
+		"vote that a transfer asked for",
+		Raft{message(raftpb.MsgVote, func(m *raftpb.Message) { m.Context = []byte(campaignTransfer) })},
+		Urgent,
+		array{1, 5, 7, 0, 0, 0, false, 0, []byte(campaignTransfer), array{}},
+	},
+	{
+		"heartbeat with a read",
+		Raft{message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Context = []byte("12345678") })},
+		Urgent,
+		array{1, 8, 7, 0, 0, 0, false, 0, []byte("12345678"), array{}},
+	},
+	{"election at once", Raft{message(raftpb.MsgTimeoutNow, nil)}, Urgent, array{1, 14, 7, 0, 0, 0, false, 0, []byte{}, array{}}},
+	{
+		"read",
+		Raft{message(raftpb.MsgReadIndex, func(m *raftpb.Message) { m.Term = nil; m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
+		Append,
+		array{1, 15, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+	},
+	{
+		"read response",
+		Raft{message(raftpb.MsgReadIndexResp, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
+		Append,
+		array{1, 16, 7, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+	},
+	{"forward", Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")}, Append, array{2, 3, 7, []byte("envelope")}},
+	{
+		"offer",
+		Offer{Index: 9, Term: 2, Size: 1 << 33, SHA: [32]byte{1, 2, 3}, MessageTerm: 4, ConfState: []byte("conf")},
+		Bulk,
+		array{3, 9, 2, int64(1 << 33), append([]byte{1, 2, 3}, make([]byte, 29)...), 4, []byte("conf")},
+	},
+	{"want", Want{Index: 9, Term: 2, Offset: 77}, Bulk, array{4, 9, 2, 77}},
+	{"chunk", Chunk{Index: 9, Term: 2, Offset: 77, Bytes: []byte("piece")}, Bulk, array{5, 9, 2, 77, []byte("piece")}},
+	{"result", Result{Index: 9, Term: 2, Installed: true}, Bulk, array{6, 9, 2, true, false}},
+	{"accused", Accused{By: 9}, Urgent, array{7, 9}},
+	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300}, Append, array{8, 3, uint64(1 << 63), 12, 300}},
+	{"room", Room{Own: 2, Cluster: 1, Why: "full"}, Urgent, array{9, 2, 1, "full"}},
+}
+
+var handshakes = []struct {
+	name      string
+	handshake Handshake
+	fields    array
+}{
+	{
+		"handshake of a new member",
+		Handshake{Cluster: 0xc0ffee, From: 1, To: 2, Dial: 1, MemberIdentity: MemberIdentity{Folder: id('f'), Boot: 1, Process: id('p'), Past: []byte("pppppppp"), Last: 1, LastTerm: 1}},
+		array{1, 0xc0ffee, 1, 2, 1, make([]byte, 16), 0, bytes.Repeat([]byte("f"), 16), 1, bytes.Repeat([]byte("p"), 16), []byte("pppppppp"), 1, 1, 0},
+	},
+	{
+		"answer",
+		Handshake{
+			Cluster: 0xc0ffee, From: 2, To: 1, Seen: Mark{id('p'), 3},
+			MemberIdentity: MemberIdentity{Folder: id('g'), Boot: 2, Process: id('q'), Past: []byte("oooooooopppppppp"), Last: 1 << 40, LastTerm: 7, HardTerm: 8},
+		},
+		array{1, 0xc0ffee, 2, 1, 0, bytes.Repeat([]byte("p"), 16), 3, bytes.Repeat([]byte("g"), 16), 2, bytes.Repeat([]byte("q"), 16), []byte("oooooooopppppppp"), uint64(1 << 40), 7, 8},
+	},
+}
+
+var joins = []struct {
+	name    string
+	request JoinRequest
+	welcome Welcome
+	asked   array
+	told    array
+}{
+	{
+		"alone with the one that was asked",
+		JoinRequest{Name: "n2"},
+		Welcome{Cluster: 0xc0ffee, ID: 1 << 63, Members: []Member{{1, "n1", []string{"10.0.0.1:2380"}}, {1 << 63, "n2", []string{"n2.example:2380"}}}},
+		array{1, "n2"},
+		array{1, 0xc0ffee, uint64(1 << 63), array{array{1, "n1", array{"10.0.0.1:2380"}}, array{uint64(1 << 63), "n2", array{"n2.example:2380"}}}},
+	},
+	{
+		"several addresses and none",
+		JoinRequest{Name: strings.Repeat("n", limits.NameBytes)},
+		Welcome{Cluster: 1, ID: 3, Members: []Member{{2, "a", nil}, {3, strings.Repeat("n", limits.NameBytes), []string{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
+		array{1, strings.Repeat("n", limits.NameBytes)},
+		array{1, 1, 3, array{array{2, "a", array{}}, array{3, strings.Repeat("n", limits.NameBytes), array{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
+	},
+}
+
+// codes are those that stand on the page.
+var codes = map[RefusalCode]uint64{Refused: 2, Forgot: 4, ForgotByLeader: 5, Removed: 6, RemovedByLeader: 7}
+
+func TestRefusalCodes(t *testing.T) {
+	known := map[uint64]bool{}
+	for code, number := range codes {
+		if uint64(code) != number {
+			t.Errorf("the code %d is %d by the page", code, number)
+		}
+		known[number] = true
+	}
+	for n := range uint64(20) {
+		if RefusalCode(n).Known() != known[n] {
+			t.Errorf("%d is known: %v", n, !known[n])
+		}
+	}
+}
+
+func id(b byte) (id [16]byte) {
+	copy(id[:], bytes.Repeat([]byte{b}, 16))
+	return id
+}
+
+// The bytes are those of the page, as a library writes them, and do not change unnoticed.
+func TestGolden(t *testing.T) {
+	const file = "testdata/frames.txt"
+	var b strings.Builder
+	add := func(name string, frame []byte, fields array) {
+		var library bytes.Buffer
+		e := msgpack.NewEncoder(&library)
+		e.UseCompactInts(true)
+		if err := e.Encode(fields); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(frame, library.Bytes()) {
+			t.Errorf("%s:\n%s, and by the page:\n%s", name, hex.Dump(frame), hex.Dump(library.Bytes()))
+		}
+		fmt.Fprintf(&b, "%s\n%s", name, hex.Dump(frame))
+	}
+	for _, x := range messages {
+		add(x.name, Encode(x.message), x.fields)
+	}
+	for _, x := range handshakes {
+		add(x.name, x.handshake.Append(nil), x.fields)
+	}
+	for _, x := range joins {
+		add("request to join: "+x.name, x.request.Append(nil), x.asked)
+		add("welcome: "+x.name, x.welcome.Append(nil), x.told)
+	}
+	if *rewrite {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("frames are not those of %s any more:\n%s", file, b.String())
+	}
+}
+
+// same tells whether two messages say the same.
+func same(a, b Message) bool {
+	if r, ok := a.(Raft); ok {
+		other, ok := b.(Raft)
+		return ok && proto.Equal(r.Message, other.Message)
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func TestMessagesReadBack(t *testing.T) {
+	for _, x := range messages {
+		frame := Encode(x.message)
+		if most := bound(x.message); len(frame) > most {
+			t.Errorf("%s: %d bytes, the bound said %d", x.name, len(frame), most)
+		}
+		if back, err := Read(frame, 1, 2); err != nil || !same(back, x.message) {
+			t.Errorf("%s: %v came back as %v, %v", x.name, x.message, back, err)
+		}
+		if class := x.message.Class(); class != x.class {
+			t.Errorf("%s is of %v, want %v", x.name, class, x.class)
+		}
+		for n := range frame {
+			if back, err := Read(frame[:n], 1, 2); err == nil {
+				t.Errorf("%s: %d of %d bytes were read as %v", x.name, n, len(frame), back)
+			}
+		}
+	}
+}
+
+func TestFramesOfOtherVersions(t *testing.T) {
+	for name, frame := range map[string][]byte{
+		"an unknown kind": {0x92, byte(len(elements)), 1},
+		"kind 0":          {0x92, 0, 1},
+		"one more field":  {0x95, 4, 9, 2, 77, 1},
+		"no array":        {0xc4, 0},
+	} {
+		if m, err := Read(frame, 1, 2); err == nil {
+			t.Errorf("%s was read as %v", name, m)
+		}
+	}
+}
+
+// A number that is none must not be taken for more room than there is.
+func TestHostileRooms(t *testing.T) {
+	for _, m := range []Room{{Own: roomMost + 1}, {Own: 1 << 63}, {Cluster: roomMost + 1}} {
+		if back, err := Read(Encode(m), 1, 2); err == nil {
+			t.Errorf("%+v was read as %+v", m, back)
+		}
+	}
+}
+
+func TestHandshakesReadBack(t *testing.T) {
+	for _, x := range handshakes {
+		frame := x.handshake.Append(nil)
+		if back, err := ReadHandshake(frame); err != nil || !reflect.DeepEqual(back, x.handshake) {
+			t.Errorf("%s: %+v came back as %+v, %v", x.name, x.handshake, back, err)
+		}
+		for n := range frame {
+			if back, err := ReadHandshake(frame[:n]); err == nil {
+				t.Errorf("%s: %d of %d bytes were read as %+v", x.name, n, len(frame), back)
+			}
+		}
+		later := append(append([]byte{frame[0] + 1}, frame[1:]...), 0xa5, 'l', 'a', 't', 'e', 'r') // a field of a later version
+		if back, err := ReadHandshake(later); err != nil || !reflect.DeepEqual(back, x.handshake) {
+			t.Errorf("%s with a field more: %+v, %v", x.name, back, err)
+		}
+		frame[1] = 2
+		if _, err := ReadHandshake(frame); err == nil || !strings.Contains(err.Error(), "update the older") {
+			t.Errorf("version 2: %v", err)
+		}
+	}
+}
+
+func TestJoinsReadBack(t *testing.T) {
+	longer := func(frame []byte) []byte {
+		return append(append([]byte{frame[0] + 1}, frame[1:]...), 0xa5, 'l', 'a', 't', 'e', 'r') // a field of a later version
+	}
+	for _, x := range joins {
+		asked, told := x.request.Append(nil), x.welcome.Append(nil)
+		for _, frame := range [][]byte{asked, longer(asked)} {
+			if back, err := ReadJoinRequest(frame); err != nil || back != x.request {
+				t.Errorf("%s: %+v came back as %+v, %v", x.name, x.request, back, err)
+			}
+		}
+		for _, frame := range [][]byte{told, longer(told)} {
+			if back, err := ReadWelcome(frame); err != nil || !reflect.DeepEqual(back, x.welcome) {
+				t.Errorf("%s: %+v came back as %+v, %v", x.name, x.welcome, back, err)
+			}
+		}
+		for n := range asked {
+			if back, err := ReadJoinRequest(asked[:n]); err == nil {
+				t.Errorf("%s: %d of %d bytes were read as %+v", x.name, n, len(asked), back)
+			}
+		}
+		for n := range told {
+			if back, err := ReadWelcome(told[:n]); err == nil {
+				t.Errorf("%s: %d of %d bytes were read as %+v", x.name, n, len(told), back)
+			}
+		}
+		asked[1], told[1] = 2, 2
+		if _, err := ReadJoinRequest(asked); err == nil || !strings.Contains(err.Error(), "update the older") {
+			t.Errorf("version 2: %v", err)
+		}
+		if _, err := ReadWelcome(told); err == nil || !strings.Contains(err.Error(), "update the older") {
+			t.Errorf("version 2: %v", err)
+		}
+	}
+}
+
+func TestHostileJoins(t *testing.T) {
+	for name, j := range map[string]JoinRequest{"no name": {}, "a long name": {Name: strings.Repeat("n", limits.NameBytes+1)}} {
+		if _, err := ReadJoinRequest(j.Append(nil)); err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+	for name, change := range map[string]func(w *Welcome){
+		"the asking member is missing": func(w *Welcome) { w.ID = 77 },
+		"no members":                   func(w *Welcome) { w.Members = nil },
+		"a member without an id":       func(w *Welcome) { w.Members[0].ID = 0 },
+		"a member without a name":      func(w *Welcome) { w.Members[0].Name = "" },
+		"a long name":                  func(w *Welcome) { w.Members[0].Name = strings.Repeat("n", limits.NameBytes+1) },
+		"an empty address":             func(w *Welcome) { w.Members[0].Addresses = []string{"a:1", ""} },
+		"a long address":               func(w *Welcome) { w.Members[0].Addresses = []string{strings.Repeat("h", limits.AddressBytes+1)} },
+	} {
+		w := joins[0].welcome
+		w.Members = slices.Clone(w.Members)
+		change(&w)
+		if back, err := ReadWelcome(w.Append(nil)); err == nil {
+			t.Errorf("%s was read as %+v", name, back)
+		}
+	}
+}
+
+func TestHandshakesAreChecked(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*Handshake)
+		want   string
+	}{
+		{"the right one", func(*Handshake) {}, ""},
+		{"another cluster", func(h *Handshake) { h.Cluster = 5 }, "of the cluster 0000000000000005"},
+		{"another sender", func(h *Handshake) { h.From = 9 }, "its member id is 0000000000000009"},
+		{"for another member", func(h *Handshake) { h.To = 9 }, "it looks for the member id 0000000000000009"},
+	} {
+		h := handshakes[0].handshake
+		c.change(&h)
+		switch err := errors.Join(h.CheckCluster(0xc0ffee), h.CheckMembers(2, 1)); {
+		case c.want == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		}
+	}
+	for name, change := range map[string]func(*Handshake){
+		"a past of half a start":  func(h *Handshake) { h.Past = make([]byte, 12) },
+		"a past that is too long": func(h *Handshake) { h.Past = make([]byte, limits.PeerPastBytes+8) },
+	} {
+		h := handshakes[0].handshake
+		change(&h)
+		if _, err := ReadHandshake(h.Append(nil)); err == nil {
+			t.Errorf("%s was read", name)
+		}
+	}
+}
+
+// raft trusts its input: what would panic in it, or corrupt it, must not get past the decoder.
+func TestHostileRaftMessages(t *testing.T) {
+	for name, m := range map[string]*raftpb.Message{
+		"local message":           message(raftpb.MsgHup, nil),
+		"storage message":         message(raftpb.MsgStorageAppendResp, nil),
+		"proposal":                message(raftpb.MsgProp, nil),
+		"snapshot":                message(raftpb.MsgSnap, nil),
+		"unreachable":             message(raftpb.MsgUnreachable, nil),
+		"short heartbeat context": message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Context = []byte("123") }),
+		"context on an append":    message(raftpb.MsgApp, func(m *raftpb.Message) { m.Context = []byte("12345678") }),
+		"read without an id":      message(raftpb.MsgReadIndex, nil),
+		"read with a short id":    message(raftpb.MsgReadIndex, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{{Data: []byte("1")}} }),
+		"no term":                 message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Term = ptr(0) }),
+		"entries on a vote":       message(raftpb.MsgVote, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{entry(1, 1, "x")} }),
+		"falling terms": message(raftpb.MsgApp, func(m *raftpb.Message) {
+			m.Index, m.LogTerm = ptr(1), ptr(1)
+			m.Entries = []*raftpb.Entry{entry(2, 5, ""), entry(3, 4, "")}
+		}),
+		"term of the future":        message(raftpb.MsgApp, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{entry(1, 8, "")} }),
+		"term below the one before": message(raftpb.MsgApp, func(m *raftpb.Message) { m.LogTerm = ptr(6); m.Entries = []*raftpb.Entry{entry(1, 5, "")} }),
+		"entry larger than its limit": message(raftpb.MsgApp, func(m *raftpb.Message) {
+			m.Entries = []*raftpb.Entry{entry(1, 5, string(bytes.Repeat([]byte{'x'}, limits.EnvelopeBytes+1)))}
+		}),
+	} {
+		if back, err := Read(Encode(Raft{m}), 1, 2); err == nil {
+			t.Errorf("%s was let through as %v", name, back)
+		}
+	}
+}
+
+func TestSenderIsWhoTheCertificateSays(t *testing.T) {
+	m := message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.From, m.To = ptr(99), ptr(98) })
+	back, err := Read(Encode(Raft{m}), 5, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := back.(Raft); got.GetFrom() != 5 || got.GetTo() != 6 {
+		t.Fatalf("from %d to %d", got.GetFrom(), got.GetTo())
+	}
+}
+
+func FuzzMessages(f *testing.F) {
+	for _, x := range messages {
+		f.Add(Encode(x.message))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		m, err := Read(frame, 1, 2)
+		if err != nil {
+			return
+		}
+		if again, err := Read(Encode(m), 1, 2); err != nil || !same(m, again) {
+			t.Fatalf("%v became %v, %v", m, again, err)
+		}
+	})
+}
+
+func FuzzJoin(f *testing.F) {
+	for _, x := range joins {
+		f.Add(x.request.Append(nil))
+		f.Add(x.welcome.Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if j, err := ReadJoinRequest(frame); err == nil {
+			if again, err := ReadJoinRequest(j.Append(nil)); err != nil || again != j {
+				t.Fatalf("%+v became %+v, %v", j, again, err)
+			}
+		}
+		if w, err := ReadWelcome(frame); err == nil {
+			if again, err := ReadWelcome(w.Append(nil)); err != nil || !reflect.DeepEqual(w, again) {
+				t.Fatalf("%+v became %+v, %v", w, again, err)
+			}
+		}
+	})
+}
+
+func FuzzHandshake(f *testing.F) {
+	for _, x := range handshakes {
+		f.Add(x.handshake.Append(nil))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		h, err := ReadHandshake(frame)
+		if err != nil {
+			return
+		}
+		if again, err := ReadHandshake(h.Append(nil)); err != nil || !reflect.DeepEqual(h, again) {
+			t.Fatalf("%+v became %+v, %v", h, again, err)
+		}
+	})
+}

@@ -1,0 +1,189 @@
+package node
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/net/wire"
+	"qkv/snapshot"
+)
+
+// flipEntries inverts a bit of the first record of a segment.
+func flipEntries(t *testing.T, name string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[4096+512+20] ^= 1
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flipEveryPage inverts a bit behind each frame's header of a segment.
+func flipEveryPage(t *testing.T, name string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 4096; at < len(b); at += 4096 {
+		if b[at] != 0 {
+			b[at+512+20] ^= 1
+		}
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damagedFolder is a stopped member's folder with two snapshots, and its segments that hold something.
+func damagedFolder(t *testing.T) (dir string, segments []string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, err := startAlone(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < 300 || len(list(t, dir, "snap/*.snap")) < 2; n++ {
+		if d := a.put(t, fmt.Sprintf("k%d", n%10), strings.Repeat("v", 3000)); d.Result.Err != nil || n > 10_000 {
+			t.Fatal(n, d.Result.Err)
+		}
+	}
+	a.stop(t)
+	for _, name := range list(t, dir, "wal/*.wal") {
+		if b, err := os.ReadFile(name); err == nil && len(b) > 8 && string(b[:8]) == "qkv log\n" {
+			segments = append(segments, name)
+		}
+	}
+	return dir, segments
+}
+
+// Damage to entries that a snapshot covers is an alarm; what the snapshot does not hold ends the member. A snapshot that
+// is damaged itself covers nothing.
+func TestDamageBelowSnapshot(t *testing.T) {
+	dir, segments := damagedFolder(t)
+	flipEntries(t, segments[0])
+	for n := range 2 {
+		a, err := startAlone(t, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if alarms := a.m.alarms(); n == 0 && (len(alarms) != 1 || alarms[0].Name != string(actor.Corrupt) || !strings.Contains(alarms[0].Text, filepath.Base(segments[0]))) {
+			t.Errorf("alarms %+v", alarms)
+		}
+		if d := a.put(t, "more", "after the damage"); d.Result.Err != nil {
+			t.Error(d.Result.Err)
+		}
+		a.stop(t)
+	}
+	putAboveSnapshots(t, dir)
+	for _, name := range list(t, dir, "wal/*.wal") {
+		flipEveryPage(t, name)
+	}
+	if a, err := startAlone(t, dir); !errors.Is(err, log.ErrCorrupt) {
+		if err == nil {
+			a.stop(t)
+		}
+		t.Errorf("damage above the snapshot: %v", err)
+	}
+}
+
+// putAboveSnapshots leaves entries in the log that no snapshot covers: a member may save one between any two writes.
+func putAboveSnapshots(t *testing.T, dir string) {
+	t.Helper()
+	for range 20 {
+		before := list(t, dir, "snap/*.snap")
+		a, err := startAlone(t, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range 3 {
+			if d := a.put(t, "above", fmt.Sprint(n)); d.Result.Err != nil {
+				t.Fatal(d.Result.Err)
+			}
+		}
+		a.stop(t)
+		if slices.Equal(before, list(t, dir, "snap/*.snap")) {
+			return
+		}
+	}
+	t.Fatal("each of 20 starts saved a snapshot")
+}
+
+// A member whose state is not what the others have says so to clients, with a code of its own, and after a restart, too.
+func TestDifferingMemberSaysWhy(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		a, err := startAlone(t, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == 0 {
+			a.put(t, "k", "v")
+			a.m.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
+		}
+		for begun := time.Now(); a.m.status.Raft().Role != actor.RoleRefused; time.Sleep(time.Millisecond) {
+			if time.Since(begun) > 10*time.Second {
+				t.Fatalf("start %d: it takes part: %+v", n, a.m.status.Raft())
+			}
+		}
+		refusal := endpoint{a.m}.Refuse(&wire.Request{Op: wire.OpPut})
+		if refusal == nil || refusal.Code != kv.Corrupt || !refusal.Certain() || !refusal.Retryable() || !strings.Contains(refusal.Message, "its digest is another one") {
+			t.Errorf("start %d: %+v", n, refusal)
+		}
+		for begun := time.Now(); a.m.announcing.underWay.Load(); time.Sleep(time.Millisecond) { // of before it was refused
+			if time.Since(begun) > 2*limits.AnnounceTimeout {
+				t.Fatal("its announcement has no end")
+			}
+		}
+		if a.m.announce(); a.m.announcing.underWay.Load() {
+			t.Error("it takes no part, and announces itself")
+		}
+		a.stop(t)
+	}
+}
+
+// A snapshot that a newer qkv wrote is neither damaged nor moved.
+func TestSnapshotOfNewer(t *testing.T) {
+	dir, _ := damagedFolder(t)
+	snaps := list(t, dir, "snap/*.snap")
+	name := snaps[len(snaps)-1]
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[12] = 1 // an incompatible feature
+	binary.LittleEndian.PutUint32(b[28:], crc32.Checksum(b[:28], crc32.MakeTable(crc32.Castagnoli)))
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := startAlone(t, dir); !errors.Is(err, snapshot.ErrFormat) {
+		if err == nil {
+			a.stop(t)
+		}
+		t.Errorf("a newer snapshot: %v", err)
+	}
+	if now := list(t, dir, "snap/*.snap"); len(now) != len(snaps) || len(list(t, dir, "quarantine/*")) != 0 {
+		t.Errorf("snapshots %v", now)
+	}
+}

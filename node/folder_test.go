@@ -1,0 +1,194 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/snapshot"
+)
+
+// A file of the data folder that a disk cannot read now may be well: only what was read and is wrong is corrupt, and a
+// person who is told so might remove it.
+func TestUnreadableIsNotCorrupt(t *testing.T) {
+	who, begin := founding("n1", "n2")
+	fs := disk.NewMem(1)
+	f, err := openFolder(fs, "data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.remember([]actor.Known{{Member: 2}}), f.quarantine(actor.Quarantine{Reason: "it forgot", By: 2})); err != nil {
+		t.Fatal(err)
+	}
+	for name, read := range map[string]func() error{
+		"identity": func() error { return f.identify(who) },
+		"amnesia":  func() error { _, err := f.quarantined(); return err },
+		"peers":    func() error { _, err := f.known(); return err },
+	} {
+		for _, op := range []disk.Op{disk.OpOpen, disk.OpSize, disk.OpRead} {
+			fs.Fail(disk.Fault{Op: op, Name: name})
+			if err := read(); !errors.Is(err, syscall.EIO) || errors.Is(err, log.ErrCorrupt) {
+				t.Errorf("%s, when %v fails: %v", name, op, err)
+			}
+		}
+		if err := read(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for i, want := range []error{nil, log.ErrCorrupt} {
+			if err := fs.Rot("data/"+name, int64(i*slotBytes+17), 3); err != nil {
+				t.Fatal(err)
+			}
+			if err := read(); !errors.Is(err, want) {
+				t.Errorf("%s, with one bit that is wrong in %d halves: %v", name, i+1, err)
+			}
+		}
+	}
+}
+
+// Small files are written on a full disk, and crashes at any calls leave what was or what is.
+func TestSmallFilesInPlace(t *testing.T) {
+	for seed := range uint64(2000) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		fs := disk.NewMem(seed)
+		f := &folder{fs: fs, dir: "data"}
+		if err := errors.Join(fs.MkdirAll("data"), fs.SyncDir("."), f.write("small", []byte("content 0"))); err != nil {
+			t.Fatal(err)
+		}
+		fs.SetCapacity(fs.Used())
+		was, is := 0, 0
+		for range 4 {
+			fs.Fail(disk.Fault{Call: 1 + random.Int64N(12), Err: syscall.EIO, Short: random.IntN(2) == 0})
+			var err error
+			for err == nil {
+				was, is = is, is+1
+				err = f.write("small", fmt.Appendf(nil, "content %d", is))
+			}
+			if errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("on a full disk: %v", err)
+			}
+			fs.ClearFaults()
+			fs.Crash(disk.Variant(random.IntN(int(disk.Variants))))
+			got, err := f.read("small")
+			switch string(got) {
+			case fmt.Sprint("content ", was):
+				is = was
+			case fmt.Sprint("content ", is):
+			default:
+				t.Fatalf("seed %d: %q after %d was written and %d begun: %v", seed, got, was, is, err)
+			}
+		}
+	}
+}
+
+// A member starts again and again on a disk that has no byte left.
+func TestStartsOnFullDisk(t *testing.T) {
+	w := diskWorld(t, 5)
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(h.disk.Used())
+	}
+	for i := range 30 {
+		h := w.hosts[i%3]
+		if i%2 == 0 {
+			h.crash()
+		} else {
+			h.kill()
+		}
+		h.disk.SetCapacity(h.disk.Used()) // what it let go of is somebody else's
+		h.start()
+		if w.run(300 * time.Millisecond); w.failure != "" || !h.alive() {
+			t.Fatalf("start %d of %s: %s", i, h.name(), w.failure)
+		}
+	}
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(1 << 50)
+	}
+	w.run(2 * time.Second)
+	w.well(t)
+}
+
+// What a member hears of the others' folders is in its own folder before it admits them: after a restart it still knows
+// who is another one now.
+func TestPeersAreRemembered(t *testing.T) {
+	s := drawShape(1)
+	s.members, s.faults, s.amnesiacs, s.calm, s.ordered, s.loss, s.lagging, s.crashesInRecovery = 3, nil, 0, true, true, 0, "", 0
+	defer seedGlobalRandom(1)()
+	w := newWorld(1, s, nil)
+	for _, h := range w.hosts {
+		h.start()
+	}
+	w.run(500 * time.Millisecond) // nobody leads yet: the log tells of nobody
+	for _, h := range w.hosts {
+		known, err := (&folder{fs: h.disk, dir: h.config.DataDir}).known()
+		if err != nil || len(known) != 2 {
+			t.Fatalf("%s remembers %+v, %v", h.name(), known, err)
+		}
+		for _, k := range known {
+			other := w.byID[k.Member]
+			if k.Folder != other.member.folder.Folder || k.Boot != other.boot || k.Process != other.member.process {
+				t.Errorf("%s remembers of %s: %+v", h.name(), other.name(), k)
+			}
+		}
+	}
+	if w.failure != "" {
+		t.Error(w.failure)
+	}
+}
+
+// A new data folder's own name, and those of the folders above it, are durable before anything in it counts.
+func TestNewFolderKeepsItsName(t *testing.T) {
+	who, begin := founding("n1")
+	fs := disk.NewMem(1)
+	f, err := openFolder(fs, "var/lib/data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.boot([16]byte{7}); err != nil {
+		t.Fatal(err)
+	}
+	fs.Crash(disk.Prefix) // nothing that was not synced is left
+	again, err := openFolder(fs, "var/lib/data", who, begin, strings.NewReader(strings.Repeat("y", 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Boot != 1 || again.Folder != f.Folder {
+		t.Errorf("after a loss of power the folder is %x of start %d, it was %x of start %d", again.Folder, again.Boot, f.Folder, f.Boot)
+	}
+}
+
+// A snapshot that the disk cannot read now is not moved aside: it may be well.
+func TestUnreadableSnapshotStays(t *testing.T) {
+	for damaged, why := range map[bool]error{false: syscall.EIO, true: snapshot.ErrCorrupt} {
+		fs := disk.NewMem(1)
+		for _, dir := range []string{"data/snap", "data/quarantine"} {
+			if err := fs.MkdirAll(dir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		path := "data/snap/" + snapshot.Name(9, 1)
+		file, err := fs.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt([]byte("a snapshot"), 0); err != nil {
+			t.Fatal(err)
+		}
+		m := &member{env: environment{FS: fs}, folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}
+		err = m.quarantine(&recovered{}, snapshot.Info{Path: path}, fmt.Errorf("load: %w", why))
+		if names, _ := fs.List("data/quarantine"); (len(names) == 1) != damaged || (err == nil) != damaged || (!damaged && !errors.Is(err, why)) {
+			t.Errorf("a snapshot with %v: moved %v, %v", why, names, err)
+		}
+	}
+}
+
+// founding is the owner of a new folder, the first of the founders, and what it begins with.
+func founding(names ...string) (owner, func() (origin, error)) {
+	return owner{names[0], "test"}, func() (origin, error) { return originOf("test", "", names[0], names), nil }
+}

@@ -1,0 +1,256 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// full keeps the disks of some members full for a time, whatever they let go of.
+func (w *world) full(lasts time.Duration, hosts ...*host) {
+	end := w.sim.Now() + lasts
+	var fill func()
+	fill = func() {
+		for _, h := range hosts {
+			h.disk.SetCapacity(h.disk.Used())
+			if w.sim.Now() >= end {
+				h.disk.SetCapacity(1 << 50)
+			}
+		}
+		if w.sim.Now() < end {
+			w.sim.After(20*time.Millisecond, fill)
+		}
+	}
+	fill()
+}
+
+// diskWorld is a world of three members without faults, and clients that put, delete and get.
+func diskWorld(t *testing.T, seed uint64, changes ...func(*shape)) *world {
+	t.Helper()
+	s := drawShape(seed)
+	s.soothe()
+	s.members, s.spares, s.faults, s.faulty, s.amnesiacs = 3, 0, nil, time.Hour, 0
+	s.heartbeat, s.election, s.sync, s.delay = 100*time.Millisecond, time.Second, time.Millisecond, time.Millisecond
+	s.keys, s.valueMost, s.operations = 16, 1024, 1<<30
+	for _, change := range changes {
+		change(&s)
+	}
+	t.Cleanup(seedGlobalRandom(seed))
+	w := newWorld(seed, s, nil)
+	for _, h := range w.hosts {
+		h.start()
+	}
+	w.serve(elections * s.election)
+	for range s.clients {
+		w.clients = append(w.clients, newClient(w))
+	}
+	w.run(3 * time.Second)
+	return w
+}
+
+// well checks that a world serves everything soon, and that nothing was lost.
+func (w *world) well(t *testing.T) {
+	t.Helper()
+	w.serve(5 * time.Second)
+	w.stopping = true
+	w.until(20*time.Second, w.answered)
+	w.agree()
+	w.judge()
+	if w.failure != "" {
+		t.Error(w.failure)
+	}
+}
+
+// Three equal disks fill up together, and what members let go of is taken by somebody else: nobody ends, reads never stop,
+// nothing that was acknowledged is lost, a restart works, and soon after there is space again everything is taken.
+func TestDisksFillTogether(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := diskWorld(t, seed)
+			w.full(40*time.Second, w.hosts...)
+			w.run(5 * time.Second) // the alarm comes
+			for range 5 {
+				puts, _, reads := w.outcomes()
+				begun := len(w.history.operations)
+				w.run(5 * time.Second)
+				for _, h := range w.hosts {
+					if !h.alive() {
+						t.Fatalf("%s has ended: %s", h.name(), w.failure)
+					}
+					if alarms := h.member.alarms(); !slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == "NOSPACE" }) {
+						t.Errorf("%s has the alarms %+v", h.name(), alarms)
+					}
+				}
+				if putsNow, _, readsNow := w.outcomes(); putsNow > puts || readsNow < reads+10 {
+					t.Errorf("on a full disk %d puts and %d reads in 5 s: %v", putsNow-puts, readsNow-reads, w.places())
+				}
+				for _, o := range w.history.operations[begun:] {
+					if o.write() && o.returned != 0 && (o.outcome != outcomeFailed || o.code != kv.NoSpace) && o.kind == opPut {
+						t.Errorf("a put on a full disk: %v", o)
+						break
+					}
+				}
+			}
+			h := w.hosts[seed%3]
+			h.kill()
+			h.start()
+			if w.run(5 * time.Second); !h.alive() {
+				t.Errorf("%s does not start on a full disk: %s", h.name(), w.failure)
+			}
+			w.run(6 * time.Second)
+			w.well(t)
+		})
+	}
+}
+
+// Members that filled their disks themselves take deletions, and save snapshots, which make room.
+func TestDeletionsOnFullDisks(t *testing.T) {
+	w := diskWorld(t, 3)
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(h.disk.Used() + 3*64<<10)
+	}
+	_, deletes, _ := w.outcomes()
+	w.run(time.Minute)
+	if _, now, _ := w.outcomes(); now < deletes+50 {
+		t.Errorf("%d deletions in a minute: %v", now-deletes, w.places())
+	}
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(1 << 50)
+	}
+	w.run(time.Second)
+	w.well(t)
+}
+
+// One disk that is full costs one member, not the cluster: the others go on, with another leader if it led, no put is
+// refused for want of room, also by the member that has none, and it is level soon after there is space again.
+func TestOneDiskFills(t *testing.T) {
+	w := diskWorld(t, 1)
+	full := w.hosts[0]
+	for _, h := range w.hosts {
+		if h.leads {
+			full = h
+		}
+	}
+	w.full(40*time.Second, full)
+	begun := len(w.history.operations)
+	w.run(30 * time.Second)
+	puts, _, _ := w.outcomes()
+	w.run(9 * time.Second)
+	if now, _, _ := w.outcomes(); now < puts+50 || !full.alive() {
+		t.Errorf("%d puts in 9 s, the member with the full disk is there: %v; %s", now-puts, full.alive(), w.failure)
+	}
+	if o := w.refusedForSpace(begun); o != nil {
+		t.Errorf("two disks have room: %v", o)
+	}
+	if full.leads {
+		t.Errorf("%s leads with a full disk", full.name())
+	}
+	w.run(2 * time.Second)
+	w.well(t)
+}
+
+// A disk that its member's own log fills, which the leader feeds, gets well by itself: the log leaves room for the snapshot that
+// lets go of it.
+func TestOwnLogFillsDisk(t *testing.T) {
+	w := diskWorld(t, 1, func(s *shape) {
+		s.clients, s.keys, s.valueMost, s.think = 16, 64, 16<<10, 50*time.Millisecond
+		s.limits.SnapshotBytes, s.limits.SnapshotInterval, s.limits.Index.HistoryRevisions = 16<<20, 10*time.Second, 100
+	})
+	small := w.hosts[0]
+	for _, h := range w.hosts {
+		if !h.leads {
+			small = h
+		}
+	}
+	small.disk.SetCapacity(small.disk.Used() + 8<<20)
+	fills, since := 0, 0
+	for range 60 {
+		w.run(250 * time.Millisecond)
+		switch {
+		case small.member.status.Space() == actor.SpaceLeft:
+			since = 0
+		case since == 0:
+			fills++
+			fallthrough
+		default:
+			if since++; since > 20 {
+				t.Fatalf("it is full for 5 s: %s", small.place())
+			}
+		}
+	}
+	if fills < 2 {
+		t.Errorf("the disk was full %d times", fills)
+	}
+	w.well(t)
+}
+
+// Two disks that are full are one too many: a put is refused at once and certainly, by all three members, and says whose disks
+// they are; deletions and reads go on.
+func TestTwoDisksFill(t *testing.T) {
+	w := diskWorld(t, 2)
+	full := w.hosts[:2]
+	w.full(40*time.Second, full...)
+	w.run(10 * time.Second)
+	puts, _, reads := w.outcomes()
+	begun := len(w.history.operations)
+	w.run(20 * time.Second)
+	if now, _, readsNow := w.outcomes(); now > puts || readsNow < reads+100 {
+		t.Errorf("%d puts and %d reads in 20 s: %v", now-puts, readsNow-reads, w.places())
+	}
+	for _, o := range w.history.operations[begun:] {
+		if o.kind == opPut && o.returned != 0 && (o.outcome != outcomeFailed || o.code != kv.NoSpace) {
+			t.Errorf("a put that two full disks cannot take: %v", o)
+			break
+		}
+	}
+	for _, h := range w.hosts {
+		var got *kv.Error
+		endpoint{h.member}.Propose(kv.Proposal{
+			ReplyTo:  completions(func(all []kv.Completion) { got = all[0].Result.Err }),
+			Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)},
+		})
+		w.run(time.Second)
+		if got == nil || got.Code != kv.NoSpace || !strings.Contains(got.Message, full[0].name()) || !strings.Contains(got.Message, full[1].name()) || strings.Contains(got.Message, w.hosts[2].name()) {
+			t.Errorf("%s says of a put: %v", h.name(), got)
+		}
+	}
+	w.run(12 * time.Second)
+	w.well(t)
+}
+
+type completions func([]kv.Completion)
+
+func (f completions) Complete(done []kv.Completion) { f(done) }
+
+// refusedForSpace returns a write that was refused for want of room.
+func (w *world) refusedForSpace(from int) *operation {
+	for _, o := range w.history.operations[from:] {
+		if o.returned != 0 && o.outcome == outcomeFailed && o.code == kv.NoSpace {
+			return o
+		}
+	}
+	return nil
+}
+
+// outcomes counts what was acknowledged, of reads the linearizable ones.
+func (w *world) outcomes() (puts, deletes, reads int) {
+	for _, o := range w.history.operations {
+		switch {
+		case o.outcome != outcomeDone || o.returned == 0:
+		case o.kind == opPut:
+			puts++
+		case o.kind == opDelete:
+			deletes++
+		case o.kind == opRead:
+			reads++
+		}
+	}
+	return puts, deletes, reads
+}

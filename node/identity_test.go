@@ -1,0 +1,361 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/net/peer"
+	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
+	"qkv/snapshot"
+)
+
+// given is a configuration with what a test does not care about.
+func given(listen string, more func(c *Config)) Config {
+	c := Config{
+		Name: "n1", DataDir: "data", Listen: listen + ":2379", ListenPeer: listen + ":2380", CertsDir: "certs",
+		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, ValueBytes: 1 << 20, SegmentBytes: 1 << 20,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	if more != nil {
+		more(&c)
+	}
+	return c
+}
+
+// What an empty data folder begins with, and that nothing is founded where nobody said so.
+func TestBeginningOfAFolder(t *testing.T) {
+	list := []Member{{"n2", "10.0.0.2:2380"}, {"n1", "10.0.0.1:2380"}}
+	welcome := peerframe.Welcome{Cluster: 77, ID: 9}
+	for name, one := range map[string]struct {
+		config Config
+		join   error
+		want   origin
+		text   string
+	}{
+		"loopback, without a word":        {given("127.0.0.1", nil), nil, originOf("lab", "", "n1", []string{"n1"}), ""},
+		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for one of several, or add this member to one that is there (`qkv member add n1 --peer 10.0.0.1:2380` on one of its members) and give --join"},
+		"one of two on loopback":          {given("127.0.0.1", func(c *Config) { c.ListenPeer = "10.0.0.1:2380" }), nil, origin{}, "give --found"},
+		"--found":                         {given("10.0.0.1", func(c *Config) { c.Found = true }), nil, originOf("lab", "", "n1", []string{"n1"}), ""},
+		"--initial-cluster": {
+			given("10.0.0.1", func(c *Config) { c.InitialCluster, c.InitialClusterToken = list, "t" }), nil,
+			originOf("lab", "t", "n1", []string{"n1", "n2"}), "",
+		},
+		"--join":                            {given("10.0.0.1", func(c *Config) { c.Join = []string{"10.0.0.2:2380"} }), nil, origin{77, 9, "n1", []string{"lab"}}, ""},
+		"--join on loopback founds nothing": {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), nil, origin{77, 9, "n1", []string{"lab"}}, ""},
+		"--join, refused":                   {given("127.0.0.1", func(c *Config) { c.Join = []string{"127.0.0.1:9"} }), errors.New("n1 was not added"), origin{}, "n1 was not added"},
+	} {
+		if err := one.config.Validate(); err != nil {
+			t.Fatal(name, err)
+		}
+		m := &member{config: one.config, env: environment{Join: func(addresses []string) (peerframe.Welcome, error) {
+			if !slices.Equal(addresses, one.config.Join) {
+				t.Errorf("%s: asked are %v", name, addresses)
+			}
+			return welcome, one.join
+		}}}
+		got, err := m.begin("lab")
+		if one.text == "" && (err != nil || got.cluster != one.want.cluster || got.self != one.want.self || got.name != "n1" || !slices.Equal(got.founding, one.want.founding)) ||
+			one.text != "" && (err == nil || !strings.Contains(err.Error(), one.text)) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+	for name, c := range map[string]Config{
+		"--found and --join":             given("10.0.0.1", func(c *Config) { c.Found, c.Join = true, []string{"10.0.0.2:1"} }),
+		"--found and --initial-cluster":  given("10.0.0.1", func(c *Config) { c.Found, c.InitialCluster = true, list }),
+		"--initial-cluster and --join":   given("10.0.0.1", func(c *Config) { c.Join, c.InitialCluster = []string{"10.0.0.2:1"}, list }),
+		"--join with what is no address": given("10.0.0.1", func(c *Config) { c.Join = []string{"n2"} }),
+	} {
+		if err := c.Validate(); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
+// Ids are those of the trust domain, the token and the founders' names: every founder finds the same, in whatever order its
+// list is, and addresses have no part in it.
+func TestFoundersAgreeOnIds(t *testing.T) {
+	a := originOf("lab", "t", "n1", []string{"n1", "n2", "n3"})
+	b := originOf("lab", "t", "n2", []string{"n3", "n2", "n1"})
+	ids := map[uint64]bool{a.cluster: true, a.self: true, b.self: true}
+	for _, other := range []origin{
+		originOf("lab2", "t", "n1", []string{"n1", "n2", "n3"}), originOf("lab", "u", "n1", []string{"n1", "n2", "n3"}),
+		originOf("lab", "t", "n1", []string{"n1", "n2"}), originOf("lab", "t", "n1", []string{"n1", "n2n3"}),
+	} {
+		ids[other.cluster], ids[other.self] = true, true
+	}
+	if a.cluster != b.cluster || len(ids) != 3+2*4 {
+		t.Errorf("%+v and %+v; %d different ids", a, b, len(ids))
+	}
+	founders := (&identity{Cluster: a.cluster, Founding: a.founding}).founders()
+	if founders.Get(a.self) == nil || founders.Get(b.self) == nil || len(founders.All()) != 3 {
+		t.Errorf("the founders are %+v", founders.All())
+	}
+	if joined := (&identity{Cluster: 5, Founding: []string{"lab"}}).founders(); len(joined.All()) != 0 {
+		t.Errorf("a member that joined knows of the founders %+v", joined.All())
+	}
+}
+
+// Flags that say another beginning than the folder had are ignored, and that is said once.
+func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
+	founded := func(names ...string) []string { return originOf("lab", "", "n1", names).founding }
+	list := func(names ...string) (l []Member) {
+		for _, n := range names {
+			l = append(l, Member{Name: n})
+		}
+		return l
+	}
+	for name, one := range map[string]struct {
+		founding []string
+		config   Config
+		text     string
+	}{
+		"the same, in another order":          {founded("n1", "n2"), Config{InitialCluster: list("n2", "n1")}, ""},
+		"other founders":                      {founded("n1", "n2"), Config{InitialCluster: list("n1", "n3")}, "--initial-cluster names n1,n3, the cluster was founded by n1,n2"},
+		"founders, where this one has joined": {[]string{"lab"}, Config{InitialCluster: list("n1")}, "this member joined a cluster that was there"},
+		"--join, where it has joined":         {[]string{"lab"}, Config{Join: []string{"a:1"}}, ""},
+		"--found, where it has founded":       {founded("n1"), Config{Found: true}, ""},
+		"nothing":                             {founded("n1", "n2"), Config{}, ""},
+	} {
+		var logged bytes.Buffer
+		m := &member{config: one.config, folder: &folder{identity: identity{Founding: one.founding}}, logger: slog.New(slog.NewTextHandler(&logged, nil))}
+		m.noteDifferences()
+		if lines := strings.Count(logged.String(), "\n"); one.text == "" && lines != 0 || one.text != "" && (lines != 1 || !strings.Contains(logged.String(), one.text)) {
+			t.Errorf("%s: %s", name, &logged)
+		}
+	}
+}
+
+// The folder of a removed member never starts again, whatever is lost with the power; nor does one whose certificates are of
+// another trust domain.
+func TestFoldersThatDoNotStart(t *testing.T) {
+	who, begin := founding("n1", "n2")
+	fs := disk.NewMem(1)
+	f, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *UsageError
+	if err := f.identify(owner{"n1", "other"}); !errors.As(err, &refused) || !strings.Contains(err.Error(), "of a member of the cluster test, and the certificates are of other") {
+		t.Errorf("with another's certificates: %v", err)
+	}
+	if err := f.remove(); err != nil {
+		t.Fatal(err)
+	}
+	fs.Crash(disk.Prefix)
+	if _, err := openFolder(fs, "data", who, begin, rand.NewChaCha8([32]byte{})); !errors.Is(err, actor.ErrRemoved) || !strings.Contains(err.Error(), "move data away") {
+		t.Errorf("the folder of a removed member: %v", err)
+	}
+	if err := refuseForeign(fs, "data", who); !errors.Is(err, actor.ErrRemoved) {
+		t.Errorf("before anything is made: %v", err)
+	}
+}
+
+// told is a transport that keeps whom it was told of.
+type told struct {
+	nobody
+	peers []peer.Peer
+}
+
+func (t *told) SetPeers(all []peer.Peer) { t.peers = all }
+
+// What was given on the command line is tried beside what is known; one that has joined, and has nothing yet, knows what it
+// was told then.
+func TestAddressesThatAreTried(t *testing.T) {
+	welcome := peerframe.Welcome{Members: []peerframe.Member{{ID: 1, Name: "n1", Addresses: []string{"a:1"}}}}
+	m := &member{welcome: welcome, config: Config{InitialCluster: []Member{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
+	transport := &told{}
+	m.transport = transport
+	p := peers{transport, m}
+	p.SetMembers(index.Members{})
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 [a:1 b:1]}]" {
+		t.Errorf("with nothing: %s", got)
+	}
+	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2})
+	members, refused := members.Announce(&kv.Member{ID: 2, Name: "n2", Boot: 1, Peers: []string{"b:2"}})
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	p.SetMembers(members)
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 [b:1]} {2 n2 [b:2]}]" {
+		t.Errorf("with records: %s", got)
+	}
+	if got := members.Get(1).Peers; len(got) != 0 {
+		t.Errorf("the records hold %v", got)
+	}
+}
+
+// A newcomer is a peer until the records know it, or that it was removed; and there are not endlessly many.
+func TestNewcomers(t *testing.T) {
+	transport := &told{}
+	m := &member{transport: transport}
+	p := peers{transport, m}
+	founders := index.Founders(map[string]uint64{"n1": 1})
+	p.SetMembers(founders)
+	for _, id := range []uint64{8, 1, 9, 8} {
+		m.meet(fmt.Sprint("n", id), id)
+	}
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 []} {8 n8 []} {9 n9 []}]" {
+		t.Errorf("the peers are %s", got)
+	}
+	added, refused := founders.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}, 0)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	p.SetMembers(added)
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 []} {8 n8 [h8:1]} {9 n9 []}]" {
+		t.Errorf("the peers are %s", got)
+	}
+	for _, change := range []kv.MemberChange{{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}, {Kind: kv.RemoveMember, ID: 9}} {
+		if added, refused = added.Change(&change, 0); refused != nil {
+			t.Fatal(refused)
+		}
+	}
+	p.SetMembers(added)
+	for id := range uint64(100) {
+		m.meet("n", 100+id)
+	}
+	if n := len(transport.peers); n != 2+limits.Members+limits.Learners || slices.ContainsFunc(transport.peers, func(p peer.Peer) bool { return p.ID == 9 }) {
+		t.Errorf("%d peers: %v", n, transport.peers)
+	}
+}
+
+// memberWith is n1, which has applied these changes to n1, n2 and n3.
+func memberWith(t *testing.T, changes ...[]byte) *member {
+	t.Helper()
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
+	for i, c := range changes {
+		apply := state.Apply
+		if index.ChangesMembership(c) {
+			apply = state.ApplyChange
+		}
+		results, err := apply(uint64(i+1), 2, inEnvelope(uint64(i+1), c), nil)
+		if err != nil || results[0].Err != nil {
+			t.Fatal(err, results[0].Err)
+		}
+	}
+	m := &member{config: Config{Name: "n1"}, status: &actor.Status{}, folder: &folder{identity: identity{Cluster: 77, Member: 1}}, logger: slog.New(slog.DiscardHandler)}
+	actor.NewApplier(actor.ApplierConfig{State: state, Status: m.status}) // publishes it
+	return m
+}
+
+// What a member that is no peer hears: that it was removed, that its name is another one's, or that nobody knows it.
+func TestStrangers(t *testing.T) {
+	members := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3})).status.View().Members()
+	for _, one := range []struct {
+		name string
+		id   uint64
+		code peerframe.RefusalCode
+		text string
+	}{
+		{"n3", 3, peerframe.Removed, "was removed from the cluster, as n1 knows"},
+		{"n2", 22, peerframe.Refused, "is 0000000000000002, as n1 knows, and not 0000000000000016"},
+		{"n8", 8, peerframe.Refused, "there is no member n8 (0000000000000008)"},
+	} {
+		got, newcomer := judgeStranger(members, actor.RaftStatus{Leader: 2, Role: "follower"}, "n1", one.name, one.id)
+		if got.Code != one.code || !strings.Contains(got.Text, one.text) || newcomer {
+			t.Errorf("%s %d: %+v", one.name, one.id, got)
+		}
+		if got, newcomer := judgeStranger(members, actor.RaftStatus{Role: "follower"}, "n1", one.name, one.id); newcomer != (one.id != 3) || got == nil {
+			t.Errorf("%s %d, without a leader: %+v, %v", one.name, one.id, got, newcomer)
+		}
+	}
+	if got := wireRefusal(&actor.Refusal{Removed: true, Leads: true}); got.Code != peerframe.RemovedByLeader {
+		t.Errorf("a leader says %v", got)
+	}
+}
+
+// Who asks to join gets an id only where it was added and has not joined yet.
+func TestWhoMayJoin(t *testing.T) {
+	m := memberWith(t,
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
+		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}))
+	h := peerHandler{m}
+	got, refusal := h.Join("n8")
+	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
+		t.Errorf("one that was added: %+v, %v", got, refusal)
+	}
+	for name, text := range map[string]string{"n7": "run `qkv member add n7 --peer HOST:PORT`", "n9": "run `qkv member replace n9 --peer HOST:PORT`"} {
+		if _, refusal := h.Join(name); refusal == nil || refusal.Code != peerframe.Refused || !strings.Contains(refusal.Text, text) {
+			t.Errorf("%s: %v", name, refusal)
+		}
+	}
+}
+
+// A member that has applied nothing knows nothing that could be told, also of the members.
+func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
+	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, []byte("k"), nil, 0), index.AppendPut(nil, []byte("k"), nil, 0))}
+	for _, serializable := range []bool{true, false} {
+		q := wire.Request{Op: wire.OpMembers, Serializable: serializable}
+		if err := fresh.Refuse(&q); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {
+			t.Errorf("serializable %v: %v", serializable, err)
+		}
+		if err := later.Refuse(&q); err != nil {
+			t.Errorf("with a state: %v", err)
+		}
+	}
+}
+
+// A member that has joined and got nothing before its process ended must be told again where the cluster is.
+func TestJoinerThatGotNothing(t *testing.T) {
+	fs := disk.NewMem(1)
+	asked := 0
+	env := environment{
+		FS: fs, Random: rand.NewChaCha8([32]byte{}), Driver: actor.NewRuntime(), Yield: func() {}, Limits: limits.Defaults(),
+		Transport: func(*folder, [16]byte) (transport, error) { return nil, errors.New("so far") },
+		Join: func([]string) (peerframe.Welcome, error) {
+			asked++
+			return peerframe.Welcome{Cluster: 77, ID: 9}, nil
+		},
+	}
+	c := given("10.0.0.1", func(c *Config) { c.Join = []string{"10.0.0.2:2380"} })
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if _, err := build(c, "lab", env, nil); err == nil || err.Error() != "so far" || asked != i+1 {
+			t.Fatalf("start %d: %v, %d times asked", i+1, err, asked)
+		}
+	}
+	c.Join = nil
+	var refused *UsageError
+	if _, err := build(c, "lab", env, nil); !errors.As(err, &refused) || !strings.Contains(err.Error(), "give --join again") {
+		t.Errorf("without --join: %v", err)
+	}
+}
+
+// A snapshot says twice who its members are, and is damaged where it says two things.
+func TestSnapshotOfOtherMembers(t *testing.T) {
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2}))
+	if _, err := state.Apply(1, 1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for at, voters := range [][]uint64{{1, 2}, {1, 2, 3}, {1}, nil} {
+		fs := disk.NewMem(1)
+		if err := fs.MkdirAll("data/snap"); err != nil {
+			t.Fatal(err)
+		}
+		m := &member{env: environment{FS: fs, Limits: limits.Defaults()}, folder: &folder{fs: fs, dir: "data"}}
+		if err := m.saveAll(state.View(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.loadSnapshot(1, 1); (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {
+			t.Errorf("of voters %v: %v", voters, err)
+		}
+	}
+}

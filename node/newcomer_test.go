@@ -1,0 +1,79 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"qkv/net/wire"
+	"qkv/node"
+)
+
+// A member that was away while another one was added, which leads now, comes to know of that one by its log: it takes the
+// connection of a member that it has never heard of.
+func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
+	c := newCluster(t, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+	defer cancel()
+	cl := c.client(0, 1, 2)
+	if _, err := cl.Put(ctx, []byte("k"), []byte("before")); err != nil {
+		t.Fatal(err)
+	}
+	away := (c.leader() + 1) % 3
+	until(t, "not all members have announced where they are", func() bool { // who joins later knows of no flags
+		members := c.nodes[away].Status().Members
+		return !slices.ContainsFunc(members, func(m wire.Member) bool { return len(m.Clients) == 0 })
+	})
+	c.stop(away)
+
+	addresses := freeAddresses(t, 2)
+	added := c.configs[away]
+	added.Name, added.DataDir, added.Listen, added.ListenPeer, added.InitialCluster = "n4", t.TempDir()+"/data", addresses[0], addresses[1], nil
+	for i, other := range c.configs {
+		if i != away {
+			added.Join = append(added.Join, other.ListenPeer)
+		}
+	}
+	id, err := cl.AddMember(ctx, added.Name, []string{added.ListenPeer}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n4, err := node.Start(ctx, added)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n4.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	until(t, "n4 does not become the leader", func() bool {
+		short, done := context.WithTimeout(ctx, time.Second)
+		defer done()
+		_ = cl.MoveLeader(short, id) // refused as long as it is a learner
+		return n4.Status().Role == "leader"
+	})
+	if _, err := cl.Put(ctx, []byte("k"), []byte("after")); err != nil {
+		t.Fatal(err)
+	}
+	c.start(away)
+	until(t, "the member that was away does not follow", func() bool {
+		now := c.nodes[away].Status()
+		return now.Leader == n4.Status().Leader && now.Applied == n4.Status().Applied && slices.ContainsFunc(now.Members, func(m wire.Member) bool { return m.ID == id })
+	})
+	if role := n4.Status().Role; role != "leader" {
+		t.Errorf("n4 is %s", role)
+	}
+}
+
+// until waits for what must come in some seconds.
+func until(t *testing.T, failure string, what func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(15 * time.Second); !what(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(fmt.Sprint(failure, " within 15 s"))
+		}
+	}
+}

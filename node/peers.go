@@ -1,0 +1,285 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/net/peer"
+	"qkv/net/wire/peerframe"
+)
+
+// transport is the way to the other members.
+type transport interface {
+	// Send never waits: it drops what cannot be sent, and all before Start. The frame is the transport's from then on.
+	Send(to uint64, class peerframe.Class, frame []byte, lazy bool)
+	// Start begins to call the handler, which must not be called before the actors are there.
+	Start(h peer.Handler) error
+	// SetPeers says whom there is to talk to, this member itself among them.
+	SetPeers(all []peer.Peer)
+	// Status tells of the connections.
+	Status() []peer.PeerStatus
+}
+
+// peers is the way to the other members as the actors see it: they say messages, it carries frames.
+type peers struct {
+	transport
+	member *member
+}
+
+// contacts are whom this member talks to: the members that it knows, and newcomers. While it was away others may have been
+// added, and one of them may lead now: who hears of no leader takes every member of its cluster that calls, and learns from
+// its log who that is. raft asks for no more: what counts is what its sender's log says.
+type contacts struct {
+	mu        sync.Mutex
+	members   index.Members
+	newcomers []peer.Peer // none of them in members, and none removed
+}
+
+// SetMembers implements actor.Peers.
+func (p peers) SetMembers(members index.Members) {
+	c := &p.member.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.members = members
+	c.newcomers = slices.DeleteFunc(c.newcomers, func(n peer.Peer) bool { return members.Get(n.ID) != nil || members.Removed(n.ID) })
+	p.member.setPeers()
+}
+
+// meet takes a newcomer, which has called and calls again.
+func (m *member) meet(name string, id uint64) {
+	c := &m.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := func(n peer.Peer) bool { return n.ID == id }
+	if len(c.newcomers) >= limits.Members+limits.Learners || c.members.Get(id) != nil || slices.ContainsFunc(c.newcomers, known) {
+		return
+	}
+	c.newcomers = append(c.newcomers, peer.Peer{ID: id, Name: name})
+	m.setPeers()
+}
+
+// setPeers tells the transport whom there is to talk to; the contacts are locked. Beside the address that a member announced,
+// those are tried that were given to this process: all members may have other ones than when they were stopped.
+func (m *member) setPeers() {
+	members := m.contacts.members
+	var all []peer.Peer
+	for _, one := range members.All() {
+		all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
+	}
+	if len(all) == 0 {
+		for _, one := range m.welcome.Members {
+			all = append(all, peer.Peer(one))
+		}
+	}
+	all = append(all, m.contacts.newcomers...)
+	for i := range all {
+		for _, given := range m.config.InitialCluster {
+			if given.Name == all[i].Name && !slices.Contains(all[i].Addresses, given.Address) {
+				all[i].Addresses = append(slices.Clone(all[i].Addresses), given.Address)
+			}
+		}
+	}
+	m.transport.SetPeers(all)
+}
+
+// Send implements actor.Peers.
+func (p peers) Send(to uint64, m actor.PeerMessage, lazy bool) {
+	said := wireMessage(m)
+	p.transport.Send(to, said.Class(), peerframe.Encode(said), lazy)
+}
+
+// wireMessage returns what an actor says as package peerframe has it.
+func wireMessage(m actor.PeerMessage) peerframe.Message {
+	switch m := m.(type) {
+	case actor.RaftMessage:
+		return peerframe.Raft(m)
+	case actor.Forward:
+		return peerframe.Forward(m)
+	case actor.Accepted:
+		return peerframe.Accepted(m)
+	case actor.Offer:
+		return peerframe.Offer(m)
+	case actor.Want:
+		return peerframe.Want(m)
+	case actor.Chunk:
+		return peerframe.Chunk(m)
+	case actor.SnapshotResult:
+		return peerframe.Result(m)
+	case actor.Accused:
+		return peerframe.Accused(m)
+	case actor.Room:
+		return peerframe.Room(m)
+	default:
+		panic(fmt.Sprintf("no frame says what %T does", m))
+	}
+}
+
+// peerMessage returns what a frame says to an actor.
+func peerMessage(m peerframe.Message) actor.PeerMessage {
+	switch m := m.(type) {
+	case peerframe.Raft:
+		return actor.RaftMessage(m)
+	case peerframe.Forward:
+		return actor.Forward(m)
+	case peerframe.Accepted:
+		return actor.Accepted(m)
+	case peerframe.Offer:
+		return actor.Offer(m)
+	case peerframe.Want:
+		return actor.Want(m)
+	case peerframe.Chunk:
+		return actor.Chunk(m)
+	case peerframe.Result:
+		return actor.SnapshotResult(m)
+	case peerframe.Accused:
+		return actor.Accused(m)
+	case peerframe.Room:
+		return actor.Room(m)
+	default:
+		panic(fmt.Sprintf("no actor takes %T", m))
+	}
+}
+
+// peerHandler is the member as a transport sees it.
+type peerHandler struct{ *member }
+
+// Identity implements peer.Handler.
+func (h peerHandler) Identity() peerframe.MemberIdentity {
+	d := h.status.Durable()
+	return peerframe.MemberIdentity{
+		Folder: h.folder.Folder, Boot: h.folder.Boot, Process: h.process, Past: h.folder.Past,
+		Last: d.Last, LastTerm: d.LastTerm, HardTerm: d.HardTerm,
+	}
+}
+
+// Admit implements peer.Handler.
+func (h peerHandler) Admit(from uint64, its peerframe.MemberIdentity) error {
+	err := h.admission.Admit(from, actor.MemberIdentity(its))
+	if err == nil {
+		h.status.Refuse(from, nil)
+		h.refused.Delete(from)
+		return nil
+	}
+	h.once(&h.refused, from, "a member is refused", err.Error())
+	why, ok := errors.AsType[*actor.Refusal](err)
+	if !ok {
+		h.status.Refuse(from, &actor.Refusal{Text: err.Error()})
+		return err
+	}
+	h.status.Refuse(from, why)
+	return wireRefusal(why)
+}
+
+// wireRefusal returns a refusal as the connection's other side is told.
+func wireRefusal(r *actor.Refusal) *peerframe.Refusal {
+	code := peerframe.Refused
+	switch {
+	case r.Removed && r.Leads:
+		code = peerframe.RemovedByLeader
+	case r.Removed:
+		code = peerframe.Removed
+	case r.Forgot && r.Leads:
+		code = peerframe.ForgotByLeader
+	case r.Forgot:
+		code = peerframe.Forgot
+	}
+	return &peerframe.Refusal{Code: code, Text: r.Text}
+}
+
+// Stranger implements peer.Handler.
+func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
+	refusal, newcomer := judgeStranger(h.status.View().Members(), h.status.Raft(), h.config.Name, name, id)
+	if newcomer {
+		h.meet(name, id)
+	}
+	return refusal
+}
+
+// judgeStranger returns what a member is told that is no peer, and whether it is one when it calls again.
+func judgeStranger(members index.Members, now actor.RaftStatus, own, name string, id uint64) (refusal *peerframe.Refusal, newcomer bool) {
+	switch {
+	case members.Removed(id):
+		return wireRefusal(&actor.Refusal{Removed: true, Leads: now.Role == "leader", Text: fmt.Sprintf(
+			"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)}), false
+	case now.Leader == 0:
+		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+			"%s does not know the member %s (%016x) yet, but hears of no leader: it takes the next connection", own, name, id)}, true
+	case members.Named(name) != nil:
+		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+			"the member %s of the cluster is %016x, as %s knows, and not %016x: this data folder is another member's, or of another cluster", name, members.Named(name).ID, own, id)}, false
+	}
+	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("there is no member %s (%016x) in the cluster, as far as %s knows", name, id, own)}, false
+}
+
+// Join implements peer.Handler.
+func (h peerHandler) Join(name string) (w peerframe.Welcome, refusal *peerframe.Refusal) {
+	members := h.status.View().Members()
+	one := members.Named(name)
+	switch {
+	case h.status.Raft().Role == actor.RoleRefused:
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
+	case one == nil:
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: run `qkv member add %s --peer HOST:PORT` with the address that it will be reached at", name, h.config.Name, name)}
+	case one.Started():
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+			"%s has joined already, with another data folder: start it with that one; if it is lost, run `qkv member replace %s --peer HOST:PORT`", name, name)}
+	}
+	w.Cluster, w.ID = h.folder.Cluster, one.ID
+	for _, m := range members.All() {
+		w.Members = append(w.Members, peerframe.Member{ID: m.ID, Name: m.Name, Addresses: m.Peers})
+	}
+	return w, nil
+}
+
+// Receive implements peer.Handler: it hands a frame to the actor it is for. What cannot be read is dropped: raft sends
+// again.
+func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
+	said, err := peerframe.Read(frame, from, h.folder.Member)
+	if err != nil {
+		if n := h.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
+			h.logger.Warn("a frame of a member cannot be read", "peer", h.status.NameOf(from), "error", err, "times", n)
+		}
+		return
+	}
+	switch message := peerMessage(said); message.(type) {
+	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Room:
+		if !h.consensus.Offer(actor.Received{From: from, Message: message}) {
+			h.env.Limits.Reach("peer messages")
+		}
+	default:
+		if !h.snapshots.Offer(actor.FromPeer{From: from, Message: message}) {
+			h.env.Limits.Reach("snapshot frames")
+		}
+	}
+}
+
+// Connected implements peer.Handler.
+func (h peerHandler) Connected(peer uint64) {
+	h.refusing.Delete(peer)
+	h.consensus.MustPost(actor.Connected{Peer: peer})
+}
+
+// Disconnected implements peer.Handler.
+func (h peerHandler) Disconnected(peer uint64) { h.consensus.MustPost(actor.Disconnected{Peer: peer}) }
+
+// Refused implements peer.Handler.
+func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
+	h.once(&h.refusing, peer, "a member refuses this one", why.Text)
+	h.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
+		Forgot: why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader, Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
+		Leads: why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
+	}})
+}
+
+// once logs a refusal unless it is the one that said holds of this peer: both sides dial again every few seconds. The
+// transport goes on to remind.
+func (m *member) once(said *sync.Map, peer uint64, what, reason string) {
+	if before, _ := said.Swap(peer, reason); before != reason {
+		m.logger.Error(what, "peer", m.status.NameOf(peer), "reason", reason)
+	}
+}

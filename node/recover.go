@@ -1,0 +1,244 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/snapshot"
+)
+
+// RecoverConfig is what Recover is told.
+type RecoverConfig struct {
+	DataDir string
+	Name    string // that the folder's member must have; empty is any
+	Logger  *slog.Logger
+	Version string
+}
+
+// Recovered is what has become of a member's data.
+type Recovered struct {
+	Name     string
+	Cluster  uint64
+	Revision int64
+	Before   string // where the old data folder is now
+}
+
+// Recover makes a cluster of one out of the data of one member of a cluster whose quorum is lost for good. All that stands
+// in its log is taken, committed or not: what was acknowledged is committed, but a follower does not know of the last of it
+// that it is. What only others had is lost. Cluster and member get new ids, so that members of the old cluster and the new
+// one have nothing to say to each other; the old ids are never used again.
+//
+// The new folder is made beside the old one. When all of it is durable the old one is moved aside, and then the new one takes
+// its place. Between the two there is no data folder, and a member that is started then refuses (notRecovering): the next
+// attempt moves the old one back, and begins anew.
+func Recover(ctx context.Context, c RecoverConfig) (Recovered, error) {
+	return recoverWith(ctx, c, environment{FS: disk.OS(), Random: rand.Reader, Limits: limits.Defaults()})
+}
+
+const (
+	// RecoveringSuffix stands behind the name of the new data folder until it takes the old one's place.
+	RecoveringSuffix = ".recovering"
+	beforeSuffix     = ".before-recovery"
+)
+
+// recoverWith is Recover; of its environment it uses the file system, the randomness and the limits.
+func recoverWith(ctx context.Context, c RecoverConfig, env environment) (Recovered, error) {
+	m := &member{config: Config{DataDir: path.Clean(c.DataDir), SegmentBytes: limits.SegmentBytes, Version: c.Version}, logger: c.Logger, env: env}
+	m.folder = &folder{fs: m.env.FS, dir: m.config.DataDir}
+	if err := m.folder.moveBack(); err != nil {
+		return Recovered{}, err
+	}
+	raw, err := m.folder.read("identity")
+	if err != nil {
+		return Recovered{}, usagef("%s is no data folder: %v", c.DataDir, err)
+	}
+	if m.folder.identity, err = decodeIdentity(raw); err != nil {
+		return Recovered{}, fmt.Errorf("%s: %w", m.folder.path("identity"), err)
+	}
+	if c.Name != "" && c.Name != m.folder.Name {
+		return Recovered{}, usagef("the data folder %s belongs to the member %s, and not to %s", c.DataDir, m.folder.Name, c.Name)
+	}
+	if m.folder.Boot == 0 {
+		return Recovered{}, usagef("the member of the data folder %s was never started: there is nothing in it", c.DataDir)
+	}
+	if err := m.folder.acquire(); err != nil {
+		return Recovered{}, err
+	}
+	defer m.folder.lock.Close()
+	if _, err := m.env.FS.List(m.folder.dir + beforeSuffix); err == nil {
+		return Recovered{}, usagef("%s is there, from an earlier recovery: move it away, so that this one can leave the old data there; nothing was changed", m.folder.dir+beforeSuffix)
+	}
+	r, err := m.recover()
+	if err != nil {
+		return Recovered{}, err
+	}
+	last, term, err := applyAll(ctx, m.env.FS, r)
+	if err = errors.Join(err, r.log.Close()); err != nil {
+		return Recovered{}, err
+	}
+	if last <= foundingIndex {
+		return Recovered{}, usagef("the member of the data folder %s has heard of no leader: there is nothing in it; nothing was changed", c.DataDir)
+	}
+	return m.refound(r.state, last, term)
+}
+
+// moveBack puts an old folder back that a recovery has moved aside before it was interrupted.
+func (f *folder) moveBack() error {
+	if !f.recovering() {
+		return nil
+	}
+	if _, err := f.fs.List(f.dir + beforeSuffix); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := f.fs.Rename(f.dir+beforeSuffix, f.dir); err != nil {
+		return fmt.Errorf("move back %s, which an interrupted recovery has moved aside: %w", f.dir+beforeSuffix, err)
+	}
+	return f.fs.SyncDir(path.Dir(f.dir))
+}
+
+// notRecovering refuses a folder whose content is on its way.
+func (f *folder) notRecovering() error {
+	if f.recovering() {
+		return fmt.Errorf("a recovery of the data folder %s was interrupted: run `qkv recover` with it again", f.dir)
+	}
+	return nil
+}
+
+// recovering tells whether there is no data folder, and a new one that did not come to its place.
+func (f *folder) recovering() bool {
+	_, none := f.read("identity")
+	_, err := (&folder{fs: f.fs, dir: f.dir + RecoveringSuffix}).read("identity")
+	return errors.Is(none, fs.ErrNotExist) && err == nil
+}
+
+// applyAll applies all entries of a log that has just been opened, and returns index and term of the last one.
+func applyAll(ctx context.Context, disks disk.FS, r *recovered) (last, term uint64, err error) {
+	reader := log.NewReader(disks)
+	defer reader.Close()
+	if last, err = r.window.LastIndex(); err != nil {
+		return 0, 0, err
+	}
+	for next := r.applied + 1; next <= last; {
+		if err := ctx.Err(); err != nil {
+			return 0, 0, err
+		}
+		entries, err := r.window.Entries(next, last+1, limits.ApplyingBytes)
+		if err != nil {
+			return 0, 0, fmt.Errorf("read entry %d: %w", next, err)
+		}
+		for _, e := range entries {
+			if err := applyTo(r.state, e); err != nil {
+				return 0, 0, fmt.Errorf("entry %d of term %d cannot be applied: %w", e.GetIndex(), e.GetTerm(), err)
+			}
+			next = e.GetIndex() + 1
+		}
+		for _, order := range r.window.TakeWanted() {
+			read, err := reader.Read(order)
+			if _, _, err := r.window.Load(order, read, err); err != nil {
+				return 0, 0, fmt.Errorf("read the log: %w", err)
+			}
+		}
+		r.window.DropUnused()
+	}
+	last, term = r.state.Applied()
+	return last, term, nil
+}
+
+func applyTo(s *index.State, e *raftpb.Entry) error {
+	data, err := actor.EnvelopeOf(e)
+	if err != nil {
+		return err
+	}
+	apply := s.Apply
+	if e.GetType() != raftpb.EntryNormal {
+		apply = s.ApplyChange
+	}
+	_, err = apply(e.GetIndex(), e.GetTerm(), data, nil)
+	return err
+}
+
+// refound makes a data folder with a state, whose member is alone, and puts it in the place of the old one.
+func (m *member) refound(state *index.State, last, term uint64) (Recovered, error) {
+	old := m.folder
+	made := &folder{fs: m.env.FS, dir: old.dir + RecoveringSuffix}
+	if err := removeFolder(made.fs, made.dir); err != nil {
+		return Recovered{}, fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
+	}
+	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
+		return Recovered{}, err
+	}
+	token := fmt.Sprintf("recovered %016x", m.salt())
+	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
+	state.Refound(first.self, first.name)
+	m.folder = made
+	if err := made.found(first, m.env.Random); err != nil {
+		return Recovered{}, err
+	}
+	view := state.View()
+	confState := actor.ConfStateOf(view.Members().Configuration())
+	if err := m.saveAll(view, confState, last, term); err != nil {
+		return Recovered{}, fmt.Errorf("save what was recovered: %w", err)
+	}
+	if err := log.Create(m.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
+		return Recovered{}, fmt.Errorf("create the log: %w", err)
+	}
+	made.Boot++ // the log is there
+	if err := made.publish(); err != nil {
+		return Recovered{}, err
+	}
+	before, above := old.dir+beforeSuffix, path.Dir(old.dir)
+	for _, name := range [][2]string{{old.dir, before}, {made.dir, old.dir}} {
+		err := made.fs.Rename(name[0], name[1])
+		if err == nil {
+			err = made.fs.SyncDir(above) // the second name counts only behind the first one
+		}
+		if err != nil {
+			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)
+		}
+	}
+	return Recovered{Name: first.name, Cluster: first.cluster, Revision: view.Revision(), Before: before}, nil
+}
+
+// saveAll writes a snapshot of a view.
+func (m *member) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64) error {
+	saver, err := snapshot.Begin(m.env.FS, m.folder.path("snap"), snapshot.Meta{
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: m.config.Version,
+	}, view)
+	for done := false; err == nil && !done; {
+		done, err = saver.Step(limits.SnapshotStepBytes)
+	}
+	return err
+}
+
+// removeFolder removes a folder and what is in it, and in the folders in it.
+func removeFolder(disks disk.FS, dir string) error {
+	names, err := disks.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, err := disks.List(dir + "/" + name); err == nil {
+			if err := removeFolder(disks, dir+"/"+name); err != nil {
+				return err
+			}
+		} else if err := disks.Remove(dir + "/" + name); err != nil {
+			return err
+		}
+	}
+	return disks.Remove(dir)
+}

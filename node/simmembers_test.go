@@ -1,0 +1,506 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/log/disk"
+	"qkv/net/wire/peerframe"
+)
+
+// newSpare is a host that a member may be added on.
+func newSpare(w *world, number int) *host {
+	h := makeHost(w, number, Member{Name: fmt.Sprintf("n%d", number+1), Address: fmt.Sprintf("10.0.0.%d:2380", number+1)})
+	h.spare = true
+	return h
+}
+
+// listed returns the hosts of the members that the newest records name: all, unless the membership changes.
+func (w *world) listed() []*host {
+	if w.shape.spares == 0 || w.watch.at == 0 {
+		return w.members()
+	}
+	return slices.DeleteFunc(w.members(), func(h *host) bool { return h.twin || w.watch.members.Get(h.id()) == nil })
+}
+
+// quiet is how long after a change whose outcome is unknown it has happened or never will.
+const quiet = 6 * time.Second
+
+var errNotJoined = errors.New("no member tells this one who it is")
+
+// join asks the members at addresses, as peer.Ask does.
+func (h *host) join(addresses []string) (welcome peerframe.Welcome, err error) {
+	w := h.w
+	err = errNotJoined
+	for _, i := range w.random.Perm(len(w.hosts)) {
+		o := w.hosts[i]
+		if o == h || !o.alive() || o.paused() || !slices.Contains(addresses, o.config.AdvertisePeer) ||
+			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
+			continue
+		}
+		welcome, no := o.handler.Join(h.config.Name)
+		if no == nil {
+			return welcome, nil
+		}
+		w.trace("%s refuses to let %s join: %v", o.name(), h.name(), no)
+		err = fmt.Errorf("%w: %w", errNotJoined, no)
+	}
+	return welcome, err
+}
+
+// askWhere says whom a member asks that is to join.
+func (h *host) askWhere() {
+	h.config.Join = nil
+	for _, o := range h.w.listed() {
+		if o != h {
+			h.config.Join = append(h.config.Join, o.config.AdvertisePeer)
+		}
+	}
+}
+
+// kept tells whether a member cannot start because of what became of its membership.
+func (h *host) kept(life *actor.Life, err error) bool {
+	w := h.w
+	switch {
+	case w.shape.spares == 0:
+		return false
+	case h.removedFor(err):
+		w.trace("%s stays down: %v", h.name(), err)
+		h.learned()
+	case errors.Is(err, errNotJoined):
+		w.trace("%s does not join: %v", h.name(), err)
+		if !w.watch.members.Removed(h.id()) {
+			w.sim.After(w.between(200*time.Millisecond, time.Second), h.start)
+		}
+	default:
+		return false
+	}
+	life.End()
+	h.disk.Kill()
+	return true
+}
+
+// removedFor tells whether a member ends because it was removed, which it was.
+func (h *host) removedFor(err error) bool {
+	return errors.Is(err, actor.ErrRemoved) && h.w.watch.members.Removed(h.id())
+}
+
+// learned notes that a member knows that it was removed.
+func (h *host) learned() {
+	if h.removed = true; h.woken {
+		h.woken = false
+		h.w.totals.Woken++
+	}
+}
+
+// administrator changes the membership, as people do: now and then, several at once, and without looking twice.
+type administrator struct {
+	w       *world
+	stopped bool
+	open    int           // changes without an answer
+	unsure  time.Duration // when the outcome of a change became unknown last
+	moving  *host         // the last one that got another address
+}
+
+func (a *administrator) begin() {
+	a.w.sim.After(a.w.between(500*time.Millisecond, 1500*time.Millisecond), a.turn)
+}
+
+func (a *administrator) turn() {
+	if a.stopped || a.w.healed != 0 {
+		return
+	}
+	if a.w.probably(0.7) {
+		a.attend()
+	}
+	a.act()
+	a.w.sim.After(a.w.between(50*time.Millisecond, a.w.shape.faulty/12), a.turn)
+}
+
+// attend starts the members that were added.
+func (a *administrator) attend() {
+	for _, one := range a.w.watch.members.All() {
+		if h := a.w.byID[one.ID]; h.spare {
+			h.spare, h.memberID = false, one.ID
+			a.w.sim.After(a.w.between(0, time.Second), h.start)
+		}
+	}
+}
+
+// introduce says where a founder is that has never announced itself: those that joined later know of no flags, and when only
+// they are left nobody else can reach it.
+func (a *administrator) introduce() {
+	for _, one := range a.w.watch.members.All() {
+		if a.open == 0 && !one.Started() && len(one.Peers) == 0 {
+			a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{a.w.byID[one.ID].config.AdvertisePeer}}, nil)
+		}
+	}
+}
+
+// act draws a change.
+func (a *administrator) act() {
+	w := a.w
+	if len(w.watch.members.All()) == 0 {
+		return
+	}
+	switch n := w.random.IntN(100); {
+	case n < 28:
+		a.add()
+	case n < 42:
+		a.remove()
+	case n < 60:
+		a.replace()
+	case n < 66:
+		a.promote()
+	case n < 76:
+		a.move()
+	case n < 81:
+		for range 2 + w.random.IntN(2) {
+			pick(w.random, a.add, a.remove, a.replace, a.promote, a.update)()
+		}
+	case n < 84:
+		a.addAgain()
+	case n < 88:
+		a.wake()
+	case n < 91:
+		a.copy()
+	default:
+		a.lose()
+	}
+}
+
+// member draws one of the members that the records name.
+func (a *administrator) member() kv.Member {
+	all := a.w.watch.members.All()
+	return all[a.w.random.IntN(len(all))]
+}
+
+// free returns a host that nobody was added on, or nil.
+func (a *administrator) free() *host {
+	for _, h := range a.w.hosts {
+		if h.spare {
+			return h
+		}
+	}
+	return nil
+}
+
+func (a *administrator) add() { a.addOne(a.w.probably(0.4)) }
+
+func (a *administrator) addOne(manual bool) {
+	h := a.free()
+	if h == nil || len(a.w.watch.members.All()) >= limits.Members {
+		return
+	}
+	id := a.w.random.Uint64()>>1 | 1
+	a.w.byID[id] = h
+	a.propose(kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}, Manual: manual}, nil)
+}
+
+// addAgain tries to add a member under an id that was used.
+func (a *administrator) addAgain() {
+	h, id := a.free(), a.member().ID
+	for _, one := range a.w.hosts {
+		if a.w.watch.members.Removed(one.id()) && a.w.probably(0.5) {
+			id = one.id()
+		}
+	}
+	if h == nil {
+		return
+	}
+	a.propose(kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}}, func(r kv.Result) {
+		if r.Err == nil {
+			a.w.failf("the id %x is used again", id)
+		}
+	})
+}
+
+func (a *administrator) remove() {
+	one := a.member()
+	if a.w.probably(0.3) {
+		for _, h := range a.w.listed() {
+			if h.leads {
+				one = *a.w.watch.members.Get(h.id())
+			}
+		}
+	}
+	h := a.w.byID[one.ID]
+	change := kv.MemberChange{Kind: kv.RemoveMember, ID: one.ID}
+	a.propose(change, func(r kv.Result) {
+		if r.Err != nil && h.leads { // it hands over first
+			h.leaving = true
+			a.w.sim.After(a.w.between(10*time.Millisecond, 2*a.w.shape.election), func() {
+				if !a.stopped && a.w.healed == 0 {
+					a.propose(change, nil)
+				}
+			})
+		}
+	})
+}
+
+func (a *administrator) promote() {
+	for _, one := range a.w.watch.members.All() {
+		if one.Role == kv.Learner {
+			a.propose(kv.MemberChange{Kind: kv.PromoteMember, ID: one.ID}, nil)
+			return
+		}
+	}
+}
+
+// replace promotes a learner in the place of a voter, or adds the learner for it.
+func (a *administrator) replace() {
+	for _, one := range a.w.watch.members.All() {
+		if voter := a.member(); one.Role == kv.Learner && voter.Role == kv.Voter {
+			a.propose(kv.MemberChange{Kind: kv.PromoteMember, ID: one.ID, Instead: voter.ID}, nil)
+			return
+		}
+	}
+	a.addOne(true)
+}
+
+// update says another address of a member than its own, or its own.
+func (a *administrator) update() {
+	if one := a.member(); a.w.byID[one.ID].boot == 0 || len(one.Peers) > 0 {
+		a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{a.w.byID[one.ID].config.AdvertisePeer, fmt.Sprintf("10.9.9.%d:2380", a.w.random.IntN(200))}}, nil)
+	}
+}
+
+// move gives members other addresses: one, which the others must find again before the next one moves, or all, with the
+// list of all as a hint.
+func (a *administrator) move() {
+	w := a.w
+	if a.moving != nil && slices.ContainsFunc(w.listed(), func(o *host) bool {
+		return o != a.moving && w.watch.members.Get(a.moving.id()) != nil && !o.finds(a.moving) && !o.lost()
+	}) {
+		return
+	}
+	h := w.byID[a.member().ID]
+	if h.boot == 0 || h.lost() {
+		return
+	}
+	a.moving = h
+	address := fmt.Sprintf("10.1.%d.%d:2380", w.random.IntN(250), h.number+1)
+	there := func() {
+		h.kill()
+		h.config.AdvertisePeer = address
+		w.trace("%s moves to %s", h.name(), address)
+		w.lasting(w.between(10*time.Millisecond, 2*time.Second), h.start)
+	}
+	switch {
+	case w.probably(0.3):
+		a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: h.id(), Peers: []string{address}}, func(kv.Result) {
+			if w.healed == 0 {
+				there()
+			}
+		})
+	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost):
+		a.moveAll()
+	default:
+		there()
+	}
+}
+
+func (a *administrator) moveAll() {
+	w := a.w
+	w.trace("all members move")
+	var hints []Member
+	movers := slices.DeleteFunc(w.listed(), func(h *host) bool { return h.boot == 0 })
+	for _, h := range movers {
+		h.kill()
+		h.config.AdvertisePeer = fmt.Sprintf("10.2.%d.%d:2380", w.random.IntN(250), h.number+1)
+		hints = append(hints, Member{Name: h.config.Name, Address: h.config.AdvertisePeer})
+	}
+	for _, h := range movers {
+		h.config.InitialCluster, h.hinted = hints, true
+		w.lasting(w.between(10*time.Millisecond, 2*time.Second), h.start)
+	}
+}
+
+// wake starts a member again that knows that it was removed.
+func (a *administrator) wake() {
+	for _, h := range a.w.hosts {
+		if h.removed && !h.alive() && !h.twin {
+			h.woken = true
+			h.start()
+			return
+		}
+	}
+}
+
+// copy runs a copy of a member's folder beside the member, as soon as all know of a later start than the copy's next one.
+func (a *administrator) copy() {
+	w := a.w
+	h, twin := w.byID[a.member().ID], a.free()
+	if twin == nil || !h.alive() || h.lost() || h.hinted || len(h.view.Members().Configuration().Voters) < 2 { // alone it would lead
+		return
+	}
+	twin.spare, twin.twin = false, true
+	twin.disk = h.disk.Clone(w.random.Uint64())
+	twin.disk.Kill()
+	twin.removed = true // until it begins
+	boot := h.boot
+	h.kill()
+	w.lasting(w.between(0, time.Second), h.start)
+	var begin func()
+	begin = func() {
+		switch {
+		case w.healed != 0 || w.watch.members.Get(h.id()) == nil: // not any more
+			return
+		case h.boot <= boot || !w.known(h):
+			w.sim.After(50*time.Millisecond, begin)
+			return
+		}
+		twin.label, twin.memberID = h.name()+"'", h.id()
+		twin.config.Name, twin.config.InitialCluster, twin.config.Join = h.config.Name, h.config.InitialCluster, h.config.Join
+		twin.removed = false
+		twin.forgot, twin.fresh = "is a copy of "+h.name(), true
+		twin.equip()
+		h.copied = true
+		w.totals.Copied++
+		w.trace("a copy of the folder of %s runs as %s", h.name(), twin.name())
+		twin.start()
+	}
+	begin()
+}
+
+// lose lets a founder lose its folder, when the others are a quorum.
+func (a *administrator) lose() {
+	w := a.w
+	h := w.byID[a.member().ID]
+	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || h.hinted || h.lost() || !w.known(h) {
+		return
+	}
+	now := w.watch.members.Configuration()
+	if !quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].lost() }) {
+		return
+	}
+	h.crash()
+	h.forgot, h.disk = "has lost its folder", disk.NewMem(w.random.Uint64())
+	h.fresh, h.once, h.saved = true, h.proven, 0
+	h.equip()
+	w.totals.Lost++
+	w.trace("%s %s", h.name(), h.forgot)
+	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
+}
+
+// safe tells whether a change leaves a quorum, whatever becomes of others that may have been made.
+func (a *administrator) safe(change *kv.MemberChange) bool {
+	w := a.w
+	if !slices.ContainsFunc(w.members(), func(h *host) bool { return h.lost() && !h.twin }) {
+		return true
+	}
+	next, err := w.watch.members.Change(change, 0)
+	c := next.Configuration()
+	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return !w.byID[id].lost() })
+}
+
+// propose lets any member propose a change.
+func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)) {
+	w := a.w
+	at, command := w.any(), index.AppendMemberChange(nil, &change)
+	if !at.alive() || !a.safe(&change) || !at.member.consensus.Fits(int64(len(command))) {
+		return
+	}
+	w.trace("%s is to %v", at.name(), &change)
+	timeout := w.between(200*time.Millisecond, clientTimeout)
+	r := &changeReply{a: a, answered: answered, change: change}
+	a.open++
+	w.sim.After(timeout*5/4+overdue, func() { r.end(kv.Result{Err: kv.Errorf(kv.Unknown, "no answer")}) })
+	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: timeout})
+}
+
+// changeReply waits for what became of a change.
+type changeReply struct {
+	a        *administrator
+	change   kv.MemberChange
+	answered func(kv.Result)
+	over     bool
+}
+
+// Complete implements kv.ReplyTo.
+func (r *changeReply) Complete(done []kv.Completion) {
+	r.a.w.sim.Post(func() { r.end(done[0].Result) })
+}
+
+func (r *changeReply) end(result kv.Result) {
+	if r.over {
+		return
+	}
+	r.over = true
+	r.a.open--
+	w := r.a.w
+	switch {
+	case result.Err == nil:
+	case result.Err.Certain():
+		w.totals.RefusedChanges++
+	default:
+		r.a.unsure = w.sim.Now()
+	}
+	w.trace("%v: %v", &r.change, result.Err)
+	if r.answered != nil {
+		r.answered(result)
+	}
+}
+
+// complete waits until all that was begun has ended: every member that is listed is level, none is between two
+// configurations, and those that were removed know it.
+func (a *administrator) complete() {
+	w := a.w
+	a.stopped = true
+	if !w.until(2*elections*w.shape.election+30*time.Second, func() bool { a.attend(); a.introduce(); return a.unfinished() == "" }) {
+		w.failf("the membership does not come to rest: %s; %v", a.unfinished(), w.places())
+	}
+}
+
+func (a *administrator) unfinished() string {
+	w := a.w
+	now := w.watch.members.Configuration()
+	if now.Joint() || a.open > 0 {
+		return "a change is under way"
+	}
+	var leader *host
+	for _, h := range w.listed() {
+		one := w.watch.members.Get(h.id())
+		switch {
+		case h.lost():
+			continue
+		case !h.alive():
+			return h.name() + " is down"
+		case one.Role == kv.Learner && !one.Manual && len(now.Voters) < limits.Members:
+			return h.name() + " is not promoted"
+		case !one.Started():
+			return h.name() + " has not announced itself"
+		}
+		if h.leads {
+			leader = h
+		}
+	}
+	if leader == nil {
+		return "nobody leads"
+	}
+	for _, h := range w.members() {
+		if h.removed || !w.watch.members.Removed(h.id()) || !h.alive() {
+			continue
+		}
+		if h.finds(leader) || h.meets() > 1 {
+			return h.name() + " does not know that it was removed"
+		}
+	}
+	return ""
+}
+
+// meets counts the members that a host's member can dial.
+func (h *host) meets() (n int) {
+	for _, o := range h.w.listed() {
+		if o != h && h.finds(o) && !o.lost() {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,135 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"qkv/actor"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// probe asks one member for a put, a linearizable read and a serializable one, each until it is done.
+type probe struct {
+	h       *host
+	c       *client
+	o       *operation // the newest; nil before the first
+	wrote   int64      // revision of the put
+	done    int        // of the three
+	refused *operation // the last one that was
+}
+
+var probed = []operationKind{opPut, opRead, opSerializable}
+
+// serve lets every member be asked for everything, and fails when one has not answered all of it within a time.
+func (w *world) serve(within time.Duration) {
+	var probes []*probe
+	for _, h := range w.listed() {
+		probes = append(probes, &probe{h: h, c: &client{w: w, number: 1000 + h.number, at: h, open: math.MaxInt}})
+	}
+	begun := w.sim.Now()
+	var waits *probe
+	served := w.until(within, func() bool {
+		waits = nil
+		for _, p := range probes {
+			if !p.h.lost() && !p.h.ruined() && !p.step() {
+				waits = p
+			}
+		}
+		return waits == nil
+	})
+	w.totals.SlowestService = max(w.totals.SlowestService, w.sim.Now()-begun)
+	if !served && w.failure == "" {
+		w.failf("%s serves no %v %v after everything healed; it refused %v; %v", waits.h.name(), probed[waits.done], within, waits.refused, w.places())
+	}
+}
+
+// step begins what comes next when nothing is under way, and reports whether all is done.
+func (p *probe) step() bool {
+	if p.done == len(probed) {
+		return true
+	}
+	if !p.h.alive() || p.o != nil && p.o.returned == 0 {
+		return false
+	}
+	switch {
+	case p.o == nil:
+	case p.o.outcome != outcomeDone:
+		p.refused = p.o
+	case p.o.kind == opPut:
+		p.wrote = p.o.revision
+		p.done++
+	case p.o.revision >= p.wrote: // a serializable read may be older for a while
+		p.done++
+	}
+	p.o = nil
+	if p.done == len(probed) {
+		return true
+	}
+	if p.c.session == nil || p.c.session.life != p.h.life {
+		p.c.session = newSession(p.c, p.h)
+	}
+	p.ask(probed[p.done])
+	return false
+}
+
+func (p *probe) ask(kind operationKind) {
+	w := p.c.w
+	p.o = &operation{kind: kind, client: p.c.number, member: p.h.name(), key: w.key(), invoked: w.history.moment()}
+	w.history.operations = append(w.history.operations, p.o)
+	w.totals.Probes++
+	switch kind {
+	case opPut:
+		p.o.value = fmt.Sprintf("%d.%d", p.c.number, w.history.clock)
+		p.c.session.propose([]*operation{p.o}, clientTimeout)
+	case opRead:
+		p.c.session.confirm(p.o, clientTimeout)
+	default:
+		p.c.session.serializable(p.o)
+	}
+}
+
+// steady tells whether the network and the disks of a seed are such that no heartbeat is late and no request slow, once
+// there are no faults: then nothing is refused, and nobody else begins to lead.
+func (s *shape) steady() bool {
+	const rare = 4.5 // standard deviations: about one in 300,000
+	hop := float64(s.delay) * math.Exp(rare*s.spread)
+	sync := float64(s.sync) * math.Exp(rare*syncSpread)
+	return s.loss == 0 && !s.tight && 3*(hop+sync) < float64(min(s.election/2, 100*time.Millisecond))
+}
+
+// expectService makes every refusal from now on a failure, where a seed's network and disks give no reason for one.
+func (w *world) expectService() {
+	for _, h := range w.hosts {
+		if h.rottedLog && !h.ruined() { // it will end when the damage is found
+			return
+		}
+	}
+	w.noticeRoom()
+	if w.shape.steady() {
+		w.totals.StrictRuns++
+		w.strict = w.history.moment()
+	}
+}
+
+// noticeRoom gives members whose disks were full the time to look, and the leader's word the time to go round.
+func (w *world) noticeRoom() {
+	full := func() bool {
+		return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.alive() && h.member.status.Space() != actor.SpaceLeft })
+	}
+	if full() {
+		w.until(5*time.Second, func() bool { return !full() })
+		w.run(limits.SpaceCheck)
+	}
+}
+
+// unserved holds it against the members that they have not done something, when nothing went wrong.
+func (c *client) unserved(o *operation) {
+	w := c.w
+	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || c.at.lost() || c.at.ruined() {
+		return
+	}
+	w.failf("nothing is wrong, and %s refuses: %v", o.member, o)
+}
