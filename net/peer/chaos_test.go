@@ -100,6 +100,21 @@ func TestOneWayReachable(t *testing.T) {
 	}
 }
 
+// A connection that came into use after the link looked, and before it dials, is not missed: a dial that nobody answers
+// would keep it waiting.
+func TestNoDialBesideAConnection(t *testing.T) {
+	transport, err := New(newMembers(t, 1)[0].config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLink(transport, Peer{ID: 2, Name: "n2", Addresses: []string{"127.0.0.1:1"}})
+	l.choice.inUse = &conn{}
+	l.dial(t.Context()) // a transport that was not started cannot dial: it panics
+	if l.failures != 0 || l.dialling != nil {
+		t.Errorf("%d failures, dialling %t", l.failures, l.dialling != nil)
+	}
+}
+
 // Two processes under one certificate and id: both hear of each other through Admit of the others, and neither takes
 // down the transport.
 func TestOwnNameFromOutside(t *testing.T) {

@@ -127,7 +127,7 @@ func (l *link) run(ctx context.Context) {
 			continue
 		}
 		l.pause(ctx)
-		if ctx.Err() == nil && l.inUse() == nil {
+		if ctx.Err() == nil {
 			l.dial(ctx)
 		}
 	}
@@ -213,11 +213,15 @@ func (l *link) change() {
 	}
 }
 
-// dial tries once to bring a connection into use.
+// dial tries once to bring a connection into use, unless one is.
 func (l *link) dial(all context.Context) {
 	ctx, cancel := context.WithTimeout(all, limits.PeerDialTimeout)
 	defer cancel()
 	l.mu.Lock()
+	if l.choice.inUse != nil {
+		l.mu.Unlock()
+		return // it came after run looked, when there was no dial to end
+	}
 	l.dialling = cancel
 	addresses := l.addresses
 	l.mu.Unlock()

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,12 @@ func TestDrainEndsRanges(t *testing.T) {
 	defer cancel()
 	go e.server.Drain(ctx)
 	refused := 0
-	for range manyCounts - 1 {
+	for i := range manyCounts - 1 {
 		p, err := r.next()
+		if err == io.EOF {
+			refused += manyCounts - 1 - i // these were not even read
+			break
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
