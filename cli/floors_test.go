@@ -58,6 +58,7 @@ var house = map[string]room{
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
+	"internal/testretry":    {floor: 3, helper: true},
 	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, helper: true},
 
 	"node": {floor: 4, imports: []string{

@@ -27,7 +27,7 @@ func TestDrainEndsStreams(t *testing.T) {
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		defer cancel()
 		e.server.Drain(ctx)
 	}()
@@ -86,7 +86,7 @@ func TestCloseBesideAHalfClosedStream(t *testing.T) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(10 * time.Second):
+	case <-time.After(wait):
 		t.Fatal("Close waits for an answer that will never come")
 	}
 }

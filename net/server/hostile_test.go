@@ -146,7 +146,7 @@ func TestAttacker(t *testing.T) {
 	under := &quic.Transport{Conn: socket}
 	config := wire.ClientTLS(credentials, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	dial := func() *quic.Conn {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
 		defer cancel()
 		c, err := under.Dial(ctx, addr, config, &quic.Config{
 			MaxIdleTimeout: time.Minute, KeepAlivePeriod: 5 * time.Second,

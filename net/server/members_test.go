@@ -13,15 +13,15 @@ import (
 )
 
 func changeMember(id uint64, c kv.MemberChange) []byte {
-	return wire.AppendRequest(nil, id, wire.OpChangeMember, time.Second, wire.AppendChangeMemberBody(nil, &c))
+	return wire.AppendRequest(nil, id, wire.OpChangeMember, wait, wire.AppendChangeMemberBody(nil, &c))
 }
 
 func members(id uint64, serializable bool) []byte {
-	return wire.AppendRequest(nil, id, wire.OpMembers, time.Second, wire.AppendMembersBody(nil, serializable))
+	return wire.AppendRequest(nil, id, wire.OpMembers, wait, wire.AppendMembersBody(nil, serializable))
 }
 
 func moveLeader(id, to uint64) []byte {
-	return wire.AppendRequest(nil, id, wire.OpMoveLeader, time.Second, wire.AppendMoveLeaderBody(nil, to))
+	return wire.AppendRequest(nil, id, wire.OpMoveLeader, wait, wire.AppendMoveLeaderBody(nil, to))
 }
 
 func namesIn(t *testing.T, p wire.Response) (names []string) {

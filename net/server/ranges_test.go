@@ -80,7 +80,7 @@ func TestDrainEndsRanges(t *testing.T) {
 	e, old := crowd(t)
 	r := e.raw(t)
 	askALot(r, old)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	go e.server.Drain(ctx)
 	refused := 0

@@ -15,6 +15,9 @@ import (
 	"qkv/net/wire"
 )
 
+// wait is for how long a test waits for what must come.
+const wait = 30 * time.Second
+
 // endpoint is a server and what a client needs to misbehave at it.
 type endpoint struct {
 	trust  servertest.Trust
@@ -32,10 +35,10 @@ func newEndpoint(t testing.TB, change func(*server.Config)) *endpoint {
 func (e *endpoint) dial(t testing.TB) (*quic.Conn, error) {
 	t.Helper()
 	config := wire.ClientTLS(e.trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	conn, err := quic.DialAddr(ctx, servertest.Endpoint(e.server), config, &quic.Config{
-		MaxIdleTimeout: 10 * time.Second, KeepAlivePeriod: 3 * time.Second, InitialStreamReceiveWindow: limits.ClientStreamWindow, MaxStreamReceiveWindow: limits.ClientStreamWindow,
+		HandshakeIdleTimeout: wait, MaxIdleTimeout: wait, KeepAlivePeriod: 3 * time.Second, InitialStreamReceiveWindow: limits.ClientStreamWindow, MaxStreamReceiveWindow: limits.ClientStreamWindow,
 		InitialConnectionReceiveWindow: limits.ClientConnectionWindow, MaxConnectionReceiveWindow: limits.ClientConnectionWindow,
 	})
 	if err == nil {
@@ -79,7 +82,7 @@ func (r *raw) send(b []byte) {
 
 // next returns the next answer.
 func (r *raw) next() (wire.Response, error) {
-	_ = r.stream.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = r.stream.SetReadDeadline(time.Now().Add(wait))
 	for {
 		frame, err := r.frames.Next()
 		if err != nil {
@@ -109,7 +112,7 @@ func (r *raw) closed(code wire.CloseCode) string {
 	r.t.Helper()
 	select {
 	case <-r.conn.Context().Done():
-	case <-time.After(5 * time.Second):
+	case <-time.After(wait):
 		r.t.Fatal("the connection is still open")
 	}
 	var app *quic.ApplicationError
@@ -120,7 +123,7 @@ func (r *raw) closed(code wire.CloseCode) string {
 }
 
 func put(id uint64, key, value string) []byte {
-	return wire.AppendRequest(nil, id, wire.OpPut, time.Second, wire.AppendPutBody(nil, kv.Put{Key: []byte(key), Value: []byte(value)}))
+	return wire.AppendRequest(nil, id, wire.OpPut, wait, wire.AppendPutBody(nil, kv.Put{Key: []byte(key), Value: []byte(value)}))
 }
 
 func get(id uint64, key string) []byte { return getWith(id, kv.Range{Key: []byte(key)}) }
@@ -130,7 +133,7 @@ func getSerializable(id uint64, key string) []byte {
 }
 
 func getWith(id uint64, q kv.Range) []byte {
-	return wire.AppendRequest(nil, id, wire.OpRange, time.Second, wire.AppendRangeBody(nil, &q))
+	return wire.AppendRequest(nil, id, wire.OpRange, wait, wire.AppendRangeBody(nil, &q))
 }
 
 // idle waits until nothing is under way.
@@ -141,7 +144,7 @@ func (e *endpoint) idle(t testing.TB) {
 		if s.Requests == 0 && s.Bytes == 0 {
 			return
 		}
-		if time.Since(start) > 5*time.Second {
+		if time.Since(start) > wait {
 			t.Fatalf("still under way: %+v", s)
 		}
 	}
