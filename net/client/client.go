@@ -49,15 +49,12 @@ type Config struct {
 	AnyCluster bool
 	// Logger is told of connections that are made and lost. nil: nobody is.
 	Logger *slog.Logger
-
-	learnEvery time.Duration // at least, while calls are under way
 }
 
 const (
 	defaultStagger = 200 * time.Millisecond
 	defaultTimeout = 5 * time.Second
 	defaultReturn  = 30 * time.Second
-	defaultLearn   = 30 * time.Second
 )
 
 // complete checks what was given and fills in what was not.
@@ -87,9 +84,6 @@ func (c *Config) complete() error {
 	}
 	if c.ReturnAfter <= 0 {
 		c.ReturnAfter = defaultReturn
-	}
-	if c.learnEvery <= 0 {
-		c.learnEvery = defaultLearn
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -134,7 +128,6 @@ type Client struct {
 	rounds     int                // of dialling that failed, since the last connection
 	dialAt     time.Time          // no round begins before, whoever asks for it
 	refusedFor time.Time          // until then all endpoints are taken to refuse this client's certificate, as they did
-	learnAt    time.Time          // when a member is asked again who the members are
 	failback   failback
 }
 

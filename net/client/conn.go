@@ -62,7 +62,7 @@ func quicConfig() *quic.Config {
 		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
 		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
 		MaxIncomingStreams:             -1,
-		MaxIncomingUniStreams:          -1,
+		MaxIncomingUniStreams:          toldMost,
 	}
 }
 
@@ -95,6 +95,7 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 		c.start(s.read)
 		c.start(s.write)
 	}
+	c.start(k.listen)
 	if err := k.greet(ctx); err != nil {
 		k.fail(errDone)
 		return nil, wire.Explain(err)

@@ -29,10 +29,10 @@
 // second (or four round trips, where that is more) while calls are under way: a member that says nothing is asked
 // something, and its host whether anybody listens there any more. Each connection has a UDP port of its own.
 //
-// Who the members are may change while the client runs: it is told with each new connection, and asks again within a
-// minute while calls are under way. So it finds members that were added, and forgets those that were removed. The
-// endpoints that it was given stay, since it may need one of them to find the others again. Config.NoDiscovery keeps it
-// to those.
+// Who the members are may change while the client runs: it asks with each new connection, and is told by its member at
+// once when they change. So it finds members that were added, and forgets those that were removed, also when it has
+// nothing to ask. The endpoints that it was given stay, since it may need one of them to find the others again.
+// Config.NoDiscovery keeps it to those.
 //
 // # What a call does when something fails
 //

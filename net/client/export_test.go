@@ -1,9 +1,6 @@
 package client
 
-import (
-	"context"
-	"time"
-)
+import "context"
 
 // PacketsLost is how many packets the current connection took for lost, and sent.
 func (c *Client) PacketsLost() (lost, sent uint64) {
@@ -13,12 +10,6 @@ func (c *Client) PacketsLost() (lost, sent uint64) {
 	}
 	stats := k.qc.ConnectionStats()
 	return stats.PacketsLost, stats.PacketsSent
-}
-
-// LearnEvery returns a configuration with which the client asks so often who the members are.
-func LearnEvery(c Config, every time.Duration) Config {
-	c.learnEvery = every
-	return c
 }
 
 // DialEndpoint returns why an endpoint cannot be dialled.

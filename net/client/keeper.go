@@ -65,7 +65,6 @@ func (c *Client) tick(now time.Time) time.Duration {
 	if busy {
 		next = min(next, tickEvery)
 		c.lookForPreferred(now)
-		c.learnAgain(now)
 	}
 	c.pump()
 	if next == forever {
@@ -170,16 +169,18 @@ func (k *conn) probe() {
 }
 
 // askHost asks a silent member's host whether anybody listens there. When nobody does the member is dead, and nothing
-// that it had is waited for any longer; QUIC would wait for the connection's idle timeout.
+// that it had is waited for any longer; QUIC would wait for the connection's idle timeout. It asks until then: a host
+// says so a few times a second at most, and may say it to others.
 func (k *conn) askHost() {
 	addr, ok := k.qc.RemoteAddr().(*net.UDPAddr)
-	if !ok {
-		return
-	}
-	ctx, cancel := context.WithTimeout(k.qc.Context(), handshakeTimeout)
-	defer cancel()
-	if errors.Is(probePort(ctx, addr), syscall.ECONNREFUSED) {
-		k.fail(ErrNobody)
+	for ok && k.qc.Context().Err() == nil {
+		ctx, cancel := context.WithTimeout(k.qc.Context(), silenceLeast)
+		err := probePort(ctx, addr)
+		cancel()
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			k.fail(ErrNobody)
+			return
+		}
 	}
 }
 

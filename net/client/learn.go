@@ -1,12 +1,16 @@
 package client
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"slices"
-	"time"
 
+	"github.com/quic-go/quic-go"
+
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -35,40 +39,58 @@ func (c *Client) learn(s *wire.Status) {
 	}
 	c.learned = told[:min(len(told), learnedMost)]
 	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
-	c.learnAt = time.Now().Add(c.config.learnEvery + rand.N(c.config.learnEvery))
 	known := c.endpointsLocked()
 	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
 }
 
-// learnAgain asks the current member for its status when the members may have changed since the last one. It is called
-// while calls are under way.
-func (c *Client) learnAgain(now time.Time) {
-	k := c.current.Load()
-	c.mu.Lock()
-	due := k != nil && !c.config.NoDiscovery && !now.Before(c.learnAt)
-	if due {
-		c.learnAt = now.Add(c.config.learnEvery) // whatever comes of it
-	}
-	c.mu.Unlock()
-	if !due {
-		return
-	}
-	x := c.newCall(c.ctx, wire.OpStatus)
-	x.attempts = attemptsLast
-	x.done = func(x *call) {
-		if x.err != nil {
-			return
+// listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed. A
+// member that this client has left may be behind, and is not believed as long as there is another.
+func (k *conn) listen() {
+	for {
+		qs, err := k.qc.AcceptUniStream(k.qc.Context())
+		if err != nil {
+			return // the connection is over
 		}
-		if p, err := wire.ReadResponse(x.answer); err == nil {
-			if status, err := p.Status(); err == nil {
-				c.learn(&status)
+		status, err := readTold(qs)
+		switch _, reset := errors.AsType[*quic.StreamError](err); {
+		case reset: // it is told again
+		case err != nil:
+			k.fail(wire.Explain(err))
+			return
+		default:
+			if current := k.client.current.Load(); current == k || current == nil {
+				k.client.learn(&status)
 			}
 		}
 	}
-	if !k.streams[smallStream].send(x) {
-		x.recycle()
+}
+
+// readTold reads the one frame of a stream that a member has opened.
+func readTold(from io.Reader) (wire.Status, error) {
+	frames := wire.NewFrameReader(from, limits.ResponseBytes)
+	for {
+		if err := frames.Fill(); err != nil {
+			if err == io.EOF {
+				err = fmt.Errorf("%w: a stream without one", wire.ErrFrame)
+			}
+			return wire.Status{}, err
+		}
+		frame, err := frames.Next()
+		if err != nil {
+			return wire.Status{}, err
+		}
+		if frame != nil {
+			p, err := wire.ReadResponse(frame)
+			if err != nil {
+				return wire.Status{}, err
+			}
+			return p.Status()
+		}
 	}
 }
+
+// toldMost is how many statuses of a member may be on their way unasked.
+const toldMost = 4
 
 // led says that a member knows a leader, and so what the cluster decides.
 func led(s *wire.Status) bool { return s.Leader != 0 || s.Role == "leader" }

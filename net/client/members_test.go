@@ -151,18 +151,17 @@ func knows(t *testing.T, c *client.Client, want ...string) {
 	}
 }
 
-// The client follows the list of the members while it works, without a new connection: it learns who was added, forgets
-// who is gone, and keeps what it was given. A member without a leader makes it forget nobody.
+// The client follows the list of the members, without a new connection and while it asks for nothing: it learns who was
+// added, forgets who is gone, and keeps what it was given. A member without a leader makes it forget nobody.
 func TestFollowsTheMembers(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	m := servertest.NewMember()
 	given := servertest.Endpoint(servertest.Start(t, trust, m, nil))
 	tells(m, 1, given, "10.0.0.2:2379")
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{given}, Credentials: trust.Client}, time.Millisecond)))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{given}, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	knows(t, c, given, "10.0.0.2:2379")
-	working(t, c)
 	tells(m, 1, given, "10.0.0.2:2379", "10.0.0.3:2379")
 	knows(t, c, given, "10.0.0.2:2379", "10.0.0.3:2379")
 	tells(m, 1, "10.0.0.3:2379")
@@ -179,7 +178,7 @@ func TestOutlivesItsEndpoints(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	old := servertest.NewMember()
 	first := servertest.Start(t, trust, old, nil)
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{servertest.Endpoint(first)}, Credentials: trust.Client}, time.Millisecond)))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{servertest.Endpoint(first)}, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	working(t, c)
 	next := servertest.NewMember(old)
@@ -204,7 +203,7 @@ func TestNoDiscovery(t *testing.T) {
 	given := servertest.Endpoint(server)
 	other := servertest.NewMember(m)
 	tells(m, 1, given, servertest.Endpoint(servertest.Start(t, trust, other, nil)))
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.LearnEvery(client.Config{Endpoints: []string{given}, NoDiscovery: true, Credentials: trust.Client}, time.Millisecond)))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{given}, NoDiscovery: true, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	if got := c.Endpoints(); !slices.Equal(got, []string{given}) {
 		t.Errorf("it knows %v", got)

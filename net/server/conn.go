@@ -23,8 +23,10 @@ type conn struct {
 	logger *slog.Logger
 
 	// Shared by its streams.
-	requests atomic.Int64 // under way
-	heard    atomic.Int64 // when a request came last, or the connection began: Unix time in nanoseconds
+	requests atomic.Int64  // under way
+	heard    atomic.Int64  // when a request came last, or the connection began: Unix time in nanoseconds
+	toldAt   atomic.Uint64 // the change of the members, as the server counts them, that the client knows
+	telling  atomic.Bool   // it is being told of one
 	mu       sync.Mutex
 	streams  map[*stream]struct{} // those that have a writer
 	unpaid   int                  // streams that are open and cost the share nothing: at most limits.ClientStreamsFree

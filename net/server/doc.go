@@ -40,6 +40,12 @@
 //     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
 //     the range: not when its client is gone, its time is over, or the member stops.
 //
+// # Who the members are
+//
+// A client asks for a status first, and keeps what that says of the members. The endpoint looks for a change ten times
+// a second, and sends each client a status with it, on a stream of its own: so no client is left with addresses of
+// members only that were all removed.
+//
 // # Who may come in
 //
 // Whoever shows a client's or a member's certificate of the own trust domain (package wire). 0-RTT is off and no

@@ -1,12 +1,15 @@
 package server_test
 
 import (
+	"context"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -153,4 +156,41 @@ func TestMoveLeaderOfOneWhoLeaves(t *testing.T) {
 	_ = r.conn.CloseWithError(0, "")
 	close(hold)
 	e.idle(t)
+}
+
+// A client that asks for nothing is told who the members are when that has changed, and when it has become what the
+// cluster decided.
+func TestMembersAreTold(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	for _, status := range []wire.Status{
+		{Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1"}}},
+		{Leader: 1, Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{"10.0.0.1:2379"}}}},
+		{Members: []wire.Member{{ID: 2, Name: "n2"}}},
+		{Leader: 2, Members: []wire.Member{{ID: 2, Name: "n2"}}},
+	} {
+		e.member.SetStatus(status)
+		for {
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			stream, err := r.conn.AcceptUniStream(ctx)
+			cancel()
+			if err != nil {
+				t.Fatalf("%+v: %v", status, err)
+			}
+			b, err := io.ReadAll(stream)
+			frame, rest, ok, split := wire.SplitFrame(b, limits.ResponseBytes)
+			if err != nil || !ok || split != nil || len(rest) > 0 {
+				t.Fatalf("%x: %v %v", b, err, split)
+			}
+			p, err := wire.ReadResponse(frame)
+			if err != nil || p.ID != 0 {
+				t.Fatalf("%+v %v", p, err)
+			}
+			if got, err := p.Status(); err == nil && got.Leader == status.Leader && slices.EqualFunc(got.Members, status.Members, func(a, b wire.Member) bool {
+				return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
+			}) {
+				break // else it was told before, of what was then
+			}
+		}
+	}
 }

@@ -83,6 +83,7 @@ type Server struct {
 	conns        int                         // len(conns) of all identities together
 	identities   map[wire.Identity]*identity // those that have connections
 	everAccepted uint64
+	membersAt    uint64 // changes of the members
 }
 
 // Start opens the endpoint and serves until Close.
@@ -136,6 +137,7 @@ func (s *Server) listen() error {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(func() { s.accept(ctx) })
+	s.running.Go(func() { s.tellMembers(ctx) })
 	return nil
 }
 
@@ -262,6 +264,7 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
 	c.heard.Store(time.Now().UnixNano())
+	c.toldAt.Store(s.membersAt) // it begins by asking
 	if s.closed || s.draining.Load() {
 		c.close(wire.CloseShutdown, "the member is shutting down")
 		return nil

@@ -6,9 +6,12 @@
 // # Connection
 //
 // QUIC version 1 or 2, TLS 1.3 with certificates on both sides, ALPN "qkv/1". The client opens bidirectional
-// streams, as many as [limits.ClientStreams], and keeps them; each carries any number of requests at once. Neither side
-// opens any other kind of stream. Frames of one stream are in order; answers come in the order in which they are
-// ready, and name the request they belong to.
+// streams, as many as [limits.ClientStreams], and keeps them; each carries any number of requests at once. Frames of one
+// stream are in order; answers come in the order in which they are ready, and name the request they belong to.
+//
+// When the members have changed, the member opens a stream in one direction and sends one frame on it, unasked: the
+// answer to a status, with the id 0. It does so as soon as the client allows such a stream; one that allows none is told
+// nothing. No other kind of stream is opened.
 //
 // Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
 // that it has, and ends the other direction. A member that stops ends it behind the last answer that it will give: a

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/net/wire"
+)
+
+// tellEvery is how often the endpoint looks whether the members have changed: clients hear of a new one before the last
+// one that they know can be gone.
+const tellEvery = 100 * time.Millisecond
+
+// tellMembers tells clients who the members are whenever that has changed since they came, and once more when a member
+// that told it without a leader has one: only then it is what the cluster decided. Who does not take it is told again
+// until it does.
+func (s *Server) tellMembers(ctx context.Context) {
+	tick := time.NewTicker(tellEvery)
+	defer tick.Stop()
+	var said wire.Status // what a client that is told now knows
+	for {
+		now := s.config.Member.Status()
+		s.mu.Lock()
+		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 {
+			said = now
+			s.membersAt++
+		}
+		var untold []*conn
+		s.eachLocked(func(c *conn) {
+			if c.toldAt.Load() < s.membersAt && c.telling.CompareAndSwap(false, true) {
+				untold = append(untold, c)
+			}
+		})
+		at := s.membersAt
+		s.mu.Unlock()
+		if len(untold) > 0 {
+			frame := wire.AppendStatusAnswer(nil, 0, &now)
+			for _, c := range untold {
+				s.running.Go(func() { c.tell(frame, at) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func sameMember(a, b wire.Member) bool {
+	return a.ID == b.ID && a.Name == b.Name && slices.Equal(a.Clients, b.Clients)
+}
+
+// tell sends a status on a stream of its own, unless the client has no room for one.
+func (c *conn) tell(status []byte, at uint64) {
+	defer c.telling.Store(false)
+	out, err := c.qc.OpenUniStream()
+	if err != nil {
+		return
+	}
+	_ = out.SetWriteDeadline(time.Now().Add(c.server.config.Limits.WriteTimeout)) // cannot fail
+	if _, err := out.Write(status); err != nil {
+		out.CancelWrite(quic.StreamErrorCode(wire.StreamSlow))
+		return
+	}
+	_ = out.Close() // an error is the connection's
+	c.toldAt.Store(at)
+}
