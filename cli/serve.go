@@ -98,12 +98,17 @@ func serveMember(c *cli.Context, logger *slog.Logger) error {
 	}
 	select {
 	case <-n.Done():
-		return serveError(n.Err())
 	case <-signals.Done():
 	}
-	config.Logger.Info("stopping", "reason", context.Cause(signals))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), stopTime)
 	defer cancel()
+	if err := n.Err(); err != nil {
+		if errors.Is(err, node.ErrRemoved) {
+			_ = n.Stop(ctx) // clients turn to other members at once, and need not find out that nobody listens
+		}
+		return serveError(err)
+	}
+	config.Logger.Info("stopping", "reason", context.Cause(signals))
 	if err := n.Stop(ctx); err != nil {
 		return serveError(fmt.Errorf("stop: %w", err))
 	}
