@@ -11,7 +11,7 @@ COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --d
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race sim adverse fuzz lint fmt bench full vuln
+.PHONY: help run build test race sim adverse hosts fuzz lint fmt bench full vuln
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -35,6 +35,9 @@ sim: ## simulated clusters with faults: SEEDS=500 many, or SEED=n for one, repla
 
 adverse: ## real processes on slow, full and rotten disks, cut networks, hostile clients: a line of figures each
 	QKV_FULL=1 $(GO) test ./cli -run '^TestAdverse' -count=1 -timeout 0 -v
+
+hosts: ## members that come and go, move and are replaced, on hosts of their own (as root: networks), a line of figures each
+	QKV_FULL=1 $(GO) test ./cli -run '^TestHosts' -count=1 -timeout 0 -v
 
 fuzz: ## every fuzz target for FUZZTIME=10s each (PKG=./net/wire for a part)
 	@set -e; for p in $$($(GO) list $(PKG)); do \

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"qkv/net/client"
-	"qkv/net/wire"
 )
 
 // certified is a cluster by certificates of a folder of its own, each in a folder of the member's.
@@ -35,6 +33,7 @@ func newCertified(t testing.TB, life time.Duration) *certified {
 	}
 	_, err = certMaker().CreateClient(c.ca, "admin")
 	must(t, err)
+	c.certsDir, c.client = c.ca, "admin"
 	return c
 }
 
@@ -56,28 +55,6 @@ func (c *certified) renew(m *memberProcess, life time.Duration) {
 	c.copyTo(c.folder(m), "member-"+m.name+".crt")
 }
 
-func (c *certified) client(name string) *client.Client {
-	c.t.Helper()
-	credentials, err := wire.LoadClient(c.ca, name, time.Now)
-	must(c.t, err)
-	ctx, cancel := context.WithTimeout(c.t.Context(), processWait)
-	defer cancel()
-	s, err := client.Open(ctx, client.Config{Endpoints: c.endpoints(), InOrder: true, Credentials: credentials, Timeout: processWait})
-	if err != nil {
-		c.t.Fatalf("%v\n%s", err, c.tails())
-	}
-	c.t.Cleanup(func() { _ = s.Close() })
-	return s
-}
-
-// status is what the members say to the client admin.
-func (c *certified) status() []memberStatus {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	members, _ := target{endpoints: c.endpoints(), source: "the test", certsDir: c.ca, name: "admin", timeout: processWait}.status(ctx)
-	return members
-}
-
 // TestAdverseCertificates: all members' certificates end after seconds, under load. That is said before and after,
 // connections that exist go on, no new one comes about; and when they are renewed on disk all is well again, without a
 // restart of anybody.
@@ -89,7 +66,7 @@ func TestAdverseCertificates(t *testing.T) {
 	for _, m := range c.members {
 		m.start()
 	}
-	s := c.client("admin")
+	s := c.open(0, processWait)
 	l := startMeter(c.clusterProcess, "cert", []*client.Client{s}, 8, 256, 5*time.Millisecond)
 	l.acknowledges(processWait)
 	for _, m := range c.members {
@@ -100,7 +77,7 @@ func TestAdverseCertificates(t *testing.T) {
 		m.says("CERT: the certificate", "expired", "connections that exist go on")
 	}
 	onward := l.acknowledges(processWait)
-	refused := c.qkv("put", "new", "connection", "--certs-dir", c.ca, "--client", "admin", "--timeout", "2s")
+	refused := c.qkv("put", "new", "connection", "--timeout", "2s")
 	refused.exits(t, exitNotAllowed, "is valid from", "qkv cert renew")
 	if strings.Contains(refused.stderr, "goroutine") {
 		t.Error(refused.stderr)
@@ -121,7 +98,7 @@ func TestAdverseCertificates(t *testing.T) {
 	}
 	c.awaitLevel()
 	back := l.now() - renewed
-	c.qkv("put", "new", "connection", "--certs-dir", c.ca, "--client", "admin").exits(t, exitOK)
+	c.qkv("put", "new", "connection").exits(t, exitOK)
 	alarmed := func() bool {
 		return slices.ContainsFunc(c.status(), func(m memberStatus) bool { return m.raises("CERT") })
 	}
@@ -158,7 +135,7 @@ func TestAdverseRotation(t *testing.T) {
 	for _, m := range c.members {
 		m.start()
 	}
-	s := c.client("admin")
+	s := c.open(0, processWait)
 	l := startMeter(c.clusterProcess, "cert", []*client.Client{s}, 8, 256, 5*time.Millisecond)
 	l.acknowledges(processWait)
 	renewals := 0
@@ -171,7 +148,7 @@ func TestAdverseRotation(t *testing.T) {
 		m.kill()
 		m.start()
 		l.acknowledges(processWait)
-		c.qkv("get", "nothing", "--certs-dir", c.ca, "--client", "admin", "--timeout", "10s").exits(t, exitNotFound)
+		c.qkv("get", "nothing", "--timeout", "10s").exits(t, exitNotFound)
 		time.Sleep(time.Second)
 	}
 	c.awaitLevel()

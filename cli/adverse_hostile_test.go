@@ -35,7 +35,7 @@ func TestAdverseHostileClients(t *testing.T) {
 		m.start()
 	}
 	c.awaitLevel()
-	s := c.client("admin")
+	s := c.open(0, processWait)
 	value := make([]byte, 1<<20)
 	for i := range 64 {
 		if _, err := s.Put(t.Context(), fmt.Appendf(nil, "big/%02d", i), value); err != nil {
@@ -95,8 +95,8 @@ func TestAdverseHostileClients(t *testing.T) {
 		}
 		slowest = max(slowest, time.Since(at))
 		at = time.Now()
-		alone := &certified{&clusterProcess{t: t, home: c.home, members: []*memberProcess{victim}}, c.ca}
-		fresh := alone.client("admin")
+		alone := &clusterProcess{t: t, certsDir: c.certsDir, client: c.client, members: []*memberProcess{victim}}
+		fresh := alone.open(0, processWait)
 		if _, err := fresh.Put(ctx, []byte("put"), []byte("v")); err != nil {
 			t.Errorf("put by a new connection: %v", err)
 		}

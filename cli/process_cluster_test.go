@@ -194,9 +194,11 @@ func (m *memberProcess) refuses(code int, words ...string) {
 
 // clusterProcess is a cluster of such members on loopback, with a folder of its own.
 type clusterProcess struct {
-	t       testing.TB
-	home    string
-	members []*memberProcess
+	t        testing.TB
+	home     string // of the local CA
+	certsDir string // of the certificate of a client; empty: the local CA's
+	client   string // that client's name
+	members  []*memberProcess
 }
 
 // newProcesses plans a cluster of members n1, n2, ...; nothing is started.
@@ -266,7 +268,7 @@ func (c *clusterProcess) endpoints() (all []string) {
 }
 
 func (c *clusterProcess) target() target {
-	return target{endpoints: c.endpoints(), source: "the test", home: c.home, timeout: processWait}
+	return target{endpoints: c.endpoints(), source: "the test", home: c.home, certsDir: c.certsDir, name: c.client, timeout: processWait}
 }
 
 // status is what the members say of themselves; those that do not answer have the role unknown.
@@ -356,10 +358,8 @@ func (c *clusterProcess) tails() string {
 // open opens a client of the members, the first of which it is to use first.
 func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	c.t.Helper()
-	credentials, err := certMaker().LocalClient(c.home)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	credentials, err := c.target().credentials()
+	must(c.t, err)
 	endpoints := c.endpoints()
 	first %= len(endpoints)
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
@@ -384,7 +384,11 @@ type answered struct {
 // qkv runs one command against the cluster.
 func (c *clusterProcess) qkv(arguments ...string) answered {
 	c.t.Helper()
-	return runQkv(c.t, []string{"QKV_HOME=" + c.home, "QKV_ENDPOINTS=" + strings.Join(c.endpoints(), ",")}, arguments...)
+	return runQkv(c.t, c.environment(), arguments...)
+}
+
+func (c *clusterProcess) environment() []string {
+	return []string{"QKV_HOME=" + c.home, "QKV_CERTS_DIR=" + c.certsDir, "QKV_CLIENT=" + c.client, "QKV_ENDPOINTS=" + strings.Join(c.endpoints(), ",")}
 }
 
 // runQkv runs one command as a process.

@@ -1,0 +1,283 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+// The tests called TestHosts are the life of a cluster on hosts that come and go: members are added, replaced, moved and
+// removed while puts go on. A host has an address, a folder and, where namespaces can be made, a network of its own;
+// elsewhere it is an address on loopback. Each test prints one line of figures. `make hosts` runs all of them, and judges
+// times; `make test` runs the first one, in small.
+
+// The longest time without an acknowledged put.
+const (
+	gapCalm   = 300 * time.Millisecond // in steps in which no leader is killed
+	gapKilled = 2 * time.Second
+)
+
+// hosts are the hosts of a cluster, with a member each.
+type hosts struct {
+	*clusterProcess
+	t        *testing.T
+	dir      string
+	separate bool                      // they have networks of their own
+	network  map[*memberProcess]string // by member, its host's namespace
+	number   int                       // of namespaces
+	admin    *client.Client
+	steps    []string // what was done, and the longest gap in it
+}
+
+// newHosts returns nil in a process that only waits for the one in which the test runs.
+func newHosts(t *testing.T) *hosts {
+	t.Helper()
+	h := &hosts{t: t, network: map[*memberProcess]string{}}
+	switch {
+	case !fullVariant():
+		t.Parallel()
+	case os.Getenv(apartName) == "" && exec.Command("unshare", "--net", "--mount", "ip", "link", "add", "qkv0", "type", "bridge").Run() != nil:
+		t.Log("figures: hosts are addresses on loopback: this machine makes no networks")
+	case !apart(t, syscall.CLONE_NEWNET|syscall.CLONE_NEWNS):
+		return nil
+	default:
+		h.separate = true
+		must(t, syscall.Mount("tmpfs", "/run", "tmpfs", 0, "")) // where ip keeps the names of networks
+		h.ip("link add qkv0 type bridge")
+		h.ip("addr add 10.77.255.254/16 dev qkv0")
+		h.ip("link set qkv0 up")
+	}
+	if h.dir = t.TempDir(); h.separate {
+		must(t, syscall.Mount("tmpfs", h.dir, "tmpfs", 0, "mode=0700")) // what else writes to this machine's disk is no part of the figures
+		t.Cleanup(func() { must(t, syscall.Unmount(h.dir, syscall.MNT_DETACH)) })
+	}
+	h.clusterProcess = &clusterProcess{t: t, home: filepath.Join(h.dir, "home"), certsDir: filepath.Join(h.dir, "ca"), client: "admin"}
+	_, err := certMaker().CreateCA(h.certsDir, "prod")
+	must(t, err)
+	_, err = certMaker().CreateClient(h.certsDir, "admin")
+	must(t, err)
+	return h
+}
+
+func (h *hosts) ip(words string) {
+	h.t.Helper()
+	if out, err := exec.Command("ip", strings.Fields(words)...).CombinedOutput(); err != nil {
+		h.t.Fatalf("ip %s: %v: %s", words, err, out)
+	}
+}
+
+// member plans a member on a host of its own, with its certificate; it is not started.
+func (h *hosts) member(name string, arguments ...string) *memberProcess {
+	h.t.Helper()
+	_, err := certMaker().CreateMember(h.certsDir, name, nil)
+	must(h.t, err)
+	h.number++
+	m := &memberProcess{
+		t: h.t, name: name, home: h.home, dataDir: filepath.Join(h.dir, fmt.Sprintf("host%d", h.number)), log: filepath.Join(h.dir, name+".log"),
+		arguments: slices.Concat([]string{"--certs-dir", h.certsDir}, arguments),
+	}
+	if h.separate {
+		at := fmt.Sprintf("h%d", h.number)
+		h.network[m] = at
+		h.ip("netns add " + at)
+		h.ip(fmt.Sprintf("link add v%d type veth peer name eth0 netns %s", h.number, at))
+		h.ip(fmt.Sprintf("link set v%d master qkv0 up", h.number))
+		h.ip("-n " + at + " link set lo up")
+		h.ip("-n " + at + " link set eth0 up")
+		m.before = []string{"ip", "netns", "exec", at}
+	}
+	h.move(m)
+	h.t.Cleanup(m.cleanUp)
+	return m
+}
+
+// addresses that hosts got, by this process.
+var addresses atomic.Int64
+
+// move gives a member's host another address.
+func (h *hosts) move(m *memberProcess) {
+	h.t.Helper()
+	n := addresses.Add(1)
+	address := fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>8&63, os.Getpid()&255, n)
+	if at := h.network[m]; at != "" {
+		address = fmt.Sprintf("10.77.0.%d", n)
+		h.ip("-n " + at + " addr flush dev eth0")
+		h.ip("-n " + at + " addr add " + address + "/16 dev eth0")
+	}
+	m.listen, m.listenPeer = address+":2379", address+":2380"
+}
+
+// found starts a cluster of members called n1, n2, ...
+func (h *hosts) found(count int) {
+	h.t.Helper()
+	for i := range count {
+		h.members = append(h.members, h.member(fmt.Sprintf("n%d", i+1)))
+	}
+	for _, m := range h.members {
+		if count == 1 {
+			m.arguments = append(m.arguments, "--found")
+		} else {
+			m.arguments = append(m.arguments, "--initial-cluster", h.initialCluster())
+		}
+		m.start()
+	}
+	h.level()
+	h.admin = h.open(0, processWait)
+	h.awaitVoters()
+}
+
+func (h *hosts) initialCluster() string {
+	var list []string
+	for _, m := range h.members {
+		list = append(list, m.name+"="+m.listenPeer)
+	}
+	return strings.Join(list, ",")
+}
+
+// joins starts a member with the command that `qkv member add` or `replace` has printed for its host.
+func (h *hosts) joins(m *memberProcess, printed string) {
+	h.t.Helper()
+	line := lineWith(printed, "qkv serve ")
+	want := fmt.Sprintf("qkv serve --name %s --listen %s --listen-peer %s --certs-dir certs --join ", m.name, m.listen, m.listenPeer)
+	join, ok := strings.CutPrefix(line, want)
+	if !ok {
+		h.t.Fatalf("the command for the host of %s is not %q...: %s", m.name, want, printed)
+	}
+	m.arguments = append(m.arguments, "--join", strings.TrimSpace(join))
+	m.start()
+}
+
+// add adds a member, and waits until it votes.
+func (h *hosts) add(name string) {
+	h.t.Helper()
+	m := h.member(name)
+	h.joins(m, h.qkv("member", "add", name, "--peer", m.listenPeer).exits(h.t, exitOK).stdout)
+	h.members = append(h.members, m)
+	h.awaitVoters()
+}
+
+// remove removes a member, and waits until it has ended because of that.
+func (h *hosts) remove(m *memberProcess) {
+	h.t.Helper()
+	h.qkv("member", "remove", m.name, "--timeout", "20s").exits(h.t, exitOK)
+	if m.running() {
+		if code := m.exit(); code != exitNotAllowed {
+			h.t.Errorf("%s was removed, and ended with %d:\n%s", m.name, code, m.tail(10))
+		}
+	}
+	h.members = h.others(m)
+	h.awaitVoters()
+}
+
+// records are the members, by what the cluster says.
+func (h *hosts) records() ([]client.Member, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	return h.admin.Members(ctx, false)
+}
+
+// awaitVoters waits until the members are those that run here: all vote, and all have said where they are.
+func (h *hosts) awaitVoters() {
+	h.t.Helper()
+	h.awaitRecords("all vote, and are known where they are", func(all []client.Member) bool {
+		return len(all) == len(h.members) && !slices.ContainsFunc(all, func(one client.Member) bool {
+			i := slices.IndexFunc(h.members, func(m *memberProcess) bool { return m.name == one.Name })
+			return i < 0 || one.Role != kv.Voter || !slices.Equal(one.Peers, []string{h.members[i].listenPeer}) || !slices.Equal(one.Clients, []string{h.members[i].listen})
+		})
+	})
+}
+
+func (h *hosts) awaitRecords(what string, as func([]client.Member) bool) {
+	h.t.Helper()
+	var all []client.Member
+	var err error
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if all, err = h.records(); err == nil && as(all) {
+			return
+		}
+	}
+	h.t.Fatalf("%s: not after %v: %+v, %v\n%s", what, processWait, all, err, h.tails())
+}
+
+// load puts 1,000 values a second by clients that were given only the members that there are now.
+func (h *hosts) load(name string) *meter {
+	h.t.Helper()
+	l := startMeter(h.clusterProcess, name, h.clients(5), variant(5, 20), 256, 20*time.Millisecond)
+	l.acknowledges(processWait)
+	return l
+}
+
+// step does something under load, and judges the longest time without an acknowledged put.
+func (h *hosts) step(l *meter, what string, most time.Duration, do func()) {
+	h.t.Helper()
+	from := l.now()
+	do()
+	l.acknowledges(processWait)
+	time.Sleep(300 * time.Millisecond) // what comes of it
+	to := l.now()
+	gap := l.gap(from, to)
+	h.steps = append(h.steps, fmt.Sprintf("%s %v", what, gap.Round(time.Millisecond)))
+	if fullVariant() && gap > most {
+		h.t.Errorf("%s: no put was acknowledged for %v, over %v; callers were told %v", what, gap, most, l.told())
+	}
+}
+
+// told is what callers were told.
+func (m *meter) told() map[string]int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.errs)
+}
+
+// ends ends the load: all members that there are have the same, and nothing is missing.
+func (h *hosts) ends(l *meter) {
+	h.t.Helper()
+	l.end()
+	h.level()
+	l.nothingLost()
+	h.allRun()
+}
+
+// figures prints the test's line.
+func (h *hosts) figures(what string, l *meter) {
+	h.t.Helper()
+	at := "addresses on loopback"
+	if h.separate {
+		at = "networks"
+	}
+	h.t.Logf("figures: %s, %d %s, %.0f puts/s, %d of %d failed; longest time without one: %s", what, h.number, at,
+		l.rate(0, l.now()), l.failures(0, l.now()), len(l.puts), strings.Join(h.steps, ", "))
+}
+
+// TestHostsGrow: one member grows to three and to five, and shrinks to one that was not there in the beginning, under
+// the eyes of clients that were told of the first one only.
+func TestHostsGrow(t *testing.T) {
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(1)
+	most := variant(3, 5)
+	l := h.load("grow")
+	for i := 2; i <= most; i++ {
+		h.step(l, fmt.Sprintf("%d members", i), gapCalm, func() { h.add(fmt.Sprintf("n%d", i)) })
+	}
+	for len(h.members) > 1 {
+		m := h.members[0]
+		h.step(l, "without "+m.name, gapCalm, func() { h.remove(m) })
+	}
+	h.ends(l)
+	h.figures(fmt.Sprintf("one member grows to %d, and shrinks to another one", most), l)
+}
