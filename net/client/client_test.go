@@ -22,6 +22,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(withExampleCluster{m}) }
 
+// wait is for how long a test waits for what must come.
+const wait = 60 * time.Second
+
+func await(t testing.TB, what string, come func() bool) {
+	t.Helper()
+	for begun := time.Now(); !come(); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("not within %v: %s", wait, what)
+		}
+	}
+}
+
 // cluster is a server and a client of it.
 type cluster struct {
 	trust  servertest.Trust
@@ -40,7 +52,7 @@ func newCluster(t testing.TB, change func(*server.Config)) *cluster {
 
 func open(t testing.TB, trust servertest.Trust, endpoints ...string) *client.Client {
 	t.Helper()
-	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: endpoints, InOrder: true, Credentials: trust.Client})
+	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: endpoints, InOrder: true, Credentials: trust.Client, Timeout: wait})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,9 +60,9 @@ func TestDrainAndClose(t *testing.T) {
 		for _, s := range []*server.Server{first, second} {
 			time.Sleep(30 * time.Millisecond)
 			begun := time.Now()
-			s.Drain(ctxOf(t, 5*time.Second))
+			s.Drain(ctxOf(t, wait))
 			_ = s.Close()
-			if took := time.Since(begun); took > 3*time.Second {
+			if took := time.Since(begun); took > wait/2 {
 				t.Errorf("to drain and close took %v", took)
 			}
 		}
@@ -98,7 +98,7 @@ func TestAvoidedThenDrained(t *testing.T) {
 	address := servertest.Endpoint(s)
 	turned := make(chan struct{})
 	once := sync.OnceFunc(func() { close(turned) })
-	c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{
+	c, err := client.Open(ctxOf(t, wait), client.Config{
 		Endpoints: []string{address, blackhole(t)}, InOrder: true, Credentials: trust.Client,
 		Logger: slog.New(saying{slog.DiscardHandler, func(message string) {
 			if message == "turning from a member" {
@@ -116,11 +116,11 @@ func TestAvoidedThenDrained(t *testing.T) {
 	m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "there is no leader") })
 	put := make(chan error)
 	go func() {
-		_, err := c.Put(ctxOf(t, 20*time.Second), []byte("a"), []byte("b"))
+		_, err := c.Put(ctxOf(t, wait), []byte("a"), []byte("b"))
 		put <- err
 	}()
 	<-turned
-	s.Drain(ctxOf(t, 5*time.Second)) // the other endpoint answers nothing for two seconds, and this one refuses meanwhile
+	s.Drain(ctxOf(t, wait)) // the other endpoint answers nothing for two seconds, and this one refuses meanwhile
 	_ = s.Close()
 	m.SetBefore(nil)
 	servertest.Start(t, trust, m, func(c *server.Config) { c.Address = address })

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -42,32 +43,37 @@ func closedPort(t testing.TB) string {
 	return socket.LocalAddr().String()
 }
 
-// within holds what f does to a time, five times: the machine may be busy with other things once or twice, so that the
-// median counts; what takes a second longer even once was waiting for something that it should not wait for. It returns
-// the shortest time.
+// within fails when f takes longer than most each time of ten: on a busy host anything takes long now and then, and what waits
+// for something that it should not wait for takes as long always. It returns the shortest time.
 func within(t testing.TB, most time.Duration, f func()) time.Duration {
 	t.Helper()
 	var took []time.Duration
-	for range 5 {
+	for range 10 {
 		start := time.Now()
 		f()
 		took = append(took, time.Since(start))
+		if least := slices.Min(took); least <= most {
+			return least
+		}
 	}
-	slices.Sort(took)
-	if took[2] > most || took[4] > most+time.Second {
-		t.Errorf("it took %v, wanted %v", took, most)
-	}
-	return took[0]
+	t.Errorf("it took %v, wanted %v", took, most)
+	return slices.Min(took)
 }
 
 // A dead endpoint costs a fraction of a second, one at which nobody listens nothing.
 func TestDeadEndpoints(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
-	within(t, 150*time.Millisecond, func() {
-		open(t, trust, closedPort(t), closedPort(t), servertest.Endpoint(s))
+	within(t, time.Second, func() {
+		c, err := client.Open(ctxOf(t, wait), client.Config{
+			Endpoints: []string{closedPort(t), closedPort(t), servertest.Endpoint(s)}, InOrder: true, Credentials: trust.Client, DialStagger: 5 * time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
 	})
-	least := within(t, 900*time.Millisecond, func() {
+	least := within(t, 2*time.Second, func() { // each is tried for two
 		open(t, trust, blackhole(t), blackhole(t), servertest.Endpoint(s))
 	})
 	if least < 400*time.Millisecond {
@@ -79,33 +85,32 @@ func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
 	hole, closed := blackhole(t), closedPort(t)
-	start := time.Now()
-	_, err := client.Open(ctxOf(t, 3*time.Second), client.Config{Endpoints: []string{hole, closed}, InOrder: true, Credentials: trust.Client})
-	var unavailable *client.UnavailableError
-	if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s; %s: nobody listens there", hole, closed)
-	if err.Error() != want {
-		t.Errorf("%v\nwanted\n%v", err, want)
-	}
-	if took := time.Since(start); took < 2900*time.Millisecond || took > 6*time.Second {
-		t.Errorf("took %v", took)
-	}
-	within(t, time.Second, func() {
-		_, err = client.Open(t.Context(), client.Config{Endpoints: []string{closed}, Credentials: trust.Client, FailFast: true})
-		if !errors.Is(err, client.ErrUnavailable) {
-			t.Errorf("fail fast: %v", err)
+	testretry.Longer(t, 3*time.Second, func(t testing.TB, limit time.Duration) {
+		start := time.Now()
+		_, err := client.Open(ctxOf(t, limit), client.Config{Endpoints: []string{hole, closed}, InOrder: true, Credentials: trust.Client})
+		var unavailable *client.UnavailableError
+		if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s; %s: nobody listens there", hole, closed)
+		if err.Error() != want {
+			t.Errorf("%v\nwanted\n%v", err, want)
+		}
+		if took := time.Since(start); took < limit-100*time.Millisecond || took > 2*limit {
+			t.Errorf("took %v", took)
 		}
 	})
+	_, err := client.Open(ctxOf(t, time.Hour), client.Config{Endpoints: []string{closed}, Credentials: trust.Client, FailFast: true})
+	if !errors.Is(err, client.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("fail fast: %v", err)
+	}
 }
 
 // Certificates that are not believed are told at once, from both sides.
 func TestForeignCertificates(t *testing.T) {
 	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
-	start := time.Now()
-	_, err := client.Open(t.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: foreign.Client})
+	_, err := client.Open(ctxOf(t, time.Hour), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: foreign.Client})
 	var unbelieved *wire.TrustError
 	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "is of another CA") {
 		t.Errorf("a foreign client: %v", err)
@@ -113,12 +118,9 @@ func TestForeignCertificates(t *testing.T) {
 	// A client that believes the member, but is not believed by it.
 	half := wire.ClientTLS(trust.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember})
 	half.GetClientCertificate = wire.ClientTLS(foreign.Client, wire.ProtocolClient, wire.Identity{Class: wire.ClassMember}).GetClientCertificate
-	_, err = client.Open(t.Context(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, TLS: half})
+	_, err = client.Open(ctxOf(t, time.Hour), client.Config{Endpoints: []string{servertest.Endpoint(s)}, TLS: half})
 	if !errors.As(err, &unbelieved) || !strings.Contains(err.Error(), "refused this certificate") {
 		t.Errorf("a client that is refused: %v", err)
-	}
-	if took := time.Since(start); took > 4*time.Second { // and not when the time is over
-		t.Errorf("took %v", took)
 	}
 	if _, err := client.Open(t.Context(), client.Config{Endpoints: []string{"x"}, Credentials: trust.Client}); err == nil || !strings.Contains(err.Error(), `"x" is not of the form host:port`) {
 		t.Error(err)
@@ -177,10 +179,10 @@ func TestFailOver(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	_ = first.Close()
-	time.Sleep(300 * time.Millisecond)
+	await(t, "writes at the second", func() bool { return b.Proposals.Load() > 0 })
 	close(stop)
 	wg.Wait()
-	if b.Proposals.Load() == 0 || unknown.Load() > 8 {
+	if unknown.Load() > 8 {
 		t.Errorf("%d reads, %d writes, %d unknown; %d proposals at the second", reads.Load(), writes.Load(), unknown.Load(), b.Proposals.Load())
 	}
 }
@@ -209,73 +211,100 @@ func TestDrain(t *testing.T) {
 		})
 	}
 	time.Sleep(50 * time.Millisecond)
-	first.Drain(ctxOf(t, time.Second))
-	time.Sleep(200 * time.Millisecond)
+	first.Drain(ctxOf(t, wait))
+	await(t, "writes at the second", func() bool { return b.Proposals.Load() > 0 })
 	_ = first.Close()
 	time.Sleep(50 * time.Millisecond)
 	close(stop)
 	wg.Wait()
-	if b.Proposals.Load() == 0 {
-		t.Error("nothing came to the second")
-	}
 }
 
 // A write that was sent and not answered is of unknown outcome, however it ends; one that was not sent is not.
 func TestOutcomeUnknown(t *testing.T) {
 	t.Parallel()
-	c := newCluster(t, nil)
-	c.member.Lose.Store(true)
-	for name, end := range map[string]func() error{
-		"deadline": func() error {
-			_, err := c.Put(ctxOf(t, 50*time.Millisecond), []byte("k"), []byte("v"))
+	trust := servertest.NewTrust(t)
+	start := func() (m mute, s *server.Server, c *client.Client) {
+		m = mute{servertest.NewMember(), make(chan struct{}, 100)}
+		s = servertest.Start(t, trust, m, nil)
+		return m, s, open(t, trust, servertest.Endpoint(s))
+	}
+	unknownOutcome := func(t testing.TB, s *server.Server, err error) {
+		t.Helper()
+		var unknown *client.OutcomeUnknownError
+		if !errors.As(err, &unknown) || !errors.Is(err, client.ErrOutcomeUnknown) || unknown.Endpoint != servertest.Endpoint(s) {
+			t.Errorf("%v", err)
+		}
+	}
+	_, s, c := start()
+	// The time of these may be over before the write is sent.
+	for name, end := range map[string]func(t testing.TB, limit time.Duration) error{
+		"deadline": func(t testing.TB, limit time.Duration) error {
+			_, err := c.Put(ctxOf(t, limit), []byte("k"), []byte("v"))
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Error("not a deadline")
 			}
 			return err
 		},
-		"cancel": func() error {
-			ctx, cancel := context.WithCancel(t.Context())
-			time.AfterFunc(50*time.Millisecond, cancel)
-			_, err := c.Delete(ctx, []byte("k"))
-			if !errors.Is(err, context.Canceled) {
-				t.Error("not canceled")
-			}
-			return err
-		},
-		"the client's timeout": func() error {
-			short := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{
-				Endpoints: c.Endpoints(), Credentials: c.trust.Client, Timeout: 200 * time.Millisecond,
+		"the client's timeout": func(t testing.TB, limit time.Duration) error {
+			short := must[*client.Client](t)(client.Open(ctxOf(t, wait), client.Config{
+				Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Client, Timeout: limit,
 			}))
 			defer short.Close()
 			_, err := short.Put(context.Background(), []byte("k"), []byte("v"))
-			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within 200ms") {
-				t.Error("not a deadline")
-			}
-			return err
-		},
-		"close": func() error {
-			other := open(t, c.trust, c.Endpoints()...)
-			time.AfterFunc(50*time.Millisecond, func() { _ = other.Close() })
-			_, err := other.Put(t.Context(), []byte("k"), []byte("v"))
-			if !errors.Is(err, client.ErrClosed) {
-				t.Error("not closed")
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "no answer within "+limit.String()) {
+				t.Errorf("not a deadline: %v", err)
 			}
 			return err
 		},
 	} {
-		var unknown *client.OutcomeUnknownError
-		if err := end(); !errors.As(err, &unknown) || !errors.Is(err, client.ErrOutcomeUnknown) || unknown.Endpoint != servertest.Endpoint(c.server) {
-			t.Errorf("%s: %v", name, err)
-		}
+		t.Run(name, func(t *testing.T) {
+			testretry.Longer(t, 200*time.Millisecond, func(t testing.TB, limit time.Duration) {
+				unknownOutcome(t, s, end(t, limit))
+			})
+		})
 	}
-	done := make(chan error, 1)
+	m, s, c := start()
+	ended := make(chan error, 1)
+	for name, x := range map[string]struct{ begin, end func() }{
+		"cancel": func() (x struct{ begin, end func() }) {
+			var ctx context.Context
+			ctx, x.end = context.WithCancel(t.Context())
+			x.begin = func() {
+				_, err := c.Delete(ctx, []byte("k"))
+				if !errors.Is(err, context.Canceled) {
+					t.Error("not canceled")
+				}
+				ended <- err
+			}
+			return x
+		}(),
+		"close": func() (x struct{ begin, end func() }) {
+			other := open(t, trust, servertest.Endpoint(s))
+			x.begin = func() {
+				_, err := other.Put(ctxOf(t, time.Hour), []byte("k"), []byte("v"))
+				if !errors.Is(err, client.ErrClosed) {
+					t.Error("not closed")
+				}
+				ended <- err
+			}
+			x.end = func() { _ = other.Close() }
+			return x
+		}(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			go x.begin()
+			<-m.asked
+			x.end()
+			unknownOutcome(t, s, <-ended)
+		})
+	}
 	go func() {
-		_, err := c.Put(t.Context(), []byte("k"), []byte("v"))
-		done <- err
+		_, err := c.Put(ctxOf(t, time.Hour), []byte("k"), []byte("v"))
+		ended <- err
 	}()
-	time.Sleep(50 * time.Millisecond)
-	_ = c.server.Close()
-	if err := <-done; !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the member is shutting down") {
+	<-m.asked
+	_ = s.Close()
+	if err := <-ended; !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "the member is shutting down") {
 		t.Errorf("the server closed: %v", err)
 	}
 	_, err := c.Put(ctxOf(t, 100*time.Millisecond), []byte("k"), []byte("v"))
@@ -291,7 +320,7 @@ func TestOutcomeUnknown(t *testing.T) {
 	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); !errors.Is(err, client.ErrClosed) || errors.Is(err, client.ErrOutcomeUnknown) {
 		t.Errorf("after Close: %v", err)
 	}
-	if _, err := c.Status(t.Context(), servertest.Endpoint(c.server)); !errors.Is(err, client.ErrClosed) {
+	if _, err := c.Status(t.Context(), servertest.Endpoint(s)); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("status after Close: %v", err)
 	}
 }
@@ -333,9 +362,9 @@ func TestRetries(t *testing.T) {
 			continue
 		}
 		left.Store(1 << 40)
-		for range 5 { // the time may be over just while it is asked, and then the outcome is unknown
+		for range 30 { // the time may be over just while it is asked, and then the outcome is unknown
 			_, err = c.Put(ctxOf(t, 300*time.Millisecond), []byte("k"), []byte("v"))
-			if !errors.Is(err, client.ErrOutcomeUnknown) {
+			if !errors.Is(err, client.ErrOutcomeUnknown) && strings.Contains(err.Error(), "for a while") {
 				break
 			}
 		}
@@ -362,10 +391,10 @@ func TestSilence(t *testing.T) {
 		unknown <- err
 	}()
 	start := time.Now()
-	if _, found, err := c.Get(t.Context(), []byte("k")); !found || err != nil {
+	if _, found, err := c.Get(ctxOf(t, 2*wait), []byte("k")); !found || err != nil {
 		t.Errorf("a read: %v %v", found, err)
 	}
-	if took := time.Since(start); took > 2*time.Second { // half of its time, which is when it would go on anyway
+	if took := time.Since(start); took > wait {
 		t.Errorf("a read took %v", took)
 	}
 	within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v"))) })
@@ -384,7 +413,7 @@ func TestPause(t *testing.T) {
 	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
 	relay.silent.Store(true)
 	time.AfterFunc(time.Second, func() { relay.silent.Store(false) })
-	must[client.Written](t)(c.Put(ctxOf(t, 4*time.Second), []byte("k"), []byte("v")))
+	must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v")))
 }
 
 // relay passes packets between clients and one server, as long as it is not silent.

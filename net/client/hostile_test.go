@@ -16,6 +16,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -135,20 +136,22 @@ func TestHostileMember(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := newImpostor(t, trust, answer)
-			c, err := client.Open(ctxOf(t, 20*time.Second), client.Config{
+			c, err := client.Open(ctxOf(t, wait), client.Config{
 				Endpoints: []string{i.endpoint}, Credentials: trust.Client, Timeout: 300 * time.Millisecond,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_, err = c.Put(ctxOf(t, 300*time.Millisecond), []byte("k"), []byte("v"))
-			// The end of a stream says that what has no answer was not done: it is sent again, and again. All else says
-			// nothing.
-			ended := name == "the end of the stream" && errors.Is(err, client.ErrUnavailable)
-			if !errors.Is(err, client.ErrOutcomeUnknown) && !ended {
-				t.Errorf("put: %v", err)
-			}
+			testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, limit time.Duration) { // it may be over before it is sent
+				_, err := c.Put(ctxOf(t, limit), []byte("k"), []byte("v"))
+				// The end of a stream says that what has no answer was not done: it is sent again, and again. All else says
+				// nothing.
+				ended := name == "the end of the stream" && errors.Is(err, client.ErrUnavailable)
+				if !errors.Is(err, client.ErrOutcomeUnknown) && !ended {
+					t.Errorf("put: %v", err)
+				}
+			})
 			_, _, err = c.Get(ctxOf(t, 300*time.Millisecond), []byte("k"))
 			if err == nil {
 				t.Error("get: no error")
@@ -160,7 +163,7 @@ func TestHostileMember(t *testing.T) {
 				if err == nil {
 					t.Error("asynchronous get: no error")
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(wait):
 				t.Error("asynchronous get: no end")
 			}
 		})
@@ -174,13 +177,16 @@ func TestStuckMember(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	i := newImpostor(t, trust, func(*wire.Request, *quic.Stream) {})
 	s := servertest.Start(t, trust, servertest.NewMember(), nil)
-	for _, x := range []struct{ timeout, least, most time.Duration }{{1500 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond}, {20 * time.Second, time.Second, 5 * time.Second}} {
-		c := open(t, trust, i.endpoint, servertest.Endpoint(s))
-		start := time.Now()
-		if _, _, err := c.Get(ctxOf(t, x.timeout), []byte("k")); err != nil || time.Since(start) < x.least || time.Since(start) > x.most {
-			t.Errorf("of %v: %v after %v", x.timeout, err, time.Since(start))
-		}
-		within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v"))) })
+	for _, timeout := range []time.Duration{1500 * time.Millisecond, wait} {
+		testretry.Longer(t, timeout, func(t testing.TB, timeout time.Duration) {
+			c := open(t, trust, i.endpoint, servertest.Endpoint(s))
+			start := time.Now()
+			_, _, err := c.Get(ctxOf(t, timeout), []byte("k"))
+			if took := time.Since(start); err != nil || took < min(timeout/2, time.Second)-50*time.Millisecond || timeout >= wait && took > timeout/4 {
+				t.Errorf("of %v: %v after %v", timeout, err, took)
+			}
+			within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v"))) })
+		})
 	}
 }
 
@@ -208,20 +214,22 @@ func TestResetStream(t *testing.T) {
 	c := open(t, trust, i.endpoint)
 	go func() {
 		<-ranged
-		_, err := c.Put(ctxOf(t, 5*time.Second), []byte("k"), []byte("v"))
+		_, err := c.Put(ctxOf(t, wait), []byte("k"), []byte("v"))
 		if !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), "was not taken in time") {
 			t.Errorf("the put on the stream that was reset: %v", err)
 		}
 		close(reset)
 	}()
-	found, err := c.Range(ctxOf(t, 10*time.Second), kv.Range{Key: []byte("a"), End: []byte("b")})
+	found, err := c.Range(ctxOf(t, wait), kv.Range{Key: []byte("a"), End: []byte("b")})
 	if err != nil || found.Revision != 7 {
 		t.Errorf("the range beside it: %+v, %v", found, err)
 	}
-	_, err = c.Put(ctxOf(t, 500*time.Millisecond), []byte("one too many"), []byte("v"))
-	if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no room for another stream") {
-		t.Errorf("a stream of which nothing was read: %v", err)
-	}
+	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		_, err = c.Put(ctxOf(t, limit), []byte("one too many"), []byte("v"))
+		if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no room for another stream") {
+			t.Errorf("a stream of which nothing was read: %v", err)
+		}
+	})
 }
 
 // Calls that are cancelled give their memory back, long before their time is over, wherever they wait.
@@ -235,7 +243,7 @@ func TestCancelledCallsAreForgotten(t *testing.T) {
 			i.closeAll()
 		}
 		before := heapBytes()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		var wg sync.WaitGroup
 		for range 100 {
 			wg.Go(func() { _, _ = c.Put(ctx, []byte("k"), make([]byte, 1<<20)) })
@@ -246,7 +254,7 @@ func TestCancelledCallsAreForgotten(t *testing.T) {
 		time.AfterFunc(100*time.Millisecond, cancel)
 		wg.Wait()
 		for begun := time.Now(); heapBytes() > before+40<<20; time.Sleep(50 * time.Millisecond) {
-			if time.Since(begun) > 10*time.Second {
+			if time.Since(begun) > wait {
 				t.Errorf("sent %v: %d MiB are kept", sent, (heapBytes()-before)>>20)
 				break
 			}
@@ -275,7 +283,7 @@ func TestCloseInsideCallback(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(wait):
 		t.Fatal("Close does not return")
 	}
 	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); !errors.Is(err, client.ErrClosed) {
@@ -291,29 +299,35 @@ func TestNewPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := map[string]bool{}
+	ctx, cancel := context.WithCancel(ctxOf(t, wait))
+	defer cancel()
+	var came []time.Time // the first of each port
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		ports := map[string]bool{}
 		buf := make([]byte, 2048)
 		for {
 			n, from, err := hole.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			if n > 1 { // not the question whether anybody listens
+			if n > 1 && !ports[from.String()] { // and not the question whether anybody listens
 				ports[from.String()] = true
+				if came = append(came, time.Now()); len(came) == 2 {
+					cancel()
+				}
 			}
 		}
 	}()
-	_, err = client.Open(ctxOf(t, 2500*time.Millisecond), client.Config{Endpoints: []string{hole.LocalAddr().String()}, Credentials: trust.Client})
-	if !errors.Is(err, client.ErrUnavailable) {
+	_, err = client.Open(ctx, client.Config{Endpoints: []string{hole.LocalAddr().String()}, Credentials: trust.Client})
+	if !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	hole.Close()
 	<-done
-	if len(ports) != 2 {
-		t.Errorf("in 2.5 s came tries from %d ports", len(ports))
+	if len(came) < 2 || came[1].Sub(came[0]) < 1500*time.Millisecond { // a try lasts for two seconds
+		t.Errorf("tries from other ports came at %v", came)
 	}
 }
 
@@ -326,7 +340,7 @@ func TestNames(t *testing.T) {
 	if _, err := c.Put(t.Context(), []byte("k"), []byte("v")); err != nil {
 		t.Error(err)
 	}
-	_, err := client.Open(ctxOf(t, time.Second), client.Config{Endpoints: []string{"no.such.host.invalid:2379"}, Credentials: trust.Client, FailFast: true})
+	_, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{"no.such.host.invalid:2379"}, Credentials: trust.Client, FailFast: true})
 	if !errors.Is(err, client.ErrUnavailable) || !strings.Contains(err.Error(), "no.such.host.invalid") {
 		t.Error(err)
 	}

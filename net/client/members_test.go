@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -107,15 +108,17 @@ func TestMemberChangeAtMostOnce(t *testing.T) {
 		if !errors.Is(err, client.ErrOutcomeUnknown) || m.Proposals.Load()+m.Moves.Load() != before+1 {
 			t.Errorf("an unknown outcome: %v", err)
 		}
-		m.SetBefore(func(int, int) *kv.Error { time.Sleep(300 * time.Millisecond); return nil })
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if err := change(ctx); !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), name+" to find out") {
+		hold := make(chan struct{})
+		m.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- change(ctx) }()
+		await(t, "the change is asked for", func() bool { return m.Proposals.Load()+m.Moves.Load() == before+2 })
+		cancel()
+		if err := <-ended; !errors.Is(err, client.ErrOutcomeUnknown) || !strings.Contains(err.Error(), name+" to find out") {
 			t.Errorf("no answer in time: %v", err)
 		}
-		cancel()
-		for m.Proposals.Load()+m.Moves.Load() < before+2 {
-			time.Sleep(time.Millisecond)
-		}
+		close(hold)
 	}
 }
 
@@ -144,11 +147,7 @@ func working(t *testing.T, c *client.Client) {
 // knows waits until the client knows these endpoints.
 func knows(t *testing.T, c *client.Client, want ...string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !slices.Equal(c.Endpoints(), want); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("it knows %v, wanted %v", c.Endpoints(), want)
-		}
-	}
+	await(t, fmt.Sprintf("it knows %v", want), func() bool { return slices.Equal(c.Endpoints(), want) })
 }
 
 // The client follows the list of the members, without a new connection and while it asks for nothing: it learns who was
@@ -159,7 +158,7 @@ func TestFollowsTheMembers(t *testing.T) {
 	m := servertest.NewMember()
 	given := servertest.Endpoint(servertest.Start(t, trust, m, nil))
 	tells(m, 1, given, "10.0.0.2:2379")
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{given}, Credentials: trust.Client}))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{given}, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	knows(t, c, given, "10.0.0.2:2379")
 	tells(m, 1, given, "10.0.0.2:2379", "10.0.0.3:2379")
@@ -178,7 +177,7 @@ func TestOutlivesItsEndpoints(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	old := servertest.NewMember()
 	first := servertest.Start(t, trust, old, nil)
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{servertest.Endpoint(first)}, Credentials: trust.Client}))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{servertest.Endpoint(first)}, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	working(t, c)
 	next := servertest.NewMember(old)
@@ -186,7 +185,7 @@ func TestOutlivesItsEndpoints(t *testing.T) {
 	tells(old, 1, second)
 	knows(t, c, servertest.Endpoint(first), second)
 	_ = first.Close()
-	if _, found, err := c.Get(ctxOf(t, 10*time.Second), []byte("k")); !found || err != nil {
+	if _, found, err := c.Get(ctxOf(t, wait), []byte("k")); !found || err != nil {
 		t.Errorf("found %v, %v", found, err)
 	}
 	if next.ReadIndexes.Load() == 0 {
@@ -203,7 +202,7 @@ func TestNoDiscovery(t *testing.T) {
 	given := servertest.Endpoint(server)
 	other := servertest.NewMember(m)
 	tells(m, 1, given, servertest.Endpoint(servertest.Start(t, trust, other, nil)))
-	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{Endpoints: []string{given}, NoDiscovery: true, Credentials: trust.Client}))
+	c := must[*client.Client](t)(client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{given}, NoDiscovery: true, Credentials: trust.Client}))
 	t.Cleanup(func() { _ = c.Close() })
 	if got := c.Endpoints(); !slices.Equal(got, []string{given}) {
 		t.Errorf("it knows %v", got)
@@ -225,7 +224,7 @@ func TestRemovedMember(t *testing.T) {
 	other := servertest.NewMember(removed)
 	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, removed, nil)), servertest.Endpoint(servertest.Start(t, trust, other, nil)))
 	removed.SetRefuse(kv.Errorf(kv.Removed, "this member was removed from its cluster"))
-	must[client.Written](t)(c.Put(ctxOf(t, 10*time.Second), []byte("k"), []byte("v")))
+	must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v")))
 	if removed.Proposals.Load() != 0 || other.Proposals.Load() != 1 {
 		t.Errorf("%d proposals at the removed one, %d at the other", removed.Proposals.Load(), other.Proposals.Load())
 	}
@@ -256,7 +255,12 @@ func TestMoveLeaderAsksTheLeader(t *testing.T) {
 	leader.SetStatus(of(2))
 	hold := make(chan struct{})
 	leader.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
-	if err := c.MoveLeader(ctxOf(t, 200*time.Millisecond), 1); !errors.Is(err, client.ErrOutcomeUnknown) || leader.Moves.Load() != 4 {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- c.MoveLeader(ctx, 1) }()
+	await(t, "the leader is asked", func() bool { return leader.Moves.Load() == 4 })
+	cancel()
+	if err := <-ended; !errors.Is(err, client.ErrOutcomeUnknown) || leader.Moves.Load() != 4 {
 		t.Errorf("no answer in time: %v after %d moves", err, leader.Moves.Load())
 	}
 	close(hold)
