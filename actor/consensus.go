@@ -312,6 +312,9 @@ func (c *Consensus) receive(r Received) {
 		c.forwardsAccepted(r.From, m)
 	case Room:
 		c.spaces.heard[r.From] = m
+		if c.soft.RaftState == raft.StateLeader {
+			c.tellSpace() // what comes next is refused already
+		}
 	case RaftMessage:
 		c.membership.heard[r.From] = c.now.Now
 		switch m.GetType() {
@@ -330,6 +333,9 @@ func (c *Consensus) receive(r Received) {
 			}
 		case raftpb.MsgApp:
 			c.lag.heard(m.GetCommit())
+			if !c.takes(m.GetEntries()) {
+				return // the disk is full; the leader sends again
+			}
 			if c.disk.bytes() > int64(c.Limits.UncommittedBytes) {
 				c.Limits.Reach("append bytes")
 				return // the disk cannot follow; the leader sends again

@@ -180,10 +180,13 @@
 // it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
 // judges, and what makes the state larger is refused with an error that names the full members and says that nothing
 // happened (space.go). Deletions go on as long as a quorum's logs have spare segments, which are the reserve that
-// somebody else's files cannot take, and a snapshot of less lets go of the log. From then on no write is taken; what is
-// left of the last segment is for terms and votes, so that there is a leader for reads. A leader without room hands
-// over to a member that has some. A group that finds no room all the same is kept by the log writer until a spare or
-// room comes, and nobody takes that for a disk that does not answer; until then its member cannot vote. With one
-// segment of room more everything is taken again. Starts take no room: small files are written in place, and a log that
+// somebody else's files cannot take, and a snapshot of less lets go of the log. From then on no write is taken. A log with
+// less than half a segment is given no command either, whoever has proposed it: what raft once has must be written
+// before any term or vote. So these, and the entry with which a leader begins, find room, and there is a leader for reads; a
+// quarter of the segment is also for what a new leader's log has and this one lacks, once nothing is proposed any more. A
+// leader without room hands over to a member that has some, where a quorum has. A group that finds no room all the same, because all
+// that was left went between two looks, is kept by the log writer until a spare or room comes, and nobody takes that for a disk
+// that does not answer; until then nothing is put behind it, and its member cannot vote. With one segment of room
+// more everything is taken again. Starts take no room: small files are written in place, and a log that
 // has to begin a segment waits.
 package actor

@@ -308,8 +308,11 @@ func (c *Consensus) refuseForward(from uint64, err error) {
 	}
 }
 
-// proposeDeferred proposes what was accepted of followers, and tells whether raft had room for all of it.
+// proposeDeferred proposes what was accepted of followers, and tells whether raft and the log had room for all of it.
 func (c *Consensus) proposeDeferred() bool {
+	if !c.Status.logTakes(2) {
+		return false
+	}
 	for len(c.accepted.deferred) > 0 {
 		envelope := c.accepted.deferred[0].envelope
 		change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)

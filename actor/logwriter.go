@@ -277,8 +277,10 @@ func (w *LogWriter) tell(r report) {
 
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
 func (w *LogWriter) orderSpares() {
-	w.Status.noSpares.Store(w.Log.Stats().Spares == 0)
-	for w.Log.Stats().Spares+w.ordered < limits.SpareSegments {
+	stats := w.Log.Stats()
+	w.Status.noSpares.Store(stats.Spares == 0)
+	w.Status.logQuarters.Store(int32(stats.Quarters))
+	for stats.Spares+w.ordered < limits.SpareSegments {
 		w.ordered++
 		w.SegmentMaker.MustPost(MakeSpare{})
 	}

@@ -147,6 +147,9 @@ func (c *Consensus) propose() {
 	switch {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
+	case leads && !c.Status.logTakes(2):
+		c.refuseFull()
+		return
 	case leads && (status.LeadTransferee != raft.None || !c.proposeDeferred()):
 		return
 	case !leads && !c.connected[status.Lead]:

@@ -139,7 +139,7 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 	}
 }
 
-// On a full disk a snapshot is due as soon as deletions have halved the state, and as soon as the log waits; else after the
+// On a full disk a snapshot is due as soon as deletions have halved the state, and as soon as the log takes nothing; else after the
 // interval, when much was written.
 func TestSaveIsDueOnFullDisk(t *testing.T) {
 	view := viewAt(t, 20, 1000)
@@ -148,13 +148,15 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 		saved, records int64
 		recent         bool // the last save was now
 		noSpace, waits bool
+		quarters       int32 // of a segment are left
 		due            bool
 	}{
 		{saved: 3 * size, noSpace: true, due: true},
 		{saved: 3 * size},
 		{saved: size, noSpace: true},
 		{saved: size, noSpace: true, records: 2 << 20, due: true},
-		{saved: size, noSpace: true, records: 2 << 20, recent: true},
+		{saved: size, noSpace: true, records: 2 << 20, recent: true, quarters: 2},
+		{saved: size, noSpace: true, records: 2 << 20, recent: true, quarters: 1, due: true},
 		{saved: size, waits: true, records: 2 << 20, recent: true, due: true},
 	} {
 		s := newTestSnapshotter(t, view)
@@ -170,6 +172,7 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 		}
 		s.Status.noSpace.Store(c.noSpace)
 		s.Status.logWaits.Store(c.waits)
+		s.Status.logQuarters.Store(c.quarters)
 		a.Handle(now, []ApplierMessage{Expire{}})
 		if orders := drainBox(s.Inbox); (len(orders) > 0) != c.due {
 			t.Errorf("%+v: ordered %d", c, len(orders))

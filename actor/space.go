@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
 
 	"qkv/index"
@@ -72,6 +73,32 @@ func (c *Consensus) clusterSpace() (Space, string) {
 	return Space(said.Cluster), said.Why
 }
 
+// takes tells whether the own log has room for entries of a leader. Half of the last segment is kept for terms, votes and the
+// entry with which a leader begins: what raft once has must be written before any of those, and a member that waits for
+// room with it cannot vote. When nothing is proposed any more half of that is for the rest of what was, an order at a
+// time, so that the members that are left agree and reads go on. While the log waits all the same nothing is put behind that.
+func (c *Consensus) takes(entries []*raftpb.Entry) bool {
+	switch space, _ := c.clusterSpace(); {
+	case entryBytes(entries) == 0:
+		return !c.Status.logWaits.Load()
+	case space == SpaceNone && c.disk.idle():
+		return c.Status.logTakes(1)
+	default:
+		return c.Status.logTakes(2)
+	}
+}
+
+// refuseFull answers what waits for a leader whose log takes nothing, unless another member can lead that has room.
+func (c *Consensus) refuseFull() {
+	space, why := c.judgeSpace()
+	if space == SpaceLeft {
+		return
+	}
+	for _, w := range c.proposals.takeExpired(forever) {
+		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, noRoom(nil, SpaceNone, why))
+	}
+}
+
 // noRoom is the refusal of a command that the cluster has no room for.
 func noRoom(command []byte, space Space, why string) *kv.Error {
 	switch {
@@ -94,7 +121,7 @@ func (c *Consensus) tellSpace() {
 	if c.soft.RaftState == raft.StateLeader {
 		space, why := c.judgeSpace()
 		now.Cluster, now.Why = uint64(space), why
-		if now.Own != uint64(SpaceLeft) {
+		if now.Own != uint64(SpaceLeft) && space == SpaceLeft {
 			c.leaveFullDisk()
 		}
 	}

@@ -97,9 +97,93 @@ func TestFullLeaderLeaves(t *testing.T) {
 	if sent := c.pass(10 * TickInterval); hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Error("it goes to a member that has no room")
 	}
-	c.turn(Received{From: 2, Message: Room{}})
-	if sent := c.pass(TickInterval); !hasType(sent, raftpb.MsgTimeoutNow) {
+	if sent := c.turn(Received{From: 2, Message: Room{}}); !hasType(sent, raftpb.MsgTimeoutNow) {
 		t.Errorf("it stays although another member has room: %+v", sent)
+	}
+}
+
+// It stays where a quorum has no room: nobody could do more as the leader, and an election takes room.
+func TestFullLeaderOfFullMembersStays(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	c.Status.noSpace.Store(true)
+	if sent := c.turn(Received{From: 3, Message: Room{Own: uint64(SpaceLow)}}, Received{From: 2, Message: Room{}}); hasType(sent, raftpb.MsgTimeoutNow) {
+		t.Error("it goes")
+	}
+}
+
+// A leader refuses what a quorum has no room for as soon as it hears of it.
+func TestLeaderHearsOfFullDisks(t *testing.T) {
+	var refused []*kv.Error
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}
+	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceNone)}}, Received{From: 3, Message: Room{Own: uint64(SpaceNone)}}, Propose{Proposal: put})
+	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
+		t.Errorf("refused: %v", refused)
+	}
+}
+
+// A log that can only get what it has keeps half of its last segment for terms, votes and raft's own entries. A quarter of that is
+// for what was proposed before the leader knew, an order at a time.
+func TestLogIsKeptForVotes(t *testing.T) {
+	for _, step := range []struct {
+		what     string
+		full     bool // the disk is
+		quarters int32
+		waits    bool
+		cluster  Space // by the leader's word
+		data     bool  // entries with data are taken
+		empty    bool
+	}{
+		{"a disk with room", false, 0, false, SpaceLeft, true, true},
+		{"spares", true, 4, false, SpaceLeft, true, true},
+		{"half a segment", true, 2, false, SpaceLeft, true, true},
+		{"less", true, 1, false, SpaceLeft, false, true},
+		{"less, for deletions", true, 1, false, SpaceLow, false, true},
+		{"less, for the last that there is", true, 1, false, SpaceNone, true, true},
+		{"hardly anything", true, 0, false, SpaceNone, false, true},
+		{"a log that waits", false, 4, true, SpaceNone, false, false},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(2)
+		c.turn(Received{From: 2, Message: Room{Cluster: uint64(step.cluster)}})
+		c.Status.noSpace.Store(step.full)
+		taken := func(data []byte) bool {
+			c.Status.logQuarters.Store(step.quarters)
+			c.Status.logWaits.Store(step.waits)
+			before, e := c.last, someEntry(c.last+1, c.term)
+			e.Data = data
+			c.turn(from(2, raftpb.MsgApp, c.term, func(m *raftpb.Message) {
+				m.Index, m.LogTerm, m.Entries = u(before), u(min(before, 2)), []*raftpb.Entry{e}
+			}))
+			return c.last > before
+		}
+		if data, empty := taken([]byte("x")), taken(nil); data != step.data || empty != step.empty {
+			t.Errorf("%s: data %v, an empty entry %v", step.what, data, empty)
+		}
+	}
+}
+
+// A leader whose log is kept for votes proposes nothing, of its clients or of followers. It answers at once where no other member
+// has room, and keeps what waits where one can lead.
+func TestFullLeaderProposesNothing(t *testing.T) {
+	for _, others := range []Space{SpaceLeft, SpaceLow} {
+		var refused []*kv.Error
+		c := newTestConsensus(t, limits.Defaults())
+		c.lead()
+		last := c.last
+		c.turn(Received{From: 3, Message: Room{Own: uint64(others)}})
+		c.Status.noSpace.Store(true)
+		c.Status.logQuarters.Store(1)
+		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}
+		c.turn(Propose{Proposal: put}, Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
+		if c.last != last {
+			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)
+		}
+		if (len(refused) == 1) != (others == SpaceLow) || len(refused) == 1 && refused[0].Code != kv.NoSpace {
+			t.Errorf("the others have %v: refused %v", others, refused)
+		}
 	}
 }
 

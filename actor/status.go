@@ -32,6 +32,8 @@ type Status struct {
 	noSpares atomic.Bool // the log writer's: it has none
 	logWaits atomic.Bool // the log writer's: it waits for room
 
+	logQuarters atomic.Int32 // the log writer's: of a segment, that it has without another file
+
 	clock   func() Time // of the driver; nil in tests that need none
 	syncsMu sync.Mutex
 	syncs   syncTimes // the log writer's; guarded by syncsMu
@@ -82,8 +84,9 @@ const (
 	SpaceLeft Space = iota
 	// SpaceLow: the disk is nearly full, nothing that makes the state larger is taken.
 	SpaceLow
-	// SpaceNone: the log has no spare either. What is left of its segment is for terms and votes, so that there is a
-	// leader and reads go on; no write is taken until a snapshot, or somebody else, has made room.
+	// SpaceNone: the log has no spare either. What is left of its segment is for what was proposed before a leader knew,
+	// and for terms, votes and the entry with which a leader begins, so that there is one and reads go on; no write is
+	// taken until a snapshot, or somebody else, has made room.
 	SpaceNone
 )
 
@@ -99,6 +102,12 @@ func (s *Status) Space() Space {
 	default:
 		return SpaceLow
 	}
+}
+
+// logTakes tells whether the log may be given commands that take so many quarters of a segment with all that is left. Less
+// than half of its last segment is kept for terms, votes and raft's own entries.
+func (s *Status) logTakes(quarters int32) bool {
+	return !s.logWaits.Load() && (!s.noSpace.Load() || s.logQuarters.Load() >= quarters)
 }
 
 // View returns the newest state.

@@ -339,6 +339,12 @@ func (l *Log) Stats() Stats {
 		Index: l.durable.last, Term: l.durable.lastTerm, HardState: l.durable.hard,
 		Groups: l.groups, RecordBytes: l.records, Inline: l.inlined,
 	}
+	switch {
+	case len(l.spares) > 0:
+		s.Quarters = 4
+	case !l.full:
+		s.Quarters = int(min(4*(l.active().size-l.writeAt)/l.o.SegmentBytes, 4))
+	}
 	for _, seg := range l.segments {
 		s.Bytes += seg.size
 	}

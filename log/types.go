@@ -70,6 +70,7 @@ type Stats struct {
 	Bytes       int64 // of the segments' files, spares not counted
 	Segments    int
 	Spares      int
+	Quarters    int       // of a segment that can be written without another file; at most 4
 	Index, Term uint64    // the last entry that is durable
 	HardState   HardState // that is durable
 	Groups      int64     // syncs of groups since Open

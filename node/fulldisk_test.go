@@ -225,6 +225,39 @@ func TestTwoDisksFill(t *testing.T) {
 	w.well(t)
 }
 
+// Two members whose disks are full elect a leader when the third one dies, which had room: they serve reads, say why they take no
+// puts, and take everything again when there is room. What was proposed before anybody knew finds room in both logs.
+func TestFullMembersElect(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			w := diskWorld(t, seed)
+			i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.leads })
+			dies := w.hosts[i]
+			w.full(20*time.Second, slices.Delete(slices.Clone(w.hosts), i, i+1)...)
+			w.run(100*time.Millisecond + time.Duration(seed)*100*time.Millisecond)
+			dies.kill()
+			w.run(8 * time.Second)
+			puts, _, reads := w.outcomes()
+			begun := len(w.history.operations)
+			w.run(5 * time.Second)
+			if now, _, readsNow := w.outcomes(); now > puts || readsNow < reads+20 {
+				t.Errorf("%d puts and %d reads in 5 s: %v", now-puts, readsNow-reads, w.places())
+			}
+			if w.refusedForSpace(begun) == nil {
+				t.Error("nothing was refused for want of room")
+			}
+			w.run(9 * time.Second)
+			puts, deletes, _ := w.outcomes()
+			w.run(3 * time.Second)
+			if now, deletesNow, _ := w.outcomes(); now < puts+10 || deletesNow < deletes+3 {
+				t.Errorf("with room again %d puts and %d deletions in 3 s: %v", now-puts, deletesNow-deletes, w.places())
+			}
+			dies.start()
+			w.well(t)
+		})
+	}
+}
+
 type completions func([]kv.Completion)
 
 func (f completions) Complete(done []kv.Completion) { f(done) }

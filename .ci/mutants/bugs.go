@@ -117,6 +117,9 @@ var mutants = []mutant{
 	{"let the log take the next snapshot's room", []change{
 		{"actor/status.go", "	return s.SnapshotNeeds() + (limits.SpareSegments+1)*segmentBytes\n", "	return 0 * limits.SpareSegments\n"},
 	}, []detector{direct("./node", "TestOwnLogFillsDisk")}},
+	{"give a full disk's log what has no room in it", []change{
+		{"actor/consensus.go", "			if !c.takes(m.GetEntries()) {\n", "			if false {\n"},
+	}, []detector{direct("./actor", "TestLogIsKeptForVotes"), direct("./node", "TestFullMembersElect")}},
 	{"keep what is behind a snapshot on a full disk", []change{
 		{"actor/diskuse.go", "(s.outgrown() || s.short())", "s.outgrown()"},
 	}, []detector{direct("./actor", "TestOneSnapshotOnAFullDisk"), direct("./node", "TestOwnLogFillsDisk")}},
