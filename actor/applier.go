@@ -51,6 +51,7 @@ type Applier struct {
 	view       *index.View        // the newest that was published
 	changed    bool               // the state is newer than view
 	failed     bool
+	reclaiming bool // there was more to give back
 	saving     bool
 	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
 	saveTries  backoff       // since the last that was saved
@@ -71,8 +72,8 @@ func NewApplier(c ApplierConfig) *Applier {
 	return &Applier{ApplierConfig: c, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
 }
 
-// Handle implements Handler.
-func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
+// Handle implements Handler. While nothing is to be applied, it gives back memory, a step for each call.
+func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	restored := false
 	for _, m := range batch {
 		if a.failed {
@@ -102,6 +103,11 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 	if a.failed {
 		return false
 	}
+	if !a.changed && !restored {
+		again = a.State.Reclaim()
+		a.changed = a.reclaiming && !again // so that no View holds what was given back
+		a.reclaiming = again
+	}
 	if a.changed {
 		a.publish(a.State.View())
 		a.changed = false
@@ -117,7 +123,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) bool {
 		a.LogWriter.MustPost(Restored{})
 	}
 	a.save(t)
-	return false
+	return again
 }
 
 // publish makes a View the one that everybody reads.

@@ -151,7 +151,7 @@ func (c *consensusTurns) follow(term uint64) {
 
 // envelope is a batch of a member's process: one put, numbered, of so many bytes.
 func envelope(member, incarnation, first uint64, bytes int) []byte {
-	put := index.AppendPut(nil, []byte("k"), slices.Repeat([]byte{'v'}, bytes), 0)
+	put := index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: slices.Repeat([]byte{'v'}, bytes)})
 	return index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: member, Incarnation: incarnation, First: first, Wall: 1}, [][]byte{put})
 }
 
@@ -285,7 +285,7 @@ func TestAcceptedForwardsWaitForRoom(t *testing.T) {
 func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}, Timeout: time.Minute}})
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 	if got := firsts(c.forwards.inFlight); !slices.Equal(got, []uint64{1}) {
 		t.Fatalf("in flight are %v", got)
 	}
@@ -316,7 +316,7 @@ func TestStalledLeaderHandsOver(t *testing.T) {
 		c.lead()
 		before := c.last
 		c.stalled = true
-		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}, Timeout: time.Minute}})
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
 		has := before
 		if fit {
 			has++

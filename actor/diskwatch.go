@@ -22,6 +22,22 @@ type diskWatch struct {
 	groupBytes int64 // the most that one sync covers
 	orders     []diskOrder
 	seen       time.Duration // the last tick, by which a pause of the whole process shows
+	overtaken  overtaken
+}
+
+// overtaken is what is known of another disk that has done what this one is at.
+type overtaken struct {
+	begun time.Duration // when this one began with it
+	took  time.Duration // the other one, since then
+}
+
+// overtake notes that another disk has done what this one is at, and says whether that one is clearly faster: by half.
+// Equal disks that are slow are done with a group at about the same time.
+func (d *diskWatch) overtake(now time.Duration) (clearly bool) {
+	if d.overtaken.begun != d.begun() || d.overtaken.took == 0 {
+		d.overtaken = overtaken{begun: d.begun(), took: now - d.begun()}
+	}
+	return now-d.begun() >= d.overtaken.took*3/2
 }
 
 // diskOrder is an order that the log writer works on.
@@ -128,7 +144,7 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 }
 
 // watchDisk gives leadership up when the disk stands for two election timeouts and a follower's disk has done since what
-// this one is at; where there is none, nobody would do better as the leader. It ends the member when the disk does not
+// this one is at, and was clearly faster; where there is none, nobody would do better as the leader. It ends the member when the disk does not
 // answer at all. What raft says of a follower's activity is no sign of its disk.
 func (c *Consensus) watchDisk() {
 	if c.Status.logWaits.Load() { // it is full, and not to blame
@@ -146,12 +162,23 @@ func (c *Consensus) watchDisk() {
 		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, stalled.Round(time.Millisecond)))
 		return
 	}
-	if stalled > 2*c.ElectionTimeout {
-		_, goal := c.disk.underWay()
+	if stalled <= c.ElectionTimeout/2 || c.soft.RaftState != raft.StateLeader {
+		return
+	}
+	_, goal := c.disk.underWay()
+	if c.hasFollower(func(p tracker.Progress) bool { return p.Match >= goal }) && c.disk.overtake(c.now.Now) && stalled > 2*c.ElectionTimeout {
 		c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(_ uint64, p tracker.Progress) bool {
 			return p.Match >= goal
 		})
 	}
+}
+
+// hasFollower tells whether a voter that can be reached has made such progress.
+func (c *Consensus) hasFollower(fit func(p tracker.Progress) bool) (has bool) {
+	c.raft.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
+		has = has || id != c.Member && kind == raft.ProgressTypePeer && c.connected[id] && fit(p)
+	})
+	return has
 }
 
 // transferLeadership hands leadership to the most advanced follower that can be reached and is fit, if there is one.

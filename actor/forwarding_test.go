@@ -62,7 +62,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	}
 	now := election
 	heartbeat(now, Connected{Peer: leader})
-	heartbeat(now, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}, Timeout: time.Hour}})
+	heartbeat(now, Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Hour}})
 	if n := *sent; n != 1 {
 		t.Fatalf("the batch was sent %d times, want once", n)
 	}
@@ -86,7 +86,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	}
 	// What the cluster has no feature level for does not leave this member, and its client is told.
 	before := *sent
-	later := index.AppendPut(nil, []byte("k"), nil, 0)
+	later := index.AppendPut(nil, &kv.Put{Key: []byte("k")})
 	later[1] = 99
 	var answers replies
 	heartbeat(now, Propose{Proposal: kv.Proposal{ReplyTo: &answers, Requests: []uint64{7}, Commands: [][]byte{later}, Timeout: time.Hour}})

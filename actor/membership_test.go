@@ -142,7 +142,7 @@ func (c *consensusTurns) fallBehind(id uint64) {
 	c.turn(Connected{Peer: id})
 	c.answer(id)
 	for range limits.LearnerLevelEntries + 1000 {
-		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}})
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
 	}
 	for range 30 {
 		c.acknowledge()
@@ -472,7 +472,7 @@ func TestConfigurationThatDiffers(t *testing.T) {
 func TestChangeIsAloneInItsEnvelope(t *testing.T) {
 	p := proposals{next: 1}
 	add := adding(9)
-	change, put := index.AppendMemberChange(nil, &add), index.AppendPut(nil, []byte("k"), nil, 0)
+	change, put := index.AppendMemberChange(nil, &add), index.AppendPut(nil, &kv.Put{Key: []byte("k")})
 	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1, 2, 3, 4, 5, 6}, Commands: [][]byte{put, put, change, change, put, put}}, 0)
 	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{7, 8}, Commands: [][]byte{put, change}}, 0)
 	var got []string

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
 )
@@ -220,8 +221,12 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 	keys := live / value
 	released, peak := uint64(0), int64(0)
 	for i := uint64(1); i <= uint64(90*keys); i++ {
-		put := index.AppendPut(nil, []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, slices.Repeat([]byte{byte(i)}, value), 0)
-		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i)}, [][]byte{put})
+		put := index.AppendPut(nil, &kv.Put{Key: []byte{byte(i % uint64(keys)), byte(i % uint64(keys) >> 8)}, Value: slices.Repeat([]byte{byte(i)}, value)})
+		commands := [][]byte{put}
+		if view := s.Status.View(); view.HistoryBytes() > limits.HistoryBytes { // as a leader has it compacted
+			commands = append(commands, index.AppendCompact(nil, view.RevisionOfHistory(limits.HistoryBytes/8*7)))
+		}
+		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 9, Incarnation: 1, First: i, Wall: int64(i) * 1e6}, commands)
 		kind, last, term := raftpb.MsgStorageApply, i, uint64(1)
 		logBytes := int64(i-released) * int64(value+512)
 		s.Status.publishDurable(log.Stats{Bytes: logBytes})

@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -60,7 +61,7 @@ func viewAt(t *testing.T, last uint64, bytes int) *index.View {
 	t.Helper()
 	state := index.NewState(limits.Defaults().Index)
 	for i := uint64(1); i <= last; i++ {
-		put := index.AppendPut(nil, fmt.Appendf(nil, "key %d", i), slices.Repeat([]byte{'v'}, bytes), 0)
+		put := index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "key %d", i), Value: slices.Repeat([]byte{'v'}, bytes)})
 		e := index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 1, First: i, Wall: int64(i)}, [][]byte{put})
 		if _, err := state.Apply(i, 1, e, nil); err != nil {
 			t.Fatal(err)

@@ -59,7 +59,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 		}
 		return kv.OK, ""
 	}
-	put, del := index.AppendPut(nil, []byte("k"), nil, 0), index.AppendDelete(nil, []byte("k"), nil)
+	put, del := index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendDelete(nil, []byte("k"), nil)
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
 	c.Status.noSpace.Store(true)
@@ -117,7 +117,7 @@ func TestLeaderHearsOfFullDisks(t *testing.T) {
 	var refused []*kv.Error
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
-	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}
+	put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceNone)}}, Received{From: 3, Message: Room{Own: uint64(SpaceNone)}}, Propose{Proposal: put})
 	if len(refused) != 1 || refused[0].Code != kv.NoSpace {
 		t.Errorf("refused: %v", refused)
@@ -176,7 +176,7 @@ func TestFullLeaderProposesNothing(t *testing.T) {
 		c.turn(Received{From: 3, Message: Room{Own: uint64(others)}})
 		c.Status.noSpace.Store(true)
 		c.Status.logQuarters.Store(1)
-		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)}}
+		put := kv.Proposal{ReplyTo: errorsTo{&refused}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}
 		c.turn(Propose{Proposal: put}, Received{From: 2, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(2, 5, 1, 1)}})
 		if c.last != last {
 			t.Errorf("the others have %v: it has proposed entry %d", others, c.last)

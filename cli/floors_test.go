@@ -41,9 +41,9 @@ const (
 // house is all rooms. net is a shelf, and no package.
 var house = map[string]room{
 	"log/disk":        {floor: 0, modules: []string{sysModule}},
-	"index/kv":        {floor: 0},
-	"internal/pack":   {floor: 0},
-	"internal/limits": {floor: 0},
+	"index/kv":        {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
+	"internal/pack":   {floor: -1},
+	"internal/limits": {floor: -1},
 
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},

@@ -63,11 +63,11 @@ func (s *State) decode(data []byte) (wall int64, err error) {
 	return e.Wall, r.Done()
 }
 
-// applyAll applies the decoded commands, and then does what is due: compaction and evacuation, in steps that are
-// bounded by what the commands have added.
+// applyAll applies the decoded commands, and then gives back memory, in steps that are bounded by what the commands have
+// added.
 func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
 	s.wall = max(s.wall, wall)
-	revision, weight, mapped := s.revision, s.historyBytes, s.memory.handed
+	revision, weight, mapped := s.revision, s.weight, s.memory.handed
 	for rest := s.commands; len(rest) > 0; {
 		next := rest[:min(len(rest), prefetchCommands)]
 		rest = rest[len(next):]
@@ -78,11 +78,12 @@ func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
 	}
 	s.flushNewKeys()
 	if s.revision != revision {
-		s.times.note(revision+1, s.wall)
+		s.times.note(point{revision + 1, s.wall, weight})
 	}
-	s.compact(int64(len(s.commands)), s.historyBytes-weight)
+	s.times.trim(s.compacted)
+	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.commands)) + (s.weight-weight)*dropWork/versionOverhead)
 	clear(s.commands) // they are parts of data
-	s.evacuate(s.memory.handed - mapped)
+	s.evacuate(s.limits.EvacuationBytes + timesHanded*(s.memory.handed-mapped))
 	return results
 }
 
@@ -92,9 +93,15 @@ func (s *State) apply(c *command) kv.Result {
 	}
 	switch c.kind {
 	case kindPut:
-		return s.put(c)
+		return s.putAlone(c)
 	case kindDelete:
-		return s.delete(c)
+		deleted := s.delete(c.hash, c.key, c.value)
+		s.end()
+		return kv.Result{Revision: s.revision, Deleted: deleted}
+	case kindTxn:
+		return s.txn(c.txn)
+	case kindCompact:
+		return s.compact(c.number)
 	case kindAnnounce:
 		return s.changeMembers(s.members.Announce(&c.member.announced))
 	case kindMember, kindEndExchange:
@@ -125,19 +132,69 @@ func (s *State) find(hash uint64, key []byte) ref {
 	return r
 }
 
-// put sets a key.
-func (s *State) put(c *command) kv.Result {
-	r := s.find(c.hash, c.key)
-	s.revision++
-	if r == 0 {
-		r = s.newRecord(c.key)
-		s.addVersion(r, c)
-		s.table.insert(c.hash, r)
-		s.newKeys = append(s.newKeys, r)
-	} else {
-		s.addVersion(r, c)
+// putAlone sets a key at a revision of its own.
+func (s *State) putAlone(c *command) kv.Result {
+	if c.keepValue || c.keepLease {
+		if r := s.find(c.hash, c.key); r == 0 || r.record().newest().has(tombstone) {
+			return s.refused(keyNotFound(c.key))
+		}
 	}
+	s.put(c.hash, &kv.Put{Key: c.key, Value: c.value, Lease: c.number, IgnoreValue: c.keepValue, IgnoreLease: c.keepLease})
+	s.end()
 	return kv.Result{Revision: s.revision}
+}
+
+func keyNotFound(key []byte) *kv.Error {
+	return kv.Errorf(kv.KeyNotFound, "the key %q is not there, so that nothing of it can stay as it is", key)
+}
+
+// put sets a key in the revision that has begun. One whose value or lease stays must be there.
+func (s *State) put(hash uint64, p *kv.Put) {
+	r := s.find(hash, p.Key)
+	if r != 0 {
+		if newest := r.record().newest(); p.IgnoreValue || p.IgnoreLease {
+			s.addVersion(r, hash, kept(newest, p))
+		} else {
+			s.addVersion(r, hash, p)
+		}
+		return
+	}
+	r = s.newRecord(p.Key)
+	s.addVersion(r, hash, p)
+	s.table.insert(hash, r)
+	s.newKeys = append(s.newKeys, r)
+}
+
+// kept is a put with all that it says: what stays is that of the version before.
+func kept(before *version, p *kv.Put) *kv.Put {
+	whole := *p
+	if p.IgnoreValue {
+		whole.Value = before.value()
+	}
+	if p.IgnoreLease {
+		whole.Lease = before.lease()
+	}
+	return &whole
+}
+
+// end makes what was changed the next revision; where nothing was, there is none.
+func (s *State) end() {
+	switch len(s.made) {
+	case 0:
+		return
+	case 1:
+		s.history.add(s.made[0])
+	default:
+		g := &group{changes: make([]atomic.Uint64, len(s.made))}
+		for i, at := range s.made {
+			g.changes[i].Store(changeOf(at))
+		}
+		s.history.addGroup(g)
+	}
+	s.revision++
+	if s.made = s.made[:0]; cap(s.made) > 1<<16 {
+		s.made = nil // of a large deletion
+	}
 }
 
 // newRecord makes the record of a new key. It must get a version before anybody can find it.
@@ -151,10 +208,11 @@ func (s *State) newRecord(key []byte) ref {
 }
 
 // addVersion makes what a put says the newest version of a key.
-func (s *State) addVersion(r ref, c *command) {
+func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	record := r.record()
 	before := ref(record.head.Load())
-	flags, create, number := uint32(0), s.revision, int64(1)
+	mod := s.revision + 1
+	flags, create, number := uint32(0), mod, int64(1)
 	var words [2]int64
 	switch {
 	case before == 0:
@@ -169,26 +227,33 @@ func (s *State) addVersion(r ref, c *command) {
 		words = [2]int64{create, number}
 		s.supersede(record, before.version())
 	}
-	if c.number != 0 {
+	if p.Lease != 0 {
 		flags |= leased
 	}
-	at := s.newVersion(flags, len(c.value))
+	at := s.newVersion(flags, len(p.Value))
 	v := at.version()
-	v.mod, v.sum = s.revision, sumOf(c.hash, c.value, create, s.revision, 0, number, c.number)
-	v.setWords(words, c.number)
-	copy(v.value(), c.value)
+	v.sum = sumOf(hash, p.Value, create, mod, int64(v.sub), number, p.Lease)
+	v.setWords(words, p.Lease)
+	copy(v.value(), p.Value)
 	s.push(r, at, before)
-	s.history.add(at)
+	s.made = append(s.made, at)
 	s.live++
-	s.liveBytes += int64(len(c.key) + len(c.value))
+	s.liveBytes += int64(len(p.Key) + len(p.Value))
+	s.note(v)
+}
+
+// note adds a version that was made to the sums.
+func (s *State) note(v *version) {
 	s.sum += v.sum
+	s.keptSum += v.sum
+	s.kept++
 }
 
 func (s *State) newVersion(flags uint32, value int) ref {
 	at := s.memory.alloc(&s.versions, versionSize(flags, value))
 	v := at.version()
 	v.shape = uint32(value)<<flagBits | flags
-	v.sub, v.owner = 0, 0
+	v.mod, v.sub, v.owner = s.revision+1, uint32(len(s.made)), 0
 	return at
 }
 
@@ -219,65 +284,56 @@ func (s *State) push(r, at, before ref) {
 func (s *State) supersede(r *record, v *version) {
 	s.live--
 	s.liveBytes -= int64(r.size) + int64(v.valueSize())
-	s.sum -= v.sum
-	s.pastSum += v.sum
-	s.historyBytes += weight(int(r.size), v.valueSize())
+	s.weight += weight(int(r.size), v.valueSize())
 }
 
-// delete removes a key, or all keys of a range; those that go together share one revision, and nothing to remove makes
-// none.
-func (s *State) delete(c *command) kv.Result {
+// delete removes a key, or all keys of a range, in the revision that has begun, and returns how many.
+func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 	matches := s.matches[:0]
-	if len(c.value) == 0 {
-		if r := s.find(c.hash, c.key); r != 0 && !r.record().newest().has(tombstone) {
+	if len(end) == 0 {
+		if r := s.find(hash, key); r != 0 && !r.record().newest().has(tombstone) {
 			matches = append(matches, r)
 		}
 	} else {
-		s.flushNewKeys()
-		s.tree.Ascend(s.probe.set(c.key), func(r ref) bool {
-			if beyond(r.record().key(), c.value) {
-				return false
-			}
-			if !r.record().newest().has(tombstone) {
-				matches = append(matches, r)
-			}
+		s.each(key, end, func(r ref) bool {
+			matches = append(matches, r)
 			return true
 		})
 	}
 	if s.matches = matches[:0]; cap(matches) > 1<<16 {
 		s.matches = nil // of a large deletion
 	}
-	if len(matches) == 0 {
-		return kv.Result{Revision: s.revision}
+	for _, r := range matches {
+		s.addTombstone(r)
 	}
-	s.revision++
-	if len(matches) == 1 {
-		s.history.add(s.addTombstone(matches[0], 0))
-	} else {
-		g := &group{changes: make([]atomic.Uint64, len(matches))}
-		for i, r := range matches {
-			g.changes[i].Store(changeOf(s.addTombstone(r, uint32(i))))
+	return int64(len(matches))
+}
+
+// each hands out the records of the keys of a range that are there, until f returns false.
+func (s *State) each(key, end []byte, f func(r ref) bool) {
+	s.flushNewKeys()
+	s.tree.Ascend(s.probe.set(key), func(r ref) bool {
+		if beyond(r.record().key(), end) {
+			return false
 		}
-		s.history.addGroup(g)
-	}
-	return kv.Result{Revision: s.revision, Deleted: int64(len(matches))}
+		return r.record().newest().has(tombstone) || f(r)
+	})
 }
 
 // addTombstone makes a tombstone the newest version of a key.
-func (s *State) addTombstone(r ref, sub uint32) ref {
+func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
 	s.supersede(record, before.version())
 	at := s.newVersion(tombstone, 0)
 	v := at.version()
-	v.mod, v.sub = s.revision, sub
-	v.sum = sumOf(hashOf(record.key()), nil, 0, s.revision, int64(sub), 0, 0)
-	s.historyBytes += weight(int(record.size), 0)
-	s.pastSum += v.sum
+	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0)
+	s.weight += weight(int(record.size), 0)
 	s.push(r, at, before)
+	s.made = append(s.made, at)
 	s.tombstoned.Set(r)
 	s.changed = true
-	return at
+	s.note(v)
 }
 
 // beyond says that a key is not in a range that ends before end; the end "\0" is none.

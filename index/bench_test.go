@@ -50,7 +50,7 @@ func (l *loader) add(key []byte) {
 		l.commands = append(l.commands, nil)
 	}
 	l.commands = l.commands[:n+1]
-	l.commands[n] = AppendPut(l.commands[n][:0], key, value, 0)
+	l.commands[n] = AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value})
 }
 
 func (l *loader) encode() {

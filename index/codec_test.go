@@ -35,6 +35,17 @@ type (
 	msgPut struct {
 		Key, Value []byte
 		Lease      int64
+		Flags      uint64
+	}
+	msgTxn struct {
+		Verdict []byte
+		Txn     struct {
+			Compares         []any
+			Success, Failure []any
+		}
+	}
+	msgCompact struct {
+		Revision int64
 	}
 	msgDelete struct {
 		Key, End []byte
@@ -89,9 +100,34 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	}
 	for _, n := range []int{0, 1, 255, 256, 65536} {
 		value := bytes.Repeat([]byte{'v'}, n)
-		add(fmt.Sprintf("put of %d", n), AppendPut(nil, []byte("key"), value, 0), 1, msgPut{Key: []byte("key"), Value: value})
+		add(fmt.Sprintf("put of %d", n), AppendPut(nil, &kv.Put{Key: []byte("key"), Value: value}), 1, msgPut{Key: []byte("key"), Value: value})
 	}
-	add("put with lease", AppendPut(nil, []byte{0}, nil, 1<<40), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
+	add("put with lease", AppendPut(nil, &kv.Put{Key: []byte{0}, Lease: 1 << 40}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Lease: 1 << 40})
+	add("put with flags", AppendPut(nil, &kv.Put{Key: []byte{0}, PrevKV: true, IgnoreLease: true}), 1, msgPut{Key: []byte{0}, Value: []byte{}, Flags: 5})
+	txn, name, all := msgTxn{Verdict: []byte{}}, []byte("key"), []byte{0}
+	txn.Txn.Compares = []any{[]any{name, all, 2, 3, 300, []byte{}}, []any{name, []byte{}, 3, 0, 0, []byte("v")}}
+	txn.Txn.Success = []any{
+		[]any{1, name, []byte("v"), 0, 0},
+		[]any{2, name, all, 1},
+		[]any{3, name, all, 9, 2, 1, 3, 2, 1, 2, 3, 4},
+		[]any{4, []any{[]any{}, []any{}, []any{}}},
+	}
+	txn.Txn.Failure = []any{}
+	add("transaction", AppendTxn(nil, &kv.Txn{
+		Compares: []kv.Compare{
+			{Key: name, End: all, Target: kv.CompareMod, Result: kv.NotEqual, Number: 300}, {Key: name, Target: kv.CompareValue, Value: []byte("v")},
+		},
+		Success: []kv.Op{
+			{Put: &kv.Put{Key: name, Value: []byte("v")}},
+			{Delete: &kv.Delete{Key: name, End: all, PrevKV: true}},
+			{Range: &kv.Range{
+				Key: name, End: all, Revision: 9, Limit: 2, Serializable: true, Sort: kv.SortByMod, Order: kv.SortDescend,
+				MinMod: 1, MaxMod: 2, MinCreate: 3, MaxCreate: 4,
+			}},
+			{Txn: &kv.Txn{}},
+		},
+	}), 10, txn)
+	add("compact", AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
@@ -194,9 +230,9 @@ func TestRefusals(t *testing.T) {
 		{"long key", put(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
 		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
 		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
-		{"long value", AppendPut(nil, []byte("k"), long, 0), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
+		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
 		{"level 0", appendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
-		{"lease", AppendPut(nil, []byte("k"), nil, 7), kv.FeatureLevel, "lease 7: this version has no leases yet"},
+		{"lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.FeatureLevel, "lease 7: this version has no leases yet"},
 		{
 			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.PeerHandshakeBytes)}), kv.BadRequest,
 			"16434 bytes about members, the limit is 16384",
@@ -402,7 +438,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		want := c.refusal()
 		results := batch(t, NewState(limits.Defaults().Index), 1, b)
-		known := c.member == nil && c.kind != kindEndExchange // of the others the state decides
+		known := c.kind == kindPut && !c.keepValue && !c.keepLease || c.kind == kindDelete // of the others the state decides
 		if refused := results[0].Err != nil; refused != (want != nil) && (known || want != nil) {
 			t.Fatalf("%v, but applied as %+v", want, results[0])
 		}

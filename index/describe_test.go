@@ -8,7 +8,7 @@ import (
 
 func TestDescribe(t *testing.T) {
 	commands := [][]byte{
-		AppendPut(nil, []byte("greeting"), []byte("hello"), 0), AppendDelete(nil, []byte("a\n"), nil),
+		AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), AppendDelete(nil, []byte("a\n"), nil),
 		AppendDelete(nil, []byte("a"), []byte("b")), AppendAnnounce(nil, &kv.Member{Name: "n1", Version: "v", Boot: 3}),
 		appendFeatureLevel(nil, 1),
 	}

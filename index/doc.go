@@ -7,8 +7,9 @@
 //
 // # Revisions
 //
-// As in etcd. The store begins at revision 1; each put, and each delete that removes something, is the next revision.
-// All keys that one delete removes share its revision and are told apart by their sub revision, in key order. A key
+// As in etcd. The store begins at revision 1; each put, and each delete or transaction that changes something, is the
+// next revision. What one command changes shares its revision and is told apart by sub revision, in the order in which it
+// happened: the keys of a delete in key order. A key may change twice in one revision. A key
 // has the revision that created it, the one that changed it last, and a version: 1 when created, one more with each
 // put, and from 1 again after a delete, which leaves a tombstone. Announcements and feature levels make no revision.
 //
@@ -18,7 +19,7 @@
 //
 //	envelope   97 version=1 level member incarnation first wall [command...]
 //	command    97 kind version=1 principal="" auth=0 session=0 sequence=0 body
-//	body 1     93 key value lease                                              put
+//	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     92 key end                                                      delete
 //	body 3     member                                                          announce
 //	body 4     91 level                                                        feature level
@@ -27,11 +28,13 @@
 //	body 7     93 member entry digest                                          digest
 //	body 8     96 kind id name [peer...] manual instead                        change of the membership
 //	body 9     90                                                              end of an exchange of members
+//	body 10    92 verdict transaction                                          transaction as in kv/codec.go; no verdict
+//	body 11    91 revision                                                     compact
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
 //	97 01 01 02 03 04 05 92                      version 1, level 1, member 2, incarnation 3, first 4, wall 5, two:
-//	   97 01 01 a0 00 00 00 93 c4 01 61 c4 01 62 00                             put "a" "b"
+//	   97 01 01 a0 00 00 00 94 c4 01 61 c4 01 62 00 00                          put "a" "b"
 //	   97 02 01 a0 00 00 00 92 c4 01 61 c4 00                                   delete "a"
 //
 // Keys, values, ends and ids are binaries; names and addresses are strings. A whole envelope is read before anything
@@ -59,20 +62,32 @@
 // What a member says of itself changes neither role nor name, and its addresses are its own from then on, whoever had them
 // before. One that is not known, or has forgotten what is known of it, is refused.
 //
+// # Transactions
+//
+// Which way a transaction goes is decided before any of it happens: all comparisons, those of the transactions in it too,
+// are of the state before. Then all that can be wrong on that way is looked for, and only then something is changed
+// ([State.Apply]). Its result says the way ([kv.TxnOutcome]). What else its answer has, the previous values of its keys and
+// its ranges, only the member that was asked reads, from the first View that holds the transaction ([AnswerReader]): each
+// as of a position, a revision and how many of its changes were made before. A verdict, of comparisons of values that are
+// not in memory, has its place in the command and is refused as yet.
+//
 // # Compaction
 //
-// Versions that are not live, superseded ones and tombstones, weigh 64 bytes each and their key and value. When they
-// weigh more than limits.HistoryBytes, or when there are more than limits.HistoryRevisions, the oldest revision is
-// compacted, at the end of Apply: revisions before the next one cannot be read any longer, the version before each of
-// its changes is dropped, and so are its tombstones, with the key when nothing newer is there. So
+// A command says which revision is the oldest that can be read from then on. Nothing else gives up history: no bound of
+// a member or of a build decides what can be read. So
 //
 //   - the compacted revision itself can be read, and its changes can be watched, tombstones included;
 //   - of every change that is in the history, the version before it is kept as well;
-//   - the newest revision is never compacted.
+//   - the newest revision may be compacted.
 //
-// One Apply does a bounded part of that, in proportion to what it has added; a large deletion is compacted over
-// several entries. How far that is, is decided by state and entry alone, so that it is equal on all members, also on
-// one that came back from a snapshot: the position, revision and sub revision, is part of the state and its digest.
+// What nobody can read any more, each member drops when it can, in bounded steps at the end of Apply and while it is idle
+// ([State.Reclaim]): the version before each compacted change, and its tombstones, with the key when nothing newer is
+// there. It begins behind the first View that says so, because answers to the writes before are read from that View. How
+// far it is, is no part of the digest, and stands in a snapshot for its reader only.
+//
+// Versions that are superseded, and tombstones, weigh 64 bytes each and their key and value. That weight is a sum that only
+// grows; what was weighed before a revision is noted with its time, so that the weight of what can be read is a difference.
+// The leader goes by it when it proposes a compaction ([View.RevisionOfHistory]).
 //
 // # Time
 //
@@ -81,9 +96,9 @@
 //
 // # Digest
 //
-// Each version has a sum, the xxhash64 of all that can be read of it. The sums of the live versions are added up, and
-// so are those of the others, and those of the times' points; with the remaining replicated state they are the digest.
-// One change costs one sum.
+// Each version has a sum, the xxhash64 of all that can be read of it. The sums of all versions that ever were are added
+// up, and so are those of the times' points; with the remaining replicated state they are the digest. One change costs one
+// sum, and dropping one nothing.
 //
 // Members compare their states. A check command begins a comparison behind the entry that holds it: whoever applies that
 // entry computes its digest there and then, and says it by a digest command. What was said is replicated too, so that
@@ -164,25 +179,29 @@
 // [View.AppendMeta] is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
 // the same state of them, and trusts neither.
 //
-//	meta   dc 00 11 version=1 applied term revision compacted first sub wall level sum past live bytes history
-//	       92 [member...] [removed id...] [revision step, time step, ...] [check entry, member, digest, ...]
+//	meta     92 version=1 [section...]         all of them, in this order
+//	section  93 kind version=1 content         content, a binary, has
+//	  1  applied term revision compacted wall level live bytes weight sum
+//	  2  first sub kept kept-sum
+//	  3  92 [member...] [removed id...]
+//	  4  [revision step, time step, weight step, ...]
+//	  5  [check entry, member, digest, ...]
 //
-// first and sub are the position of the oldest change that is kept; sum and past, binaries of 8 bytes, the sums of the
-// live versions and of the others; live, bytes and history the number of keys, their bytes, and the weight of the
-// others.
+// first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
+// sum of their sums; live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //
 //  1. The tree has each key once; the table has the same records, but for keys that overflow a segment, which only
 //     the tree has; tombstoned has those whose newest version is a tombstone.
-//  2. A key's versions are linked both ways, newest first with falling revisions, and refer to its record. None of
-//     them is dropped.
+//  2. A key's versions are linked both ways, newest first with falling revisions and sub revisions, and refer to its
+//     record. None of them is dropped.
 //  3. A version continues the one before it: same create revision and the next version, or created over a tombstone.
 //     A key's oldest version is no tombstone.
-//  4. Keys, bytes, weight and both sums are those of the versions that are there.
+//  4. Keys, bytes, the number of versions and their sum are those of the versions that are there.
 //  5. Each revision from the first one of the history to the newest has its changes in it, by sub revision without a
 //     gap; every version is such a change, or the oldest put of its key. The version before a change is kept.
-//  6. The compacted revision is 0, or where the history begins, or the one behind that while its changes are dropped.
+//  6. The history begins at or before the compacted revision, at the latest, and inside a revision only before it.
 //  7. Each slab counts the bytes of what is in use in it.
 //  8. Times rise with revisions, and none is kept that no readable revision needs.
 //  9. Those of [Members].

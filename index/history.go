@@ -6,6 +6,8 @@ import (
 	"sort"
 	"sync/atomic"
 
+	"qkv/index/kv"
+
 	"github.com/cespare/xxhash/v2"
 )
 
@@ -101,13 +103,17 @@ type times struct {
 	sum    uint64 // of the points' sums
 }
 
-type point struct{ revision, wall int64 }
+type point struct {
+	revision, wall int64
+	weight         int64 // replicated.weight before the revision
+}
 
 // digest is what the point adds to the digest.
 func (p point) digest() uint64 {
-	var b [16]byte
+	var b [24]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))
 	binary.LittleEndian.PutUint64(b[8:], uint64(p.wall))
+	binary.LittleEndian.PutUint64(b[16:], uint64(p.weight))
 	return xxhash.Sum64(b[:])
 }
 
@@ -119,12 +125,12 @@ func (t *times) push(p point) {
 // timeStep is the resolution, in nanoseconds.
 const timeStep = 1_000_000
 
-// note remembers when revision was written, and all that follow until the next point.
-func (t *times) note(revision, wall int64) {
-	if n := t.points.end; n > t.points.first && wall/timeStep <= t.points.at(n-1).wall/timeStep {
+// note remembers when a revision was written, and all that follow until the next point.
+func (t *times) note(p point) {
+	if n := t.points.end; n > t.points.first && p.wall/timeStep <= t.points.at(n-1).wall/timeStep {
 		return
 	}
-	t.push(point{revision, wall})
+	t.push(p)
 }
 
 // search returns the number of the first point for which after is true, or the end.
@@ -148,6 +154,24 @@ func (t *times) of(revision int64) (wall int64, ok bool) {
 		return 0, false
 	}
 	return t.points.at(n - 1).wall, true
+}
+
+// weightAt returns the weight of history before a revision.
+func (t *times) weightAt(revision int64) int64 {
+	n := t.search(func(p *point) bool { return p.revision > revision })
+	if n == t.points.first {
+		return 0
+	}
+	return t.points.at(n - 1).weight
+}
+
+// lightest returns the first revision before which history weighs so much, or false when there is none.
+func (t *times) lightest(weight int64) (revision int64, ok bool) {
+	n := t.search(func(p *point) bool { return p.weight >= weight })
+	if n == t.points.end {
+		return 0, false
+	}
+	return t.points.at(n).revision, true
 }
 
 // after returns the first revision that was written later than wall, or false when none was.
@@ -189,6 +213,26 @@ func (q *fifo[T]) push() *T {
 	return q.at(q.end - 1)
 }
 
+// extend adds elements that are not there yet: fill makes them. So a length that is not true costs little.
+func (q *fifo[T]) extend(n int64) {
+	q.end += n
+	if q.end > q.first {
+		q.chunks = make([]*[chunkLen]T, (q.end-1)>>chunkBits-q.first>>chunkBits+1)
+	}
+}
+
+// fill returns an element of a queue that was extended.
+func (q *fifo[T]) fill(n int64) *T {
+	chunk := &q.chunks[n>>chunkBits-q.first>>chunkBits]
+	if *chunk == nil {
+		*chunk = new([chunkLen]T)
+	}
+	return q.at(n)
+}
+
+// filled says whether fill has made an element, or a neighbour of it.
+func (q *fifo[T]) filled(n int64) bool { return q.chunks[n>>chunkBits-q.first>>chunkBits] != nil }
+
 // trim drops the elements before a number, which is at most end.
 func (q *fifo[T]) trim(first int64) {
 	drop := min(first>>chunkBits-q.first>>chunkBits, int64(len(q.chunks)))
@@ -208,13 +252,32 @@ const (
 	commandWork = 2 * dropWork
 )
 
-// compact drops the oldest changes while there are more than the bounds allow, but never more at once than keeps pace
-// with what the commands have added: a version that is dropped weighs more than versionOverhead, so that for each
-// byte added one can go. How far it comes is decided by the state and the entry alone, and is part of the state.
-func (s *State) compact(commands, added int64) {
-	work := s.limits.CompactionWork + commandWork*commands + max(added, 0)*dropWork/versionOverhead
+// compact makes a revision the oldest one that can be read. What nobody can read any more goes later, in steps.
+func (s *State) compact(revision int64) kv.Result {
+	switch {
+	case revision <= s.compacted:
+		return s.refused(kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, s.compacted))
+	case revision > s.revision:
+		return s.refused(kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, s.revision))
+	}
+	s.compacted = revision
+	return kv.Result{Revision: s.revision}
+}
+
+// Reclaim does a bounded part of what gives back memory: it drops what was compacted, and evacuates sparse slabs. It says
+// whether there is more to do. Apply does as much in proportion to what it adds; this is for a state that is idle.
+func (s *State) Reclaim() (more bool) {
+	s.drop(s.limits.CompactionWork)
+	s.evacuate(s.limits.EvacuationBytes)
+	return s.history.slots.first < s.dropping || s.evacuation.source != nil || len(s.evacuation.waiting) > 0
+}
+
+// drop goes through the oldest changes below the compacted revision, as the newest View has it: so that View, and what is
+// read for the results of the entries before it, still has all of them. The version before each change is dropped, and
+// so is a tombstone itself, with the key when nothing newer is there.
+func (s *State) drop(work int64) {
 	prefetched := int64(0) // revisions before it are in the caches
-	for s.compacted > s.history.slots.first || s.over() {
+	for s.history.slots.first < s.dropping {
 		if work <= 0 {
 			s.limits.Reach("compaction")
 			return
@@ -227,21 +290,10 @@ func (s *State) compact(commands, added int64) {
 	}
 }
 
-// over says that the oldest revision should go. The newest never does: it can always be read, and watched.
-func (s *State) over() bool {
-	first := s.history.slots.first
-	return first < s.revision &&
-		(s.historyBytes > s.limits.HistoryBytes || s.revision-first >= s.limits.HistoryRevisions)
-}
-
 // dropOldest drops the oldest change, with the version before it, and returns what work that was.
 func (s *State) dropOldest() (work int64) {
 	h := &s.history
 	revision := h.slots.first
-	if s.compacted <= revision {
-		s.compacted = revision + 1
-		s.times.trim(s.compacted)
-	}
 	change := h.change(revision, h.sub).Load()
 	h.trim()
 	if change&changeCreated != 0 {
@@ -250,12 +302,12 @@ func (s *State) dropOldest() (work int64) {
 	at := changed(change)
 	v := at.version()
 	r := s.recordOf(v)
-	s.drop(r, v.older())
+	s.dropVersion(v.older())
 	v.owner |= prevDropped
 	if !v.has(tombstone) {
 		return dropWork
 	}
-	s.drop(r, at)
+	s.dropVersion(at)
 	if newer := v.newer(); newer != 0 {
 		newer.version().owner |= prevDropped
 	} else {
@@ -281,12 +333,12 @@ func (s *State) recordOf(v *version) ref {
 	return r
 }
 
-// drop takes a version that is not live out of use.
-func (s *State) drop(r, at ref) {
+// dropVersion takes a version that is not live out of use.
+func (s *State) dropVersion(at ref) {
 	v := at.version()
 	v.owner |= versionDead
-	s.historyBytes -= weight(int(r.record().size), v.valueSize())
-	s.pastSum -= v.sum
+	s.kept--
+	s.keptSum -= v.sum
 	s.evacuation.enqueue(s.memory.free(at, v.size()))
 }
 

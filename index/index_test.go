@@ -19,8 +19,27 @@ func batch(t testing.TB, s *State, wall int64, commands ...[]byte) []kv.Result {
 	return results
 }
 
-func put(key, value string) []byte { return AppendPut(nil, []byte(key), []byte(value), 0) }
-func del(key, end string) []byte   { return AppendDelete(nil, []byte(key), []byte(end)) }
+// keep compacts what is older than so many revisions, and lets it be dropped.
+func keep(t testing.TB, s *State, revisions int64) {
+	t.Helper()
+	if at := s.revision - revisions; at > s.compacted {
+		if r := batch(t, s, s.wall, AppendCompact(nil, at)); r[0].Err != nil {
+			t.Fatal(r[0].Err)
+		}
+	}
+	s.View()
+}
+
+// reclaimed drops all that is compacted.
+func reclaimed(s *State) {
+	for s.View(); s.Reclaim(); {
+	}
+}
+
+func put(key, value string) []byte {
+	return AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
+}
+func del(key, end string) []byte { return AppendDelete(nil, []byte(key), []byte(end)) }
 
 // restored is what a snapshot makes of a view.
 func restored(t testing.TB, v *View) *State {
@@ -47,7 +66,7 @@ func TestFirstSteps(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	empty := s.View()
 	results := batch(t, s, 5e9, put("a", "1"), put("b", "2"), put("a", "3"), del("c", ""), del("a", "c"), put("a", "4"))
-	for i, want := range []string{"{2 0 <nil>}", "{3 0 <nil>}", "{4 0 <nil>}", "{4 0 <nil>}", "{5 2 <nil>}", "{6 0 <nil>}"} {
+	for i, want := range []string{"{2 0 <nil> <nil>}", "{3 0 <nil> <nil>}", "{4 0 <nil> <nil>}", "{4 0 <nil> <nil>}", "{5 2 <nil> <nil>}", "{6 0 <nil> <nil>}"} {
 		if got := fmt.Sprint(results[i]); got != want {
 			t.Errorf("result %d is %s, want %s", i, got, want)
 		}

@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 
@@ -13,14 +14,14 @@ import (
 // model is the state as one would write it down: every version of every key is kept for ever, and what is compacted
 // is a number. It knows nothing of the layout.
 type model struct {
-	limits    limits.Index
 	applied   uint64
 	revision  int64
+	sub       int64 // changes of the revision that has begun
 	compacted int64
 	wall      int64
+	weight    int64                // of all that was ever superseded
 	keys      map[string][]Version // oldest first
 	events    []modelEvent
-	first     int     // event that is compacted next
 	points    []point // of every batch that made a revision
 }
 
@@ -29,9 +30,7 @@ type modelEvent struct {
 	key string
 }
 
-func newModel(l limits.Index) *model {
-	return &model{limits: l, revision: 1, keys: map[string][]Version{}}
-}
+func newModel() *model { return &model{revision: 1, keys: map[string][]Version{}} }
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
 func (m *model) frozen() *model {
@@ -45,8 +44,18 @@ func (m *model) frozen() *model {
 }
 
 func (m *model) add(key string, v Version) {
+	v.Mod, v.Sub = m.revision+1, m.sub
+	m.sub++
 	m.keys[key] = append(m.keys[key], v)
 	m.events = append(m.events, modelEvent{v, key})
+}
+
+// done ends the revision, if anything has changed.
+func (m *model) done() kv.Result {
+	if m.sub > 0 {
+		m.revision, m.sub = m.revision+1, 0
+	}
+	return kv.Result{Revision: m.revision}
 }
 
 func (m *model) newest(key string) *Version {
@@ -56,31 +65,183 @@ func (m *model) newest(key string) *Version {
 	return nil
 }
 
-func (m *model) put(key string, value []byte) kv.Result {
-	m.revision++
-	v := Version{Mod: m.revision, Create: m.revision, Version: 1, Value: value}
-	if old := m.newest(key); old != nil {
+func (m *model) supersede(key string, v *Version) { m.weight += int64(64 + len(key) + len(v.Value)) }
+
+func (m *model) change(p *kv.Put) {
+	v := Version{Create: m.revision + 1, Version: 1, Value: p.Value, Lease: p.Lease}
+	if old := m.newest(string(p.Key)); old != nil {
 		v.Create, v.Version = old.Create, old.Version+1
+		if p.IgnoreValue {
+			v.Value = old.Value
+		}
+		m.supersede(string(p.Key), old)
 	}
-	m.add(key, v)
-	return kv.Result{Revision: m.revision}
+	m.add(string(p.Key), v)
+}
+
+func (m *model) put(p *kv.Put) kv.Result {
+	if p.IgnoreValue && m.newest(string(p.Key)) == nil {
+		return kv.Result{Revision: m.revision, Err: keyNotFound(p.Key)}
+	}
+	m.change(p)
+	return m.done()
+}
+
+func (m *model) remove(key, end string) (deleted int64) {
+	for _, k := range m.sorted() {
+		if old := m.newest(k); in(k, key, end) && old != nil {
+			m.supersede(k, old)
+			m.supersede(k, &Version{})
+			m.add(k, Version{Tombstone: true})
+			deleted++
+		}
+	}
+	return deleted
 }
 
 func (m *model) delete(key, end string) kv.Result {
-	var found []string
+	deleted := m.remove(key, end)
+	r := m.done()
+	r.Deleted = deleted
+	return r
+}
+
+func (m *model) compact(revision int64) kv.Result {
+	r := kv.Result{Revision: m.revision}
+	switch {
+	case revision <= m.compacted:
+		r.Err = kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, m.compacted)
+	case revision > m.revision:
+		r.Err = kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, m.revision)
+	default:
+		m.compacted = revision
+	}
+	return r
+}
+
+// holds is a comparison, written down once more.
+func (m *model) holds(c *kv.Compare) bool {
+	found := false
 	for _, k := range m.sorted() {
-		if in(k, key, end) && m.newest(k) != nil {
-			found = append(found, k)
+		v := m.newest(k)
+		if v == nil || !in(k, string(c.Key), string(c.End)) {
+			continue
+		}
+		found = true
+		if !m.holdsFor(c, v) {
+			return false
 		}
 	}
-	if len(found) == 0 {
-		return kv.Result{Revision: m.revision}
+	return found || c.Target != kv.CompareValue && m.holdsFor(c, &Version{})
+}
+
+func (m *model) holdsFor(c *kv.Compare, v *Version) bool {
+	number := map[kv.CompareTarget]int64{kv.CompareVersion: v.Version, kv.CompareCreate: v.Create, kv.CompareMod: v.Mod, kv.CompareLease: v.Lease}[c.Target]
+	less, equal := number < c.Number, number == c.Number
+	if c.Target == kv.CompareValue {
+		less, equal = string(v.Value) < string(c.Value), string(v.Value) == string(c.Value)
 	}
-	m.revision++
-	for i, k := range found {
-		m.add(k, Version{Mod: m.revision, Sub: int64(i), Tombstone: true})
+	return map[kv.CompareResult]bool{kv.Equal: equal, kv.Less: less, kv.Greater: !less && !equal, kv.NotEqual: !equal}[c.Result]
+}
+
+// txn makes a transaction on a copy first, so that one that fails half-way has changed nothing. It returns the answer as
+// well: each read is made when its turn comes.
+func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
+	outcome := &kv.TxnOutcome{}
+	m.path(t, outcome)
+	try := m.frozen()
+	answer, err := try.operate(t, &kv.TxnOutcome{Path: outcome.Path}, m)
+	if err != nil {
+		return kv.Result{Revision: m.revision, Err: err}, nil
 	}
-	return kv.Result{Revision: m.revision, Deleted: int64(len(found))}
+	_, _ = m.operate(t, &kv.TxnOutcome{Path: outcome.Path}, try)
+	outcome.Deleted = deletedOf(answer)
+	r := m.done()
+	r.Txn = outcome
+	answer.Revision = r.Revision
+	return r, answer
+}
+
+func deletedOf(a *kv.TxnResult) (all []int64) {
+	for _, one := range a.Answers {
+		switch {
+		case one.Delete != nil:
+			all = append(all, one.Delete.Deleted)
+		case one.Txn != nil:
+			all = append(all, deletedOf(one.Txn)...)
+		}
+	}
+	return all
+}
+
+func (m *model) path(t *kv.Txn, to *kv.TxnOutcome) {
+	holds := true
+	for i := range t.Compares {
+		holds = holds && m.holds(&t.Compares[i])
+	}
+	to.Path = append(to.Path, holds)
+	for _, o := range branch(t, holds) {
+		if o.Txn != nil {
+			m.path(o.Txn, to)
+		}
+	}
+}
+
+// operate makes the operations of a transaction; before is the state without any of them.
+func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnResult, *kv.Error) {
+	a := &kv.TxnResult{Succeeded: left.Path[0]}
+	ops := branch(t, left.Path[0])
+	left.Path = left.Path[1:]
+	for _, o := range ops {
+		var one kv.Answer
+		switch {
+		case o.Put != nil:
+			old := m.newest(string(o.Put.Key))
+			if o.Put.IgnoreValue && old == nil {
+				return nil, keyNotFound(o.Put.Key)
+			}
+			one.Put = &kv.PutResult{}
+			if o.Put.PrevKV && old != nil {
+				pair := pairOf(string(o.Put.Key), old)
+				one.Put.Prev = &pair
+			}
+			m.change(o.Put)
+		case o.Delete != nil:
+			one.Delete = &kv.DeleteResult{}
+			if o.Delete.PrevKV {
+				one.Delete.Prev = m.at(string(o.Delete.Key), string(o.Delete.End), math.MaxInt64)
+			}
+			one.Delete.Deleted = m.remove(string(o.Delete.Key), string(o.Delete.End))
+		case o.Range != nil:
+			revision := int64(math.MaxInt64)
+			switch r := o.Range.Revision; {
+			case r > before.revision:
+				return nil, kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", r, before.revision)
+			case r != 0 && r < before.compacted:
+				return nil, kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", r, before.compacted)
+			case r != 0:
+				revision = r
+			}
+			all := m.at(string(o.Range.Key), string(o.Range.End), revision)
+			one.Range = &kv.RangeResult{Count: int64(len(all)), KVs: all}
+			if n := int(o.Range.Limit); n > 0 && n < len(all) {
+				one.Range.KVs, one.Range.More = all[:n], true
+			}
+		default:
+			var err *kv.Error
+			if one.Txn, err = m.operate(o.Txn, left, before); err != nil {
+				return nil, err
+			}
+		}
+		a.Answers = append(a.Answers, one)
+	}
+	return a, nil
+}
+
+func pairOf(key string, v *Version) kv.KeyValue {
+	return kv.KeyValue{
+		Key: []byte(key), Value: v.Value, CreateRevision: v.Create, ModRevision: v.Mod, Version: v.Version, Lease: v.Lease,
+	}
 }
 
 func in(k, key, end string) bool {
@@ -103,46 +264,20 @@ func (m *model) sorted() []string {
 }
 
 // begin and end stand around the commands of one batch.
-func (m *model) begin(wall int64) (revision, history int64) {
+func (m *model) begin(wall int64) point {
 	m.applied++
 	m.wall = max(m.wall, wall)
-	return m.revision, m.historyBytes()
+	return point{m.revision + 1, m.wall, m.weight}
 }
 
-func (m *model) end(commands int, revision, history int64) {
-	if m.revision != revision {
-		m.points = append(m.points, point{revision + 1, m.wall})
-	}
-	work := m.limits.CompactionWork + 32*int64(commands) + max(0, m.historyBytes()-history)/4
-	for work > 0 && m.first < len(m.events) {
-		e := m.events[m.first]
-		over := e.Mod < m.revision && (m.historyBytes() > m.limits.HistoryBytes || m.revision-e.Mod >= m.limits.HistoryRevisions)
-		if e.Mod >= m.compacted && !over {
-			break
-		}
-		m.compacted = e.Mod + 1
-		m.first++
-		switch {
-		case e.Tombstone:
-			work -= 32
-		case e.Version.Version > 1:
-			work -= 16
-		default:
-			work--
-		}
+func (m *model) end(begun point) {
+	if m.revision >= begun.revision {
+		m.points = append(m.points, begun)
 	}
 }
 
-func (m *model) position() (mod, sub int64) {
-	if m.first == len(m.events) {
-		return m.revision + 1, 0
-	}
-	return m.events[m.first].Mod, m.events[m.first].Sub
-}
-
-// kept is what Scan must give of a key.
-func (m *model) kept(key string) []Version {
-	mod, sub := m.position()
+// kept is what Scan must give of a key, when all changes before a position were dropped.
+func (m *model) kept(key string, mod, sub int64) []Version {
 	versions := m.keys[key]
 	from := 0
 	for i, v := range versions {
@@ -156,16 +291,16 @@ func (m *model) kept(key string) []Version {
 	return versions[from:]
 }
 
-func (m *model) historyBytes() (n int64) {
-	for k := range m.keys {
-		kept := m.kept(k)
-		for i, v := range kept {
-			if v.Tombstone || i < len(kept)-1 {
-				n += int64(64 + len(k) + len(v.Value))
-			}
+// historyBytes is the weight since the compacted revision: of the newest point at or before it that is the first one of
+// its millisecond.
+func (m *model) historyBytes() int64 {
+	before, wall := int64(0), int64(-1)
+	for _, p := range m.points {
+		if p.revision <= m.compacted && (wall < 0 || p.wall/1e6 > wall/1e6) {
+			before, wall = p.weight, p.wall
 		}
 	}
-	return n
+	return m.weight - before
 }
 
 func (m *model) live() (keys, size int64) {
@@ -191,10 +326,7 @@ func (m *model) at(key, end string, revision int64) (kvs []kv.KeyValue) {
 			}
 		}
 		if seen != nil && !seen.Tombstone {
-			kvs = append(kvs, kv.KeyValue{
-				Key: []byte(k), Value: seen.Value,
-				CreateRevision: seen.Create, ModRevision: seen.Mod, Version: seen.Version, Lease: seen.Lease,
-			})
+			kvs = append(kvs, pairOf(k, seen))
 		}
 	}
 	return kvs
@@ -217,7 +349,8 @@ func (m *model) compare(v *View) error {
 	if err := m.compareEvents(v); err != nil {
 		return err
 	}
-	for revision := max(m.compacted, 1); revision <= m.revision; revision++ {
+	oldest := max(m.compacted, 1)
+	for revision := oldest; revision <= m.revision; revision += 1 + (m.revision-oldest)/16 {
 		if err := m.compareRange(v, "\x00", "\x00", revision); err != nil {
 			return err
 		}
@@ -233,8 +366,9 @@ func (m *model) compare(v *View) error {
 
 func (m *model) compareScan(v *View) (err error) {
 	var want []string
+	mod, sub := v.history.slots.first, v.history.sub // how far the member has come is its own business
 	for _, k := range m.sorted() {
-		if len(m.kept(k)) > 0 {
+		if len(m.kept(k, mod, sub)) > 0 {
 			want = append(want, k)
 		}
 	}
@@ -242,7 +376,7 @@ func (m *model) compareScan(v *View) (err error) {
 	v.Scan(nil, func(key []byte, versions []Version) bool {
 		if i == len(want) || string(key) != want[i] {
 			err = fmt.Errorf("scan gives %q at %d of %q", key, i, want)
-		} else if kept := m.kept(want[i]); !slices.EqualFunc(versions, kept, sameVersion) {
+		} else if kept := m.kept(want[i], mod, sub); !slices.EqualFunc(versions, kept, sameVersion) {
 			err = fmt.Errorf("scan gives for %q\n%+v, want\n%+v", key, versions, kept)
 		}
 		i++
@@ -265,7 +399,7 @@ func (m *model) compareEvents(v *View) (err error) {
 			return fmt.Errorf("events before the compacted revision: %v", e)
 		}
 	}
-	rest := m.events[m.first:]
+	rest := m.events
 	for len(rest) > 0 && rest[0].Mod < m.compacted {
 		rest = rest[1:]
 	}

@@ -3,7 +3,9 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -20,6 +22,7 @@ type machine struct {
 	held    []heldView
 	seen    map[uint64]uint64 // digests by applied index
 	letters int
+	limits  limits.Index
 }
 
 // heldView is a View and what it must show for ever.
@@ -31,15 +34,13 @@ type heldView struct {
 
 func newMachine(t *rapid.T) *machine {
 	l := limits.Index{
-		HistoryBytes:     rapid.Int64Range(200, 6000).Draw(t, "history bytes"),
-		HistoryRevisions: rapid.Int64Range(2, 60).Draw(t, "history revisions"),
-		CompactionWork:   rapid.SampledFrom([]int64{1, 40, 200, limits.CompactionWork}).Draw(t, "step"),
-		SlabBytes:        rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
-		EvacuationBytes:  rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
-		CountedRows:      rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
+		CompactionWork:  rapid.SampledFrom([]int64{1, 40, 200, limits.CompactionWork}).Draw(t, "step"),
+		SlabBytes:       rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
+		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
+		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 	}
 	return &machine{
-		state: NewState(l), model: newModel(l), seen: map[uint64]uint64{},
+		state: NewState(l), model: newModel(), seen: map[uint64]uint64{}, limits: l,
 		letters: rapid.IntRange(1, 4).Draw(t, "letters"),
 	}
 }
@@ -60,42 +61,224 @@ func (m *machine) value(t *rapid.T) []byte {
 	return bytes.Repeat([]byte{byte('A' + m.model.revision%26)}, n)
 }
 
+// made counts what the commands of all machines were, and how they ended: a kind that never comes is not tested.
+var made = map[string]int{}
+
+// drawn is a command, with what the model says of it.
+type drawn struct {
+	command []byte
+	result  kv.Result
+	reader  func(r *kv.Result) *AnswerReader // nil: there is no answer beside the result
+	answer  *kv.TxnResult
+}
+
 func (m *machine) batch(t *rapid.T) {
-	commands := [][]byte{}
-	var want []kv.Result
 	if rapid.Bool().Draw(t, "later") {
 		m.wall += rapid.Int64Range(-3e6, 9e6).Draw(t, "by")
 	}
 	wall := max(m.wall, 1)
-	revision, history := m.model.begin(wall)
+	begun := m.model.begin(wall)
+	var all []drawn
+	var commands [][]byte
+	var want []kv.Result
 	for range rapid.IntRange(0, 30).Draw(t, "commands") {
-		key := m.key(t)
-		switch rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all"}).Draw(t, "command") {
-		case "put":
-			value := m.value(t)
-			commands = append(commands, put(key, string(value)))
-			want = append(want, m.model.put(key, value))
-		case "del":
-			commands = append(commands, del(key, ""))
-			want = append(want, m.model.delete(key, ""))
-		case "range":
-			end := m.key(t)
-			commands = append(commands, del(key, end))
-			want = append(want, m.model.delete(key, end))
-		case "all":
-			if rapid.IntRange(0, 3).Draw(t, "really") > 0 {
-				continue
-			}
-			commands = append(commands, del(key, "\x00"))
-			want = append(want, m.model.delete(key, "\x00"))
-		}
+		one := m.command(t)
+		all = append(all, one)
+		commands, want = append(commands, one.command), append(want, one.result)
 	}
-	m.model.end(len(commands), revision, history)
+	m.model.end(begun)
 	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, commands), nil)
-	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("results %v %v, want %v", got, err, want)
+	if err != nil || describe(got) != describe(want) {
+		t.Fatalf("results %v %v, want %v", describe(got), err, describe(want))
+	}
+	v := m.state.View()
+	for i := range all {
+		m.answered(t, v, &all[i], &got[i])
 	}
 }
+
+func describe(results []kv.Result) string {
+	var out strings.Builder
+	for _, r := range results {
+		fmt.Fprintf(&out, "%d %d %v", r.Revision, r.Deleted, r.Err)
+		if r.Txn != nil {
+			fmt.Fprintf(&out, " %v", *r.Txn)
+		}
+		out.WriteString("; ")
+	}
+	return out.String()
+}
+
+// answered reads a write's answer in steps, and compares it with the model's.
+func (m *machine) answered(t *rapid.T, v *View, d *drawn, r *kv.Result) {
+	if d.reader == nil || r.Err != nil {
+		return
+	}
+	reader := d.reader(r)
+	rows := rapid.IntRange(1, 10).Draw(t, "rows")
+	for {
+		answer, done, err := reader.Step(v, rows)
+		if err != nil {
+			t.Fatalf("answer: %v", err)
+		}
+		if !done {
+			continue
+		}
+		if got, want := answerText(answer), answerText(d.answer); got != want {
+			t.Fatalf("answer\n%s, want\n%s", got, want)
+		}
+		return
+	}
+}
+
+func answerText(a *kv.TxnResult) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%v(", a.Succeeded)
+	pairs := func(all []kv.KeyValue) {
+		for i := range all {
+			fmt.Fprintf(&out, "%.20q ", line(&all[i]))
+		}
+	}
+	for _, one := range a.Answers {
+		switch {
+		case one.Put != nil:
+			out.WriteString("put ")
+			if one.Put.Prev != nil {
+				pairs([]kv.KeyValue{*one.Put.Prev})
+			}
+		case one.Delete != nil:
+			fmt.Fprintf(&out, "delete %d ", one.Delete.Deleted)
+			pairs(one.Delete.Prev)
+		case one.Range != nil:
+			fmt.Fprintf(&out, "range %d %v ", one.Range.Count, one.Range.More)
+			pairs(one.Range.KVs)
+		case one.Txn != nil:
+			out.WriteString(answerText(one.Txn))
+		}
+	}
+	return out.String() + ")"
+}
+
+func (m *machine) command(t *rapid.T) (d drawn) {
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact"}).Draw(t, "command")
+	alone := func(answer kv.Answer) *kv.TxnResult {
+		return &kv.TxnResult{Succeeded: true, Answers: []kv.Answer{answer}}
+	}
+	switch kind {
+	case "put":
+		p := m.put(t)
+		d.answer = alone(kv.Answer{Put: &kv.PutResult{}})
+		if old := m.model.newest(string(p.Key)); p.PrevKV && old != nil {
+			pair := pairOf(string(p.Key), old)
+			d.answer.Answers[0].Put.Prev = &pair
+		}
+		d.command, d.result = AppendPut(nil, p), m.model.put(p)
+		d.reader = func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }
+	case "del", "range", "all":
+		q := m.delete(t, kind)
+		d.answer = alone(kv.Answer{Delete: &kv.DeleteResult{}})
+		if q.PrevKV {
+			d.answer.Answers[0].Delete.Prev = m.model.at(string(q.Key), string(q.End), math.MaxInt64)
+		}
+		d.command, d.result = AppendDelete(nil, q.Key, q.End), m.model.delete(string(q.Key), string(q.End))
+		d.answer.Answers[0].Delete.Deleted = d.result.Deleted
+		d.reader = func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }
+	case "txn":
+		q := m.txn(t, 0)
+		d.command = AppendTxn(nil, q)
+		d.result, d.answer = m.model.txn(q)
+		d.reader = func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }
+	case "compact":
+		revision := m.revision(t)
+		d.command, d.result = AppendCompact(nil, revision), m.model.compact(revision)
+	}
+	made[kind]++
+	if d.result.Err != nil {
+		made[fmt.Sprintf("%s: %v", kind, d.result.Err.Code)]++
+	}
+	return d
+}
+
+func (m *machine) put(t *rapid.T) *kv.Put {
+	p := &kv.Put{Key: []byte(m.key(t)), PrevKV: rapid.Bool().Draw(t, "prev")}
+	if p.IgnoreValue = rapid.IntRange(0, 5).Draw(t, "ignore") == 0; !p.IgnoreValue {
+		p.Value = m.value(t)
+	}
+	return p
+}
+
+func (m *machine) delete(t *rapid.T, kind string) *kv.Delete {
+	d := &kv.Delete{Key: []byte(m.key(t)), PrevKV: rapid.Bool().Draw(t, "prev")}
+	switch {
+	case kind == "range":
+		d.End = []byte(m.key(t))
+	case kind == "all" && rapid.IntRange(0, 3).Draw(t, "really") == 0:
+		d.End = []byte{0}
+	}
+	return d
+}
+
+// revision is mostly one that can be read, and sometimes not.
+func (m *machine) revision(t *rapid.T) int64 {
+	oldest, newest := max(m.model.compacted-1, 0), m.model.revision+1
+	switch rapid.IntRange(0, 5).Draw(t, "which") {
+	case 0:
+		return oldest
+	case 1:
+		return newest
+	}
+	return rapid.Int64Range(oldest, newest).Draw(t, "revision")
+}
+
+func (m *machine) txn(t *rapid.T, depth int) *kv.Txn {
+	q := &kv.Txn{}
+	for range rapid.IntRange(0, 2).Draw(t, "compares") {
+		c := kv.Compare{
+			Key:    []byte(m.key(t)),
+			Target: kv.CompareTarget(rapid.IntRange(0, 4).Draw(t, "target")), Result: kv.CompareResult(rapid.IntRange(0, 3).Draw(t, "result")),
+		}
+		if rapid.IntRange(0, 3).Draw(t, "over a range") == 0 {
+			c.End = []byte(m.key(t))
+		}
+		switch c.Target {
+		case kv.CompareValue:
+			c.Value = m.value(t)
+		case kv.CompareVersion:
+			c.Number = rapid.Int64Range(0, 3).Draw(t, "number")
+		default:
+			c.Number = rapid.Int64Range(0, m.model.revision).Draw(t, "number")
+		}
+		q.Compares = append(q.Compares, c)
+	}
+	q.Success, q.Failure = m.ops(t, depth), m.ops(t, depth)
+	return q
+}
+
+// ops may change a key twice: the endpoint refuses most of that, the state does not need it.
+func (m *machine) ops(t *rapid.T, depth int) (ops []kv.Op) {
+	for range rapid.IntRange(0, 3).Draw(t, "operations") {
+		switch kind := rapid.SampledFrom([]string{"put", "put", "del", "range", "read", "read", "txn"}).Draw(t, "operation"); {
+		case kind == "put":
+			ops = append(ops, kv.Op{Put: m.put(t)})
+		case kind == "del" || kind == "range":
+			ops = append(ops, kv.Op{Delete: m.delete(t, kind)})
+		case kind == "txn" && depth < 2:
+			ops = append(ops, kv.Op{Txn: m.txn(t, depth+1)})
+		default:
+			q := &kv.Range{Key: []byte(m.key(t)), Limit: rapid.Int64Range(0, 3).Draw(t, "limit")}
+			if rapid.Bool().Draw(t, "more than one") {
+				q.End = []byte(m.key(t))
+			}
+			if rapid.Bool().Draw(t, "of the past") {
+				q.Revision = m.revision(t)
+			}
+			ops = append(ops, kv.Op{Range: q})
+		}
+	}
+	return ops
+}
+
+func (m *machine) reclaim(*rapid.T) { m.state.Reclaim() }
 
 func (m *machine) empty(t *rapid.T) {
 	m.model.applied++
@@ -125,7 +308,7 @@ func (m *machine) restore(t *rapid.T) {
 }
 
 func (m *machine) rebuild(t *rapid.T, v *View) *State {
-	b, err := NewBuilder(v.AppendMeta(nil), m.model.limits)
+	b, err := NewBuilder(v.AppendMeta(nil), m.limits)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,10 +375,20 @@ func TestModel(t *testing.T) {
 			"batch 2": m.batch,
 			"batch 3": m.batch,
 			"empty":   m.empty,
+			"reclaim": m.reclaim,
 			"hold":    m.hold,
 			"collect": m.collect,
 			"restore": m.restore,
 			"again":   m.restoreHeld,
 		})
 	})
+	t.Logf("%v", made)
+	for _, kind := range []string{
+		"put", "del", "range", "all", "txn", "compact",
+		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
+	} {
+		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {
+			t.Errorf("%q came %d times, and should at least %d", kind, made[kind], least)
+		}
+	}
 }

@@ -33,7 +33,7 @@ func readAll(t *testing.T, s *State, q kv.Range, bytes int64, rows int, between 
 		if !q.Continued {
 			count = page.Count
 			if q.Revision == 0 {
-				q.Revision = r.at
+				q.Revision = r.at.mod - 1
 			}
 		} else if page.Count != 0 {
 			t.Fatalf("a page that continues counts %d", page.Count)
@@ -168,8 +168,8 @@ func TestRangeLastKey(t *testing.T) {
 // A read of the newest revision that compaction overtakes begins again.
 func TestRangeOvertaken(t *testing.T) {
 	s := NewState(limits.Index{
-		HistoryBytes: 1 << 20, HistoryRevisions: 5, CompactionWork: limits.CompactionWork,
-		SlabBytes: limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: limits.CompactionWork,
+		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
 	for i := range 20 {
 		batch(t, s, 1, put(fmt.Sprintf("%02d", i), "v"))
@@ -179,10 +179,11 @@ func TestRangeOvertaken(t *testing.T) {
 	if _, done, err := r.Step(s.View(), 3); done || err != nil {
 		t.Fatalf("the first step: %v, %v", done, err)
 	}
-	first := r.at
+	first := r.at.mod - 1
 	for range 10 {
 		batch(t, s, 1, put("99", "v"))
 	}
+	keep(t, s, 5)
 	if s.View().Compacted() <= first {
 		t.Fatal("nothing was compacted")
 	}

@@ -148,14 +148,25 @@ func (v *version) newer() ref { return v.owner &^ ownerFlags }
 
 func (v *version) setNewer(r ref) { v.owner = r | v.owner&ownerFlags }
 
-// at returns the version that a reader of revision sees, or nil when the key is not there. The reader's View must
-// hold the revision: then all that is followed here is there. It never steps from a version at or below revision, and
-// what lies above it has the version before it, but for a created one: of that it must know that the tombstone is
-// above the revision too.
-func (v *version) at(revision int64) *version {
-	for v.mod > revision {
+// position is a moment between two changes: all before change sub of revision mod are there, and nothing else.
+type position struct {
+	mod int64
+	sub uint32
+}
+
+// behind is the position at which all changes of a revision are there.
+func behind(revision int64) position { return position{mod: revision + 1} }
+
+// before says whether a version is one of those that are there at a position.
+func (v *version) before(p position) bool { return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }
+
+// at returns the version that a reader at a position sees, or nil when the key is not there. The reader's View must
+// hold the position: then all that is followed here is there. It never steps from a version that is there, and what comes
+// later has the version before it, but for a created one: of that it must know that the tombstone comes later too.
+func (v *version) at(p position) *version {
+	for !v.before(p) {
 		if v.has(created) {
-			if mod, _ := v.precedingTombstone(); mod <= revision {
+			if mod, sub := v.precedingTombstone(); mod < p.mod || mod == p.mod && sub < int64(p.sub) {
 				return nil
 			}
 		}

@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +20,7 @@ type script struct {
 	t     *testing.T
 	s     *State
 	term  uint64
+	keep  int64 // revisions; 0: all
 	views map[string]*View
 }
 
@@ -71,8 +73,8 @@ func (sc *script) view(d *datadriven.TestData) *View {
 func (sc *script) run(d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "new":
+		sc.keep = number(d, "keep", 0)
 		sc.s = NewState(limits.Index{
-			HistoryBytes: number(d, "history-bytes", limits.HistoryBytes), HistoryRevisions: number(d, "history-revisions", limits.HistoryRevisions),
 			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
 			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
@@ -87,6 +89,8 @@ func (sc *script) run(d *datadriven.TestData) string {
 		return ""
 	case "apply", "change":
 		return sc.apply(d)
+	case "txn":
+		return sc.transact(d)
 	case "raw":
 		applied, _ := sc.s.Applied()
 		results, err := sc.s.Apply(applied+1, sc.term, nil, nil)
@@ -96,6 +100,13 @@ func (sc *script) run(d *datadriven.TestData) string {
 		return ""
 	case "restore":
 		return sc.restore()
+	case "step":
+		sc.s.View()
+		sc.s.Reclaim()
+		return ""
+	case "reclaim":
+		reclaimed(sc.s)
+		return ""
 	case "get", "range", "events", "scan", "times", "at", "members", "status", "tree":
 		return sc.read(d, sc.view(d))
 	}
@@ -119,6 +130,9 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				commands = append(commands, put(f[1], f[2]))
 			case "del":
 				commands = append(commands, del(f[1], f[2]))
+			case "compact":
+				n, _ := strconv.ParseInt(f[1], 10, 64)
+				commands = append(commands, AppendCompact(nil, n))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
 				commands = append(commands, appendFeatureLevel(nil, n))
@@ -157,7 +171,118 @@ func (sc *script) apply(d *datadriven.TestData) string {
 		}
 		before = line
 	}
+	if sc.keep > 0 {
+		keep(sc.t, sc.s, sc.keep)
+		reclaimed(sc.s)
+	}
 	return out.String()
+}
+
+// txn reads a transaction, a word a line: compares, "then", operations, "else", operations, and "end" of one that "txn" began
+// within it.
+func (sc *script) txn(lines []string) (t *kv.Txn, rest []string) {
+	t = &kv.Txn{}
+	to := &t.Success
+	for len(lines) > 0 {
+		f := strings.Fields(unquote(lines[0]))
+		lines = lines[1:]
+		number := func(s string) int64 {
+			n, _ := strconv.ParseInt(s, 10, 64)
+			return n
+		}
+		for len(f) < 4 {
+			f = append(f, "")
+		}
+		switch f[0] {
+		case "if":
+			c := kv.Compare{Key: []byte(f[2]), Target: kv.CompareTarget(slices.Index([]string{"version", "create", "mod", "value", "lease"}, f[1]))}
+			c.Result = kv.CompareResult(slices.Index([]string{"=", ">", "<", "!="}, f[3]))
+			if c.Target == kv.CompareValue {
+				c.Value = []byte(f[4])
+			} else {
+				c.Number = number(f[4])
+			}
+			if len(f) > 5 {
+				c.End = []byte(f[5])
+			}
+			t.Compares = append(t.Compares, c)
+		case "then":
+			to = &t.Success
+		case "else":
+			to = &t.Failure
+		case "put":
+			*to = append(*to, kv.Op{Put: &kv.Put{Key: []byte(f[1]), Value: []byte(f[2]), PrevKV: true, IgnoreValue: f[2] == "*"}})
+			if f[2] == "*" {
+				(*to)[len(*to)-1].Put.Value = nil
+			}
+		case "del":
+			*to = append(*to, kv.Op{Delete: &kv.Delete{Key: []byte(f[1]), End: []byte(f[2]), PrevKV: true}})
+		case "get":
+			*to = append(*to, kv.Op{Range: &kv.Range{Key: []byte(f[1]), End: []byte(f[2]), Revision: number(f[3])}})
+		case "txn":
+			var nested *kv.Txn
+			nested, lines = sc.txn(lines)
+			*to = append(*to, kv.Op{Txn: nested})
+		case "end":
+			return t, lines
+		}
+	}
+	return t, nil
+}
+
+// transact applies a transaction and prints its answer, or what its Check says.
+func (sc *script) transact(d *datadriven.TestData) string {
+	t, _ := sc.txn(strings.Split(d.Input, "\n"))
+	if err := t.Check(requestBounds, int(number(d, "operations", limits.TxnOperations))); err != nil {
+		return refusal(err)
+	}
+	applied, _ := sc.s.Applied()
+	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{AppendTxn(nil, t)}), nil)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	if results[0].Err != nil {
+		return refusal(results[0].Err)
+	}
+	v, reader := sc.s.View(), NewAnswerReader(t, &results[0], 1<<20)
+	answer, done, err := reader.Step(v, 1)
+	for !done {
+		answer, done, err = reader.Step(v, 1)
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	var out strings.Builder
+	fmt.Fprintf(&out, "revision %d\n", answer.Revision)
+	answerLines(&out, answer, "")
+	return out.String()
+}
+
+func answerLines(out *strings.Builder, a *kv.TxnResult, indent string) {
+	word := map[bool]string{true: "success", false: "failure"}[a.Succeeded]
+	fmt.Fprintf(out, "%s%s\n", indent, word)
+	indent += "  "
+	for _, one := range a.Answers {
+		var pairs []kv.KeyValue
+		switch {
+		case one.Put != nil:
+			fmt.Fprintf(out, "%sput\n", indent)
+			if one.Put.Prev != nil {
+				pairs = []kv.KeyValue{*one.Put.Prev}
+			}
+		case one.Delete != nil:
+			fmt.Fprintf(out, "%sdeleted %d\n", indent, one.Delete.Deleted)
+			pairs = one.Delete.Prev
+		case one.Range != nil:
+			fmt.Fprintf(out, "%scount %d, more %v\n", indent, one.Range.Count, one.Range.More)
+			pairs = one.Range.KVs
+		case one.Txn != nil:
+			answerLines(out, one.Txn, indent)
+		}
+		for i := range pairs {
+			fmt.Fprintf(out, "%s  %s", indent, line(&pairs[i]))
+		}
+	}
 }
 
 // announcementOf makes one of member, folder.boot, process and address.

@@ -205,14 +205,14 @@ func (e *evacuation) enqueue(s *slab) {
 }
 
 // evacuate does one step.
-func (s *State) evacuate(handed int64) {
+func (s *State) evacuate(work int64) {
 	e := &s.evacuation
 	for _, filled := range s.memory.sealed {
 		e.enqueue(filled)
 	}
 	clear(s.memory.sealed)
 	s.memory.sealed = s.memory.sealed[:0]
-	for work := s.limits.EvacuationBytes + timesHanded*handed; ; {
+	for {
 		switch {
 		case work <= 0:
 			s.limits.Reach("evacuation")

@@ -12,40 +12,70 @@ import (
 	"qkv/internal/pack"
 )
 
+// metaVersion is the format version of what AppendMeta writes, and the only one that is known.
+const metaVersion = 1
+
+// The sections of the meta data, each with a version of its own. A number is never used again for something else.
 const (
-	// metaVersion is the format version of what AppendMeta writes, and the only one that is known.
-	metaVersion = 1
-	metaFields  = 17
+	sectionNumbers = 1
+	sectionLayout  = 2
+	sectionMembers = 3
+	sectionTimes   = 4
+	sectionCheck   = 5
+	sections       = 6
+
+	sectionVersion = 1
 )
 
 // AppendMeta appends all of the state that is not a key; doc.go has the format.
 func (v *View) AppendMeta(dst []byte) []byte {
-	dst = pack.AppendArray(dst, metaFields)
+	dst = pack.AppendArray(dst, 2)
 	dst = pack.AppendUint(dst, metaVersion)
-	dst = pack.AppendUint(dst, v.applied)
-	dst = pack.AppendUint(dst, v.term)
-	dst = pack.AppendInt(dst, v.revision)
-	dst = pack.AppendInt(dst, v.compacted)
-	dst = pack.AppendInt(dst, v.history.slots.first)
-	dst = pack.AppendInt(dst, v.history.sub)
-	dst = pack.AppendInt(dst, v.wall)
-	dst = pack.AppendUint(dst, v.level)
-	dst = appendSum(dst, v.sum)
-	dst = appendSum(dst, v.pastSum)
-	dst = pack.AppendInt(dst, v.live)
-	dst = pack.AppendInt(dst, v.liveBytes)
-	dst = pack.AppendInt(dst, v.historyBytes)
-	dst = v.members.append(dst)
-	points := &v.times.points
-	dst = pack.AppendArray(dst, 2*int(points.len()))
+	dst = pack.AppendArray(dst, sections-1)
+	dst = appendSection(dst, sectionNumbers, v.appendNumbers(nil))
+	dst = appendSection(dst, sectionLayout, v.appendLayout(nil))
+	dst = appendSection(dst, sectionMembers, v.members.append(nil))
+	dst = appendSection(dst, sectionTimes, v.times.append(nil))
+	return appendSection(dst, sectionCheck, v.check.append(nil))
+}
+
+func appendSection(dst []byte, kind uint64, content []byte) []byte {
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), kind), sectionVersion)
+	return pack.AppendBytes(dst, content)
+}
+
+func (r *replicated) appendNumbers(dst []byte) []byte {
+	dst = pack.AppendUint(dst, r.applied)
+	dst = pack.AppendUint(dst, r.term)
+	dst = pack.AppendInt(dst, r.revision)
+	dst = pack.AppendInt(dst, r.compacted)
+	dst = pack.AppendInt(dst, r.wall)
+	dst = pack.AppendUint(dst, r.level)
+	dst = pack.AppendInt(dst, r.live)
+	dst = pack.AppendInt(dst, r.liveBytes)
+	dst = pack.AppendInt(dst, r.weight)
+	return appendSum(dst, r.sum)
+}
+
+func (l *layout) appendLayout(dst []byte) []byte {
+	dst = pack.AppendInt(dst, l.history.slots.first)
+	dst = pack.AppendInt(dst, l.history.sub)
+	dst = pack.AppendInt(dst, l.kept)
+	return appendSum(dst, l.keptSum)
+}
+
+// append appends the times: of each point, how much more revision, clock and weight are than those of the one before.
+func (t *times) append(dst []byte) []byte {
+	dst = pack.AppendArray(dst, 3*int(t.points.len()))
 	var before point
-	for n := points.first; n < points.end; n++ {
-		p := *points.at(n)
+	for n := t.points.first; n < t.points.end; n++ {
+		p := *t.points.at(n)
 		dst = pack.AppendInt(dst, p.revision-before.revision)
 		dst = pack.AppendInt(dst, p.wall-before.wall)
+		dst = pack.AppendInt(dst, p.weight-before.weight)
 		before = p
 	}
-	return v.check.append(dst)
+	return dst
 }
 
 func appendSum(dst []byte, sum uint64) []byte {
@@ -63,65 +93,95 @@ func readSum(r *pack.Reader) uint64 {
 
 // metaNumbers are those of the state's numbers that the keys must agree with.
 type metaNumbers struct {
-	sum, pastSum                  uint64
-	live, liveBytes, historyBytes int64
+	live, liveBytes, kept int64
+	keptSum               uint64
+}
+
+// metaReader reads the sections of the meta data.
+type metaReader struct {
+	s          *State
+	want       metaNumbers
+	first, sub int64
 }
 
 // readMeta sets all of the state that is not a key.
 func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 	r := pack.NewReader(meta)
-	n := r.Array()
+	r.ArrayOf(2)
 	if v := r.Uint(); r.Err() == nil && v != metaVersion {
 		return want, fmt.Errorf("the state has format version %d, this qkv knows %d: it was written by a newer one, upgrade this member", v, metaVersion)
 	}
-	if r.Err() == nil && n != metaFields {
-		r.Fail("a state of another number of fields")
+	m := metaReader{s: s}
+	n := r.Array()
+	for last := uint64(0); r.Err() == nil && n > 0; n-- {
+		r.ArrayOf(3)
+		kind, version, content := r.Uint(), r.Uint(), r.Bytes()
+		if r.Err() == nil && (kind >= sections || version != sectionVersion) {
+			return want, fmt.Errorf("section %d of the state has version %d, which this qkv does not know: it was written by a newer one, upgrade this member", kind, version)
+		}
+		if kind != last+1 {
+			r.Fail("sections out of order")
+		}
+		if last = kind; r.Err() != nil {
+			break
+		}
+		if err := m.section(kind, content); err != nil {
+			return want, fmt.Errorf("read section %d of the state: %w", kind, err)
+		}
 	}
-	s.applied, s.term = r.Uint(), r.Uint()
-	s.revision, s.compacted = r.Int(), r.Int()
-	first, sub := r.Int(), r.Int()
-	s.wall, s.level = r.Int(), r.Uint()
-	want.sum, want.pastSum = readSum(&r), readSum(&r)
-	want.live, want.liveBytes, want.historyBytes = r.Int(), r.Int(), r.Int()
-	s.members = readMembers(&r)
-	s.readTimes(&r)
-	s.check = readCheck(&r)
 	if err := r.Done(); err != nil {
 		return want, fmt.Errorf("read the state: %w", err)
 	}
 	if s.level > MaxLevel {
 		return want, fmt.Errorf("the state has feature level %d, this qkv knows %d: upgrade this member", s.level, MaxLevel)
 	}
-	return want, s.beginHistory(first, sub)
+	return m.want, s.beginHistory(m.first, m.sub)
+}
+
+func (m *metaReader) section(kind uint64, content []byte) error {
+	s, r := m.s, pack.NewReader(content)
+	switch kind {
+	case sectionNumbers:
+		s.applied, s.term = r.Uint(), r.Uint()
+		s.revision, s.compacted, s.wall, s.level = r.Int(), r.Int(), r.Int(), r.Uint()
+		m.want.live, m.want.liveBytes, s.weight, s.sum = r.Int(), r.Int(), r.Int(), readSum(&r)
+	case sectionLayout:
+		m.first, m.sub, m.want.kept, m.want.keptSum = r.Int(), r.Int(), r.Int(), readSum(&r)
+	case sectionMembers:
+		s.members = readMembers(&r)
+	case sectionTimes:
+		s.readTimes(&r)
+	case sectionCheck:
+		s.check = readCheck(&r)
+	}
+	return r.Done()
 }
 
 func (s *State) readTimes(r *pack.Reader) {
 	n := r.Array()
-	if n%2 != 0 {
-		r.Fail("a time without its revision, or the other way round")
+	if n%3 != 0 {
+		r.Fail("times that are no points")
 		return
 	}
 	var p point
-	for range n / 2 {
+	for range n / 3 {
 		p.revision += r.Int()
 		p.wall += r.Int()
+		p.weight += r.Int()
 		s.times.push(p)
 	}
 }
 
 // beginHistory makes room for all changes from the first one on.
 func (s *State) beginHistory(first, sub int64) error {
-	pending := s.compacted == first+1
 	room := s.revision - first
 	switch {
-	case first < 2 || sub < 0 || room < -1 || room > 16*limits.HistoryRevisions,
-		s.compacted != first && !pending && (s.compacted != 0 || first != 2), sub > 0 && !pending:
+	case first < 2, sub < 0, room < -1, room >= limits.HistoryLoaded, s.compacted > s.revision,
+		first > max(s.compacted, 2), sub > 0 && first >= s.compacted:
 		return fmt.Errorf("the state has revision %d, compacted %d and a history from %d.%d", s.revision, s.compacted, first, sub)
 	}
 	s.history.slots.startAt(first)
-	for range room + 1 {
-		s.history.slots.push()
-	}
+	s.history.slots.extend(room + 1)
 	s.history.sub = sub
 	return nil
 }
@@ -193,10 +253,12 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	}
 	s.live++
 	s.liveBytes += int64(len(key) + newest.valueSize())
-	s.sum += newest.sum
-	s.pastSum -= newest.sum
-	s.historyBytes -= weight(len(key), newest.valueSize())
 	return nil
+}
+
+// before says whether a version comes before another one.
+func (v *Version) before(other *Version) bool {
+	return v.Mod < other.Mod || v.Mod == other.Mod && v.Sub < other.Sub
 }
 
 // check says why a version cannot follow those before it.
@@ -209,7 +271,7 @@ func (b *Builder) check(versions []Version, i int) error {
 	held := s.history.holds(v.Mod, v.Sub)
 	follows := i > 0 && !before.Tombstone
 	switch {
-	case v.Mod <= before.Mod || v.Mod < 2 || v.Mod > s.revision || v.Sub < 0 || v.Sub > 1<<32-1:
+	case !before.before(v), v.Mod < 2 || v.Mod > s.revision, v.Sub < 0, v.Sub > 1<<32-1:
 		return fmt.Errorf("is not between the version before it, of revision %d, and the newest revision %d", before.Mod, s.revision)
 	case !held && i > 0:
 		return fmt.Errorf("comes before the history of %d.%d, and so must be the oldest", s.history.slots.first, s.history.sub)
@@ -222,7 +284,7 @@ func (b *Builder) check(versions []Version, i int) error {
 	case follows && (v.Create != before.Create || v.Version != before.Version+1):
 		return fmt.Errorf("is number %d since revision %d, after number %d since revision %d", v.Version, v.Create, before.Version, before.Create)
 	case !follows && held && (v.Create != v.Mod || v.Version != 1),
-		(v.Create == v.Mod) != (v.Version == 1), v.Create > v.Mod, v.Create < 2, v.Version < 1:
+		v.Version == 1 && v.Create != v.Mod, v.Create > v.Mod, v.Create < 2, v.Version < 1:
 		return fmt.Errorf("is number %d since revision %d, with no version before it", v.Version, v.Create)
 	}
 	return nil
@@ -248,11 +310,11 @@ func (b *Builder) addVersion(r ref, hash uint64, versions []Version, i int) {
 	made := at.version()
 	made.mod, made.sub = v.Mod, uint32(v.Sub)
 	made.sum = sumOf(hash, v.Value, v.Create, v.Mod, v.Sub, v.Version, v.Lease)
-	s.pastSum += made.sum
 	made.setWords(words, v.Lease)
 	copy(made.value(), v.Value)
 	s.push(r, at, ref(r.record().head.Load()))
-	s.historyBytes += weight(int(r.record().size), len(v.Value))
+	s.kept++
+	s.keptSum += made.sum
 	if s.history.holds(v.Mod, v.Sub) {
 		b.changes = append(b.changes, subChange{v.Mod, v.Sub, at})
 	}
@@ -264,7 +326,7 @@ func (b *Builder) flush() {
 		b.s.table.insert(r.hash, r.at)
 	}
 	for _, c := range b.changes {
-		slot := b.s.history.slots.at(c.mod)
+		slot := b.s.history.slots.fill(c.mod)
 		if c.sub == 0 && slot.Load() == 0 {
 			slot.Store(changeOf(c.at))
 		} else {
@@ -278,16 +340,16 @@ func (b *Builder) flush() {
 func (b *Builder) Finish() (*State, error) {
 	s := b.s
 	b.flush()
-	if got := (metaNumbers{s.sum, s.pastSum, s.live, s.liveBytes, s.historyBytes}); got != b.want {
-		return nil, fmt.Errorf("%d keys of %d bytes, history of %d, sums %016x and %016x; when it was saved there were %d keys of %d bytes, history of %d, sums %016x and %016x",
-			got.live, got.liveBytes, got.historyBytes, got.sum, got.pastSum, b.want.live, b.want.liveBytes, b.want.historyBytes, b.want.sum, b.want.pastSum)
+	if got := (metaNumbers{s.live, s.liveBytes, s.kept, s.keptSum}); got != b.want {
+		return nil, fmt.Errorf("%d keys of %d bytes, %d versions, sum %016x; when it was saved there were %d keys of %d bytes, %d versions, sum %016x",
+			got.live, got.liveBytes, got.kept, got.keptSum, b.want.live, b.want.liveBytes, b.want.kept, b.want.keptSum)
 	}
 	if err := b.group(); err != nil {
 		return nil, err
 	}
 	h := &s.history
 	for revision := h.slots.first; revision < h.slots.end; revision++ {
-		if h.slots.at(revision).Load() == 0 {
+		if !h.slots.filled(revision) || h.slots.at(revision).Load() == 0 {
 			return nil, fmt.Errorf("revision %d has no change, the history begins at %d", revision, h.slots.first)
 		}
 	}
@@ -313,7 +375,7 @@ func (b *Builder) group() error {
 		if mod == h.slots.first {
 			missing = h.sub
 		}
-		slot := h.slots.at(mod)
+		slot := h.slots.fill(mod)
 		alone := slot.Load()
 		if alone != 0 {
 			missing++

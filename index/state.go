@@ -18,8 +18,8 @@ type replicated struct {
 	applied, term uint64
 	// revision is that of the newest change; 1 before any.
 	revision int64
-	// compacted is the oldest revision that can be read; 0 before anything was compacted. It is history.slots.first,
-	// or the one after that while that revision's changes are dropped.
+	// compacted is the oldest revision that can be read, which a command has said; 0 before any did. History goes after it
+	// as it can.
 	compacted int64
 	// wall is the largest Envelope.Wall of the entries that were applied, in nanoseconds since 1970.
 	wall int64
@@ -31,22 +31,31 @@ type replicated struct {
 	live int64
 	// liveBytes is the bytes of those keys and of their newest values.
 	liveBytes int64
-	// sum is the sum of version.sum of those newest versions, and pastSum of all other versions that are kept.
-	sum, pastSum uint64
-	// historyBytes is the sum of weight(key, value) of those other versions.
-	historyBytes int64
-	// history has the changes of revisions history.slots.first to revision.
-	history history
+	// sum is the sum of version.sum of all versions that ever were.
+	sum uint64
+	// weight is the sum of weight(key, value) of all versions that were ever superseded, and of all tombstones.
+	weight int64
 	// check is the newest comparison of the members' states.
 	check check
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
 
+// layout is what is there of the state's versions. How far a member has come with dropping those that nobody can read
+// is its own business, so that no digest has it. A copy of the struct is a view of it.
+type layout struct {
+	// history has the changes of revisions history.slots.first to revision.
+	history history
+	// kept is how many versions there are, and keptSum the sum of their version.sum.
+	kept    int64
+	keptSum uint64
+}
+
 // State is the replicated state at one applied index. One goroutine owns it; everybody else reads Views. The package's
 // invariants, by which Check goes, stand in doc.go.
 type State struct {
 	replicated
+	layout
 
 	// own is the digest behind the entry of a check, as this process computed it: state and log decide it, but it is not
 	// part of a snapshot, and so can be another check's than check is.
@@ -78,12 +87,16 @@ type State struct {
 	// epoch is the newest one: what is given up now is kept by Views made until now.
 	epoch *epoch
 
+	// dropping is compacted as the newest View has it: history goes up to there.
+	dropping int64
+
 	// Constant.
 	limits limits.Index
 
 	// Scratch, empty between two calls of Apply.
 	commands    []command
 	matches     []ref // keys that a delete removes
+	made        []ref // versions of the revision that has begun, by sub revision
 	probe       probe
 	prefetching prefetching
 }
@@ -139,12 +152,13 @@ func (s *State) View() *View {
 	if s.changed {
 		s.freeze()
 	}
+	s.dropping = s.compacted
 	if len(s.epoch.retired) > 0 {
 		next := &epoch{}
 		s.epoch.next, s.epoch = next, next
 	}
 	return &View{
-		replicated: s.replicated, own: s.own,
+		replicated: s.replicated, layout: s.layout, own: s.own,
 		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
 		mapped: s.memory.bytes, countedRows: s.limits.CountedRows,
 	}

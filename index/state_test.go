@@ -71,7 +71,7 @@ func TestSizes(t *testing.T) {
 	sizes := []int{0, 1, 7, 8, 9, slabAlign / 16, slabAlign/16 + 1, 255 << 10, 257 << 10, limits.ValueBytes - 1, limits.ValueBytes}
 	for range 3 {
 		for _, n := range sizes {
-			batch(t, s, 1, AppendPut(nil, fmt.Append(nil, n), bytes.Repeat([]byte{byte(n)}, n), 0))
+			batch(t, s, 1, AppendPut(nil, &kv.Put{Key: fmt.Append(nil, n), Value: bytes.Repeat([]byte{byte(n)}, n)}))
 		}
 	}
 	if err := s.Check(); err != nil {
@@ -126,8 +126,8 @@ func TestLayout(t *testing.T) {
 // TestSteadyState applies without any garbage but what the history takes, 8 bytes a revision.
 func TestSteadyState(t *testing.T) {
 	s := NewState(limits.Index{
-		HistoryBytes: 1 << 20, HistoryRevisions: 10_000, CompactionWork: limits.CompactionWork,
-		SlabBytes: limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: limits.CompactionWork,
+		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
 	var commands [][]byte
 	for i := range 1024 {
@@ -139,6 +139,10 @@ func TestSteadyState(t *testing.T) {
 		applied, _ := s.Applied()
 		if _, err := s.Apply(applied+1, 1, data, results); err != nil {
 			t.Fatal(err)
+		}
+		if s.compacted = s.revision - 10_000; s.compacted > 0 {
+			s.dropping = s.compacted
+			s.times.trim(s.compacted)
 		}
 	}
 	for range 30 {
@@ -186,11 +190,13 @@ func (p *pieces) build() error {
 // another state.
 func TestBuilderRefuses(t *testing.T) {
 	s := NewState(limits.Index{
-		HistoryBytes: 1 << 20, HistoryRevisions: 8, CompactionWork: 100,
-		SlabBytes: limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: 100,
+		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
 	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"))
 	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))
+	keep(t, s, 8)
+	s.drop(20) // not all of it
 	good := piecesOf(s.View())
 	if err := good.build(); err != nil || s.View().Compacted() == 0 {
 		t.Fatalf("compacted to %d: %v", s.View().Compacted(), err)
@@ -277,12 +283,12 @@ func TestCheckFinds(t *testing.T) {
 		"a version out of use":       {"invariant 2", func(s *State) { newestOf(s, "a").owner |= versionDead }},
 		"a wrong neighbour":          {"invariant 2", func(s *State) { newestOf(s, "a").older().version().setNewer(0) }},
 		"a version that is not next": {"invariant 3", func(s *State) { *newestOf(s, "a").word(1) = 9 }},
-		"a sum":                      {"invariant 4", func(s *State) { s.sum++ }},
+		"a sum":                      {"invariant 4", func(s *State) { s.keptSum++ }},
 		"a value":                    {"invariant 4", func(s *State) { newestOf(s, "a").value()[0]++ }},
-		"a weight":                   {"invariant 4", func(s *State) { s.historyBytes++ }},
+		"a number of versions":       {"invariant 4", func(s *State) { s.kept++ }},
 		"a change of another key":    {"invariant 5", func(s *State) { s.history.slots.at(3).Store(s.history.slots.at(2).Load()) }},
 		"a revision without change":  {"invariant 5", func(s *State) { s.revision++ }},
-		"a compacted revision":       {"invariant 6", func(s *State) { s.compacted = 4 }},
+		"a compacted revision":       {"invariant 6", func(s *State) { s.compacted = 9 }},
 		"a slab's live bytes":        {"invariant 7", func(s *State) { s.memory.slabs[0].live++ }},
 		"mapped bytes":               {"invariant 7", func(s *State) { s.memory.bytes++ }},
 		"a time":                     {"invariant 8", func(s *State) { s.times.points.at(0).wall = s.wall + 1 }},
@@ -313,25 +319,20 @@ func contents(v *View) uint64 {
 // Whatever is replicated has part in the digest: each field is changed, and the digest with it.
 func TestDigestHasEverything(t *testing.T) {
 	changes := map[string]func(r *replicated){
-		"applied":      func(r *replicated) { r.applied++ },
-		"term":         func(r *replicated) { r.term++ },
-		"revision":     func(r *replicated) { r.revision++ },
-		"compacted":    func(r *replicated) { r.compacted++ },
-		"wall":         func(r *replicated) { r.wall++ },
-		"level":        func(r *replicated) { r.level++ },
-		"live":         func(r *replicated) { r.live++ },
-		"liveBytes":    func(r *replicated) { r.liveBytes++ },
-		"sum":          func(r *replicated) { r.sum++ },
-		"pastSum":      func(r *replicated) { r.pastSum++ },
-		"historyBytes": func(r *replicated) { r.historyBytes++ },
+		"applied":   func(r *replicated) { r.applied++ },
+		"term":      func(r *replicated) { r.term++ },
+		"revision":  func(r *replicated) { r.revision++ },
+		"compacted": func(r *replicated) { r.compacted++ },
+		"wall":      func(r *replicated) { r.wall++ },
+		"level":     func(r *replicated) { r.level++ },
+		"live":      func(r *replicated) { r.live++ },
+		"liveBytes": func(r *replicated) { r.liveBytes++ },
+		"sum":       func(r *replicated) { r.sum++ },
+		"weight":    func(r *replicated) { r.weight++ },
 
-		"history":       func(r *replicated) { r.history.trim() },
-		"history.first": func(r *replicated) { r.history.slots.first++ },
-		"history.sub":   func(r *replicated) { r.history.sub++ },
-
-		"times":          func(r *replicated) { r.times.push(point{9, 9e9}) },
+		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0}) },
 		"times.trim":     func(r *replicated) { r.times.trim(r.revision) },
-		"times.revision": func(r *replicated) { r.times.trim(r.revision); r.times.push(point{9, 3e6}) },
+		"times.revision": func(r *replicated) { r.times.trim(r.revision); r.times.push(point{9, 3e6, 0}) },
 
 		"check":         func(r *replicated) { r.check = check{} },
 		"check.entry":   func(r *replicated) { r.check.entry++ },

@@ -32,8 +32,8 @@ func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
 // TestOverflow chooses keys by their hashes, as somebody might who wants a table to grow without end.
 func TestOverflow(t *testing.T) {
 	s := NewState(limits.Index{
-		HistoryBytes: 1 << 20, HistoryRevisions: 300, CompactionWork: limits.CompactionWork,
-		SlabBytes: 4 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: limits.CompactionWork,
+		SlabBytes:      4 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
 	keys := alike(700, 9)
 	for _, k := range keys {
@@ -54,9 +54,8 @@ func TestOverflow(t *testing.T) {
 		batch(t, s, 1, del(keys[i], ""))
 	}
 	batch(t, s, 1, del("absent", ""), put("z", ""))
-	for range 700 {
-		batch(t, s, 1, put("z", "so that the deletions are compacted"))
-	}
+	keep(t, s, 0)
+	reclaimed(s)
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +71,8 @@ func TestOverflow(t *testing.T) {
 // TestTableGrows goes through many divisions, and takes keys out and in again so that segments fill with removed slots.
 func TestTableGrows(t *testing.T) {
 	s := NewState(limits.Index{
-		HistoryBytes: 1 << 10, HistoryRevisions: 100, CompactionWork: limits.CompactionWork,
-		SlabBytes: 64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+		CompactionWork: limits.CompactionWork,
+		SlabBytes:      64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
 	random := rand.New(rand.NewPCG(1, 1))
 	there := make([]bool, 20_000)
@@ -94,6 +93,7 @@ func TestTableGrows(t *testing.T) {
 			}
 		}
 		batch(t, s, 1, commands...)
+		keep(t, s, 100)
 		if random.IntN(100) == 0 {
 			views = append(views, s.View())
 			then = append(then, append([]bool{}, there...))

@@ -15,6 +15,7 @@ import (
 // behind them: keep the View reachable while they are in use, with runtime.KeepAlive(view) behind the last use.
 type View struct {
 	replicated
+	layout
 	own ownDigest
 
 	memory  *memory
@@ -42,8 +43,22 @@ func (v *View) Keys() int64 { return v.live }
 // LiveBytes returns the bytes of all keys and values at the newest revision.
 func (v *View) LiveBytes() int64 { return v.liveBytes }
 
-// HistoryBytes returns what the versions that are superseded or deleted weigh.
-func (v *View) HistoryBytes() int64 { return v.historyBytes }
+// HistoryBytes returns what the versions weigh that were superseded or deleted since the compacted revision, to the
+// millisecond: 64 bytes each, and key and value.
+func (v *View) HistoryBytes() int64 { return v.weight - v.times.weightAt(v.compacted) }
+
+// RevisionOfHistory returns the oldest revision from which on the history weighs at most so much, to the millisecond; at
+// least the compacted one.
+func (v *View) RevisionOfHistory(bytes int64) int64 {
+	revision := v.revision
+	if p, ok := v.times.lightest(v.weight - bytes); ok {
+		revision = p
+	}
+	return max(min(revision, v.revision), v.compacted)
+}
+
+// Dropped says whether nothing is left of what was compacted: whether a compaction is done physically.
+func (v *View) Dropped() bool { return v.history.slots.first >= v.compacted }
 
 // MappedBytes returns how much memory outside of Go's heap held the state when the View was made. RetiredBytes is how
 // much more is given up by now, but waits for the garbage collector to find that no View reaches it.
@@ -188,18 +203,18 @@ func (v *View) Get(key []byte, revision int64) (pair kv.KeyValue, found bool, er
 	if revision, err = v.readable(revision); err != nil {
 		return pair, false, err
 	}
-	if r, at := v.find(key, revision); at != nil {
+	if r, at := v.find(key, behind(revision)); at != nil {
 		pair, found = at.keyValue(r.key()), true
 	}
 	runtime.KeepAlive(v)
 	return pair, found, nil
 }
 
-// find returns a key's record and the version that is seen at revision, or nil.
-func (v *View) find(key []byte, revision int64) (*record, *version) {
+// find returns a key's record and the version that is seen at a position, or nil.
+func (v *View) find(key []byte, p position) (*record, *version) {
 	r, overflow := v.table.find(hashOf(key), key)
 	if r != 0 {
-		if at := r.record().newest().at(revision); at != nil {
+		if at := r.record().newest().at(p); at != nil {
 			return r.record(), at
 		}
 	}
@@ -208,17 +223,17 @@ func (v *View) find(key []byte, revision int64) (*record, *version) {
 	if !overflow && v.table.removed.Load() == v.removed {
 		return nil, nil
 	}
-	return v.findInTree(key, revision)
+	return v.findInTree(key, p)
 }
 
-func (v *View) findInTree(key []byte, revision int64) (*record, *version) {
-	var p probe
-	r, found := v.tree.Get(p.set(key))
-	runtime.KeepAlive(p.words)
+func (v *View) findInTree(key []byte, p position) (*record, *version) {
+	var wanted probe
+	r, found := v.tree.Get(wanted.set(key))
+	runtime.KeepAlive(wanted.words)
 	if !found {
 		return nil, nil
 	}
-	return r.record(), r.record().newest().at(revision)
+	return r.record(), r.record().newest().at(p)
 }
 
 // Range reads what is asked for, however long that takes. The keys and values of the result have at most bytes bytes,
@@ -242,8 +257,10 @@ type RangeReader struct {
 	q     kv.Range
 	bytes int64 // bound of the page; 0: none
 	phase rangePhase
-	// at is the revision that is read; 0 before the first step has decided.
-	at int64
+	// at is what is read; nothing before the first step has decided. pinned says that it came with the reader, whose
+	// steps then all have one View, and that it can be read there whatever was compacted meanwhile.
+	at     position
+	pinned bool
 	// from is where the next step begins, and page where the page does. No key before page is in the range's result.
 	from, page []byte
 	// count is how many keys there are before from while they are counted, and then in the whole range.
@@ -267,7 +284,7 @@ func NewRangeReader(q kv.Range, bytes int64) RangeReader {
 }
 
 func (r *RangeReader) begin() {
-	r.phase, r.at, r.from, r.page, r.count = firstPage, r.q.Revision, r.q.Key, r.q.Key, 0
+	r.phase, r.at, r.from, r.page, r.count = firstPage, position{}, r.q.Key, r.q.Key, 0
 	if r.q.Continued {
 		r.phase = onePage
 	}
@@ -281,15 +298,9 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	if e := r.q.Check(requestBounds); e != nil {
 		return result, true, e
 	}
-	at, err := v.readable(r.at)
-	if err != nil && r.q.Revision == 0 {
-		r.begin() // compaction has overtaken a read of what was the newest revision: what is it now?
-		at, err = v.revision, nil
-	}
-	if err != nil {
+	if err := r.decide(v); err != nil {
 		return result, true, err
 	}
-	r.at = at
 	p := page{Range: r.q, RangeResult: result, bytes: r.bytes, v: v, at: r.at, phase: r.phase}
 	if len(r.q.End) == 0 {
 		if record, at := v.find(r.q.Key, r.at); at != nil {
@@ -301,9 +312,27 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	return p.RangeResult, r.advance(&p, next, ended), nil
 }
 
+// decide says what is read, or why it cannot be.
+func (r *RangeReader) decide(v *View) error {
+	if r.pinned {
+		return nil
+	}
+	revision := r.q.Revision
+	if r.at != (position{}) {
+		revision = r.at.mod - 1
+	}
+	revision, err := v.readable(revision)
+	if err != nil && r.q.Revision == 0 {
+		r.begin() // compaction has overtaken a read of what was the newest revision: what is it now?
+		revision, err = v.revision, nil
+	}
+	r.at = behind(revision)
+	return err
+}
+
 // advance decides what a walk that came to next, or to the end of the range, means for the result.
 func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
-	newest := r.at == p.v.revision
+	newest := r.at == behind(p.v.revision)
 	switch {
 	case r.phase == countAll:
 		r.count += p.Count
@@ -339,7 +368,7 @@ type page struct {
 	kv.RangeResult
 	bytes   int64 // bound of size; 0: none
 	v       *View
-	at      int64 // the revision that is read
+	at      position
 	phase   rangePhase
 	size    int64 // bytes of the keys and values in it
 	counted int   // keys that were only counted
@@ -372,7 +401,7 @@ func (p *page) add(r *record, at *version) {
 // know the count better.
 func (p *page) walk(key []byte, rows int) (next []byte, ended bool) {
 	var from probe
-	newest := p.at == p.v.revision
+	newest := p.at == behind(p.v.revision)
 	ended = true
 	p.v.tree.Ascend(from.set(key), func(r ref) bool {
 		record := r.record()

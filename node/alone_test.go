@@ -62,7 +62,7 @@ func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunab
 }
 
 func (a *alone) put(t testing.TB, k, v string) kv.Completion {
-	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte(k), []byte(v), 0)}, Timeout: 5 * time.Second})
+	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte(k), Value: []byte(v)})}, Timeout: 5 * time.Second})
 	select {
 	case d := <-a.ch:
 		return d[0]

@@ -161,7 +161,7 @@ func TestOneDiskFills(t *testing.T) {
 func TestOwnLogFillsDisk(t *testing.T) {
 	w := diskWorld(t, 1, func(s *shape) {
 		s.clients, s.keys, s.valueMost, s.think = 16, 64, 16<<10, 50*time.Millisecond
-		s.limits.SnapshotBytes, s.limits.SnapshotInterval, s.limits.Index.HistoryRevisions = 16<<20, 10*time.Second, 100
+		s.limits.SnapshotBytes, s.limits.SnapshotInterval, s.limits.HistoryRevisions = 16<<20, 10*time.Second, 100
 	})
 	small := w.hosts[0]
 	for _, h := range w.hosts {
@@ -214,7 +214,7 @@ func TestTwoDisksFill(t *testing.T) {
 		var got *kv.Error
 		endpoint{h.member}.Propose(kv.Proposal{
 			ReplyTo:  completions(func(all []kv.Completion) { got = all[0].Result.Err }),
-			Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("k"), nil, 0)},
+			Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})},
 		})
 		w.run(time.Second)
 		if got == nil || got.Code != kv.NoSpace || !strings.Contains(got.Message, full[0].name()) || !strings.Contains(got.Message, full[1].name()) || strings.Contains(got.Message, w.hosts[2].name()) {

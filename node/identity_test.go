@@ -298,7 +298,7 @@ func TestWhoMayJoin(t *testing.T) {
 
 // A member that has applied nothing knows nothing that could be told, also of the members.
 func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
-	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, []byte("k"), nil, 0), index.AppendPut(nil, []byte("k"), nil, 0))}
+	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendPut(nil, &kv.Put{Key: []byte("k")}))}
 	for _, serializable := range []bool{true, false} {
 		q := wire.Request{Op: wire.OpMembers, Serializable: serializable}
 		if err := fresh.Refuse(&q); (err != nil) != serializable || err != nil && err.Code != kv.Unavailable {

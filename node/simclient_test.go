@@ -243,7 +243,7 @@ func (s *session) propose(operations []*operation, timeout time.Duration) {
 		var command []byte
 		switch {
 		case o.kind == opPut:
-			command = index.AppendPut(nil, []byte(o.key), []byte(o.value), 0)
+			command = index.AppendPut(nil, &kv.Put{Key: []byte(o.key), Value: []byte(o.value)})
 		case o.end != "":
 			command = index.AppendDelete(nil, []byte(o.key), []byte(o.end))
 		default:

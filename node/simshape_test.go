@@ -124,14 +124,14 @@ func (s *shape) soothe() {
 	s.delay, s.spread, s.sync = min(s.delay, time.Millisecond), min(s.spread, 0.5), min(s.sync, time.Millisecond)
 }
 
-// drawIndex draws the bounds of a state. Compaction never reaches what the checker has not seen yet: a history holds what
-// one batch of the applier adds.
+// drawIndex draws the bounds of a state and of its history. Compaction never reaches what the checker has not seen yet: a
+// history holds what one batch of the applier adds.
 func drawIndex(r *rand.Rand, s *shape) {
 	l := &s.limits.Index
 	l.SlabBytes, l.EvacuationBytes = 1<<10<<r.IntN(7), int64(logUniform(r, 1, 64<<10))
 	l.CountedRows = r.IntN(20)
 	if r.IntN(2) == 0 {
-		l.HistoryRevisions, l.CompactionWork = int64(logUniform(r, 300, 600)), int64(logUniform(r, 1, 16<<10))
+		s.limits.HistoryRevisions, l.CompactionWork = int64(logUniform(r, 300, 600)), int64(logUniform(r, 1, 16<<10))
 	}
 }
 

@@ -35,7 +35,7 @@ type flood struct {
 func newFlood(w *world, bytes int) *flood {
 	value := []byte(strings.Repeat("x", bytes))
 	put := func(request uint64) []byte {
-		return index.AppendPut(nil, []byte("k"+strconv.FormatUint(request%64, 10)), value, 0)
+		return index.AppendPut(nil, &kv.Put{Key: []byte("k" + strconv.FormatUint(request%64, 10)), Value: value})
 	}
 	return &flood{w: w, command: put, timeout: time.Minute, last: w.sim.Now(), began: map[uint64]time.Duration{}}
 }

@@ -38,7 +38,7 @@ var mutants = []mutant{
 		{"log/scan.go", "if h.synced > from && b.proof == nil {", "if false {"},
 	}, []detector{logSweeps, campaign}},
 	{"apply index saved apart from state", []change{
-		{"index/snapshot.go", "	dst = pack.AppendUint(dst, v.applied)\n", "	dst = pack.AppendUint(dst, v.applied-v.applied%2)\n"},
+		{"index/snapshot.go", "	dst = pack.AppendUint(dst, r.applied)\n", "	dst = pack.AppendUint(dst, r.applied-r.applied%2)\n"},
 		{"actor/applier.go", "Index: applied, Term: term,", "Index: applied - applied%2, Term: term,"},
 		{"index/view.go", "func (v *View) Applied() (index, term uint64) { return v.applied, v.term }", "func (v *View) Applied() (index, term uint64) { return v.applied - v.applied%2, v.term }"},
 	}, []detector{campaign, snapSweep}},
@@ -48,6 +48,26 @@ var mutants = []mutant{
 	{"match waiters without the incarnation", []change{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
 	}, []detector{actors, story, campaign}},
+
+	// Transactions, compaction and what is read for their answers.
+	{"compare with what the transaction has changed", []change{
+		{"index/txn.go", "	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}\n", "	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}\n	for i := range t.Success {\n		if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue {\n			s.put(hashOf(p.Key), p)\n			outcome.Path = appendPath(nil, s, t)\n			break\n		}\n	}\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"change something before all is checked", []change{
+		{"index/txn.go", "		err = s.checkOp(o, before)\n", "		if err = s.checkOp(o, before); err == nil && o.Delete != nil {\n			s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End)\n		}\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"read a transaction's ranges behind all its changes", []change{
+		{"index/txn.go", "	return position{mod: a.revision, sub: a.sub}\n", "	return behind(a.revision)\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"drop what the answers before a compaction need", []change{
+		{"index/history.go", "	s.compacted = revision\n	return", "	s.compacted, s.dropping = revision, revision\n	return"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"one change of a key a revision", []change{
+		{"index/record.go", "return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }", "return v.mod < p.mod }"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"compact what cannot be read into the digest", []change{
+		{"index/digest.go", "	b = pack.AppendInt(b, r.weight)\n", ""},
+	}, []detector{direct("./index", "TestDigestHasEverything")}},
 
 	// Rules that the campaign once did not hold: each has a direct test.
 	{"publish the View behind the answers", []change{
@@ -97,8 +117,11 @@ var mutants = []mutant{
 		{"actor/diskwatch.go", "			return p.Match >= goal\n", "			return p.Match > 0 || goal > 0\n"},
 	}, []detector{actors, story, campaign}},
 	{"stay the leader with a disk that stands", []change{
-		{"actor/diskwatch.go", "	if stalled > 2*c.ElectionTimeout {", "	if stalled > 200*c.ElectionTimeout {"},
+		{"actor/diskwatch.go", "c.disk.overtake(c.now.Now) && stalled > 2*c.ElectionTimeout {", "c.disk.overtake(c.now.Now) && stalled > 200*c.ElectionTimeout {"},
 	}, []detector{actors, story, campaign}},
+	{"hand leadership to a disk that is no faster", []change{
+		{"actor/diskwatch.go", "d.overtaken.took*3/2", "0"},
+	}, []detector{actors}},
 	{"order all that raft has at once", []change{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},

@@ -1,15 +1,16 @@
 // Package kv is qkv's vocabulary: what a request asks for, what answers it, and what an error says of a write. The
 // index, the wire, the endpoint, the actors and the client library use these types and these checks, and have no others;
-// a program that links the client gets nothing else by it, for it imports the standard library only.
+// a program that links the client gets nothing else by it, for it imports the standard library only, and what writes
+// msgpack: a transaction has the same bytes in a request and in the log (codec.go).
 //
-//	request   [Put], [Delete], [Range]    each with its Check, against a [Bounds]
-//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s
+//	request   [Put], [Delete], [Range], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
+//	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [TxnResult]
 //	refusal   [Error] with its [Code]
 //
 // # What an error says of a write
 //
-// A write that is answered with an error certainly did not happen and will not, except with Unknown and Internal, and
-// with a code that this version does not know: then it may have happened, or may happen yet. [Error.Certain] is that
+// A write that is answered with an error certainly did not happen and will not, except with Unknown and Internal, with
+// AnswerTooLarge, where it did, and with a code that this version does not know: then it may have happened, or may happen yet. [Error.Certain] is that
 // question; [Error.Retryable] is whether asking again can help.
 //
 // # On the way through a member

@@ -5,7 +5,8 @@ import "fmt"
 // Code is the outcome of a request, as a number that never changes its meaning: it travels to clients.
 type Code uint8
 
-// The codes. A write that is answered with one of them certainly did not happen, except with OK, Unknown and Internal.
+// The codes. A write that is answered with one of them certainly did not happen, except with OK, Unknown, Internal and
+// AnswerTooLarge.
 const (
 	OK             Code = 0
 	EmptyKey       Code = 1  // a key has at least one byte
@@ -31,7 +32,18 @@ const (
 	TooManyMembers Code = 21 // the message names the limit
 	QuorumAtRisk   Code = 22 // the change would leave fewer voters that answer than agree on anything
 	Removed        Code = 23 // the member that was asked has been removed from its cluster
-	codes               = 24
+	KeyNotFound    Code = 24 // a put that leaves value or lease as it is needs the key
+	DuplicateKey   Code = 25 // a transaction changes a key twice
+	ValueProvided  Code = 26 // a value beside "the value stays"
+	LeaseProvided  Code = 27 // a lease beside "the lease stays"
+	LeaseNotFound  Code = 28 // there is no lease with this id
+	LeaseExists    Code = 29 // the lease's id is in use
+	LeaseTooLong   Code = 30 // the message names the limit
+	InvalidSort    Code = 31 // an order or target of a sort that is not known
+	// TooManyOperations: a transaction has more comparisons or operations than the limit that the message names.
+	TooManyOperations Code = 32
+	AnswerTooLarge    Code = 33 // the message names the limit; a write was made all the same
+	codes                  = 34
 )
 
 var codeNames = [codes]string{
@@ -39,6 +51,8 @@ var codeNames = [codes]string{
 	"outcome unknown", "not allowed", "overloaded", "bad request", "no space", "internal error",
 	"feature level", "amnesia", "corrupt", "no such member", "member exists", "address exists", "not a learner",
 	"learner behind", "too many members", "quorum at risk", "removed",
+	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
+	"invalid sort", "too many operations", "answer too large",
 }
 
 // String returns the code's name.
@@ -70,7 +84,9 @@ func (e *Error) Error() string {
 
 // Certain says that a write answered with this error certainly did not happen and will not. Of a code that this
 // version does not know nothing is certain.
-func (e *Error) Certain() bool { return e.Code != Unknown && e.Code != Internal && e.Code < codes }
+func (e *Error) Certain() bool {
+	return e.Code != Unknown && e.Code != Internal && e.Code != AnswerTooLarge && e.Code < codes
+}
 
 // Retryable says that the same request may succeed when it is sent again, to this member or another one. For a
 // write that is safe only when the error is certain as well.

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
 )
 
 func TestCodes(t *testing.T) {
@@ -12,7 +15,7 @@ func TestCodes(t *testing.T) {
 		if e.Error() == "" || e.Error() != c.String() {
 			t.Errorf("code %d has no name", c)
 		}
-		if certain := c != Unknown && c != Internal && c < codes; e.Certain() != certain {
+		if certain := c != Unknown && c != Internal && c != AnswerTooLarge && c < codes; e.Certain() != certain {
 			t.Errorf("%v: certain %v", c, e.Certain())
 		}
 		if e.Retryable() && e.Code != Unknown && !e.Certain() {
@@ -54,4 +57,56 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v, wanted %v %q", name, c.err, c.code, c.want)
 		}
 	}
+}
+
+// A transaction that is nested too deep, or has too many parts, is malformed, whatever it holds.
+func TestTxnIsBounded(t *testing.T) {
+	nest := func(depth int) *Txn {
+		txn := &Txn{}
+		for range depth - 1 {
+			txn = &Txn{Success: []Op{{Txn: txn}}}
+		}
+		return txn
+	}
+	for name, c := range map[string]struct {
+		txn *Txn
+		ok  bool
+	}{
+		"deepest":    {nest(limits.TxnDepth), true},
+		"too deep":   {nest(limits.TxnDepth + 1), false},
+		"very deep":  {nest(10_000), false},
+		"most":       {&Txn{Compares: make([]Compare, limits.TxnParts)}, true},
+		"too many":   {&Txn{Compares: make([]Compare, limits.TxnParts+1)}, false},
+		"one nested": {&Txn{Failure: []Op{{Txn: &Txn{Compares: make([]Compare, limits.TxnParts)}}}}, false},
+	} {
+		r := pack.NewReader(AppendTxn(nil, c.txn))
+		ReadTxn(&r)
+		if err := r.Done(); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := nest(10_000).Check(Bounds{}, limits.TxnOperations); err == nil || err.Code != TooManyOperations {
+		t.Errorf("nested 10,000 deep: %v", err)
+	}
+}
+
+func FuzzTxn(f *testing.F) {
+	f.Add(AppendTxn(nil, &Txn{
+		Compares: []Compare{{Key: []byte("k"), Target: CompareValue, Value: []byte("v")}},
+		Success:  []Op{{Put: &Put{Key: []byte("k"), PrevKV: true}}, {Txn: &Txn{Failure: []Op{{Range: &Range{Key: []byte("k"), Limit: 3}}}}}},
+		Failure:  []Op{{Delete: &Delete{Key: []byte("k"), End: []byte{0}}}},
+	}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := pack.NewReader(b)
+		txn := ReadTxn(&r)
+		if r.Done() != nil {
+			return
+		}
+		again := AppendTxn(nil, txn)
+		r = pack.NewReader(again)
+		if twice := AppendTxn(nil, ReadTxn(&r)); r.Done() != nil || !bytes.Equal(again, twice) {
+			t.Errorf("% x is read as % x", again, twice)
+		}
+		_ = txn.Check(Bounds{Key: 4096, Value: 4096}, limits.TxnOperations)
+	})
 }

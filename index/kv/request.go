@@ -19,12 +19,18 @@ type Event struct {
 
 // Put sets a key.
 type Put struct {
-	Key, Value []byte
-	Lease      int64 // 0: none
+	Key, Value  []byte
+	Lease       int64 // 0: none
+	PrevKV      bool  // the answer has the key as it was before
+	IgnoreValue bool  // the value stays, and Value is empty; the key must be there
+	IgnoreLease bool  // the lease stays, and Lease is 0; the key must be there
 }
 
 // Delete removes a key, or a range of keys: Key and End are a Range's.
-type Delete struct{ Key, End []byte }
+type Delete struct {
+	Key, End []byte
+	PrevKV   bool // the answer has the keys as they were before
+}
 
 // Range asks for keys at one revision. Only Key must be set.
 type Range struct {
@@ -42,6 +48,42 @@ type Range struct {
 	CountOnly    bool // no pairs, only Count
 	// Continued says that the range was counted before: this is not its first page, and Count may come as 0.
 	Continued bool
+
+	// Sort and Order are how the pairs come, before Limit cuts: by key, rising, unless said otherwise.
+	Sort  SortTarget
+	Order SortOrder
+	// Pairs whose revisions are below a minimum or above a maximum are left out; 0 is no bound. Count counts them.
+	MinMod, MaxMod, MinCreate, MaxCreate int64
+}
+
+// SortTarget is what pairs are sorted by.
+type SortTarget uint8
+
+// The targets, with etcd's numbers.
+const (
+	SortByKey SortTarget = iota
+	SortByVersion
+	SortByCreate
+	SortByMod
+	SortByValue
+	sortTargets
+)
+
+// SortOrder is the direction of a sort.
+type SortOrder uint8
+
+// The orders, with etcd's numbers: none is that of the keys.
+const (
+	SortNone SortOrder = iota
+	SortAscend
+	SortDescend
+	sortOrders
+)
+
+// Plain says that the pairs are all those of the range, in the order of their keys: they can be read one page after the
+// other.
+func (r *Range) Plain() bool {
+	return (r.Order == SortNone || r.Order == SortAscend && r.Sort == SortByKey) && r.MinMod|r.MaxMod|r.MinCreate|r.MaxCreate == 0
 }
 
 // RangeResult is what a Range finds.
@@ -54,8 +96,9 @@ type RangeResult struct {
 
 // Result is the outcome of one write. In a member it is a function of log and state, equal on every member.
 type Result struct {
-	Revision int64  // of the write, or of the store when it changed nothing
-	Deleted  int64  // keys that a delete removed
+	Revision int64 // of the write, or of the store when it changed nothing
+	Deleted  int64 // keys that a delete removed
+	Txn      *TxnOutcome
 	Err      *Error // why it was refused; nothing was changed then
 }
 
@@ -70,7 +113,12 @@ func (p Put) Check(b Bounds) *Error {
 	if len(p.Value) > b.Value {
 		return Errorf(ValueTooLarge, "the value has %d bytes, over the limit of %d", len(p.Value), b.Value)
 	}
-	if p.Lease != 0 {
+	switch {
+	case p.IgnoreValue && len(p.Value) > 0:
+		return Errorf(ValueProvided, "a put that leaves the value as it is has a value")
+	case p.IgnoreLease && p.Lease != 0:
+		return Errorf(LeaseProvided, "a put that leaves the lease as it is has a lease")
+	case p.Lease != 0:
 		return Errorf(FeatureLevel, "lease %x: this version has no leases yet", p.Lease)
 	}
 	return nil
@@ -87,8 +135,25 @@ func (r *Range) Check(b Bounds) *Error {
 	if r.Revision < 0 {
 		return Errorf(BadRequest, "revision %d is negative", r.Revision)
 	}
-	if r.Limit < 0 {
+	return r.checkRest()
+}
+
+// checkNested is Check for a range of a transaction: which revision can be read is decided when it happens.
+func (r *Range) checkNested(b Bounds) *Error {
+	if err := b.checkRange(r.Key, r.End); err != nil {
+		return err
+	}
+	return r.checkRest()
+}
+
+func (r *Range) checkRest() *Error {
+	switch {
+	case r.Limit < 0:
 		return Errorf(BadRequest, "limit %d is negative", r.Limit)
+	case r.Sort >= sortTargets:
+		return Errorf(InvalidSort, "there is no sort target %d", r.Sort)
+	case r.Order >= sortOrders:
+		return Errorf(InvalidSort, "there is no sort order %d", r.Order)
 	}
 	return nil
 }

@@ -12,6 +12,13 @@ const (
 	KeyBytes = 4 << 10
 	// ValueBytes bounds a value by default: 1.5 MiB, as etcd bounds a request. A member may be set lower.
 	ValueBytes = 3 << 19
+	// TxnOperations bounds the comparisons of a transaction and each list of its operations, as etcd does by default; a
+	// transaction in it may have what that leaves.
+	TxnOperations = 128
+	// TxnDepth and TxnParts bound what is read as a transaction, with all that are in it: nesting takes an operation at
+	// least, and 64 times as many parts are more than anybody writes. They are a part of the log's format.
+	TxnDepth = TxnOperations
+	TxnParts = 64 * TxnOperations
 	// RequestBytes bounds one native request's frame: the largest key and value, and 64 KiB for all around them.
 	RequestBytes = ValueBytes + KeyBytes + 64<<10
 	// ResponseBytes bounds one response's frame: a range is answered in pages that end below it.
@@ -184,11 +191,12 @@ const (
 	// AnswerBytesWaiting is how many bytes of refusals and statuses may wait on a stream before its requests are not
 	// read any more. Other answers are encoded when they are written.
 	AnswerBytesWaiting = 4 << 10
-	// HistoryBytes bounds the memory of versions that are superseded: past it the oldest revisions are compacted,
-	// by the same step on every member. Until compaction by age and size can be set, it is fixed.
+	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
+	// down to seven eighths of it.
 	HistoryBytes = 64 << 20
-	// HistoryRevisions bounds the revisions that are kept for reads of the past and for watches, likewise.
-	HistoryRevisions = 10_000_000
+	// HistoryLoaded bounds the revisions of a state that is loaded: what is said of a snapshot is not believed beyond
+	// what fits a large machine's memory, eight bytes each.
+	HistoryLoaded = 1 << 33
 	// CompactionWork is how much compaction one entry always may do, beside what its commands and what it adds allow, in
 	// units of about 20 ns: a thousand changes.
 	CompactionWork = 16 << 10

@@ -27,6 +27,9 @@ type Tunable struct {
 	CatchUpBytes       int64
 	DiskUseLeast       int64
 
+	HistoryBytes     int64
+	HistoryRevisions int64 // that are kept, likewise; 0: as many as there are
+
 	DiskStall     time.Duration
 	CheckInterval time.Duration
 
@@ -38,10 +41,10 @@ type Tunable struct {
 	Reached func(bound string)
 }
 
-// Index are the bounds of a state. History and compaction decide what it holds, so that all members of a cluster have the
-// same; the others only what it costs.
+// Index are the bounds of a state. They decide what it costs, and nothing of what it holds: that is equal on all members,
+// also on those of another build.
 type Index struct {
-	HistoryBytes, HistoryRevisions, CompactionWork int64
+	CompactionWork int64
 
 	SlabBytes       int
 	EvacuationBytes int64
@@ -86,14 +89,15 @@ func Defaults() Tunable {
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		SnapshotBytes: SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
-		DiskStall: DiskStall, CheckInterval: CheckInterval,
+		HistoryBytes: HistoryBytes,
+		DiskStall:    DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
 		Index: Index{
-			HistoryBytes: HistoryBytes, HistoryRevisions: HistoryRevisions, CompactionWork: CompactionWork,
-			SlabBytes: SlabBytes, EvacuationBytes: EvacuationBytes, CountedRows: CountedRows,
+			CompactionWork: CompactionWork,
+			SlabBytes:      SlabBytes, EvacuationBytes: EvacuationBytes, CountedRows: CountedRows,
 		},
 	}
 }

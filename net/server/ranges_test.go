@@ -28,13 +28,13 @@ func crowd(t *testing.T) (e *endpoint, old int64) {
 		var p kv.Proposal
 		for ; len(p.Commands) < 1000; i++ {
 			p.Requests = append(p.Requests, uint64(i))
-			p.Commands = append(p.Commands, index.AppendPut(nil, fmt.Appendf(nil, "%06d", i), nil, 0))
+			p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "%06d", i)}))
 		}
 		p.ReplyTo = nobody{}
 		e.member.Propose(p)
 	}
 	old = e.member.View().Revision()
-	e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, []byte("one more"), nil, 0)}})
+	e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("one more")})}})
 	return e, old
 }
 

@@ -210,7 +210,7 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	start := len(b.arena)
 	switch q.Op {
 	case wire.OpPut:
-		b.arena = index.AppendPut(b.arena, q.Put.Key, q.Put.Value, q.Put.Lease)
+		b.arena = index.AppendPut(b.arena, &q.Put)
 	case wire.OpDelete:
 		b.arena = index.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
 	case wire.OpChangeMember:
