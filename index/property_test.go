@@ -387,7 +387,7 @@ func TestModel(t *testing.T) {
 		"put", "del", "range", "all", "txn", "compact",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
-		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {
+		if least := 10; !t.Failed() && !testing.Short() && made[kind] < least {
 			t.Errorf("%q came %d times, and should at least %d", kind, made[kind], least)
 		}
 	}
