@@ -161,6 +161,7 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 		return err
 	}
 	a.tellMembers(before, e.GetIndex())
+	a.State.TakeLeaseChanges() // no clock follows them yet
 	a.changed = true
 	a.results = results
 	a.records += int64(len(data)) + recordOverhead

@@ -22,6 +22,7 @@ func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]k
 		if err != nil {
 			return results, err
 		}
+		s.term = term
 		results = s.applyAll(wall, results)
 	}
 	s.applied, s.term = entry, term
@@ -102,6 +103,12 @@ func (s *State) apply(c *command) kv.Result {
 		return s.txn(c.txn)
 	case kindCompact:
 		return s.compact(c.number)
+	case kindGrant:
+		return s.grant(kv.Lease{ID: c.number, TTL: c.ttl})
+	case kindRevoke:
+		return s.revoke(c.number, c.term)
+	case kindCheckpoint:
+		return s.checkpoint(c.left, c.term)
 	case kindAnnounce:
 		return s.changeMembers(s.members.Announce(&c.member.announced))
 	case kindMember, kindEndExchange:
@@ -139,9 +146,22 @@ func (s *State) putAlone(c *command) kv.Result {
 			return s.refused(keyNotFound(c.key))
 		}
 	}
+	if err := s.checkLease(c.number); err != nil {
+		return s.refused(err)
+	}
 	s.put(c.hash, &kv.Put{Key: c.key, Value: c.value, Lease: c.number, IgnoreValue: c.keepValue, IgnoreLease: c.keepLease})
 	s.end()
 	return kv.Result{Revision: s.revision}
+}
+
+// checkLease says why a key cannot have a lease; 0 is none.
+func (s *State) checkLease(id int64) *kv.Error {
+	if id != 0 {
+		if _, ok := s.leases.get(id); !ok {
+			return leaseNotFound(id)
+		}
+	}
+	return nil
 }
 
 func keyNotFound(key []byte) *kv.Error {
@@ -225,10 +245,11 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	default:
 		create, number = before.version().create(), before.version().number()+1
 		words = [2]int64{create, number}
-		s.supersede(record, before.version())
+		s.supersede(r, before.version())
 	}
 	if p.Lease != 0 {
 		flags |= leased
+		s.attach(p.Lease, r)
 	}
 	at := s.newVersion(flags, len(p.Value))
 	v := at.version()
@@ -281,10 +302,12 @@ func (s *State) push(r, at, before ref) {
 }
 
 // supersede takes the version that was the newest one out of the live ones.
-func (s *State) supersede(r *record, v *version) {
+func (s *State) supersede(r ref, v *version) {
+	size := int(r.record().size)
 	s.live--
-	s.liveBytes -= int64(r.size) + int64(v.valueSize())
-	s.weight += weight(int(r.size), v.valueSize())
+	s.liveBytes -= int64(size) + int64(v.valueSize())
+	s.weight += weight(size, v.valueSize())
+	s.detach(v.lease(), r)
 }
 
 // delete removes a key, or all keys of a range, in the revision that has begun, and returns how many.
@@ -300,13 +323,18 @@ func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 			return true
 		})
 	}
-	if s.matches = matches[:0]; cap(matches) > 1<<16 {
-		s.matches = nil // of a large deletion
-	}
 	for _, r := range matches {
 		s.addTombstone(r)
 	}
+	s.keepMatches(matches)
 	return int64(len(matches))
+}
+
+// keepMatches keeps a list for the next time, unless it is that of a large deletion.
+func (s *State) keepMatches(matches []ref) {
+	if s.matches = matches[:0]; cap(matches) > 1<<16 {
+		s.matches = nil
+	}
 }
 
 // each hands out the records of the keys of a range that are there, until f returns false.
@@ -324,7 +352,7 @@ func (s *State) each(key, end []byte, f func(r ref) bool) {
 func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
-	s.supersede(record, before.version())
+	s.supersede(r, before.version())
 	at := s.newVersion(tombstone, 0)
 	v := at.version()
 	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0)

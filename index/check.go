@@ -6,7 +6,7 @@ import "fmt"
 // tests and for `inspect`: it takes as long as reading everything.
 func (s *State) Check() error {
 	w := walk{s: s, live: map[*slab]int{}}
-	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members} {
+	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -24,6 +24,7 @@ type walk struct {
 	keptSum            uint64
 	keyCount           int64
 	liveBytes          int64
+	leased             int
 }
 
 func broken(invariant int, format string, args ...any) error {
@@ -93,6 +94,9 @@ func (w *walk) version(r, at, newer ref) error {
 	if newer == 0 && !v.has(tombstone) {
 		w.keyCount++
 		w.liveBytes += int64(len(key) + v.valueSize())
+		if v.lease() != 0 {
+			w.leased++
+		}
 	}
 	w.kept++
 	w.keptSum += sum

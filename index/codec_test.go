@@ -44,6 +44,13 @@ type (
 			Success, Failure []any
 		}
 	}
+	msgGrant struct {
+		Lease, TTL int64
+	}
+	msgRevoke struct {
+		Lease int64
+		Term  uint64
+	}
 	msgCompact struct {
 		Revision int64
 	}
@@ -128,6 +135,9 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 		},
 	}), 10, txn)
 	add("compact", AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
+	add("grant", AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
+	add("revoke", AppendRevoke(nil, 1<<40, 7), 13, msgRevoke{1 << 40, 7})
+	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, 300, 9, -1, 1})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())
@@ -232,7 +242,8 @@ func TestRefusals(t *testing.T) {
 		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
 		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
 		{"level 0", appendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
-		{"lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.FeatureLevel, "lease 7: this version has no leases yet"},
+		{"no lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
+		{"long lease", AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
 			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.PeerHandshakeBytes)}), kv.BadRequest,
 			"16434 bytes about members, the limit is 16384",
@@ -438,7 +449,7 @@ func FuzzCommand(f *testing.F) {
 		}
 		want := c.refusal()
 		results := batch(t, NewState(limits.Defaults().Index), 1, b)
-		known := c.kind == kindPut && !c.keepValue && !c.keepLease || c.kind == kindDelete // of the others the state decides
+		known := c.kind == kindPut && !c.keepValue && !c.keepLease && c.number == 0 || c.kind == kindDelete // of the others the state decides
 		if refused := results[0].Err != nil; refused != (want != nil) && (known || want != nil) {
 			t.Fatalf("%v, but applied as %+v", want, results[0])
 		}

@@ -112,14 +112,17 @@ const (
 	kindEndExchange  = 9
 	kindTxn          = 10
 	kindCompact      = 11
-	kinds            = 12
+	kindGrant        = 12
+	kindRevoke       = 13
+	kindCheckpoint   = 14
+	kinds            = 15
 )
 
 // kindLevels are the feature levels from which on commands may be proposed.
 var kindLevels = [kinds]uint64{
 	kindPut: FirstLevel, kindDelete: FirstLevel, kindAnnounce: FirstLevel, kindFeatureLevel: FirstLevel,
 	kindRefused: FirstLevel, kindCheck: FirstLevel, kindDigest: FirstLevel, kindMember: FirstLevel, kindEndExchange: FirstLevel,
-	kindTxn: FirstLevel, kindCompact: FirstLevel,
+	kindTxn: FirstLevel, kindCompact: FirstLevel, kindGrant: FirstLevel, kindRevoke: FirstLevel, kindCheckpoint: FirstLevel,
 }
 
 const (
@@ -136,6 +139,8 @@ const (
 	digestFields   = 3
 	txnFields      = 2
 	compactFields  = 1
+	grantFields    = 2
+	revokeFields   = 2
 )
 
 // Grows tells whether a command may make the state larger: a put, or a transaction in which there is one. Deletions do
@@ -144,7 +149,7 @@ func Grows(b []byte) bool {
 	r := pack.NewReader(b)
 	r.Array()
 	switch r.Uint() {
-	case kindPut:
+	case kindPut, kindGrant:
 		return true
 	case kindTxn:
 		r = pack.NewReader(b)
@@ -228,6 +233,29 @@ func AppendEndExchange(dst []byte) []byte {
 	return pack.AppendArray(appendHead(dst, kindEndExchange), 0)
 }
 
+// AppendGrant appends the command that grants a lease, which must pass its Check.
+func AppendGrant(dst []byte, l kv.Lease) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindGrant), grantFields)
+	return pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL)
+}
+
+// AppendRevoke appends the command that ends a lease. One that a leader's clock has decided has that leader's term, and
+// has no effect in another one; a client's has 0.
+func AppendRevoke(dst []byte, lease int64, term uint64) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindRevoke), revokeFields)
+	return pack.AppendUint(pack.AppendInt(dst, lease), term)
+}
+
+// AppendCheckpoint appends the command that notes what is left of leases, at most limits.LeaseCheckpoints, by the clock of
+// the leader of a term.
+func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
+	dst = pack.AppendUint(pack.AppendArray(appendHead(dst, kindCheckpoint), 1+2*len(left)), term)
+	for _, l := range left {
+		dst = pack.AppendInt(pack.AppendInt(dst, l.ID), l.Remaining)
+	}
+	return dst
+}
+
 // appendFeatureLevel appends the command that raises the cluster's feature level. A leader of a later version proposes
 // it; what it means is known from the first version on, so that one that knows less stops with a message.
 func appendFeatureLevel(dst []byte, level uint64) []byte {
@@ -255,10 +283,13 @@ type command struct {
 	kind   uint64
 	key    []byte
 	value  []byte // of a put; the end of a delete; why it was refused; a digest as it was written
-	number int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest; a revision
+	number int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest; a revision; a lease's id
 	hash   uint64 // of the key, filled in when it is applied
 	member *memberCommand
 	txn    *kv.Txn
+	left   []kv.Lease // of a checkpoint
+	term   uint64     // of a revocation or checkpoint
+	ttl    int64      // of a grant
 
 	keepValue, keepLease bool // of a put
 }
@@ -313,6 +344,22 @@ func (c *command) read(r *pack.Reader) error {
 	case kindCompact:
 		r.ArrayOf(compactFields)
 		c.number = r.Int()
+	case kindGrant:
+		r.ArrayOf(grantFields)
+		c.number, c.ttl = r.Int(), r.Int()
+	case kindRevoke:
+		r.ArrayOf(revokeFields)
+		c.number, c.term = r.Int(), r.Uint()
+	case kindCheckpoint:
+		n := r.Array()
+		if n%2 != 1 || n > 1+2*limits.LeaseCheckpoints {
+			r.Fail("a checkpoint of another number of fields")
+			break
+		}
+		c.term = r.Uint()
+		for range n / 2 {
+			c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int()})
+		}
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
 		level := r.Uint()
@@ -372,6 +419,8 @@ func (c *command) refusal() *kv.Error {
 		if c.member.size > limits.PeerHandshakeBytes {
 			return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.member.size, limits.PeerHandshakeBytes)
 		}
+	case kindGrant:
+		return kv.Lease{ID: c.number, TTL: c.ttl}.Check()
 	case kindRefused:
 		return &kv.Error{Code: kv.Code(c.number), Message: string(c.value)}
 	}
@@ -447,6 +496,12 @@ func (c *command) describe() string {
 		return "end the exchange of members"
 	case kindTxn:
 		return fmt.Sprintf("transaction of %d comparisons, %d operations or else %d", len(c.txn.Compares), len(c.txn.Success), len(c.txn.Failure))
+	case kindGrant:
+		return fmt.Sprintf("grant lease %016x of %d s", uint64(c.number), c.ttl)
+	case kindRevoke:
+		return fmt.Sprintf("revoke lease %016x", uint64(c.number))
+	case kindCheckpoint:
+		return fmt.Sprintf("checkpoint of %d leases", len(c.left))
 	case kindCompact:
 		return fmt.Sprintf("compact to revision %d", c.number)
 	case kindRefused:

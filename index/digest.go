@@ -27,6 +27,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendInt(b, r.liveBytes)
 	b = pack.AppendUint(b, r.sum)
 	b = pack.AppendInt(b, r.weight)
+	b = pack.AppendUint(b, r.leaseSum)
 	b = pack.AppendUint(b, r.times.sum)
 	b = r.check.append(b)
 	return xxhash.Sum64(r.members.append(b))

@@ -30,6 +30,9 @@
 //	body 9     90                                                              end of an exchange of members
 //	body 10    92 verdict transaction                                          transaction as in kv/codec.go; no verdict
 //	body 11    91 revision                                                     compact
+//	body 12    92 lease ttl                                                    grant
+//	body 13    92 lease term                                                   revoke; term 0: a client's
+//	body 14    9n term [lease remaining]...                                    checkpoint of leases
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
@@ -70,6 +73,13 @@
 // its ranges, only the member that was asked reads, from the first View that holds the transaction ([AnswerReader]): each
 // as of a position, a revision and how many of its changes were made before. A verdict, of comparisons of values that are
 // not in memory, has its place in the command and is refused as yet.
+//
+// # Leases
+//
+// A lease is granted with a time to live, and no clock of the state ends it: a revocation does, which deletes its keys at
+// one revision. A key has at most one lease, that of its newest version, and a deleted key has none. The leader's clock
+// decides that a lease has expired, and its revocation, like its notes of what is left of leases, carries the term: in a
+// later one another clock decides, and it has no effect.
 //
 // # Compaction
 //
@@ -186,6 +196,7 @@
 //	  3  92 [member...] [removed id...]
 //	  4  [revision step, time step, weight step, ...]
 //	  5  [check entry, member, digest, ...]
+//	  6  [lease, ttl, remaining, ...]
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
 // sum of their sums; live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.
@@ -205,6 +216,7 @@
 //  7. Each slab counts the bytes of what is in use in it.
 //  8. Times rise with revisions, and none is kept that no readable revision needs.
 //  9. Those of [Members].
+//  10. Those of leases.
 //
 // # Assumptions
 //

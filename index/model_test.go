@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sort"
@@ -21,6 +22,7 @@ type model struct {
 	wall      int64
 	weight    int64                // of all that was ever superseded
 	keys      map[string][]Version // oldest first
+	leases    map[int64]kv.Lease
 	events    []modelEvent
 	points    []point // of every batch that made a revision
 }
@@ -30,7 +32,9 @@ type modelEvent struct {
 	key string
 }
 
-func newModel() *model { return &model{revision: 1, keys: map[string][]Version{}} }
+func newModel() *model {
+	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}}
+}
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
 func (m *model) frozen() *model {
@@ -39,6 +43,7 @@ func (m *model) frozen() *model {
 	for k, versions := range m.keys {
 		f.keys[k] = slices.Clip(versions)
 	}
+	f.leases = maps.Clone(m.leases)
 	f.events, f.points = slices.Clip(m.events), slices.Clip(m.points)
 	return &f
 }
@@ -74,17 +79,97 @@ func (m *model) change(p *kv.Put) {
 		if p.IgnoreValue {
 			v.Value = old.Value
 		}
+		if p.IgnoreLease {
+			v.Lease = old.Lease
+		}
 		m.supersede(string(p.Key), old)
 	}
 	m.add(string(p.Key), v)
 }
 
 func (m *model) put(p *kv.Put) kv.Result {
-	if p.IgnoreValue && m.newest(string(p.Key)) == nil {
-		return kv.Result{Revision: m.revision, Err: keyNotFound(p.Key)}
+	if err := m.checkPut(p); err != nil {
+		return kv.Result{Revision: m.revision, Err: err}
 	}
 	m.change(p)
 	return m.done()
+}
+
+func (m *model) checkPut(p *kv.Put) *kv.Error {
+	if (p.IgnoreValue || p.IgnoreLease) && m.newest(string(p.Key)) == nil {
+		return keyNotFound(p.Key)
+	}
+	if _, ok := m.leases[p.Lease]; p.Lease != 0 && !ok {
+		return leaseNotFound(p.Lease)
+	}
+	return nil
+}
+
+func (m *model) grant(l kv.Lease) kv.Result {
+	r := kv.Result{Revision: m.revision}
+	if _, had := m.leases[l.ID]; had {
+		r.Err = kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(l.ID))
+		return r
+	}
+	m.leases[l.ID] = l
+	return r
+}
+
+func (m *model) revoke(id int64, term uint64) kv.Result {
+	if term > 1 { // the model's is 1
+		return kv.Result{Revision: m.revision, Err: kv.Errorf(kv.Unavailable, "lease %016x had expired in term %d, and this is term 1", uint64(id), term)}
+	}
+	if _, had := m.leases[id]; !had {
+		return kv.Result{Revision: m.revision, Err: leaseNotFound(id)}
+	}
+	delete(m.leases, id)
+	deleted := int64(0)
+	for _, k := range m.sorted() {
+		if old := m.newest(k); old != nil && old.Lease == id {
+			deleted += m.remove(k, "")
+		}
+	}
+	r := m.done()
+	r.Deleted = deleted
+	return r
+}
+
+func (m *model) checkpoint(left []kv.Lease) kv.Result {
+	for _, one := range left {
+		if l, had := m.leases[one.ID]; had && one.Remaining > 0 && one.Remaining <= l.TTL {
+			l.Remaining = one.Remaining
+			m.leases[one.ID] = l
+		}
+	}
+	return kv.Result{Revision: m.revision}
+}
+
+// compareLeases compares the leases, and the keys of each.
+func (m *model) compareLeases(v *View) (err error) {
+	got := map[int64]kv.Lease{}
+	v.Leases(func(l kv.Lease) bool {
+		got[l.ID] = l
+		return true
+	})
+	if !maps.Equal(got, m.leases) || v.LeaseCount() != len(got) {
+		return fmt.Errorf("the leases are %v, want %v", got, m.leases)
+	}
+	for id := range m.leases {
+		var keys, want []string
+		v.LeaseKeys(id, func(key []byte) bool {
+			keys = append(keys, string(key))
+			return true
+		})
+		for _, k := range m.sorted() {
+			if at := m.newest(k); at != nil && at.Lease == id {
+				want = append(want, k)
+			}
+		}
+		if !slices.Equal(keys, want) {
+			return fmt.Errorf("lease %d has %q, want %q", id, keys, want)
+		}
+	}
+	return nil
 }
 
 func (m *model) remove(key, end string) (deleted int64) {
@@ -197,8 +282,8 @@ func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnR
 		switch {
 		case o.Put != nil:
 			old := m.newest(string(o.Put.Key))
-			if o.Put.IgnoreValue && old == nil {
-				return nil, keyNotFound(o.Put.Key)
+			if err := m.checkPut(o.Put); err != nil {
+				return nil, err
 			}
 			one.Put = &kv.PutResult{}
 			if o.Put.PrevKV && old != nil {
@@ -347,6 +432,9 @@ func (m *model) compare(v *View) error {
 		return err
 	}
 	if err := m.compareEvents(v); err != nil {
+		return err
+	}
+	if err := m.compareLeases(v); err != nil {
 		return err
 	}
 	oldest := max(m.compacted, 1)

@@ -160,7 +160,7 @@ func answerText(a *kv.TxnResult) string {
 }
 
 func (m *machine) command(t *rapid.T) (d drawn) {
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact"}).Draw(t, "command")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint"}).Draw(t, "command")
 	alone := func(answer kv.Answer) *kv.TxnResult {
 		return &kv.TxnResult{Succeeded: true, Answers: []kv.Answer{answer}}
 	}
@@ -188,6 +188,15 @@ func (m *machine) command(t *rapid.T) (d drawn) {
 		d.command = AppendTxn(nil, q)
 		d.result, d.answer = m.model.txn(q)
 		d.reader = func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }
+	case "grant":
+		l := kv.Lease{ID: m.lease(t), TTL: rapid.Int64Range(1, 100).Draw(t, "ttl")}
+		d.command, d.result = AppendGrant(nil, l), m.model.grant(l)
+	case "revoke":
+		id, term := m.lease(t), uint64(rapid.IntRange(0, 2).Draw(t, "term"))
+		d.command, d.result = AppendRevoke(nil, id, term), m.model.revoke(id, term)
+	case "checkpoint":
+		left := []kv.Lease{{ID: m.lease(t), Remaining: rapid.Int64Range(0, 101).Draw(t, "left")}, {ID: m.lease(t), Remaining: 1}}
+		d.command, d.result = AppendCheckpoint(nil, left, 1), m.model.checkpoint(left)
 	case "compact":
 		revision := m.revision(t)
 		d.command, d.result = AppendCompact(nil, revision), m.model.compact(revision)
@@ -204,7 +213,18 @@ func (m *machine) put(t *rapid.T) *kv.Put {
 	if p.IgnoreValue = rapid.IntRange(0, 5).Draw(t, "ignore") == 0; !p.IgnoreValue {
 		p.Value = m.value(t)
 	}
+	switch rapid.IntRange(0, 3).Draw(t, "lease") {
+	case 0:
+		p.Lease = m.lease(t)
+	case 1:
+		p.IgnoreLease = rapid.Bool().Draw(t, "ignore lease")
+	}
 	return p
+}
+
+// lease is one of a few, so that it is granted as often as not.
+func (m *machine) lease(t *rapid.T) int64 {
+	return rapid.SampledFrom([]int64{-1, 1, 2, 3}).Draw(t, "lease")
 }
 
 func (m *machine) delete(t *rapid.T, kind string) *kv.Delete {
@@ -384,7 +404,8 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"put", "del", "range", "all", "txn", "compact",
+		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint",
+		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
 		if least := 10; !t.Failed() && !testing.Short() && made[kind] < least {

@@ -107,7 +107,7 @@ func (sc *script) run(d *datadriven.TestData) string {
 	case "reclaim":
 		reclaimed(sc.s)
 		return ""
-	case "get", "range", "events", "scan", "times", "at", "members", "status", "tree":
+	case "get", "range", "events", "scan", "times", "at", "members", "leases", "status", "tree":
 		return sc.read(d, sc.view(d))
 	}
 	return fmt.Sprintf("no command %q", d.Cmd)
@@ -130,6 +130,24 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				commands = append(commands, put(f[1], f[2]))
 			case "del":
 				commands = append(commands, del(f[1], f[2]))
+			case "grant", "revoke", "checkpoint":
+				id, _ := strconv.ParseInt(f[1], 10, 64)
+				n, _ := strconv.ParseInt(f[2], 10, 64)
+				switch f[0] {
+				case "grant":
+					commands = append(commands, AppendGrant(nil, kv.Lease{ID: id, TTL: n}))
+				case "revoke":
+					commands = append(commands, AppendRevoke(nil, id, uint64(n)))
+				default:
+					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n}}, sc.term))
+				}
+			case "leased": // key, value, lease; * for a value or a lease that stays
+				p := &kv.Put{Key: []byte(f[1]), Value: []byte(f[2]), IgnoreValue: f[2] == "*", IgnoreLease: f[3] == "*"}
+				if p.IgnoreValue {
+					p.Value = nil
+				}
+				p.Lease, _ = strconv.ParseInt(f[3], 10, 64)
+				commands = append(commands, AppendPut(nil, p))
 			case "compact":
 				n, _ := strconv.ParseInt(f[1], 10, 64)
 				commands = append(commands, AppendCompact(nil, n))
@@ -388,6 +406,16 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 	case "at":
 		revision, ok := v.RevisionAt(number(d, "wall", 0) * 1e6)
 		fmt.Fprintf(&out, "revision %d, %v\n", revision, ok)
+	case "leases":
+		v.Leases(func(l kv.Lease) bool {
+			fmt.Fprintf(&out, "%d: %d s, %d left:", l.ID, l.TTL, l.Remaining)
+			v.LeaseKeys(l.ID, func(key []byte) bool {
+				fmt.Fprintf(&out, " %s", key)
+				return true
+			})
+			out.WriteString("\n")
+			return true
+		})
 	case "members":
 		for _, m := range v.Members().All() {
 			fmt.Fprintf(&out, "%d %s %s", m.ID, m.Name, m.Role)

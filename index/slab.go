@@ -279,6 +279,9 @@ func (s *State) evacuateRecord() int {
 	if to.record().newest().has(tombstone) {
 		s.tombstoned.Set(to)
 	}
+	if lease := to.record().newest().lease(); lease != 0 {
+		s.attach(lease, to)
+	}
 	s.changed = true
 	e.from, e.to = ref(r.head.Load()), to
 	return size

@@ -22,7 +22,8 @@ const (
 	sectionMembers = 3
 	sectionTimes   = 4
 	sectionCheck   = 5
-	sections       = 6
+	sectionLeases  = 6
+	sections       = 7
 
 	sectionVersion = 1
 )
@@ -36,7 +37,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLayout, v.appendLayout(nil))
 	dst = appendSection(dst, sectionMembers, v.members.append(nil))
 	dst = appendSection(dst, sectionTimes, v.times.append(nil))
-	return appendSection(dst, sectionCheck, v.check.append(nil))
+	dst = appendSection(dst, sectionCheck, v.check.append(nil))
+	return appendSection(dst, sectionLeases, v.leases.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -153,6 +155,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readTimes(&r)
 	case sectionCheck:
 		s.check = readCheck(&r)
+	case sectionLeases:
+		s.readLeases(&r)
 	}
 	return r.Done()
 }
@@ -253,6 +257,10 @@ func (b *Builder) Add(key []byte, versions []Version) error {
 	}
 	s.live++
 	s.liveBytes += int64(len(key) + newest.valueSize())
+	if err := s.checkLease(newest.lease()); err != nil {
+		return fmt.Errorf("the key %q: %w", key, err)
+	}
+	s.attach(newest.lease(), r)
 	return nil
 }
 

@@ -35,6 +35,8 @@ type replicated struct {
 	sum uint64
 	// weight is the sum of weight(key, value) of all versions that were ever superseded, and of all tombstones.
 	weight int64
+	// leaseSum is the sum of leaseSum of all leases.
+	leaseSum uint64
 	// check is the newest comparison of the members' states.
 	check check
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
@@ -74,6 +76,9 @@ type State struct {
 	tree, tombstoned *btree.BTreeG[ref]
 	// newKeys are new records that are in the table only, until flushNewKeys.
 	newKeys []ref
+	leases  leases
+	// leaseChanges are those that nobody has taken.
+	leaseChanges []LeaseChange
 	// records and versions is where new ones are made; relocated is where versions go that outlive their slab: old
 	// ones, which tend to stay.
 	records, versions, relocated arena
@@ -84,6 +89,9 @@ type State struct {
 	// frozen are copies of the trees, equal to them unless changed.
 	frozen  frozen
 	changed bool
+	// frozenLeases are copies of the leases' trees, equal to them unless leasesChanged.
+	frozenLeases  leases
+	leasesChanged bool
 	// epoch is the newest one: what is given up now is kept by Views made until now.
 	epoch *epoch
 
@@ -109,6 +117,7 @@ func NewState(l limits.Index) *State {
 		table:      &table{},
 		tree:       newTree(),
 		tombstoned: newTree(),
+		leases:     newLeases(),
 		records:    arena{records: true},
 		epoch:      &epoch{},
 		limits:     l,
@@ -116,6 +125,7 @@ func NewState(l limits.Index) *State {
 	s.table.init(0)
 	s.history.slots.startAt(2)
 	s.freeze()
+	s.frozenLeases = s.leases.copy()
 	return s
 }
 
@@ -152,13 +162,16 @@ func (s *State) View() *View {
 	if s.changed {
 		s.freeze()
 	}
+	if s.leasesChanged {
+		s.frozenLeases, s.leasesChanged = s.leases.copy(), false
+	}
 	s.dropping = s.compacted
 	if len(s.epoch.retired) > 0 {
 		next := &epoch{}
 		s.epoch.next, s.epoch = next, next
 	}
 	return &View{
-		replicated: s.replicated, layout: s.layout, own: s.own,
+		replicated: s.replicated, layout: s.layout, own: s.own, leases: s.frozenLeases,
 		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
 		mapped: s.memory.bytes, countedRows: s.limits.CountedRows,
 	}

@@ -329,6 +329,7 @@ func TestDigestHasEverything(t *testing.T) {
 		"liveBytes": func(r *replicated) { r.liveBytes++ },
 		"sum":       func(r *replicated) { r.sum++ },
 		"weight":    func(r *replicated) { r.weight++ },
+		"leaseSum":  func(r *replicated) { r.leaseSum++ },
 
 		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0}) },
 		"times.trim":     func(r *replicated) { r.times.trim(r.revision) },

@@ -150,6 +150,7 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.willBe(o.Put.Key, before) {
 			return keyNotFound(o.Put.Key)
 		}
+		return s.checkLease(o.Put.Lease)
 	case o.Delete != nil:
 		return o.Delete.Check(requestBounds)
 	case o.Range != nil:

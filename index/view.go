@@ -22,6 +22,7 @@ type View struct {
 	table   *table
 	removed uint64 // table.removed when the View was made
 	frozen
+	leases leases
 	epoch  *epoch // keeps what is given up later
 	mapped int64
 	// countedRows is limits.CountedRows.

@@ -47,7 +47,11 @@ func TestCheck(t *testing.T) {
 		"largest value":     {Put{Key: k, Value: make([]byte, 10)}.Check(bounds), OK, ""},
 		"negative revision": {(&Range{Key: k, Revision: -1}).Check(bounds), BadRequest, "revision -1 is negative"},
 		"negative limit":    {(&Range{Key: k, Limit: -1}).Check(bounds), BadRequest, "limit -1 is negative"},
-		"lease":             {Put{Key: k, Lease: 255}.Check(bounds), FeatureLevel, "lease ff"},
+		"value and none":    {Put{Key: k, Value: k, IgnoreValue: true}.Check(bounds), ValueProvided, "a put that leaves the value as it is has a value"},
+		"lease and none":    {Put{Key: k, Lease: 1, IgnoreLease: true}.Check(bounds), LeaseProvided, "a put that leaves the lease as it is has a lease"},
+		"no lease":          {Lease{TTL: 1}.Check(), BadRequest, "a lease has no id"},
+		"no time":           {Lease{ID: -1}.Check(), BadRequest, "a lease of 0 seconds"},
+		"too much time":     {Lease{ID: -1, TTL: 9_000_000_001}.Check(), LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		"all keys":          {(&Range{Key: []byte{0}, End: []byte{0}}).Check(bounds), OK, ""},
 	} {
 		switch {

@@ -118,8 +118,6 @@ func (p Put) Check(b Bounds) *Error {
 		return Errorf(ValueProvided, "a put that leaves the value as it is has a value")
 	case p.IgnoreLease && p.Lease != 0:
 		return Errorf(LeaseProvided, "a put that leaves the lease as it is has a lease")
-	case p.Lease != 0:
-		return Errorf(FeatureLevel, "lease %x: this version has no leases yet", p.Lease)
 	}
 	return nil
 }

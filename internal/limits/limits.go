@@ -12,6 +12,10 @@ const (
 	KeyBytes = 4 << 10
 	// ValueBytes bounds a value by default: 1.5 MiB, as etcd bounds a request. A member may be set lower.
 	ValueBytes = 3 << 19
+	// LeaseSeconds is the longest TTL of a lease, as etcd has it: three centuries.
+	LeaseSeconds = 9_000_000_000
+	// LeaseCheckpoints bounds the leases of one command that notes what is left of them.
+	LeaseCheckpoints = 1024
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, as etcd does by default; a
 	// transaction in it may have what that leaves.
 	TxnOperations = 128

@@ -1,0 +1,26 @@
+package kv
+
+import "qkv/internal/limits"
+
+// Lease is a time that keys live for: when it has passed without being renewed, the lease is revoked and its keys are
+// deleted. Its id is any number but 0.
+type Lease struct {
+	ID  int64
+	TTL int64 // seconds, as it was granted
+	// Remaining is what was left of it, in seconds, when that was last noted in the log; 0: all of it. Who leads next goes on
+	// from there.
+	Remaining int64
+}
+
+// Check says why a lease is not granted, or nil.
+func (l Lease) Check() *Error {
+	switch {
+	case l.ID == 0:
+		return Errorf(BadRequest, "a lease has no id")
+	case l.TTL < 1:
+		return Errorf(BadRequest, "a lease of %d seconds", l.TTL)
+	case l.TTL > limits.LeaseSeconds:
+		return Errorf(LeaseTooLong, "a lease of %d seconds, over the limit of %d", l.TTL, limits.LeaseSeconds)
+	}
+	return nil
+}
