@@ -263,6 +263,7 @@ func TestStrangers(t *testing.T) {
 	}{
 		{"n3", 3, peerframe.Removed, "was removed from the cluster, as n1 knows"},
 		{"n2", 22, peerframe.Refused, "is 0000000000000002, as n1 knows, and not 0000000000000016"},
+		{"n2", 2, peerframe.Refused, "n1 has only just heard of the member n2 (0000000000000002): it takes the next connection"},
 		{"n8", 8, peerframe.Refused, "there is no member n8 (0000000000000008)"},
 	} {
 		got, newcomer := judgeStranger(members, actor.RaftStatus{Leader: 2, Role: "follower"}, "n1", one.name, one.id)

@@ -209,6 +209,9 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	case now.Leader == 0:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s does not know the member %s (%016x) yet, but hears of no leader: it takes the next connection", own, name, id)}, true
+	case members.Get(id) != nil: // the links are not there yet that the newest records want
+		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+			"%s has only just heard of the member %s (%016x): it takes the next connection", own, name, id)}, false
 	case members.Named(name) != nil:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"the member %s of the cluster is %016x, as %s knows, and not %016x: this data folder is another member's, or of another cluster", name, members.Named(name).ID, own, id)}, false

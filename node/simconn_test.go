@@ -307,10 +307,10 @@ func (k *checker) refused(by, who *host, err error) {
 		k.w.failf("%s refuses %s without a reason: %v", by.name(), who.name(), err)
 		return
 	}
-	if who.copied { // who was away met the copy first
-		return
-	}
 	if !who.lost() {
+		if who.copied { // who was away met the copy first
+			return
+		}
 		k.w.failf("%s, which forgot nothing, is refused by %s: %v", who.name(), by.name(), err)
 		return
 	}
