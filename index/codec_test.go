@@ -147,7 +147,7 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	change = &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 8}
 	add("promote a member", AppendMemberChange(nil, change), 8, change)
 	add("end of an exchange", AppendEndExchange(nil), 9, struct{}{})
-	add("level", appendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
+	add("level", AppendFeatureLevel(nil, 1), 4, msgLevel{Level: 1})
 	add("refused", appendRefused(nil, kv.Errorf(kv.FeatureLevel, "no")), 5, msgRefused{Code: 13, Message: "no"})
 	add("check", AppendCheck(nil), 6, msgCheck{})
 	add("digest", AppendDigest(nil, testMember().ID, 300, 1<<63), 7, msgDigest{Member: testMember().ID, Entry: 300, Digest: 1 << 63})
@@ -241,7 +241,7 @@ func TestRefusals(t *testing.T) {
 		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
 		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
 		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
-		{"level 0", appendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
+		{"level 0", AppendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
 		{"no lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
 		{"long lease", AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
@@ -261,7 +261,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for _, ok := range [][]byte{
-		put("k", ""), put(string(tooLong[1:]), string(long[1:])), del("k", string(tooLong)), appendFeatureLevel(nil, MaxLevel),
+		put("k", ""), put(string(tooLong[1:]), string(long[1:])), del("k", string(tooLong)), AppendFeatureLevel(nil, MaxLevel),
 	} {
 		if results := batch(t, NewState(limits.Defaults().Index), 1, ok); results[0].Err != nil {
 			t.Errorf("refused: %v", results[0].Err)
@@ -355,7 +355,7 @@ func unknown() map[string][]byte {
 		"a principal":         with(3, 0xa1),
 		"a sequence":          with(6, 1),
 		"more fields":         with(0, 0x98),
-		"level 2":             envelope(appendFeatureLevel(nil, 2)),
+		"level 2":             envelope(AppendFeatureLevel(nil, 2)),
 		"proposed at level 2": AppendEnvelope(nil, Envelope{Level: 2}, nil),
 		"envelope version 2":  version2,
 		"a short envelope":    {0x96, 1, 1, 1, 1, 1, 1},

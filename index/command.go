@@ -256,9 +256,9 @@ func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
 	return dst
 }
 
-// appendFeatureLevel appends the command that raises the cluster's feature level. A leader of a later version proposes
-// it; what it means is known from the first version on, so that one that knows less stops with a message.
-func appendFeatureLevel(dst []byte, level uint64) []byte {
+// AppendFeatureLevel appends the command that raises the cluster's feature level. What it means is known from the first
+// version on, so that a member that knows less stops with a message.
+func AppendFeatureLevel(dst []byte, level uint64) []byte {
 	dst = pack.AppendArray(appendHead(dst, kindFeatureLevel), levelFields)
 	return pack.AppendUint(dst, level)
 }

@@ -10,7 +10,7 @@ func TestDescribe(t *testing.T) {
 	commands := [][]byte{
 		AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), AppendDelete(nil, []byte("a\n"), nil),
 		AppendDelete(nil, []byte("a"), []byte("b")), AppendAnnounce(nil, &kv.Member{Name: "n1", Version: "v", Boot: 3}),
-		appendFeatureLevel(nil, 1),
+		AppendFeatureLevel(nil, 1),
 	}
 	const want = `put "greeting" 5 bytes, delete "a\n", delete from "a" to "b", announce n1, version v, boot 3, feature level 1`
 	b := AppendEnvelope(nil, Envelope{Level: 1}, commands)

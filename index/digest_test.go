@@ -2,9 +2,11 @@ package index
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -106,5 +108,58 @@ func TestCheckAfterASnapshot(t *testing.T) {
 	}
 	if v := c.verdict(2); !v.Stop {
 		t.Errorf("%+v", v)
+	}
+}
+
+// Two builds that differ in every constant have one state: nothing of a build decides what a command does.
+func TestTwoBuilds(t *testing.T) {
+	one := NewState(limits.Defaults().Index)
+	other := NewState(limits.Index{CompactionWork: 1, SlabBytes: 1 << 10, EvacuationBytes: 1, CountedRows: 1})
+	random := rand.New(rand.NewPCG(1, 2))
+	apart := 0
+	for i := range int64(2000) {
+		commands := randomBatch(random, 50)
+		if i%10 == 0 {
+			commands = append(commands, AppendCompact(nil, one.revision-random.Int64N(100)), AppendGrant(nil, kv.Lease{ID: i + 1, TTL: 5}))
+		}
+		batch(t, one, i*3e5, commands...)
+		batch(t, other, i*3e5, commands...)
+		if random.IntN(3) > 0 {
+			one.View() // only so much is dropped as a View has said
+		}
+		if i%20 == 0 {
+			other.View()
+			for range random.IntN(50) {
+				other.Reclaim()
+			}
+		}
+		if i == 1000 {
+			other = restored(t, other.View())
+		}
+		if a, b := one.View().Digest(), other.View().Digest(); a != b {
+			t.Fatalf("entry %d: the digests are %016x and %016x", i, a, b)
+		}
+		if one.history.slots.first != other.history.slots.first {
+			apart++
+		}
+	}
+	if one.View().Compacted() == 0 || apart < 100 {
+		t.Errorf("compacted to %d, and the two were apart in what they had dropped behind %d entries only", one.View().Compacted(), apart)
+	}
+}
+
+// The level of all members is that of the one that knows least; one that has said nothing yet knows nothing.
+func TestLevelOfAllMembers(t *testing.T) {
+	for _, c := range []struct {
+		levels []uint64
+		want   uint64
+	}{{nil, 0}, {[]uint64{3}, 3}, {[]uint64{3, 2, 4}, 2}, {[]uint64{3, 0}, 0}} {
+		var m Members
+		for i, level := range c.levels {
+			m.records = append(m.records, kv.Member{ID: uint64(i + 1), Level: level})
+		}
+		if got := m.Level(); got != c.want {
+			t.Errorf("%d: level %d", c.levels, got)
+		}
 	}
 }

@@ -60,6 +60,14 @@ func (m Members) Named(name string) *kv.Member {
 	return nil
 }
 
+// Level returns the highest feature level that all members have said they know; 0 while one has said nothing.
+func (m Members) Level() uint64 {
+	if len(m.records) == 0 {
+		return 0
+	}
+	return slices.MinFunc(m.records, func(a, b kv.Member) int { return cmp.Compare(a.Level, b.Level) }).Level
+}
+
 // NameOf returns the name of the member with an id, or the id where there is none.
 func (m Members) NameOf(id uint64) string {
 	if r := m.Get(id); r != nil {

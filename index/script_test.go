@@ -153,7 +153,7 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				commands = append(commands, AppendCompact(nil, n))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
-				commands = append(commands, appendFeatureLevel(nil, n))
+				commands = append(commands, AppendFeatureLevel(nil, n))
 			case "announce":
 				commands = append(commands, AppendAnnounce(nil, announcementOf(f[1:])))
 			case "add", "promote", "remove", "update":

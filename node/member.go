@@ -63,7 +63,7 @@ type member struct {
 	checked int64 // revision at this leader's last check
 
 	// Shared.
-	announcing, comparing, checking, compacting own // what this member itself has proposed
+	announcing, comparing, checking, compacting, raising own // what this member itself has proposed
 	contacts                                    contacts
 	failure                                     atomic.Pointer[failure] // why the member ended; nil while it runs
 	complaints                                  atomic.Int64            // frames of peers that could not be read
@@ -244,6 +244,7 @@ const (
 // look compares what the log says of this member with what is true.
 func (m *member) look() {
 	m.announce()
+	m.raise()
 	m.retain()
 	if len(m.status.View().Members().All()) == 1 {
 		return
@@ -288,6 +289,15 @@ func (m *member) compare() {
 	m.status.Alarm(actor.Alarm{Name: actor.Corrupt, Subject: actor.StateSubject, Text: verdict.Text})
 	if entry, digest, ok := view.PendingDigest(m.folder.Member); ok {
 		m.comparing.propose(m, index.AppendDigest(nil, m.folder.Member, entry, digest))
+	}
+}
+
+// raise makes the cluster's feature level that which all members know, if this one leads: from then on what it has may be
+// proposed.
+func (m *member) raise() {
+	view := m.status.View()
+	if level := min(view.Members().Level(), index.MaxLevel); m.status.Raft().Role == "leader" && level > view.Level() {
+		m.raising.propose(m, index.AppendFeatureLevel(nil, level))
 	}
 }
 

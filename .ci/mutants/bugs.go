@@ -65,7 +65,19 @@ var mutants = []mutant{
 	{"one change of a key a revision", []change{
 		{"index/record.go", "return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }", "return v.mod < p.mod }"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
-	{"compact what cannot be read into the digest", []change{
+	{"drop history by a bound of the build", []change{
+		{"index/apply.go", "	s.times.trim(s.compacted)\n", "	if n := int64(s.limits.CountedRows); s.revision-s.compacted > n {\n		s.compacted = s.revision - n/2\n	}\n	s.times.trim(s.compacted)\n"},
+	}, []detector{direct("./index", "TestTwoBuilds")}},
+	{"revoke in a later term", []change{
+		{"index/leases.go", "	if term != 0 && term != s.term {\n		return s.refused(kv.Errorf(kv.Unavailable, \"lease", "	if term > s.term {\n		return s.refused(kv.Errorf(kv.Unavailable, \"lease"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"keep the keys of a lease that are deleted", []change{
+		{"index/apply.go", "	s.detach(v.lease(), r)\n", ""},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"forget leases in the snapshot", []change{
+		{"index/snapshot.go", "	case sectionLeases:\n		s.readLeases(&r)\n", "	case sectionLeases:\n		r.Array()\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"leave the weight of history out of the digest", []change{
 		{"index/digest.go", "	b = pack.AppendInt(b, r.weight)\n", ""},
 	}, []detector{direct("./index", "TestDigestHasEverything")}},
 
