@@ -64,11 +64,11 @@ type member struct {
 
 	// Shared.
 	announcing, comparing, checking, compacting, raising own // what this member itself has proposed
-	contacts                                    contacts
-	failure                                     atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                  atomic.Int64            // frames of peers that could not be read
-	refused                                     sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                    sync.Map                // the same of peers that refuse this member
+	contacts                                             contacts
+	failure                                              atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                                           atomic.Int64            // frames of peers that could not be read
+	refused                                              sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                                             sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
