@@ -142,6 +142,9 @@ func (a *Applier) apply(m Apply) {
 			return
 		}
 	}
+	if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {
+		a.reports = append(a.reports, LeasesChanged{Changes: changes})
+	}
 	a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})
 }
 
@@ -161,7 +164,6 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 		return err
 	}
 	a.tellMembers(before, e.GetIndex())
-	a.State.TakeLeaseChanges() // no clock follows them yet
 	a.changed = true
 	a.results = results
 	a.records += int64(len(data)) + recordOverhead
@@ -193,8 +195,12 @@ func (a *Applier) letReadsGo() {
 			kept = append(kept, r)
 			continue
 		}
-		for _, request := range r.Requests {
-			a.done.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.ReadReady})
+		for i, request := range r.Requests {
+			done := kv.Completion{Request: request.Number, Kind: kv.ReadReady}
+			if r.Leases != nil {
+				done.Kind, done.Lease = kv.LeaseTold, &r.Leases[i]
+			}
+			a.done.add(request.ReplyTo, done)
 		}
 	}
 	clear(a.reads[len(kept):])
@@ -208,8 +214,12 @@ func (a *Applier) expireReads(now time.Duration, why string) {
 		if now < r.Until {
 			return false
 		}
+		kind := kv.ReadReady
+		if r.Leases != nil {
+			kind = kv.LeaseTold
+		}
 		for _, request := range r.Requests {
-			a.done.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.ReadReady, Result: kv.Result{Err: err}})
+			a.done.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kind, Result: kv.Result{Err: err}})
 		}
 		return true
 	})

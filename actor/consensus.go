@@ -76,6 +76,8 @@ type Consensus struct {
 	forwards   forwards
 	accepted   accepted
 	reads      reads
+	asks       leaseAsks
+	clock      leaseClock
 	disk       diskWatch
 	readLog    readWatch
 	lag        lag
@@ -115,6 +117,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 	a.proposals.next = 1
 	a.accepted.reset()
 	a.reads.next = c.Incarnation
+	a.asks.next = c.Incarnation
 	n, err := raft.NewRawNode(&raft.Config{
 		ID:                        c.Member,
 		ElectionTick:              a.electionTicks,
@@ -171,10 +174,13 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 	c.answerForwards()
 	c.propose()
 	c.requestReads()
+	c.proposeLeases()
 	for c.turn() {
 		c.propose()
 		c.requestReads()
+		c.proposeLeases()
 	}
+	c.tellLeases()
 	for _, order := range c.Window.TakeWanted() {
 		c.readLog.ordered(c.now.Now)
 		c.LogReader.MustPost(ReadLog{Order: order})
@@ -192,6 +198,10 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		}
 	case ReadIndex:
 		c.reads.add(m, c.now.Now)
+	case AskLeases:
+		c.asks.add(m, c.now.Now)
+	case LeasesChanged:
+		c.leasesChanged(m.Changes)
 	case Received:
 		c.receive(m)
 	case Appended:
@@ -260,6 +270,7 @@ func (c *Consensus) tick(n int) {
 	c.tellSpace()
 	c.expire()
 	c.reads.retry(c.now.Now, c.ElectionTimeout)
+	c.tickLeases()
 	if c.forwards.due(c.now.Now, c.ElectionTimeout) {
 		c.forwardAgain()
 	}
@@ -310,6 +321,10 @@ func (c *Consensus) receive(r Received) {
 		c.acceptForward(r.From, m)
 	case Accepted:
 		c.forwardsAccepted(r.From, m)
+	case LeaseAsks:
+		c.takeAsks(r.From, m.Asks)
+	case LeasesTold:
+		c.leasesTold(m)
 	case Room:
 		c.spaces.heard[r.From] = m
 		if c.soft.RaftState == raft.StateLeader {
@@ -429,6 +444,8 @@ func (c *Consensus) applied(m Applied) {
 		c.appliedTerm = entries[len(entries)-1].GetTerm()
 	}
 	c.step(m.Response)
+	c.startClock()
+	c.answerAsks()
 	c.campaignAlone()
 }
 

@@ -110,6 +110,28 @@
 // index that a proposal was given, which only the leader knows. What remains unknown is a batch that no quorum has
 // agreed on when its clients' time is over, and one that a snapshot may have carried in.
 //
+// # Leases
+//
+// A lease ends through the log only, and only the leader's clock says when (leaseclock.go). It is a part of consensus, follows
+// what the applier reports of the leases, goes by the monotonic time of its process, and asks no other clock. A lease never
+// ends before its TTL has passed since its client has sent what was answered last, its grant or a keep-alive:
+//
+//  1. The clock begins anew with each leader, when the state holds an entry of its term. Each lease has all that the log says
+//     is left of it, and an election timeout. What is left is noted in the log often enough that a failover lengthens a lease by
+//     at most 30 seconds or a tenth of its TTL, whichever is more, beside the time without a leader.
+//  2. A keep-alive is answered after a round of heartbeats that began behind it has shown that this member leads, and the state
+//     has what was committed then: who may be followed by another leader does not promise anything. Where the log says that less
+//     is left than the TTL, it is corrected before.
+//  3. What has expired is revoked after such a round, too, which lets the keep-alives go first that waited while this process
+//     stood still; for that time no lease is charged. The revocation carries the term, and has no effect in another one.
+//  4. Renewal and revocation are one state: from when a revocation is in the log a keep-alive waits for it, and is answered that
+//     there is no such lease.
+//  5. Revocations and notes are proposed in batches, at most limits.LeaseRevocations revocations under way. What raft has taken
+//     stands in the leader's log, and where its term ends, another clock decides.
+//
+// Keep-alives and questions for leases wait for a tick, go to the leader in one frame of their own, and share one round
+// (leaseasks.go). Lost ones are sent again: nothing is wrong with a lease that is renewed twice.
+//
 // # Snapshots between members
 //
 // The leader's snapshotter offers a file; the receiver's answers from where on it wants it; pieces follow, a bounded

@@ -26,6 +26,14 @@ type (
 		Requests []uint64
 		Timeout  time.Duration
 	}
+	// AskLeases requests what the leader's clock says of leases, Requests[i] of Asks[i]: a kv.Completion of kind LeaseTold comes
+	// for each. Sent.
+	AskLeases struct {
+		ReplyTo  kv.ReplyTo
+		Requests []uint64
+		Asks     []kv.LeaseAsk
+		Timeout  time.Duration
+	}
 	// Received is a frame from another member, decoded. Offered.
 	Received struct {
 		From    uint64
@@ -76,6 +84,8 @@ type (
 		Change   *raftpb.ConfChangeV2
 		Restored bool
 	}
+	// LeasesChanged reports what became of leases, before the Applied of the entries that did it. Posted.
+	LeasesChanged struct{ Changes []index.LeaseChange }
 	// Applied reports that committed entries are in the state. Posted.
 	Applied struct{ Response *raftpb.Message }
 	// SnapshotSaved reports a published snapshot, and from where on the log must be kept. Posted.
@@ -100,6 +110,8 @@ type (
 
 func (Propose) consensusMessage()          {}
 func (ReadIndex) consensusMessage()        {}
+func (AskLeases) consensusMessage()        {}
+func (LeasesChanged) consensusMessage()    {}
 func (Received) consensusMessage()         {}
 func (Tick) consensusMessage()             {}
 func (Transfer) consensusMessage()         {}
@@ -181,11 +193,13 @@ type (
 	}
 	// Expire drops expectations whose clients do not wait any longer, and says why there is no answer.
 	Expire struct{ Why string }
-	// ReadReady lets reads go on as soon as an index is applied.
+	// ReadReady lets reads go on as soon as an index is applied. Leases, where it is not nil, is what the leader's clock says to
+	// each of the requests.
 	ReadReady struct {
 		Index    uint64
 		Until    time.Duration // when their clients do not wait any longer
 		Requests []Request
+		Leases   []kv.LeaseTime
 	}
 	// Restore replaces the state by a published snapshot's.
 	Restore struct {

@@ -4,6 +4,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"qkv/index"
+	"qkv/index/kv"
 )
 
 // PeerMessage is what members say to each other. What it looks like in bytes is package peerframe's page.
@@ -53,10 +54,31 @@ type (
 		Own, Cluster uint64
 		Why          string
 	}
+	// LeaseAsks asks the leader's clock for leases. The numbers are the sender's.
+	LeaseAsks struct{ Asks []NumberedAsk }
+	// LeasesTold is what the leader's clock says, to questions in any order. What it says of leases holds from entry Index on.
+	LeasesTold struct {
+		Index uint64
+		Told  []NumberedTime
+	}
 	// Accused says that another member refuses the sender, as one that has forgotten what it promised.
 	Accused struct{ By uint64 }
 )
 
+// NumberedAsk is a question for a lease.
+type NumberedAsk struct {
+	Number uint64
+	kv.LeaseAsk
+}
+
+// NumberedTime answers it.
+type NumberedTime struct {
+	Number uint64
+	kv.LeaseTime
+}
+
+func (LeaseAsks) peerMessage()      {}
+func (LeasesTold) peerMessage()     {}
 func (RaftMessage) peerMessage()    {}
 func (Forward) peerMessage()        {}
 func (Accepted) peerMessage()       {}

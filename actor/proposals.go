@@ -201,6 +201,9 @@ func (c *Consensus) expireWaiting() {
 	for _, r := range c.reads.takeExpired(now) {
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered"))
 	}
+	for _, a := range c.asks.takeExpired(now) {
+		kv.Refuse(a.request.ReplyTo, []uint64{a.request.Number}, kv.LeaseTold, c.unavailable("the leader's lease clock has not answered"))
+	}
 }
 
 // unavailable says why nothing goes on here.

@@ -47,6 +47,8 @@ func (c *Consensus) ready(rd raft.Ready) {
 	for _, rs := range rd.ReadStates {
 		if requests, until, ok := c.reads.confirmed(rs.RequestCtx); ok {
 			c.Applier.PostAndYield(ReadReady{Index: rs.Index, Until: until, Requests: requests})
+		} else if c.clock.confirm(rs.RequestCtx, rs.Index) {
+			c.answerAsks()
 		}
 	}
 }
@@ -77,6 +79,8 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	}
 	c.term = term
 	c.reads.void()
+	c.asks.void()
+	c.clock.stop()
 	if c.soft.RaftState != raft.StateLeader {
 		clear(c.level)
 		c.reads.takeDeferred()

@@ -114,6 +114,18 @@ func wireMessage(m actor.PeerMessage) peerframe.Message {
 		return peerframe.Accused(m)
 	case actor.Room:
 		return peerframe.Room(m)
+	case actor.LeaseAsks:
+		all := make([]peerframe.Ask, len(m.Asks))
+		for i, ask := range m.Asks {
+			all[i] = peerframe.Ask(ask)
+		}
+		return peerframe.Asks{Asks: all}
+	case actor.LeasesTold:
+		all := make([]peerframe.Time, len(m.Told))
+		for i, told := range m.Told {
+			all[i] = peerframe.Time(told)
+		}
+		return peerframe.Told{Index: m.Index, Told: all}
 	default:
 		panic(fmt.Sprintf("no frame says what %T does", m))
 	}
@@ -140,6 +152,18 @@ func peerMessage(m peerframe.Message) actor.PeerMessage {
 		return actor.Accused(m)
 	case peerframe.Room:
 		return actor.Room(m)
+	case peerframe.Asks:
+		all := make([]actor.NumberedAsk, len(m.Asks))
+		for i, ask := range m.Asks {
+			all[i] = actor.NumberedAsk(ask)
+		}
+		return actor.LeaseAsks{Asks: all}
+	case peerframe.Told:
+		all := make([]actor.NumberedTime, len(m.Told))
+		for i, told := range m.Told {
+			all[i] = actor.NumberedTime(told)
+		}
+		return actor.LeasesTold{Index: m.Index, Told: all}
 	default:
 		panic(fmt.Sprintf("no actor takes %T", m))
 	}
@@ -250,7 +274,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 		return
 	}
 	switch message := peerMessage(said); message.(type) {
-	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Room:
+	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Room, actor.LeaseAsks, actor.LeasesTold:
 		if !h.consensus.Offer(actor.Received{From: from, Message: message}) {
 			h.env.Limits.Reach("peer messages")
 		}

@@ -195,6 +195,27 @@ var mutants = []mutant{
 		{"actor/logwriter.go", "	if needSync {\n		w.Yield()\n", "	if needSync {\n		for _, m := range r.responses {\n			if m.GetTo() != w.Member {\n				sendRaftMessage(w.Peers, m, false)\n			}\n		}\n		w.Yield()\n"},
 	}, []detector{campaign}},
 
+	// Leases.
+	{"revoke a lease without a round", []change{
+		{"actor/leaseclock.go", "		case l.deadline > k.proven:\n", "		case l.deadline > k.proven+1<<60:\n"},
+	}, []detector{direct("./actor", "TestLease")}},
+	{"renew a lease that is being revoked", []change{
+		{"actor/leaseclock.go", "	case l.revoking || l.deadline <= ask.at:\n", "	case l.deadline <= ask.at-1<<60:\n"},
+		{"actor/leaseclock.go", "	if len(l.asks) == 0 || l.revoking || l.deadline <= now {\n", "	if len(l.asks) == 0 {\n"},
+	}, []detector{direct("./actor", "TestLease")}},
+	{"renew a lease of which the log says that less is left", []change{
+		{"actor/leaseclock.go", "	if l.unnoted() {\n", "	if l.unnoted() && l.gone {\n"},
+	}, []detector{direct("./actor", "TestLease")}},
+	{"begin a lease clock before the leader is known", []change{
+		{"actor/leaseclock.go", "now + seconds(one.noted) + electionTimeout\n", "now + seconds(one.noted) - electionTimeout\n"},
+	}, []detector{direct("./actor", "TestLease")}},
+	{"forget after a failover what is left of leases", []change{
+		{"actor/leaseclock.go", "	one := &timedLease{id: l.ID, ttl: l.TTL, noted: l.Remaining, place: -1}\n	if one.noted == 0 {", "	one := &timedLease{id: l.ID, ttl: l.TTL, place: -1}\n	if one.noted == 0 {"},
+	}, []detector{direct("./actor", "TestLease")}},
+	{"charge leases for a standstill", []change{
+		{"actor/leaseclock.go", "		k.still += still\n", "		k.still += 0 * still\n"},
+	}, []detector{direct("./actor", "TestLease")}},
+
 	// The membership.
 	{"promote a learner before it is level", []change{
 		{"actor/membership.go", "if missing := c.behind(change.ID); missing > 0 {", "if missing := c.behind(change.ID); missing > 1<<40 {"},

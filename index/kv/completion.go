@@ -10,6 +10,9 @@ const (
 	CommandDone CompletionKind = iota + 1
 	// ReadReady: a linearizable read may now be answered from the member's View, unless the Result has an Err.
 	ReadReady
+	// LeaseTold: the leader's clock has answered for a lease, unless the Result has an Err. What the answer says of the keys is in
+	// the member's View.
+	LeaseTold
 )
 
 // Completion is the end of one request inside a member.
@@ -17,6 +20,7 @@ type Completion struct {
 	Request uint64 // the number that came with it
 	Kind    CompletionKind
 	Result  Result
+	Lease   *LeaseTime // of LeaseTold
 }
 
 // ReplyTo is where completions go: one for each stream of a client. Complete must not block, and keeps the slice. Several

@@ -12,6 +12,16 @@ type Lease struct {
 	Remaining int64
 }
 
+// LeaseAsk asks the leader's clock for a lease: how much is left of it or, with Renew, that all of it is left again.
+type LeaseAsk struct {
+	Lease int64
+	Renew bool
+}
+
+// LeaseTime is what the leader's clock says of a lease, in seconds: what is left of it, and its TTL as it was granted. One that
+// is not there has 0 when it was to be renewed, and -1 when it was asked for.
+type LeaseTime struct{ TTL, Granted int64 }
+
 // Check says why a lease is not granted, or nil.
 func (l Lease) Check() *Error {
 	switch {

@@ -16,6 +16,14 @@ const (
 	LeaseSeconds = 9_000_000_000
 	// LeaseCheckpoints bounds the leases of one command that notes what is left of them.
 	LeaseCheckpoints = 1024
+	// LeaseRevocations is how many revocations of the lease clock are under way at a time, so that the puts behind them wait
+	// for little: 100,000 leases that end at once are a hundred entries, one after the other.
+	LeaseRevocations = 1024
+	// LeaseAsks is how many keep-alives and questions for leases a frame between members has.
+	LeaseAsks = 4096
+	// LeaseAsksWaiting bounds those that wait at the leader; what is past it is dropped, and asked again. It is what
+	// 60,000 clients send at once.
+	LeaseAsksWaiting = 1 << 16
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, as etcd does by default; a
 	// transaction in it may have what that leaves.
 	TxnOperations = 128

@@ -6,6 +6,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
@@ -72,6 +73,13 @@ type (
 		Installed   bool
 		Damaged     bool
 	}
+	// Asks asks the leader's clock for leases.
+	Asks struct{ Asks []Ask }
+	// Told is what it says of them.
+	Told struct {
+		Index uint64
+		Told  []Time
+	}
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
 	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing.
@@ -80,6 +88,24 @@ type (
 		Why          string
 	}
 )
+
+// Ask is a question for a lease.
+type Ask struct {
+	Number uint64
+	kv.LeaseAsk
+}
+
+// Time answers it.
+type Time struct {
+	Number uint64
+	kv.LeaseTime
+}
+
+// Class implements Message.
+func (Asks) Class() Class { return Urgent }
+
+// Class implements Message.
+func (Told) Class() Class { return Urgent }
 
 // Class implements Message.
 func (m Raft) Class() Class {
@@ -126,10 +152,12 @@ const (
 	kindAccused
 	kindAccepted
 	kindRoom
+	kindAsks
+	kindTold
 )
 
 var elements = [...]int{
-	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 4,
+	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 4, kindAsks: 2, kindTold: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -154,6 +182,10 @@ func bound(m Message) int {
 		return 96 + len(m.ConfState)
 	case Chunk:
 		return 48 + len(m.Bytes)
+	case Asks:
+		return 16 + 20*len(m.Asks)
+	case Told:
+		return 32 + 28*len(m.Told)
 	default:
 		return 48
 	}
@@ -215,6 +247,53 @@ func (m Room) append(dst []byte) []byte {
 	return pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
 }
 
+func (m Asks) append(dst []byte) []byte {
+	dst = pack.AppendArray(begin(dst, kindAsks), 3*len(m.Asks))
+	for _, a := range m.Asks {
+		dst = pack.AppendBool(pack.AppendInt(pack.AppendUint(dst, a.Number), a.Lease), a.Renew)
+	}
+	return dst
+}
+
+func readAsks(r *pack.Reader) (m Asks) {
+	n := readTriples(r)
+	m.Asks = make([]Ask, 0, n)
+	for range n {
+		m.Asks = append(m.Asks, Ask{r.Uint(), kv.LeaseAsk{Lease: r.Int(), Renew: r.Bool()}})
+	}
+	return m
+}
+
+func (m Told) append(dst []byte) []byte {
+	dst = pack.AppendArray(pack.AppendUint(begin(dst, kindTold), m.Index), 3*len(m.Told))
+	for _, t := range m.Told {
+		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(dst, t.Number), t.TTL), t.Granted)
+	}
+	return dst
+}
+
+func readTold(r *pack.Reader) Told {
+	m := Told{Index: r.Uint()}
+	n := readTriples(r)
+	m.Told = make([]Time, 0, n)
+	for range n {
+		m.Told = append(m.Told, Time{r.Uint(), kv.LeaseTime{TTL: r.Int(), Granted: r.Int()}})
+	}
+	return m
+}
+
+// readTriples reads how many leases a frame is about.
+func readTriples(r *pack.Reader) int {
+	n := r.Array()
+	if r.Err() == nil && (n%3 != 0 || n > 3*limits.LeaseAsks) {
+		r.Fail(fmt.Sprintf("a frame is about at most %d leases, with three elements for each", limits.LeaseAsks))
+	}
+	if r.Err() != nil {
+		return 0
+	}
+	return n / 3
+}
+
 // Read reads a frame that member from sent to member to. Nothing that is not a valid message of another member gets
 // past it: raft trusts what it is given. Slices of the message are part of the frame.
 func Read(frame []byte, from, to uint64) (Message, error) {
@@ -254,6 +333,10 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		m = Accused{By: r.Uint()}
 	case kindRoom:
 		m = readRoom(&r)
+	case kindAsks:
+		m = readAsks(&r)
+	case kindTold:
+		m = readTold(&r)
 	}
 	if err := r.Done(); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -107,6 +108,13 @@ var messages = []struct {
 	{"result", Result{Index: 9, Term: 2, Installed: true}, Bulk, array{6, 9, 2, true, false}},
 	{"accused", Accused{By: 9}, Urgent, array{7, 9}},
 	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300}, Append, array{8, 3, uint64(1 << 63), 12, 300}},
+	{
+		"asks",
+		Asks{[]Ask{{1 << 63, kv.LeaseAsk{Lease: -7, Renew: true}}, {9, kv.LeaseAsk{Lease: 1 << 40}}}},
+		Urgent,
+		array{10, array{uint64(1 << 63), -7, true, 9, int64(1 << 40), false}},
+	},
+	{"told", Told{300, []Time{{12, kv.LeaseTime{TTL: 59, Granted: 60}}, {13, kv.LeaseTime{TTL: -1}}}}, Urgent, array{11, 300, array{12, 59, 60, 13, -1, 0}}},
 	{"room", Room{Own: 2, Cluster: 1, Why: "full"}, Urgent, array{9, 2, 1, "full"}},
 }
 

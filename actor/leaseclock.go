@@ -1,0 +1,494 @@
+package actor
+
+import (
+	"container/heap"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// leaseClock is how much is left of each lease, by the clock of a leader. The package's page says what it promises.
+//
+// It runs from when the state holds an entry of the leader's term until leader or term change. What it proposes goes into
+// raft's log at once or not at all, so that nothing of it is lost while it runs, and stands in the log in the order in
+// which it was proposed.
+//
+// Invariants, while it runs:
+//
+//  1. leases has those that the state has behind the newest LeasesChanged.
+//  2. Each lease that is not being revoked is in due or in expired. due is a heap by at, which is never behind the time
+//     at which there is something to do for a lease.
+//  3. A renewal is answered when neither the log nor what this leader has put into it says that less is left than the TTL:
+//     who leads next takes what the log says.
+//  4. rounds are of this leadership, at most readAttemptsInflight; confirmed are those that a quorum has answered, and that
+//     wait for the state.
+type leaseClock struct {
+	running   bool
+	leases    map[int64]*timedLease
+	due       leaseHeap
+	expired   []*timedLease // and not being revoked; some may have been renewed or be gone since
+	unnoted   []*timedLease // are renewed, and the log says that less is left
+	revoking  int           // revocations under way
+	still     time.Duration // for how long this process stood still since the clock was started: nothing could be renewed
+	ticked    time.Duration // the last tick
+	asked     []clockAsk    // wait for a round
+	rounds    []leaseRound
+	confirmed []leaseRound
+	proven    time.Duration // when the newest round began that was confirmed
+	told      []toldMember  // since the end of the last turn
+	waiting   int           // asks of all kinds
+}
+
+// timedLease is a lease by the clock. Times are of [leaseClock.time].
+type timedLease struct {
+	id, ttl  int64
+	deadline time.Duration
+	at       time.Duration // in due: when it is looked at next
+	place    int           // in due; -1 when it is not there
+	noted    int64         // seconds that are left, as the state says
+	noting   int64         // as the newest of the notes says that are not applied yet
+	notes    int           // how many those are
+	queued   bool          // in unnoted
+	revoking bool
+	gone     bool
+	asks     []clockAsk // renewals that wait for its end, or for a note
+}
+
+// clockAsk is a question of a member.
+type clockAsk struct {
+	NumberedAsk
+	from uint64
+	at   time.Duration // when it came
+}
+
+// leaseRound is a round of heartbeats that shows that this member still leads.
+type leaseRound struct {
+	id    uint64
+	since time.Duration // when it began
+	asks  []clockAsk
+	index uint64 // what was committed then
+}
+
+// toldMember is what a member is to be told.
+type toldMember struct {
+	member uint64
+	LeasesTold
+}
+
+// leaseHeap has the lease that is to be looked at next on top.
+type leaseHeap []*timedLease
+
+func (h leaseHeap) Len() int           { return len(h) }
+func (h leaseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
+func (h leaseHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].place, h[j].place = i, j
+}
+
+func (h *leaseHeap) Push(x any) {
+	l := x.(*timedLease)
+	l.place = len(*h)
+	*h = append(*h, l)
+}
+
+func (h *leaseHeap) Pop() any {
+	old := *h
+	l := old[len(old)-1]
+	old[len(old)-1] = nil
+	l.place = -1
+	*h = old[:len(old)-1]
+	return l
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+
+// time is now without the times for which this process stood still.
+func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.still }
+
+// start begins with what the state says. Nobody knows when the leases were renewed last, so that each has all that the log
+// says is left, and an election timeout in which its client finds the new leader.
+func (k *leaseClock) start(view *index.View, now, electionTimeout time.Duration) {
+	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1}
+	view.Leases(func(l kv.Lease) bool {
+		one := timed(l)
+		one.deadline = now + seconds(one.noted) + electionTimeout
+		one.at, one.place = one.next(electionTimeout), len(k.due)
+		k.leases[l.ID] = one
+		k.due = append(k.due, one)
+		return true
+	})
+	heap.Init(&k.due)
+}
+
+func timed(l kv.Lease) *timedLease {
+	one := &timedLease{id: l.ID, ttl: l.TTL, noted: l.Remaining, place: -1}
+	if one.noted == 0 {
+		one.noted = l.TTL
+	}
+	return one
+}
+
+// stop ends the clock: another one goes on, or this one begins anew.
+func (k *leaseClock) stop() { *k = leaseClock{} }
+
+// next is when there is something to do for a lease: it expires, or its time that is left is to be noted. A failover gives
+// it what was noted last, and an election timeout: together that is to be at most 30 seconds, or a tenth of its TTL, more
+// than what was left.
+func (l *timedLease) next(electionTimeout time.Duration) time.Duration {
+	most := max(30*time.Second, seconds(l.ttl)/10)
+	lacks := max(most-2*electionTimeout-2*time.Second, most/2) // a note is rounded up, and under way for a moment
+	said := seconds(l.said())
+	if said <= lacks {
+		return l.deadline
+	}
+	return l.deadline - said + lacks
+}
+
+// said is how much is left by the newest note, applied or not.
+func (l *timedLease) said() int64 {
+	if l.notes > 0 {
+		return l.noting
+	}
+	return l.noted
+}
+
+// left is how much of a lease is left, in seconds, rounded up; 0 when it has expired.
+func (l *timedLease) left(now time.Duration) int64 {
+	return int64((max(l.deadline-now, 0) + time.Second - 1) / time.Second)
+}
+
+// unnoted tells that the log does not say that all of a lease is left, or will not say so.
+func (l *timedLease) unnoted() bool { return l.noted != l.ttl || l.said() != l.ttl }
+
+// note lets be noted what is left of a lease.
+func (k *leaseClock) note(l *timedLease) {
+	if !l.queued {
+		l.queued = true
+		k.unnoted = append(k.unnoted, l)
+	}
+}
+
+// renew lets all of a lease be left.
+func (k *leaseClock) renew(l *timedLease, now time.Duration) { l.deadline = now + seconds(l.ttl) }
+
+// changed follows the state. What is reported once more than the clock was started with is reported in order to its end, and
+// so changes nothing.
+func (k *leaseClock) changed(changes []index.LeaseChange, now, electionTimeout time.Duration) {
+	for _, change := range changes {
+		l := k.leases[change.Lease.ID]
+		switch {
+		case change.Gone && l != nil:
+			k.remove(l)
+		case change.Gone:
+		case l == nil:
+			l = timed(change.Lease)
+			k.renew(l, now)
+			l.at = l.next(electionTimeout)
+			k.leases[l.id] = l
+			heap.Push(&k.due, l)
+		default:
+			l.noted, l.notes = timed(change.Lease).noted, max(l.notes-1, 0)
+			k.answerNoted(l, now)
+		}
+	}
+}
+
+// remove forgets a lease that was revoked, by whomever.
+func (k *leaseClock) remove(l *timedLease) {
+	delete(k.leases, l.id)
+	if l.place >= 0 {
+		heap.Remove(&k.due, l.place)
+	}
+	if l.revoking {
+		k.revoking--
+	}
+	l.gone = true
+	for _, ask := range l.asks {
+		k.tell(ask, kv.LeaseTime{}, 0)
+	}
+	l.asks = nil
+}
+
+// answerNoted answers the renewals that have waited for a note.
+func (k *leaseClock) answerNoted(l *timedLease, now time.Duration) {
+	if len(l.asks) == 0 || l.revoking || l.deadline <= now {
+		return // it has expired meanwhile, and they wait for its end
+	}
+	if l.unnoted() {
+		k.note(l)
+		return
+	}
+	k.renew(l, now)
+	for _, ask := range l.asks {
+		k.tell(ask, kv.LeaseTime{TTL: l.ttl, Granted: l.ttl}, 0)
+	}
+	l.asks = nil
+}
+
+// tell answers an ask at the end of the turn.
+func (k *leaseClock) tell(ask clockAsk, time kv.LeaseTime, index uint64) {
+	k.waiting--
+	i := slices.IndexFunc(k.told, func(t toldMember) bool { return t.member == ask.from && len(t.Told) < limits.LeaseAsks })
+	if i < 0 {
+		i = len(k.told)
+		k.told = append(k.told, toldMember{member: ask.from})
+	}
+	k.told[i].Index = max(k.told[i].Index, index)
+	k.told[i].Told = append(k.told[i].Told, NumberedTime{Number: ask.Number, LeaseTime: time})
+}
+
+// tick moves what has expired from due to expired, and lets be noted what is left of the others.
+func (k *leaseClock) tick(t, electionTimeout time.Duration) {
+	if still := t - k.ticked; still >= electionTimeout {
+		k.still += still
+	}
+	k.ticked = t
+	now := k.time(t)
+	for len(k.due) > 0 && k.due[0].at <= now {
+		l := k.due[0]
+		switch next := l.next(electionTimeout); {
+		case next > now: // it was renewed
+			l.at = next
+			heap.Fix(&k.due, 0)
+		case l.deadline <= now:
+			heap.Pop(&k.due)
+			k.expired = append(k.expired, l)
+		default:
+			k.note(l)
+			l.at = now + time.Second // by then it is under way
+			heap.Fix(&k.due, 0)
+		}
+	}
+}
+
+// begin makes a round of all that waits for one, and tells whether there is anything.
+func (k *leaseClock) begin(now time.Duration, id uint64) bool {
+	waits := len(k.asked) > 0 || slices.ContainsFunc(k.expired, func(l *timedLease) bool { return !l.gone && l.deadline > k.proven })
+	if !k.running || !waits || len(k.rounds) >= readAttemptsInflight {
+		return false
+	}
+	k.rounds = append(k.rounds, leaseRound{id: id, since: k.time(now), asks: k.asked})
+	k.asked = nil
+	return true
+}
+
+// confirm takes the answer of a quorum to a round, and tells whether it was the clock's.
+func (k *leaseClock) confirm(context []byte, index uint64) bool {
+	if len(context) != 8 {
+		return false
+	}
+	id := binary.BigEndian.Uint64(context)
+	i := slices.IndexFunc(k.rounds, func(r leaseRound) bool { return r.id == id })
+	if i < 0 {
+		return false
+	}
+	round := k.rounds[i]
+	k.rounds = slices.Delete(k.rounds, i, i+1)
+	round.index = index
+	k.confirmed = append(k.confirmed, round)
+	return true
+}
+
+// retry lets the asks of rounds wait again that a lost message may have ended.
+func (k *leaseClock) retry(now, after time.Duration) {
+	for len(k.rounds) > 0 && k.time(now)-k.rounds[0].since >= after {
+		k.asked = append(k.asked, k.rounds[0].asks...)
+		k.rounds = k.rounds[1:]
+	}
+}
+
+// answer answers a question after this member was shown to lead, and the state has what was committed when it came. A lease
+// that had expired by then is not renewed any more: its keys may be deleted at any moment.
+func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
+	l := k.leases[ask.Lease]
+	switch {
+	case l == nil && ask.Renew:
+		k.tell(ask, kv.LeaseTime{}, index)
+	case l == nil:
+		k.tell(ask, kv.LeaseTime{TTL: -1}, index)
+	case !ask.Renew:
+		k.tell(ask, kv.LeaseTime{TTL: int64(max(l.deadline-now, 0) / time.Second), Granted: l.ttl}, index)
+	case l.revoking || l.deadline <= ask.at:
+		l.asks = append(l.asks, ask)
+	default:
+		k.renew(l, now)
+		l.asks = append(l.asks, ask)
+		k.answerNoted(l, now)
+	}
+}
+
+// toRevoke returns up to n leases whose end is to be proposed: this member led at a time when they had expired. What was renewed
+// meanwhile goes back into due.
+func (k *leaseClock) toRevoke(now, electionTimeout time.Duration, n int) (all []*timedLease) {
+	kept := k.expired[:0]
+	for i, l := range k.expired {
+		switch {
+		case len(all) == n:
+			kept = append(kept, k.expired[i:]...)
+		case l.gone || l.revoking:
+			continue
+		case l.deadline > now:
+			l.at = l.next(electionTimeout)
+			heap.Push(&k.due, l)
+			continue
+		case l.deadline > k.proven:
+			kept = append(kept, l)
+			continue
+		default:
+			all = append(all, l)
+			kept = append(kept, l)
+			continue
+		}
+		break
+	}
+	clear(k.expired[len(kept):])
+	k.expired = kept
+	return all
+}
+
+// startClock starts the clock of a leader whose state holds an entry of its term.
+func (c *Consensus) startClock() {
+	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
+		c.clock.start(c.Status.View(), c.now.Now, c.ElectionTimeout)
+	}
+}
+
+// leasesChanged follows the state.
+func (c *Consensus) leasesChanged(changes []index.LeaseChange) {
+	if c.clock.running {
+		c.clock.changed(changes, c.clock.time(c.now.Now), c.ElectionTimeout)
+	}
+}
+
+// takeAsks takes a member's questions, if this one leads. Where it does not, or has no room, they come again.
+func (c *Consensus) takeAsks(from uint64, asks []NumberedAsk) {
+	if !c.clock.running {
+		return
+	}
+	for _, ask := range asks {
+		if c.clock.waiting >= limits.LeaseAsksWaiting {
+			c.Limits.Reach("lease asks")
+			return
+		}
+		c.clock.waiting++
+		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})
+	}
+}
+
+// tickLeases lets the lease clock go on: a tick's keep-alives are one frame to the leader, and one round there.
+func (c *Consensus) tickLeases() {
+	c.askLeader()
+	if !c.clock.running {
+		return
+	}
+	c.clock.tick(c.now.Now, c.ElectionTimeout)
+	c.clock.retry(c.now.Now, c.ElectionTimeout)
+	if c.readable() && c.clock.begin(c.now.Now, c.reads.next+1) {
+		c.reads.next++
+		c.raft.ReadIndex(binary.BigEndian.AppendUint64(nil, c.reads.next))
+	}
+}
+
+// answerAsks answers what waited for rounds that are confirmed, as soon as the state has what was committed when they were.
+func (c *Consensus) answerAsks() {
+	k, applied, now := &c.clock, c.raft.BasicStatus().Applied, c.clock.time(c.now.Now)
+	for len(k.confirmed) > 0 && k.confirmed[0].index <= applied {
+		round := k.confirmed[0]
+		k.confirmed = k.confirmed[1:]
+		for _, ask := range round.asks {
+			k.answer(ask, now, round.index)
+		}
+		k.proven = max(k.proven, round.since)
+	}
+}
+
+// proposeLeases puts revocations and notes into the log. What raft has no room for is tried again.
+func (c *Consensus) proposeLeases() {
+	k, now := &c.clock, c.clock.time(c.now.Now)
+	if !k.running || len(k.unnoted) == 0 && (len(k.expired) == 0 || k.revoking >= limits.LeaseRevocations) {
+		return
+	}
+	status := c.raft.BasicStatus()
+	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(2) {
+		return
+	}
+	var commands [][]byte
+	revoke := k.toRevoke(now, c.ElectionTimeout, limits.LeaseRevocations-k.revoking)
+	for _, l := range revoke {
+		commands = append(commands, index.AppendRevoke(nil, l.id, c.term))
+	}
+	notes := k.notes(now)
+	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
+		commands = append(commands, index.AppendCheckpoint(nil, left, c.term))
+	}
+	if len(commands) == 0 {
+		k.noted(nil)
+		return
+	}
+	envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
+		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: c.proposals.next, Wall: c.now.Wall,
+	}, commands)
+	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
+		c.Limits.Reach("uncommitted bytes")
+		return
+	} else if err != nil {
+		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))
+	}
+	c.proposals.next += uint64(len(commands))
+	for _, l := range revoke {
+		l.revoking = true
+	}
+	k.revoking += len(revoke)
+	k.noted(notes)
+	c.handed(int64(len(envelope)))
+}
+
+// notes says what is left of the leases whose note is due.
+func (k *leaseClock) notes(now time.Duration) (all []kv.Lease) {
+	for _, l := range k.unnoted {
+		if l.gone || l.revoking || l.deadline <= now {
+			continue
+		}
+		left := min(l.left(now), l.ttl)
+		if len(l.asks) > 0 {
+			left = l.ttl // and will be when they are answered
+		}
+		if left != l.said() {
+			all = append(all, kv.Lease{ID: l.id, Remaining: left})
+		}
+	}
+	return all
+}
+
+// noted says that notes are in the log, and that there is no more to note.
+func (k *leaseClock) noted(notes []kv.Lease) {
+	for _, one := range notes {
+		l := k.leases[one.ID]
+		l.noting = one.Remaining
+		l.notes++
+	}
+	for _, l := range k.unnoted {
+		l.queued = false
+	}
+	k.unnoted = nil
+}
+
+// tellLeases sends what was answered in this turn.
+func (c *Consensus) tellLeases() {
+	for _, t := range c.clock.told {
+		if t.member == c.Member {
+			c.leasesTold(t.LeasesTold)
+		} else {
+			c.Peers.Send(t.member, t.LeasesTold, false)
+		}
+	}
+	c.clock.told = nil
+}

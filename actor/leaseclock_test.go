@@ -1,0 +1,268 @@
+package actor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// clockTest is a lease clock that leads, with a log that takes all at once or when it is told to.
+type clockTest struct {
+	t   *testing.T
+	k   leaseClock
+	now time.Duration
+	log []index.LeaseChange // that is not applied
+	ids uint64
+	asc uint64 // the last ask
+}
+
+const testElection = time.Second
+
+func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
+	s := index.NewState(limits.Defaults().Index)
+	for i, l := range leases {
+		commands := [][]byte{index.AppendGrant(nil, l)}
+		if l.Remaining != 0 {
+			commands = append(commands, index.AppendCheckpoint(nil, []kv.Lease{l}, 1))
+		}
+		if _, err := s.Apply(uint64(i+1), 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, commands), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &clockTest{t: t}
+	c.k.start(s.View(), 0, testElection)
+	return c
+}
+
+// ask asks, and lets a round be confirmed at once.
+func (c *clockTest) ask(lease int64, renew bool) (number uint64) {
+	c.asc++
+	c.k.waiting++
+	c.k.asked = append(c.k.asked, clockAsk{NumberedAsk: NumberedAsk{c.asc, kv.LeaseAsk{Lease: lease, Renew: renew}}, from: 2, at: c.k.time(c.now)})
+	return c.asc
+}
+
+// round begins a round if there is reason, and confirms it.
+func (c *clockTest) round() {
+	c.ids++
+	if !c.k.begin(c.now, c.ids) {
+		return
+	}
+	if c.k.confirm(binary.BigEndian.AppendUint64(nil, c.ids+1000), 0) || !c.k.confirm(binary.BigEndian.AppendUint64(nil, c.ids), 0) {
+		c.t.Error("a round is confirmed by another one's answer, or not by its own")
+	}
+	round := c.k.confirmed[0]
+	c.k.confirmed = nil
+	for _, ask := range round.asks {
+		c.k.answer(ask, c.k.time(c.now), 0)
+	}
+	c.k.proven = max(c.k.proven, round.since)
+}
+
+// propose is what proposeLeases does.
+func (c *clockTest) propose() (said []string) {
+	now := c.k.time(c.now)
+	for _, l := range c.k.toRevoke(now, testElection, limits.LeaseRevocations-c.k.revoking) {
+		said = append(said, fmt.Sprint("revoke ", l.id))
+		l.revoking = true
+		c.k.revoking++
+		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: l.id, TTL: l.ttl}, Gone: true})
+	}
+	notes := c.k.notes(now)
+	for _, n := range notes {
+		said = append(said, fmt.Sprint("note ", n.ID, " ", n.Remaining))
+		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: n.ID, TTL: c.k.leases[n.ID].ttl, Remaining: n.Remaining}})
+	}
+	c.k.noted(notes)
+	return said
+}
+
+// apply applies the oldest n changes of the log.
+func (c *clockTest) apply(n int) {
+	c.k.changed(c.log[:n], c.k.time(c.now), testElection)
+	c.log = c.log[n:]
+}
+
+// told takes the answers.
+func (c *clockTest) told() string {
+	var said []string
+	for _, t := range c.k.told {
+		for _, one := range t.Told {
+			said = append(said, fmt.Sprintf("%d:%d/%d", one.Number, one.TTL, one.Granted))
+		}
+	}
+	c.k.told = nil
+	return strings.Join(said, " ")
+}
+
+// pass lets time pass, with a tick and a round each 10 ms, and returns what is proposed, with its time.
+func (c *clockTest) pass(d time.Duration) (said []string) {
+	for end := c.now + d; c.now < end; {
+		c.now += TickInterval
+		c.k.tick(c.now, testElection)
+		c.round()
+		for _, one := range c.propose() {
+			said = append(said, fmt.Sprintf("%v %s", c.now.Round(100*time.Millisecond), one))
+		}
+	}
+	return said
+}
+
+func (c *clockTest) want(what string, got, want any) {
+	c.t.Helper()
+	if g, w := fmt.Sprint(got), fmt.Sprint(want); g != w {
+		c.t.Errorf("%s: %s, want %s", what, g, w)
+	}
+}
+
+// A new leader's clock gives each lease what the log says is left, and an election timeout, and ends none before.
+func TestLeaseClockBegins(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 1, TTL: 10}, kv.Lease{ID: 2, TTL: 20, Remaining: 5}, kv.Lease{ID: -3, TTL: 40, Remaining: 40})
+	c.want("asked at once", c.pass(10*time.Millisecond), "[]")
+	c.ask(2, false)
+	c.ask(7, false)
+	c.ask(7, true)
+	c.round()
+	c.want("answers", c.told(), "1:5/20 2:-1/0 3:0/0")
+	c.want("their ends", c.pass(20*time.Second), "[6s revoke 2 11s revoke 1]")
+	c.apply(2)
+	c.want("the rest", c.pass(time.Minute), "[27s note -3 14 41s revoke -3]")
+	c.want("under way", c.k.revoking, 1)
+	c.apply(2)
+	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revoking, c.k.waiting), "0 0 0 0 0")
+}
+
+// What has expired is revoked only after a round that began when it had, and renewed only by what came before.
+func TestLeaseIsRevokedOrRenewed(t *testing.T) {
+	c := newClockTest(t)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testElection)
+	c.now = 10*time.Second - 1
+	c.k.ticked = c.now
+	c.ask(1, true) // just in time; a round of it comes later
+	c.now = 10 * time.Second
+	c.k.tick(c.now, testElection)
+	c.want("before a round", c.propose(), "[]")
+	late := c.ask(2, true)
+	c.round()
+	c.want("what came in time is renewed, what came late waits", c.told(), "1:10/10")
+	c.want("the others end", c.propose(), "[revoke 2 revoke 3]")
+	c.want("once", c.propose(), "[]")
+	after := c.ask(3, true)
+	c.now += time.Millisecond
+	c.round()
+	c.want("while they are being revoked", c.told(), "")
+	c.apply(1)
+	c.want("the end of one", c.told(), fmt.Sprintf("%d:0/0", late))
+	c.apply(1)
+	c.want("the end of the other one", c.told(), fmt.Sprintf("%d:0/0", after))
+	c.want("the renewed one", c.pass(11*time.Second), "[20s revoke 1]")
+}
+
+// A lease is not charged for a time for which nobody could renew it, because its leader's process stood still.
+func TestLeaseClockStandsStill(t *testing.T) {
+	c := newClockTest(t)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testElection)
+	c.pass(5 * time.Second)
+	c.now += time.Hour
+	c.want("after an hour", c.pass(6*time.Second), "[1h0m10s revoke 1]")
+}
+
+// What is left is noted, so that a failover lengthens a lease by little; and a renewal is answered when the log does not say
+// that less is left than was promised.
+func TestLeaseNotes(t *testing.T) {
+	c := newClockTest(t)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testElection)
+	c.want("notes", c.pass(60*time.Second), "[25s revoke 3 26s note 1 74 52s note 1 48]")
+	number := c.ask(1, true)
+	c.round()
+	c.want("with two notes under way", c.told(), "")
+	c.want("it is noted that all is left", c.propose(), "[note 1 100]")
+	c.apply(2)
+	c.want("the first note is applied", c.told(), "")
+	c.apply(1)
+	c.want("the second one", c.told(), "")
+	c.want("nothing is noted twice", c.propose(), "[]")
+	c.apply(1)
+	c.want("the correction", c.told(), fmt.Sprintf("%d:100/100", number))
+	number = c.ask(1, true)
+	c.round()
+	c.want("at once, as nothing is to be corrected", c.told(), fmt.Sprintf("%d:100/100", number))
+	c.want("a tenth of a long one", c.pass(150 * time.Second)[0], "1m26s note 1 74")
+}
+
+// A renewal whose correction takes longer than the TTL has not happened.
+func TestLeaseExpiresBeforeItsNote(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 1, TTL: 10, Remaining: 3})
+	number := c.ask(1, true)
+	c.want("corrected, and then it ends", c.pass(11*time.Second), "[0s note 1 10 10s revoke 1]")
+	c.apply(1)
+	c.want("the correction", c.told(), "")
+	c.apply(1)
+	c.want("the end", c.told(), fmt.Sprintf("%d:0/0", number))
+}
+
+// Many leases that end at once are revoked in batches, and no more are under way than the limit.
+func TestLeasesEndInBatches(t *testing.T) {
+	c := newClockTest(t)
+	const n = 3*limits.LeaseRevocations - 1
+	changes := make([]index.LeaseChange, n)
+	for i := range changes {
+		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: int64(i + 1), TTL: 5}}
+	}
+	c.k.changed(changes, c.now, testElection)
+	var batches []int
+	c.want("the first", len(c.pass(6*time.Second)), limits.LeaseRevocations)
+	for len(c.k.leases) > 0 {
+		batches = append(batches, len(c.log))
+		c.apply(len(c.log))
+		c.propose()
+	}
+	c.want("batches", batches, []int{limits.LeaseRevocations, limits.LeaseRevocations, limits.LeaseRevocations - 1})
+}
+
+// What waits for an answer is asked again, of another leader too, until its client does not wait any longer.
+func TestLeaseAsks(t *testing.T) {
+	var a leaseAsks
+	var to replies
+	a.next = 100
+	a.add(AskLeases{ReplyTo: &to, Requests: []uint64{7, 8, 9}, Asks: []kv.LeaseAsk{{Lease: 1, Renew: true}, {Lease: 2}, {Lease: 3}}, Timeout: 10 * time.Second}, 0)
+	if got := fmt.Sprint(a.send(0)); got != "[{101 {1 true}} {102 {2 false}} {103 {3 false}}]" {
+		t.Error("sent:", got)
+	}
+	if ask, ok := a.told(102); !ok || ask.request.Number != 8 {
+		t.Error("the second is not known:", ask, ok)
+	}
+	if _, ok := a.told(102); ok {
+		t.Error("it is answered twice")
+	}
+	a.retry(time.Second-1, time.Second)
+	if len(a.waiting) != 0 {
+		t.Error("sent again too soon")
+	}
+	a.retry(time.Second, time.Second)
+	if got := fmt.Sprint(a.send(time.Second)); got != "[{104 {1 true}} {105 {3 false}}]" {
+		t.Error("sent again:", got)
+	}
+	if _, ok := a.told(101); ok {
+		t.Error("an answer to an older attempt is taken")
+	}
+	a.void()
+	if got := len(a.send(time.Second)); got != 2 || len(a.waiting) != 0 {
+		t.Error("to another leader:", got)
+	}
+	if _, ok := a.told(107); !ok {
+		t.Error("the last attempt is not known")
+	}
+	if got := a.takeExpired(10*time.Second - 1); len(got) != 0 {
+		t.Error("expired too soon:", got)
+	}
+	if got := a.takeExpired(10 * time.Second); len(got) != 1 || got[0].request.Number != 7 || len(a.sent)+len(a.waiting) != 0 {
+		t.Error("expired:", got)
+	}
+}
