@@ -171,6 +171,11 @@
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds,
 // so that a disk that is slower still gets on with them. What the maker does not fill in time the log only reserves.
 //
+// # Memory
+//
+// What was compacted is given back in steps (index.State.Reclaim): in proportion to what is applied, and while nothing is,
+// one step each time the applier is called. When that is done it publishes another View, so that none holds what went.
+//
 // # Space on the disk
 //
 // Two snapshots are kept, and the log behind the older one, so that one bad file loses nothing. All files together, that of
@@ -178,8 +183,8 @@
 //
 //	U = max(4 · live keys and values, limits.DiskUseLeast)
 //
-// so four times what is live from 384 MiB on, and 1.5 GiB below. With S, the state with the history that is kept (at most
-// 64 MiB), and X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
+// so four times what is live from 384 MiB on, and 1.5 GiB below. With S, the state with the history that is kept (about
+// limits.HistoryBytes: the leader has the rest compacted), and X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
 // snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
 //
 //  1. A snapshot is ordered when records of five to seven eighths of S were written, but of at most half of U - X - 2S; or

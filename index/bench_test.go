@@ -53,8 +53,12 @@ func (l *loader) add(key []byte) {
 	l.commands[n] = AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value})
 }
 
+// encode makes an entry of the commands, with a compaction as a leader proposes it.
 func (l *loader) encode() {
 	l.wall += 2e6
+	if v := l.s.View(); v.HistoryBytes() > limits.HistoryBytes {
+		l.commands = append(l.commands, AppendCompact(nil, v.RevisionOfHistory(limits.HistoryBytes/8*7)))
+	}
 	l.envelope = AppendEnvelope(l.envelope[:0], Envelope{Level: 1, Member: 1, Incarnation: 7, Wall: l.wall}, l.commands)
 	l.commands = l.commands[:0]
 }

@@ -75,6 +75,17 @@
 //  7. A removed member's folder starts no more, whoever brings it back, and its handshake is refused for its id.
 //  8. A recovery makes a new folder with new ids beside the old one, and all old ids are removed ones in it: recover.go.
 //
+// # What a member proposes by itself
+//
+// Five times a second it compares the state with what is true (member.go, look), and proposes what is missing, one command of
+// a kind at a time; what is lost is proposed again, since the state still says the old.
+//
+//	announcement    who this member is, when the records say otherwise
+//	digest          its own, behind the entry of a check
+//	check           the leader, once in limits.CheckInterval, if anything has changed
+//	feature level   the leader, when the records of all members say that they know a higher one
+//	compaction      the leader, when the history weighs more than limits.HistoryBytes, down to seven eighths of it
+//
 // # Order of start and stop
 //
 // Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with,
