@@ -68,8 +68,9 @@
 //     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
 //  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. Who was added and has announced a folder
 //     is that folder: where it is lost, the member is replaced.
-//  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that, what
-//     --initial-cluster gives for its name, so that all may have changed their addresses at once.
+//  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
+//     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
+//     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log.
 //  6. A member that hears of no leader takes the connection of every member of its cluster but of those that it knows to be
 //     removed: one that was added while it was away may lead. Its log says who that is (peers.go, contacts).
 //  7. A removed member's folder starts no more, whoever brings it back, and its handshake is refused for its id.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 
 	"qkv/actor"
 	"qkv/index"
@@ -22,6 +24,7 @@ import (
 //	identity         whose folder it is, and by whom it was started
 //	amnesia          why this member takes no part; nothing while it does
 //	peers            what is known of the other members' folders
+//	callers          where other members have called from, when the log did not say so
 //	wal/             the log
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
@@ -40,6 +43,11 @@ import (
 //
 //	[format version, [member, folder id, boot counter, process, entry that it owes or 0] ...]
 //	[format version, member on whose word alone or 0, reason, whether its state differs and nothing was forgotten]
+//
+// callers is a file of the same kind, made when there is something to write in it, and nothing but a help: without it, or
+// where it is wrong, the log and the flags say who is where.
+//
+//	[format version, [member, address] ...]
 //
 // A new folder is founded in an order that a crash can end anywhere: peers and amnesia, identity with boot counter 0, then
 // the log, then boot counter 1. With a counter above 0 the log must be there. From then on a start writes nothing that takes
@@ -78,6 +86,7 @@ const (
 	identityFields   = 10
 	quarantineFields = 4
 	knownFields      = 5
+	callerFields     = 2
 )
 
 func (i identity) encode() []byte {
@@ -352,6 +361,38 @@ func (f *folder) remember(all []actor.Known) error {
 		b = pack.AppendUint(b, k.Owed)
 	}
 	return f.write("peers", b)
+}
+
+// callers reads where other members have called from.
+func (f *folder) callers() (map[uint64]string, error) {
+	raw, err := f.read("callers")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := pack.NewReader(raw)
+	n, version := r.Array(), r.Uint()
+	if r.Err() == nil && version != identityVersion {
+		return nil, fmt.Errorf("it has format %d, this qkv reads format %d", version, identityVersion)
+	}
+	all := map[uint64]string{}
+	for i := 1; i < n && r.Err() == nil; i++ {
+		r.ArrayOf(callerFields)
+		id := r.Uint()
+		all[id] = r.String()
+	}
+	return all, r.Done()
+}
+
+// rememberCallers writes where other members have called from.
+func (f *folder) rememberCallers(all map[uint64]string) error {
+	b := pack.AppendUint(pack.AppendArray(nil, 1+len(all)), identityVersion)
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		b = pack.AppendString(pack.AppendUint(pack.AppendArray(b, callerFields), id), all[id])
+	}
+	return f.write("callers", b)
 }
 
 func (f *folder) publish() error { return f.write("identity", f.encode()) }

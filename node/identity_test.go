@@ -197,6 +197,77 @@ func TestAddressesThatAreTried(t *testing.T) {
 	}
 }
 
+// calls is a transport to which one member has called.
+type calls struct {
+	told
+	status []peer.PeerStatus
+}
+
+func (c *calls) Status() []peer.PeerStatus { return c.status }
+
+// Where a member has called from is tried beside what is known, also by the next process on the folder, until the log says
+// that it is no member any more.
+func TestCallersAreRemembered(t *testing.T) {
+	fs := disk.NewMem(1)
+	f, err := openFolder(fs, "data", owner{"n1", "test"}, func() (origin, error) {
+		return originOf("test", "t", "n1", []string{"n1", "n2", "n3"}), nil
+	}, rand.NewChaCha8([32]byte{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, refused := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}).Announce(&kv.Member{ID: 2, Name: "n2", Boot: 1, Peers: []string{"a:2"}})
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	var m *member
+	var transport *calls
+	start := func() {
+		callers, err := f.callers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		transport = &calls{}
+		m = &member{folder: f, transport: transport, logger: slog.New(slog.DiscardHandler), config: Config{InitialCluster: []Member{{"n3", "c:3"}}}}
+		m.contacts.callers = callers
+		peers{transport, m}.SetMembers(members)
+	}
+	call := func(id uint64, from string, dialled bool) {
+		transport.status = []peer.PeerStatus{{Peer: peer.Peer{ID: id}, Connected: true, Dialled: dialled, Remote: from}}
+		m.called(id)
+	}
+	tried := func(want string) {
+		t.Helper()
+		if got := fmt.Sprint(transport.peers); got != want {
+			t.Errorf("%s, wanted %s", got, want)
+		}
+	}
+	start()
+	call(2, "a:2", false)
+	call(2, "x:2", true)
+	call(3, "c:3", false)
+	call(9, "x:9", false)
+	if len(m.contacts.callers) != 0 {
+		t.Errorf("%v was known", m.contacts.callers)
+	}
+	call(2, "b:2", false)
+	tried("[{1 n1 []} {2 n2 [a:2 b:2]} {3 n3 [c:3]}]")
+	start()
+	tried("[{1 n1 []} {2 n2 [a:2 b:2]} {3 n3 [c:3]}]")
+	call(2, "d:2", false)
+	call(3, "e:3", false)
+	start()
+	tried("[{1 n1 []} {2 n2 [a:2 d:2]} {3 n3 [e:3 c:3]}]")
+	if members, refused = members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 2}, 0); refused != nil {
+		t.Fatal(refused)
+	}
+	peers{transport, m}.SetMembers(members)
+	tried("[{1 n1 []} {3 n3 [e:3 c:3]}]")
+	call(3, "f:3", false)
+	if callers, err := f.callers(); err != nil || fmt.Sprint(callers) != "map[3:f:3]" {
+		t.Errorf("the folder holds %v, %v", callers, err)
+	}
+}
+
 // A newcomer is a peer until the records know it, or that it was removed; and there are not endlessly many.
 func TestNewcomers(t *testing.T) {
 	transport := &told{}

@@ -138,6 +138,9 @@ func (m *member) start() error {
 	if err != nil {
 		return err
 	}
+	if m.contacts.callers, err = m.folder.callers(); err != nil {
+		m.logger.Warn("where members were that had moved is not known any more; the log and the flags say where they are", "error", err)
+	}
 	m.admission = actor.NewAdmission(&actor.Admission{
 		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
 	}, known)

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -35,9 +36,12 @@ type peers struct {
 // added, and one of them may lead now: who hears of no leader takes every member of its cluster that calls, and learns from
 // its log who that is. raft asks for no more: what counts is what its sender's log says.
 type contacts struct {
+	writing sync.Mutex // of the callers into the folder; taken before mu
+
 	mu        sync.Mutex
 	members   index.Members
-	newcomers []peer.Peer // none of them in members, and none removed
+	newcomers []peer.Peer       // none of them in members, and none removed
+	callers   map[uint64]string // by member, where it called from last when it was not known to be there; none of them removed
 }
 
 // SetMembers implements actor.Peers.
@@ -47,7 +51,38 @@ func (p peers) SetMembers(members index.Members) {
 	defer c.mu.Unlock()
 	c.members = members
 	c.newcomers = slices.DeleteFunc(c.newcomers, func(n peer.Peer) bool { return members.Get(n.ID) != nil || members.Removed(n.ID) })
+	maps.DeleteFunc(c.callers, func(id uint64, _ string) bool { return members.Removed(id) })
 	p.member.setPeers()
+}
+
+// called remembers where a member has called from, when it is not known to be there: it has moved. It tells all by the log;
+// but when members move faster than that, a member may be started again before it has heard of it.
+func (m *member) called(id uint64) {
+	all := m.transport.Status()
+	i := slices.IndexFunc(all, func(s peer.PeerStatus) bool { return s.ID == id && s.Connected && !s.Dialled })
+	if i < 0 {
+		return
+	}
+	from := all[i].Remote
+	c := &m.contacts
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	given := func(g Member) bool { return g.Address == from }
+	if one := c.members.Get(id); one == nil || slices.Contains(one.Peers, from) || slices.ContainsFunc(m.config.InitialCluster, given) || c.callers[id] == from {
+		c.mu.Unlock()
+		return
+	}
+	if c.callers == nil {
+		c.callers = map[uint64]string{}
+	}
+	c.callers[id] = from
+	m.setPeers()
+	callers := maps.Clone(c.callers)
+	c.mu.Unlock()
+	if err := m.folder.rememberCallers(callers); err != nil {
+		m.logger.Warn("where a member has moved to is not remembered; it tells by the log too", "peer", m.status.NameOf(id), "address", from, "error", err)
+	}
 }
 
 // meet takes a newcomer, which has called and calls again.
@@ -64,7 +99,8 @@ func (m *member) meet(name string, id uint64) {
 }
 
 // setPeers tells the transport whom there is to talk to; the contacts are locked. Beside the address that a member announced,
-// those are tried that were given to this process: all members may have other ones than when they were stopped.
+// those are tried that it has called from, and that were given to this process: all members may have other ones than when
+// they were stopped.
 func (m *member) setPeers() {
 	members := m.contacts.members
 	var all []peer.Peer
@@ -78,9 +114,17 @@ func (m *member) setPeers() {
 	}
 	all = append(all, m.contacts.newcomers...)
 	for i := range all {
+		try := func(address string) {
+			if !slices.Contains(all[i].Addresses, address) {
+				all[i].Addresses = append(slices.Clone(all[i].Addresses), address)
+			}
+		}
+		if from, ok := m.contacts.callers[all[i].ID]; ok {
+			try(from)
+		}
 		for _, given := range m.config.InitialCluster {
-			if given.Name == all[i].Name && !slices.Contains(all[i].Addresses, given.Address) {
-				all[i].Addresses = append(slices.Clone(all[i].Addresses), given.Address)
+			if given.Name == all[i].Name {
+				try(given.Address)
 			}
 		}
 	}
@@ -288,6 +332,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 // Connected implements peer.Handler.
 func (h peerHandler) Connected(peer uint64) {
 	h.refusing.Delete(peer)
+	h.called(peer)
 	h.consensus.MustPost(actor.Connected{Peer: peer})
 }
 

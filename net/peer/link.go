@@ -62,6 +62,8 @@ type link struct {
 	lastErr   string             // why it is not connected, or was not last
 }
 
+var errNoAddress = errors.New("no address of it is known")
+
 // errNoPeer ends the link of one that is no peer any more.
 var errNoPeer = errors.New("it is no peer any more")
 
@@ -234,6 +236,8 @@ func (l *link) dial(all context.Context) {
 	switch {
 	case err == nil || moved || l.inUse() != nil:
 		return
+	case errors.Is(err, errNoAddress) && l.failures < 5: // a member that starts reads from its log where the others are
+		return
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		err = fmt.Errorf("it did not come to terms within %v", limits.PeerDialTimeout)
 	}
@@ -244,7 +248,7 @@ func (l *link) dial(all context.Context) {
 func (l *link) try(ctx context.Context, addresses []string) error {
 	t := l.transport
 	if len(addresses) == 0 {
-		return errors.New("no address of it is known")
+		return errNoAddress
 	}
 	at, err := resolve(ctx, addresses[l.failures%len(addresses)], l.failures/len(addresses))
 	if err != nil {
