@@ -59,9 +59,10 @@ func newHosts(t *testing.T) *hosts {
 		h.ip("addr add 10.77.255.254/16 dev qkv0")
 		h.ip("link set qkv0 up")
 	}
-	if h.dir = t.TempDir(); h.separate {
-		must(t, syscall.Mount("tmpfs", h.dir, "tmpfs", 0, "mode=0700")) // what else writes to this machine's disk is no part of the figures
-		t.Cleanup(func() { must(t, syscall.Unmount(h.dir, syscall.MNT_DETACH)) })
+	dir := t.TempDir()
+	if h.dir = dir; h.separate {
+		must(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700")) // what else writes to this machine's disk is no part of the figures
+		t.Cleanup(func() { must(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	}
 	h.clusterProcess = &clusterProcess{t: t, home: filepath.Join(h.dir, "home"), certsDir: filepath.Join(h.dir, "ca"), client: "admin"}
 	_, err := certMaker().CreateCA(h.certsDir, "prod")
@@ -79,14 +80,14 @@ func (h *hosts) ip(words string) {
 }
 
 // member plans a member on a host of its own, with its certificate; it is not started.
-func (h *hosts) member(name string, arguments ...string) *memberProcess {
+func (h *hosts) member(name string) *memberProcess {
 	h.t.Helper()
 	_, err := certMaker().CreateMember(h.certsDir, name, nil)
 	must(h.t, err)
 	h.number++
 	m := &memberProcess{
 		t: h.t, name: name, home: h.home, dataDir: filepath.Join(h.dir, fmt.Sprintf("host%d", h.number)), log: filepath.Join(h.dir, name+".log"),
-		arguments: slices.Concat([]string{"--certs-dir", h.certsDir}, arguments),
+		arguments: h.certificates(),
 	}
 	if h.separate {
 		at := fmt.Sprintf("h%d", h.number)
@@ -98,7 +99,8 @@ func (h *hosts) member(name string, arguments ...string) *memberProcess {
 		h.ip("-n " + at + " link set eth0 up")
 		m.before = []string{"ip", "netns", "exec", at}
 	}
-	h.move(m)
+	h.addressOf(m)
+	h.take(m)
 	h.t.Cleanup(m.cleanUp)
 	return m
 }
@@ -106,17 +108,27 @@ func (h *hosts) member(name string, arguments ...string) *memberProcess {
 // addresses that hosts got, by this process.
 var addresses atomic.Int64
 
-// move gives a member's host another address.
-func (h *hosts) move(m *memberProcess) {
-	h.t.Helper()
+// certificates is all that every member is started with.
+func (h *hosts) certificates() []string { return []string{"--certs-dir", h.certsDir} }
+
+// addressOf plans another address for a member's host.
+func (h *hosts) addressOf(m *memberProcess) {
 	n := addresses.Add(1)
 	address := fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()>>8&63, os.Getpid()&255, n)
-	if at := h.network[m]; at != "" {
+	if h.separate {
 		address = fmt.Sprintf("10.77.0.%d", n)
-		h.ip("-n " + at + " addr flush dev eth0")
-		h.ip("-n " + at + " addr add " + address + "/16 dev eth0")
 	}
 	m.listen, m.listenPeer = address+":2379", address+":2380"
+}
+
+// take gives a member's host the address that is planned for it, in the place of the one that it has.
+func (h *hosts) take(m *memberProcess) {
+	h.t.Helper()
+	if at := h.network[m]; at != "" {
+		host, _, _ := strings.Cut(m.listen, ":")
+		h.ip("-n " + at + " addr flush dev eth0")
+		h.ip("-n " + at + " addr add " + host + "/16 dev eth0")
+	}
 }
 
 // found starts a cluster of members called n1, n2, ...
@@ -280,4 +292,309 @@ func TestHostsGrow(t *testing.T) {
 	}
 	h.ends(l)
 	h.figures(fmt.Sprintf("one member grows to %d, and shrinks to another one", most), l)
+}
+
+// wipe is a disk that is lost: the member dies, and nothing of its folder is left.
+func (h *hosts) wipe(m *memberProcess) {
+	h.t.Helper()
+	m.kill()
+	must(h.t, os.RemoveAll(m.dataDir))
+}
+
+// replacing is `qkv member replace` while it runs.
+type replacing struct {
+	*hosts
+	old, next *memberProcess
+	cmd       *exec.Cmd
+	log       string // the file of what it prints
+	ended     chan error
+}
+
+// replace puts a member on a host of its own in the place of another one. The next one's host is only started by begin.
+func (h *hosts) replace(old *memberProcess) *replacing {
+	h.t.Helper()
+	r := &replacing{hosts: h, old: old, next: h.member(nextName(old.name))}
+	r.log = filepath.Join(h.dir, "replace-"+r.next.name)
+	r.run()
+	return r
+}
+
+// run begins the command, or goes on where it was.
+func (r *replacing) run() {
+	r.t.Helper()
+	out, err := os.OpenFile(r.log, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	must(r.t, err)
+	defer out.Close()
+	r.cmd = exec.Command("qkv", "member", "replace", r.old.name, "--peer", r.next.listenPeer, "--timeout", "20s")
+	r.cmd.Env = append(withoutSettings(os.Environ()), r.environment()...)
+	r.cmd.Stdout, r.cmd.Stderr = out, out
+	must(r.t, spawn(r.cmd))
+	cmd, ended := r.cmd, make(chan error, 1)
+	r.ended = ended
+	go func() { ended <- cmd.Wait() }()
+}
+
+// says waits until the command has printed some words, and returns that line.
+func (r *replacing) says(words string) string {
+	r.t.Helper()
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		if line := lineWith(string(readFile(r.t, r.log)), words); line != "" {
+			return line
+		}
+	}
+	r.t.Fatalf("qkv member replace does not print %q:\n%s\n%s", words, readFile(r.t, r.log), r.tails())
+	return ""
+}
+
+// interrupt ends the command by Ctrl-C.
+func (r *replacing) interrupt() {
+	r.t.Helper()
+	must(r.t, r.cmd.Process.Signal(syscall.SIGINT))
+	<-r.ended
+	if said := string(readFile(r.t, r.log)); !strings.Contains(said, "the same command goes on from here") {
+		r.t.Errorf("an interrupted replacement says %s", said)
+	}
+}
+
+// begin starts the next member's host.
+func (r *replacing) begin() {
+	r.t.Helper()
+	r.joins(r.next, r.says("qkv serve "))
+}
+
+// end waits until the next member votes, and the old one is none any more.
+func (r *replacing) end() {
+	r.t.Helper()
+	select {
+	case err := <-r.ended:
+		if said := string(readFile(r.t, r.log)); err != nil || !strings.Contains(said, "3 of 3") {
+			r.t.Fatalf("qkv member replace: %v\n%s\n%s", err, said, r.tails())
+		}
+	case <-time.After(processWait):
+		r.t.Fatalf("qkv member replace does not end:\n%s\n%s", readFile(r.t, r.log), r.tails())
+	}
+	if r.old.running() {
+		if code := r.old.exit(); code != exitNotAllowed {
+			r.t.Errorf("%s was replaced, and ended with %d:\n%s", r.old.name, code, r.old.tail(10))
+		}
+	}
+	r.members = append(r.others(r.old), r.next)
+	r.awaitVoters()
+}
+
+// follower is one that does not lead.
+func (h *hosts) follower() *memberProcess {
+	h.t.Helper()
+	return h.others(h.leader())[0]
+}
+
+// TestHostsReplace: members' disks are wiped, and others take their place: on another host, by a command that is
+// interrupted and run again, and on the same one, as the README says; at last in the place of the leader.
+func TestHostsReplace(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("three members are replaced: QKV_FULL=1; TestHostsGrow adds and removes some")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(3)
+	l := h.load("replace")
+	lost := h.follower()
+	h.step(l, "a follower is lost", gapCalm, func() { h.wipe(lost) })
+	h.step(l, "replaced on another host", gapCalm, func() {
+		r := h.replace(lost)
+		r.says("2 of 3: waiting")
+		r.interrupt()
+		r.run()
+		r.says("was added before")
+		r.begin()
+		r.end()
+	})
+	lost = h.follower()
+	h.step(l, "another is lost", gapCalm, func() { h.wipe(lost) })
+	h.step(l, "and is back on its host", gapCalm, func() {
+		h.qkv("member", "remove", lost.name).exits(t, exitOK)
+		printed := h.qkv("member", "add", lost.name, "--peer", lost.listenPeer).exits(t, exitOK).stdout
+		lost.arguments = h.certificates()
+		h.joins(lost, printed)
+		h.awaitVoters()
+	})
+	lost = h.leader()
+	h.step(l, "the leader is lost", gapKilled, func() { h.wipe(lost) })
+	h.step(l, "and replaced", gapCalm, func() {
+		r := h.replace(lost)
+		r.begin()
+		r.end()
+	})
+	h.ends(l)
+	h.figures("members' disks are wiped", l)
+}
+
+// TestHostsLeaderKilled: the leader is killed in each step of a replacement.
+func TestHostsLeaderKilled(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("four leaders are killed while a member is replaced: QKV_FULL=1; package node's simulation does so")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(3)
+	for i := range 64 {
+		_, err := h.admin.Put(t.Context(), fmt.Appendf(nil, "big/%d", i), make([]byte, 1<<20)) // so that the next one has something to get
+		must(t, err)
+	}
+	l := h.load("leader")
+	for _, when := range []string{"added", "waits to be started", "gets the data", "votes"} {
+		r := h.replace(h.follower())
+		leader := h.leader()
+		switch when {
+		case "added":
+			r.says("1 of 3")
+		case "waits to be started":
+			r.says("2 of 3: waiting")
+		case "gets the data":
+			r.begin()
+			r.next.says("qkv serves")
+		case "votes":
+			r.begin()
+			h.awaitRole(r.next.name)
+		}
+		h.step(l, "when the new one "+when, gapKilled, leader.kill)
+		leader.start()
+		if !r.next.running() {
+			r.begin()
+		}
+		r.end()
+	}
+	h.ends(l)
+	h.figures("the leader is killed while a member is replaced", l)
+}
+
+// awaitRole waits until a member is a learner no more.
+func (h *hosts) awaitRole(name string) {
+	h.t.Helper()
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+		all, err := h.admin.Members(h.t.Context(), true)
+		must(h.t, err)
+		if slices.ContainsFunc(all, func(m client.Member) bool { return m.Name == name && m.Role != kv.Learner }) {
+			return
+		}
+	}
+	h.t.Fatalf("%s remains a learner\n%s", name, h.tails())
+}
+
+// TestHostsMove: all addresses change: one after the other, faster than the members can tell each other, and all at once.
+func TestHostsMove(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("three members move three times: QKV_FULL=1; package node's simulation lets them")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(3)
+	l := h.load("move")
+	for _, m := range h.members {
+		h.step(l, m.name+" moves", gapCalm, func() {
+			m.stop()
+			h.addressOf(m)
+			h.take(m)
+			m.arguments = h.certificates()
+			m.start()
+			h.awaitVoters()
+		})
+	}
+	h.ends(l)
+	h.figures("members move one after the other", l)
+
+	// Their clients are given the new addresses, and, where all of them are new to each, the members too.
+	h.steps = nil
+	again := func(what string, begun time.Time) {
+		h.level()
+		h.admin = h.open(0, processWait)
+		h.awaitVoters()
+		h.steps = append(h.steps, fmt.Sprintf("%s %v", what, time.Since(begun).Round(time.Millisecond)))
+	}
+	begun := time.Now()
+	for _, m := range h.members {
+		m.kill()
+		h.addressOf(m)
+		h.take(m)
+		m.start()
+		for _, other := range h.others(m) { // but no leader has to have been found since
+			other.says("connected to a peer", "peer="+m.name, "address="+m.listenPeer)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	again("one after the other, as soon as they have met", begun)
+	for what, end := range map[string]func(*memberProcess){"all at once": (*memberProcess).stop, "killed": (*memberProcess).kill} {
+		begun := time.Now()
+		for _, m := range h.members {
+			end(m)
+			h.addressOf(m)
+			h.take(m)
+		}
+		for _, m := range h.members {
+			m.arguments = append(h.certificates(), "--initial-cluster", h.initialCluster())
+			m.start()
+		}
+		again(what, begun)
+	}
+	t.Logf("figures: all members move; until they are level again: %s", strings.Join(h.steps, ", "))
+	h.ends(h.load("moved"))
+}
+
+// TestHostsRefused: folders that must not start, under load: that of a removed member, an older copy of it, and the copy
+// of a folder that another host uses.
+func TestHostsRefused(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("members are removed and folders copied: QKV_FULL=1; package node's simulation does so")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.found(5)
+	l := h.load("refused")
+	removed := h.follower()
+	backup := h.member(removed.name + "-backup")
+	backup.name = removed.name
+	backup.arguments = removed.arguments
+	h.step(l, "a backup", gapCalm, func() {
+		removed.stop()
+		h.copyFolder(removed, backup)
+		removed.start()
+		h.awaitVoters()
+	})
+	h.step(l, "a removal", gapCalm, func() { h.remove(removed) })
+	h.step(l, "the removed folder starts", gapCalm, func() { removed.refuses(exitNotAllowed, "was removed from its cluster") })
+	h.step(l, "its backup starts", gapCalm, func() { backup.refuses(exitNotAllowed, "was removed from its cluster") })
+
+	original := h.follower()
+	twin := h.member(original.name + "-twin")
+	twin.name, twin.arguments = original.name, original.arguments
+	h.step(l, "a copied folder starts", gapCalm, func() {
+		h.copyFolder(original, twin)
+		twin.start()
+		twin.says("a member refuses this one", "AMNESIA")
+		original.says("a member refuses this one", "AMNESIA")
+	})
+	h.step(l, "it ends", gapCalm, twin.kill)
+	h.step(l, "and its original is replaced", gapCalm, func() {
+		r := h.replace(original)
+		r.begin()
+		r.end()
+	})
+	h.ends(l)
+	h.figures("folders that must not start", l)
+}
+
+// copyFolder copies a member's data folder to another host.
+func (h *hosts) copyFolder(from, to *memberProcess) {
+	h.t.Helper()
+	if out, err := exec.Command("cp", "-a", from.dataDir, to.dataDir).CombinedOutput(); err != nil {
+		h.t.Fatalf("copy the folder: %v: %s", err, out)
+	}
 }
