@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -597,4 +599,98 @@ func (h *hosts) copyFolder(from, to *memberProcess) {
 	if out, err := exec.Command("cp", "-a", from.dataDir, to.dataDir).CombinedOutput(); err != nil {
 		h.t.Fatalf("copy the folder: %v: %s", err, out)
 	}
+}
+
+// TestHostsJoinLarge: a member joins two that have 1 GB of data, under load. Memory is judged. Times are printed only: the
+// three share one disk, on which 1 GB is written three times meanwhile, and read as often.
+func TestHostsJoinLarge(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("a member joins to 1 GB of data: QKV_FULL=1")
+	}
+	h := newHosts(t)
+	if h == nil {
+		return
+	}
+	h.dir = t.TempDir() // on a disk
+	const (
+		value      = 64 << 10
+		data       = 1 << 30
+		memoryMost = 300 << 20
+	)
+	rate := diskRate(t, h.dir, data/4)
+	h.found(2)
+	h.fill("large", data, value)
+	l := h.load("join")
+	time.Sleep(20 * time.Second) // the snapshots and spares of what was filled in
+	calm, memory := l.now(), int64(0)
+	for range 100 {
+		memory = max(memory, h.leader().residentBytes())
+		time.Sleep(100 * time.Millisecond)
+	}
+	began := l.now()
+	before := l.quantile(0.99, calm, began)
+	m := h.member("n3")
+	h.joins(m, h.qkv("member", "add", m.name, "--peer", m.listenPeer).exits(t, exitOK).stdout)
+	leader := h.leader()
+	here, there := int64(0), int64(0)
+	for level := false; !level; time.Sleep(100 * time.Millisecond) {
+		here, there = max(here, leader.residentBytes()), max(there, m.residentBytes())
+		all, err := h.records()
+		level = err == nil && slices.ContainsFunc(all, func(one client.Member) bool { return one.Name == m.name && one.Role == kv.Voter })
+		if l.now()-began > 5*time.Minute {
+			t.Fatalf("it is not level after %v\n%s\n%s", l.now()-began, leader.tail(20), m.tail(20))
+		}
+	}
+	ended := l.now()
+	h.members = append(h.members, m)
+	took, allowed := ended-began, time.Duration(2*data/rate*float64(time.Second))
+	during := l.quantile(0.99, began, ended)
+	t.Logf("figures: a member joins to 1 GB under %.0f puts/s: level within %v, copying at half the disk's %.0f MB/s takes %v; p99 of puts %v, before %v, longest time without one %v; memory of the leader %d MiB, before %d, of the new one %d",
+		l.rate(calm, began), took.Round(100*time.Millisecond), rate/1e6, allowed.Round(100*time.Millisecond), during.Round(time.Millisecond), before.Round(time.Millisecond), l.gap(began, ended).Round(time.Millisecond), here>>20, memory>>20, there>>20)
+	if here-memory > memoryMost || there-memory > memoryMost {
+		t.Errorf("memory grew by %d MiB, and the new one has %d MiB more, over %d", (here-memory)>>20, (there-memory)>>20, memoryMost>>20)
+	}
+	h.ends(l)
+}
+
+// fill puts so many bytes.
+func (h *hosts) fill(prefix string, bytes, value int) {
+	h.t.Helper()
+	var all sync.WaitGroup
+	failed := make(chan error, 1)
+	const callers = 16
+	for i := range callers {
+		all.Go(func() {
+			for at := i * value; at < bytes; at += callers * value {
+				if _, err := h.admin.Put(h.t.Context(), fmt.Appendf(nil, "%s/%d", prefix, at), randomBytes(value)); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	select {
+	case err := <-failed:
+		h.t.Fatal(err)
+	default:
+	}
+}
+
+// diskRate is how many bytes a second this disk takes, with a sync of each MiB.
+func diskRate(t *testing.T, dir string, bytes int) float64 {
+	t.Helper()
+	file, err := os.Create(filepath.Join(dir, "rate"))
+	must(t, err)
+	defer os.Remove(file.Name())
+	defer file.Close()
+	piece, begun := randomBytes(1<<20), time.Now()
+	for range bytes >> 20 {
+		_, err := file.Write(piece)
+		must(t, errors.Join(err, file.Sync()))
+	}
+	return float64(bytes) / time.Since(begun).Seconds()
 }
