@@ -53,6 +53,7 @@ type Applier struct {
 	failed     bool
 	reclaiming bool // there was more to give back
 	saving     bool
+	saves      index.Members // those in the snapshot under way
 	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
 	saveTries  backoff       // since the last that was saved
 	saved      time.Duration // when the last snapshot was begun
@@ -95,7 +96,8 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case SaveEnded:
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
-			a.saveNow = true
+			// A large one takes long, and is asked for again meanwhile: when the one under way will do, it is the one.
+			a.saveNow = a.saveNow || !a.saving || m.Member == 0 || a.saves.Get(m.Member) == nil
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -267,6 +269,7 @@ func (a *Applier) save(t Time) {
 		return
 	}
 	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records
+	a.saves = view.Members()
 	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 

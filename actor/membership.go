@@ -308,7 +308,7 @@ func (c *Consensus) wantSnapshotFor(id uint64) {
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) { nothing = nothing || i == id && p.Match == 0 })
 	if nothing {
 		c.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
-		c.Applier.MustPost(SnapshotWanted{})
+		c.Applier.MustPost(SnapshotWanted{Member: id})
 	}
 }
 

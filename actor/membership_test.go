@@ -363,6 +363,38 @@ func TestSnapshotForANewMember(t *testing.T) {
 	}
 }
 
+// A snapshot for a new member is asked for again while a large one is saved: no second one is saved behind it, but where
+// the one under way was ordered before the member was added.
+func TestOneSnapshotForANewMember(t *testing.T) {
+	c := newTestMembers(t)
+	saves := func(m ...ApplierMessage) (n int) {
+		c.at += limits.SnapshotRetryMost
+		c.applier.Handle(Time{Now: c.at}, m)
+		for _, order := range drainBox(c.Snapshotter) {
+			if _, ok := order.(Save); ok {
+				n++
+			}
+		}
+		return n
+	}
+	if n := saves(SnapshotWanted{}); n != 1 {
+		t.Fatalf("%d saves", n)
+	}
+	c.change(adding(9))
+	if n := saves(SnapshotWanted{Member: 9}); n != 0 {
+		t.Errorf("%d saves beside the one under way", n)
+	}
+	if n := saves(SaveEnded{}); n != 1 {
+		t.Errorf("%d saves where the last one does not know the member", n)
+	}
+	if n := saves(SnapshotWanted{Member: 9}) + saves(SaveEnded{}); n != 0 {
+		t.Errorf("%d more saves", n)
+	}
+	if n := saves(SnapshotWanted{Member: 9}); n != 1 {
+		t.Errorf("%d saves where one is wanted again", n)
+	}
+}
+
 // raft takes no snapshot in which it has no part: none is sent.
 func TestSnapshotWithoutTheNewMemberStaysHere(t *testing.T) {
 	c := newTestMembers(t)

@@ -211,7 +211,9 @@ type (
 		Failed bool // it must be tried again
 	}
 	// SnapshotWanted requests for a snapshot at once: a published one was damaged, or does not know a new member.
-	SnapshotWanted struct{}
+	SnapshotWanted struct {
+		Member uint64 // that it must know; 0: any is good
+	}
 )
 
 func (Apply) applierMessage()          {}
