@@ -122,7 +122,8 @@ type Client struct {
 	delayed    []*call            // that wait for their next attempt, in no order
 	conns      map[*conn]struct{} // all that are open: the current one, and those that only finish what they have
 	notes      map[string]note    // why endpoints did not serve, the last time
-	learned    []string           // endpoints that members told (learn.go), none of them in config.Endpoints
+	told       []string           // endpoints that members told (learn.go)
+	learned    []string           // those among them that are not in config.Endpoints
 	avoid      string             // the endpoint to be dialled last: the one that was left last
 	switchedAt time.Time          // when a member was left last because it said that it cannot serve
 	rounds     int                // of dialling that failed, since the last connection

@@ -62,7 +62,7 @@ func quicConfig() *quic.Config {
 		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
 		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
 		MaxIncomingStreams:             -1,
-		MaxIncomingUniStreams:          toldMost,
+		MaxIncomingUniStreams:          tellingMost,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -172,12 +171,7 @@ func (c *Client) alternatives() int { return int(c.known.Load()) }
 // dialRound tries each endpoint once. hopeless: each of them refused for a reason that does not pass by itself.
 func (c *Client) dialRound() (k *conn, hopeless bool) {
 	c.mu.Lock()
-	endpoints := c.endpointsLocked()
-	given := endpoints[:len(c.config.Endpoints)]
-	copy(given, append(slices.Clone(given[c.first:]), given[:c.first]...))
-	if i := slices.Index(endpoints, c.avoid); i >= 0 {
-		endpoints = append(slices.Delete(endpoints, i, i+1), c.avoid)
-	}
+	endpoints := c.orderLocked()
 	c.mu.Unlock()
 	k, errs := race(c.ctx, len(endpoints), c.config.DialStagger, func(ctx context.Context, i int) (*conn, error) {
 		k, err := c.dialEndpoint(ctx, endpoints[i])

@@ -21,7 +21,8 @@
 //
 // A client begins with one of its endpoints at random, so that many spread over the members, or with the first
 // (Config.InOrder). Endpoints are dialled 200 ms apart, or as soon as those before have failed, and the first that
-// answers is used; the others, and those that it tells of, are kept for the day when it is gone. Half a minute or more
+// answers is used; the others, and those that it tells of, are kept for the day when it is gone: those first that are a
+// member's as far as is known. Half a minute or more
 // after that the client returns to the one that it began with, if that serves again. Rounds that fail are followed by
 // pauses of 0.1 to 1 s; while all members refuse the client's certificate, it asks them once in 1 to 15 s, and calls fail
 // at once in between. The client turns to another member

@@ -20,3 +20,10 @@ func DialEndpoint(ctx context.Context, c *Client, endpoint string) error {
 	}
 	return err
 }
+
+// DialOrder is the order in which the client would dial its endpoints.
+func (c *Client) DialOrder() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.orderLocked()
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"slices"
 
@@ -24,7 +25,7 @@ func (c *Client) learn(s *wire.Status) {
 	var told []string
 	add := func(addresses []string) {
 		for _, address := range addresses {
-			if !slices.Contains(c.config.Endpoints, address) && !slices.Contains(told, address) && usable(address) {
+			if !slices.Contains(told, address) && usable(address) {
 				told = append(told, address)
 			}
 		}
@@ -35,12 +36,44 @@ func (c *Client) learn(s *wire.Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !led(s) {
-		add(c.learned)
+		add(c.told)
 	}
-	c.learned = told[:min(len(told), learnedMost)]
+	c.told = told[:min(len(told), toldMost)]
+	c.learned = slices.DeleteFunc(slices.Clone(c.told), func(address string) bool { return slices.Contains(c.config.Endpoints, address) })
 	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
 	known := c.endpointsLocked()
 	maps.DeleteFunc(c.notes, func(endpoint string, _ note) bool { return !slices.Contains(known, endpoint) })
+}
+
+// orderLocked is the order in which endpoints are dialled: those that were given and are a member's, then by turns those
+// that were learned and those that were given but that no member calls its own. Members may have moved away from these
+// or, behind a name or another network, be reached there only.
+func (c *Client) orderLocked() []string {
+	given := slices.Concat(c.config.Endpoints[c.first:], c.config.Endpoints[:c.first])
+	learned := slices.Clone(c.learned)
+	if !c.config.InOrder { // so that many clients of a member that is gone spread over the others
+		rand.Shuffle(len(learned), func(i, j int) { learned[i], learned[j] = learned[j], learned[i] })
+	}
+	order := make([]string, 0, len(given)+len(learned))
+	for _, endpoint := range given {
+		if slices.Contains(c.told, endpoint) {
+			order = append(order, endpoint)
+		}
+	}
+	for _, endpoint := range given {
+		if slices.Contains(c.told, endpoint) {
+			continue
+		}
+		if len(learned) > 0 {
+			order, learned = append(order, learned[0]), learned[1:]
+		}
+		order = append(order, endpoint)
+	}
+	order = append(order, learned...)
+	if i := slices.Index(order, c.avoid); i >= 0 {
+		order = append(slices.Delete(order, i, i+1), c.avoid)
+	}
+	return order
 }
 
 // listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed. A
@@ -89,14 +122,14 @@ func readTold(from io.Reader) (wire.Status, error) {
 	}
 }
 
-// toldMost is how many statuses of a member may be on their way unasked.
-const toldMost = 4
+// tellingMost is how many statuses of a member may be on their way unasked.
+const tellingMost = 4
 
 // led says that a member knows a leader, and so what the cluster decides.
 func led(s *wire.Status) bool { return s.Leader != 0 || s.Role == "leader" }
 
-// learnedMost bounds how many endpoints a member can make the client know.
-const learnedMost = 64
+// toldMost bounds how many endpoints a member can make the client know.
+const toldMost = 64
 
 func usable(address string) bool {
 	host, port, err := net.SplitHostPort(address)

@@ -193,6 +193,28 @@ func TestOutlivesItsEndpoints(t *testing.T) {
 	}
 }
 
+// When the client needs another member, it does not begin with addresses that members have moved away from, nor end with
+// them: a given one that no member calls its own may be the name of one.
+func TestDialsMembersFirst(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewMember()
+	given := servertest.Endpoint(servertest.Start(t, trust, m, nil))
+	tells(m, 1, given, "10.0.0.2:2379", "10.0.0.3:2379")
+	c := must[*client.Client](t)(client.Open(ctxOf(t, 20*time.Second), client.Config{
+		Endpoints: []string{given, "127.0.0.1:1", "10.0.0.3:2379", "127.0.0.1:2"}, InOrder: true, Credentials: trust.Client,
+	}))
+	t.Cleanup(func() { _ = c.Close() })
+	if got, want := c.DialOrder(), []string{given, "10.0.0.3:2379", "10.0.0.2:2379", "127.0.0.1:1", "127.0.0.1:2"}; !slices.Equal(got, want) {
+		t.Errorf("%v, wanted %v", got, want)
+	}
+	tells(m, 1, "10.0.0.4:2379", "10.0.0.5:2379")
+	knows(t, c, given, "127.0.0.1:1", "10.0.0.3:2379", "127.0.0.1:2", "10.0.0.4:2379", "10.0.0.5:2379")
+	if got, want := c.DialOrder(), []string{"10.0.0.4:2379", given, "10.0.0.5:2379", "127.0.0.1:1", "10.0.0.3:2379", "127.0.0.1:2"}; !slices.Equal(got, want) {
+		t.Errorf("%v, wanted %v", got, want)
+	}
+}
+
 // A client that is told to keep to its list does, also when that is gone.
 func TestNoDiscovery(t *testing.T) {
 	t.Parallel()
