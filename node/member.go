@@ -60,15 +60,16 @@ type member struct {
 
 	// Owned by the clock that calls look.
 	looks   int   // since the last check
+	leads   int   // looks in a row at which this member led
 	checked int64 // revision at this leader's last check
 
 	// Shared.
-	announcing, comparing, checking, compacting, raising own // what this member itself has proposed
-	contacts                                             contacts
-	failure                                              atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                           atomic.Int64            // frames of peers that could not be read
-	refused                                              sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                             sync.Map                // the same of peers that refuse this member
+	announcing, placing, comparing, checking, compacting, raising own // what this member itself has proposed
+	contacts                                                      contacts
+	failure                                                       atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                                                    atomic.Int64            // frames of peers that could not be read
+	refused                                                       sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                                                      sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
@@ -242,6 +243,8 @@ const (
 	snapshotClock = 100 * time.Millisecond
 	// lookClock is how often a member compares what the log says of it, and of its state, with what is true.
 	lookClock = 200 * time.Millisecond
+	// placeAfter is how many looks a leader leaves the founders to say themselves where they are: two seconds.
+	placeAfter = 10
 )
 
 // look compares what the log says of this member with what is true.
@@ -252,6 +255,7 @@ func (m *member) look() {
 	if len(m.status.View().Members().All()) == 1 {
 		return
 	}
+	m.place()
 	m.compare()
 	if m.looks++; time.Duration(m.looks)*lookClock >= m.env.Limits.CheckInterval {
 		m.looks = 0
@@ -276,6 +280,36 @@ func (m *member) announce() {
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
 		Process: m.process, Clients: []string{m.config.Advertise}, Peers: []string{m.config.AdvertisePeer},
 	}))
+}
+
+// place writes to the log where a founder is reached that has never said so, if this member leads and was given its
+// address. Who joins later has only the log to know it by, and may have taken the place of all who were given it when that
+// founder is started at last.
+func (m *member) place() {
+	if m.leads++; m.status.Raft().Role != "leader" {
+		m.leads = 0
+	}
+	if m.leads < placeAfter {
+		return
+	}
+	if change := unplaced(m.status.View().Members(), m.config.InitialCluster); change != nil {
+		m.placing.propose(m, index.AppendMemberChange(nil, change))
+	}
+}
+
+// unplaced returns the change that writes down a given address of a member that was never started and has none.
+func unplaced(members index.Members, given []Member) *kv.MemberChange {
+	for _, one := range members.All() {
+		at := slices.IndexFunc(given, func(g Member) bool { return g.Name == one.Name })
+		if at < 0 || one.Started() || len(one.Peers) > 0 {
+			continue
+		}
+		taken := func(other kv.Member) bool { return slices.Contains(other.Peers, given[at].Address) }
+		if !slices.ContainsFunc(members.All(), taken) {
+			return &kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: []string{given[at].Address}}
+		}
+	}
+	return nil
 }
 
 // compare judges the newest comparison of the members' states, and says this member's part of it.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/net/client"
 	"qkv/net/wire"
 	"qkv/node"
 )
@@ -68,12 +69,31 @@ func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
 	}
 }
 
-// until waits for what must come in some seconds.
+// The address of a founder that was never started comes to stand in the log all the same.
+func TestFounderThatWasNeverStarted(t *testing.T) {
+	c := planCluster(t, 3)
+	c.start(0)
+	c.start(1)
+	cl := c.client(0, 1)
+	until(t, "the address of n3 does not come to be known", func() bool {
+		members, err := cl.Members(t.Context(), true)
+		return err == nil && slices.ContainsFunc(members, func(m client.Member) bool {
+			return m.Name == "n3" && !m.Started() && slices.Equal(m.Peers, []string{c.configs[2].ListenPeer})
+		})
+	})
+	c.start(2)
+	until(t, "n3 does not follow", func() bool {
+		members, err := cl.Members(t.Context(), true)
+		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
+	})
+}
+
+// until waits for what must come in some seconds, and on a busy machine later.
 func until(t *testing.T, failure string, what func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !what(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(40 * time.Second); !what(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal(fmt.Sprint(failure, " within 15 s"))
+			t.Fatal(fmt.Sprint(failure, " within 40 s"))
 		}
 	}
 }

@@ -41,6 +41,16 @@ func freeAddresses(t testing.TB, n int) []string {
 
 func newCluster(t testing.TB, members int) *cluster {
 	t.Helper()
+	c := planCluster(t, members)
+	for i := range members {
+		c.start(i)
+	}
+	return c
+}
+
+// planCluster starts nobody.
+func planCluster(t testing.TB, members int) *cluster {
+	t.Helper()
 	c := &cluster{t: t, home: t.TempDir(), nodes: make([]*node.Node, members)}
 	addresses := freeAddresses(t, 2*members)
 	var list []node.Member
@@ -54,7 +64,6 @@ func newCluster(t testing.TB, members int) *cluster {
 			HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
 			ValueBytes: 1 << 20, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test",
 		})
-		c.start(i)
 	}
 	t.Cleanup(func() {
 		for i := range members {
