@@ -470,8 +470,8 @@ func (s *State) prefetchHistory() {
 	h := &s.history
 	refs := w.refs[:0]
 	for revision := h.slots.first; revision < min(h.slots.end, h.slots.first+prefetchCommands); revision++ {
-		if change := h.slots.at(revision).Load(); change&changeFlags == 0 {
-			refs = append(refs, ref(change))
+		if change := h.slots.at(revision).Load(); change&(slotGroup|changeCreated) == 0 {
+			refs = append(refs, changed(change))
 		}
 	}
 	sum := uint64(0)

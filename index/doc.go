@@ -178,8 +178,9 @@
 // before anything refers to them, and the old ones are not written to again.
 //
 // A range is read in steps ([RangeReader]): what takes long lets others work between two steps, and takes the newest
-// View for each, so that no old one is kept. A page that continues looks at its own keys only; the first page of an
-// old revision counts the whole range, key by key, and that of the newest one asks the trees for the count.
+// View for each, so that no old one is kept. A page that continues looks at its own keys only. The first one has the
+// count: of the newest revision the trees know it; of an older one it follows from that by the changes since, of which only
+// those that make or delete a key are looked at, or the range is walked where that is less.
 //
 // The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
 // keep the View reachable until the last use, with runtime.KeepAlive(view).

@@ -16,7 +16,7 @@ import (
 //
 // Of every change that is in it, the version before is kept as well.
 type history struct {
-	// slots has one element for each revision, numbered by it: the change, or its group's number times four, plus one.
+	// slots has one element for each revision, numbered by it: the change, or its group's number times eight, plus one.
 	slots  fifo[atomic.Uint64]
 	groups fifo[*group]
 	// sub is where the first revision begins: the changes before it are compacted already.
@@ -28,15 +28,22 @@ type group struct{ changes []atomic.Uint64 }
 
 const (
 	slotGroup = 1
-	// changeCreated stands beside the version of a change, so that compaction need not look at those that drop nothing.
+	// changeCreated and changeDeleted stand beside the version of a change, so that compaction need not look at those that
+	// drop nothing, and counting not at those that change no number.
 	changeCreated = 2
-	changeFlags   = 3
+	changeDeleted = 4
+	changeFlags   = 7
+
+	slotGroupShift = 3
 )
 
 // changeOf is how a version is noted as a change.
 func changeOf(r ref) uint64 {
-	if r.version().has(created) {
+	switch v := r.version(); {
+	case v.has(created):
 		return uint64(r) | changeCreated
+	case v.has(tombstone):
+		return uint64(r) | changeDeleted
 	}
 	return uint64(r)
 }
@@ -48,7 +55,7 @@ func (h *history) add(r ref) { h.slots.push().Store(changeOf(r)) }
 
 // addGroup appends changes of one revision.
 func (h *history) addGroup(g *group) {
-	h.slots.push().Store(uint64(h.groups.end)<<2 | slotGroup)
+	h.slots.push().Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
 	*h.groups.push() = g
 }
 
@@ -58,7 +65,7 @@ func (h *history) group(revision int64) *group {
 	if slot&slotGroup == 0 {
 		return nil
 	}
-	return *h.groups.at(int64(slot >> 2))
+	return *h.groups.at(int64(slot >> slotGroupShift))
 }
 
 // changes returns how many changes a revision has.

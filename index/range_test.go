@@ -123,8 +123,18 @@ func TestRangeStepsAreBounded(t *testing.T) {
 		}
 	}
 	all := kv.Range{Key: []byte{0}, End: []byte{0}, Limit: 100, Revision: old}
-	if n := steps(all, 200); n != 5000/200+1 {
+	if n := steps(all, 200); n != 2 { // one change back, and the page
 		t.Errorf("the first page of an old revision took %d steps", n)
+	}
+	older := all
+	older.Revision = 2501 // 2500 keys were made since
+	if n := steps(older, 200); n != 2500/200+2 {
+		t.Errorf("the first page of a much older revision took %d steps", n)
+	}
+	few := all
+	few.End = []byte("01000") // that few keys are walked
+	if n := steps(few, 200); n != 1000/200+1 {
+		t.Errorf("the first page of a small range took %d steps", n)
 	}
 	next := all
 	next.Key, next.Continued = []byte("00100"), true

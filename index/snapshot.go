@@ -398,7 +398,7 @@ func (b *Builder) group() error {
 				return fmt.Errorf("revision %d has change %d twice", mod, c.sub)
 			}
 		}
-		slot.Store(uint64(h.groups.end)<<2 | slotGroup)
+		slot.Store(uint64(h.groups.end)<<slotGroupShift | slotGroup)
 		*h.groups.push() = g
 	}
 	return nil

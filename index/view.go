@@ -241,15 +241,19 @@ func (v *View) findInTree(key []byte, p position) (*record, *version) {
 // but there is always one pair; 0 does not bound them. An error is a *kv.Error.
 func (v *View) Range(q kv.Range, bytes int64) (kv.RangeResult, error) {
 	r := NewRangeReader(q, bytes)
-	result, _, err := r.Step(v, math.MaxInt)
-	return result, err
+	for {
+		if result, done, err := r.Step(v, math.MaxInt/unflagged); done {
+			return result, err
+		}
+	}
 }
 
 // RangeReader reads a range in steps of bounded length, so that it can be given up between two of them, and needs no
 // View for longer than one. Each step may get a newer View: the first one decides which revision is read.
 //
 //	firstPage ──► it was the whole range, or the newest revision, whose count the trees know ──► done
-//	   └────────► countAll ──► onePage ──► done
+//	   ├────────► countAll ──► onePage ──► done
+//	   └────────► countBack ──► onePage ──► done       the newest count, and back by the changes since
 //	onePage, of a range that is Continued ──► done
 //
 // A page ends with its limits, and with its step: a step that has found any pair is the last one. It is for one
@@ -264,8 +268,10 @@ type RangeReader struct {
 	pinned bool
 	// from is where the next step begins, and page where the page does. No key before page is in the range's result.
 	from, page []byte
-	// count is how many keys there are before from while they are counted, and then in the whole range.
+	// count is how many keys there are before from while they are counted, and then in the whole range. While it is counted
+	// back, it is how many more there were, by the changes before next.
 	count int64
+	next  position
 }
 
 type rangePhase uint8
@@ -273,6 +279,7 @@ type rangePhase uint8
 const (
 	firstPage rangePhase = iota // fill the page and count on, as far as one step goes
 	countAll                    // only count
+	countBack                   // only count, by the changes since
 	onePage                     // fill the page, whose range was counted
 )
 
@@ -302,6 +309,14 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	if err := r.decide(v); err != nil {
 		return result, true, err
 	}
+	if r.phase == countBack {
+		if r.countBack(v, rows) {
+			r.phase = onePage
+			result.Count = r.count
+			return result, r.q.CountOnly, nil
+		}
+		return result, false, nil
+	}
 	p := page{Range: r.q, RangeResult: result, bytes: r.bytes, v: v, at: r.at, phase: r.phase}
 	if len(r.q.End) == 0 {
 		if record, at := v.find(r.q.Key, r.at); at != nil {
@@ -327,8 +342,61 @@ func (r *RangeReader) decide(v *View) error {
 		r.begin() // compaction has overtaken a read of what was the newest revision: what is it now?
 		revision, err = v.revision, nil
 	}
-	r.at = behind(revision)
+	if before := r.at; before != behind(revision) {
+		r.at = behind(revision)
+		r.countHow(v)
+	}
 	return err
+}
+
+// countHow decides how an older revision is counted, before the first step: back from the newest one where fewer revisions
+// came since than there are keys in the range, and these are many.
+func (r *RangeReader) countHow(v *View) {
+	if len(r.q.End) == 0 || r.phase != firstPage || r.at == behind(v.revision) {
+		return
+	}
+	if n := v.count(&r.q); n > int64(v.countedRows) && v.revision-r.at.mod < n {
+		r.phase, r.count, r.next = countBack, 0, r.at
+	}
+}
+
+// count is how many keys of a range there are at the newest revision.
+func (v *View) count(q *kv.Range) int64 {
+	var from probe
+	n := countIn(v.tree, from.set(q.Key), q.End) - countIn(v.tombstoned, from.set(q.Key), q.End)
+	runtime.KeepAlive(from.words)
+	return int64(n)
+}
+
+// unflagged is how many changes that neither make nor delete a key count as one row: they are passed over without a look
+// at the key.
+const unflagged = 8
+
+// countBack goes through the changes since, as far as rows go, and says whether the count is complete.
+func (r *RangeReader) countBack(v *View, rows int) (complete bool) {
+	h, left := &v.history, unflagged*rows
+	for ; r.next.mod <= v.revision; r.next = behind(r.next.mod) {
+		for n := h.changes(r.next.mod); int64(r.next.sub) < n; r.next.sub++ {
+			change := h.change(r.next.mod, int64(r.next.sub)).Load()
+			if left--; left < 0 {
+				return false
+			}
+			if change&(changeCreated|changeDeleted) == 0 {
+				continue
+			}
+			left -= unflagged - 1
+			if key := ref(changed(change).version().record.Load()).record().key(); !within(key, r.q.Key, r.q.End) {
+				continue
+			}
+			if change&changeDeleted != 0 {
+				r.count++
+			} else {
+				r.count--
+			}
+		}
+	}
+	r.count += v.count(&r.q)
+	return true
 }
 
 // advance decides what a walk that came to next, or to the end of the range, means for the result.
@@ -350,10 +418,8 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	case ended:
 		return true
 	case newest && (len(p.KVs) > 0 || p.CountOnly):
-		var from probe
 		p.More = !p.CountOnly
-		p.Count = int64(countIn(p.v.tree, from.set(r.q.Key), p.End) - countIn(p.v.tombstoned, from.set(r.q.Key), p.End))
-		runtime.KeepAlive(from.words)
+		p.Count = p.v.count(&r.q)
 		return true
 	case p.Count > 0:
 		r.phase, r.count, r.from = countAll, p.Count, next

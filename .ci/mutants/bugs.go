@@ -65,6 +65,9 @@ var mutants = []mutant{
 	{"one change of a key a revision", []change{
 		{"index/record.go", "return v.mod < p.mod || v.mod == p.mod && v.sub < p.sub }", "return v.mod < p.mod }"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"count an older revision without what was deleted since", []change{
+		{"index/view.go", "			if change&changeDeleted != 0 {\n				r.count++\n", "			if change&changeDeleted != 0 {\n				r.count += 0\n"},
+	}, []detector{direct("./index", "TestModel|TestRange")}},
 	{"drop history by a bound of the build", []change{
 		{"index/apply.go", "	s.times.trim(s.compacted)\n", "	if n := int64(s.limits.CountedRows); s.revision-s.compacted > n {\n		s.compacted = s.revision - n/2\n	}\n	s.times.trim(s.compacted)\n"},
 	}, []detector{direct("./index", "TestTwoBuilds")}},
