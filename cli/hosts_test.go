@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -265,9 +267,21 @@ func (h *hosts) step(l *meter, what string, most time.Duration, do func()) {
 	to := l.now()
 	gap := l.gap(from, to)
 	h.steps = append(h.steps, fmt.Sprintf("%s %v", what, gap.Round(time.Millisecond)))
-	if fullVariant() && gap > most {
+	switch {
+	case !fullVariant() || gap <= most:
+	case busy(h.t):
+		h.steps[len(h.steps)-1] += " (not judged: this machine is busy with something else)"
+	default:
 		h.t.Errorf("%s: no put was acknowledged for %v, over %v; callers were told %v", what, gap, most, l.told())
 	}
+}
+
+// busy tells whether this machine has more to do than its processors can: its times then say nothing of a cluster.
+func busy(t *testing.T) bool {
+	t.Helper()
+	load, err := strconv.ParseFloat(strings.Fields(string(readFile(t, "/proc/loadavg")))[0], 64)
+	must(t, err)
+	return load > float64(runtime.NumCPU())
 }
 
 // told is what callers were told.
