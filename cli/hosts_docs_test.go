@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestHostsDocs runs what the README and docs/emergencies.md say to do when a member or a quorum is lost, word by word, on
-// hosts with the addresses and folders that stand there.
+// TestHostsDocs runs what the README and docs/emergencies.md say to do when a member or a quorum is lost, or a folder was
+// restored, word by word, on hosts with the addresses and folders that stand there.
 func TestHostsDocs(t *testing.T) {
 	if !fullVariant() {
 		t.Skip("hosts with the addresses of the README: QKV_FULL=1; TestReadme reads its commands")
@@ -98,12 +98,33 @@ func TestHostsDocs(t *testing.T) {
 	d.run(1, d.line(quorum, "qkv recover --accept-loss")+" --yes") // nobody can be asked
 	d.serve(1, d.line(quorum, "qkv serve --name n1"))
 	d.voters("n1")
+	d.until("qkv get greeting", "hello")
 	d.run(0, d.line(quorum, "qkv member add n2"))
 	d.serve(2, d.line(quorum, "qkv serve --name n2"))
 	d.voters("n1", "n2")
-	if said := d.run(0, "qkv get greeting"); !strings.Contains(said, "hello") {
-		t.Errorf("qkv get greeting: %s", said)
-	}
+
+	// A restored folder: the folder as it was when the member last ran is put back.
+	d.run(0, d.line(disk, "qkv member add n3"))
+	d.serve(3, d.line(disk, "qkv serve --name n3"))
+	d.voters("n1", "n2", "n3")
+	d.lose(3, false)
+	data := filepath.Join(d.folder(3), "lib", "qkv")
+	must(t, exec.Command("cp", "-a", data, data+"-backup").Run())
+	d.serve(3, d.line(disk, "qkv serve --name n3"))
+	d.run(0, "qkv put greeting again")
+	d.until("qkv status", "links", "n2–n3") // n3 was admitted once more
+	d.lose(3, false)
+	must(t, os.Rename(data, data+"-last"))
+	must(t, os.Rename(data+"-backup", data))
+	d.serve(3, d.line(disk, "qkv serve --name n3"))
+	d.until("qkv status", "AMNESIA")
+	d.lose(3, false)
+	must(t, os.Rename(data, data+"-restored"))
+	must(t, os.Rename(data+"-last", data))
+	d.serve(3, d.line(disk, "qkv serve --name n3"))
+	d.until("qkv status --check")
+	d.voters("n1", "n2", "n3")
+	d.until("qkv get greeting", "again")
 	t.Logf("figures: %d lines of the README and docs/emergencies.md were run word by word", d.lines)
 }
 
@@ -221,6 +242,21 @@ func (d *documented) lose(host int, wiped bool) {
 	if wiped {
 		must(d.t, os.RemoveAll(filepath.Join(d.folder(host), "lib", "qkv")))
 	}
+}
+
+// until waits until a command ends well or, where there are some, says all words.
+func (d *documented) until(line string, words ...string) {
+	d.t.Helper()
+	var said []byte
+	var err error
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		said, err = d.command(0, line).Output()
+		missing := func(word string) bool { return !strings.Contains(string(said), word) }
+		if len(words) > 0 && !slices.ContainsFunc(words, missing) || len(words) == 0 && err == nil {
+			return
+		}
+	}
+	d.t.Fatalf("%s ends with %v and says %s, not %q", line, err, said, words)
 }
 
 // voters waits until these are the members, and all have a vote that were started.
