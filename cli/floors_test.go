@@ -51,7 +51,7 @@ var house = map[string]room{
 	"snapshot": {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
 	"net/wire": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
-	"net/wire/peerframe": {floor: 2, imports: []string{"internal/pack", "internal/limits"}, modules: []string{raftModule}},
+	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},

@@ -52,6 +52,8 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
 		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "`N` bytes that a value may have at most"},
 		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "`N` bytes of each of the log's files"},
+		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: limits.HistoryBytes, Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
+		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, Usage: "`TIME` after which the leader compacts a revision (default: never)"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	}
@@ -169,6 +171,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		CertsDir: c.String("certs-dir"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		ValueBytes: c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
+		HistoryBytes: c.Int64("history-bytes"), HistoryAge: c.Duration("history-age"),
 		Logger: logger, Version: Version,
 	}, nil
 }

@@ -50,6 +50,10 @@ type Config struct {
 	ValueBytes        int64         // largest value that is accepted
 	SegmentBytes      int64         // size of the log's files
 
+	// What of the history stays while this member leads: no more than weighs so much, and nothing that is older; 0 is no bound.
+	HistoryBytes int64
+	HistoryAge   time.Duration
+
 	Logger  *slog.Logger
 	Version string
 }
@@ -67,6 +71,9 @@ func (c *Config) Validate() error {
 	}
 	if c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
 		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
+	}
+	if c.HistoryBytes < 0 || c.HistoryAge < 0 {
+		return usagef("--history-bytes %d, --history-age %v: neither is negative, and 0 is no bound", c.HistoryBytes, c.HistoryAge)
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")

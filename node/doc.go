@@ -85,7 +85,7 @@
 //	digest          its own, behind the entry of a check
 //	check           the leader, once in limits.CheckInterval, if anything has changed
 //	feature level   the leader, when the records of all members say that they know a higher one
-//	compaction      the leader, when the history weighs more than limits.HistoryBytes, down to seven eighths of it
+//	compaction      the leader, when more history is there than its flags say should stay (retention.go)
 //
 // # Order of start and stop
 //

@@ -59,9 +59,10 @@ type member struct {
 	voting      func() index.Configuration // raft's, for the same
 
 	// Owned by the clock that calls look.
-	looks   int   // since the last check
-	leads   int   // looks in a row at which this member led
-	checked int64 // revision at this leader's last check
+	looks        int   // since the last check
+	shortHistory pause // of the warning
+	leads        int   // looks in a row at which this member led
+	checked      int64 // revision at this leader's last check
 
 	// Shared.
 	announcing, placing, comparing, checking, compacting, raising own // what this member itself has proposed
@@ -338,21 +339,18 @@ func (m *member) raise() {
 	}
 }
 
-// retain has the oldest history compacted, if this member leads and there is too much of it.
+// retain has the oldest history compacted, if this member leads and there is more of it than should stay.
 func (m *member) retain() {
-	view, most := m.status.View(), &m.env.Limits
+	view, now := m.status.View(), m.env.Driver.Time().Wall
 	if m.status.Raft().Role != "leader" {
 		return
 	}
-	revision := view.Compacted()
-	if view.HistoryBytes() > most.HistoryBytes {
-		revision = view.RevisionOfHistory(most.HistoryBytes / 8 * 7)
-	}
-	if n := most.HistoryRevisions; n > 0 && view.Revision()-revision > n {
-		revision = view.Revision() - n/8*7
-	}
-	if revision > view.Compacted() {
+	if revision := m.config.oldestKept(view, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
+	}
+	if left, ok := left(view, now); ok && left < limits.HistoryShort && m.shortHistory.due(m.env.Driver.Time().Now) {
+		m.logger.Warn("the history is short: who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes",
+			"reaches_back", left.Round(time.Second), "history_bytes", m.config.HistoryBytes)
 	}
 }
 

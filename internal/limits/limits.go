@@ -206,6 +206,9 @@ const (
 	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
 	// down to seven eighths of it.
 	HistoryBytes = 64 << 20
+	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes counts on five
+	// minutes.
+	HistoryShort = 5 * time.Minute
 	// HistoryLoaded bounds the revisions of a state that is loaded: what is said of a snapshot is not believed beyond
 	// what fits a large machine's memory, eight bytes each.
 	HistoryLoaded = 1 << 33

@@ -27,8 +27,7 @@ type Tunable struct {
 	CatchUpBytes       int64
 	DiskUseLeast       int64
 
-	HistoryBytes     int64
-	HistoryRevisions int64 // that are kept, likewise; 0: as many as there are
+	HistoryRevisions int64 // that are kept; 0: as many as there are
 
 	DiskStall     time.Duration
 	CheckInterval time.Duration
@@ -89,8 +88,7 @@ func Defaults() Tunable {
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		SnapshotBytes: SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
-		HistoryBytes: HistoryBytes,
-		DiskStall:    DiskStall, CheckInterval: CheckInterval,
+		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,

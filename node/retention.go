@@ -1,0 +1,45 @@
+package node
+
+import (
+	"time"
+
+	"qkv/index"
+	"qkv/internal/limits"
+)
+
+// oldestKept is the oldest revision that should stay readable, at a time in nanoseconds since 1970; none below the compacted
+// one. What is bounded goes down to seven eighths of its bound, so that a compaction is not due with each write.
+func (c *Config) oldestKept(view *index.View, now int64, revisions int64) int64 {
+	oldest := view.Compacted()
+	if c.HistoryBytes > 0 && view.HistoryBytes() > c.HistoryBytes {
+		oldest = view.RevisionOfHistory(c.HistoryBytes / 8 * 7)
+	}
+	if revisions > 0 && view.Revision()-oldest > revisions {
+		oldest = view.Revision() - revisions/8*7
+	}
+	if c.HistoryAge > 0 {
+		// A clock that was set back says that all of it is newer.
+		if revision, ok := view.RevisionAt(now - c.HistoryAge.Nanoseconds()); ok && revision > max(oldest, 1) {
+			oldest = revision
+		}
+	}
+	return oldest
+}
+
+// pause lets something be said once in limits.LogRepeatsPauseMost.
+type pause struct{ next time.Duration }
+
+func (p *pause) due(now time.Duration) bool {
+	if now < p.next {
+		return false
+	}
+	p.next = now + limits.LogRepeatsPauseMost
+	return true
+}
+
+// left is for how long revisions stay readable as things go: since the oldest one that is. It is false while nothing was
+// compacted.
+func left(view *index.View, now int64) (time.Duration, bool) {
+	wall, ok := view.TimeOf(view.Compacted())
+	return time.Duration(now - wall), ok && view.Compacted() > 0
+}

@@ -1,0 +1,55 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// What stays is bounded by weight, by revisions and by age, each on its own, and never goes back.
+func TestOldestKept(t *testing.T) {
+	state := index.NewState(limits.Defaults().Index)
+	apply := func(at uint64, wall int64, command []byte) {
+		t.Helper()
+		data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: wall}, [][]byte{command})
+		if results, err := state.Apply(at, 1, data, nil); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	second := int64(time.Second)
+	for i := range uint64(100) { // one put of the same key each second: revision r at r-1 s, and 100 bytes of history each
+		apply(i+1, int64(i+1)*second, index.AppendPut(nil, &kv.Put{Key: []byte("key"), Value: make([]byte, 33)}))
+	}
+	for name, c := range map[string]struct {
+		config    Config
+		now       int64 // seconds
+		revisions int64
+		want      int64
+	}{
+		"no bound":             {Config{}, 1000, 0, 0},
+		"room enough":          {Config{HistoryBytes: 9900, HistoryAge: time.Hour}, 100, 101, 0},
+		"weight":               {Config{HistoryBytes: 8000}, 100, 0, 32}, // 7000 bytes are 70 revisions
+		"revisions":            {Config{}, 100, 80, 31},
+		"age":                  {Config{HistoryAge: 40 * time.Second}, 100, 0, 61},
+		"all is old":           {Config{HistoryAge: 40 * time.Second}, 1000, 0, 101},
+		"a clock set far back": {Config{HistoryAge: 40 * time.Second}, 1, 0, 0},
+		"the strictest counts": {Config{HistoryBytes: 8000, HistoryAge: 40 * time.Second}, 100, 80, 61},
+	} {
+		if got := c.config.oldestKept(state.View(), c.now*second, c.revisions); got != c.want {
+			t.Errorf("%s: revision %d, want %d", name, got, c.want)
+		}
+	}
+	if _, ok := left(state.View(), 100*second); ok {
+		t.Error("nothing was compacted, and it will go")
+	}
+	apply(101, 100*second, index.AppendCompact(nil, 61))
+	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), 100*second, 0); got != 61 {
+		t.Errorf("the compacted revision went from 61 to %d", got)
+	}
+	if got, ok := left(state.View(), 100*second); !ok || got != 40*time.Second {
+		t.Errorf("what is written now can be read for %v, %v", got, ok)
+	}
+}
