@@ -20,6 +20,9 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
+// wait is for how long a test waits for what must come.
+const wait = time.Minute
+
 type alone struct {
 	m      *member
 	rt     *actor.Runtime
@@ -62,11 +65,11 @@ func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunab
 }
 
 func (a *alone) put(t testing.TB, k, v string) kv.Completion {
-	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte(k), Value: []byte(v)})}, Timeout: 5 * time.Second})
+	endpoint{a.m}.Propose(kv.Proposal{ReplyTo: a, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte(k), Value: []byte(v)})}, Timeout: wait})
 	select {
 	case d := <-a.ch:
 		return d[0]
-	case <-time.After(10 * time.Second):
+	case <-time.After(wait):
 		t.Fatal("no answer")
 	}
 	panic(0)
@@ -93,13 +96,19 @@ func TestOwnSnapshotAheadOfTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	newest := func() (entry int) {
+		snaps := list(t, dir, "snap/*.snap")
+		if len(snaps) > 0 {
+			_, _ = fmt.Sscanf(filepath.Base(snaps[len(snaps)-1]), "%d-", &entry)
+		}
+		return entry
+	}
 	n := 0
-	for ; n < 400; n++ {
+	for ; n < 400 || newest() < n*3/4; n++ { // it is to cover far more than what will be left of the log
 		if d := a.put(t, fmt.Sprintf("k%d", n), string(bytes.Repeat([]byte("v"), 1000))); d.Result.Err != nil {
 			t.Fatal(d.Result.Err)
 		}
 	}
-	time.Sleep(300 * time.Millisecond)
 	a.stop(t)
 	snaps := list(t, dir, "snap/*.snap")
 	segs := list(t, dir, "wal/*.wal")
@@ -146,7 +155,7 @@ func TestBatchOfAnotherVersion(t *testing.T) {
 		t.Fatal(d.Result.Err)
 	}
 	for begun := time.Now(); !a.m.status.View().Members().Named("n1").Started(); time.Sleep(time.Millisecond) { // its own entries are in
-		if time.Since(begun) > 10*time.Second {
+		if time.Since(begun) > wait {
 			t.Fatal("it does not say who it is")
 		}
 	}
@@ -158,7 +167,7 @@ func TestBatchOfAnotherVersion(t *testing.T) {
 		if applied, _ := a.m.status.View().Applied(); applied > before {
 			break
 		}
-		if time.Since(begun) > 10*time.Second {
+		if time.Since(begun) > wait {
 			t.Fatal("no entry tells its client")
 		}
 	}

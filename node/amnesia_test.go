@@ -14,8 +14,9 @@ import (
 )
 
 // A folder that was restored from a copy of the same run: its member is refused, and votes for nobody from then on.
-func TestAmnesiacNeverVotes(t *testing.T) {
-	c := newCluster(t, 3)
+func TestAmnesiacNeverVotes(t *testing.T) { withCluster(t, 3, amnesiacNeverVotes) }
+
+func amnesiacNeverVotes(t testing.TB, c *cluster) {
 	ctx := context.Background()
 	cl := c.client(0, 1, 2)
 	if _, err := cl.Put(ctx, []byte("a"), []byte("1")); err != nil {
@@ -41,7 +42,7 @@ func TestAmnesiacNeverVotes(t *testing.T) {
 		t.Fatal(err, string(out))
 	}
 	c.start(C)
-	for deadline := time.Now().Add(8 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(wait); ; time.Sleep(50 * time.Millisecond) {
 		alarms := c.nodes[C].Status().Alarms
 		if slices.ContainsFunc(alarms, func(a wire.Alarm) bool { return a.Name == string(actor.Amnesia) }) {
 			t.Logf("C's alarms: %.200s", fmt.Sprint(alarms))

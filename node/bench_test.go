@@ -45,7 +45,7 @@ func load(b *testing.B, n int, begin func(i int, done func(error))) {
 func BenchmarkCluster(b *testing.B) {
 	value := make([]byte, 256)
 	for _, members := range []int{1, 3} {
-		c := newCluster(b, members)
+		c := newCluster(b, members, 500*time.Millisecond)
 		all := make([]int, members)
 		for i := range all {
 			all[i] = i

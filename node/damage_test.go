@@ -14,7 +14,6 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
-	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire"
 	"qkv/snapshot"
@@ -143,7 +142,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 			a.m.consensus.Offer(actor.Differs{Reason: "its digest is another one"})
 		}
 		for begun := time.Now(); a.m.status.Raft().Role != actor.RoleRefused; time.Sleep(time.Millisecond) {
-			if time.Since(begun) > 10*time.Second {
+			if time.Since(begun) > wait {
 				t.Fatalf("start %d: it takes part: %+v", n, a.m.status.Raft())
 			}
 		}
@@ -152,7 +151,7 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 			t.Errorf("start %d: %+v", n, refusal)
 		}
 		for begun := time.Now(); a.m.announcing.underWay.Load(); time.Sleep(time.Millisecond) { // of before it was refused
-			if time.Since(begun) > 2*limits.AnnounceTimeout {
+			if time.Since(begun) > wait {
 				t.Fatal("its announcement has no end")
 			}
 		}

@@ -48,7 +48,7 @@ type verdict struct {
 	undecided int                   // on those for which it did not
 }
 
-// porcupineTime bounds the search for the order of one key's operations.
+// porcupineTime bounds the search for the order of one key's operations in a campaign.
 const porcupineTime = 2 * time.Second
 
 // byPorcupine decides by search whether each key alone is a linearizable register: a judge that knows nothing of
@@ -57,7 +57,7 @@ const porcupineTime = 2 * time.Second
 //
 // Of a write whose outcome nobody knows it is told whether it is in the history in the end, and that it happened before
 // a member showed it: otherwise the search has no end.
-func byPorcupine(t *truth, operations []*operation) verdict {
+func byPorcupine(t *truth, operations []*operation, most time.Duration) verdict {
 	keys := map[string][]porcupine.Operation{}
 	for i, o := range operations {
 		if o.at != 0 || o.kind == opSerializable || o.outcome == outcomeFailed || (!o.write() && o.outcome != outcomeDone) {
@@ -91,7 +91,7 @@ func byPorcupine(t *truth, operations []*operation) verdict {
 	sort.Strings(names)
 	v := verdict{result: porcupine.Ok}
 	for _, k := range names {
-		switch porcupine.CheckOperationsTimeout(registers, keys[k], porcupineTime) {
+		switch porcupine.CheckOperationsTimeout(registers, keys[k], most) {
 		case porcupine.Illegal:
 			v.result = porcupine.Illegal
 			v.checked += len(keys[k])
@@ -143,7 +143,7 @@ func (o *operation) seen(key string) string {
 
 // crossCheck holds the two judges against each other.
 func (w *world) crossCheck(t *truth, linearizable bool) {
-	v := byPorcupine(t, w.history.operations)
+	v := byPorcupine(t, w.history.operations, porcupineTime)
 	w.totals.CrossChecked += v.checked
 	w.totals.CrossUndecided += v.undecided
 	switch {

@@ -122,7 +122,7 @@ func (h *recorded) byPorcupine(t *testing.T) verdict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return byPorcupine(truth, h.operations)
+	return byPorcupine(truth, h.operations, wait)
 }
 
 // Both judges accept what is right, and the second one looks at everything.

@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -14,9 +13,10 @@ import (
 
 // A member that was away while another one was added, which leads now, comes to know of that one by its log: it takes the
 // connection of a member that it has never heard of.
-func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
-	c := newCluster(t, 3)
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+func TestLeaderThatWasAddedMeanwhile(t *testing.T) { withCluster(t, 3, leaderAddedMeanwhile) }
+
+func leaderAddedMeanwhile(t testing.TB, c *cluster) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*wait)
 	defer cancel()
 	cl := c.client(0, 1, 2)
 	if _, err := cl.Put(ctx, []byte("k"), []byte("before")); err != nil {
@@ -71,7 +71,7 @@ func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
 
 // The address of a founder that was never started comes to stand in the log all the same.
 func TestFounderThatWasNeverStarted(t *testing.T) {
-	c := planCluster(t, 3)
+	c := planCluster(t, 3, 500*time.Millisecond)
 	c.start(0)
 	c.start(1)
 	cl := c.client(0, 1)
@@ -88,12 +88,12 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 	})
 }
 
-// until waits for what must come in some seconds, and on a busy machine later.
-func until(t *testing.T, failure string, what func() bool) {
+// until waits for what must come.
+func until(t testing.TB, failure string, what func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(40 * time.Second); !what(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(wait); !what(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal(fmt.Sprint(failure, " within 40 s"))
+			t.Fatalf("%s within %v", failure, wait)
 		}
 	}
 }

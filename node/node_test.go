@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/wire"
 	"qkv/node"
@@ -22,6 +23,18 @@ type cluster struct {
 	home    string
 	configs []node.Config
 	nodes   []*node.Node
+}
+
+// wait is for how long a test waits for what must come.
+const wait = time.Minute
+
+// withCluster runs a test that real disks and clocks take part in. Whoever stands still for longer than an election timeout has
+// another leader afterwards, and a write whose outcome is not known: the test then runs again with a longer one.
+func withCluster(t *testing.T, members int, test func(t testing.TB, c *cluster)) {
+	t.Helper()
+	testretry.Longer(t, 500*time.Millisecond, func(t testing.TB, election time.Duration) {
+		test(t, newCluster(t, members, election))
+	})
 }
 
 // freeAddresses returns addresses on loopback that nobody listens on.
@@ -39,9 +52,9 @@ func freeAddresses(t testing.TB, n int) []string {
 	return found
 }
 
-func newCluster(t testing.TB, members int) *cluster {
+func newCluster(t testing.TB, members int, election time.Duration) *cluster {
 	t.Helper()
-	c := planCluster(t, members)
+	c := planCluster(t, members, election)
 	for i := range members {
 		c.start(i)
 	}
@@ -49,7 +62,7 @@ func newCluster(t testing.TB, members int) *cluster {
 }
 
 // planCluster starts nobody.
-func planCluster(t testing.TB, members int) *cluster {
+func planCluster(t testing.TB, members int, election time.Duration) *cluster {
 	t.Helper()
 	c := &cluster{t: t, home: t.TempDir(), nodes: make([]*node.Node, members)}
 	addresses := freeAddresses(t, 2*members)
@@ -61,7 +74,7 @@ func planCluster(t testing.TB, members int) *cluster {
 		c.configs = append(c.configs, node.Config{
 			Name: list[i].Name, DataDir: t.TempDir() + "/data", Listen: addresses[i], ListenPeer: list[i].Address,
 			InitialCluster: list, InitialClusterToken: "test", Home: c.home,
-			HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+			HeartbeatInterval: election / 10, ElectionTimeout: election,
 			ValueBytes: 1 << 20, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test",
 		})
 	}
@@ -87,7 +100,7 @@ func (c *cluster) stop(i int) {
 	if c.nodes[i] == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	if err := c.nodes[i].Stop(ctx); err != nil {
 		c.t.Errorf("stop %s: %v", c.configs[i].Name, err)
@@ -105,9 +118,9 @@ func (c *cluster) client(members ...int) *client.Client {
 	for _, i := range members {
 		endpoints = append(endpoints, c.configs[i].Listen)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	cl, err := client.Open(ctx, client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: 10 * time.Second})
+	cl, err := client.Open(ctx, client.Config{Endpoints: endpoints, Credentials: credentials, Timeout: wait})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -117,7 +130,7 @@ func (c *cluster) client(members ...int) *client.Client {
 
 func (c *cluster) leader() int {
 	c.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(wait); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		for i, n := range c.nodes {
 			if n != nil && n.Status().Role == "leader" {
 				return i
@@ -128,8 +141,9 @@ func (c *cluster) leader() int {
 	return 0
 }
 
-func TestOneMember(t *testing.T) {
-	c := newCluster(t, 1)
+func TestOneMember(t *testing.T) { withCluster(t, 1, oneMember) }
+
+func oneMember(t testing.TB, c *cluster) {
 	cl := c.client(0)
 	ctx := context.Background()
 	put, err := cl.Put(ctx, []byte("greeting"), []byte("hello"))
@@ -151,8 +165,9 @@ func TestOneMember(t *testing.T) {
 	}
 }
 
-func TestThreeMembersAndALeaderThatStops(t *testing.T) {
-	c := newCluster(t, 3)
+func TestThreeMembersAndALeaderThatStops(t *testing.T) { withCluster(t, 3, leaderStops) }
+
+func leaderStops(t testing.TB, c *cluster) {
 	ctx := context.Background()
 	cl := c.client(0, 1, 2)
 	for i := range 100 {
@@ -175,7 +190,7 @@ func TestThreeMembersAndALeaderThatStops(t *testing.T) {
 	}
 	t.Logf("the next write took %v", time.Since(begun))
 	c.start(leader)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(wait); ; time.Sleep(20 * time.Millisecond) {
 		a, b, d := c.nodes[0].Status(), c.nodes[1].Status(), c.nodes[2].Status()
 		if a.Applied == b.Applied && b.Applied == d.Applied {
 			if a.Digest != b.Digest || b.Digest != d.Digest || a.Revision != 102 {
@@ -198,8 +213,9 @@ func TestThreeMembersAndALeaderThatStops(t *testing.T) {
 
 // A member that is handed the leadership and is then stopped itself hands it on once: two that stop do not pass it to
 // and fro while the third is away.
-func TestMembersThatStopTogether(t *testing.T) {
-	c := newCluster(t, 3)
+func TestMembersThatStopTogether(t *testing.T) { withCluster(t, 3, stopTogether) }
+
+func stopTogether(t testing.TB, c *cluster) {
 	first := c.leader()
 	second, away := (first+1)%3, (first+2)%3
 	c.stop(away)
@@ -207,7 +223,7 @@ func TestMembersThatStopTogether(t *testing.T) {
 	var stopped sync.WaitGroup
 	stop := func(i int) {
 		stopped.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
 			if err := c.nodes[i].Stop(ctx); err != nil {
 				t.Errorf("stop %s: %v", c.configs[i].Name, err)
@@ -215,7 +231,7 @@ func TestMembersThatStopTogether(t *testing.T) {
 		})
 	}
 	stop(first)
-	for deadline := time.Now().Add(5 * time.Second); c.nodes[second].Status().Role != "leader"; time.Sleep(100 * time.Microsecond) {
+	for deadline := time.Now().Add(wait); c.nodes[second].Status().Role != "leader"; time.Sleep(100 * time.Microsecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the leadership is not handed over")
 		}

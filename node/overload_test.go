@@ -19,7 +19,10 @@ func TestFollowerUnderLargeWrites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the race detector makes a tenth of the speed of this")
 	}
-	c := newCluster(t, 3)
+	withCluster(t, 3, largeWrites)
+}
+
+func largeWrites(t testing.TB, c *cluster) {
 	l := c.leader()
 	f := (l + 1) % 3
 	var unknown, ok, other atomic.Int64
@@ -30,7 +33,7 @@ func TestFollowerUnderLargeWrites(t *testing.T) {
 		cl := c.client(f)
 		for i := range 20 {
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), 5*wait)
 				defer cancel()
 				_, err := cl.Put(ctx, fmt.Appendf(nil, "k%d-%d", k, i), value)
 				switch {

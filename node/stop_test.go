@@ -12,20 +12,23 @@ import (
 )
 
 // stuck is an actor that is in the middle of something until it is let go.
-type stuck chan struct{}
+type stuck struct{ begun, until chan struct{} }
 
 func (s stuck) Handle(actor.Time, []int) bool {
-	<-s
+	close(s.begun)
+	<-s.until
 	return false
 }
 
 // newStuck is a node with such an actor at work.
-func newStuck(name string) (*Node, stuck) {
-	n, until := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, make(stuck)
+func newStuck(name string) (n *Node, until chan struct{}) {
+	n = &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
+	s := stuck{begun: make(chan struct{}), until: make(chan struct{})}
 	box := actor.NewMailbox[int](name, actor.Capacity{MustPost: 1})
-	actor.Spawn(n.runtime, box, until)
+	actor.Spawn(n.runtime, box, s)
 	box.MustPost(1)
-	return n, until
+	<-s.begun
+	return n, s.until
 }
 
 // A member that has ended because of its disk says so once, also when the disk holds up its end.
