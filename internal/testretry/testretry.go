@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// attempts is how often a test runs at most.
+	// attempts is how often Longer runs a test at most.
 	attempts = 3
 	// longer is how many times longer the limit is each time: the last one is 25 times the first.
 	longer = 5
@@ -27,21 +27,40 @@ const (
 // of Cleanup are called.
 func Longer(t testing.TB, limit time.Duration, test func(t testing.TB, limit time.Duration)) {
 	t.Helper()
-	for left := attempts; ; limit *= longer {
+	again(t, attempts, func(t testing.TB) {
+		test(t, limit)
+	}, func() string {
+		was := limit
+		limit *= longer
+		return fmt.Sprintf("with a limit of %v", was)
+	})
+}
+
+// Again is Longer for a test whose limit is not its own: it runs so many times at most, and passes when it does once. A
+// fault that shows now and then only wants a test of another kind.
+func Again(t testing.TB, times int, test func(t testing.TB)) {
+	t.Helper()
+	again(t, times, test, func() string { return "once more, since" })
+}
+
+// again runs a test until it passes. failed is called after each run that did not.
+func again(t testing.TB, times int, test func(t testing.TB), failed func() string) {
+	t.Helper()
+	for left := times - 1; ; left-- {
 		r := &run{TB: t}
-		r.do(func() { test(r, limit) })
+		r.do(func() { test(r) })
 		if t.Skipped() {
 			t.SkipNow()
 		}
 		if !r.Failed() {
 			return
 		}
-		left--
+		how := failed()
 		for _, said := range r.said {
 			if left == 0 {
 				t.Error(said)
 			} else {
-				t.Logf("with a limit of %v: %s", limit, said)
+				t.Logf("%s: %s", how, said)
 			}
 		}
 		if left == 0 {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testretry"
 	"qkv/net/wire/peerframe"
 )
 
@@ -32,7 +33,7 @@ func (m *member) tellStrangers(id uint64, no *peerframe.Refusal) {
 }
 
 // blackHole is an address that takes packets and answers none.
-func blackHole(t *testing.T) string {
+func blackHole(t testing.TB) string {
 	t.Helper()
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -90,7 +91,7 @@ func TestPeersChangeUnderTraffic(t *testing.T) {
 			})
 		}
 	}
-	await(t, "each stream is read", 5*time.Second, func() bool { return streams.Load() == 3*2*int64(peerframe.Classes) })
+	await(t, "each stream is read", wait, func() bool { return streams.Load() == 3*2*int64(peerframe.Classes) })
 	goroutines := runtime.NumGoroutine() - 3*int(peerframe.Classes) // without the senders
 	rounds := 60
 	if testing.Short() {
@@ -107,13 +108,13 @@ func TestPeersChangeUnderTraffic(t *testing.T) {
 			}
 		}
 	}
-	await(t, "all are connected again", 20*time.Second, func() bool {
+	await(t, "all are connected again", wait, func() bool {
 		return !slices.ContainsFunc(members, func(m *member) bool {
 			return slices.ContainsFunc(m.Status(), func(s PeerStatus) bool { return !s.Connected })
 		})
 	})
 	before := came.Load()
-	await(t, "frames arrive", 5*time.Second, func() bool { return came.Load() > before+100 })
+	await(t, "frames arrive", wait, func() bool { return came.Load() > before+100 })
 	close(stop)
 	senders.Wait()
 	for _, m := range members {
@@ -128,7 +129,7 @@ func TestPeersChangeUnderTraffic(t *testing.T) {
 		}
 		m.Transport.mu.Unlock()
 	}
-	await(t, fmt.Sprintf("there are %d goroutines again", goroutines), 10*time.Second, func() bool { return runtime.NumGoroutine() <= goroutines })
+	await(t, fmt.Sprintf("there are %d goroutines again", goroutines), wait, func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // A peer that is removed hears why, as often as it comes back; the handler of the one that removed it hears of the end of
@@ -159,13 +160,13 @@ func TestRemovedPeer(t *testing.T) {
 	}
 	select {
 	case <-old.ended:
-	case <-time.After(10 * time.Second):
+	case <-time.After(wait):
 		t.Fatal("the link of a removed peer does not end")
 	}
 	if old.inUse() != nil {
 		t.Error("the link has ended and uses a connection")
 	}
-	await(t, "n2 hears of it twice", 15*time.Second, func() bool { return len(n2.refused()) >= 2 })
+	await(t, "n2 hears of it twice", wait, func() bool { return len(n2.refused()) >= 2 })
 	for _, r := range n2.refused() {
 		if r != no {
 			t.Errorf("n2 was told %+v", r)
@@ -187,7 +188,7 @@ func TestRemovedPeer(t *testing.T) {
 		t.Errorf("n1 saw of n3: %s", h)
 	}
 	n1.SetPeers(n1.peers)
-	await(t, "n2 is connected again", 5*time.Second, func() bool { return n1.connectedTo(2) && n2.connectedTo(1) })
+	await(t, "n2 is connected again", wait, func() bool { return n1.connectedTo(2) && n2.connectedTo(1) })
 	if h := n1.history(2); h != "connected disconnected connected" {
 		t.Errorf("n1 saw of n2: %s", h)
 	}
@@ -207,8 +208,8 @@ func TestOtherIDUnderTheName(t *testing.T) {
 	replaced := Peer{ID: 9, Name: "n2", Addresses: []string{old.address()}}
 	n1.peers = n1.with(replaced)
 	n1.SetPeers(n1.peers)
-	await(t, "the old one hears of it", 5*time.Second, func() bool { return len(old.refused()) > 0 && old.refused()[0] == no })
-	await(t, "n1 hears that the old one is another", 10*time.Second, func() bool {
+	await(t, "the old one hears of it", wait, func() bool { return len(old.refused()) > 0 && old.refused()[0] == no })
+	await(t, "n1 hears that the old one is another", wait, func() bool {
 		return strings.Contains(n1.Status()[0].LastErr, "it looks for the member id 0000000000000009 here, and this is 0000000000000002") ||
 			strings.Contains(n1.Status()[0].LastErr, "its member id is 0000000000000002")
 	})
@@ -222,9 +223,9 @@ func TestOtherIDUnderTheName(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh.start()
-	await(t, "the new one is connected", 10*time.Second, func() bool { return n1.connectedTo(9) && fresh.connectedTo(1) })
+	await(t, "the new one is connected", wait, func() bool { return n1.connectedTo(9) && fresh.connectedTo(1) })
 	fresh.Send(1, peerframe.Append, []byte("here"), false)
-	await(t, "its frame arrives as its own", time.Second, func() bool { return len(n1.frames(9, peerframe.Append)) == 1 })
+	await(t, "its frame arrives as its own", wait, func() bool { return len(n1.frames(9, peerframe.Append)) == 1 })
 	if a, b := n1.history(2), n1.history(9); a != "connected disconnected" || b != "connected" {
 		t.Errorf("n1 saw of the old one: %s, and of the new one: %s", a, b)
 	}
@@ -265,6 +266,10 @@ func TestAddressesAreTriedInTurn(t *testing.T) {
 // Other addresses are dialled at once, also when the last dial still waits for an answer, and a connection in use stays.
 func TestOtherAddresses(t *testing.T) {
 	t.Parallel()
+	testretry.Again(t, 5, otherAddresses)
+}
+
+func otherAddresses(t testing.TB) {
 	members := newMembers(t, 2)
 	n1, real := members[0], members[1].address()
 	nobody := blackHole(t)
@@ -273,14 +278,14 @@ func TestOtherAddresses(t *testing.T) {
 	for _, m := range members {
 		m.start()
 	}
-	await(t, "n1 dials", time.Second, func() bool {
+	await(t, "n1 dials", wait, func() bool {
 		l := n1.link(2)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.dialling != nil
 	})
 	n1.SetPeers(n1.with(Peer{ID: 2, Name: "n2", Addresses: []string{real}}))
-	if took := await(t, "they are connected", 5*time.Second, func() bool { return n1.connectedTo(2) }); took > time.Second {
+	if took := await(t, "they are connected", wait, func() bool { return n1.connectedTo(2) }); took > time.Second {
 		t.Errorf("it took %v", took) // the dial that was under way would have ended after two
 	}
 	since := n1.Status()[0].Since
@@ -290,14 +295,14 @@ func TestOtherAddresses(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	members[1].stop()
-	await(t, "the connection ends", 5*time.Second, func() bool { return !n1.connectedTo(2) })
+	await(t, "the connection ends", wait, func() bool { return !n1.connectedTo(2) })
 	members[1].start()
 	time.Sleep(500 * time.Millisecond)
 	if n1.connectedTo(2) {
 		t.Error("n1 still dials the address from before")
 	}
 	n1.SetPeers(n1.with(Peer{ID: 2, Name: "n2", Addresses: []string{real}}))
-	await(t, "they are connected again", 5*time.Second, func() bool { return n1.connectedTo(2) })
+	await(t, "they are connected again", wait, func() bool { return n1.connectedTo(2) })
 }
 
 // Peers may be set before the start as often as one likes, and after the end it does nothing.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"qkv/internal/limits"
+	"qkv/internal/testretry"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -79,7 +80,9 @@ func TestRestarts(t *testing.T) {
 }
 
 // Only one of two can reach the other one: that is enough.
-func TestOneWayReachable(t *testing.T) {
+func TestOneWayReachable(t *testing.T) { testretry.Again(t, 5, oneWayReachable) }
+
+func oneWayReachable(t testing.TB) {
 	for _, deaf := range []int{0, 1} {
 		members := newMembers(t, 2)
 		peers := append([]Peer(nil), members[deaf].peers...)
@@ -88,10 +91,10 @@ func TestOneWayReachable(t *testing.T) {
 		for _, m := range members {
 			m.start()
 		}
-		took := await(t, "they are connected", 4*time.Second, func() bool {
+		took := await(t, "they are connected", wait, func() bool {
 			return members[0].connectedTo(2) && members[1].connectedTo(1)
 		})
-		if took > time.Second {
+		if took > time.Second { // a dial that nobody answers takes two
 			t.Errorf("it took %v though n%d could dial", took, 2-deaf)
 		}
 		if !members[1-deaf].Status()[0].Dialled {
@@ -222,7 +225,7 @@ func TestReasonsAreCutBetweenCharacters(t *testing.T) {
 	for _, m := range long {
 		m.start()
 	}
-	await(t, "a long refusal arrives", 3*time.Second, func() bool { return len(long[1].refused()) > 0 })
+	await(t, "a long refusal arrives", wait, func() bool { return len(long[1].refused()) > 0 })
 	if got := long[1].refused()[0].Text; got != strings.Repeat("ü", 256) {
 		t.Errorf("%d bytes: %s", len(got), got)
 	}

@@ -44,9 +44,9 @@ func TestFloodDropsAndCounts(t *testing.T) {
 	for range 100 {
 		members[0].Send(2, peerframe.Urgent, []byte("tick"), false)
 	}
-	await(t, "urgent frames pass by", 2*time.Second, func() bool { return urgent.Load() == 100 })
+	await(t, "urgent frames pass by", wait, func() bool { return urgent.Load() == 100 })
 	close(hold)
-	await(t, "the queue empties", 10*time.Second, func() bool { return members[0].Status()[0].Queued == 0 })
+	await(t, "the queue empties", wait, func() bool { return members[0].Status()[0].Queued == 0 })
 	s = members[0].Status()[0]
 	if s.SentFrames+s.Dropped != count+100 {
 		t.Errorf("%d sent and %d dropped of %d", s.SentFrames, s.Dropped, count+100)
@@ -137,8 +137,28 @@ func TestLazyFrames(t *testing.T) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	t.Logf("alone after %v, %d of 50 at once in company", alone[len(alone)/2], quick)
-	if quick < 10 {
-		t.Errorf("only %d of 50 lazy frames left with their company", quick)
+}
+
+// What does not wait takes the lazy frames of all classes with it.
+func TestLazyFramesLeaveWithCompany(t *testing.T) {
+	c := newConn(&link{}, nil)
+	for _, class := range []peerframe.Class{peerframe.Append, peerframe.Bulk} {
+		c.send(class, []byte("commit"), true)
+	}
+	c.timer.Stop() // which would end their wait otherwise
+	c.send(peerframe.Append, []byte("company"), false)
+	for class, n := range map[peerframe.Class]int{peerframe.Append: 2, peerframe.Bulk: 1} {
+		taken := make(chan [][]byte, 1)
+		go func() { taken <- c.queues[class].take(nil) }()
+		select {
+		case frames := <-taken:
+			if len(frames) != n {
+				t.Errorf("%d frames of %v", len(frames), class)
+			}
+		case <-time.After(wait):
+			t.Errorf("the lazy frames of %v stay", class)
+			c.queues[class].close()
+		}
 	}
 }
 
@@ -248,8 +268,8 @@ func TestCloseWhileSending(t *testing.T) {
 		var all sync.WaitGroup
 		stop := make(chan struct{})
 		for _, m := range members {
+			transport := m.Transport // which the end of m takes away
 			all.Go(func() {
-				transport := m.Transport
 				for i := uint64(0); ; i++ {
 					select {
 					case <-stop:
