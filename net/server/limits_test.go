@@ -186,12 +186,12 @@ func TestConnectionLimit(t *testing.T) {
 			}
 			all[1].send(get(8, "k"))
 			all[1].want(8, kv.OK)
-			late := e.raw(t)
 			if placeIdle > 0 {
-				if reason := late.closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit, and none of qkv://test/client/test is idle" {
+				if reason := e.refused(t); reason != "this member serves 3 client connections, its limit, and none of qkv://test/client/test is idle" {
 					t.Error(reason)
 				}
 			} else {
+				late := e.raw(t)
 				late.send(get(9, "k"))
 				late.want(9, kv.OK)
 				if reason := all[2].closed(wire.CloseLimit); reason != "this member serves 3 client connections, its limit, and another client needed this place" {

@@ -107,6 +107,16 @@ func (r *raw) want(id uint64, code kv.Code) wire.Response {
 	return p
 }
 
+// refused dials, and returns why the member closes the connection because of a limit. The dial may or may not notice.
+func (e *endpoint) refused(t testing.TB) string {
+	t.Helper()
+	conn, err := e.dial(t)
+	if err != nil {
+		return closeReason(t, err, wire.CloseLimit)
+	}
+	return (&raw{t: t, conn: conn}).closed(wire.CloseLimit)
+}
+
 // closed returns why the connection was closed, by the member.
 func (r *raw) closed(code wire.CloseCode) string {
 	r.t.Helper()
@@ -115,9 +125,14 @@ func (r *raw) closed(code wire.CloseCode) string {
 	case <-time.After(wait):
 		r.t.Fatal("the connection is still open")
 	}
+	return closeReason(r.t, context.Cause(r.conn.Context()), code)
+}
+
+func closeReason(t testing.TB, err error, code wire.CloseCode) string {
+	t.Helper()
 	var app *quic.ApplicationError
-	if err := context.Cause(r.conn.Context()); !errors.As(err, &app) || !app.Remote || app.ErrorCode != quic.ApplicationErrorCode(code) {
-		r.t.Fatalf("closed by %v, wanted code %d", err, code)
+	if !errors.As(err, &app) || !app.Remote || app.ErrorCode != quic.ApplicationErrorCode(code) {
+		t.Fatalf("closed by %v, wanted code %d", err, code)
 	}
 	return app.ErrorMessage
 }
