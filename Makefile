@@ -24,8 +24,8 @@ run: build ## build ./qkv and run three members on loopback: ./qkv demo
 build: ## build ./qkv
 	$(GO) build -trimpath -ldflags '$(COMMIT)' -o qkv .
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (at most 12 minutes on 2 cores); says what was skipped
-	@$(GO) run ./.ci/test -timeout 12m $(PKG)
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 6 minutes on 2 cores); says what was skipped
+	@$(GO) run ./.ci/test -timeout 40m $(PKG)
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)
