@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testretry"
 	"qkv/net/client"
 )
 
@@ -60,7 +61,10 @@ func (c *certified) renew(m *memberProcess, life time.Duration) {
 // restart of anybody.
 func TestAdverseCertificates(t *testing.T) {
 	alongside(t)
-	const life = 9 * time.Second
+	testretry.Longer(t, 9*time.Second, certificatesEnd)
+}
+
+func certificatesEnd(t testing.TB, life time.Duration) {
 	c := newCertified(t, life)
 	made := time.Now()
 	for _, m := range c.members {
@@ -77,7 +81,7 @@ func TestAdverseCertificates(t *testing.T) {
 		m.says("CERT: the certificate", "expired", "connections that exist go on")
 	}
 	onward := l.acknowledges(processWait)
-	refused := c.qkv("put", "new", "connection", "--timeout", "2s")
+	refused := c.qkv("put", "new", "connection")
 	refused.exits(t, exitNotAllowed, "is valid from", "qkv cert renew")
 	if strings.Contains(refused.stderr, "goroutine") {
 		t.Error(refused.stderr)

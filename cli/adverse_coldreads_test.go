@@ -43,10 +43,10 @@ func TestAdverseColdReads(t *testing.T) {
 	if fullVariant() && after > 2*before {
 		t.Errorf("p99 is %v, more than twice %v", after, before)
 	}
-	if most := variant(2*time.Second, 500*time.Millisecond); worst > most {
+	if most := variant(processWait/4, 500*time.Millisecond); worst > most {
 		t.Errorf("a put took %v, over %v", worst, most)
 	}
-	if leader := leaderOf(behind); leader == nil || leader.Name != awaitLeader.name || c.leaders() != leaders {
+	if leader := leaderOf(behind); fullVariant() && (leader == nil || leader.Name != awaitLeader.name || c.leaders() != leaders) {
 		t.Errorf("%s led, and leadership has changed", awaitLeader.name)
 	}
 	load.nothingLost()

@@ -14,7 +14,7 @@ import (
 // another one soon.
 func TestAdverseCutOff(t *testing.T) {
 	alongside(t)
-	getMost := variant(4*time.Second, 1500*time.Millisecond)
+	getMost := variant(processWait/4, 1500*time.Millisecond)
 	c := newProcesses(t, 3)
 	w := newWires(t, c)
 	for _, m := range c.members {
@@ -34,7 +34,7 @@ func TestAdverseCutOff(t *testing.T) {
 			cut = c.others(leader)[0]
 		}
 		i := strings.IndexByte("123", cut.name[1])
-		s := c.open(i, 12*time.Second) // is at the member that is cut off
+		s := c.open(i, variant(processWait, 12*time.Second)) // is at the member that is cut off
 		_, _, err := s.Get(t.Context(), []byte("key"))
 		must(t, err)
 		w.cut(cut)

@@ -134,7 +134,7 @@ func growToTheBrim(t *testing.T, c *clusterProcess, l *meter) (grown int, back t
 		t.Errorf("after %d MB: %v", grown>>20, err)
 	}
 	c.allRun()
-	c.qkv("del", "own/", "--prefix", "--timeout", "10s").exits(t, exitOK)
+	c.qkv("del", "own/", "--prefix", "--timeout", processWait.String()).exits(t, exitOK)
 	return grown, l.acknowledges(processWait)
 }
 

@@ -23,7 +23,7 @@ func TestAdverseHalfOpen(t *testing.T) {
 		each   = 50 * time.Millisecond // for how long one is pursued
 		atOnce = 16                    // so that some 300 begin in a second
 	)
-	connectMost := variant(3*time.Second, 2*time.Second)
+	connectMost := variant(processWait/4, 2*time.Second)
 	c := startProcesses(t, 3)
 	ctx, cancel := context.WithTimeout(t.Context(), variant(5*time.Second, 30*time.Second))
 	defer cancel()
@@ -47,7 +47,7 @@ func TestAdverseHalfOpen(t *testing.T) {
 	var slowest time.Duration
 	commands := 0
 	for ; ctx.Err() == nil; commands++ {
-		put := c.qkv("put", "key", "value", "--timeout", "10s").exits(t, exitOK)
+		put := c.qkv("put", "key", "value", "--timeout", processWait.String()).exits(t, exitOK)
 		slowest = max(slowest, put.took)
 	}
 	hostile.Wait()

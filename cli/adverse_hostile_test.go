@@ -27,7 +27,7 @@ func TestAdverseHostileClients(t *testing.T) {
 		unread     = 6 // connections that read nothing
 		partial    = 6 // connections of partial frames
 	)
-	idle, took, putMost := variant(100, 4096), variant(4*time.Second, 20*time.Second), variant(3*time.Second, time.Second)
+	idle, took, putMost := variant(100, 4096), variant(4*time.Second, 20*time.Second), variant(processWait/4, time.Second)
 	c := newCertified(t, time.Hour)
 	_, err := certMaker().CreateClient(c.ca, "hostile")
 	must(t, err)
@@ -54,7 +54,7 @@ func TestAdverseHostileClients(t *testing.T) {
 	var hostile sync.WaitGroup
 	var held atomic.Int64
 	dial := func() *quic.Conn {
-		dialling, done := context.WithTimeout(ctx, 10*time.Second)
+		dialling, done := context.WithTimeout(ctx, processWait)
 		defer done()
 		conn, err := quic.DialAddr(dialling, victim.listen, config, &quic.Config{KeepAlivePeriod: time.Second, MaxIdleTimeout: 30 * time.Second})
 		if err != nil {
@@ -88,7 +88,7 @@ func TestAdverseHostileClients(t *testing.T) {
 	var slowest, slowestNew time.Duration
 	puts := 0
 	for begun := time.Now(); time.Since(begun) < took || puts < 3; puts++ {
-		ctx, done := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, done := context.WithTimeout(t.Context(), processWait)
 		at := time.Now()
 		if _, err := s.Put(ctx, []byte("put"), []byte("v")); err != nil {
 			t.Errorf("put: %v", err)

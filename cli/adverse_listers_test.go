@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,10 +18,10 @@ import (
 func TestAdverseListers(t *testing.T) {
 	alongside(t)
 	const (
-		slowerMost = 3.0 // times a put's p99
-		stopMost   = 15 * time.Second
+		slowerMost = 3.0             // times a put's p99
 		idleMost   = 3 * time.Second // of processor time that goes on after the listers have gone
 	)
+	stopMost := variant(processWait/2, 15*time.Second)
 	keys, listers, many, took := variant(20_000, 300_000), variant(20, 100), variant(60, 300), variant(2*time.Second, 15*time.Second)
 	c := startProcesses(t, 3, "--segment-bytes", "16777216")
 	loader := c.open(0, processWait)
@@ -29,7 +30,7 @@ func TestAdverseListers(t *testing.T) {
 	for range 256 {
 		loading.Go(func() {
 			for i := next.Add(1); i <= int64(keys); i = next.Add(1) {
-				if _, err := loader.Put(t.Context(), fmt.Appendf(nil, "list/%07d", i), make([]byte, 64)); err != nil {
+				if _, err := loader.Put(t.Context(), fmt.Appendf(nil, "list/%07d", i), make([]byte, 64)); err != nil && !errors.Is(err, client.ErrOutcomeUnknown) {
 					t.Errorf("put: %v", err)
 					return
 				}
@@ -97,13 +98,13 @@ func TestAdverseListers(t *testing.T) {
 	if fullVariant() && float64(some) > slowerMost*float64(before) {
 		t.Errorf("p99 is %v with %d listers, over %.0f times %v", some, listers, slowerMost, before)
 	}
-	if gap > 3*time.Second {
+	if gap > variant(processWait/2, 3*time.Second) {
 		t.Errorf("for %v no put was acknowledged", gap)
 	}
 	if fullVariant() && moved > 0 {
 		t.Errorf("leadership changed %d times", moved)
 	}
-	if busy > idleMost {
+	if fullVariant() && busy > idleMost {
 		t.Errorf("reads that nobody waits for took %v of 5 s", busy)
 	}
 	if stopped > stopMost {

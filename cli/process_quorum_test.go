@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"qkv/internal/limits"
+	"qkv/internal/testretry"
 	"qkv/net/wire"
 )
 
@@ -32,8 +33,17 @@ func TestProcessNoQuorum(t *testing.T) {
 	const timeout = 3 * time.Second // longer than an election timeout, after which the one that is left leads no more
 	inTime := func(a answered) answered {
 		t.Helper()
-		if a.took > timeout+2*time.Second {
+		if a.took > timeout+processWait/4 {
 			t.Errorf("it took %v with a timeout of %v", a.took, timeout)
+		}
+		return a
+	}
+	// The member's word that nothing happened has a quarter of a second for its way: on a busy host it may come too late.
+	unlessLate := func(words ...string) (a answered) {
+		for range 4 {
+			if a = c.qkv(append(words, "--timeout", timeout.String())...); a.code != exitUnknown {
+				break
+			}
 		}
 		return a
 	}
@@ -42,12 +52,13 @@ func TestProcessNoQuorum(t *testing.T) {
 	if get.stdout != "" {
 		t.Errorf("a linearizable get without a quorum answers %q", get.stdout)
 	}
+	alone.says(" is lost")
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		inTime(c.qkv("put", "greeting", "evil", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+		inTime(unlessLate("put", "greeting", "evil")).exits(t, exitUnavailable, dead...)
 	})
 	asking.Go(func() {
-		inTime(c.qkv("del", "greeting", "--timeout", timeout.String())).exits(t, exitUnavailable, dead...)
+		inTime(unlessLate("del", "greeting")).exits(t, exitUnavailable, dead...)
 	})
 	asking.Go(func() {
 		if got := c.qkv("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
@@ -64,7 +75,7 @@ func TestProcessNoQuorum(t *testing.T) {
 		t.Errorf("that the leader or the quorum is lost is said %d times:\n%s", n, alone.lines())
 	}
 	c.members[1].start()
-	if got := c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK); got.stdout != "hello\n" {
+	if got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "hello\n" {
 		t.Errorf("with a quorum again: %q", got.stdout)
 	}
 	alone.says("leader=", "none_for=")
@@ -79,36 +90,40 @@ func TestProcessUnknownOutcome(t *testing.T) {
 	t.Parallel()
 	c := startProcesses(t, 3)
 	c.qkv("put", "greeting", "hello").exits(t, exitOK)
-	leader := c.leader()
-	for _, m := range c.others(leader) {
-		m.signal(syscall.SIGSTOP)
-	}
-	put := c.qkv("put", "greeting", "perhaps", "--timeout", "800ms", "--endpoints", leader.listen)
-	put.exits(t, exitUnknown, "unknown", "may have happened")
-	for _, m := range c.others(leader) {
-		m.signal(syscall.SIGCONT)
-	}
-	got := c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK)
+	testretry.Longer(t, 800*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		leader := c.leader()
+		for _, m := range c.others(leader) {
+			m.signal(syscall.SIGSTOP)
+		}
+		put := c.qkv("put", "greeting", "perhaps", "--timeout", limit.String(), "--endpoints", leader.listen)
+		for _, m := range c.others(leader) {
+			m.signal(syscall.SIGCONT)
+		}
+		put.exits(t, exitUnknown, "unknown", "may have happened")
+	})
+	got := c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK)
 	if got.stdout != "perhaps\n" && got.stdout != "hello\n" {
 		t.Errorf("it is %q", got.stdout)
 	}
 	c.level()
 
 	// A process that dies with the write in its hands.
-	leader = c.leader()
-	for _, m := range c.others(leader) {
-		m.signal(syscall.SIGSTOP)
-	}
-	time.AfterFunc(400*time.Millisecond, func() { _ = leader.cmd.Process.Kill() })
-	put = c.qkv("put", "greeting", "perhaps not", "--timeout", "4s", "--endpoints", leader.listen)
-	put.exits(t, exitUnknown, "unknown", "may have happened")
-	<-leader.ended
-	for _, m := range c.others(leader) {
-		m.signal(syscall.SIGCONT)
-	}
-	leader.start()
-	c.level()
-	c.qkv("get", "greeting", "--timeout", "20s").exits(t, exitOK)
+	testretry.Longer(t, 400*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		leader := c.leader()
+		for _, m := range c.others(leader) {
+			m.signal(syscall.SIGSTOP)
+		}
+		time.AfterFunc(limit, func() { _ = leader.cmd.Process.Kill() })
+		put := c.qkv("put", "greeting", "perhaps not", "--timeout", (10 * limit).String(), "--endpoints", leader.listen)
+		<-leader.ended
+		for _, m := range c.others(leader) {
+			m.signal(syscall.SIGCONT)
+		}
+		leader.start()
+		c.level()
+		put.exits(t, exitUnknown, "unknown", "may have happened")
+	})
+	c.qkv("get", "greeting", "--timeout", processWait.String()).exits(t, exitOK)
 }
 
 // TestProcessHostilePackets: nothing that comes to a member's ports from strangers, or from a client that breaks the
@@ -118,6 +133,7 @@ func TestProcessHostilePackets(t *testing.T) {
 	c := startProcesses(t, 3)
 	l := startWorkload(c)
 	l.goesOn()
+	leaders := c.leaders()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	var hostile sync.WaitGroup
@@ -134,7 +150,8 @@ func TestProcessHostilePackets(t *testing.T) {
 	hostile.Wait()
 	l.goesOn()
 	h := l.end()
-	if n := h.count(unknown) + h.count(refused); n > 0 {
+	// On a busy host a member may lose its leadership, and what it had under way is of unknown outcome then.
+	if n := h.count(unknown) + h.count(refused); n > 0 && c.leaders() == leaders {
 		t.Errorf("%d puts failed: %v", n, l.errs)
 	}
 	c.wellAfter()

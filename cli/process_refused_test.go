@@ -175,7 +175,7 @@ func TestProcessTrust(t *testing.T) {
 		m.start()
 	}
 	c.members[0].says("leader", "role=")
-	asAdmin := []string{"--certs-dir", certs, "--client", "admin", "--timeout", "20s"}
+	asAdmin := []string{"--certs-dir", certs, "--client", "admin", "--timeout", processWait.String()}
 	put := func(arguments ...string) answered { return c.qkv(append([]string{"put", "k", "v"}, arguments...)...) }
 	put(asAdmin...).exits(t, exitOK)
 

@@ -39,11 +39,11 @@ func TestProcessUnban(t *testing.T) {
 	for _, member := range c.members {
 		member.start()
 	}
-	c.qkv("put", "key", "after", "--timeout", "20s").exits(t, exitOK)
+	c.qkv("put", "key", "after", "--timeout", processWait.String()).exits(t, exitOK)
 	refused()
 	c.qkv("member", "unban", m.name, "--yes").exits(t, exitOK)
 	c.level()
-	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", "10s").exits(t, exitOK); got.stdout != "after\n" {
+	if got := c.qkv("get", "key", "--endpoints", m.listen, "--timeout", processWait.String()).exits(t, exitOK); got.stdout != "after\n" {
 		t.Errorf("it is %q", got.stdout)
 	}
 	m.kill()

@@ -57,6 +57,7 @@ func setUp(e *testscript.Env) error {
 	}
 	e.Setenv("PORT", strconv.Itoa(port))
 	e.Setenv("QKV_ENDPOINTS", e.Getenv("LISTEN"))
+	e.Setenv("QKV_TIMEOUT", processWait.String())
 	e.Setenv("QKV_SEGMENT_BYTES", "1048576") // less to zero than 64 MiB
 	return nil
 }
@@ -95,7 +96,7 @@ func gone(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	first, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(processWait); ; time.Sleep(10 * time.Millisecond) {
 		err := inUse(first, 2*demoMembers)
 		if err == nil {
 			return
@@ -128,14 +129,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // ready waits until a member serves: `ready` after `exec qkv serve &`.
 func ready(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(processWait)
 	for {
 		err := ts.Exec("qkv", append([]string{"get", "ready?", "--timeout", "1s", "--count-only", "--prefix"}, args...)...)
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("no member serves after 20 s: %v", err)
+			ts.Fatalf("no member serves after %v: %v", processWait, err)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
@@ -148,13 +149,13 @@ func prints(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pattern, err := regexp.Compile("(?m)" + args[0])
 	ts.Check(err)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(processWait); ; time.Sleep(50 * time.Millisecond) {
 		err := ts.Exec(args[1], args[2:]...)
 		if err == nil && pattern.MatchString(ts.ReadFile("stdout")) {
 			return
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("after 20 s it does not print %s: %v", args[0], err)
+			ts.Fatalf("after %v it does not print %s: %v", processWait, args[0], err)
 		}
 	}
 }
