@@ -111,7 +111,7 @@ func TestAgainIsCalledAgain(t *testing.T) {
 	h := &counter{box: box, more: 5}
 	Spawn(r, box, h)
 	box.MustPost(1)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		h.mu.Lock()
 		more := h.more
 		h.mu.Unlock()

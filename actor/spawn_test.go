@@ -32,7 +32,7 @@ func TestSpawnBesidePosts(t *testing.T) {
 		}))
 		select {
 		case <-came:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("attempt %d: the actor sleeps although a message waits for it", i)
 		}
 		r.Stop()

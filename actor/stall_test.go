@@ -118,7 +118,7 @@ func (h heardBy) next(t *testing.T) ConsensusMessage {
 	select {
 	case m := <-h:
 		return m
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("consensus waits for the stalled disk")
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
 )
@@ -23,7 +24,7 @@ func clients(t testing.TB, n int) ([]*client.Client, *servertest.Member) {
 	s := servertest.Start(t, trust, member, nil)
 	var all []*client.Client
 	for range n {
-		c, err := client.Open(context.Background(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Client, Timeout: 2 * time.Second})
+		c, err := client.Open(context.Background(), client.Config{Endpoints: []string{servertest.Endpoint(s)}, Credentials: trust.Client, Timeout: time.Minute})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,17 +58,19 @@ func TestLoadByCount(t *testing.T) {
 
 func TestLoadByTime(t *testing.T) {
 	all, _ := clients(t, 1)
-	begun := time.Now()
-	r, err := Load(t.Context(), Config{Clients: all, InFlight: 20, Duration: 200 * time.Millisecond, WarmUp: 100 * time.Millisecond})
-	if took := time.Since(begun); err != nil || took < 300*time.Millisecond || took > 2*time.Second {
-		t.Fatalf("%v after %v", err, took)
-	}
-	if r.Done == 0 || r.Elapsed < 150*time.Millisecond || r.Elapsed > time.Second || r.LongestGap <= 0 {
-		t.Errorf("%+v", r)
-	}
-	if !strings.Contains(r.String(), "/s, p50 ") || strings.Contains(r.String(), "failed") {
-		t.Error(r)
-	}
+	testretry.Longer(t, 200*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		begun := time.Now()
+		r, err := Load(t.Context(), Config{Clients: all, InFlight: 20, Duration: limit, WarmUp: limit / 2})
+		if took := time.Since(begun); err != nil || took < limit*3/2 || took > 10*limit {
+			t.Fatalf("%v after %v", err, took)
+		}
+		if r.Done == 0 || r.Elapsed < limit*3/4 || r.Elapsed > 5*limit || r.LongestGap <= 0 {
+			t.Errorf("%+v", r)
+		}
+		if !strings.Contains(r.String(), "/s, p50 ") || strings.Contains(r.String(), "failed") {
+			t.Error(r)
+		}
+	})
 }
 
 func TestLoadCountsErrors(t *testing.T) {
@@ -84,12 +87,14 @@ func TestLoadCountsErrors(t *testing.T) {
 
 func TestLoadEndsWithItsContext(t *testing.T) {
 	all, _ := clients(t, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	r, err := Load(ctx, Config{Clients: all, InFlight: 10, Duration: time.Hour})
-	if !errors.Is(err, context.DeadlineExceeded) || r.Done == 0 {
-		t.Errorf("%v %+v", err, r)
-	}
+	testretry.Longer(t, 100*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		r, err := Load(ctx, Config{Clients: all, InFlight: 10, Duration: time.Hour})
+		if !errors.Is(err, context.DeadlineExceeded) || r.Done == 0 {
+			t.Errorf("%v %+v", err, r)
+		}
+	})
 }
 
 func TestLoadRefusesNonsense(t *testing.T) {
@@ -120,11 +125,13 @@ func TestKeys(t *testing.T) {
 }
 
 func TestEcho(t *testing.T) {
-	r, err := Echo(t.Context(), EchoConfig{InFlight: 100, Duration: 200 * time.Millisecond})
-	if err != nil || r.Done < 100 || r.Latencies.Count != r.Done || r.Rate <= 0 {
-		t.Fatalf("%v %+v", err, r)
-	}
-	t.Log(r)
+	testretry.Longer(t, 200*time.Millisecond, func(t testing.TB, limit time.Duration) {
+		r, err := Echo(t.Context(), EchoConfig{InFlight: 100, Duration: limit})
+		if err != nil || r.Done < 100 || r.Latencies.Count != r.Done || r.Rate <= 0 {
+			t.Fatalf("%v %+v", err, r)
+		}
+		t.Log(r)
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Echo(ctx, EchoConfig{}); err == nil {
