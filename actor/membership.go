@@ -61,7 +61,7 @@ type membership struct {
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
 	removedBy         map[uint64]bool          // the peers that say that this member was removed
-	nudged            time.Duration            // when raft was last let end an exchange of voters
+	nudged            time.Duration            // when raft was last let end an exchange of voters, or go on behind a change
 }
 
 func newMembership(members index.Members, confState *raftpb.ConfState) membership {
@@ -256,9 +256,10 @@ func (c *Consensus) behind(id uint64) (missing uint64) {
 }
 
 // nudgeExchange lets raft end an exchange of voters that it did not end when the change was applied, because leadership
-// was being handed over: it looks again with each entry that is applied, and a quiet cluster has none.
+// was being handed over, and take the next change after one that it had no room for: it looks again with each entry that
+// is applied, and a quiet cluster has none.
 func (c *Consensus) nudgeExchange() {
-	if len(c.confState.GetVotersOutgoing()) == 0 {
+	if len(c.confState.GetVotersOutgoing()) == 0 && c.changeAt <= c.last {
 		c.nudged = c.now.Now
 	} else if c.now.Now-c.nudged >= c.ElectionTimeout {
 		c.nudged = c.now.Now

@@ -22,11 +22,13 @@ import (
 )
 
 // newTestMembers is a consensus that leads, with an applier: members 2 and 3 follow, and 3 is silent until it answers.
-func newTestMembers(t *testing.T) *consensusTurns {
-	c := newTestConsensus(t, limits.Defaults())
+func newTestMembers(t *testing.T) *consensusTurns { return newTestMembersWith(t, limits.Defaults()) }
+
+func newTestMembersWith(t *testing.T, bounds limits.Tunable) *consensusTurns {
+	c := newTestConsensus(t, bounds)
 	c.applier = NewApplier(ApplierConfig{
 		Member: 1, Incarnation: 7, State: c.state, Inbox: c.Applier, Consensus: c.Inbox, LogWriter: c.LogWriter,
-		Snapshotter: c.Snapshotter, Status: c.Status, Limits: limits.Defaults(), Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
+		Snapshotter: c.Snapshotter, Status: c.Status, Limits: bounds, Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
 	})
 	c.lead()
 	c.acknowledge()
@@ -180,6 +182,24 @@ func TestNextChangeWaitsForRaft(t *testing.T) {
 	}
 	c.turn(reports[1])
 	c.change(next)
+}
+
+// A change that raft had no room for keeps its place for raft, which drops all others until an entry that stands there is
+// applied. In a quiet cluster there is one all the same, and the next change is taken.
+func TestChangeThatRaftHadNoRoomFor(t *testing.T) {
+	bounds := limits.Defaults()
+	bounds.UncommittedBytes = 1000
+	c := newTestMembersWith(t, bounds)
+	var told clientHeard
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 2000)})}}})
+	first := c.ask(adding(9))
+	if c.live(300*time.Millisecond, 2); len(*first) != 1 || (*first)[0].Result.Err == nil {
+		t.Fatalf("there was no room for it, and its client was told %+v", *first)
+	}
+	c.acknowledge()
+	c.live(3*time.Second, 2)
+	c.acknowledge()
+	c.change(adding(9))
 }
 
 // A new leader takes no change before it has applied an entry of its term: one of its predecessor may be in its log.
