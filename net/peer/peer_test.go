@@ -254,10 +254,14 @@ func (m *member) kill() {
 	m.Transport, m.config.Listen = nil, nil
 }
 
+// connectedTo says whether a connection is in use, and the member was told so: the one comes right after the other.
 func (m *member) connectedTo(id uint64) bool {
 	for _, s := range m.Status() {
-		if s.ID == id {
-			return s.Connected
+		if s.ID == id && s.Connected {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			e := m.events[id]
+			return len(e) > 0 && e[len(e)-1] == "connected"
 		}
 	}
 	return false
