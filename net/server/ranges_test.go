@@ -20,21 +20,24 @@ func (nobody) Complete([]kv.Completion) {}
 
 const manyKeys = 50_000
 
-// crowd makes an endpoint with manyKeys keys, and returns a revision at which each count costs a walk over all of them.
+// crowd makes an endpoint with manyKeys keys, and returns a revision since which there were more changes than there are
+// keys, so that each count at it costs a walk over all of them.
 func crowd(t *testing.T) (e *endpoint, old int64) {
 	t.Helper()
 	e = newEndpoint(t, nil)
-	for i := 0; i < manyKeys; {
-		var p kv.Proposal
-		for ; len(p.Commands) < 1000; i++ {
-			p.Requests = append(p.Requests, uint64(i))
-			p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "%06d", i)}))
+	puts := func(n int, key func(i int) []byte) {
+		for i := 0; i < n; {
+			p := kv.Proposal{ReplyTo: nobody{}}
+			for ; len(p.Commands) < 1000; i++ {
+				p.Requests = append(p.Requests, uint64(i))
+				p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: key(i)}))
+			}
+			e.member.Propose(p)
 		}
-		p.ReplyTo = nobody{}
-		e.member.Propose(p)
 	}
+	puts(manyKeys, func(i int) []byte { return fmt.Appendf(nil, "%06d", i) })
 	old = e.member.View().Revision()
-	e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("one more")})}})
+	puts(manyKeys+1000, func(int) []byte { return []byte("one more") })
 	return e, old
 }
 
