@@ -48,12 +48,19 @@ type File interface {
 	Sync() error
 	// DropCache makes later reads come from the medium, for pages that are not waiting to be written.
 	DropCache() error
+	// ReadMedium is ReadAt of what is on the medium of a file that is synced, whatever the page cache has. Where offset and
+	// length are multiples of DirectBytes, and the file system can, it reads past the page cache: that takes no memory and
+	// little processor time.
+	ReadMedium(p []byte, off int64) (int, error)
 	Truncate(size int64) error
 	// Reserve makes an empty file so long, of zeros, and sets that much of the disk aside for it without writing it.
 	// What is then written there finds room; its first sync also commits the file system's journal.
 	// errors.ErrUnsupported where the file system cannot.
 	Reserve(size int64) error
 }
+
+// DirectBytes is what offsets and lengths must be multiples of where the page cache is left out, at most.
+const DirectBytes = 4096
 
 // ZerosMost is how many zeros are written at a time.
 const ZerosMost = 1 << 20

@@ -139,6 +139,37 @@ func TestWriteZeros(t *testing.T) {
 	})
 }
 
+// What is read past the page cache is what was synced, whatever offset and length, and up to the file's end.
+func TestReadMedium(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		want := make([]byte, 5*disk.DirectBytes+7)
+		for i := range want {
+			want[i] = byte(i / 3)
+		}
+		f := create(t, d, dir+"/medium", string(want))
+		must(t, f.Datasync())
+		for _, c := range []struct{ n, at int }{
+			{disk.DirectBytes, 0},
+			{4 * disk.DirectBytes, disk.DirectBytes},
+			{7, 5 * disk.DirectBytes},
+			{100, 11},
+			{len(want), 0},
+			{2 * disk.DirectBytes, 4 * disk.DirectBytes},
+			{disk.DirectBytes, 6 * disk.DirectBytes},
+		} {
+			p := make([]byte, c.n)
+			n, err := f.ReadMedium(p, int64(c.at))
+			from := min(c.at, len(want))
+			to := min(c.at+c.n, len(want))
+			if n != to-from || !bytes.Equal(p[:n], want[from:to]) || (n < c.n) != errors.Is(err, io.EOF) || n == c.n && err != nil {
+				t.Errorf("%d bytes at %d: %d, %v", c.n, c.at, n, err)
+			}
+		}
+		must(t, f.Close())
+		must(t, d.Remove(dir+"/medium"))
+	})
+}
+
 // A file system that cannot write past the page cache, and one that is full.
 func TestWriteZerosElsewhere(t *testing.T) {
 	f, err := disk.OS().Create("/dev/shm/qkv-zeros-" + strconv.Itoa(os.Getpid()))

@@ -241,6 +241,13 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	return n, nil
 }
 
+func (f *memFile) ReadMedium(p []byte, off int64) (int, error) {
+	if err := f.DropCache(); err != nil {
+		return 0, err
+	}
+	return f.ReadAt(p, off)
+}
+
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	fault, err := f.enter(OpWrite, f.detail("%d+%d", off, len(p)))
 	if err != nil && (fault == nil || !fault.Short) {

@@ -89,12 +89,10 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
-// directBytes is what O_DIRECT wants offsets and lengths to be a multiple of, at most.
-const directBytes = 4096
-
 func (f *osFile) WriteZeros(n int, at int64) error {
-	if n%directBytes == 0 && at%directBytes == 0 {
-		if err := f.writeDirect(zeroPages[:n], at); !errors.Is(err, unix.EINVAL) {
+	if n%DirectBytes == 0 && at%DirectBytes == 0 {
+		err := f.direct(func() error { return f.writeAll(zeroPages[:n], at) })
+		if !errors.Is(err, unix.EINVAL) {
 			return f.named("write", err)
 		}
 	}
@@ -102,8 +100,24 @@ func (f *osFile) WriteZeros(n int, at int64) error {
 	return err
 }
 
-// writeDirect writes past the page cache. EINVAL means that this file system cannot, or not any further.
-func (f *osFile) writeDirect(b []byte, at int64) error {
+func (f *osFile) ReadMedium(p []byte, off int64) (n int, err error) {
+	if len(p)%DirectBytes == 0 && off%DirectBytes == 0 {
+		err := f.direct(func() (err error) {
+			n, err = f.File.ReadAt(p, off)
+			return err
+		})
+		if !errors.Is(err, unix.EINVAL) {
+			return n, err
+		}
+	}
+	if err := f.DropCache(); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// direct does what reads or writes past the page cache. EINVAL means that this file system cannot, or not any further.
+func (f *osFile) direct(do func() error) error {
 	flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0)
 	if err != nil {
 		return unix.EINVAL
@@ -111,9 +125,12 @@ func (f *osFile) writeDirect(b []byte, at int64) error {
 	if _, err := unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags|unix.O_DIRECT); err != nil {
 		return unix.EINVAL
 	}
-	err = f.writeAll(b, at)
+	err = do()
 	_, restored := unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags)
-	return errors.Join(err, restored)
+	if restored != nil {
+		return errors.Join(err, restored)
+	}
+	return err
 }
 
 func (f *osFile) writeAll(b []byte, at int64) error {
