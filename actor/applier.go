@@ -242,10 +242,10 @@ func (a *Applier) restore(m Restore) {
 	a.pending.abandon(&a.done)
 }
 
-// save orders a snapshot when the records since the last one nearly outweigh the state of that time, so that what is
-// written for snapshots is about what is written to the log, and a restart applies less than it loads; or when the log's
-// files have grown to as much for another reason. Never before the last one is done; not soon after it either, unless the
-// records demand it: two snapshots, and the log behind the older of them, are at most four times the state.
+// save orders a snapshot when the records since the last one outweigh the state of that time, so that what is written for
+// snapshots is about what is written to the log, and a restart applies about what it loads; or when the log's files have
+// grown to several times that for another reason. Never before the last one is done; not soon after it either, unless the
+// records outweigh it twice. But earlier where the log has not so much room.
 func (a *Applier) save(t Time) {
 	if a.saving {
 		return
@@ -260,8 +260,9 @@ func (a *Applier) save(t Time) {
 	// With one snapshot and the next one, so much of the log is before that one is begun, and as much may come until it is
 	// saved.
 	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)
-	most := min(max(worth-worth/8, 2*a.Limits.SnapshotBytes), half)
-	due := a.records > min(a.share(worth), half) || (a.fileBytes > 2*worth-worth/4 && a.records > worth/8) || a.saveNow
+	most := a.share(min(2*worth, half-half/9))
+	due := a.records > a.share(min(worth, half-half/9)) || a.saveNow ||
+		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8)
 	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
 	// A log that takes nothing until then is not made to wait for the interval, too.
 	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
@@ -273,11 +274,11 @@ func (a *Applier) save(t Time) {
 	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
-// share is how much must be written before the next snapshot: from five to seven eighths of what it is worth, another
-// part after each save and on each member, so that members do not go on saving at the same time.
-func (a *Applier) share(worth int64) int64 {
+// share is from seven to nine eighths of so much, another part after each save and on each member, so that members do not
+// go on saving at the same time.
+func (a *Applier) share(much int64) int64 {
 	mixed := (a.Member ^ uint64(a.saved)*0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9
-	return worth/8*5 + worth/4/256*int64(mixed>>56)
+	return much/8*7 + much/4/256*int64(mixed>>56)
 }
 
 // saveEnded lets the next snapshot be ordered; one that failed is due again after a pause.

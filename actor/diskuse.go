@@ -17,7 +17,7 @@ func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
 }
 
 // outgrown tells whether the log has taken three quarters of its room; the last one is for what is written while the newer
-// of two snapshots is checked, so that the older one can go.
+// of two snapshots is looked at again, where it has to be, so that the older one can go.
 func (s *Snapshotter) outgrown() bool {
 	room := s.Status.logRoom(&s.Limits, s.bytes())
 	return s.Status.Durable().FileBytes > room-room/4
@@ -34,8 +34,8 @@ func (s *Snapshotter) bytes() (n int64) {
 	for _, k := range s.Kept {
 		n += k.Bytes
 	}
-	if s.saver != nil {
-		n += s.saver.Info().Bytes
+	if s.writing() {
+		n += s.order.saver.Info().Bytes
 	}
 	if s.receive != nil {
 		n += s.receive.offer.Size
@@ -48,28 +48,32 @@ func (s *Snapshotter) growth() int64 {
 	if s.order == nil {
 		return 0
 	}
-	all := s.order.View.LiveBytes() + s.order.View.HistoryBytes()
-	if s.saver != nil {
-		all -= s.saver.Info().Bytes
+	if s.writing() {
+		return max(s.order.bytes-s.order.saver.Info().Bytes, 0)
 	}
-	return max(all, 0)
+	return s.order.bytes
 }
 
 // short tells whether the disk has no room for the log beside the next snapshot, whoever has taken it.
 func (s *Snapshotter) short() bool { return s.Status.Space() != SpaceLeft }
 
-// makeRoom has the newest snapshot checked when what is older has to go. On a full disk that does not wait for a third one:
-// nothing is written that would make one due.
+// makeRoom lets what is older than the newest snapshot go when it has to, and has the newest checked first unless it was
+// found sound lately. On a full disk that does not wait for a third one: nothing is written that would make one due.
 func (s *Snapshotter) makeRoom() {
-	if s.check == nil && s.droppable() && (s.outgrown() || s.short()) {
+	waits := s.order != nil && !s.writing()
+	switch {
+	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && !s.short() && !(waits && s.full()):
+	case s.soundNow():
+		s.dropOlder()
+	case s.now >= s.noCheck:
 		s.suspects = append(s.suspects, s.Kept[0])
-		s.nextCheck()
 	}
 }
 
 // Rest implements Paced: as long as the step took while the log has taken none of its room, less and less up to half of
 // that, and from there on hardly any: what lets go of the log has to be ready before there is no room.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
+	s.Status.otherDone.Store(int64(s.now + took))
 	half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
 	left := max(half-s.Status.Durable().FileBytes, 0)
 	return restAfter(time.Duration(float64(took) * float64(left) / float64(half)))

@@ -105,13 +105,14 @@ func (d *diskWatch) underWay() (bytes int64, last uint64) {
 	return bytes, last
 }
 
-// stalled is for how long the disk has been at one group, beyond the time that its bytes may take.
-func (d *diskWatch) stalled(now time.Duration) time.Duration {
+// stalled is for how long the disk has been at one group, or only since a later time, beyond the time that its bytes may
+// take.
+func (d *diskWatch) stalled(now, since time.Duration) time.Duration {
 	if d.idle() || d.orders[0].loading {
 		return 0
 	}
 	bytes, _ := d.underWay()
-	return max(now-d.begun()-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)
+	return max(now-max(d.begun(), since)-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)
 }
 
 // readWatch follows the orders to read older entries. Nothing but what needs them waits for these, so a slow one does no
@@ -144,8 +145,9 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 }
 
 // watchDisk gives leadership up when the disk stands for two election timeouts and a follower's disk has done since what
-// this one is at, and was clearly faster; where there is none, nobody would do better as the leader. It ends the member when the disk does not
-// answer at all. What raft says of a follower's activity is no sign of its disk.
+// this one is at, and was clearly faster; where there is none, nobody would do better as the leader. It ends the member
+// when the disk does not answer at all: on a very slow one a group waits for what others gave it before, and is not late
+// when that is done. What raft says of a follower's activity is no sign of its disk.
 func (c *Consensus) watchDisk() {
 	if c.Status.logWaits.Load() { // it is full, and not to blame
 		if !c.disk.idle() {
@@ -153,15 +155,15 @@ func (c *Consensus) watchDisk() {
 		}
 		return
 	}
-	stalled := c.disk.stalled(c.now.Now)
 	if read := c.readLog.stalled(c.now.Now); read > c.Limits.DiskStall {
 		c.Fail(fmt.Errorf("%w: it has not answered a read of the log for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, read.Round(time.Millisecond)))
 		return
 	}
-	if stalled > c.Limits.DiskStall {
-		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, stalled.Round(time.Millisecond)))
+	if dead := c.disk.stalled(c.now.Now, time.Duration(c.Status.otherDone.Load())); dead > c.Limits.DiskStall {
+		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, dead.Round(time.Millisecond)))
 		return
 	}
+	stalled := c.disk.stalled(c.now.Now, 0)
 	if stalled <= c.ElectionTimeout/2 || c.soft.RaftState != raft.StateLeader {
 		return
 	}

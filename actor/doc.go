@@ -169,7 +169,9 @@
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
 //
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds,
-// so that a disk that is slower still gets on with them. What the maker does not fill in time the log only reserves.
+// so that a disk that is slower still gets on with them. What the maker does not fill in time the log only reserves. A group
+// that waits for a turn of another one is not late, however long it takes: what is finished shows that the disk goes on
+// (diskwatch.go).
 //
 // # Memory
 //
@@ -178,7 +180,9 @@
 //
 // # Space on the disk
 //
-// Two snapshots are kept, and the log behind the older one, so that one bad file loses nothing. All files together, that of
+// Two snapshots are kept, and the log behind the older one, so that one bad file loses nothing. A snapshot is read back from
+// the medium before it is published, and before any log goes on its account; by then the state that it was written from is
+// let go of, so that writes do not go on copying it. One that is not as it was written is a failed save. All files together, that of
 // a snapshot that is being saved included, take at most
 //
 //	U = max(4 · live keys and values, limits.DiskUseLeast)
@@ -187,23 +191,24 @@
 // limits.HistoryBytes: the leader has the rest compacted), and X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
 // snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
 //
-//  1. A snapshot is ordered when records of five to seven eighths of S were written, but of at most half of U - X - 2S; or
-//     at least 64 MiB: one half is before the order, the other one for what comes until the file is published.
-//  2. From three quarters of its room on the older snapshot goes with the log behind it, as soon as the newer one was read
-//     back from the medium and found sound; it does so before a save, too, when the disk itself has no room for a third.
+//  1. A snapshot is ordered when records of seven to nine eighths of S were written, but of at most half of U - X - 2S; or
+//     at least about 64 MiB: one half is before the order, the other one for what comes until the file is published.
+//  2. From three quarters of its room on the older snapshot goes with the log behind it, if the newer one was found sound on
+//     the medium within limits.SnapshotSound, and else as soon as it is found so; it does so before a save, too, when the
+//     disk itself has no room for a third.
 //  3. The log that a follower needs is kept within the room only.
 //  4. The snapshotter's rests shrink as the log takes its room; from half of it on there are none.
 //
 // So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
-// up to a state of about 200 MiB under steady overwriting. Above, the older one goes while the next one is saved beside much
+// up to a state of about 180 MiB under steady overwriting. Above, the older one goes while the next one is saved beside much
 // writing, since U cannot hold three and the log of two. The bound is exceeded where more than half of the room is written
-// while one snapshot is checked and saved: on a disk that is so slow, and kept so busy, that the log has the share above.
+// while one snapshot is saved: on a disk that is so slow, and kept so busy, that the log has the share above.
 // A snapshot is not begun on a disk that has no room for it.
 //
 // A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck. A member with less than
 // limits.SpaceLowSegments and what the next snapshot takes more than the one that can go before it has no room:
 // NOSPACE. Its log, whoever feeds it, makes no segment of the snapshot's room, nor of that for what the segments that
-// it has may add to it; and the older snapshot goes with all log behind the newer one when that was read back, so that
+// it has may add to it; and the older snapshot goes with all log behind the newer one when that is sound, so that
 // it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
 // judges, and what makes the state larger is refused with an error that names the full members and says that nothing
 // happened (space.go). Deletions go on as long as a quorum's logs have spare segments, which are the reserve that

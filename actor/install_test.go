@@ -124,13 +124,13 @@ func TestSaveAcrossInstall(t *testing.T) {
 	turn(Save{View: mine, Index: 50, Term: 1, ConfState: cs}) // begun, not finished: steps of one byte
 	turn(FromPeer{From: 2, Message: Offer{Index: 100, Term: 1, Size: rd.Size(), SHA: rd.SHA(), MessageTerm: 2}})
 	// (a large state takes thousands of steps; here the step budget is held back by installing at once)
-	if s.saver == nil {
+	if !s.writing() {
 		t.Fatal("the save is over already")
 	}
 	s.fromPeer(FromPeer{From: 2, Message: Chunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
 	s.installed(Installed{Index: 100, Term: 1})
 	st.view.Store(mk(100).View())
-	for s.saver != nil {
+	for s.writing() {
 		turn()
 	}
 	for i, k := range s.Kept {
@@ -148,7 +148,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	}
 	// the next save drops the installed one: the second of the two kept is one that the log does not continue
 	v150 := mk(150).View()
-	for turn(Save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.saver != nil; {
+	for turn(Save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.writing(); {
 		turn()
 	}
 	for i, k := range s.Kept {

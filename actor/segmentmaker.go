@@ -36,7 +36,8 @@ type SegmentMaker struct {
 	SegmentMakerConfig
 
 	// Owned by the actor.
-	ordered int  // spares that the log writer waits for
+	ordered int // spares that the log writer waits for
+	now     time.Duration
 	failed  bool // until the next Retry
 	logged  bool // of the failure
 }
@@ -49,6 +50,7 @@ func NewSegmentMaker(c SegmentMakerConfig) *SegmentMaker {
 
 // Handle implements Handler.
 func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
+	s.now = t.Now
 	for _, m := range batch {
 		switch m := m.(type) {
 		case MakeSpare:
@@ -87,7 +89,10 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 }
 
 // Rest implements Paced: on a disk that is slow the log's own files, which are not filled, cost less than filled ones.
-func (s *SegmentMaker) Rest(took time.Duration) time.Duration { return restAfter(took) }
+func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
+	s.Status.otherDone.Store(int64(s.now + took))
+	return restAfter(took)
+}
 
 // checkSpace raises the alarm of a disk that is nearly full, or ends it, and lets a log that waits for room try again.
 func (s *SegmentMaker) checkSpace() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
@@ -14,7 +15,7 @@ type checking struct {
 	verifier *snapshot.Verifier
 }
 
-// nextCheck begins to check what waits for it; when nothing does, an ordered save begins.
+// nextCheck begins to check what waits for it.
 func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
@@ -29,9 +30,6 @@ func (s *Snapshotter) nextCheck() {
 		}
 		s.check = &checking{info: info, verifier: verifier}
 	}
-	if s.check == nil && s.order != nil && s.saver == nil {
-		s.startSave()
-	}
 }
 
 func (s *Snapshotter) stepCheck() {
@@ -42,7 +40,6 @@ func (s *Snapshotter) stepCheck() {
 	info := s.check.info
 	s.endCheck()
 	s.checked(info, err)
-	s.nextCheck()
 }
 
 func (s *Snapshotter) endCheck() {
@@ -52,19 +49,29 @@ func (s *Snapshotter) endCheck() {
 	}
 }
 
-// checked puts a damaged snapshot aside and has a new one saved; a sound one makes an older one needless, where there is no
-// room for both.
+// checked puts a damaged snapshot aside and has a new one saved; a sound one makes an older one needless.
 func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	switch {
 	case err == nil:
-		if info.Path == s.Kept[0].Path && s.droppable() && (s.outgrown() || s.short() || s.order != nil && s.full()) {
-			s.dropOlder()
-		}
+		s.foundSound(info)
 	case errors.Is(err, snapshot.ErrCorrupt):
 		s.putAside(info, err)
 	default:
+		s.noCheck = s.now + limits.SnapshotRetryMost
 		s.Logger.Error("a snapshot cannot be verified", "file", info.Path, "error", err)
 	}
+}
+
+// foundSound notes that a snapshot is sound on the medium.
+func (s *Snapshotter) foundSound(info snapshot.Info) {
+	if info.Path == s.Kept[0].Path {
+		s.sound, s.soundAt = info.Path, s.now
+	}
+}
+
+// soundNow tells whether the newest snapshot was found sound so lately that what is older is not needed.
+func (s *Snapshotter) soundNow() bool {
+	return s.sound == s.Kept[0].Path && s.now-s.soundAt < limits.SnapshotSound
 }
 
 // droppable tells whether the newest snapshot has an older one, or log, behind it, and none but the newest is being sent.
@@ -106,6 +113,8 @@ func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
 func (s *Snapshotter) suspect(one *sending) {
 	if info := s.kept(one); info != nil {
 		s.suspects = append(s.suspects, *info)
-		s.nextCheck()
+		if s.sound == info.Path {
+			s.sound = ""
+		}
 	}
 }

@@ -2,8 +2,11 @@ package actor
 
 import (
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log"
+	"qkv/log/disk"
 )
 
 func saveOf(view *index.View) Save {
@@ -72,6 +76,89 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	}
 	if len(s.problems()) != 1 {
 		t.Errorf("the damage is forgotten: %q", s.problems())
+	}
+}
+
+// A snapshot that is not on the disk as it was written is a failed save: the older one stays, with the log behind it.
+func TestSnapshotIsReadBack(t *testing.T) {
+	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
+	s.turn(saveOf(viewAt(t, 20, 1000)))
+	drainBox(s.Applier)
+	drainBox(s.consensus)
+	s.fs.Fail(disk.Fault{Op: disk.OpRead, Err: syscall.EIO})
+	s.turn(saveOf(viewAt(t, 30, 1000)))
+	if !slices.Contains(drainBox(s.Applier), ApplierMessage(SaveEnded{Failed: true})) || len(drainBox(s.consensus)) > 0 {
+		t.Error("the save did not fail")
+	}
+	names, err := s.fs.List("snap")
+	if err != nil || len(names) != 1 || len(s.Kept) != 1 || s.Kept[0].Index != 20 || len(s.problems()) != 1 {
+		t.Errorf("there are %v %v, %d are kept, problems %q", names, err, len(s.Kept), s.problems())
+	}
+	if s.turn(saveOf(viewAt(t, 30, 1000))); len(s.Kept) != 2 || len(s.problems()) != 0 {
+		t.Errorf("then %d are kept, problems %q", len(s.Kept), s.problems())
+	}
+}
+
+// What is written while a snapshot is read back replaces values in place: the state that was saved is let go of before.
+func TestViewIsLetGoWhileASnapshotIsReadBack(t *testing.T) {
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.Limits.SnapshotStepBytes = 1
+	var gone atomic.Bool
+	func() {
+		view := viewAt(t, 20, limits.SnapshotBlockBytes)
+		runtime.AddCleanup(view, func(*atomic.Bool) { gone.Store(true) }, &gone)
+		s.Handle(Time{Now: s.at}, []SnapshotterMessage{saveOf(view)})
+	}()
+	var calls strings.Builder
+	s.fs.SetTrace(&calls)
+	for !strings.Contains(calls.String(), " all\n") { // all is written
+		s.Handle(Time{Now: s.at}, nil)
+	}
+	for until := time.Now().Add(time.Minute); s.writing() && !gone.Load() && time.Now().Before(until); {
+		runtime.GC()
+		time.Sleep(time.Millisecond)
+	}
+	if !s.writing() || !gone.Load() {
+		t.Errorf("the file is being read back: %v, the state is gone: %v", s.writing(), gone.Load())
+	}
+	for s.writing() {
+		s.Handle(Time{Now: s.at}, nil)
+	}
+	if len(s.Kept) != 1 {
+		t.Errorf("%d snapshots, problems %q", len(s.Kept), s.problems())
+	}
+}
+
+// Where there is room for one snapshot, the older one goes when the newer one was found sound a short while ago. Later that
+// proves nothing any more: the newer one is looked at again, and what rots it in between does not take both.
+func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
+	for _, c := range []struct {
+		later  time.Duration
+		rotten bool
+		kept   uint64
+		reads  bool
+	}{
+		{later: limits.SnapshotSound / 2, kept: 30},
+		{later: limits.SnapshotSound, kept: 30, reads: true},
+		{later: limits.SnapshotSound, rotten: true, kept: 20, reads: true},
+	} {
+		s := newTestSnapshotter(t, viewAt(t, 30, 1000))
+		s.Quarantine = "quarantine"
+		s.turn(saveOf(viewAt(t, 20, 1000)))
+		s.turn(saveOf(viewAt(t, 30, 1000)))
+		if c.rotten {
+			if err := s.fs.Rot(s.Kept[0].Path, 5000, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var calls strings.Builder
+		s.fs.SetTrace(&calls)
+		s.at += c.later
+		s.Status.noSpace.Store(true)
+		s.turn(Wait{})
+		if len(s.Kept) != 1 || s.Kept[0].Index != c.kept || strings.Contains(calls.String(), "dropcache") != c.reads {
+			t.Errorf("%+v: %d are kept, calls\n%s", c, len(s.Kept), calls.String())
+		}
 	}
 }
 

@@ -152,10 +152,7 @@ func (s *Snapshotter) installed(m Installed) {
 	}
 	s.receive = nil
 	if s.order != nil && s.order.Index <= m.Index { // its state is history now, and the log behind it is gone
-		if s.saver != nil {
-			s.saver.Abort()
-		}
-		s.saver, s.order = nil, nil
+		s.abortSave()
 		s.Applier.MustPost(SaveEnded{})
 	}
 	s.endCheck()
@@ -168,7 +165,6 @@ func (s *Snapshotter) installed(m Installed) {
 	s.Kept = nil
 	s.published(r.info)
 	s.endReceivingAlarm()
-	s.nextCheck()
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }

@@ -3,71 +3,83 @@ package actor
 import (
 	"fmt"
 
-	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
-// beginSave checks the newest snapshot first: the older of two goes before the next one is written, where there is no room
-// for three and the newer one is sound.
-func (s *Snapshotter) beginSave(m Save) {
-	s.order = &m
-	if len(s.Kept) >= limits.SnapshotsKept {
-		s.suspects = append(s.suspects, s.Kept[0])
-	}
-	s.nextCheck()
+// saving is a save that is ordered.
+type saving struct {
+	Save                  // its View until saver has it
+	bytes int64           // about what the file takes
+	saver *snapshot.Saver // nil until it begins
 }
 
-// startSave begins to write, if there is room.
+func (s *Snapshotter) beginSave(m Save) {
+	s.order = &saving{Save: m, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
+}
+
+// startSave begins to write what is ordered, if there is room, as soon as nothing is checked: what is checked may go.
 func (s *Snapshotter) startSave() {
-	m := *s.order
-	if len(s.Kept) > 0 && s.Kept[0].Index == m.Index { // it is there already
+	o := s.order
+	if o == nil || o.saver != nil || s.check != nil {
+		return
+	}
+	if len(s.Kept) > 0 && s.Kept[0].Index == o.Index { // it is there already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
 		return
 	}
-	err := s.hasRoom(m)
+	err := s.hasRoom()
 	if err == nil {
-		s.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
-			Cluster: s.Cluster, Member: s.Member, Index: m.Index, Term: m.Term, ConfState: ConfStateBytes(m.ConfState), Version: s.Version,
-		}, m.View)
+		o.saver, err = snapshot.Begin(s.FS, s.Dir, snapshot.Meta{
+			Cluster: s.Cluster, Member: s.Member, Index: o.Index, Term: o.Term, ConfState: ConfStateBytes(o.ConfState), Version: s.Version,
+		}, o.View)
 	}
 	if err != nil {
-		s.saver = nil
 		s.saveFailed(err)
+		return
 	}
+	o.View = nil // the saver lets go of it when all is written, and reads that back without it
 }
 
 // hasRoom refuses to begin what the disk cannot hold: a file that fills it up would take the log's room.
-func (s *Snapshotter) hasRoom(m Save) error {
+func (s *Snapshotter) hasRoom() error {
 	free, err := s.FS.Free(s.Dir)
 	if err != nil {
 		return err
 	}
-	if need := m.View.LiveBytes() + m.View.HistoryBytes(); free < need {
+	if need := s.order.bytes; free < need {
 		return fmt.Errorf("it takes about %d bytes, the disk has %d left: make room there", need, free)
 	}
 	return nil
 }
 
-// stepSave writes one piece; the last one publishes the file and reports it.
+// stepSave writes one piece, or reads one back; the last step publishes the file and reports it.
 func (s *Snapshotter) stepSave() {
-	done, err := s.saver.Step(s.Limits.SnapshotStepBytes)
+	o := s.order
+	done, err := o.saver.Step(s.Limits.SnapshotStepBytes)
 	if err != nil {
-		s.saver.Abort()
-		s.saver = nil
 		s.saveFailed(err)
 		return
 	}
 	if !done {
 		return
 	}
-	info, m := s.saver.Info(), *s.order
-	s.saver, s.order = nil, nil
+	info := o.saver.Info()
+	s.order = nil
 	s.published(info)
+	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))
 	s.Applier.MustPost(SaveEnded{})
-	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(m.Index, m.Term, m.ConfState), KeepFrom: s.keepFrom()})
+	s.Consensus.MustPost(SnapshotSaved{Snapshot: snapshotAt(o.Index, o.Term, o.ConfState), KeepFrom: s.keepFrom()})
 	s.Logger.Info("snapshot saved", "index", info.Index, "bytes", info.Bytes)
+}
+
+// abortSave removes what is written of the file.
+func (s *Snapshotter) abortSave() {
+	if s.order != nil && s.order.saver != nil {
+		s.order.saver.Abort()
+	}
+	s.order = nil
 }
 
 func savingAlarm(text string) Alarm {
@@ -76,7 +88,7 @@ func savingAlarm(text string) Alarm {
 
 // saveFailed leaves the log as it is: it still holds everything. The applier orders another attempt after a pause.
 func (s *Snapshotter) saveFailed(err error) {
-	s.order = nil
+	s.abortSave()
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
 	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved: %v", err)))
 	s.Applier.MustPost(SaveEnded{Failed: true})

@@ -37,23 +37,25 @@ type SnapshotterConfig struct {
 // Invariants:
 //
 //  1. One snapshot is being saved and one is being received at a time.
-//  2. A snapshot is reported only after it is published: file and folder are synced.
+//  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
 //  3. A snapshot that is being sent is sent to its end, also when it is not kept any more: consensus keeps the log behind
 //     it, up to a bound.
 //  4. A peer's raft message about a snapshot reaches consensus only when the whole file is verified and published.
 //  5. The older of two snapshots, and the log behind the newer one, goes before there is a third one only where its room is
-//     needed, and after the newer one was read back from the medium and found sound.
+//     needed, and when the newer one was found sound on the medium within limits.SnapshotSound.
 type Snapshotter struct {
 	// Constant after construction.
 	SnapshotterConfig
 
 	// Owned by the actor.
 	now      time.Duration
-	order    *Save // the save that is under way, or waits for a check
-	saver    *snapshot.Saver
+	order    *saving // the save that is under way, or waits for a check
 	check    *checking
+	sound    string // the newest snapshot's file, if it was found sound at soundAt
+	soundAt  time.Duration
+	noCheck  time.Duration   // until then none is begun in order to make room: the last one failed
 	covered  uint64          // the log up to here was let go of, by a snapshot that was found sound
-	suspects []snapshot.Info // to be checked after check: their receivers found them damaged
+	suspects []snapshot.Info // to be checked after check: their receivers found them damaged, or what is older has to go
 	sends    []*sending
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
@@ -88,12 +90,14 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			panic(fmt.Sprintf("the snapshotter takes no %T", m))
 		}
 	}
-	s.makeRoom()
 	if !t.Resting {
 		s.step()
 	}
+	s.makeRoom()
+	s.nextCheck()
+	s.startSave()
 	s.publishSize()
-	return s.saver != nil || s.check != nil
+	return s.writing() || s.check != nil
 }
 
 // step does one piece of what is done in the background.
@@ -101,10 +105,13 @@ func (s *Snapshotter) step() {
 	switch {
 	case s.check != nil:
 		s.stepCheck()
-	case s.saver != nil:
+	case s.writing():
 		s.stepSave()
 	}
 }
+
+// writing tells whether a snapshot is being written, or read back.
+func (s *Snapshotter) writing() bool { return s.order != nil && s.order.saver != nil }
 
 // published puts a new file in its place by index, and removes those that are too many.
 func (s *Snapshotter) published(info snapshot.Info) {
@@ -126,8 +133,8 @@ func (s *Snapshotter) publishSize() {
 			has += k.Bytes
 		}
 	}
-	if s.saver != nil { // what could go has gone
-		has = s.saver.Info().Bytes
+	if s.writing() { // what could go has gone
+		has = s.order.saver.Info().Bytes
 	}
 	s.Status.nextHas.Store(has)
 	s.Status.snapshots.Store(s.bytes())
@@ -179,9 +186,7 @@ func (s *Snapshotter) send(to uint64, m PeerMessage) { s.Peers.Send(to, m, false
 
 // Close lets the files go; what is half written is removed or continued at the next start.
 func (s *Snapshotter) Close() {
-	if s.saver != nil {
-		s.saver.Abort()
-	}
+	s.abortSave()
 	if s.receive != nil && !s.receive.handed {
 		s.receive.file.Close()
 	}

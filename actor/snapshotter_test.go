@@ -113,7 +113,7 @@ func TestAlarmEnds(t *testing.T) {
 func TestOneSnapshotOnAFullDisk(t *testing.T) {
 	for _, c := range []struct {
 		saved   []uint64
-		damaged bool
+		damaged bool // long after it was saved
 	}{{[]uint64{3}, false}, {[]uint64{3, 6}, false}, {[]uint64{3, 6}, true}} {
 		s := newTestSnapshotter(t, nil)
 		for _, last := range c.saved {
@@ -137,6 +137,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			if err := s.fs.Rot(want.Path, want.Bytes/2, 1); err != nil {
 				t.Fatal(err)
 			}
+			s.at += limits.SnapshotSound
 			want = s.Kept[1]
 		}
 		s.Status.noSpace.Store(true)

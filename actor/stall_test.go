@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 )
@@ -76,6 +77,38 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 	c.handle(Restoring{})
 	if c.watchDisk(); failure != nil {
 		t.Errorf("while the snapshot is being loaded: %v", failure)
+	}
+}
+
+// On a disk that is slower than any should be, a group waits for what snapshotter and segment maker have given the disk
+// before. What they finish shows that it goes on.
+func TestVerySlowDiskIsNotDead(t *testing.T) {
+	var failure error
+	c := &Consensus{ConsensusConfig: ConsensusConfig{
+		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
+	}}
+	c.disk.groupBytes = 1 << 20
+	c.disk.ordered(100, 5, 0)
+	for _, other := range []Paced{
+		&Snapshotter{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}},
+		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status}},
+	} {
+		c.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+		switch other := other.(type) {
+		case *Snapshotter:
+			other.now = c.now.Now
+		case *SegmentMaker:
+			other.now = c.now.Now
+		}
+		other.Rest(limits.DiskStall / 2)
+		c.now.Now += limits.DiskStall*3/2 - time.Second
+		if c.watchDisk(); failure != nil {
+			t.Errorf("after a step of %T: %v", other, failure)
+		}
+	}
+	c.now.Now += 2 * time.Second
+	if c.watchDisk(); !errors.Is(failure, ErrDisk) {
+		t.Errorf("nothing is finished any more: %v", failure)
 	}
 }
 

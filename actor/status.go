@@ -25,6 +25,7 @@ type Status struct {
 	snapshots  atomic.Int64                      // the snapshotter's: of all its files, and of the one being saved at its end
 	nextHas    atomic.Int64                      // the snapshotter's: of what the next one takes, what is written, or what can go for it
 	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
+	otherDone  atomic.Int64                      // the snapshotter's and the segment maker's: when the disk had done a step of theirs
 	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
 

@@ -129,11 +129,11 @@ func TestSlowDisks(t *testing.T) {
 		leader, rest int64 // bytes a second
 		moves        uint64
 		share        float64 // of the rest's rate
-		gap          time.Duration
+		gap, lasts   time.Duration
 	}{
-		{"all write 2 MB a second", rate, rate, 0, 0.7, 3 * time.Second},
-		{"all write 200 KB a second", rate / 10, rate / 10, 0, 0.7, time.Minute},
-		{"the leader writes a tenth of the others", rate / 10, rate, 1, 0.7, 15 * time.Second},
+		{"all write 2 MB a second", rate, rate, 0, 0.7, 3 * time.Second, time.Minute},
+		{"all write 200 KB a second", rate / 10, rate / 10, 0, 0.7, time.Minute, 10 * time.Minute}, // a group takes 21 s
+		{"the leader writes a tenth of the others", rate / 10, rate, 1, 0.7, 15 * time.Second, 2 * time.Minute},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w, _ := quietCluster(t, shape{segmentBytes: 8 << 20}, func(l *limits.Tunable) {
@@ -159,7 +159,7 @@ func TestSlowDisks(t *testing.T) {
 					handed++
 				}
 			}
-			begun, term, lasts := w.sim.Now(), w.watch.newest, time.Minute
+			begun, term, lasts := w.sim.Now(), w.watch.newest, test.lasts
 			f.last, f.longest = begun, 0
 			moved := uint64(0)
 			for w.sim.Now() < begun+lasts && w.failure == "" {

@@ -314,10 +314,39 @@ func TestTrace(t *testing.T) {
 	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, "write") })
 	want := []string{
 		"remove d/" + n + ".tmp", "create d/" + n + ".tmp",
-		"sync d/" + n + ".tmp all", "rename d/" + n + ".tmp d/" + n, "syncdir d",
+		"sync d/" + n + ".tmp all", "dropcache d/" + n + ".tmp", "rename d/" + n + ".tmp d/" + n, "syncdir d",
 	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("the calls were\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is not on the medium as it was written is not published, whatever the page cache has, and leaves nothing behind.
+func TestReadBackFails(t *testing.T) {
+	for _, why := range []error{ErrCorrupt, syscall.EIO} {
+		fs := newDisk(t)
+		l := newLife(t, fs)
+		s, err := Begin(fs, "d", l.first.meta(), l.first)
+		for done := false; err == nil && !done && s.back == nil; {
+			if s.all {
+				if why == ErrCorrupt {
+					err = fs.Rot("d/"+name(l.first)+".tmp", s.file.offset/2, 3)
+				} else {
+					fs.Fail(disk.Fault{Op: disk.OpRead, Err: why})
+				}
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			done, err = s.Step(1)
+		}
+		for done := false; err == nil && !done; {
+			done, err = s.Step(1)
+		}
+		if !errors.Is(err, why) {
+			t.Errorf("%v instead of %v", err, why)
+		}
+		wantFiles(t, fs, "d")
 	}
 }
 

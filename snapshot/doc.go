@@ -63,7 +63,8 @@
 // ones in the head. It does not compute the SHA-256: that would add no detection of rot to a CRC-32C for each
 // 256 KiB and a 64-bit digest of the state, but 0.16 s to the 0.11 s that reading and checking 290 MB takes. The
 // SHA-256 is a file's identity between members and for backups: the saver computes it, [Verify] and
-// [Receiver.Finish] check it.
+// [Receiver.Finish] check it. The saver's own look at its file is without it, too, and does not read the records: the
+// chain of what is on the medium is that of what was written, or is not.
 //
 // A length is believed only when its checksum is right, the file has that many bytes left and the limits table
 // allows it. Unknown format versions, features and kinds, and longer arrays that no feature announces, are refused with
@@ -71,14 +72,16 @@
 //
 // # Publication
 //
-//  1. Write under a temporary name in the same folder, with a sync every 8 MiB so that the last one does not hold
-//     up the log's; fsync the file; close it.
-//  2. Rename it to its published name, which must be free; fsync the folder.
-//  3. Only after that may anybody rely on it: release the log, remove older snapshots, answer "installed".
+//  1. Write under a temporary name in the same folder, with a sync every 1 MiB so that the last one does not hold
+//     up the log's; fsync the file.
+//  2. Check it: the saver reads it back from the medium, past the page cache, and looks at every block's checksums; the
+//     receiver verifies it. A file that is not sound is removed.
+//  3. Close it, rename it to its published name, which must be free; fsync the folder.
+//  4. Only after that may anybody rely on it: release the log, remove older snapshots, answer "installed".
 //
 // Invariants:
 //
-//  1. A published name always names a whole, synced file: its content was fsynced before the rename.
+//  1. A published name always names a whole, synced file that was sound when it was published.
 //  2. A rename never replaces a file. So a publication that failed at its last step is undone by removing the name.
 //  3. A file whose write or sync has failed is never written or synced again: it is removed, and the error stays.
 //  4. What List returns is durable: it syncs the folder first. After a kill -9 between rename and folder sync the

@@ -227,7 +227,7 @@ type bytesFile struct {
 	*bytes.Reader
 }
 
-func (bytesFile) DropCache() error { return nil }
+func (f bytesFile) ReadMedium(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }
 
 func (m inMemory) Open(string) (disk.File, error) {
 	return bytesFile{Reader: bytes.NewReader(m.b)}, nil

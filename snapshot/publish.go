@@ -46,18 +46,15 @@ func free(fs disk.FS, path string) error {
 	return fmt.Errorf("%s: %w", path, iofs.ErrExist)
 }
 
-// publish gives a written file its name for good: steps 1 and 2 of doc.go. It closes f. After an error no file of
-// that name is there, as far as this process can see, and a crash can bring back only the whole file.
+// publish gives a synced file its name for good: step 3 of doc.go. It closes f. After an error no file of that name is
+// there, as far as this process can see, and a crash can bring back only the whole file.
 func publish(fs disk.FS, f disk.File, dir, tmp, name string) error {
-	err := f.Sync()
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	if err := f.Close(); err != nil {
 		fs.Remove(join(dir, tmp))
 		return err
 	}
-	if err = free(fs, join(dir, name)); err == nil {
+	err := free(fs, join(dir, name))
+	if err == nil {
 		err = fs.Rename(join(dir, tmp), join(dir, name))
 	}
 	if err != nil {

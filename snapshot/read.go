@@ -166,6 +166,11 @@ func Verify(fs disk.FS, path string) (Meta, error) {
 	}
 }
 
+// medium is a file of which what is on the medium is read, and not what is in the page cache.
+type medium struct{ disk.File }
+
+func (m medium) ReadAt(p []byte, off int64) (int, error) { return m.ReadMedium(p, off) }
+
 // Verifier verifies one file in steps of bounded size, as Verify does. It reads what the medium has, not what is in the
 // page cache.
 type Verifier struct {
@@ -180,11 +185,7 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	err = f.DropCache()
-	var w *walker
-	if err == nil {
-		w, err = walk(path, f, sha256.New(), readWindow)
-	}
+	w, err := walk(path, medium{f}, sha256.New(), readWindow)
 	if err != nil {
 		f.Close()
 		return nil, err

@@ -161,6 +161,9 @@ func (r *Receiver) Finish() (Info, error) {
 		return Info{}, fmt.Errorf("receive snapshot %s: %d of %d bytes have arrived", r.path(), r.offset, r.size)
 	}
 	m, err := r.verify()
+	if err == nil {
+		err = r.file.Sync()
+	}
 	if err != nil {
 		return Info{}, r.fail(err)
 	}

@@ -26,7 +26,8 @@ type Source interface {
 	Scan(from []byte, f func(key []byte, versions []index.Version) bool)
 }
 
-// Saver writes one snapshot, a bounded step at a time. It holds on to its source until it is done or aborted.
+// Saver writes one snapshot, reads it back and publishes it, a bounded step at a time. It holds on to its source until all
+// is written.
 //
 // Invariants:
 //
@@ -53,7 +54,8 @@ type Saver struct {
 	block  []byte // the block that is being filled, with room for its header
 	count  uint32 // its records
 	tail   tail
-	size   int64 // of the published file
+	back   *walker // reads back what is written, once that is all
+	size   int64   // of the published file
 	err    error
 }
 
@@ -107,8 +109,8 @@ func (s *Saver) create() error {
 	return err
 }
 
-// Step writes about n bytes, at least one block, and reports whether the snapshot is published. The last step only
-// syncs and publishes. An error is final, and the file is removed.
+// Step writes or reads back about n bytes, at least one block, and reports whether the snapshot is published, which is all
+// that the last step does. An error is final, and the file is removed.
 func (s *Saver) Step(n int) (done bool, err error) {
 	if s.err != nil || s.file == nil {
 		return s.err == nil, s.err
@@ -119,6 +121,10 @@ func (s *Saver) Step(n int) (done bool, err error) {
 		err = s.stepState(end)
 	case !s.all:
 		err = s.stepKeys(end)
+	case s.back == nil:
+		err = s.finish()
+	case s.back.next < s.back.size:
+		err = s.stepBack(n)
 	default:
 		if err = s.publish(); err == nil {
 			return true, nil
@@ -252,8 +258,8 @@ func (s *Saver) write(b []byte) error {
 	return s.file.append(b)
 }
 
-// publish writes the tail and gives the file its name.
-func (s *Saver) publish() error {
+// finish writes the tail, and turns to the beginning of what is on the medium.
+func (s *Saver) finish() error {
 	s.tail.bytes = uint64(s.file.offset) + tailBytes
 	s.tail.blocks = uint64(s.number) + 1
 	s.sum.Sum(s.tail.sha[:0])
@@ -261,8 +267,32 @@ func (s *Saver) publish() error {
 	if err := s.close(kindTail, 0); err != nil {
 		return err
 	}
+	s.source, s.block = nil, nil
+	err := s.file.Sync()
+	if err == nil {
+		s.back, err = walk(join(s.dir, saving(s.name)), medium{s.file}, nil, readWindow)
+	}
+	return err
+}
+
+// stepBack reads some of it back. The checksums are of what was written, and each block's is bound to those before it, so
+// that nothing else needs to be compared.
+func (s *Saver) stepBack(n int) error {
+	for end := s.back.next + int64(max(n, 1)); s.back.next < min(end, s.back.size); {
+		if _, err := s.back.block(); err != nil {
+			return err
+		}
+	}
+	if s.back.next == s.back.size && s.back.chain != s.chain {
+		return corruptAt(s.back.path, s.back.size, "the last block's checksum is %08x, %08x was written", s.back.chain, s.chain)
+	}
+	return nil
+}
+
+// publish gives the file its name.
+func (s *Saver) publish() error {
 	f := s.file
-	s.file, s.source, s.size = nil, nil, f.offset
+	s.file, s.size = nil, f.offset
 	return publish(s.fs, f, s.dir, saving(s.name), s.name)
 }
 

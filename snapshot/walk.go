@@ -29,7 +29,7 @@ type block struct {
 //
 // Invariants:
 //
-//  1. window is the bytes of the file from at on; next is never before at.
+//  1. window is the bytes of the file from at on; next is never before at, and at is a multiple of disk.DirectBytes.
 //  2. sum, when it is wanted, has been fed every byte before next, except while the tail is read.
 //  3. After an error of a header nothing more can be read; after one of a payload, the walk can go on.
 type walker struct {
@@ -71,21 +71,22 @@ func (w *walker) bytes(n int64, what string) ([]byte, error) {
 	if left := w.size - w.next; n > left {
 		return nil, corruptAt(w.path, w.next, "%s has %d bytes, the file ends after %d: it was cut", what, n, left)
 	}
-	from := w.next - w.at
-	if from+n > int64(len(w.window)) {
+	if w.next-w.at+n > int64(len(w.window)) {
 		if err := w.slide(n); err != nil {
 			return nil, err
 		}
-		from = 0
 	}
+	from := w.next - w.at
 	return w.window[from : from+n], nil
 }
 
-// slide moves the window so that it begins with the next byte, and fills it; it grows to n bytes when n is more
-// than a step, but never past the end of the file.
+// slide moves the window so that it holds the next n bytes, and fills it; it grows when they are more than a step. It
+// begins and ends at multiples of disk.DirectBytes, but never ends past the end of the file.
 func (w *walker) slide(n int64) error {
-	rest := w.window[w.next-w.at:]
-	size := min(max(n, w.step), w.size-w.next)
+	at := w.next &^ (disk.DirectBytes - 1)
+	rest := w.window[at-w.at:]
+	end := (max(w.next+n, at+w.step) + disk.DirectBytes - 1) &^ (disk.DirectBytes - 1)
+	size := min(end, w.size) - at
 	if size > int64(cap(w.window)) {
 		grown := make([]byte, size)
 		copy(grown, rest)
@@ -94,7 +95,7 @@ func (w *walker) slide(n int64) error {
 		copy(w.window[:size], rest)
 		w.window = w.window[:size]
 	}
-	w.at = w.next
+	w.at = at
 	return w.fill(w.window[len(rest):], w.at+int64(len(rest)))
 }
 

@@ -141,7 +141,7 @@ var mutants = []mutant{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},
 	{"take a slow disk for one that stands", []change{
-		{"actor/diskwatch.go", "	return max(now-d.begun()-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)\n", "	return now - d.begun() + time.Duration(bytes*limits.DiskBytesPerSecond*0)\n"},
+		{"actor/diskwatch.go", "	return max(now-max(d.begun(), since)-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)\n", "	return now - max(d.begun(), since) + time.Duration(bytes*limits.DiskBytesPerSecond*0)\n"},
 	}, []detector{actors, direct("./node", "TestSlowDisks")}},
 	{"go on with a follower at heartbeats only", []change{
 		{"actor/catchup.go", "		c.sendMore(id, hi)\n", "		_ = id\n"},
@@ -159,11 +159,23 @@ var mutants = []mutant{
 		{"actor/consensus.go", "			if !c.takes(m.GetEntries()) {\n", "			if false {\n"},
 	}, []detector{direct("./actor", "TestLogIsKeptForVotes"), direct("./node", "TestFullMembersElect")}},
 	{"keep what is behind a snapshot on a full disk", []change{
-		{"actor/diskuse.go", "(s.outgrown() || s.short())", "s.outgrown()"},
+		{"actor/diskuse.go", "!s.outgrown() && !s.short() && ", "!s.outgrown() && "},
 	}, []detector{direct("./actor", "TestOneSnapshotOnAFullDisk"), direct("./node", "TestOwnLogFillsDisk")}},
 	{"drop the older snapshot before each save", []change{
-		{"actor/snapshotcheck.go", "s.droppable() && (s.outgrown() || s.short() || ", "s.droppable() && (true || "},
+		{"actor/diskuse.go", "!(waits && s.full()):", "!waits:"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
+	{"publish a snapshot unseen", []change{
+		{"snapshot/save.go", "	case s.back.next < s.back.size:\n", "	case s.back.next < 0:\n"},
+	}, []detector{direct("./snapshot", "TestReadBackFails")}},
+	{"keep the state until its snapshot is published", []change{
+		{"snapshot/save.go", "	s.source, s.block = nil, nil\n	err := ", "	s.block = nil\n	err := "},
+	}, []detector{direct("./actor", "TestViewIsLetGoWhileASnapshotIsReadBack")}},
+	{"take what was sound once for sound", []change{
+		{"actor/snapshotcheck.go", " && s.now-s.soundAt < limits.SnapshotSound", " && s.soundAt < limits.SnapshotSound*100"},
+	}, []detector{direct("./actor", "TestOlderSnapshotStaysUntilTheNewerIsSoundNow")}},
+	{"end a member whose disk is at what others wrote", []change{
+		{"actor/diskwatch.go", "time.Duration(c.Status.otherDone.Load())", "0*time.Duration(c.Status.otherDone.Load())"},
+	}, []detector{direct("./actor", "TestVerySlowDiskIsNotDead"), direct("./node", "TestSlowDisks")}},
 	{"order a snapshot without a look at the log's room", []change{
 		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)\n", "	half := size * 1000\n"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},

@@ -311,6 +311,9 @@ const (
 	// SnapshotRetryMost: space or a disk that comes back is used soon, and a broken one does not fill the log of messages.
 	SnapshotRetry     = time.Second
 	SnapshotRetryMost = time.Minute
+	// SnapshotSound is how long a snapshot that was read back from the medium counts as sound there when an older one has to
+	// go. What rots within minutes of a write that was read back is a disk that loses the log, too.
+	SnapshotSound = 10 * time.Minute
 	// CatchUpBytes is how large the log's files may be, or twice as large as the newest snapshot, while a follower that can
 	// be reached needs more of them than the snapshots do: what is written at 50 MB/s while it gets and loads a snapshot, and
 	// catches up. Past that it has to begin with another snapshot.
