@@ -56,6 +56,8 @@ type Config struct {
 
 	Logger  *slog.Logger
 	Version string
+
+	advertisesEntry bool // AdvertisePeer was not given, and is this member's in InitialCluster
 }
 
 // Validate fills in what is derived, and refuses what cannot work with a *UsageError.
@@ -179,7 +181,7 @@ func (c *Config) validateCluster() error {
 		return usagef("--initial-cluster has %d members, at most %d are supported: each write would wait for more disks and be no safer", len(c.InitialCluster), limits.Members)
 	}
 	if c.AdvertisePeer == "" {
-		c.AdvertisePeer = own
+		c.AdvertisePeer, c.advertisesEntry = own, own != ""
 	}
 	if c.AdvertisePeer == "" {
 		c.AdvertisePeer = c.ListenPeer

@@ -117,6 +117,11 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 		}
 		return l
 	}
+	at := func(told, listens string) Config {
+		return Config{Name: "n1", InitialCluster: []Member{{"n1", told}}, AdvertisePeer: told, ListenPeer: listens, advertisesEntry: true}
+	}
+	said := at("10.0.0.1:2380", "10.0.0.4:2380")
+	said.advertisesEntry = false
 	for name, one := range map[string]struct {
 		founding []string
 		config   Config
@@ -128,6 +133,11 @@ func TestFlagsThatTheFolderKnowsBetter(t *testing.T) {
 		"--join, where it has joined":         {[]string{"lab"}, Config{Join: []string{"a:1"}}, ""},
 		"--found, where it has founded":       {founded("n1"), Config{Found: true}, ""},
 		"nothing":                             {founded("n1", "n2"), Config{}, ""},
+		"an address that it has left":         {founded("n1"), at("10.0.0.1:2380", "10.0.0.4:2380"), "members_are_told=10.0.0.1:2380 listens=10.0.0.4:2380"},
+		"an address that was given":           {founded("n1"), said, ""},
+		"the address where it listens":        {founded("n1"), at("10.0.0.1:2380", "10.0.0.1:2380"), ""},
+		"its name, and all addresses":         {founded("n1"), at("host1:2380", "0.0.0.0:2380"), ""},
+		"its name, and its address":           {founded("n1"), at("host1:2380", "10.0.0.1:2380"), ""},
 	} {
 		var logged bytes.Buffer
 		m := &member{config: one.config, folder: &folder{identity: identity{Founding: one.founding}}, logger: slog.New(slog.NewTextHandler(&logged, nil))}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -123,6 +124,18 @@ func (m *member) noteDifferences() {
 	if len(differs) > 0 {
 		m.logger.Warn("flags about how a cluster begins are ignored: the data folder knows better", "because", strings.Join(differs, "; "))
 	}
+	if told, at := m.config.AdvertisePeer, m.config.ListenPeer; m.config.advertisesEntry && elsewhere(told, at) {
+		m.logger.Warn("--initial-cluster says that this member is elsewhere than --listen-peer does: if it has moved, leave that out, or give the new list; if not, --advertise-peer says so too",
+			"members_are_told", told, "listens", at)
+	}
+}
+
+// elsewhere tells whether an address is certainly not that of a host that listens at another one: the two are numbers.
+func elsewhere(address, listen string) bool {
+	one, _, _ := net.SplitHostPort(address)
+	other, _, _ := net.SplitHostPort(listen)
+	a, b := net.ParseIP(one), net.ParseIP(other)
+	return a != nil && b != nil && !b.IsUnspecified() && !a.Equal(b)
 }
 
 func (m *member) start() error {
