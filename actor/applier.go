@@ -22,6 +22,7 @@ type ApplierConfig struct {
 	Consensus   *Mailbox[ConsensusMessage]
 	LogWriter   *Mailbox[LogWriterMessage]
 	Snapshotter *Mailbox[SnapshotterMessage]
+	WatchHub    *Mailbox[WatchHubMessage]
 	// Load reads a published snapshot.
 	Load   func(index, term uint64) (*index.State, error)
 	Status *Status
@@ -128,10 +129,13 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	return again
 }
 
-// publish makes a View the one that everybody reads.
+// publish makes a View the one that everybody reads, and tells the watch hub that there is one.
 func (a *Applier) publish(view *index.View) {
 	a.view = view
-	a.Status.show(func() { a.Status.view.Store(view) })
+	a.Status.show(func() {
+		a.Status.view.Store(view)
+		a.Status.watch.published(a.WatchHub)
+	})
 }
 
 // apply applies the entries of one order.

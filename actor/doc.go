@@ -12,6 +12,7 @@
 //	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, pieces)
 //	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
+//	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
 //	                        └── results ──► the connection that asked (kv.ReplyTo)
 //
 // # An actor
@@ -151,6 +152,23 @@
 // down before anything follows from it, and later starts read it; a quarantine ends only by an operator. What nobody can
 // notice is a folder that was put back to an earlier moment of the run that the others know while no member that knows
 // better is up.
+//
+// # Watches
+//
+// The watch hub owns who watches what and how far each has been told; package watch (index/watch) says how that is kept, and
+// what holds for a watch. Here is how it comes to know, and to have the time:
+//
+//  1. The applier gives it no data. Behind each View that it shows it says that there is one, if anybody watches and no such word
+//     waits yet ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch, and a member on which
+//     nobody watches does nothing for watches.
+//  2. It is paced: a step is limits.WatchStepWork of work, about half a millisecond, and while anybody is behind there is a rest
+//     as long after each. Requests and new Views are taken meanwhile.
+//  3. A stream that has no room refuses events, and says when it has room again: what a client does not read costs the
+//     member the stream's buffer and no more, and holds up no other stream.
+//  4. A snapshot that is installed is a View as any other: cursors stay where they are, and where its history does not reach back
+//     to a watch, that is canceled with the oldest revision that there is.
+//  5. A member that knows of no leader for limits.WatchAlone election timeouts ends its watches, and so does one that is
+//     quarantined: others know more than it does, and watches resume there.
 //
 // # Who writes files
 //

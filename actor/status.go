@@ -29,6 +29,8 @@ type Status struct {
 	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
 
+	watch WatchSignal // the watch hub's
+
 	noSpace  atomic.Bool // the segment maker's: the disk is nearly full
 	noSpares atomic.Bool // the log writer's: it has none
 	logWaits atomic.Bool // the log writer's: it waits for room

@@ -26,6 +26,9 @@ func arrange(app *cli.App, argv []string) (*arranger, error) {
 	return a, a.check()
 }
 
+// commandMark stays among the arguments of commands that run another one: what stands behind it is that one.
+const commandMark = "--"
+
 // arranger sorts the words of one command line.
 type arranger struct {
 	app      *cli.App
@@ -40,6 +43,9 @@ type arranger struct {
 func (a *arranger) take(words []string) (int, error) {
 	word := words[0]
 	if word == "--" {
+		if a.command != nil && strings.Contains(a.command.ArgsUsage, commandMark+" ") {
+			a.args = append(a.args, commandMark)
+		}
 		a.args = append(a.args, words[1:]...)
 		return len(words), nil
 	}

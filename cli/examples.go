@@ -13,6 +13,11 @@ var examples = map[string][]string{
 		"qkv get config/app --rev 42 -w json",
 		"qkv get greeting --raw | qkv put copy",
 	},
+	"watch": {
+		"qkv watch greeting",
+		"qkv watch config/ --prefix --rev 42 -w json",
+		"qkv watch config/app -- sh -c 'kill -HUP $(pidof app)'",
+	},
 	"member list":      {"qkv member list", "qkv member list -w json"},
 	"member add":       {"qkv member add n2 --peer 10.0.0.2:2380", "qkv member add n4 --peer 10.0.0.4:2380 --learner"},
 	"member remove":    {"qkv member remove n3", "qkv member remove 8e9e05c52164694d      # by its id"},

@@ -48,18 +48,19 @@ var house = map[string]room{
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},
 
-	"snapshot": {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
-	"net/wire": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
+	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
+	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
-	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
+	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"internal/testretry":    {floor: 3, helper: true},
-	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, helper: true},
+	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits"}, helper: true},
 
 	"node": {floor: 4, imports: []string{
 		"actor", "net/peer", "net/server", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",

@@ -5,7 +5,7 @@ import "strings"
 // What users of etcd, Consul, Redis and shells type out of habit, and what it is here. A text that is no command is said
 // as it is.
 const (
-	notYetWatch    = "watches are not there yet: poll `qkv get KEY -w json`, whose mod_revision moves"
+	useWatch       = "`qkv watch KEY`"
 	notYetTxn      = "transactions are not there yet"
 	notYetLease    = "leases are not there yet"
 	notYetUsers    = "users and roles are not there yet: a certificate of the CA may do everything"
@@ -28,7 +28,7 @@ const (
 )
 
 var foreignCommands = map[string]string{
-	"watch": notYetWatch, "subscribe": notYetWatch, "txn": notYetTxn, "cas": notYetTxn, "multi": notYetTxn, "lease": notYetLease,
+	"subscribe": useWatch, "txn": notYetTxn, "cas": notYetTxn, "multi": notYetTxn, "lease": notYetLease,
 	"session": notYetLease, "ttl": notYetLease, "expire": notYetLease, "lock": notYetLocks, "elect": notYetLocks,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "alarm": useStatus, "health": useStatus, "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,

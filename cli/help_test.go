@@ -61,7 +61,7 @@ func TestHelpOwnFlagsFirst(t *testing.T) {
 // Words of other programs are translated.
 func TestForeignWords(t *testing.T) {
 	for line, want := range map[string]string{
-		"watch foo":                        "watches are not there yet",
+		"subscribe foo":                    "`qkv watch KEY`",
 		"members":                          "`qkv member list`",
 		"member rm n4":                     "`qkv member remove NAME`",
 		"member add n4 --peer-urls x":      "--peer: it is HOST:PORT",

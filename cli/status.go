@@ -252,7 +252,7 @@ func said(s *client.Status) memberStatus {
 	return memberStatus{
 		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Watches: s.Watches, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
 
@@ -319,6 +319,7 @@ type memberStatus struct {
 	LogBytes      int64   `json:"log_bytes"`
 	SnapshotBytes int64   `json:"snapshot_bytes"`
 	SyncP99       float64 `json:"sync_p99_ms"` // of the last minute
+	Watches       int64   `json:"watches"`     // of this member's clients
 	Digest        string  `json:"digest"`
 	Error         string  `json:"error"` // why it could not be asked
 	Alarms        []alarm `json:"alarms"`
@@ -432,6 +433,7 @@ func (m *memberStatus) fields() []field {
 		{"LogBytes", m.LogBytes},
 		{"SnapshotBytes", m.SnapshotBytes},
 		{"SyncP99Ms", m.SyncP99},
+		{"Watches", m.Watches},
 		{"Digest", m.Digest},
 		{"Error", m.Error},
 	}

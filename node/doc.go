@@ -9,7 +9,7 @@
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
 //	3   actor    net/peer  net/server  net/client   meet only in node, through interfaces that their user declares
-//	2   snapshot  net/wire
+//	2   snapshot  net/wire  index/watch
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
 //	    internal/pack  internal/limits              msgpack by hand; the table of bounds

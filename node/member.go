@@ -49,6 +49,7 @@ type member struct {
 	status      *actor.Status
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
+	watches     *actor.Mailbox[actor.WatchHubMessage]
 	logWriter   *actor.LogWriter
 	logReader   *actor.LogReader
 	snapshotter *actor.Snapshotter
@@ -180,7 +181,8 @@ func (m *member) connect(r *recovered) error {
 	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting})
 	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
-	m.consensus, m.snapshots = consensus, snapshots
+	watches := actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: m.env.Limits.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting})
+	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
 	if len(r.state.Members().All()) == 0 && m.welcome.ID == 0 { // a process before this one has joined, and got nothing yet
 		if len(m.config.Join) == 0 {
 			return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
@@ -198,7 +200,7 @@ func (m *member) connect(r *recovered) error {
 
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
-		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots,
+		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots, WatchHub: watches,
 		Load: m.loadSnapshot, Status: m.status,
 		Limits: m.env.Limits,
 		Fail:   m.fail, Logger: m.logger,
@@ -229,6 +231,9 @@ func (m *member) connect(r *recovered) error {
 	if err != nil {
 		return err
 	}
+	hub := actor.NewWatchHub(actor.WatchHubConfig{
+		Inbox: watches, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
+	})
 	m.voting = agrees.Configuration
 	if err := way.Start(peerHandler{m}); err != nil {
 		return err
@@ -240,6 +245,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, logReader, m.logReader)
 	actor.Spawn(d, segmentMaker, maker)
 	actor.Spawn(d, snapshots, m.snapshotter)
+	actor.Spawn(d, watches, hub)
 	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
 	d.Every(limits.SpaceCheck, func() { segmentMaker.Offer(actor.Retry{}) })
 	d.Every(snapshotClock, func() { snapshots.Offer(actor.Wait{}) })
@@ -261,8 +267,11 @@ const (
 	placeAfter = 10
 )
 
-// look compares what the log says of this member with what is true.
+// look compares what the log says of this member with what is true, and is the watch hub's clock.
 func (m *member) look() {
+	if m.status.Watches() > 0 {
+		m.watches.Offer(actor.LookAtWatches{})
+	}
 	m.announce()
 	m.raise()
 	m.retain()
@@ -421,7 +430,7 @@ func (m *member) Status() wire.Status {
 		Name: m.config.Name, ID: m.folder.Member, Cluster: m.folder.Cluster, Version: m.config.Version, Role: raftStatus.Role,
 		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
 		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.SnapshotBytes(),
-		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(),
+		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(), Watches: m.status.Watches(),
 	}
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})

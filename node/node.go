@@ -311,6 +311,17 @@ func (e endpoint) ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Durat
 	}
 }
 
+// Watch implements server.Member.
+func (e endpoint) Watch(to kv.WatchStream, r kv.WatchRequest) {
+	message := actor.Watch{Stream: to, Request: r}
+	switch {
+	case r.Kind == kv.WatchRoom || r.Kind == kv.WatchEnd:
+		e.watches.MustPost(message)
+	case !e.watches.Send(message, int64(limits.RequestOverhead+len(r.Watch.Key)+len(r.Watch.End))):
+		to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: stopping("its watches end")})
+	}
+}
+
 // Refuse implements server.Member: a member that takes no part answers nothing, and one that has heard of no leader since
 // its folder was made has no state that could be read: it may be a member that has lost its folder.
 func (e endpoint) Refuse(q *wire.Request) *kv.Error {

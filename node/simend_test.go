@@ -51,6 +51,9 @@ func (w *world) awaitService() {
 	if w.serve(elections * w.shape.election); w.failure != "" { // also out of rest
 		return
 	}
+	if w.awaitWatchers(); w.failure != "" {
+		return
+	}
 	if w.agree(); w.failure != "" {
 		return
 	}

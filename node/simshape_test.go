@@ -95,6 +95,7 @@ func drawShape(seed uint64) shape {
 	s.limits.SnapshotInterval = logUniform(r, 50*time.Millisecond, 2*time.Second)
 	s.limits.SnapshotStepBytes = int(logUniform(r, 512, 64<<10))
 	s.limits.CheckInterval = 10 * s.limits.SnapshotInterval
+	s.limits.Watches = drawWatches(rand.New(rand.NewPCG(seed, 0x7761746368)))
 	s.limits.SnapshotChunkBytes = int64(logUniform(r, 1<<10, 64<<10))
 	drawIndex(r, &s)
 	s.roomy = s.limits
@@ -133,6 +134,16 @@ func drawIndex(r *rand.Rand, s *shape) {
 	if r.IntN(2) == 0 {
 		s.limits.HistoryRevisions, l.CompactionWork = int64(logUniform(r, 300, 600)), int64(logUniform(r, 1, 16<<10))
 	}
+}
+
+// drawWatches draws the bounds of a watch hub, so small that revisions come in fragments and steps are many.
+func drawWatches(r *rand.Rand) limits.Watches {
+	l := limits.Watches{
+		StepWork: int(logUniform(r, 5, 5000)), FrameBytes: int(logUniform(r, 20, 20_000)), KeyVersions: int(logUniform(r, 2, 1000)),
+		Progress: logUniform(r, 100*time.Millisecond, 10*time.Second),
+	}
+	l.FragmentBytes = l.FrameBytes * (1 + r.IntN(4))
+	return l
 }
 
 // drawTight makes the bounds small that only a large load reaches otherwise.

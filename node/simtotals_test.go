@@ -9,23 +9,24 @@ import (
 
 // totals counts what happened in a run, or in all runs of a campaign.
 type totals struct {
-	Operations, Acknowledged, Reads, Unknown, Refused int
-	Starts, Crashes, PowerLosses, RecoveryCrashes     int
-	Kills, Stops, Pauses, Ended                       int
-	Leaders, LeaderChanges, Transfers                 int
-	Stalls, StallsMoved                               int
-	TornTails, Snapshots, Installs, Interrupted       int
-	Adds, Promotions, Removals, LeaderRemovals        int
-	Replaces, JointEntered, JointLeft                 int
-	AddressesChanged, RefusedChanges                  int
-	Woken, Copied, Lost, Recoveries                   int
-	ColdReads, Replacements, CoveredDamage            int
-	ColdCatchups, Quarantined, Ruined, Amnesiacs      int
-	Frames, Disconnects, Faults                       int
-	Trickles, CutsInside, Probes, StrictRuns          int
-	SlowestService                                    time.Duration // until every member served everything again
-	CrossChecked, CrossUndecided, LateAnswers         int
-	Bounds                                            map[string]int // how often each was reached
+	Operations, Acknowledged, Reads, Unknown, Refused                                      int
+	Starts, Crashes, PowerLosses, RecoveryCrashes                                          int
+	Kills, Stops, Pauses, Ended                                                            int
+	Leaders, LeaderChanges, Transfers                                                      int
+	Stalls, StallsMoved                                                                    int
+	TornTails, Snapshots, Installs, Interrupted                                            int
+	Adds, Promotions, Removals, LeaderRemovals                                             int
+	Replaces, JointEntered, JointLeft                                                      int
+	AddressesChanged, RefusedChanges                                                       int
+	Woken, Copied, Lost, Recoveries                                                        int
+	ColdReads, Replacements, CoveredDamage                                                 int
+	ColdCatchups, Quarantined, Ruined, Amnesiacs                                           int
+	Frames, Disconnects, Faults                                                            int
+	Trickles, CutsInside, Probes, StrictRuns                                               int
+	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
+	SlowestService                                                                         time.Duration // until every member served everything again
+	CrossChecked, CrossUndecided, LateAnswers                                              int
+	Bounds                                                                                 map[string]int // how often each was reached
 }
 
 // add adds the counts of another run.
@@ -52,7 +53,7 @@ func (t *totals) add(other totals) {
 // bounds are those that a campaign must reach.
 var bounds = []string{
 	"append bytes", "batch", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames",
-	"uncommitted bytes",
+	"uncommitted bytes", "watch room", "watch step",
 }
 
 // String lists the counts in words.
@@ -104,6 +105,8 @@ func (t totals) missing() []string {
 		"operations that both judges checked": t.CrossChecked, "late answers": t.LateAnswers, "runs in which nothing may be refused": t.StrictRuns, "refusals": t.Refused,
 		"added members": t.Adds, "promotions": t.Promotions, "removals": t.Removals, "removals of a leader": t.LeaderRemovals, "replacements": t.Replaces,
 		"joint configurations": t.JointEntered, "ends of them": t.JointLeft, "changed addresses": t.AddressesChanged, "refused changes of the membership": t.RefusedChanges,
+		"watched changes": t.Watched, "progress of watches": t.WatchProgress, "fragments": t.WatchFragments, "resumed watches": t.WatchesResumed,
+		"watches that a member ended": t.WatchesEnded, "compacted watches": t.WatchesCompacted,
 		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
 	} {
 		if n == 0 {

@@ -22,13 +22,14 @@ type world struct {
 	sim    *actor.Sim
 	random *mrand.Rand // of the simulation
 
-	hosts   []*host // by name
-	byID    map[uint64]*host
-	net     *network
-	clients []*client
-	history history
-	watch   *checker
-	undo    clearers
+	hosts    []*host // by name
+	byID     map[uint64]*host
+	net      *network
+	clients  []*client
+	watchers watchers
+	history  history
+	watch    *checker
+	undo     clearers
 
 	interrupt func(from, to *host) // strikes when a piece of a snapshot is sent; nil is nothing
 	tears     int                  // replacements of entries that are to be struck
@@ -251,6 +252,7 @@ func (w *world) live() {
 	for range w.shape.clients {
 		w.clients = append(w.clients, newClient(w))
 	}
+	w.watchAll()
 	if w.shape.spares > 0 {
 		w.admin.begin()
 	}

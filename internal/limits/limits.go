@@ -203,6 +203,12 @@ const (
 	// AnswerBytesWaiting is how many bytes of refusals and statuses may wait on a stream before its requests are not
 	// read any more. Other answers are encoded when they are written.
 	AnswerBytesWaiting = 4 << 10
+	// ClientWatches bounds the watches of one client connection, on all its streams. Each counts for WatchOverhead and its keys
+	// in the client's share of ClientBytes: its places in the tables of endpoint and hub.
+	ClientWatches = 16384
+	WatchOverhead = 768
+	// WatchBytesWaiting is how much of events may wait on a stream of watches. Beyond it they wait in the history.
+	WatchBytesWaiting = 1 << 20
 	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
 	// down to seven eighths of it.
 	HistoryBytes = 64 << 20
@@ -247,6 +253,24 @@ const (
 	// RangeTurn is for how long a range is read before another one goes on: what becomes ready meanwhile waits for no
 	// longer. Measured: longer turns show in the p99 of puts, shorter ones cost more to pass on than to read.
 	RangeTurn = 500 * time.Microsecond
+	// WatchRequestsWaiting bounds the bytes of requests for watches that wait for the hub, with 256 for each: clients wait.
+	WatchRequestsWaiting = 4 << 20
+	// WatchAlone is for how many election timeouts a member may know of no leader before it ends its watches, as etcd has it:
+	// they resume at a member that knows more.
+	WatchAlone = 3
+	// WatchStepWork is what one step of the watch hub does, in units of about 100 ns: half a millisecond, so that what waits for
+	// the processor waits no longer.
+	WatchStepWork = 5000
+	// WatchFrameBytes is when events are delivered to a watch that is behind before the step is over, and WatchFragmentBytes
+	// when that is done within a revision: with one more event of the largest size it is below ResponseBytes.
+	WatchFrameBytes    = 128 << 10
+	WatchFragmentBytes = 1 << 20
+	// WatchKeyVersions is how many versions of its key bring a watch of one key up to date at most; with more the history is
+	// read instead, for all that are behind at once.
+	WatchKeyVersions = 1000
+	// WatchProgressInterval is for how long a watch that wants it hears nothing before it is told that there is nothing, as
+	// etcd has it.
+	WatchProgressInterval = 10 * time.Minute
 	// CheckInterval is how often the members compare their states, if anything has changed: a difference is found within
 	// it, for one small entry and one of each member.
 	CheckInterval = time.Minute

@@ -19,6 +19,7 @@ type Tunable struct {
 	ProposalBytesWaiting  int64
 	PeerMessagesWaiting   int
 	SnapshotFramesWaiting int
+	WatchRequestsWaiting  int64
 
 	SnapshotBytes      int64
 	SnapshotInterval   time.Duration
@@ -33,6 +34,7 @@ type Tunable struct {
 	CheckInterval time.Duration
 
 	Index   Index
+	Watches Watches
 	Clients Clients
 
 	// Reached hears of a bound that holds something back, by its name here; nil is nobody. A simulation that never
@@ -59,6 +61,22 @@ func (i *Index) Reach(bound string) {
 	}
 }
 
+// Watches are the bounds of a member's watch hub.
+type Watches struct {
+	StepWork, FrameBytes, FragmentBytes, KeyVersions int
+
+	Progress time.Duration // how long without an event is worth a notice of progress
+
+	Reached func(bound string) // as Tunable's
+}
+
+// Reach says that a bound holds something back.
+func (w *Watches) Reach(bound string) {
+	if w.Reached != nil {
+		w.Reached(bound)
+	}
+}
+
 // Clients are the bounds of the endpoint for clients.
 type Clients struct {
 	Connections      int
@@ -66,6 +84,7 @@ type Clients struct {
 	Streams          int
 	RequestsInflight int64         // of a connection; one stream may have half of them
 	Bytes            int64         // of memory that all clients together may use
+	Watches          int           // of a connection
 	PlaceIdle        time.Duration // for how long a connection is idle before another one of its identity may have its place
 	WriteTimeout     time.Duration // during which a client must take something of a stream
 	IdleTimeout      time.Duration
@@ -86,12 +105,17 @@ func Defaults() Tunable {
 		UncommittedBytes: UncommittedBytes, ApplyingBytes: ApplyingBytes, WindowBytes: WindowBytes,
 		ForwardBytesInflight: ForwardBytesInflight,
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
-		SnapshotBytes: SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
+		WatchRequestsWaiting: WatchRequestsWaiting,
+		SnapshotBytes:        SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
 		DiskStall: DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
-			Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
+			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
+		},
+		Watches: Watches{
+			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, KeyVersions: WatchKeyVersions,
+			Progress: WatchProgressInterval,
 		},
 		Index: Index{
 			CompactionWork: CompactionWork,

@@ -68,6 +68,8 @@ func (n *null) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
 	to.Complete(done)
 }
 
+func (n *null) Watch(kv.WatchStream, kv.WatchRequest) {}
+
 func (n *null) View() *index.View   { return n.view }
 func (n *null) Status() wire.Status { return wire.Status{Name: "null"} }
 

@@ -108,12 +108,13 @@ type Client struct {
 	running atomic.Int64 // the client's own goroutines
 	calling atomic.Int64 // users' functions that are being called, on those goroutines or on users'
 	// current is where new calls go; nil while there is none. It is in conns.
-	current atomic.Pointer[conn]
-	queued  atomic.Int64                  // len(waiting), for who does not hold mu
-	known   atomic.Int64                  // endpoints: len(config.Endpoints) + len(learned)
-	cluster atomic.Pointer[ClusterMember] // of the first connection; set once
-	asleep  atomic.Bool                   // the keeper has nothing to watch: who changes that wakes it
-	wake    chan struct{}                 // one token: the keeper is to look again
+	current  atomic.Pointer[conn]
+	queued   atomic.Int64                  // len(waiting), for who does not hold mu
+	known    atomic.Int64                  // endpoints: len(config.Endpoints) + len(learned)
+	cluster  atomic.Pointer[ClusterMember] // of the first connection; set once
+	asleep   atomic.Bool                   // the keeper has nothing to watch: who changes that wakes it
+	wake     chan struct{}                 // one token: the keeper is to look again
+	watching watching
 
 	mu         sync.Mutex
 	closed     bool               // Close was called: no call and no connection is taken any more
@@ -151,6 +152,7 @@ func Open(ctx context.Context, config Config) (*Client, error) {
 	if !config.InOrder {
 		c.first = rand.IntN(len(config.Endpoints))
 	}
+	c.watching.client, c.watching.wake = c, make(chan struct{}, 1)
 	c.known.Store(int64(len(config.Endpoints)))
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.start(c.keep)
@@ -204,6 +206,7 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 
 	c.stop()
+	c.watching.close()
 	for _, x := range lost {
 		x.fail(ErrClosed)
 	}

@@ -74,6 +74,20 @@
 // 2 MiB, for what should not be in memory at once. When compaction overtakes a long iteration, the next page is an
 // Error with the code Compacted.
 //
+// # Watches
+//
+//	w, err := c.Watch(ctx, client.Watch{Key: []byte("config/"), End: client.Prefix([]byte("config/"))})
+//	for response, err := range w.All() { ... }
+//
+// [Client.Watch] returns when a member has the watch: what is written from then on is told, each event once, in order, and all
+// of one revision together. It ends with its context, not with Config.Timeout. When the connection is lost, or the member
+// knows of no leader, all watches are resumed at another member, each behind what it was told last; a silent member is asked
+// after two seconds whether it lives. [WatchResponse.Revision] is where a later process resumes behind, with Watch.Revision.
+//
+// All watches of a client share one stream. One whose events are not read does not hold up the others: beyond 1 MiB it ends at the
+// member, and is resumed when they are. Whoever is behind for so long that its changes are compacted gets a
+// [CompactedError]. A watch that a member refuses ends with that [Error].
+//
 // # Members
 //
 // [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and

@@ -23,7 +23,8 @@ type conn struct {
 	logger *slog.Logger
 
 	// Shared by its streams.
-	requests atomic.Int64  // under way
+	requests atomic.Int64 // under way
+	watches  atomic.Int64
 	heard    atomic.Int64  // when a request came last, or the connection began: Unix time in nanoseconds
 	toldAt   atomic.Uint64 // the change of the members, as the server counts them, that the client knows
 	telling  atomic.Bool   // it is being told of one
@@ -126,9 +127,9 @@ func (c *conn) close(code wire.CloseCode, reason string) {
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }
 
-// idle is for how long no request has come, or 0 while one is under way.
+// idle is for how long no request has come, or 0 while one is under way, or the client watches.
 func (c *conn) idle(now time.Time) time.Duration {
-	if c.requests.Load() > 0 {
+	if c.requests.Load()+c.watches.Load() > 0 {
 		return 0
 	}
 	return now.Sub(time.Unix(0, c.heard.Load()))

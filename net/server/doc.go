@@ -17,6 +17,15 @@
 // Write. Reads are read from the View by the writer, linearizable ones when they are ready, straight
 // into its buffer.
 //
+// # Watches
+//
+// A stream whose first frame asks for a watch carries watches alone ([watches]). Its reader hands requests to the member's
+// watch hub, and its writer sends what that delivers, in one order. The hub encodes an event once for all streams; here
+// a delivery gets its head, with the ids of the watches that it is for. Events beyond limits.WatchBytesWaiting are refused, and
+// the hub is told when there is room again. Each watch counts for its client's share, and until its end has been written.
+// While it watches, a connection does not count as idle. A member that stops ends its streams of watches at once: their
+// clients resume them elsewhere.
+//
 // # Invariants
 //
 //  1. Complete never waits: its room was reserved when the request was admitted.

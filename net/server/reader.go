@@ -137,6 +137,13 @@ func (s *stream) handleAll() error {
 
 // handle adds one request to the batch. An error means that the stream cannot go on.
 func (s *stream) handle(frame []byte) error {
+	first := !s.asked
+	s.asked = true
+	if own := s.watches; own != nil { // only this goroutine sets it
+		return own.handle(frame)
+	} else if wire.IsWatch(frame) && first {
+		return s.beginWatches().handle(frame)
+	}
 	b, q := &s.batch, &s.request
 	err := wire.ReadRequest(frame, q)
 	var refusal *kv.Error

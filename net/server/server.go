@@ -28,6 +28,9 @@ type Member interface {
 	// ReadIndex asks for linearizable reads: each request comes back to to once, as a Completion of kind ReadReady,
 	// when View may be read on its behalf.
 	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
+	// Watch does what a stream of watches asks for; what it tells comes to to. It may wait where a client asks, and does
+	// not for WatchRoom and WatchEnd.
+	Watch(to kv.WatchStream, r kv.WatchRequest)
 	// Refuse says why the member does not answer a request now, whatever state it has; nil: it does. It is asked before
 	// each one but a status and an unban.
 	Refuse(q *wire.Request) *kv.Error

@@ -35,21 +35,23 @@ type stream struct {
 	frames  *wire.FrameReader
 	request wire.Request
 	batch   batch
+	asked   bool      // a frame has come
 	watched bool      // a read deadline is set
 	filled  bool      // something came since it was set
 	begun   time.Time // when the frame began to come of which there is a part; zero while that is small, or none
 
 	// Shared.
-	mu     sync.Mutex
-	room   sync.Cond       // out was taken, or the stream is gone
-	out    []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
-	ready  []slot          // reads that need no confirmation
-	done   []kv.Completion // that the writer has not taken
-	slots  []slot          // slots[place] is used while the member has its request
-	free   []uint32        // places in slots that are not used
-	serial uint32          // of the last slot that was used
-	ending bool            // the client sends nothing more
-	gone   bool            // nothing is read or written any more
+	mu      sync.Mutex
+	room    sync.Cond       // out was taken, or the stream is gone
+	out     []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
+	ready   []slot          // reads that need no confirmation
+	done    []kv.Completion // that the writer has not taken
+	slots   []slot          // slots[place] is used while the member has its request
+	free    []uint32        // places in slots that are not used
+	serial  uint32          // of the last slot that was used
+	watches *watches        // nil while the stream is one of requests
+	ending  bool            // the client sends nothing more
+	gone    bool            // nothing is read or written any more
 }
 
 // slot is a request that is under way.
@@ -216,8 +218,12 @@ func (s *stream) abandon(why wire.StreamCode) {
 	s.done, s.out, s.ready = nil, nil, nil
 	s.room.Broadcast()
 	s.wakeWriter()
+	own := s.watches
 	s.mu.Unlock()
 	s.reset(why)
+	if own != nil {
+		own.end()
+	}
 }
 
 // reset tells the client that the stream is not read or written any more.

@@ -36,6 +36,11 @@ func (s *stream) write() {
 	defer s.dropRanges(&w)
 	for {
 		mine := s.waitForWork(&w)
+		if own := s.ownWatches(); own != nil {
+			s.wakeWriter()
+			own.write()
+			return
+		}
 		if !mine && s.conn.requests.Load() > 1 {
 			runtime.Gosched() // who is about to leave more for this write runs first; measured: 1.5 times as many puts
 		}

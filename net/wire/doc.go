@@ -84,6 +84,48 @@
 //
 // The codes stand at [kv.Code]. [kv.Error.Certain] says for each whether a write certainly did not happen.
 //
+// # Watches
+//
+// A stream whose first request is one of these is a stream of watches, and carries nothing else. A connection may have
+// several of them, and each any number of watches, up to limits.ClientWatches for the connection. The requests have the
+// form of all others; id is the watch's, chosen by the client, different from that of any other watch that the stream has or
+// had; timeout_ms says nothing.
+//
+//	op           body
+//	20 watch     key bin, end bin, revision int, flags uint     key and end as a range's; revision is the first one whose changes
+//	                                                            are told; 0: the one behind the newest
+//	21 cancel    nothing                                        of the watch with this id
+//	22 progress  nothing                                        of the whole stream; its id says nothing
+//
+//	flags        bit 0  previous: events come with the key as it was before
+//	             bit 1  progress is told after limits.WatchProgressInterval without an event
+//	             bit 2  no puts
+//	             bit 3  no deletes
+//
+// What the member sends is no answer to one request, but a delivery to watches:
+//
+//	0 created    [0, [id...], revision int]                                  the member's newest one
+//	1 events     [1, [id...], revision int, flags uint, [event...]]          flags bit 0: a fragment
+//	2 progress   [2, [id...], revision int]                                  no ids: all watches of the stream
+//	3 canceled   [3, [id...], revision int, code uint, message str, compacted int]
+//	4 ended      [4, [], revision int, code uint, message str]               the stream's watches are over, and resume elsewhere
+//
+//	event        [0, key bin, value bin, create int, mod int, version int, lease int]              a put
+//	             [1, key bin, mod int]                                                             a delete
+//	             and in both, when it is wanted and there, the key before:
+//	             [value bin, create int, mod int, version int, lease int]
+//
+// A watch is created first and canceled last. Between them events come by revision, those of one revision in their order and
+// in one delivery, unless that is a fragment: then the revision goes on in the next delivery to the watch, which may have no
+// event. Revision is the one up to which the watches have been told of everything when the delivery is no fragment; who begins
+// again behind it misses nothing. Watches of one stream that ask for the same share deliveries.
+//
+// Canceled with code 0 was asked for; with Compacted it says the oldest revision that can be watched; with any other
+// code the watch, or a request, was refused. It has no ids when a request was refused whose id another watch has. What
+// the client does not read does not wait for it in the member beyond limits.WatchBytesWaiting: it comes from the history
+// when there is room, and watches whose changes are compacted by then are canceled. Who reads nothing for
+// limits.ClientWriteTimeout is reset.
+//
 // # Growth
 //
 // An op, a code and a field once given keep their number and meaning for ever. A member answers BadRequest to an op

@@ -42,6 +42,9 @@ func (o Op) String() string {
 	if o > 0 && o < ops {
 		return opNames[o]
 	}
+	if o == OpWatch {
+		return "watch"
+	}
 	return fmt.Sprintf("op %d", uint8(o))
 }
 

@@ -32,8 +32,8 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
-	SyncP99: 2500 * time.Microsecond,
-	Links:   []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
+	SyncP99: 2500 * time.Microsecond, Watches: 3,
+	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
 var examplePairs = []kv.KeyValue{
@@ -64,6 +64,21 @@ func appendPage(dst []byte, id uint64, revision, count int64, more bool, pairs [
 		dst = AppendPair(dst, &pairs[i])
 	}
 	return EndPage(dst, page)
+}
+
+var exampleCanceled = kv.WatchDelivery{
+	Kind: kv.WatchCanceled, IDs: []uint64{1}, Revision: 4, Err: &kv.Error{Code: kv.Compacted, Message: "gone"}, Compacted: 70000,
+}
+
+var exampleEvents = kv.WatchDelivery{
+	Kind: kv.WatchEvents, IDs: []uint64{1, 300}, Revision: 9, Fragment: true, Count: 2,
+	Events: appendEvent(
+		appendEvent(nil, &kv.Event{KV: examplePairs[0]}, nil),
+		&kv.Event{Deleted: true, KV: kv.KeyValue{Key: []byte("greeting"), ModRevision: 9}}, &examplePairs[1]),
+}
+
+func appendDelivery(d kv.WatchDelivery) []byte {
+	return append(AppendWatchDelivery(nil, &d), d.Events...)
 }
 
 // array is what the library is to encode: the elements of one frame.
@@ -101,6 +116,31 @@ var examples = []struct {
 	{
 		"promote a member", AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &kv.MemberChange{Kind: kv.PromoteMember, ID: 7, Instead: 300})),
 		array{9, 7, 1000, 2, 7, "", array{}, false, 300},
+	},
+	{
+		"watch", AppendWatch(nil, 300, &kv.Watch{Key: []byte("a"), End: []byte("b"), Revision: 7, PrevKV: true, NoDelete: true}),
+		array{300, 20, 0, []byte("a"), []byte("b"), 7, 9},
+	},
+	{"cancel a watch", AppendCancelWatch(nil, 300), array{300, 21, 0}},
+	{"progress of watches", AppendWatchProgress(nil), array{0, 22, 0}},
+	{"watch created", appendDelivery(kv.WatchDelivery{Kind: kv.WatchCreated, IDs: []uint64{300}, Revision: 6}), array{0, array{300}, 6}},
+	{
+		"watch events", appendDelivery(exampleEvents),
+		array{
+			1,
+			array{1, 300},
+			9, 1,
+			array{
+				array{0, []byte("greeting"), []byte("hello"), 2, 9, 3, 0},
+				array{1, []byte("greeting"), 9, array{[]byte{}, math.MaxInt64, math.MaxInt64, 1, 0x1234}},
+			},
+		},
+	},
+	{"watch progress", appendDelivery(kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: 9}), array{2, array{}, 9}},
+	{"watch canceled", appendDelivery(exampleCanceled), array{3, array{1}, 4, 4, "gone", 70000}},
+	{
+		"watches ended", appendDelivery(kv.WatchDelivery{Kind: kv.WatchEnded, Revision: 4, Err: &kv.Error{Code: kv.Unavailable, Message: "no leader"}}),
+		array{4, array{}, 4, 6, "no leader"},
 	},
 	{"move leader", AppendRequest(nil, 10, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 300)), array{10, 8, 1000, 300}},
 	{
@@ -149,7 +189,7 @@ var examples = []struct {
 				array{7, "n2", array{}},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
-			2500,
+			2500, 3,
 		}},
 	},
 }
@@ -390,7 +430,7 @@ func TestAnswersGrow(t *testing.T) {
 	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, "more"}
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, "more"}
 	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
 	}

@@ -15,7 +15,7 @@ import (
 //	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint,
 //	 alarms [[name str, member uint, text str]...],
 //	 members [[id uint, name str, clients [str...]]...],
-//	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint]
+//	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -34,6 +34,7 @@ type Status struct {
 	Members         []Member
 	Links           []Link        // to the other members
 	SyncP99         time.Duration // that 99 of 100 syncs of the log in the last minute did not exceed; 0: there was none
+	Watches         int64         // of this member's clients
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -59,7 +60,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 18
+	statusFields = 19
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -99,7 +100,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 		dst = pack.AppendBool(pack.AppendUint(pack.AppendArray(dst, linkFields), l.Member), l.Connected)
 		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
 	}
-	return pack.AppendUint(dst, uint64(s.SyncP99.Microseconds()))
+	return pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -116,7 +117,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Alarms = readArray(r, readAlarm)
 	s.Members = readArray(r, readMember)
 	s.Links = readArray(r, readLink)
-	s.SyncP99 = readMicroseconds(r)
+	s.SyncP99, s.Watches = readMicroseconds(r), r.Int()
 	for range n - statusFields {
 		r.Skip()
 	}

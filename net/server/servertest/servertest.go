@@ -12,6 +12,7 @@ import (
 
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/index/watch"
 	"qkv/internal/limits"
 	"qkv/net/server"
 	"qkv/net/wire"
@@ -64,11 +65,14 @@ type store struct {
 	applied uint64
 	results []kv.Result
 	view    atomic.Pointer[index.View]
+
+	watching sync.Mutex
+	hub      *watch.Hub // guarded by watching
 }
 
 // newStore returns an empty store, of the voters given.
 func newStore(voters map[string]uint64) *store {
-	s := &store{state: index.NewState(limits.Defaults().Index)}
+	s := &store{state: index.NewState(limits.Defaults().Index), hub: watch.NewHub(limits.Defaults().Watches, 1)}
 	s.state.Found(index.Founders(voters))
 	s.view.Store(s.state.View())
 	return s
@@ -84,6 +88,16 @@ func (s *store) apply(commands [][]byte, each func([]kv.Result)) {
 	}
 	s.view.Store(s.state.View())
 	each(s.results)
+	s.watch(func() {})
+}
+
+// watch lets something happen to the watches, and then tells them of what there is.
+func (s *store) watch(what func()) {
+	s.watching.Lock()
+	defer s.watching.Unlock()
+	what()
+	for s.hub.Step(0, s.view.Load(), false) {
+	}
 }
 
 func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
@@ -215,6 +229,22 @@ func (m *Member) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
 		done = append(done, kv.Completion{Request: request, Kind: kv.ReadReady, Result: kv.Result{Err: err}})
 	}
 	to.Complete(done)
+}
+
+// Watch does what a stream of watches asks for.
+func (m *Member) Watch(to kv.WatchStream, r kv.WatchRequest) {
+	m.store.watch(func() { m.store.hub.Request(m.View(), to, &r) })
+}
+
+// EndWatches ends all watches of the store.
+func (m *Member) EndWatches(why *kv.Error) {
+	m.store.watch(func() { m.store.hub.EndAll(why) })
+}
+
+// Watches returns how many there are.
+func (m *Member) Watches() (n int) {
+	m.store.watch(func() { n = m.store.hub.Watches() })
+	return n
 }
 
 // View returns the newest state.

@@ -1,0 +1,99 @@
+package actor
+
+import (
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// watcher is a stream of watches that takes everything.
+type watcher struct{ got []kv.WatchDelivery }
+
+func (w *watcher) Deliver(d *kv.WatchDelivery) bool {
+	w.got = append(w.got, *d)
+	return true
+}
+
+func (w *watcher) Format() *kv.WatchFormat { return keysOnly }
+
+var keysOnly = &kv.WatchFormat{Append: func(dst []byte, e *kv.Event, _ *kv.KeyValue) []byte { return append(dst, e.KV.Key...) }}
+
+// newTestHub builds the watch hub beside an applier.
+func newTestHub(t *testing.T) (*WatchHub, *Applier) {
+	t.Helper()
+	a, _ := newTestApplier(t)
+	a.WatchHub = NewMailbox[WatchHubMessage]("w", Capacity{MustPost: 1})
+	return NewWatchHub(WatchHubConfig{Inbox: a.WatchHub, Status: a.Status, Alone: time.Second, Limits: limits.Defaults()}), a
+}
+
+var watchAll = Watch{Request: kv.WatchRequest{Kind: kv.WatchCreate, ID: 1, Watch: kv.Watch{Key: []byte{0}, End: []byte{0}}}}
+
+// While nobody watches the hub is told of nothing; then of any number of Views once, and it finds the newest.
+func TestHubIsToldOnce(t *testing.T) {
+	h, a := newTestHub(t)
+	waits := func() int { return len(h.Inbox.waiting) }
+	a.Handle(Time{}, []ApplierMessage{applies(2, envelope(1, 7, 2, 10))})
+	if waits() != 0 {
+		t.Fatal("the hub is told of a View that nobody watches")
+	}
+	client, create := &watcher{}, watchAll
+	create.Stream = client
+	h.Handle(Time{}, []WatchHubMessage{create})
+	a.Handle(Time{}, []ApplierMessage{applies(3, envelope(1, 7, 3, 10))})
+	a.Handle(Time{}, []ApplierMessage{applies(4, envelope(1, 7, 4, 10))})
+	if waits() != 1 {
+		t.Fatalf("%d messages wait after two Views, want 1", waits())
+	}
+	h.Handle(Time{}, h.Inbox.take(nil))
+	if n := len(client.got); n != 2 || client.got[1].Count != 2 || client.got[1].Revision != a.Status.View().Revision() {
+		t.Fatalf("delivered: %+v", client.got)
+	}
+	if a.Status.Watches() != 1 {
+		t.Errorf("%d watches, want 1", a.Status.Watches())
+	}
+	create.Request.Kind = kv.WatchEnd
+	h.Handle(Time{}, []WatchHubMessage{create})
+	a.Handle(Time{}, []ApplierMessage{applies(5, envelope(1, 7, 5, 10))})
+	if waits() != 0 || a.Status.Watches() != 0 {
+		t.Error("the hub is told of a View that nobody watches any more")
+	}
+}
+
+// A View that is published while the first watch is on its way into the hub is told of, or is the one that the hub takes.
+func TestHubMissesNoView(t *testing.T) {
+	h, a := newTestHub(t)
+	client, create := &watcher{}, watchAll
+	create.Stream = client
+	a.Handle(Time{}, []ApplierMessage{applies(2, envelope(1, 7, 2, 10))})
+	h.Handle(Time{}, []WatchHubMessage{create})
+	first := client.got[0].Revision
+	for at := uint64(3); at < 10; at++ {
+		a.Handle(Time{}, []ApplierMessage{applies(at, envelope(1, 7, at, 10))})
+		h.Handle(Time{}, h.Inbox.take(nil))
+	}
+	if n := len(client.got); n != 8 || client.got[n-1].Revision != first+7 {
+		t.Errorf("delivered: %+v", client.got)
+	}
+}
+
+// A member without a leader ends its watches, once it has been alone for long enough.
+func TestWatchesEndWithoutLeader(t *testing.T) {
+	h, a := newTestHub(t)
+	client, create := &watcher{}, watchAll
+	create.Stream = client
+	lead := func(leader uint64) { a.Status.consensus.Store(&RaftStatus{Role: "follower", Leader: leader}) }
+	lead(2)
+	h.Handle(Time{Now: 1}, []WatchHubMessage{create, LookAtWatches{}})
+	lead(0)
+	h.Handle(Time{Now: time.Second}, []WatchHubMessage{LookAtWatches{}})
+	h.Handle(Time{Now: 2*time.Second - 1}, []WatchHubMessage{LookAtWatches{}})
+	if n := len(client.got); n != 1 {
+		t.Fatalf("delivered before the time is over: %+v", client.got)
+	}
+	h.Handle(Time{Now: 2 * time.Second}, []WatchHubMessage{LookAtWatches{}})
+	if n := len(client.got); n != 2 || client.got[1].Kind != kv.WatchEnded || client.got[1].Err.Code != kv.Unavailable {
+		t.Fatalf("delivered: %+v", client.got)
+	}
+}

@@ -1,0 +1,289 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/net/client"
+)
+
+// TestProcessWatches: 1000 watches on ten connections miss nothing, get nothing twice and nothing out of order while the
+// leader is killed again and again. All keys are watched, so that each revision must come behind the one before.
+func TestProcessWatches(t *testing.T) {
+	const connections, each = 10, 100
+	kills := 5
+	if testing.Short() {
+		kills = 2
+	}
+	c := startProcesses(t, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var reading sync.WaitGroup
+	var newest, seen atomic.Int64
+	finished := make(chan struct{})
+	for i := range connections {
+		s := c.open(i, processWait)
+		for range each {
+			w, err := s.Watch(ctx, client.Watch{Key: []byte{0}, End: client.From, Revision: 1, PrevKV: i%2 == 0})
+			if err != nil {
+				t.Fatal(err)
+			}
+			reading.Go(func() {
+				for revision := int64(1); ; {
+					select {
+					case <-finished:
+						if revision == newest.Load() {
+							return
+						}
+					default:
+					}
+					response, err := w.Next()
+					if err != nil {
+						t.Errorf("behind revision %d: %v", revision, err)
+						return
+					}
+					for _, e := range response.Events {
+						if e.KV.ModRevision != revision+1 {
+							t.Errorf("behind revision %d comes %d", revision, e.KV.ModRevision)
+							return
+						}
+						revision++
+						seen.Add(1)
+					}
+				}
+			})
+		}
+	}
+	writer := c.open(0, processWait)
+	put := func() {
+		written, err := writer.Put(ctx, []byte("w"), []byte(time.Now().String()))
+		if err == nil {
+			newest.Store(written.Revision)
+		}
+	}
+	for range kills {
+		for until := time.Now().Add(time.Second); time.Now().Before(until); {
+			put()
+		}
+		m := c.leader()
+		m.kill()
+		put()
+		m.start()
+		c.level()
+	}
+	close(finished)
+	for before := newest.Load(); newest.Load() < before+5; { // those that wait see the end
+		put()
+	}
+	finish := time.AfterFunc(processWait, cancel)
+	reading.Wait()
+	finish.Stop()
+	t.Logf("figures: %d watches saw %d events of %d revisions, over %d kills of the leader", connections*each, seen.Load(), newest.Load(), kills)
+}
+
+// cpuOf is the processor time that a process has used.
+func cpuOf(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	_, rest, _ := strings.Cut(string(readFile(t, fmt.Sprintf("/proc/%d/stat", pid))), ") ")
+	fields := strings.Fields(rest)
+	ticks := 0
+	for _, i := range []int{11, 12} {
+		n, err := strconv.Atoi(fields[i])
+		must(t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// TestProcessWatchFigures measures what watches cost. Its limits hold on a host that does nothing else.
+func TestProcessWatchFigures(t *testing.T) {
+	if os.Getenv("QKV_FULL") == "" {
+		t.Skip("figures of watches: QKV_FULL=1; TestProcessWatches holds what must be true of them")
+	}
+	t.Run("idle", watchIdleCost)
+	t.Run("fanout", watchFanout)
+	t.Run("resume", watchResume)
+}
+
+// putMillions puts for a while, with many calls under way, and returns how many there were.
+func putSteadily(t *testing.T, s *client.Client, lasts time.Duration, key func(i int64) []byte, value []byte) int64 {
+	t.Helper()
+	var n, failed atomic.Int64
+	var all sync.WaitGroup
+	until := time.Now().Add(lasts)
+	for range 256 {
+		all.Go(func() {
+			for time.Now().Before(until) {
+				if _, err := s.Put(t.Context(), key(n.Add(1)), value); err != nil {
+					failed.Add(1)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if failed.Load() > 0 {
+		t.Fatalf("%d puts failed", failed.Load())
+	}
+	return n.Load()
+}
+
+// watchIdleCost compares a put's processor time on all members with and without 1000 watches on other keys.
+func watchIdleCost(t *testing.T) {
+	c := startProcesses(t, 3)
+	s := c.open(0, processWait)
+	cost := func() float64 {
+		cpu := func() (sum time.Duration) {
+			for _, m := range c.members {
+				sum += cpuOf(t, m.cmd.Process.Pid)
+			}
+			return sum
+		}
+		before := cpu()
+		n := putSteadily(t, s, 3*time.Second, func(i int64) []byte { return fmt.Appendf(nil, "put/%d", i%1000) }, make([]byte, 256))
+		return float64(cpu()-before) / float64(n)
+	}
+	cost()
+	var ratios []float64
+	for range 5 {
+		without := cost()
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 10 {
+			w := c.open(i, processWait)
+			for j := range 100 {
+				q := client.Watch{Key: fmt.Appendf(nil, "idle/%d/%d", i, j)}
+				if j%2 == 0 {
+					q.End = client.Prefix(q.Key)
+				}
+				if _, err := w.Watch(ctx, q); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		with := cost()
+		cancel()
+		ratios = append(ratios, with/without)
+		t.Logf("figures: a put costs %.1f us, and %.1f with 1000 watches on other keys", without/1000, with/1000)
+	}
+	slices.Sort(ratios)
+	if t.Logf("figures: %.3f at the median of %.3f", ratios[2], ratios); ratios[2] > 1.05 {
+		t.Errorf("1000 watches on other keys cost a put %.1f %% more, over 5 %%", (ratios[2]-1)*100)
+	}
+}
+
+// watchFanout has 1000 watches on ten connections see the puts of one key.
+func watchFanout(t *testing.T) {
+	c := startProcesses(t, 3)
+	var events atomic.Int64
+	for i := range 10 {
+		s := c.open(i, processWait)
+		for range 100 {
+			w, err := s.Watch(t.Context(), client.Watch{Key: []byte("k")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for response := range w.All() {
+					events.Add(int64(len(response.Events)))
+				}
+			}()
+		}
+	}
+	s := c.open(0, processWait)
+	key := func(int64) []byte { return []byte("k") }
+	putSteadily(t, s, time.Second, key, make([]byte, 32))
+	from, begun := events.Load(), time.Now()
+	n := putSteadily(t, s, 5*time.Second, key, make([]byte, 32))
+	rate := float64(events.Load()-from) / time.Since(begun).Seconds()
+	if t.Logf("figures: %.0f events/s of %d puts", rate, n); rate < 1_000_000 {
+		t.Errorf("%.0f events/s, 1000000 are asked", rate)
+	}
+}
+
+// watchResume puts 10,000 watches on 1000 prefixes back by 100,000 revisions at once.
+func watchResume(t *testing.T) {
+	const connections, prefixes, revisions = 10, 1000, 100_000
+	c := startProcesses(t, 3)
+	s := c.open(0, processWait)
+	value := bytes.Repeat([]byte("v"), 64)
+	var first int64
+	var all sync.WaitGroup
+	var next atomic.Int64
+	for range 256 {
+		all.Go(func() {
+			for i := next.Add(1); i <= revisions; i = next.Add(1) {
+				if _, err := s.Put(t.Context(), fmt.Appendf(nil, "p%03d/%d", i%prefixes, i), value); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	first = 2
+	latencies := func(lasts time.Duration) time.Duration {
+		var took []time.Duration
+		for until := time.Now().Add(lasts); time.Now().Before(until); {
+			begun := time.Now()
+			if _, err := s.Put(t.Context(), []byte("other"), value); err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, time.Since(begun))
+			time.Sleep(time.Millisecond)
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	calm := latencies(3 * time.Second)
+	var clients []*client.Client
+	for i := range connections {
+		clients = append(clients, c.open(i, processWait))
+	}
+	var done atomic.Int64
+	begun := time.Now()
+	var over atomic.Int64
+	for _, s := range clients {
+		for prefix := range prefixes {
+			all.Go(func() {
+				key := fmt.Appendf(nil, "p%03d/", prefix)
+				w, err := s.Watch(t.Context(), client.Watch{Key: key, End: client.Prefix(key), Revision: first})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer w.Close()
+				for n := 0; n < revisions/prefixes; {
+					response, err := w.Next()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					n += len(response.Events)
+				}
+				if done.Add(1) == connections*prefixes {
+					over.Store(int64(time.Since(begun)))
+				}
+			})
+		}
+	}
+	busy := latencies(3 * time.Second)
+	all.Wait()
+	took := time.Duration(over.Load())
+	t.Logf("figures: %d watches that were %d revisions behind caught up in %v; p99 of a put %v, and %v meanwhile; %d processors",
+		connections*prefixes, revisions, took.Round(time.Millisecond), calm, busy, runtime.GOMAXPROCS(0))
+	if took > 5*time.Second {
+		t.Errorf("catching up took %v, 5 s are asked", took)
+	}
+	if busy > 3*calm {
+		t.Errorf("p99 of a put was %v before and %v meanwhile, over three times as much", calm, busy)
+	}
+}

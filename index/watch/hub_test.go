@@ -1,0 +1,422 @@
+package watch_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/index/watch"
+	"qkv/internal/limits"
+)
+
+// event is a change as the tests' format has it.
+type event struct {
+	Revision, Sub int64
+	Key           string
+	Deleted       bool
+	Value         string
+	Create        int64
+	Before        *string
+}
+
+var format = &kv.WatchFormat{Append: func(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
+	one := event{
+		Revision: e.KV.ModRevision, Sub: e.Sub, Key: string(e.KV.Key), Deleted: e.Deleted, Value: string(e.KV.Value), Create: e.KV.CreateRevision,
+	}
+	if before != nil {
+		value := string(before.Value)
+		one.Before = &value
+	}
+	line, err := json.Marshal(one)
+	if err != nil {
+		panic(err)
+	}
+	return append(append(dst, line...), '\n')
+}}
+
+// world is a state, a hub, and streams that judge what they get by the history.
+type world struct {
+	t       fataler
+	state   *index.State
+	hub     *watch.Hub
+	view    *index.View
+	now     time.Duration
+	applied uint64
+	values  map[string]string
+	before  map[string]string // before the newest revision
+	history []event           // with what was before it
+	streams []*stream
+	next    uint64
+}
+
+type fataler interface{ Fatalf(string, ...any) }
+
+// stream is a client's stream, which takes so many deliveries before it refuses events.
+type stream struct {
+	w        *world
+	room     int
+	queue    []kv.WatchDelivery
+	refused  bool
+	watches  map[uint64]*watched
+	canceled []*watched
+	gone     bool
+	asked    int
+}
+
+// watched is one watch as its client sees it.
+type watched struct {
+	id       uint64
+	request  kv.Watch
+	first    int64 // revision from which on it gets events
+	created  bool
+	got      []event
+	partial  bool
+	told     int64
+	compact  int64
+	closing  bool // the client has asked for its end
+	canceled bool
+}
+
+func (s *stream) Format() *kv.WatchFormat { return format }
+
+func (s *stream) Deliver(d *kv.WatchDelivery) bool {
+	if s.gone {
+		s.w.t.Fatalf("a delivery to a stream that is gone: %+v", d)
+	}
+	notice := d.Kind == kv.WatchProgressed && len(d.IDs) > 0
+	if (d.Kind == kv.WatchEvents || notice) && len(s.queue) >= s.room {
+		s.refused = true
+		return false
+	}
+	own := *d
+	own.IDs = slices.Clone(d.IDs)
+	s.queue = append(s.queue, own)
+	return true
+}
+
+// take takes n deliveries from the queue and judges them.
+func (s *stream) take(n int) {
+	for range min(n, len(s.queue)) {
+		d := s.queue[0]
+		s.queue = s.queue[1:]
+		s.judge(&d)
+	}
+	if s.refused && len(s.queue) < s.room {
+		s.refused = false
+		s.w.hub.Request(s.w.view, s, &kv.WatchRequest{Kind: kv.WatchRoom})
+	}
+}
+
+func (s *stream) judge(d *kv.WatchDelivery) {
+	t := s.w.t
+	var events []event
+	for lines := json.NewDecoder(bytes.NewReader(d.Events)); lines.More(); {
+		var e event
+		if err := lines.Decode(&e); err != nil {
+			t.Fatalf("%v", err)
+		}
+		events = append(events, e)
+	}
+	if len(events) != d.Count {
+		t.Fatalf("%d events, said to be %d", len(events), d.Count)
+	}
+	ids := d.IDs
+	if d.Kind == kv.WatchProgressed && len(ids) == 0 {
+		s.asked--
+		for id, one := range s.watches {
+			if one.created {
+				ids = append(ids, id)
+			}
+		}
+	}
+	for _, id := range ids {
+		one := s.watches[id]
+		if one == nil || one.canceled {
+			t.Fatalf("watch %d gets %+v, and is not there", id, d)
+		}
+		if one.created == (d.Kind == kv.WatchCreated) {
+			t.Fatalf("watch %d: created %v gets %+v", id, one.created, d)
+		}
+		switch d.Kind {
+		case kv.WatchCreated:
+			one.created = true
+			if one.first == 0 {
+				one.first = d.Revision + 1
+			}
+			one.told = one.first - 1
+			continue
+		case kv.WatchCanceled:
+			one.canceled, one.compact = true, d.Compacted
+			delete(s.watches, id)
+			s.canceled = append(s.canceled, one)
+			if d.Err != nil && (d.Err.Code != kv.Compacted || d.Compacted <= one.told) || d.Err == nil && !one.closing {
+				t.Fatalf("watch %d, told of all to %d, is canceled: %v at %d", id, one.told, d.Err, d.Compacted)
+			}
+			continue
+		}
+		one.got = append(one.got, events...)
+		if one.partial = d.Fragment; !d.Fragment {
+			s.w.check(one, d.Revision)
+		}
+	}
+}
+
+// check compares what a watch got with the history up to a revision.
+func (w *world) check(one *watched, to int64) {
+	if to < one.told {
+		w.t.Fatalf("watch %d %+v: told of all up to %d, then up to %d", one.id, one.request, one.told, to)
+	}
+	one.told = to
+	if want := w.expected(one, to); !slices.EqualFunc(want, one.got, same) {
+		w.t.Fatalf("watch %d %+v, from %d to %d:\n got %v\nwant %v", one.id, one.request, one.first, to, show(one.got), show(want))
+	}
+}
+
+func same(a, b event) bool {
+	if (a.Before == nil) != (b.Before == nil) || a.Before != nil && *a.Before != *b.Before {
+		return false
+	}
+	a.Before, b.Before = nil, nil
+	return a == b
+}
+
+func show(events []event) string {
+	line, _ := json.Marshal(events)
+	return string(line)
+}
+
+// expected is what a watch must get up to a revision.
+func (w *world) expected(one *watched, to int64) (want []event) {
+	q := &one.request
+	for _, e := range w.history {
+		key, end := string(q.Key), string(q.End)
+		in := e.Key == key && end == "" || e.Key >= key && end != "" && (end == "\x00" || e.Key < end)
+		if !in || e.Revision < one.first || e.Revision > to || e.Deleted && q.NoDelete || !e.Deleted && q.NoPut {
+			continue
+		}
+		if !q.PrevKV {
+			e.Before = nil
+		}
+		want = append(want, e)
+	}
+	return want
+}
+
+func newWorld(t fataler, l limits.Index, hub limits.Watches) *world {
+	w := &world{t: t, state: index.NewState(l), hub: watch.NewHub(hub, 1), values: map[string]string{}}
+	w.state.Found(index.Founders(map[string]uint64{"a": 1}))
+	w.view = w.state.View()
+	return w
+}
+
+func (w *world) apply(commands ...[]byte) {
+	w.applied++
+	from := w.view.Revision() + 1
+	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: int64(w.applied)}, commands)
+	if _, err := w.state.Apply(w.applied, 1, entry, nil); err != nil {
+		w.t.Fatalf("%v", err)
+	}
+	w.view = w.state.View()
+	begun := len(w.history)
+	err := w.view.Events(max(from, w.view.Compacted()), func(e *kv.Event) bool {
+		one := event{
+			Revision: e.KV.ModRevision, Sub: e.Sub, Key: string(e.KV.Key), Deleted: e.Deleted, Value: string(e.KV.Value), Create: e.KV.CreateRevision,
+		}
+		w.remember(one)
+		return true
+	})
+	if err != nil || len(w.history) > begun && w.history[begun].Revision != from {
+		w.t.Fatalf("revisions from %d on were compacted at once: %v", from, err)
+	}
+}
+
+// remember adds a change to the history.
+func (w *world) remember(one event) {
+	if n := len(w.history); n > 0 && w.history[n-1].Revision < one.Revision {
+		w.before = maps.Clone(w.values)
+	}
+	if before, ok := w.before[one.Key]; ok {
+		one.Before = &before
+	}
+	w.history = append(w.history, one)
+	if w.values[one.Key] = one.Value; one.Deleted {
+		delete(w.values, one.Key)
+	}
+}
+
+func (w *world) watch(s *stream, q kv.Watch) *watched {
+	w.next++
+	one := &watched{id: w.next, request: q, first: q.Revision}
+	s.watches[one.id] = one
+	w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchCreate, ID: one.id, Watch: q})
+	return one
+}
+
+func (w *world) open(room int) *stream {
+	s := &stream{w: w, room: room, watches: map[uint64]*watched{}}
+	w.streams = append(w.streams, s)
+	return s
+}
+
+// finish lets everything be delivered, and judges that all of it was.
+func (w *world) finish() {
+	for range 100_000 {
+		again := w.hub.Step(w.now, w.view, false)
+		for _, s := range w.streams {
+			again = again || len(s.queue) > 0
+			s.take(len(s.queue))
+		}
+		if !again {
+			break
+		}
+	}
+	watches := 0
+	for _, s := range w.streams {
+		for _, one := range s.watches {
+			if watches++; one.partial {
+				w.t.Fatalf("watch %d waits for the rest of a revision", one.id)
+			}
+			if !one.created {
+				w.t.Fatalf("watch %d was not created", one.id)
+			}
+			if want := w.expected(one, w.view.Revision()); !slices.EqualFunc(want, one.got, same) {
+				w.t.Fatalf("watch %d %+v in the end, from %d:\n got %v\nwant %v", one.id, one.request, one.first, show(one.got), show(want))
+			}
+		}
+	}
+	if n := w.hub.Watches(); n != watches {
+		w.t.Fatalf("the hub has %d watches, its streams %d", n, watches)
+	}
+}
+
+// TestWatches lets random watches on random streams see random changes, and judges each by the history: ordered, unique, reliable,
+// atomic, resumable and bookmarkable, with previous values, creations and filters.
+func TestWatches(t *testing.T) {
+	reached := map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		hub := limits.Watches{
+			StepWork: rapid.SampledFrom([]int{1, 30, 300, 5000}).Draw(t, "step"), FrameBytes: rapid.SampledFrom([]int{1, 300, 10_000}).Draw(t, "frame"),
+			KeyVersions: rapid.SampledFrom([]int{1, 4, 1000}).Draw(t, "versions"), Reached: func(bound string) { reached[bound]++ },
+		}
+		hub.FragmentBytes = hub.FrameBytes * rapid.IntRange(1, 3).Draw(t, "fragment")
+		l := limits.Defaults().Index
+		l.SlabBytes = 4 << 10
+		w := newWorld(t, l, hub)
+		for range rapid.IntRange(1, 4).Draw(t, "streams") {
+			w.open(rapid.IntRange(1, 8).Draw(t, "room"))
+		}
+		for range rapid.IntRange(1, 150).Draw(t, "turns") {
+			w.now += time.Second
+			w.turn(t)
+		}
+		w.finish()
+		for _, s := range w.streams {
+			for _, one := range s.canceled {
+				if one.compact > 0 {
+					reached["compacted"]++
+				}
+				if one.partial {
+					reached["canceled within a revision"]++
+				}
+			}
+		}
+	})
+	for _, bound := range []string{"watch room", "watch step", "compacted"} {
+		if reached[bound] == 0 {
+			t.Errorf("no run has reached: %s", bound)
+		}
+	}
+	t.Log(reached)
+}
+
+var letters = []string{"a", "aa", "ab", "b", "ba", "c"}
+
+func (w *world) turn(t *rapid.T) {
+	s := rapid.SampledFrom(w.streams).Draw(t, "stream")
+	key := func(name string) []byte { return []byte(rapid.SampledFrom(letters).Draw(t, name)) }
+	switch kind := rapid.IntRange(0, 21).Draw(t, "kind"); {
+	case kind == 20:
+		if newest := w.view.Revision(); newest > w.view.Compacted() {
+			w.apply(index.AppendCompact(nil, rapid.Int64Range(max(w.view.Compacted(), 1), newest).Draw(t, "compacted")))
+		}
+	case kind == 21: // a key changes twice in a revision
+		put := kv.Op{Put: &kv.Put{Key: key("key"), Value: []byte("twice")}}
+		remove := kv.Op{Delete: &kv.Delete{Key: []byte("a"), End: []byte("z")}}
+		nested := func(o kv.Op) kv.Op { return kv.Op{Txn: &kv.Txn{Success: []kv.Op{o}}} }
+		w.apply(index.AppendTxn(nil, &kv.Txn{Success: []kv.Op{nested(put), nested(remove)}}))
+	case kind < 7:
+		var commands [][]byte
+		for range rapid.IntRange(1, 4).Draw(t, "commands") {
+			if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
+				end := []byte(nil)
+				if rapid.Bool().Draw(t, "range") {
+					end = []byte("z")
+				}
+				commands = append(commands, index.AppendDelete(nil, key("key"), end))
+			} else {
+				commands = append(commands, index.AppendPut(nil, &kv.Put{Key: key("key"), Value: fmt.Appendf(nil, "%d", w.view.Revision())}))
+			}
+		}
+		w.apply(commands...)
+	case kind < 10:
+		if s.gone {
+			return
+		}
+		q := kv.Watch{
+			Key: key("key"), PrevKV: rapid.Bool().Draw(t, "prev"), ProgressNotify: rapid.Bool().Draw(t, "notify"),
+			NoPut: rapid.IntRange(0, 5).Draw(t, "no put") == 0, NoDelete: rapid.IntRange(0, 5).Draw(t, "no delete") == 0,
+		}
+		switch rapid.IntRange(0, 3).Draw(t, "end") {
+		case 0:
+			q.End = []byte{0}
+		case 1:
+			q.End = append(slices.Clone(q.Key), '~')
+		}
+		if rapid.Bool().Draw(t, "from") {
+			q.Revision = rapid.Int64Range(1, w.view.Revision()+10).Draw(t, "revision")
+		}
+		w.watch(s, q)
+	case kind < 14:
+		if rapid.Bool().Draw(t, "idle") {
+			w.state.Reclaim()
+		}
+		w.hub.Step(w.now, w.view, rapid.Bool().Draw(t, "resting"))
+	case kind < 17:
+		s.take(rapid.IntRange(1, 5).Draw(t, "taken"))
+	case kind == 17:
+		if one := w.anyOf(t, s); one != nil {
+			one.closing = true
+			w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchCancel, ID: one.id})
+		}
+	case kind == 18:
+		if !s.gone {
+			s.asked++
+			w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchProgress})
+		}
+		w.hub.Notify(w.now, 10*time.Second)
+	case rapid.IntRange(0, 4).Draw(t, "end") == 0 && !s.gone:
+		w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchEnd})
+		s.gone, s.queue, s.watches, s.refused = true, nil, nil, false
+	}
+}
+
+// anyOf draws one of a stream's watches.
+func (w *world) anyOf(t *rapid.T, s *stream) *watched {
+	var ids []uint64
+	for id := range s.watches {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 || s.gone {
+		return nil
+	}
+	slices.Sort(ids)
+	return s.watches[rapid.SampledFrom(ids).Draw(t, "watch")]
+}

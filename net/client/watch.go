@@ -1,0 +1,250 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+type (
+	// Watch says what to watch, and from which revision on. Only Key must be set; Prefix and From make an End.
+	Watch = kv.Watch
+	// WatchEvent is one change of a key.
+	WatchEvent = kv.WatchEvent
+)
+
+// WatchResponse is what a watch is told at once. It is read only: equal watches share it.
+type WatchResponse struct {
+	// Revision is the one up to which the watch has now been told of everything: a later watch that begins behind it
+	// misses nothing and gets nothing twice.
+	Revision int64
+	// Events are in order, and all of one revision come together. There are none in a notice of progress.
+	Events []WatchEvent
+
+	bytes int64
+}
+
+// ErrWatchClosed: the watch was closed by its owner.
+var ErrWatchClosed = errors.New("the watch is closed")
+
+// CompactedError: changes that a watch has not been told of are compacted. Read what there is now, and watch from there.
+type CompactedError struct {
+	Oldest int64 // the oldest revision that can be watched
+	Cause  *Error
+}
+
+func (e *CompactedError) Error() string { return e.Cause.Error() }
+
+// Unwrap returns the member's answer, whose code is Compacted.
+func (e *CompactedError) Unwrap() error { return e.Cause }
+
+// watchQueueBytes is how much of what a watch was told may wait for Next. Beyond it the watch ends at the member, and is
+// resumed when all that was read.
+const watchQueueBytes = 1 << 20
+
+// Watcher is a watch that was begun. Next is for one goroutine at a time.
+type Watcher struct {
+	// Constant.
+	client  *Client
+	request Watch
+	wake    chan struct{} // a token: there is something to see
+
+	// Guarded by client.watching.mu.
+	id uint64 // on the stream that there is; 0: on none
+
+	mu       sync.Mutex
+	queue    []*WatchResponse
+	bytes    int64        // of queue
+	partial  []WatchEvent // of a revision that has not come as a whole
+	parts    int64        // bytes of it
+	begun    bool
+	revision int64 // at which it was begun
+	next     int64 // the first one of which it was not told; 0: the one behind the newest
+	paused   bool  // queue was too long: it is resumed when that is empty
+	err      error // why it is over
+	release  func() bool
+}
+
+// Watch begins a watch, and returns when a member has it: all changes behind [Watcher.Revision] will be told. It ends
+// with ctx, or by Close. When the connection is lost, or the member cannot serve, it is resumed at another one by itself:
+// each event comes once, in order. Without a deadline in ctx its beginning may take Config.Timeout.
+func (c *Client) Watch(ctx context.Context, request Watch) (*Watcher, error) {
+	request.Key, request.End = append([]byte(nil), request.Key...), append([]byte(nil), request.End...)
+	w := &Watcher{client: c, request: request, next: request.Revision, wake: make(chan struct{}, 1)}
+	begun := time.Now()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	if !c.watching.add(w) {
+		return nil, ErrClosed
+	}
+	w.mu.Lock()
+	w.release = context.AfterFunc(ctx, func() { w.end(context.Cause(ctx)) })
+	w.mu.Unlock()
+	timeout := c.config.Timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = time.Until(deadline)
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for {
+		w.mu.Lock()
+		is, err := w.begun, w.err
+		w.mu.Unlock()
+		switch {
+		case is:
+			w.signal() // it was Next's
+			return w, nil
+		case err != nil:
+			w.Close()
+			if errors.Is(err, context.DeadlineExceeded) {
+				return nil, c.unavailable(wire.OpWatch, begun, nil, err)
+			}
+			return nil, err
+		}
+		select {
+		case <-w.wake:
+		case <-timer.C:
+			w.Close()
+			return nil, c.unavailable(wire.OpWatch, begun, nil, &timeoutError{timeout.Round(time.Millisecond).String()})
+		}
+	}
+}
+
+// Revision returns the newest revision of the member when the watch was begun.
+func (w *Watcher) Revision() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.revision
+}
+
+// Next waits for what the watch is told next. After an error there is nothing more: the context's, ErrWatchClosed,
+// ErrClosed, a *CompactedError, or what a member refused it with, an *Error.
+func (w *Watcher) Next() (WatchResponse, error) {
+	for {
+		w.mu.Lock()
+		if len(w.queue) > 0 {
+			first := w.queue[0]
+			w.queue[0] = nil
+			w.queue = w.queue[1:]
+			w.bytes -= first.bytes
+			resume := w.paused && len(w.queue) == 0
+			w.paused = w.paused && !resume
+			w.mu.Unlock()
+			if resume {
+				w.client.watching.resume(w)
+			}
+			return *first, nil
+		}
+		err := w.err
+		w.mu.Unlock()
+		if err != nil {
+			return WatchResponse{}, err
+		}
+		<-w.wake
+	}
+}
+
+// All is what Next returns, until an error, which is the last.
+func (w *Watcher) All() iter.Seq2[WatchResponse, error] {
+	return func(yield func(WatchResponse, error) bool) {
+		for {
+			response, err := w.Next()
+			if !yield(response, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Close ends the watch. What it was told before can still be read.
+func (w *Watcher) Close() { w.end(ErrWatchClosed) }
+
+// end ends the watch; the first reason counts.
+func (w *Watcher) end(why error) {
+	w.client.watching.remove(w)
+	w.mu.Lock()
+	if w.err == nil {
+		w.err = why
+	}
+	release := w.release
+	w.mu.Unlock()
+	w.signal()
+	if release != nil {
+		release()
+	}
+}
+
+func (w *Watcher) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// created notes that a member has the watch.
+func (w *Watcher) created(revision int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.partial, w.parts = nil, 0 // of the stream before
+	if w.next == 0 {
+		w.next = revision + 1
+	}
+	if !w.begun {
+		w.begun, w.revision = true, revision
+		w.signal()
+	}
+}
+
+// told takes what came, and says whether too much waits.
+func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.begun || w.err != nil {
+		return false
+	}
+	if f.Fragment || len(w.partial) > 0 {
+		w.partial = append(w.partial, response.Events...)
+		if w.parts += response.bytes; f.Fragment {
+			return false
+		}
+		response = &WatchResponse{Revision: response.Revision, Events: w.partial, bytes: w.parts}
+		w.partial, w.parts = nil, 0
+	}
+	if f.Revision < w.next-1 { // another member is behind the one that told it before
+		return false
+	}
+	w.next = f.Revision + 1
+	if n := len(w.queue); f.Kind == kv.WatchProgressed && n > 0 && len(w.queue[n-1].Events) == 0 {
+		w.queue[n-1] = response
+		return false
+	}
+	if len(response.Events) == 0 && f.Kind == kv.WatchEvents {
+		return false
+	}
+	w.queue = append(w.queue, response)
+	w.bytes += response.bytes
+	w.signal()
+	return w.bytes > watchQueueBytes
+}
+
+// RequestProgress asks the member how far it is: each of this client's watches is told a revision up to which it has been
+// told of everything, as soon as they all have been. It does not wait for that; where the connection is lost meanwhile,
+// it must be asked again.
+func (c *Client) RequestProgress() { c.watching.requestProgress() }
+
+// canceled is why a member has ended the watch by itself.
+func canceled(f *wire.WatchFrame) error {
+	if f.Err.Code == kv.Compacted {
+		return &CompactedError{Oldest: f.Compacted, Cause: f.Err}
+	}
+	return f.Err
+}
+
+var errUnnamed = fmt.Errorf("%w: a request for a watch was refused that has the id of another one", wire.ErrFrame)

@@ -1,0 +1,341 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// watches is what a stream has beside the rest when its first frame is one of watches: it carries nothing else then. It is the
+// member's kv.WatchStream.
+//
+//  1. The writer writes deliveries in the order in which they came: created, events, progress, canceled are one queue.
+//  2. Events that have no room are refused, and the member is told once when there is room again: what the client does not
+//     read costs limits.WatchBytesWaiting, and no other stream waits for it.
+//  3. A watch counts from its request until its end has been written, so that nobody can make the member keep answers.
+type watches struct {
+	// Constant.
+	s *stream
+
+	// Shared.
+	mu      sync.Mutex
+	room    sync.Cond          // answers were written, or the stream is gone
+	out     []kv.WatchDelivery // that the writer has not taken
+	waiting int64              // bytes of events in out and in what the writer has, taken from the stream's share
+	answers int64              // bytes of all else
+	all     map[uint64]int64   // the watches, with what they take of the share
+	refused bool               // events were: the member waits for room
+	over    bool               // the last delivery is in out, or was written
+	ended   bool               // the member was told that the stream is gone
+}
+
+// begin makes the stream one of watches.
+func (s *stream) beginWatches() *watches {
+	w := &watches{s: s, all: map[uint64]int64{}}
+	w.room.L = &w.mu
+	s.mu.Lock()
+	s.watches = w
+	gone := s.gone
+	s.wakeWriter()
+	s.mu.Unlock()
+	if gone {
+		w.end()
+	}
+	return w
+}
+
+// Format implements kv.WatchStream.
+func (w *watches) Format() *kv.WatchFormat { return wire.WatchFormat }
+
+// Deliver implements kv.WatchStream.
+func (w *watches) Deliver(d *kv.WatchDelivery) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return true
+	}
+	notice := d.Kind == kv.WatchProgressed && len(d.IDs) > 0
+	if d.Kind != kv.WatchEvents && !notice {
+		w.addLocked(*d)
+		return true
+	}
+	size := deliveryBytes(d)
+	if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {
+		w.refused = true
+		w.s.wakeWriter()
+		return false
+	}
+	w.waiting += size
+	w.out = append(w.out, *d)
+	w.s.wakeWriter()
+	return true
+}
+
+func deliveryBytes(d *kv.WatchDelivery) int64 {
+	return int64(wire.WatchDeliveryBytes(d) + len(d.Events))
+}
+
+// addLocked appends a delivery that is not refused.
+func (w *watches) addLocked(d kv.WatchDelivery) {
+	w.out = append(w.out, d)
+	w.answers += deliveryBytes(&d)
+	w.over = w.over || d.Kind == kv.WatchEnded
+	w.s.wakeWriter()
+}
+
+// handle does what a frame asks for. An error means that the stream cannot go on.
+func (w *watches) handle(frame []byte) error {
+	var q kv.WatchRequest
+	err := wire.ReadWatchRequest(frame, &q)
+	var refusal *kv.Error
+	if err != nil && !errors.As(err, &refusal) {
+		return err
+	}
+	if refusal == nil && q.Kind == kv.WatchCreate {
+		if refusal = w.admit(&q); refusal == nil {
+			q.Watch.Key, q.Watch.End = append([]byte(nil), q.Watch.Key...), append([]byte(nil), q.Watch.End...)
+		}
+	}
+	if refusal != nil {
+		w.refuse(q.ID, refusal)
+	} else {
+		w.s.conn.server.config.Member.Watch(w, q)
+	}
+	return w.waitForRoom()
+}
+
+// refuse answers a request with an error. One that has the id of another watch is answered without it, since that goes on.
+func (w *watches) refuse(id uint64, why *kv.Error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := kv.WatchDelivery{Kind: kv.WatchCanceled, Err: why}
+	if _, there := w.all[id]; !there {
+		d.IDs = []uint64{id}
+	}
+	if !w.over {
+		w.addLocked(d)
+	}
+}
+
+// admit counts a watch, or says why it is refused.
+func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
+	server := w.s.conn.server
+	if server.draining.Load() {
+		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
+	}
+	if refusal := server.config.Member.Refuse(&wire.Request{ID: q.ID, Op: wire.OpWatch}); refusal != nil {
+		return refusal
+	}
+	if refusal := q.Watch.Check(kv.Bounds{Key: limits.KeyBytes, Value: server.config.ValueBytes}); refusal != nil {
+		return refusal
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, there := w.all[q.ID]; there {
+		return kv.Errorf(kv.BadRequest, "watch %d is there already: the ids of the watches of one stream are different", q.ID)
+	}
+	most := int64(server.config.Limits.Watches)
+	if n := w.s.conn.watches.Add(1); n > most {
+		w.s.conn.watches.Add(-1)
+		return kv.Errorf(kv.Overloaded, "this connection has %d watches, the limit of one", most)
+	}
+	bytes := int64(limits.WatchOverhead + len(q.Watch.Key) + len(q.Watch.End))
+	if !w.s.share.take(bytes) {
+		w.s.conn.watches.Add(-1)
+		return kv.Errorf(kv.Overloaded, "no room for another watch: this client's share of the %d bytes that all clients may use of this member is taken",
+			server.config.Limits.Bytes)
+	}
+	w.all[q.ID] = bytes
+	return nil
+}
+
+// waitForRoom waits until the client has taken the answers to what it asked for.
+func (w *watches) waitForRoom() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.answers > limits.AnswerBytesWaiting && !w.ended {
+		w.room.Wait()
+	}
+	if w.ended {
+		return io.ErrClosedPipe
+	}
+	return nil
+}
+
+// write is the writer goroutine of a stream of watches.
+func (w *watches) write() {
+	defer w.end()
+	var taken []kv.WatchDelivery
+	var buf []byte
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	for {
+		timed := false
+		select {
+		case <-w.s.wake:
+		case <-retry.C:
+			timed = true
+		}
+		var over, starved bool
+		if taken, over, starved = w.take(taken); w.s.isGone() {
+			return
+		}
+		if starved && timed {
+			w.askAgain()
+			continue
+		}
+		var err error
+		if buf, err = w.writeAll(taken, buf[:0]); err != nil {
+			w.s.fail(err)
+			return
+		}
+		if over || w.s.isEnding() {
+			w.s.close()
+			return
+		}
+		if w.written(taken); starved {
+			retry.Reset(shareRetry)
+		}
+	}
+}
+
+// shareRetry is when a stream that keeps nothing, and got nothing because its client's share is taken, asks again.
+const shareRetry = 100 * time.Millisecond
+
+// take takes what waits. It tells whether that is the last there is, and whether events were refused although none waits.
+func (w *watches) take(spare []kv.WatchDelivery) (taken []kv.WatchDelivery, over, starved bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken, w.out = w.out, spare[:0]
+	return taken, w.over, w.refused && w.waiting == 0 && len(taken) == 0
+}
+
+// askAgain has the member deliver what was refused.
+func (w *watches) askAgain() {
+	w.mu.Lock()
+	w.refused = false
+	w.mu.Unlock()
+	w.s.conn.server.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchRoom})
+}
+
+// writeAll writes deliveries, small ones together.
+func (w *watches) writeAll(all []kv.WatchDelivery, buf []byte) ([]byte, error) {
+	const copied = 16 << 10 // larger ones are written where they are
+	for i := range all {
+		d := &all[i]
+		buf = wire.AppendWatchDelivery(buf, d)
+		if len(d.Events) <= copied {
+			buf = append(buf, d.Events...)
+		}
+		if len(d.Events) > copied || len(buf) >= writeBytes {
+			if err := w.s.send(buf); err != nil {
+				return nil, err
+			}
+			buf = buf[:0]
+		}
+		if len(d.Events) > copied {
+			if err := w.s.send(d.Events); err != nil {
+				return nil, err
+			}
+		}
+	}
+	err := w.s.send(buf)
+	if cap(buf) > usualBuffer {
+		buf = nil
+	}
+	return buf, err
+}
+
+// written gives back what deliveries took that the client has been sent, and tells the member when there is room again.
+func (w *watches) written(all []kv.WatchDelivery) {
+	w.mu.Lock()
+	var share int64
+	for i := range all {
+		d := &all[i]
+		switch size := deliveryBytes(d); {
+		case d.Kind == kv.WatchEvents, d.Kind == kv.WatchProgressed && len(d.IDs) > 0:
+			w.waiting -= size
+			share += size
+		default:
+			w.answers -= size
+		}
+		if d.Kind == kv.WatchCanceled {
+			share += w.forgetLocked(d.IDs)
+		}
+	}
+	clear(all)
+	w.s.share.give(share)
+	w.room.Broadcast()
+	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2 && len(all) > 0
+	w.mu.Unlock()
+	if again {
+		w.askAgain()
+	}
+}
+
+// forgetLocked forgets watches, and returns what they took of the share.
+func (w *watches) forgetLocked(ids []uint64) (bytes int64) {
+	for _, id := range ids {
+		if took, there := w.all[id]; there {
+			bytes += took
+			delete(w.all, id)
+			w.s.conn.watches.Add(-1)
+		}
+	}
+	return bytes
+}
+
+// end tells the member that the stream is gone, and gives back everything. A second time it does nothing.
+func (w *watches) end() {
+	w.mu.Lock()
+	if w.ended {
+		w.mu.Unlock()
+		return
+	}
+	w.ended, w.over = true, true
+	bytes := w.waiting
+	for _, took := range w.all {
+		bytes += took
+	}
+	w.s.conn.watches.Add(-int64(len(w.all)))
+	w.out, w.all, w.waiting = nil, nil, 0
+	w.room.Broadcast()
+	w.mu.Unlock()
+	w.s.share.give(bytes)
+	w.s.conn.server.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchEnd})
+}
+
+func (s *stream) ownWatches() *watches {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watches
+}
+
+func (s *stream) isGone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone
+}
+
+// isEnding says that the client asks for nothing more, or the member stops.
+func (s *stream) isEnding() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending || s.conn.server.draining.Load()
+}
+
+// close ends the stream in good order.
+func (s *stream) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.gone {
+		s.gone = true
+		_ = s.qs.Close()
+		s.qs.CancelRead(0)
+	}
+}
