@@ -50,6 +50,7 @@ func serveFlags() []cli.Flag {
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
+		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch that wants it is told so: at least 100ms"},
 		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "`N` bytes that a value may have at most"},
 		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "`N` bytes of each of the log's files"},
 		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: limits.HistoryBytes, Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
@@ -170,7 +171,8 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		Found: c.Bool("found"), Join: join,
 		CertsDir: c.String("certs-dir"), Home: home,
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
-		ValueBytes: c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
+		WatchProgress: c.Duration("watch-progress-notify-interval"),
+		ValueBytes:    c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
 		HistoryBytes: c.Int64("history-bytes"), HistoryAge: c.Duration("history-age"),
 		Logger: logger, Version: Version,
 	}, nil

@@ -49,6 +49,8 @@ type Config struct {
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
 	ValueBytes        int64         // largest value that is accepted
 	SegmentBytes      int64         // size of the log's files
+	// WatchProgress is for how long a watch that wants it hears nothing before it is told that there is nothing; 0: 10 m.
+	WatchProgress time.Duration
 
 	// What of the history stays while this member leads: no more than weighs so much, and nothing that is older; 0 is no bound.
 	HistoryBytes int64
@@ -96,6 +98,8 @@ func (c *Config) validateTimes() error {
 	case c.ElectionTimeout > limits.ElectionTimeoutMost:
 		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over %v: a cluster would be without a leader for that long",
 			c.ElectionTimeout, c.HeartbeatInterval, limits.ElectionTimeoutMost)
+	case c.WatchProgress != 0 && c.WatchProgress < limits.WatchProgressLeast:
+		return usagef("--watch-progress-notify-interval %v is under %v", c.WatchProgress, limits.WatchProgressLeast)
 	}
 	return nil
 }

@@ -231,6 +231,9 @@ func (m *member) connect(r *recovered) error {
 	if err != nil {
 		return err
 	}
+	if m.config.WatchProgress > 0 {
+		m.env.Limits.Watches.Progress = m.config.WatchProgress
+	}
 	hub := actor.NewWatchHub(actor.WatchHubConfig{
 		Inbox: watches, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
 	})

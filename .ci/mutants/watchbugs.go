@@ -7,27 +7,27 @@ var hub = direct("./index/watch", "TestWatches")
 func init() {
 	mutants = append(mutants, []mutant{
 		{"tell progress before events", []change{
-			{"index/watch/hub.go", "		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:\n", "		case h.live.at.Sub == 0:\n"},
+			{"index/watch/step.go", "		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:\n", "		case h.live.at.Sub == 0:\n"},
 		}, []detector{hub, campaign}},
 		{"deliver events before a watch is created", []change{
 			{"index/watch/hub.go", "	s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCreated, IDs: one.ids, Revision: v.Revision()})\n	if one.cursor", "	h.created = append(h.created, func() { s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchCreated, IDs: one.ids, Revision: v.Revision()}) })\n	if one.cursor"},
 			{"index/watch/hub.go", "	matched []*group   // that watch its key\n", "	matched []*group   // that watch its key\n	created []func()\n"},
-			{"index/watch/hub.go", "	h.tellProgress()\n	again =", "	for _, f := range h.created {\n		f()\n	}\n	h.created = nil\n	h.tellProgress()\n	again ="},
+			{"index/watch/step.go", "	h.tellProgress()\n	again =", "	for _, f := range h.created {\n		f()\n	}\n	h.created = nil\n	h.tellProgress()\n	again ="},
 		}, []detector{hub, campaign}},
 		{"tell a watch of the future of older events", []change{
 			{"index/watch/hub.go", "	case c == 0:\n		h.enter(h.live, one, inLive)\n", "	case c >= 0:\n		h.enter(h.live, one, inLive)\n"},
 		}, []detector{hub, campaign}},
 		{"move a cursor without delivery", []change{
-			{"index/watch/hub.go", "			one.cursor = from\n", "			one.cursor = from\n			one.cursor = behind\n"},
+			{"index/watch/walk.go", "			one.cursor = from\n", "			one.cursor = from\n			one.cursor = behind\n"},
 		}, []detector{hub, campaign}},
 		{"split a revision without a word", []change{
-			{"index/watch/hub.go", "	fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision\n", "	fragment := behind.Sub > 1<<40\n"},
+			{"index/watch/walk.go", "	fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision\n", "	fragment := behind.Sub > 1<<40\n"},
 		}, []detector{hub, campaign}},
 		{"leave a revision without an end", []change{
-			{"index/watch/hub.go", "				p.closeRevision(behind)\n", "				p.open = p.open[:0]\n"},
+			{"index/watch/walk.go", "				p.closeRevision(behind)\n", "				p.open = p.open[:0]\n"},
 		}, []detector{hub, campaign}},
 		{"skip what is compacted", []change{
-			{"index/watch/hub.go", "		h.cancelAll(p, v)\n		return\n", "		p.at = index.Position{Revision: v.Compacted()}\n		return\n"},
+			{"index/watch/walk.go", "		h.cancelAll(p, v)\n		return\n", "		p.at = index.Position{Revision: v.Compacted()}\n		return\n"},
 		}, []detector{hub, campaign}},
 		{"forget what is open when a watch waits for room", []change{
 			{"index/watch/pass.go", "	s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere\n", "	s.cursor, s.open, s.group, s.place = p.at, false, nil, nowhere\n"},

@@ -15,6 +15,9 @@
 //
 // # On the way through a member
 //
+// A stream of watches asks by [WatchRequest]s and is told by [WatchDelivery]s, through its [WatchStream]; what a client gets
+// are [WatchEvent]s.
+//
 // An endpoint collects what came together into one [Proposal] of writes, or one batch of reads to confirm. Each
 // request gets exactly one [Completion], through the [ReplyTo] that came with it.
 package kv

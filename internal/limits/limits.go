@@ -271,6 +271,8 @@ const (
 	// WatchProgressInterval is for how long a watch that wants it hears nothing before it is told that there is nothing, as
 	// etcd has it.
 	WatchProgressInterval = 10 * time.Minute
+	// WatchProgressLeast is the shortest that this may be set to, as etcd's.
+	WatchProgressLeast = 100 * time.Millisecond
 	// CheckInterval is how often the members compare their states, if anything has changed: a difference is found within
 	// it, for one small entry and one of each member.
 	CheckInterval = time.Minute

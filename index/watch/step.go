@@ -1,0 +1,240 @@
+package watch
+
+import (
+	"slices"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+)
+
+// Step tells watches of what there is, as far as one step goes. Resting, it leaves out those that are behind. It returns
+// whether more is to be done.
+func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) {
+	h.now = now
+	work := h.limits.StepWork
+	if h.live.count == 0 {
+		h.skip(v)
+	}
+	h.follow(v, &work)
+	if !resting {
+		work = h.limits.StepWork
+		if h.removeEnded(&work); h.live.count == 0 {
+			h.skip(v)
+		}
+		h.catchUp(v, &work)
+	}
+	h.tellProgress()
+	again = h.behindWaits() || h.sweep.count > 0 || len(h.keys) > 0 || len(h.ended) > 0 || h.live.count > 0 && h.told() < v.Revision()
+	if again {
+		h.limits.Reach("watch step")
+	}
+	return again
+}
+
+// behindWaits says whether any of those that wait is not one of the future.
+func (h *Hub) behindWaits() bool {
+	first, ok := h.waiting.Min()
+	return ok && first.cursor.Compare(h.live.at) <= 0
+}
+
+// follow brings live to the newest revision.
+func (h *Hub) follow(v *index.View, work *int) {
+	for *work > 0 {
+		if !h.takeOn(h.live, inLive, work) || h.live.count == 0 {
+			break
+		}
+		at := h.live.at
+		h.walk(h.live, v, h.nextJoin(h.live.at), work)
+		if h.live.at == at {
+			break
+		}
+	}
+	if h.live.count == 0 {
+		h.skip(v)
+	}
+}
+
+// catchUp brings those that are behind nearer to live.
+func (h *Hub) catchUp(v *index.View, work *int) {
+	h.catchUpKeys(v, work)
+	for *work > 0 {
+		if h.sweep.count == 0 {
+			first, ok := h.waiting.Min()
+			if !ok || first.cursor.Compare(h.live.at) >= 0 {
+				return
+			}
+			h.sweep.at = first.cursor
+		}
+		if !h.takeOn(h.sweep, inSweep, work) {
+			return
+		}
+		if h.sweep.at == h.live.at {
+			h.handOver(work)
+			continue
+		}
+		to := h.live.at
+		if next := h.nextJoin(h.sweep.at); next.Compare(to) < 0 {
+			to = next
+		}
+		at := h.sweep.at
+		if h.walk(h.sweep, v, to, work); h.sweep.at == at && h.sweep.count > 0 {
+			return
+		}
+	}
+}
+
+// never is behind all places.
+var never = index.Position{Revision: 1<<63 - 1}
+
+// nextJoin is the first place behind at where one waits.
+func (h *Hub) nextJoin(at index.Position) index.Position {
+	next := never
+	h.waiting.Ascend(&subscription{cursor: at, number: 1<<64 - 1}, func(one *subscription) bool {
+		next = one.cursor
+		return false
+	})
+	return next
+}
+
+// takeOn takes those on that wait where a pass is. It returns false when there is more to do than there is time.
+func (h *Hub) takeOn(p *pass, as place, work *int) bool {
+	for *work > 0 {
+		var one *subscription
+		h.waiting.Ascend(&subscription{cursor: p.at}, func(first *subscription) bool {
+			one = first
+			return false
+		})
+		if one == nil || one.cursor != p.at {
+			return true
+		}
+		h.leave(one)
+		h.enter(p, one, as)
+		*work -= joinWork
+	}
+	return false
+}
+
+// handOver moves subscriptions from the sweep to live, which is at the same place.
+func (h *Hub) handOver(work *int) {
+	for len(h.sweep.list) > 0 && *work > 0 {
+		subscriptions := h.sweep.list[len(h.sweep.list)-1].subscriptions
+		one := subscriptions[len(subscriptions)-1]
+		h.leave(one)
+		h.enter(h.live, one, inLive)
+		*work -= joinWork
+	}
+}
+
+// What things cost, in units of about 100 ns.
+const (
+	joinWork    = 8 // a subscription joins a pass
+	changeWork  = 1 // a change is looked at
+	encodeWork  = 4 // it is encoded, and each 256 bytes of it
+	deliverWork = 4 // a body is delivered to one stream
+	keyWork     = 20
+)
+
+// catchUpKeys brings watches of one key up by the versions of the key.
+func (h *Hub) catchUpKeys(v *index.View, work *int) {
+	for len(h.keys) > 0 && *work > 0 {
+		one := h.keys[0]
+		if one.place == inKeys && !one.stream.gone && !h.catchUpKey(v, one, work) {
+			continue
+		}
+		h.keys[0] = nil
+		h.keys = h.keys[1:]
+	}
+	if len(h.keys) == 0 {
+		h.keys = nil
+	}
+}
+
+// catchUpKey does that for one subscription, and says whether it is done.
+func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
+	d := kv.WatchDelivery{Kind: kv.WatchEvents, Revision: v.Revision()}
+	behind := index.Position{Revision: v.Revision() + 1}
+	done := true
+	*work -= keyWork
+	ok, err := v.KeyChanges([]byte(one.key), one.cursor, h.limits.KeyVersions, func(c *index.Change) bool {
+		g := group{spec: one.spec}
+		if *work -= changeWork; g.wants(c) {
+			before := len(d.Events)
+			d.Events = appendChange(d.Events, one.spec, c)
+			d.Count++
+			*work -= encodeWork + (len(d.Events)-before)/256
+		}
+		if done = !c.Last || *work > 0 && len(d.Events) < h.limits.FrameBytes; !done {
+			behind = c.Behind()
+			d.Revision = behind.Revision - 1
+		}
+		return done
+	})
+	switch {
+	case err != nil:
+		h.compacted(one, v)
+		return true
+	case !ok:
+		one.place, one.byPass = nowhere, true
+		h.put(one)
+		return true
+	case d.Count > 0 || one.open:
+		if !h.deliver(one, &d) {
+			h.block(one)
+			return true
+		}
+		one.open = false
+		*work -= deliverWork
+	}
+	if one.cursor = behind; done {
+		one.place = nowhere
+		h.put(one)
+	}
+	return done
+}
+
+// removeEnded takes the subscriptions of streams out that are gone.
+func (h *Hub) removeEnded(work *int) {
+	for len(h.ended) > 0 {
+		s := h.ended[0]
+		for len(s.subscriptions) > 0 {
+			if *work <= 0 {
+				return
+			}
+			h.drop(s.subscriptions[len(s.subscriptions)-1])
+			*work -= joinWork
+		}
+		h.ended = slices.Delete(h.ended, 0, 1)
+	}
+}
+
+// tellProgress answers the streams that asked how far they are, as soon as all of their watches are level.
+func (h *Hub) tellProgress() {
+	h.asking = slices.DeleteFunc(h.asking, func(s *stream) bool {
+		switch {
+		case s.gone || len(s.watches) == 0:
+		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:
+			s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.told()})
+		default:
+			return false
+		}
+		s.asks = false
+		return true
+	})
+}
+
+// Notify tells watches that want it, and have heard nothing for an interval, up to which revision there is nothing.
+func (h *Hub) Notify(now, interval time.Duration) {
+	h.now = now
+	if h.live.at.Sub > 0 {
+		return
+	}
+	d := kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: h.told()}
+	for _, s := range h.order {
+		for i := 0; s.notified > 0 && i < len(s.subscriptions); i++ {
+			if one := s.subscriptions[i]; one.progress && one.place == inLive && now-time.Duration(one.told) >= interval {
+				h.deliver(one, &d)
+			}
+		}
+	}
+}

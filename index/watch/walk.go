@@ -1,0 +1,143 @@
+package watch
+
+import (
+	"qkv/index"
+	"qkv/index/kv"
+)
+
+// walk tells a pass of the changes from its place to another one, as far as there is time.
+func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
+	next, err := v.Changes(p.at, func(c *index.Change) bool {
+		*work -= changeWork
+		h.collect(p, c, work)
+		behind := c.Behind()
+		if behind.Sub == 0 {
+			if len(p.open) > 0 {
+				p.closeRevision(behind)
+			}
+			return *work > 0 && behind.Compare(to) < 0
+		}
+		return *work > -revisionWork*h.limits.StepWork && behind.Compare(to) < 0
+	})
+	if err != nil {
+		h.cancelAll(p, v)
+		return
+	}
+	p.at = next
+	for _, g := range p.touched {
+		if g.touched {
+			h.flush(p, g, next, work)
+		}
+	}
+	clear(p.touched)
+	p.touched = p.touched[:0]
+}
+
+// revisionWork is how many steps longer a step may be so that a revision is not split.
+const revisionWork = 3
+
+// collect adds a change to what the groups that watch its key are told.
+func (h *Hub) collect(p *pass, c *index.Change, work *int) {
+	h.matched = p.of(c.KV.Key, h.matched[:0])
+	if len(h.matched) == 0 {
+		return
+	}
+	clear(h.encoded)
+	h.encoded = h.encoded[:0]
+	for _, g := range h.matched {
+		if !g.wants(c) {
+			continue
+		}
+		event := h.encode(g, c, work)
+		p.touch(g, index.Position{Revision: c.KV.ModRevision, Sub: c.Sub})
+		if g.count == 0 {
+			g.body = event[:len(event):len(event)] // it is shared
+		} else {
+			g.body = append(g.body, event...)
+			*work -= len(event) / 1024
+		}
+		g.count++
+		g.newest = c.KV.ModRevision
+		*work -= changeWork
+		if behind := c.Behind(); len(g.body) >= h.limits.FragmentBytes || behind.Sub == 0 && len(g.body) >= h.limits.FrameBytes {
+			h.flush(p, g, behind, work)
+		}
+	}
+	clear(h.matched)
+}
+
+// encode returns a change as a group gets it.
+func (h *Hub) encode(g *group, c *index.Change, work *int) []byte {
+	for i := range h.encoded {
+		if e := &h.encoded[i]; e.format == g.format && e.prevKV == g.prevKV {
+			return e.bytes
+		}
+	}
+	event := appendChange(nil, g.spec, c)
+	h.encoded = append(h.encoded, encoding{g.format, g.prevKV, event})
+	*work -= encodeWork + len(event)/256
+	return event
+}
+
+func appendChange(dst []byte, s spec, c *index.Change) []byte {
+	var before *kv.KeyValue
+	if s.prevKV {
+		if pair, ok := c.Before(); ok {
+			before = &pair
+		}
+	}
+	return s.format.Append(dst, &c.Event, before)
+}
+
+// flush delivers what was collected for a group before a place.
+func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
+	fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision
+	d := &kv.WatchDelivery{
+		Kind: kv.WatchEvents, Revision: behind.Revision - 1, Events: g.body, Count: g.count, Fragment: fragment,
+	}
+	for i := len(g.subscriptions) - 1; i >= 0; i-- {
+		if one := g.subscriptions[i]; !h.deliver(one, d) {
+			from := g.from
+			h.leave(one)
+			one.cursor = from
+			h.block(one)
+		}
+	}
+	*work -= deliverWork * len(g.subscriptions)
+	if g.body, g.count, g.touched = nil, 0, false; fragment {
+		p.leaveOpen(g)
+	} else {
+		g.open = false
+	}
+}
+
+// deliver delivers to a subscription, and says whether its stream took it.
+func (h *Hub) deliver(one *subscription, d *kv.WatchDelivery) bool {
+	if one.stream.gone {
+		return true
+	}
+	own := *d
+	own.IDs = one.ids
+	if !one.stream.to.Deliver(&own) {
+		return false
+	}
+	one.told = int64(h.now)
+	return true
+}
+
+// cancelAll cancels all watches of a pass whose place is compacted.
+func (h *Hub) cancelAll(p *pass, v *index.View) {
+	for _, s := range h.order {
+		for i := len(s.subscriptions) - 1; i >= 0; i-- {
+			one := s.subscriptions[i]
+			if p == h.live && one.place == inLive || p == h.sweep && one.place == inSweep {
+				one.cursor = p.at
+				h.compacted(one, v)
+			}
+		}
+	}
+	for _, g := range p.touched { // of streams that are gone
+		g.body, g.count, g.touched = nil, 0, false
+	}
+	p.touched, p.open = nil, nil
+}
