@@ -288,12 +288,9 @@ func (c *Consensus) tick(n int) {
 	}
 }
 
-// expireEvery is how often the applier looks for clients that do not wait any longer.
-const expireEvery = time.Second
-
 func (c *Consensus) expire() {
 	c.expireWaiting()
-	if c.now.Now-c.lastExpire >= expireEvery {
+	if c.now.Now-c.lastExpire >= limits.ExpireInterval {
 		c.lastExpire = c.now.Now
 		c.Window.DropUnused()
 		c.Applier.MustPost(Expire{Why: c.why()})

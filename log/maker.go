@@ -25,14 +25,8 @@ type Maker struct {
 	at   int64
 }
 
-const (
-	// makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
-	makerKeeps = limits.SparesMost - limits.SpareSegments
-	// makerStep is how much a step fills: on a slow disk the log's sync waits for it. makerSync is how much is filled
-	// between two syncs: a whole segment at once would hold up the log's own.
-	makerStep = 256 << 10
-	makerSync = 1 << 20
-)
+// makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
+const makerKeeps = limits.SparesMost - limits.SpareSegments
 
 // NewMaker returns a maker of spares for the log of the options.
 func NewMaker(o Options) *Maker { return &Maker{o: o.withDefaults()} }
@@ -78,7 +72,7 @@ func (m *Maker) start() (err error) {
 
 // fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
-	n := min(makerStep, m.o.SegmentBytes-m.at)
+	n := min(limits.SpareStepBytes, m.o.SegmentBytes-m.at)
 	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have taken it meanwhile
 		err = m.file.WriteZeros(int(n), m.at)
 	}
@@ -88,7 +82,7 @@ func (m *Maker) fill() (spare string, err error) {
 	case err != nil:
 	case last:
 		err = m.file.Sync()
-	case m.at%makerSync == 0:
+	case m.at%limits.SpareSyncBytes == 0:
 		err = m.file.Datasync()
 	}
 	if err != nil {

@@ -251,8 +251,8 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, watches, hub)
 	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
 	d.Every(limits.SpaceCheck, func() { segmentMaker.Offer(actor.Retry{}) })
-	d.Every(snapshotClock, func() { snapshots.Offer(actor.Wait{}) })
-	d.Every(lookClock, m.look)
+	d.Every(limits.SnapshotClock, func() { snapshots.Offer(actor.Wait{}) })
+	d.Every(limits.LookInterval, m.look)
 	return nil
 }
 
@@ -262,13 +262,8 @@ const logWriterName = "log writer"
 // logReaderName is the name of the one actor that reads the log back.
 const logReaderName = "log reader"
 
-const (
-	snapshotClock = 100 * time.Millisecond
-	// lookClock is how often a member compares what the log says of it, and of its state, with what is true.
-	lookClock = 200 * time.Millisecond
-	// placeAfter is how many looks a leader leaves the founders to say themselves where they are: two seconds.
-	placeAfter = 10
-)
+// placeAfter is how many looks a leader leaves the founders to say themselves where they are: two seconds.
+const placeAfter = 10
 
 // look compares what the log says of this member with what is true, and is the watch hub's clock.
 func (m *member) look() {
@@ -283,7 +278,7 @@ func (m *member) look() {
 	}
 	m.place()
 	m.compare()
-	if m.looks++; time.Duration(m.looks)*lookClock >= m.env.Limits.CheckInterval {
+	if m.looks++; time.Duration(m.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
 		m.looks = 0
 		m.check()
 	}

@@ -177,6 +177,8 @@ const (
 	// ClientPlaceIdle.
 	ClientConnections = 4096
 	ClientPlaceIdle   = time.Second
+	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
+	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature.
 	ClientHandshakes = 256
 	// ClientHandshakesTrusted is how many of them may be under way before a client must first show, by one more round
@@ -298,6 +300,15 @@ const (
 	// attempt with everything that belongs to it.
 	PeerHandshakeTimeout = 2 * time.Second
 	PeerDialTimeout      = 5 * time.Second
+	// PeerDialPause is the pause before a peer is dialled again; each attempt in a row that comes to nothing doubles it, up to
+	// PeerDialPauseMost: who comes back is connected within a second. A connection that lasted PeerStable begins anew.
+	PeerDialPause     = 50 * time.Millisecond
+	PeerDialPauseMost = time.Second
+	PeerStable        = time.Second
+	// PeerRefusedPause and PeerRefusedPauseMost are between which both sides wait after one refused the other: what is
+	// wrong is not going to be right in a moment.
+	PeerRefusedPause     = 2 * time.Second
+	PeerRefusedPauseMost = 4 * time.Second
 	// JoinRefusedTimeout is for how long a joiner that was refused asks again: the one that it asked may be behind.
 	JoinRefusedTimeout = 5 * time.Second
 	// PeerIdleTimeout is when a peer that says nothing is given up; something is said each PeerKeepAlive.
@@ -324,12 +335,21 @@ const (
 	HeartbeatsPerElection = 5
 	// DrainTimeout bounds a stopping member's wait for requests that are under way: without a quorum they would not end.
 	DrainTimeout = 2 * time.Second
+	// DrainLinger is how long clients may take to close their connections after it: those that are alive take a tenth.
+	DrainLinger = time.Second
+	// ExpireInterval is how often a member looks for clients that do not wait any longer: they get their answer at most so
+	// much later.
+	ExpireInterval = time.Second
+	// LookInterval is how often a member compares what the log says of it, and of its state, with what is true.
+	LookInterval = 200 * time.Millisecond
 	// AnnounceTimeout is how long a member waits for what it writes to the log about itself.
 	AnnounceTimeout = 2 * time.Second
 	// SnapshotResend is how long the sender of a snapshot waits for an answer before it sends the last piece again,
 	// SnapshotSendTimeout how long it goes on without any.
 	SnapshotResend      = 500 * time.Millisecond
 	SnapshotSendTimeout = 10 * time.Second
+	// SnapshotClock is how often the snapshotter looks at these: they are late by as much.
+	SnapshotClock = 100 * time.Millisecond
 	// SnapshotSendPause bounds the pause before a snapshot is sent again to a peer that could not use the last one: the
 	// first pause is SnapshotResend, and each failure doubles it.
 	SnapshotSendPause = 10 * time.Second
@@ -363,6 +383,10 @@ const (
 	SegmentBytesMost  = 1 << 30
 	// SpareSegments is how many segments are kept ready; SparesMost is how many recycled ones are kept at most.
 	SpareSegments = 2
+	// SpareStepBytes is how much of a spare is filled at a time: on a slow disk the log's sync waits for it. SpareSyncBytes is
+	// how much is filled between two syncs: a whole segment at once would hold up the log's own.
+	SpareStepBytes = 256 << 10
+	SpareSyncBytes = 1 << 20
 	// SpaceLowSegments is how many segments' worth of free space, beside a snapshot's, makes a member refuse what makes the
 	// state larger: one more than its log must leave (actor.Status.LogReserve). With SpaceHighSegments it takes everything again. Between them are a few seconds of writing: the free space is looked at
 	// once in SpaceCheck.

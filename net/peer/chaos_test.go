@@ -161,7 +161,7 @@ func TestDelays(t *testing.T) {
 	if l.delay() != 0 {
 		t.Error("the first dial must not wait")
 	}
-	for failures, most := range map[int]time.Duration{1: dialFirst, 2: 2 * dialFirst, 4: 8 * dialFirst, 6: dialMost, 1000: dialMost} {
+	for failures, most := range map[int]time.Duration{1: limits.PeerDialPause, 2: 2 * limits.PeerDialPause, 4: 8 * limits.PeerDialPause, 6: limits.PeerDialPauseMost, 1000: limits.PeerDialPauseMost} {
 		l.failures = failures
 		for range 100 {
 			if d := l.delay(); d < most/2 || d > most {

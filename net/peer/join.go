@@ -124,7 +124,7 @@ func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
 			return peerframe.Welcome{}, fmt.Errorf("the member at %s: %w", address, err)
 		}
 		if attempt%len(addresses) == len(addresses)-1 {
-			sleep(ctx, min(dialFirst<<min(attempt/len(addresses), 10), dialMost))
+			sleep(ctx, min(limits.PeerDialPause<<min(attempt/len(addresses), 10), limits.PeerDialPauseMost))
 		}
 		if ctx.Err() != nil {
 			return peerframe.Welcome{}, j.nobody(ctx)

@@ -19,18 +19,6 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
-const (
-	// dialFirst and dialMost are how long to wait before dialling again, at first and at most.
-	dialFirst = 50 * time.Millisecond
-	dialMost  = time.Second
-	// stable is how long a connection must have lasted to begin with dialFirst again after it.
-	stable = time.Second
-	// refusedLeast and refusedMost are how long both sides wait after one refused the other: what is wrong is not going
-	// to be right in a moment.
-	refusedLeast = 2 * time.Second
-	refusedMost  = 4 * time.Second
-)
-
 // link keeps one peer connected. A goroutine of its own dials the peer and serves the connection in use; connections
 // that the peer dialled come from the accepting goroutines.
 type link struct {
@@ -202,7 +190,7 @@ func (l *link) delay() time.Duration {
 	if l.failures == 0 {
 		return 0
 	}
-	d := min(dialFirst<<min(l.failures-1, 10), dialMost)
+	d := min(limits.PeerDialPause<<min(l.failures-1, 10), limits.PeerDialPauseMost)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return d/2 + time.Duration(l.jitter.Int64N(int64(d/2)))
@@ -398,7 +386,7 @@ func (l *link) serve(ctx context.Context, c *conn) {
 	l.mu.Lock()
 	l.choice.end(c)
 	l.mu.Unlock()
-	if time.Since(c.since) >= stable {
+	if time.Since(c.since) >= limits.PeerStable {
 		l.failures = 0
 	}
 	l.failures++
@@ -495,7 +483,7 @@ func (l *link) problem(what string, err error) {
 // wait makes the next dial wait some seconds.
 func (l *link) wait() {
 	l.mu.Lock()
-	l.notBefore = time.Now().Add(refusedLeast + time.Duration(l.jitter.Int64N(int64(refusedMost-refusedLeast))))
+	l.notBefore = time.Now().Add(limits.PeerRefusedPause + time.Duration(l.jitter.Int64N(int64(limits.PeerRefusedPauseMost-limits.PeerRefusedPause))))
 	l.mu.Unlock()
 	l.change()
 }

@@ -194,9 +194,6 @@ func (s *Server) Stats() Stats {
 // errRefused is the cause of a handshake that is refused unheard.
 var errRefused = errors.New("too many connections")
 
-// connsOver is how many connections over the limit are let in to be told of it.
-const connsOver = 64
-
 type handshakeKey struct{}
 
 // handshake counts one connection from its first packet on.
@@ -219,7 +216,7 @@ func (s *Server) admit(ctx context.Context, info *quic.ClientInfo) (context.Cont
 		s.turnedAway.warn(s.logger.With("remote", info.RemoteAddr.String()), "a client is turned away", "because", err.Error())
 		return nil, err
 	}
-	if s.arrived.Add(1) > int64(s.config.Limits.Connections+s.config.Limits.Handshakes+connsOver) {
+	if s.arrived.Add(1) > int64(s.config.Limits.Connections+s.config.Limits.Handshakes+limits.ClientConnectionsOver) {
 		s.handshakes.End(info.RemoteAddr)
 		s.arrived.Add(-1)
 		return nil, errRefused
@@ -328,13 +325,10 @@ func (s *Server) Drain(ctx context.Context) {
 	s.eachLocked((*conn).drain)
 	s.mu.Unlock()
 	until(ctx, func() bool { return s.requests.Load() == 0 })
-	ctx, cancel := context.WithTimeout(ctx, drainLinger)
+	ctx, cancel := context.WithTimeout(ctx, limits.DrainLinger)
 	defer cancel()
 	until(ctx, func() bool { return s.Stats().Connections == 0 })
 }
-
-// drainLinger is how long clients may take to close their connections: those that are alive take a tenth of it.
-const drainLinger = time.Second
 
 // until waits until something is true, or ctx is over.
 func until(ctx context.Context, holds func() bool) {
