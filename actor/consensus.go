@@ -71,7 +71,7 @@ type Consensus struct {
 	fileBytes  int64           // the log's size on the disk
 	covered    uint64          // up to here snapshots hold what the log does
 	connected  map[uint64]bool // the peers that can be reached
-	membership
+	membership membership
 	proposals  proposals
 	forwards   forwards
 	accepted   accepted
@@ -108,7 +108,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		last:            lastIndex(c.Window),
 		membership:      newMembership(c.Members, c.ConfState),
 		connected:       map[uint64]bool{},
-		spaces:          spaces{heard: map[uint64]Room{}},
+		spaces:          spaces{rooms: map[uint64]Room{}},
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
@@ -140,7 +140,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		return nil, fmt.Errorf("build raft from the recovered log: %w", err)
 	}
 	a.raft = n
-	a.Peers.SetMembers(a.members)
+	a.Peers.SetMembers(a.membership.records)
 	a.campaignAlone()
 	a.publish()
 	return a, nil
@@ -224,7 +224,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		c.linked(m.Peer)
 	case Disconnected:
 		delete(c.connected, m.Peer)
-		delete(c.spaces.heard, m.Peer)
+		delete(c.spaces.rooms, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
 	case Refused:
 		c.refused(m.Peer, m.Refusal)
@@ -301,7 +301,7 @@ func (c *Consensus) expire() {
 // receive hands a peer's message to raft, unless it must wait or would hurt.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(Accused); ok {
-		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, len(c.confState.GetVoters())/2+1) {
+		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, len(c.membership.confState.GetVoters())/2+1) {
 			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
 		}
 		return
@@ -310,7 +310,7 @@ func (c *Consensus) receive(r Received) {
 		c.receiveHeld(r)
 		return
 	}
-	if c.members.Removed(r.From) {
+	if c.membership.records.Removed(r.From) {
 		return // what it said before its connection ended
 	}
 	switch m := r.Message.(type) {
@@ -323,12 +323,12 @@ func (c *Consensus) receive(r Received) {
 	case LeasesTold:
 		c.leasesTold(m)
 	case Room:
-		c.spaces.heard[r.From] = m
+		c.spaces.rooms[r.From] = m
 		if c.soft.RaftState == raft.StateLeader {
 			c.tellSpace() // what comes next is refused already
 		}
 	case RaftMessage:
-		c.membership.heard[r.From] = c.now.Now
+		c.membership.spoke[r.From] = c.now.Now
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {
@@ -431,14 +431,14 @@ func (c *Consensus) appended(m Appended) {
 	for _, r := range m.Responses {
 		c.step(r)
 	}
-	c.durable = max(c.durable, m.Commit)
+	c.membership.durable = max(c.membership.durable, m.Commit)
 	c.partFromRemoved()
 }
 
 // applied lets raft know, after the changes of the membership among them have taken effect (rule 6).
 func (c *Consensus) applied(m Applied) {
 	if entries := m.Response.GetEntries(); len(entries) > 0 {
-		c.appliedTerm = entries[len(entries)-1].GetTerm()
+		c.membership.appliedTerm = entries[len(entries)-1].GetTerm()
 	}
 	c.step(m.Response)
 	c.startClock()
@@ -449,7 +449,7 @@ func (c *Consensus) applied(m Applied) {
 // campaignAlone makes a single voter a candidate at once, and again after replay: raft ignores it while a committed
 // membership entry is not applied yet.
 func (c *Consensus) campaignAlone() {
-	voters := c.confState.GetVoters()
+	voters := c.membership.confState.GetVoters()
 	if c.replayed || len(voters) != 1 || voters[0] != c.Member || c.quarantine.active() {
 		return
 	}

@@ -356,7 +356,7 @@ func (k *leaseClock) toRevoke(now, electionTimeout time.Duration, n int) (all []
 
 // startClock starts the clock of a leader whose state holds an entry of its term.
 func (c *Consensus) startClock() {
-	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
+	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
 		c.clock.start(c.Status.View(), c.now.Now, c.ElectionTimeout)
 	}
 }

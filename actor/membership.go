@@ -23,7 +23,7 @@ import (
 // whether it is wise and holds it in an entry of raft's kind for such changes; what it changes is decided when it is
 // applied, by the records (package index), and raft is told the difference:
 //
-//	consensus (leader)   judgeChange, ConfChangeV2 with the envelope as its context
+//	consensus (leader)   judge, ConfChangeV2 with the envelope as its context
 //	applier              ApplyChange; the configuration before and after is the change ─► MembersChanged
 //	consensus            raft.ApplyConfChange, in the order of the entries and before their response is stepped;
 //	                     then Peers.SetMembers ─► the transport's connections
@@ -35,7 +35,7 @@ import (
 //
 // Invariants:
 //
-//  1. members and confState are those behind the newest MembersChanged; they say the same, and raft does.
+//  1. records and confState are those behind the newest MembersChanged; they say the same, and raft does.
 //  2. changeAt is, in this term, the newest entry that raft takes for a change of the configuration, or where it would have
 //     stood that raft had no room for. Until raft knows it to be applied it drops another one without a word.
 //  3. appliedTerm is the term of the newest entry that raft knows to be applied. A leader of that term has applied
@@ -48,7 +48,7 @@ import (
 //     when it has committed an entry behind it, which says so to the disks of a quorum of those that are left. And who was
 //     removed ends by another one's word, never because of its own log alone.
 type membership struct {
-	members     index.Members
+	records     index.Members
 	confState   *raftpb.ConfState
 	changeAt    uint64
 	restoring   bool
@@ -57,7 +57,7 @@ type membership struct {
 	removedAt   uint64 // of the newest removal whose member is still listened to; 0: none
 	partAt      uint64 // a leader's entry behind it; 0: none yet
 
-	heard             map[uint64]time.Duration // by peer, when it has said something of raft's last
+	spoke             map[uint64]time.Duration // by peer, when it has said something of raft's last
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
 	removedBy         map[uint64]bool          // the peers that say that this member was removed
@@ -66,8 +66,8 @@ type membership struct {
 
 func newMembership(members index.Members, confState *raftpb.ConfState) membership {
 	return membership{
-		members: members, confState: confState,
-		heard: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
+		records: members, confState: confState,
+		spoke: map[uint64]time.Duration{}, level: map[uint64]time.Duration{}, removedBy: map[uint64]bool{},
 	}
 }
 
@@ -138,8 +138,8 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 		return c.raft.Propose(envelope)
 	}
 	entry := &raftpb.ConfChangeV2{Context: envelope, Transition: raftpb.ConfChangeTransitionAuto.Enum()}
-	if next, err := c.members.Change(change, 0); err == nil {
-		if difference := configurationChange(c.members.Configuration(), next.Configuration()); difference != nil {
+	if next, err := c.membership.records.Change(change, 0); err == nil {
+		if difference := configurationChange(c.membership.records.Configuration(), next.Configuration()); difference != nil {
 			entry.Changes = difference.Changes
 		}
 	}
@@ -148,13 +148,13 @@ func (c *Consensus) proposeEnvelope(envelope []byte, change *kv.MemberChange) er
 		entry.Changes = []*raftpb.ConfChangeSingle{{Type: &none, NodeId: &nobody}}
 	}
 	c.drain() // c.last is raft's last entry then
-	c.changeAt = c.last + 1
+	c.membership.changeAt = c.last + 1
 	return c.raft.ProposeConfChange(entry)
 }
 
 // changing tells whether a change of the configuration is under way, for all that this member knows.
 func (c *Consensus) changing() bool {
-	return c.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.changeAt || len(c.confState.GetVotersOutgoing()) > 0
+	return c.membership.appliedTerm != c.term || c.raft.BasicStatus().Applied < c.membership.changeAt || len(c.membership.confState.GetVotersOutgoing()) > 0
 }
 
 // changeIn returns the change of the membership in an envelope, if it has one and it is wise.
@@ -172,71 +172,102 @@ func (c *Consensus) changeIn(envelope []byte, has bool) (*kv.MemberChange, *kv.E
 	return change, nil
 }
 
-// judgeChange says why this leader does not propose a change, or nil.
-func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
+// facts is what a leader knows of the members when it judges a change of one.
+type facts struct {
+	leader           uint64 // itself
+	changing         bool   // another change is under way
+	records          index.Members
+	voters, learners []uint64
+	answers          map[uint64]bool // those that have said something lately
+	missing          uint64          // how many entries the one that is to change lacks
+	level            bool            // it has lacked none for long enough
+}
+
+// judge says why a leader does not propose a change, or nothing. Where it is to go itself, it hands leadership over to one of
+// some successors first.
+func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []uint64) {
 	const not = "; the membership did not change"
 	if err := change.Check(); err != nil {
-		return err
+		return err, nil
 	}
-	if c.changing() {
-		return kv.Errorf(kv.Unavailable, "another change of the membership is under way"+not+": try again when it has ended")
+	if f.changing {
+		return kv.Errorf(kv.Unavailable, "another change of the membership is under way"+not+": try again when it has ended"), nil
 	}
-	voters, learners := c.confState.GetVoters(), c.confState.GetLearners()
-	one := c.members.Get(change.ID)
+	one := f.records.Get(change.ID)
 	switch change.Kind {
 	case kv.AddLearner:
-		if len(learners) >= limits.Learners {
-			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(learners), limits.Learners)
+		if len(f.learners) >= limits.Learners {
+			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(f.learners), limits.Learners), nil
 		}
-		if len(voters)+len(learners) >= limits.Members+limits.Learners {
-			return kv.Errorf(kv.TooManyMembers, "there are %d members"+not, len(voters)+len(learners))
+		if len(f.voters)+len(f.learners) >= limits.Members+limits.Learners {
+			return kv.Errorf(kv.TooManyMembers, "there are %d members"+not, len(f.voters)+len(f.learners)), nil
 		}
 	case kv.PromoteMember:
 		if one == nil || one.Role != kv.Learner {
-			return nil // refused by the records
+			return nil, nil // refused by the records
 		}
-		next := slices.DeleteFunc(append(slices.Clone(voters), change.ID), func(id uint64) bool { return id == change.Instead })
+		next := slices.DeleteFunc(append(slices.Clone(f.voters), change.ID), func(id uint64) bool { return id == change.Instead })
 		if len(next) > limits.Members {
-			return kv.Errorf(kv.TooManyMembers, "there are %d voters, at most %d are supported: each write would wait for more disks and be no safer"+not, len(voters), limits.Members)
+			return kv.Errorf(kv.TooManyMembers, "there are %d voters, at most %d are supported: each write would wait for more disks and be no safer"+not, len(f.voters), limits.Members), nil
 		}
-		if missing := c.behind(change.ID); missing > 0 {
-			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, missing)
+		if f.missing > 0 {
+			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, f.missing), nil
 		}
-		if since, level := c.level[change.ID]; !level || c.now.Now-since < 2*c.HeartbeatInterval {
-			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name)
+		if !f.level {
+			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name), nil
 		}
-		return c.judgeVoters(next, change.Instead)
+		return judgeVoters(next, change.Instead, f)
 	case kv.RemoveMember:
 		if one != nil && one.Role.Votes() {
-			return c.judgeVoters(slices.DeleteFunc(slices.Clone(voters), func(id uint64) bool { return id == change.ID }), change.ID)
+			return judgeVoters(slices.DeleteFunc(slices.Clone(f.voters), func(id uint64) bool { return id == change.ID }), change.ID, f)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
-// judgeVoters refuses voters of which no quorum answers, and lets a leader that is to go lead no longer first.
-func (c *Consensus) judgeVoters(next []uint64, leaving uint64) *kv.Error {
+// judgeVoters refuses voters of which no quorum answers, and those without the leader as long as it leads.
+func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, successors []uint64) {
 	var silent []string
 	for _, id := range next {
-		if !c.answers(id) {
-			silent = append(silent, c.Status.NameOf(id))
+		if f.answers[id] {
+			successors = append(successors, id)
+		} else {
+			silent = append(silent, f.records.NameOf(id))
 		}
 	}
-	if need := len(next)/2 + 1; len(next) > 0 && len(next)-len(silent) < need {
+	if need := len(next)/2 + 1; len(next) > 0 && len(successors) < need {
 		sort.Strings(silent)
 		return kv.Errorf(kv.QuorumAtRisk, "of the %d voters that there would be %d must answer, and %s would not: nothing could be written any more; the membership did not change: bring that back, or remove it first",
-			len(next), need, strings.Join(silent, " and "))
+			len(next), need, strings.Join(silent, " and ")), nil
 	}
-	if leaving == c.Member && len(next) > 0 {
-		c.transferLeadership("it is to be removed", func(id uint64, p tracker.Progress) bool { return slices.Contains(next, id) && c.answers(id) })
-		return kv.Errorf(kv.Unavailable, "%s leads, and hands leadership over before it is removed; the membership did not change: try again", c.Status.NameOf(c.Member))
+	if leaving == f.leader && len(next) > 0 {
+		return kv.Errorf(kv.Unavailable, "%s leads, and hands leadership over before it is removed; the membership did not change: try again", f.records.NameOf(f.leader)), successors
 	}
-	return nil
+	return nil, nil
+}
+
+// judgeChange judges a change by what this leader knows now, and begins to hand over where that is what it waits for.
+func (c *Consensus) judgeChange(change *kv.MemberChange) *kv.Error {
+	m := &c.membership
+	f := facts{
+		leader: c.Member, changing: c.changing(), records: m.records, voters: m.confState.GetVoters(), learners: m.confState.GetLearners(),
+		answers: map[uint64]bool{}, missing: c.behind(change.ID),
+	}
+	for _, id := range slices.Concat(f.voters, f.learners) {
+		f.answers[id] = c.answers(id)
+	}
+	since, level := m.level[change.ID]
+	f.level = level && c.now.Now-since >= 2*c.HeartbeatInterval
+	refused, successors := judge(change, f)
+	if len(successors) > 0 {
+		c.transferLeadership("it is to be removed", func(id uint64, _ tracker.Progress) bool { return slices.Contains(successors, id) })
+	}
+	return refused
 }
 
 // answers tells whether a member has said something of raft's within the last two election timeouts.
 func (c *Consensus) answers(id uint64) bool {
-	at, ever := c.heard[id]
+	at, ever := c.membership.spoke[id]
 	return id == c.Member || c.connected[id] && ever && c.now.Now-at < 2*c.ElectionTimeout
 }
 
@@ -259,10 +290,10 @@ func (c *Consensus) behind(id uint64) (missing uint64) {
 // was being handed over, and take the next change after one that it had no room for: it looks again with each entry that
 // is applied, and a quiet cluster has none.
 func (c *Consensus) nudgeExchange() {
-	if len(c.confState.GetVotersOutgoing()) == 0 && c.changeAt <= c.last {
-		c.nudged = c.now.Now
-	} else if c.now.Now-c.nudged >= c.ElectionTimeout {
-		c.nudged = c.now.Now
+	if len(c.membership.confState.GetVotersOutgoing()) == 0 && c.membership.changeAt <= c.last {
+		c.membership.nudged = c.now.Now
+	} else if c.now.Now-c.membership.nudged >= c.ElectionTimeout {
+		c.membership.nudged = c.now.Now
 		_ = c.raft.Propose(nil) // what raft drops now it gets again
 	}
 }
@@ -270,45 +301,54 @@ func (c *Consensus) nudgeExchange() {
 // tendLearners promotes those that have been level for two heartbeats, and sees to it that there is a snapshot for those
 // that have nothing yet: one that knows them, since raft takes no other.
 func (c *Consensus) tendLearners() {
-	for _, id := range c.confState.GetLearners() {
+	for _, id := range c.membership.confState.GetLearners() {
 		if c.behind(id) > 0 {
-			delete(c.level, id)
+			delete(c.membership.level, id)
 			c.wantSnapshotFor(id)
 			continue
 		}
-		since, was := c.level[id]
+		since, was := c.membership.level[id]
 		if !was {
-			c.level[id] = c.now.Now
+			c.membership.level[id] = c.now.Now
 			continue
 		}
-		one := c.members.Get(id)
-		if one.Manual || c.now.Now-since < 2*c.HeartbeatInterval || c.changing() || c.promotes() {
+		one := c.membership.records.Get(id)
+		if one.Manual || c.now.Now-since < 2*c.HeartbeatInterval || c.changing() {
 			continue
 		}
 		change := kv.MemberChange{Kind: kv.PromoteMember, ID: id}
-		if c.judgeChange(&change) == nil {
+		if c.judgeChange(&change) == nil && c.promote(&change) {
 			c.Logger.Info("a learner is level, and becomes a voter", "learner", one.Name)
-			c.proposals.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{0}, Commands: [][]byte{index.AppendMemberChange(nil, &change)}}, c.now.Now)
 			return
 		}
 	}
 }
 
-// promotes tells whether a promotion of its own waits to be proposed.
-func (c *Consensus) promotes() bool {
-	return slices.ContainsFunc(c.proposals.waiting, func(w waitingProposal) bool { return w.ReplyTo == nobody{} })
+// promote proposes a change that nobody has asked for, and tells whether raft took it; otherwise it is tried again.
+func (c *Consensus) promote(change *kv.MemberChange) bool {
+	status := c.raft.BasicStatus()
+	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.logTakes(2) {
+		return false
+	}
+	envelope := c.envelope(c.proposals.next, [][]byte{index.AppendMemberChange(nil, change)})
+	if c.proposeEnvelope(envelope, change) != nil {
+		return false
+	}
+	c.proposals.next++
+	c.handed(int64(len(envelope)))
+	return true
 }
 
 // wantSnapshotFor orders a snapshot when the newest one does not know a member that has nothing yet.
 func (c *Consensus) wantSnapshotFor(id uint64) {
 	newest, err := c.Window.Snapshot()
-	if err == nil && knows(newest, id) || c.now.Now < c.snapshotNotBefore || !c.connected[id] {
+	if err == nil && knows(newest, id) || c.now.Now < c.membership.snapshotNotBefore || !c.connected[id] {
 		return
 	}
 	nothing := false
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) { nothing = nothing || i == id && p.Match == 0 })
 	if nothing {
-		c.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
+		c.membership.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
 		c.Applier.MustPost(SnapshotWanted{Member: id})
 	}
 }
@@ -319,54 +359,49 @@ func knows(s *raftpb.Snapshot, id uint64) bool {
 	return slices.Contains(c.GetVoters(), id) || slices.Contains(c.GetLearners(), id) || slices.Contains(c.GetVotersOutgoing(), id)
 }
 
-// nobody does not wait for what was proposed.
-type nobody struct{}
-
-func (nobody) Complete([]kv.Completion) {}
-
 // membersChanged follows the records.
 func (c *Consensus) membersChanged(m MembersChanged) {
-	if c.restoring && !m.Restored {
+	if c.membership.restoring && !m.Restored {
 		return
 	}
-	if !m.Restored && slices.ContainsFunc(c.members.All(), func(one kv.Member) bool { return m.Members.Get(one.ID) == nil }) {
-		c.removedAt, c.partAt = m.At, 0
+	if !m.Restored && slices.ContainsFunc(c.membership.records.All(), func(one kv.Member) bool { return m.Members.Get(one.ID) == nil }) {
+		c.membership.removedAt, c.membership.partAt = m.At, 0
 	}
-	c.members = m.Members
+	c.membership.records = m.Members
 	want := ConfStateOf(m.Members.Configuration())
 	switch {
 	case m.Change != nil:
-		c.confState = c.raft.ApplyConfChange(m.Change)
+		c.membership.confState = c.raft.ApplyConfChange(m.Change)
 	case m.Restored:
-		c.confState, c.restoring = want, false
+		c.membership.confState, c.membership.restoring = want, false
 	}
-	if c.confState.Equivalent(want) != nil {
-		panic(fmt.Sprintf("raft's configuration is %v, and the members' records say %v", c.confState, want))
+	if c.membership.confState.Equivalent(want) != nil {
+		panic(fmt.Sprintf("raft's configuration is %v, and the members' records say %v", c.membership.confState, want))
 	}
 	if m.Restored {
-		c.removedAt = 0
+		c.membership.removedAt = 0
 	}
 	c.setMembers()
 }
 
 // partFromRemoved ends the connections to members that were removed, once nobody can need them any more.
 func (c *Consensus) partFromRemoved() {
-	if c.removedAt == 0 || c.failed {
+	if c.membership.removedAt == 0 || c.failed {
 		return
 	}
 	if c.soft.RaftState == raft.StateLeader {
-		if c.partAt == 0 {
+		if c.membership.partAt == 0 {
 			c.drain()
 			if c.raft.Propose(nil) == nil { // else it is tried again
-				c.partAt = c.last + 1
+				c.membership.partAt = c.last + 1
 			}
 		}
-		if c.partAt == 0 || c.raft.BasicStatus().GetCommit() < c.partAt {
+		if c.membership.partAt == 0 || c.raft.BasicStatus().GetCommit() < c.membership.partAt {
 			return
 		}
 	}
-	if c.durable >= c.removedAt {
-		c.removedAt = 0
+	if c.membership.durable >= c.membership.removedAt {
+		c.membership.removedAt = 0
 		c.setMembers()
 	}
 }
@@ -382,16 +417,16 @@ func (c *Consensus) Configuration() index.Configuration {
 
 // setMembers tells the transport whom there is to talk to.
 func (c *Consensus) setMembers() {
-	if c.removedAt == 0 {
-		c.Peers.SetMembers(c.members)
+	if c.membership.removedAt == 0 {
+		c.Peers.SetMembers(c.membership.records)
 	}
 }
 
 // refusedAsRemoved hears that a peer takes this member for removed. A leader knows, two cannot both be wrong, and one that
 // says what the own log says is not.
 func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
-	c.removedBy[peer] = true
-	if r.Leads || len(c.removedBy) > 1 || c.members.Removed(c.Member) {
+	c.membership.removedBy[peer] = true
+	if r.Leads || len(c.membership.removedBy) > 1 || c.membership.records.Removed(c.Member) {
 		c.removed(c.Status.NameOf(peer) + " says so")
 	}
 }

@@ -97,8 +97,8 @@ func TestUnwiseChangesAreRefused(t *testing.T) {
 		"a learner that is just level": {func(c *consensusTurns) { c.change(adding(9)); c.turn(Connected{Peer: 9}); c.answer(9) }, promoting(9, 0), kv.LearnerBehind, "just now"},
 		"a voter too many": {func(c *consensusTurns) {
 			c.change(adding(9))
-			for id := uint64(20); len(c.confState.Voters) < limits.Members; id++ {
-				c.confState.Voters = append(c.confState.Voters, id)
+			for id := uint64(20); len(c.membership.confState.Voters) < limits.Members; id++ {
+				c.membership.confState.Voters = append(c.membership.confState.Voters, id)
 			}
 		}, promoting(9, 0), kv.TooManyMembers, "voters"},
 		"of those that stay one is silent": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
@@ -131,6 +131,11 @@ func TestUnwiseChangesAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// nobody does not wait for what was proposed.
+type nobody struct{}
+
+func (nobody) Complete([]kv.Completion) {}
 
 // fill adds learners.
 func (c *consensusTurns) fill(n int) {
@@ -205,7 +210,7 @@ func TestChangeThatRaftHadNoRoomFor(t *testing.T) {
 // A new leader takes no change before it has applied an entry of its term: one of its predecessor may be in its log.
 func TestNewLeaderTakesNoChangeAtOnce(t *testing.T) {
 	c := newTestMembers(t)
-	c.appliedTerm--
+	c.membership.appliedTerm--
 	if told := *c.ask(adding(9)); len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.Unavailable {
 		t.Errorf("its client was told %+v", told)
 	}
@@ -308,14 +313,14 @@ func TestLevelLearnerIsPromoted(t *testing.T) {
 		if manual != (took == 3*time.Second) || took < 2*c.HeartbeatInterval {
 			t.Errorf("manual %v: after %v it is a %v", manual, took, c.state.Members().Get(9).Role)
 		}
-		if !manual && (!slices.Contains(c.confState.Voters, 9) || !slices.Contains(c.told[len(c.told)-1].Configuration().Voters, 9)) {
-			t.Errorf("raft has %v, and the transport was told %v", c.confState, c.told[len(c.told)-1].Configuration())
+		if !manual && (!slices.Contains(c.membership.confState.Voters, 9) || !slices.Contains(c.told[len(c.told)-1].Configuration().Voters, 9)) {
+			t.Errorf("raft has %v, and the transport was told %v", c.membership.confState, c.told[len(c.told)-1].Configuration())
 		}
 	}
 }
 
-// While the promotion of a level learner cannot be proposed, no second one is added to it.
-func TestPromotionWaitsOnce(t *testing.T) {
+// A level learner is promoted once, and not before a handover of leadership that is under way has come to nothing.
+func TestPromotionWaits(t *testing.T) {
 	c := newTestMembers(t)
 	add := adding(9)
 	add.Manual = false
@@ -324,12 +329,19 @@ func TestPromotionWaitsOnce(t *testing.T) {
 	c.answer(3)
 	c.answer(9)
 	c.turn(Transfer{To: 3}) // nothing is proposed until 3 leads, or has not taken over in time
-	for range 50 {
-		c.pass(TickInterval)
-		c.answer(9)
+	last := c.last
+	live := func(ticks int) {
+		for range ticks {
+			c.pass(TickInterval)
+			c.answer(2)
+			c.answer(9)
+		}
 	}
-	if n := len(c.proposals.waiting); n != 1 {
-		t.Errorf("%d proposals wait", n)
+	if live(50); c.last != last {
+		t.Errorf("entry %d is proposed while leadership is handed over", c.last)
+	}
+	if live(150); !slices.Contains(c.membership.confState.Voters, 9) || c.last != last+1 {
+		t.Errorf("the voters are %v, and the log ends at %d, not %d", c.membership.confState.Voters, c.last, last+1)
 	}
 }
 
@@ -339,12 +351,12 @@ func TestNewLeaderLooksAtLearnersAnew(t *testing.T) {
 	c.change(adding(9))
 	c.turn(Connected{Peer: 9})
 	c.live(time.Second, 2, 9)
-	if len(c.level) != 1 {
+	if len(c.membership.level) != 1 {
 		t.Fatal("it is not level")
 	}
 	c.turn(from(2, raftpb.MsgHeartbeat, c.term+1, func(m *raftpb.Message) { m.Commit = u(1) }))
-	if len(c.level) != 0 || c.changeAt != 0 {
-		t.Errorf("a follower knows of level learners %v, of a change under way %v", c.level, c.changeAt)
+	if len(c.membership.level) != 0 || c.membership.changeAt != 0 {
+		t.Errorf("a follower knows of level learners %v, of a change under way %v", c.membership.level, c.membership.changeAt)
 	}
 }
 
@@ -371,13 +383,13 @@ func TestSnapshotForANewMember(t *testing.T) {
 		t.Errorf("%d for a member that never came", n)
 	}
 	c.turn(Connected{Peer: 9})
-	c.snapshotNotBefore = 0
+	c.membership.snapshotNotBefore = 0
 	c.applier.saving = true // none is made meanwhile
 	if n := wanted(); n != 1 {
 		t.Errorf("%d for a member that has nothing", n)
 	}
-	c.snapshotNotBefore = 0
-	c.Window.SetSnapshot(snapshotAt(c.last, c.term, c.confState))
+	c.membership.snapshotNotBefore = 0
+	c.Window.SetSnapshot(snapshotAt(c.last, c.term, c.membership.confState))
 	if n := wanted(); n != 0 {
 		t.Errorf("%d where there is one", n)
 	}
@@ -420,7 +432,7 @@ func TestSnapshotWithoutTheNewMemberStaysHere(t *testing.T) {
 	c := newTestMembers(t)
 	for knows, sent := range map[uint64]int{2: 1, 9: 0} {
 		c.ready(raft.Ready{Messages: []*raftpb.Message{{
-			Type: raftpb.MsgSnap.Enum(), To: u(knows), From: u(1), Term: u(c.term), Snapshot: snapshotAt(c.last, c.term, c.confState),
+			Type: raftpb.MsgSnap.Enum(), To: u(knows), From: u(1), Term: u(c.term), Snapshot: snapshotAt(c.last, c.term, c.membership.confState),
 		}}})
 		if n := len(drainBox(c.Snapshotter)); n != sent {
 			t.Errorf("%d snapshots for %d", n, knows)
@@ -487,7 +499,7 @@ func TestExchangeEndsInAQuietCluster(t *testing.T) {
 func TestChangesBelowASnapshotDoNothing(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
-	founders := c.members
+	founders := c.membership.records
 	added, _ := founders.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
 	promoted, _ := added.Change(&kv.MemberChange{Kind: kv.PromoteMember, ID: 9}, 0)
 	snap := snapshotAt(10, 2, ConfStateOf(promoted.Configuration()))
@@ -497,8 +509,8 @@ func TestChangesBelowASnapshotDoNothing(t *testing.T) {
 	}
 	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: added, Change: configurationChange(founders.Configuration(), added.Configuration())}})
 	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: promoted, Restored: true}})
-	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3 9)" || !c.members.Same(promoted) || c.restoring {
-		t.Errorf("raft has %s, the members are %+v", got, c.members)
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3 9)" || !c.membership.records.Same(promoted) || c.membership.restoring {
+		t.Errorf("raft has %s, the members are %+v", got, c.membership.records)
 	}
 	removed, _ := promoted.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
 	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: removed, Change: configurationChange(promoted.Configuration(), removed.Configuration())}})
@@ -510,7 +522,7 @@ func TestChangesBelowASnapshotDoNothing(t *testing.T) {
 // Records that say another thing than raft are a bug, and nothing goes on with them.
 func TestConfigurationThatDiffers(t *testing.T) {
 	c := newTestMembers(t)
-	added, _ := c.members.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
+	added, _ := c.membership.records.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}}, 0)
 	defer func() {
 		if said := fmt.Sprint(recover()); !strings.Contains(said, "the members' records say") {
 			t.Errorf("it says %s", said)
@@ -622,11 +634,11 @@ func TestRemovedMemberEnds(t *testing.T) {
 		c.Consensus.Removed = func() error { did = append(did, "folder"); return errors.New("the disk is full") }
 		c.Fail = func(err error) { did = append(did, fmt.Sprint(errors.Is(err, ErrRemoved))) }
 		if one.ownWord {
-			without, refused := c.members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 1}, 0)
+			without, refused := c.membership.records.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 1}, 0)
 			if refused != nil {
 				t.Fatal(refused)
 			}
-			c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.members.Configuration(), without.Configuration())})
+			c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 		}
 		c.turn(one.batch...)
 		c.pass(time.Second)
@@ -660,11 +672,11 @@ func TestRoleOfALearner(t *testing.T) {
 			t.Errorf("%v: %s", state, got)
 		}
 	}
-	c.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
 	if got := c.role(raft.StateFollower); got != "learner" {
 		t.Error(got)
 	}
-	c.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, VotersOutgoing: []uint64{1, 2}}
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, VotersOutgoing: []uint64{1, 2}}
 	if got := c.role(raft.StateFollower); got != "follower" {
 		t.Errorf("a voter that leaves is a %s", got)
 	}
@@ -673,12 +685,12 @@ func TestRoleOfALearner(t *testing.T) {
 // Who was removed stays a peer until a loss of power cannot undo it: the own disk must know that it is committed.
 func TestRemovedMemberStaysAPeerForAMoment(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
-	without, refused := c.members.Change(new(removing(3)), 0)
+	without, refused := c.membership.records.Change(new(removing(3)), 0)
 	if refused != nil {
 		t.Fatal(refused)
 	}
 	told := len(c.told)
-	c.turn(MembersChanged{Members: without, At: 40, Change: configurationChange(c.members.Configuration(), without.Configuration())})
+	c.turn(MembersChanged{Members: without, At: 40, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
 	c.turn(Appended{Orders: 0, Commit: 39})
 	if len(c.told) != told {
 		t.Errorf("the transport was told %+v, and the disk knows nothing of it", c.told[told:])
@@ -686,5 +698,79 @@ func TestRemovedMemberStaysAPeerForAMoment(t *testing.T) {
 	c.turn(Appended{Orders: 0, Commit: 40})
 	if len(c.told) != told+1 || c.told[told].Get(3) != nil {
 		t.Errorf("the transport was told %+v", c.told[told:])
+	}
+}
+
+// What a leader makes of a change depends on nothing but what it knows of the members.
+func TestJudge(t *testing.T) {
+	members := func(voters, learners int) (records index.Members, v, l []uint64) {
+		founders := map[string]uint64{}
+		for i := range uint64(voters) {
+			founders[fmt.Sprintf("n%d", 1+i)] = 1 + i
+			v = append(v, 1+i)
+		}
+		records = index.Founders(founders)
+		for i := range uint64(learners) {
+			id := 101 + i
+			next, err := records.Change(&kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: fmt.Sprintf("l%d", 1+i), Peers: []string{fmt.Sprintf("10.0.0.%d:2380", id)}}, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			records, l = next, append(l, id)
+		}
+		return records, v, l
+	}
+	add := kv.MemberChange{Kind: kv.AddLearner, ID: 200, Name: "new", Peers: []string{"10.0.0.200:2380"}}
+	promote, remove := kv.MemberChange{Kind: kv.PromoteMember, ID: 101}, kv.MemberChange{Kind: kv.RemoveMember, ID: 2}
+	exchange, leave := kv.MemberChange{Kind: kv.PromoteMember, ID: 101, Instead: 2}, kv.MemberChange{Kind: kv.RemoveMember, ID: 1}
+	for _, c := range []struct {
+		what             string
+		change           kv.MemberChange
+		voters, learners int
+		know             func(f *facts)
+		refused          kv.Code
+		says             string
+		successors       []uint64
+	}{
+		{"a learner", add, 3, 0, nil, kv.OK, "", nil},
+		{"one more learner than there may be", add, 3, limits.Learners, nil, kv.TooManyMembers, "promote or remove one", nil},
+		{"a learner of the largest cluster", add, limits.Members, limits.Learners - 1, nil, kv.OK, "", nil},
+		{"a change beside another one", add, 3, 0, func(f *facts) { f.changing = true }, kv.Unavailable, "under way", nil},
+		{"one that says nothing", kv.MemberChange{}, 3, 0, nil, kv.BadRequest, "", nil},
+		{"a level learner", promote, 3, 1, nil, kv.OK, "", nil},
+		{"one that lacks something", promote, 3, 1, func(f *facts) { f.missing, f.level = 7, false }, kv.LearnerBehind, "l1 has 7 entries", nil},
+		{"one that was level only now", promote, 3, 1, func(f *facts) { f.level = false }, kv.LearnerBehind, "just now", nil},
+		{"a voter too many", promote, limits.Members, 1, nil, kv.TooManyMembers, "7 voters", nil},
+		{"an exchange in the largest cluster", exchange, limits.Members, 1, nil, kv.OK, "", nil},
+		{"a learner that nobody knows", kv.MemberChange{Kind: kv.PromoteMember, ID: 300}, 3, 1, nil, kv.OK, "", nil}, // the records refuse it
+		{"the second voter, which would not answer", promote, 1, 1, func(f *facts) { delete(f.answers, 101) }, kv.QuorumAtRisk, "of the 2 voters that there would be 2 must answer, and l1", nil},
+		{"a voter less", remove, 3, 0, nil, kv.OK, "", nil},
+		{"a silent voter less", remove, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.OK, "", nil},
+		{"a voter less beside a silent one", remove, 3, 0, func(f *facts) { delete(f.answers, 3) }, kv.QuorumAtRisk, "n3 would not", nil},
+		{"the leader", leave, 3, 0, nil, kv.Unavailable, "n1 leads", []uint64{2, 3}},
+		{"the leader of five, one of them silent", leave, 5, 0, func(f *facts) { delete(f.answers, 4) }, kv.Unavailable, "n1 leads", []uint64{2, 3, 5}},
+		{"the leader, which a quorum cannot follow", leave, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.QuorumAtRisk, "n2", nil},
+		{"the only voter", leave, 1, 0, nil, kv.OK, "", nil}, // the records refuse it
+		{"a learner less beside silent voters", kv.MemberChange{Kind: kv.RemoveMember, ID: 101}, 3, 1, func(f *facts) { clear(f.answers) }, kv.OK, "", nil},
+	} {
+		f := facts{leader: 1, answers: map[uint64]bool{}, level: true}
+		f.records, f.voters, f.learners = members(c.voters, c.learners)
+		for _, id := range slices.Concat(f.voters, f.learners) {
+			f.answers[id] = true
+		}
+		if c.know != nil {
+			c.know(&f)
+		}
+		refused, successors := judge(&c.change, f)
+		code, says := kv.OK, ""
+		if refused != nil {
+			code, says = refused.Code, refused.Message
+		}
+		if code != c.refused || !strings.Contains(says, c.says) || !slices.Equal(successors, c.successors) {
+			t.Errorf("%s: %v %q, hands over to %v", c.what, code, says, successors)
+		}
+		if refused != nil && code != kv.BadRequest && !strings.Contains(says, "the membership did not change") {
+			t.Errorf("%s: does not say that nothing happened: %q", c.what, says)
+		}
 	}
 }

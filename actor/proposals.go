@@ -157,9 +157,7 @@ func (c *Consensus) propose() {
 	}
 	for len(c.proposals.waiting) > 0 && (leads || c.forwards.bytes < c.Limits.ForwardBytesInflight) {
 		b := c.proposals.pack(c.Limits)
-		envelope := index.AppendEnvelope(make([]byte, 0, weightOf(b.commands)+64), index.Envelope{
-			Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: b.first, Wall: c.now.Wall,
-		}, b.commands)
+		envelope := c.envelope(b.first, b.commands)
 		if leads {
 			change, refused := c.changeIn(envelope, b.change)
 			if refused != nil {
@@ -186,6 +184,13 @@ func (c *Consensus) propose() {
 	if len(c.proposals.waiting) > 0 {
 		c.Limits.Reach("forwarded bytes")
 	}
+}
+
+// envelope is what an entry holds of this member's commands, the first of which has a number.
+func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
+	return index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
+		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.now.Wall,
+	}, commands)
 }
 
 // expireWaiting answers clients whose time is over while their commands or reads wait for a leader, and all others when
@@ -217,7 +222,7 @@ func (c *Consensus) unavailable(what string) *kv.Error {
 // why says what requests wait for.
 func (c *Consensus) why() string {
 	var unreachable []string
-	for _, id := range c.confState.GetVoters() {
+	for _, id := range c.membership.confState.GetVoters() {
 		if id != c.Member && !c.connected[id] {
 			unreachable = append(unreachable, c.Status.NameOf(id))
 		}

@@ -65,8 +65,8 @@ type quarantine struct {
 	// accused are the accusations of the last three election timeouts that the accused have told of, one of each kind.
 	accused []accusation
 	// A leader that sends heartbeats while this member is held back: since when without a break, and the newest.
-	leader, term uint64
-	since, heard time.Duration
+	leader, term  uint64
+	since, newest time.Duration
 }
 
 // accusation is a member's refusal of another one, told by that one at a moment.
@@ -116,10 +116,10 @@ func (q *quarantine) admitted(by uint64) bool { return q.held() && q.By == by }
 // hear notes a heartbeat or an append of a leader, and tells whether this member is not held back any longer: a leader
 // that goes on for three election timeouts has a quorum without it.
 func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duration) bool {
-	if leader != q.leader || term != q.term || now-q.heard > electionTimeout {
+	if leader != q.leader || term != q.term || now-q.newest > electionTimeout {
 		q.leader, q.term, q.since = leader, term, now
 	}
-	q.heard = now
+	q.newest = now
 	return q.held() && leader != q.By && now-q.since >= 3*electionTimeout
 }
 
@@ -173,11 +173,11 @@ func (c *Consensus) serves(without uint64) bool {
 
 // tellAccusers tells the peers who accuses this member.
 func (c *Consensus) tellAccusers() {
-	for _, by := range c.confState.GetVoters() {
+	for _, by := range c.membership.confState.GetVoters() {
 		if !c.quarantine.accusers[by] {
 			continue
 		}
-		for _, to := range c.confState.GetVoters() {
+		for _, to := range c.membership.confState.GetVoters() {
 			if to != c.Member && to != by && c.connected[to] {
 				c.Peers.Send(to, Accused{By: by}, false)
 			}

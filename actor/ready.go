@@ -75,14 +75,14 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	if term != c.term {
 		c.forwards.reset()
 		c.accepted.reset()
-		c.changeAt, c.partAt = 0, 0
+		c.membership.changeAt, c.membership.partAt = 0, 0
 	}
 	c.term = term
 	c.reads.void()
 	c.asks.void()
 	c.clock.stop()
 	if c.soft.RaftState != raft.StateLeader {
-		clear(c.level)
+		clear(c.membership.level)
 		c.reads.takeDeferred()
 		c.Status.clearMatches()
 	}
@@ -94,7 +94,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	if s := m.GetSnapshot(); s != nil {
 		c.received = nil // raft takes it
-		c.restoring = true
+		c.membership.restoring = true
 		c.last = s.GetMetadata().GetIndex()
 		c.forwards.reset() // it does not say what it holds, and the applier says so to those who wait
 	}
@@ -104,7 +104,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 		c.seeForwarded(m.GetEntries())
 		for _, e := range m.GetEntries() {
 			if e.GetType() != raftpb.EntryNormal {
-				c.changeAt = e.GetIndex()
+				c.membership.changeAt = e.GetIndex()
 			}
 		}
 	}
@@ -162,7 +162,7 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 // installed follows the log writer's reset: the log begins behind the snapshot now.
 func (c *Consensus) installed(m log.Marker) {
 	c.Window.Reset(m)
-	if err := c.confState.Equivalent(m.ConfState); err != nil {
+	if err := c.membership.confState.Equivalent(m.ConfState); err != nil {
 		c.failed = true
 		c.Fail(fmt.Errorf("the snapshot at index %d that the leader sent has other members than it said: %w", m.Index, err))
 		return

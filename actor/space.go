@@ -21,10 +21,10 @@ import (
 //
 // Invariants:
 //
-//  1. heard[p] is what p said last on the connection that there is; one that has said nothing yet is taken to have room.
+//  1. rooms[p] is what p said last on the connection that there is; one that has said nothing yet is taken to have room.
 //  2. told is what all peers that could be reached at toldAt were told.
 type spaces struct {
-	heard  map[uint64]Room
+	rooms  map[uint64]Room
 	told   Room
 	toldAt time.Duration
 }
@@ -33,9 +33,9 @@ type spaces struct {
 func (c *Consensus) judgeSpace() (Space, string) {
 	var reached []Space
 	var full, unreachable []string
-	voters := c.confState.GetVoters()
+	voters := c.membership.confState.GetVoters()
 	for _, id := range voters {
-		own := Space(c.spaces.heard[id].Own)
+		own := Space(c.spaces.rooms[id].Own)
 		switch {
 		case id == c.Member:
 			own = c.Status.Space()
@@ -66,7 +66,7 @@ func (c *Consensus) judgeSpace() (Space, string) {
 
 // clusterSpace is what there is room for by the leader's word.
 func (c *Consensus) clusterSpace() (Space, string) {
-	said := c.spaces.heard[c.soft.Lead]
+	said := c.spaces.rooms[c.soft.Lead]
 	if c.soft.RaftState == raft.StateLeader {
 		said = c.spaces.told
 	}
@@ -129,7 +129,7 @@ func (c *Consensus) tellSpace() {
 		return
 	}
 	c.spaces.told, c.spaces.toldAt = now, c.now.Now
-	for _, m := range c.members.All() {
+	for _, m := range c.membership.records.All() {
 		if c.connected[m.ID] {
 			c.Peers.Send(m.ID, now, true)
 		}
@@ -140,7 +140,7 @@ func (c *Consensus) tellSpace() {
 func (c *Consensus) leaveFullDisk() {
 	commit := c.raft.BasicStatus().GetCommit()
 	c.transferLeadership("its disk is full", func(id uint64, p tracker.Progress) bool {
-		heard, said := c.spaces.heard[id]
-		return said && heard.Own == uint64(SpaceLeft) && p.Match >= commit
+		room, said := c.spaces.rooms[id]
+		return said && room.Own == uint64(SpaceLeft) && p.Match >= commit
 	})
 }

@@ -204,7 +204,7 @@ func (c *Consensus) role(s raft.StateType) string {
 	switch {
 	case s == raft.StateLeader:
 		return "leader"
-	case s == raft.StateFollower && !slices.Contains(c.confState.GetVoters(), c.Member) && !slices.Contains(c.confState.GetVotersOutgoing(), c.Member):
+	case s == raft.StateFollower && !slices.Contains(c.membership.confState.GetVoters(), c.Member) && !slices.Contains(c.membership.confState.GetVotersOutgoing(), c.Member):
 		return "learner"
 	case s == raft.StateFollower:
 		return "follower"

@@ -26,10 +26,10 @@ var mutants = []mutant{
 		{"log/log.go", "	if err := l.file.Datasync(); err != nil {\n		return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n	}\n	l.writeAt = at", "	if err := l.file.Datasync(); err != nil {\n		if err := l.file.Datasync(); err != nil {\n			return fmt.Errorf(\"syncing %s: %w\", l.file.Name(), err)\n		}\n	}\n	l.writeAt = at"},
 	}, []detector{logSweeps, campaign}},
 	{"part from a removed member at once", []change{
-		{"actor/membership.go", "	if c.removedAt == 0 {\n		c.Peers.SetMembers(c.members)\n	}\n", "	c.Peers.SetMembers(c.members)\n"},
+		{"actor/membership.go", "	if c.membership.removedAt == 0 {\n		c.Peers.SetMembers(c.membership.records)\n	}\n", "	c.Peers.SetMembers(c.membership.records)\n"},
 	}, []detector{actors, campaign}},
 	{"end a removed member by its own log alone", []change{
-		{"actor/membership.go", "	if m.Restored {\n		c.removedAt = 0\n	}\n", "	if c.members.Get(c.Member) == nil {\n		c.removed(\"its own log says so\")\n		return\n	}\n"},
+		{"actor/membership.go", "	if m.Restored {\n		c.membership.removedAt = 0\n	}\n", "	if c.membership.records.Get(c.Member) == nil {\n		c.removed(\"its own log says so\")\n		return\n	}\n"},
 	}, []detector{actors, campaign}},
 	{"reuse a ReadIndex id", []change{
 		{"actor/reads.go", "	r.next++\n", ""},
@@ -233,32 +233,32 @@ var mutants = []mutant{
 
 	// The membership.
 	{"promote a learner before it is level", []change{
-		{"actor/membership.go", "if missing := c.behind(change.ID); missing > 0 {", "if missing := c.behind(change.ID); missing > 1<<40 {"},
-		{"actor/membership.go", "!level || c.now.Now-since < 2*c.HeartbeatInterval", "level && since > 1<<60"},
+		{"actor/membership.go", "		if f.missing > 0 {\n", "		if f.missing > 1<<40 {\n"},
+		{"actor/membership.go", "		if !f.level {\n", "		if !f.level && f.missing > 0 {\n"},
 	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
 	{"use an id again", []change{
 		{"index/members.go", "	case used || m.Removed(c.ID):\n", "	case used:\n"},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"vote for a removed member", []change{
-		{"actor/consensus.go", "	if c.members.Removed(r.From) {\n", "	if false {\n"},
+		{"actor/consensus.go", "	if c.membership.records.Removed(r.From) {\n", "	if false {\n"},
 	}, []detector{direct("./actor", "TestRemovedMemberGetsNoVote")}},
 	{"believe one member that this one was removed", []change{
-		{"actor/membership.go", "r.Leads || len(c.removedBy) > 1", "r.Leads || len(c.removedBy) > 0"},
+		{"actor/membership.go", "r.Leads || len(c.membership.removedBy) > 1", "r.Leads || len(c.membership.removedBy) > 0"},
 	}, []detector{direct("./actor", "TestRemovedMemberEnds")}},
 	{"remove a member that the quorum needs", []change{
-		{"actor/membership.go", "len(next)-len(silent) < need", "len(next)-len(silent) < need-len(next)"},
+		{"actor/membership.go", "len(successors) < need", "len(successors) < need-len(next)"},
 	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
 	{"pack a change with other commands", []change{
 		{"actor/proposals.go", "if (full || change || b.change) && ", "if full && "},
 	}, []detector{direct("./actor", "TestChangeIsAloneInItsEnvelope")}},
 	{"propose a change before raft knows of the last one's end", []change{
-		{"actor/membership.go", "	c.members = m.Members\n	want :=", "	c.members, c.underWay = m.Members, false\n	want :="},
+		{"actor/membership.go", " || c.raft.BasicStatus().Applied < c.membership.changeAt", ""},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
 	{"change the configuration of a snapshot by what is below it", []change{
-		{"actor/membership.go", "	if c.restoring && !m.Restored {\n", "	if c.restoring && m.Restored {\n"},
+		{"actor/membership.go", "	if c.membership.restoring && !m.Restored {\n", "	if c.membership.restoring && m.Restored {\n"},
 	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
 	{"go on with a configuration that is not the records'", []change{
-		{"actor/membership.go", "	if c.confState.Equivalent(want) != nil {\n", "	if c.confState.Equivalent(want) != nil && c.failed {\n"},
+		{"actor/membership.go", "	if c.membership.confState.Equivalent(want) != nil {\n", "	if c.membership.confState.Equivalent(want) != nil && c.failed {\n"},
 	}, []detector{direct("./actor", "TestConfigurationThatDiffers")}},
 	{"skip the joint configuration", []change{
 		{"actor/membership.go", "	add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)\n", "	if after.Joint() {\n		return nil\n	}\n	add(raftpb.ConfChangeAddNode, after.Voters, before.Voters)\n"},
