@@ -17,7 +17,7 @@ import (
 type ApplierConfig struct {
 	Member      uint64
 	Incarnation uint64
-	State       *index.State
+	State       *index.State // to begin with; it belongs to the applier from then on
 	Inbox       *Mailbox[ApplierMessage]
 	Consensus   *Mailbox[ConsensusMessage]
 	LogWriter   *Mailbox[LogWriterMessage]
@@ -44,6 +44,7 @@ type Applier struct {
 	ApplierConfig
 
 	// Owned by the actor.
+	state      *index.State // another one after a snapshot was installed
 	pending    pending
 	reads      []ReadReady // index not applied yet, in order of arrival
 	done       completions
@@ -71,8 +72,11 @@ const recordOverhead = 48
 func NewApplier(c ApplierConfig) *Applier {
 	view := c.State.View()
 	c.Status.view.Store(view)
-	return &Applier{ApplierConfig: c, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
+	return &Applier{ApplierConfig: c, state: c.State, view: view, saved: -c.Limits.SnapshotInterval, savedBytes: view.LiveBytes() + view.HistoryBytes()}
 }
+
+// Current returns the state as it is, for who runs in turns with the actor.
+func (a *Applier) Current() *index.State { return a.state }
 
 // Handle implements Handler. While nothing is to be applied, it gives back memory, a step for each call.
 func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
@@ -107,12 +111,12 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		return false
 	}
 	if !a.changed && !restored {
-		again = a.State.Reclaim()
+		again = a.state.Reclaim()
 		a.changed = a.reclaiming && !again // so that no View holds what was given back
 		a.reclaiming = again
 	}
 	if a.changed {
-		a.publish(a.State.View())
+		a.publish(a.state.View())
 		a.changed = false
 	}
 	a.letReadsGo()
@@ -159,12 +163,12 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 	if err != nil {
 		return err
 	}
-	apply := a.State.Apply
+	apply := a.state.Apply
 	if e.GetType() != raftpb.EntryNormal {
-		apply = a.State.ApplyChange
+		apply = a.state.ApplyChange
 	}
 	a.pending.passTerm(e.GetTerm(), &a.done)
-	before := a.State.Members()
+	before := a.state.Members()
 	results, err := apply(e.GetIndex(), e.GetTerm(), data, a.results[:0])
 	if err != nil {
 		return err
@@ -187,14 +191,14 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 
 // tellMembers tells consensus when the records have changed.
 func (a *Applier) tellMembers(before index.Members, at uint64) {
-	if now := a.State.Members(); !now.Same(before) {
+	if now := a.state.Members(); !now.Same(before) {
 		a.reports = append(a.reports, MembersChanged{Members: now, At: at, Change: configurationChange(before.Configuration(), now.Configuration())})
 	}
 }
 
 // letReadsGo tells the connections which reads may be answered from the View that was just published.
 func (a *Applier) letReadsGo() {
-	applied, _ := a.State.Applied()
+	applied, _ := a.state.Applied()
 	kept := a.reads[:0]
 	for _, r := range a.reads {
 		if r.Index > applied {
@@ -239,7 +243,7 @@ func (a *Applier) restore(m Restore) {
 		a.Fail(fmt.Errorf("the snapshot at index %d that the leader sent cannot be loaded: %w", m.Index, err))
 		return
 	}
-	a.State, a.changed = state, true
+	a.state, a.changed = state, true
 	a.reports = append(a.reports, MembersChanged{Members: state.Members(), At: m.Index, Restored: true})
 	view := state.View()
 	a.records, a.savedBytes = 0, view.LiveBytes()+view.HistoryBytes()

@@ -205,7 +205,7 @@ func (m *member) connect(r *recovered) error {
 		Limits: m.env.Limits,
 		Fail:   m.fail, Logger: m.logger,
 	})
-	m.state = func() *index.State { return applies.State }
+	m.state = applies.Current
 	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
 		Member: m.folder.Member, Log: r.log, Inbox: logWriter, Consensus: consensus, Applier: applier, SegmentMaker: segmentMaker,
 		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
