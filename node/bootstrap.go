@@ -1,8 +1,11 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -10,6 +13,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/snapshot"
 )
@@ -21,6 +25,17 @@ const (
 	foundingTerm  = 1
 	joiningTerm   = 0
 )
+
+// storage is log and snapshots in a data folder: of a member that starts, or that an operator's command works on.
+type storage struct {
+	folder       *folder
+	random       io.Reader
+	limits       limits.Tunable
+	segmentBytes int64
+	version      string
+	reserve      func() int64 // as log.Options'; nil where nothing runs
+	logger       *slog.Logger
+}
 
 // recovered is all that a member knows when it starts.
 type recovered struct {
@@ -39,21 +54,21 @@ type recovered struct {
 
 // recover founds the log of a new member, or reads what an earlier life left: first the log, then the newest snapshot
 // that the log continues. What the log holds beyond the snapshot is applied again, through raft.
-func (m *member) recover() (*recovered, error) {
-	options := m.logOptions()
-	founders := m.folder.founders()
+func (s *storage) recover() (*recovered, error) {
+	options := s.logOptions()
+	founders := s.folder.founders()
 	marker := log.Marker{Index: foundingIndex, Term: joiningTerm, ConfState: actor.ConfStateOf(founders.Configuration())}
 	if len(founders.All()) > 0 {
 		marker.Term = foundingTerm
 	}
-	if m.folder.Boot == 0 {
-		if err := m.createLog(options, marker); err != nil {
+	if s.folder.Boot == 0 {
+		if err := s.createLog(options, marker); err != nil {
 			return nil, err
 		}
 	}
 	opened, found, err := log.Open(options)
 	if errors.Is(err, log.ErrCorrupt) {
-		opened, found, err = m.openCovered(options, err)
+		opened, found, err = s.openCovered(options, err)
 	}
 	if err != nil {
 		return nil, err // it names the log
@@ -66,30 +81,30 @@ func (m *member) recover() (*recovered, error) {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
 	}
 	r.hardState.Commit = max(r.hardState.Commit, found.Marker.Index)
-	if err := m.loadState(r, found); err != nil {
+	if err := s.loadState(r, found); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	if found.Skipped != nil {
 		opened.Release(found.First - 1) // what was damaged is in what the snapshots cover
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
-		m.logger.Error(text)
-		r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: m.folder.path("wal"), Text: text})
+		s.logger.Error(text)
+		r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: s.folder.path("wal"), Text: text})
 	}
 	return r, nil
 }
 
 // openCovered opens a damaged log again, with the newest snapshot that can be loaded: damage wholly at or below it ends
 // nothing. It returns the damage when there is no such snapshot, or when it does not cover all that is damaged.
-func (m *member) openCovered(o log.Options, damage error) (*log.Log, *log.Recovered, error) {
-	listing, err := snapshot.List(m.env.FS, m.folder.path("snap"))
+func (s *storage) openCovered(o log.Options, damage error) (*log.Log, *log.Recovered, error) {
+	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
 	if err != nil {
 		return nil, nil, damage
 	}
 	for _, info := range listing.Published {
-		if info.Err != nil || info.Cluster != m.folder.Cluster {
+		if info.Err != nil || info.Cluster != s.folder.Cluster {
 			continue
 		}
-		if _, _, err := snapshot.Load(m.env.FS, info.Path, m.env.Limits.Index); err != nil {
+		if _, _, err := snapshot.Load(s.folder.fs, info.Path, s.limits.Index); err != nil {
 			continue
 		}
 		o.Covered = info.Index
@@ -104,8 +119,8 @@ func (m *member) openCovered(o log.Options, damage error) (*log.Log, *log.Recove
 
 // createLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
 // that nobody has written to.
-func (m *member) createLog(o log.Options, marker log.Marker) error {
-	if names, err := m.env.FS.List(o.Dir); err == nil && len(names) > 0 {
+func (s *storage) createLog(o log.Options, marker log.Marker) error {
+	if names, err := s.folder.fs.List(o.Dir); err == nil && len(names) > 0 {
 		return nil
 	}
 	if err := log.Create(o, marker); err != nil {
@@ -116,42 +131,42 @@ func (m *member) createLog(o log.Options, marker log.Marker) error {
 
 // loadState finds the newest snapshot that the log continues, and loads it. Files that were received but never
 // installed are removed: the log does not know them. Damaged ones are moved aside.
-func (m *member) loadState(r *recovered, found *log.Recovered) error {
-	dir := m.folder.path("snap")
-	if err := m.env.FS.MkdirAll(dir); err != nil {
+func (s *storage) loadState(r *recovered, found *log.Recovered) error {
+	dir := s.folder.path("snap")
+	if err := s.folder.fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
 	}
-	if err := m.env.FS.SyncDir(m.folder.dir); err != nil {
+	if err := s.folder.fs.SyncDir(s.folder.dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots durable: %w", err)
 	}
-	listing, err := snapshot.List(m.env.FS, dir)
+	listing, err := snapshot.List(s.folder.fs, dir)
 	if err != nil {
 		return err
 	}
 	for _, path := range listing.Abandoned {
-		if err := snapshot.Remove(m.env.FS, path); err != nil {
+		if err := snapshot.Remove(s.folder.fs, path); err != nil {
 			return err
 		}
 	}
 	for i, part := range listing.Partial {
 		if i > 0 { // only the newest may be continued
-			if err := m.env.FS.Remove(part.Path); err != nil {
+			if err := s.folder.fs.Remove(part.Path); err != nil {
 				return err
 			}
 		}
 	}
 	for _, info := range listing.Published {
-		if err := m.consider(r, found, info); err != nil {
+		if err := s.consider(r, found, info); err != nil {
 			return err
 		}
 	}
 	if r.state == nil {
-		if err := m.initializeState(r, found); err != nil {
+		if err := s.initializeState(r, found); err != nil {
 			return err // nothing is removed that may help to repair it
 		}
 	}
 	for _, info := range r.useless {
-		if err := snapshot.Remove(m.env.FS, info.Path); err != nil {
+		if err := snapshot.Remove(s.folder.fs, info.Path); err != nil {
 			return err
 		}
 	}
@@ -159,13 +174,13 @@ func (m *member) loadState(r *recovered, found *log.Recovered) error {
 }
 
 // initializeState begins with the empty state, which only a log that still holds its beginning continues.
-func (m *member) initializeState(r *recovered, found *log.Recovered) error {
+func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 	if found.Marker.Index != foundingIndex || found.First != foundingIndex+1 {
 		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
-			log.ErrCorrupt, m.folder.dir, found.First)
+			log.ErrCorrupt, s.folder.dir, found.First)
 	}
-	r.state = index.NewState(m.env.Limits.Index)
-	r.state.Found(m.folder.founders())
+	r.state = index.NewState(s.limits.Index)
+	r.state.Found(s.folder.founders())
 	if _, err := r.state.Apply(foundingIndex, found.Marker.Term, nil, nil); err != nil {
 		return fmt.Errorf("initialize the state: %w", err)
 	}
@@ -174,29 +189,29 @@ func (m *member) initializeState(r *recovered, found *log.Recovered) error {
 }
 
 // consider loads a snapshot if it is the first usable one, keeps a second one, and notes what is of no use.
-func (m *member) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
+func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
 	if info.Err != nil {
-		return m.quarantine(r, info, info.Err)
+		return s.putAside(r, info, info.Err)
 	}
-	if info.Member == m.folder.Member && info.Index > found.Last {
+	if info.Member == s.folder.Member && info.Index > found.Last {
 		return fmt.Errorf("%w: this member saved the snapshot %s at index %d, but its log ends at %d: the newest files of the log are missing; "+
 			"put them back; the README says under \"When a member has lost its disk\" what else is left", log.ErrCorrupt, info.Path, info.Index, found.Last)
 	}
-	if info.Cluster != m.folder.Cluster {
-		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, m.folder.Cluster)
+	if info.Cluster != s.folder.Cluster {
+		return usagef("the snapshot %s belongs to cluster %016x, this is cluster %016x", info.Path, info.Cluster, s.folder.Cluster)
 	}
 	if !continues(found, info) || len(r.snapshots) == 2 {
 		r.useless = append(r.useless, info)
 		return nil
 	}
 	if r.state == nil {
-		state, meta, err := snapshot.Load(m.env.FS, info.Path, m.env.Limits.Index)
+		state, meta, err := snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
 		if err != nil {
-			return m.quarantine(r, info, err)
+			return s.putAside(r, info, err)
 		}
 		confState, err := configurationIn(state, meta)
 		if err != nil {
-			return m.quarantine(r, info, err)
+			return s.putAside(r, info, err)
 		}
 		at, term := meta.Index, meta.Term
 		r.state, r.applied, r.confState = state, at, confState
@@ -223,34 +238,39 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 
 // quarantine moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
 // What a disk could not read now may be well, and is not touched.
-func (m *member) quarantine(r *recovered, info snapshot.Info, why error) error {
+func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 	if !errors.Is(why, snapshot.ErrCorrupt) {
 		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
 	}
-	to, err := snapshot.Quarantine(m.env.FS, info.Path, m.folder.path("quarantine"))
+	to, err := snapshot.Quarantine(s.folder.fs, info.Path, s.folder.path("quarantine"))
 	if err != nil {
 		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)
 	}
 	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
-	m.logger.Error(text)
+	s.logger.Error(text)
 	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
 	return nil
 }
 
-func (m *member) logOptions() log.Options {
-	o := log.Options{
-		FS: m.env.FS, Dir: m.folder.path("wal"), Cluster: m.folder.Cluster, Member: m.folder.Member,
-		SegmentBytes: m.config.SegmentBytes, WindowBytes: m.env.Limits.WindowBytes, Salt: m.salt, Logger: m.logger,
+func (s *storage) logOptions() log.Options {
+	return log.Options{
+		FS: s.folder.fs, Dir: s.folder.path("wal"), Cluster: s.folder.Cluster, Member: s.folder.Member,
+		SegmentBytes: s.segmentBytes, WindowBytes: s.limits.WindowBytes, Salt: s.salt, Reserve: s.reserve, Logger: s.logger,
 	}
-	if m.status != nil { // none when an operator's command works on the folder
-		o.Reserve = func() int64 { return m.status.LogReserve(m.config.SegmentBytes) }
+}
+
+// salt is randomness that nobody can guess.
+func (s *storage) salt() uint64 {
+	var b [8]byte
+	if _, err := io.ReadFull(s.random, b[:]); err != nil {
+		panic(fmt.Sprintf("no randomness: %v", err))
 	}
-	return o
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // loadSnapshot reads the snapshot that a leader sent.
-func (m *member) loadSnapshot(at, term uint64) (*index.State, error) {
-	state, meta, err := snapshot.Load(m.env.FS, m.folder.path("snap")+"/"+snapshot.Name(at, term), m.env.Limits.Index)
+func (s *storage) loadSnapshot(at, term uint64) (*index.State, error) {
+	state, meta, err := snapshot.Load(s.folder.fs, s.folder.path("snap")+"/"+snapshot.Name(at, term), s.limits.Index)
 	if err != nil {
 		return nil, err
 	}

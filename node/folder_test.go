@@ -180,8 +180,8 @@ func TestUnreadableSnapshotStays(t *testing.T) {
 		if _, err := file.WriteAt([]byte("a snapshot"), 0); err != nil {
 			t.Fatal(err)
 		}
-		m := &member{env: environment{FS: fs}, folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}
-		err = m.quarantine(&recovered{}, snapshot.Info{Path: path}, fmt.Errorf("load: %w", why))
+		s := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}
+		err = s.putAside(&recovered{}, snapshot.Info{Path: path}, fmt.Errorf("load: %w", why))
 		if names, _ := fs.List("data/quarantine"); (len(names) == 1) != damaged || (err == nil) != damaged || (!damaged && !errors.Is(err, why)) {
 			t.Errorf("a snapshot with %v: moved %v, %v", why, names, err)
 		}

@@ -432,11 +432,11 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		if err := fs.MkdirAll("data/snap"); err != nil {
 			t.Fatal(err)
 		}
-		m := &member{env: environment{FS: fs, Limits: limits.Defaults()}, folder: &folder{fs: fs, dir: "data"}}
-		if err := m.saveAll(state.View(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
+		s := storage{limits: limits.Defaults(), folder: &folder{fs: fs, dir: "data"}}
+		if err := s.saveAll(state.View(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := m.loadSnapshot(1, 1); (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {
+		if _, err := s.loadSnapshot(1, 1); (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {
 			t.Errorf("of voters %v: %v", voters, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +42,7 @@ type member struct {
 	config      Config
 	env         environment
 	folder      *folder
+	storage     storage
 	logger      *slog.Logger
 	process     [16]byte
 	incarnation uint64
@@ -84,6 +84,10 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	var err error
 	if m.folder, err = openFolder(env.FS, c.DataDir, owner{c.Name, trustDomain}, func() (origin, error) { return m.begin(trustDomain) }, env.Random); err != nil {
 		return nil, err
+	}
+	m.storage = storage{
+		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: c.SegmentBytes, version: c.Version,
+		reserve: func() int64 { return m.status.LogReserve(c.SegmentBytes) }, logger: c.Logger,
 	}
 	m.noteDifferences()
 	if err := m.start(); err != nil {
@@ -140,7 +144,7 @@ func elsewhere(address, listen string) bool {
 }
 
 func (m *member) start() error {
-	r, err := m.recover()
+	r, err := m.storage.recover()
 	if err != nil {
 		return err
 	}
@@ -160,7 +164,7 @@ func (m *member) start() error {
 	m.admission = actor.NewAdmission(&actor.Admission{
 		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,
 	}, known)
-	m.incarnation = m.salt()
+	m.incarnation = m.storage.salt()
 	if r.quarantined, err = m.folder.quarantined(); err != nil {
 		return err
 	}
@@ -201,7 +205,7 @@ func (m *member) connect(r *recovered) error {
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
 		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots, WatchHub: watches,
-		Load: m.loadSnapshot, Status: m.status,
+		Load: m.storage.loadSnapshot, Status: m.status,
 		Limits: m.env.Limits,
 		Fail:   m.fail, Logger: m.logger,
 	})
@@ -217,7 +221,7 @@ func (m *member) connect(r *recovered) error {
 	})
 	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: logReader, Consensus: consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
-		Maker: log.NewMaker(m.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.config.SegmentBytes,
+		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.config.SegmentBytes,
 		Inbox: segmentMaker, LogWriter: logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
@@ -404,14 +408,6 @@ func (m *member) fail(err error) {
 	if m.failure.CompareAndSwap(nil, &failure{err}) {
 		m.failed(err)
 	}
-}
-
-func (m *member) salt() uint64 {
-	var b [8]byte
-	if _, err := io.ReadFull(m.env.Random, b[:]); err != nil {
-		panic(fmt.Sprintf("no randomness: %v", err))
-	}
-	return binary.BigEndian.Uint64(b[:])
 }
 
 // close lets go of the files, after the driver has stopped the actors.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"path"
@@ -44,7 +45,7 @@ type Recovered struct {
 // its place. Between the two there is no data folder, and a member that is started then refuses (notRecovering): the next
 // attempt moves the old one back, and begins anew.
 func Recover(ctx context.Context, c RecoverConfig) (Recovered, error) {
-	return recoverWith(ctx, c, environment{FS: disk.OS(), Random: rand.Reader, Limits: limits.Defaults()})
+	return recoverOn(ctx, c, disk.OS(), rand.Reader, limits.Defaults())
 }
 
 const (
@@ -53,45 +54,45 @@ const (
 	beforeSuffix     = ".before-recovery"
 )
 
-// recoverWith is Recover; of its environment it uses the file system, the randomness and the limits.
-func recoverWith(ctx context.Context, c RecoverConfig, env environment) (Recovered, error) {
-	m := &member{config: Config{DataDir: path.Clean(c.DataDir), SegmentBytes: limits.SegmentBytes, Version: c.Version}, logger: c.Logger, env: env}
-	m.folder = &folder{fs: m.env.FS, dir: m.config.DataDir}
-	if err := m.folder.moveBack(); err != nil {
+// recoverOn is Recover on a disk.
+func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Reader, l limits.Tunable) (Recovered, error) {
+	old := &folder{fs: disks, dir: path.Clean(c.DataDir)}
+	if err := old.moveBack(); err != nil {
 		return Recovered{}, err
 	}
-	raw, err := m.folder.read("identity")
+	raw, err := old.read("identity")
 	if err != nil {
 		return Recovered{}, usagef("%s is no data folder: %v", c.DataDir, err)
 	}
-	if m.folder.identity, err = decodeIdentity(raw); err != nil {
-		return Recovered{}, fmt.Errorf("%s: %w", m.folder.path("identity"), err)
+	if old.identity, err = decodeIdentity(raw); err != nil {
+		return Recovered{}, fmt.Errorf("%s: %w", old.path("identity"), err)
 	}
-	if c.Name != "" && c.Name != m.folder.Name {
-		return Recovered{}, usagef("the data folder %s belongs to the member %s, and not to %s", c.DataDir, m.folder.Name, c.Name)
+	if c.Name != "" && c.Name != old.Name {
+		return Recovered{}, usagef("the data folder %s belongs to the member %s, and not to %s", c.DataDir, old.Name, c.Name)
 	}
-	if m.folder.Boot == 0 {
+	if old.Boot == 0 {
 		return Recovered{}, usagef("the member of the data folder %s was never started: there is nothing in it", c.DataDir)
 	}
-	if err := m.folder.acquire(); err != nil {
+	if err := old.acquire(); err != nil {
 		return Recovered{}, err
 	}
-	defer m.folder.lock.Close()
-	if _, err := m.env.FS.List(m.folder.dir + beforeSuffix); err == nil {
-		return Recovered{}, usagef("%s is there, from an earlier recovery: move it away, so that this one can leave the old data there; nothing was changed", m.folder.dir+beforeSuffix)
+	defer old.lock.Close()
+	if _, err := old.fs.List(old.dir + beforeSuffix); err == nil {
+		return Recovered{}, usagef("%s is there, from an earlier recovery: move it away, so that this one can leave the old data there; nothing was changed", old.dir+beforeSuffix)
 	}
-	r, err := m.recover()
+	s := storage{folder: old, random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
+	r, err := s.recover()
 	if err != nil {
 		return Recovered{}, err
 	}
-	last, term, err := applyAll(ctx, m.env.FS, r)
+	last, term, err := applyAll(ctx, old.fs, r)
 	if err = errors.Join(err, r.log.Close()); err != nil {
 		return Recovered{}, err
 	}
 	if last <= foundingIndex {
 		return Recovered{}, usagef("the member of the data folder %s has heard of no leader: there is nothing in it; nothing was changed", c.DataDir)
 	}
-	return m.refound(r.state, last, term)
+	return s.refound(r.state, last, term)
 }
 
 // moveBack puts an old folder back that a recovery has moved aside before it was interrupted.
@@ -170,28 +171,28 @@ func applyTo(s *index.State, e *raftpb.Entry) error {
 }
 
 // refound makes a data folder with a state, whose member is alone, and puts it in the place of the old one.
-func (m *member) refound(state *index.State, last, term uint64) (Recovered, error) {
-	old := m.folder
-	made := &folder{fs: m.env.FS, dir: old.dir + RecoveringSuffix}
+func (s storage) refound(state *index.State, last, term uint64) (Recovered, error) {
+	old := s.folder
+	made := &folder{fs: old.fs, dir: old.dir + RecoveringSuffix}
 	if err := removeFolder(made.fs, made.dir); err != nil {
 		return Recovered{}, fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
 	}
 	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
 		return Recovered{}, err
 	}
-	token := fmt.Sprintf("recovered %016x", m.salt())
+	token := fmt.Sprintf("recovered %016x", s.salt())
 	first := originOf(old.Founding[0], token, old.Name, []string{old.Name})
 	state.Refound(first.self, first.name)
-	m.folder = made
-	if err := made.found(first, m.env.Random); err != nil {
+	s.folder = made
+	if err := made.found(first, s.random); err != nil {
 		return Recovered{}, err
 	}
 	view := state.View()
 	confState := actor.ConfStateOf(view.Members().Configuration())
-	if err := m.saveAll(view, confState, last, term); err != nil {
+	if err := s.saveAll(view, confState, last, term); err != nil {
 		return Recovered{}, fmt.Errorf("save what was recovered: %w", err)
 	}
-	if err := log.Create(m.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
+	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
 		return Recovered{}, fmt.Errorf("create the log: %w", err)
 	}
 	made.Boot++ // the log is there
@@ -212,9 +213,9 @@ func (m *member) refound(state *index.State, last, term uint64) (Recovered, erro
 }
 
 // saveAll writes a snapshot of a view.
-func (m *member) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64) error {
-	saver, err := snapshot.Begin(m.env.FS, m.folder.path("snap"), snapshot.Meta{
-		Cluster: m.folder.Cluster, Member: m.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: m.config.Version,
+func (s *storage) saveAll(view *index.View, confState *raftpb.ConfState, last, term uint64) error {
+	saver, err := snapshot.Begin(s.folder.fs, s.folder.path("snap"), snapshot.Meta{
+		Cluster: s.folder.Cluster, Member: s.folder.Member, Index: last, Term: term, ConfState: actor.ConfStateBytes(confState), Version: s.version,
 	}, view)
 	for done := false; err == nil && !done; {
 		done, err = saver.Step(limits.SnapshotStepBytes)

@@ -22,10 +22,23 @@ import (
 
 const recoverDir = "up/data"
 
-func recoverEnvironment(fs disk.FS) environment {
-	e := environment{FS: fs, Random: rand.NewChaCha8([32]byte{1}), Limits: limits.Defaults()}
-	e.Limits.WindowBytes = 1 << 10 // most entries are read from the disk
-	return e
+func recoverStorage(f *folder) storage {
+	return storage{
+		folder: f, random: rand.NewChaCha8([32]byte{1}), limits: recoverLimits(), segmentBytes: limits.SegmentBytesLeast, logger: slog.New(slog.DiscardHandler),
+	}
+}
+
+func recoverLimits() limits.Tunable {
+	l := limits.Defaults()
+	l.WindowBytes = 1 << 10 // most entries are read from the disk
+	return l
+}
+
+// recoverIn recovers a folder of a disk.
+func recoverIn(t *testing.T, fs disk.FS, c RecoverConfig) (Recovered, error) {
+	t.Helper()
+	c.Logger = slog.New(slog.DiscardHandler)
+	return recoverOn(t.Context(), c, fs, rand.NewChaCha8([32]byte{1}), recoverLimits())
 }
 
 // writtenFolder makes the data folder of n1, a founder beside n2 and n3, whose log holds puts of k2 to kLAST, and the adding
@@ -37,8 +50,8 @@ func writtenFolder(t *testing.T, fs disk.FS, last, commit uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &member{config: Config{DataDir: recoverDir, SegmentBytes: limits.SegmentBytesLeast}, env: recoverEnvironment(fs), folder: f, logger: slog.New(slog.DiscardHandler)}
-	r, err := m.recover()
+	s := recoverStorage(f)
+	r, err := s.recover()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +87,8 @@ func recoveredFolder(t *testing.T, fs disk.FS) (*folder, *recovered) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &member{config: Config{DataDir: recoverDir, SegmentBytes: limits.SegmentBytes}, env: recoverEnvironment(fs), folder: f, logger: slog.New(slog.DiscardHandler)}
-	r, err := m.recover()
+	s := recoverStorage(f)
+	r, err := s.recover()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +134,7 @@ func checkRecovered(t *testing.T, fs disk.FS, last uint64) {
 func TestRecoverTakesAll(t *testing.T) {
 	fs := disk.NewMem(1)
 	writtenFolder(t, fs, 200, 17)
-	done, err := recoverWith(t.Context(), RecoverConfig{DataDir: recoverDir, Name: "n1", Logger: slog.New(slog.DiscardHandler)}, recoverEnvironment(fs))
+	done, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +146,7 @@ func TestRecoverTakesAll(t *testing.T) {
 	if err := was.identify(owner{"n1", "test"}); err != nil || was.Member != originOf("test", "", "n1", []string{"n1", "n2", "n3"}).self {
 		t.Errorf("the old folder is %+v, %v", was.identity, err)
 	}
-	_, err = recoverWith(t.Context(), RecoverConfig{DataDir: recoverDir, Logger: slog.New(slog.DiscardHandler)}, recoverEnvironment(fs))
+	_, err = recoverIn(t, fs, RecoverConfig{DataDir: recoverDir})
 	if err == nil || !strings.Contains(err.Error(), "from an earlier recovery") {
 		t.Errorf("over the old data of an earlier recovery: %v", err)
 	}
@@ -164,8 +177,7 @@ func TestRecoverRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		one.config.Logger = slog.New(slog.DiscardHandler)
-		_, err := recoverWith(t.Context(), one.config, recoverEnvironment(fs))
+		_, err := recoverIn(t, fs, one.config)
 		if err == nil || !strings.Contains(err.Error(), one.text) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -209,7 +221,7 @@ func TestRecoverLosesPower(t *testing.T) {
 		}
 		fates[fate]++
 		if fate != "the new folder" {
-			if _, err := recoverWith(t.Context(), RecoverConfig{DataDir: recoverDir, Logger: slog.New(slog.DiscardHandler)}, recoverEnvironment(fs)); err != nil {
+			if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir}); err != nil {
 				t.Fatalf("call %d, %v: %s, and a second attempt says: %v", at, variant, fate, err)
 			}
 		}
@@ -238,7 +250,7 @@ func recoverUntil(t *testing.T, fs disk.FS) (over bool) {
 			panic(p)
 		}
 	}()
-	_, err := recoverWith(t.Context(), RecoverConfig{DataDir: recoverDir, Logger: slog.New(slog.DiscardHandler)}, recoverEnvironment(fs))
+	_, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir})
 	if err != nil {
 		t.Fatal(err)
 	}

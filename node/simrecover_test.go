@@ -69,7 +69,7 @@ func (w *world) recover() {
 // refound is `qkv recover` on a host's disk, and what its user does when the power failed meanwhile; it tells whether there
 // is a new cluster.
 func (w *world) refound(h *host) (done bool) {
-	env := environment{FS: h.disk, Random: rand.NewChaCha8([32]byte{byte(w.random.Uint32())}), Limits: w.shape.limits}
+	random := rand.NewChaCha8([32]byte{byte(w.random.Uint32())})
 	h.disk.SetHook(nil)
 	if w.probably(0.7) {
 		left := 1 + w.random.IntN(120)
@@ -93,7 +93,7 @@ func (w *world) refound(h *host) (done bool) {
 		}
 	}()
 	logger := slog.New(&simLogger{w: w, host: h})
-	made, err := recoverWith(context.Background(), RecoverConfig{DataDir: "data", Name: h.config.Name, Logger: logger, Version: "sim"}, env)
+	made, err := recoverOn(context.Background(), RecoverConfig{DataDir: "data", Name: h.config.Name, Logger: logger, Version: "sim"}, h.disk, random, w.shape.limits)
 	if _, gone := h.disk.List("data" + beforeSuffix); err != nil && gone == nil { // it was done already, and refuses to be done again
 		return true
 	}
