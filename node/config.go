@@ -113,12 +113,15 @@ func (c *Config) validateAddresses() error {
 		if err != nil {
 			return usagef("%s %q is not HOST:PORT: %v", a.flag, a.address, err)
 		}
+		if len(a.address) > limits.AddressBytes {
+			return usagef("%s %.32q... has %d bytes, and may have %d", a.flag, a.address, len(a.address), limits.AddressBytes)
+		}
 		if wildcard(host) && a.advertised == "" && !(a.flag == "--listen-peer" && c.ownEntry() != "") {
 			return usagef("%s %s listens on all addresses, so nobody can be told which one to use: give %s HOST:PORT", a.flag, a.address, a.advertiseFlag)
 		}
 		if a.advertised != "" {
-			if host, _, err := net.SplitHostPort(a.advertised); err != nil || wildcard(host) {
-				return usagef("%s %q is not an address that others can reach", a.advertiseFlag, a.advertised)
+			if err := wire.CheckAddress(a.advertised); err != nil {
+				return usagef("%s: %v", a.advertiseFlag, err)
 			}
 		}
 		if c.CertsDir == "" && !loopback(host) {
@@ -200,8 +203,8 @@ func (c *Config) validateCluster() error {
 		return usagef("--initial-cluster founds a cluster of several, --found one of this member alone, --join takes part in one that is there: give one of them")
 	}
 	for _, address := range c.Join {
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return usagef("--join %q is not HOST:PORT, a member's address for members: %v", address, err)
+		if err := wire.CheckAddress(address); err != nil {
+			return usagef("--join wants a member's address for members: %v", err)
 		}
 	}
 	names, addresses := map[string]bool{}, map[string]string{}
@@ -209,8 +212,8 @@ func (c *Config) validateCluster() error {
 		if err := wire.CheckName(m.Name); err != nil {
 			return usagef("--initial-cluster: %v", err)
 		}
-		if _, _, err := net.SplitHostPort(m.Address); err != nil {
-			return usagef("--initial-cluster %s=%s is not NAME=HOST:PORT: %v", m.Name, m.Address, err)
+		if err := wire.CheckAddress(m.Address); err != nil {
+			return usagef("--initial-cluster wants NAME=HOST:PORT of each: %v", err)
 		}
 		if names[m.Name] {
 			return usagef("--initial-cluster names %s twice", m.Name)

@@ -51,7 +51,8 @@ import (
 //
 // A new folder is founded in an order that a crash can end anywhere: peers and amnesia, identity with boot counter 0, then
 // the log, then boot counter 1. With a counter above 0 the log must be there. From then on a start writes nothing that takes
-// room on the disk, but for a log that has to begin a segment, and that waits for room as any other time.
+// room on the disk, but for a log that has to begin a segment, and that waits for room as any other time. So a folder with an
+// identity and without amnesia is damaged: what was decided is lost.
 type folder struct {
 	fs   disk.FS
 	dir  string
@@ -292,11 +293,8 @@ func (f *folder) remove() error {
 // quarantined reads why this folder's member takes no part.
 func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	raw, err := f.read("amnesia")
-	if errors.Is(err, fs.ErrNotExist) {
-		return q, nil
-	}
-	if errors.Is(err, errChecksum) {
-		return q, damagedf("%s is corrupt: %v; it says that this member must not vote: put back this folder exactly as it was before that file was made; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errChecksum) {
+		return q, damagedf("%s is missing or corrupt: %v; it says whether this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
 	}
 	if err != nil {
 		return q, fmt.Errorf("read %s: %w", f.path("amnesia"), err)

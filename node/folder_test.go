@@ -53,6 +53,25 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 	}
 }
 
+// A folder that does not say whether its member takes part is damaged: it would vote although it must not.
+func TestMissingAmnesiaIsDamage(t *testing.T) {
+	who, begin := founding("n1", "n2")
+	fs := disk.NewMem(1)
+	f, err := openFolder(fs, "data", who, begin, strings.NewReader(strings.Repeat("x", 100)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.quarantined(); err != nil {
+		t.Errorf("of a new folder: %v", err)
+	}
+	if err := fs.Remove("data/amnesia"); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := f.quarantined(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "missing") {
+		t.Errorf("without the file: %+v, %v", q, err)
+	}
+}
+
 // Small files are written on a full disk, and crashes at any calls leave what was or what is.
 func TestSmallFilesInPlace(t *testing.T) {
 	for seed := range uint64(2000) {

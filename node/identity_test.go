@@ -72,11 +72,21 @@ func TestBeginningOfAFolder(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
+	long := strings.Repeat("h", limits.AddressBytes-4) + ":2380" // all members keep an address, for ever
 	for name, c := range map[string]Config{
 		"--found and --join":             given("10.0.0.1", func(c *Config) { c.Found, c.Join = true, []string{"10.0.0.2:1"} }),
 		"--found and --initial-cluster":  given("10.0.0.1", func(c *Config) { c.Found, c.InitialCluster = true, list }),
 		"--initial-cluster and --join":   given("10.0.0.1", func(c *Config) { c.Join, c.InitialCluster = []string{"10.0.0.2:1"}, list }),
 		"--join with what is no address": given("10.0.0.1", func(c *Config) { c.Join = []string{"n2"} }),
+		"a long --listen":                given("10.0.0.1", func(c *Config) { c.Listen = long }),
+		"a long --listen-peer":           given("10.0.0.1", func(c *Config) { c.ListenPeer = long }),
+		"a long --advertise":             given("10.0.0.1", func(c *Config) { c.Advertise = long }),
+		"a long --advertise-peer":        given("10.0.0.1", func(c *Config) { c.AdvertisePeer = long }),
+		"a long address of --join":       given("10.0.0.1", func(c *Config) { c.Found, c.Join = false, []string{long} }),
+		"a long one of --initial-cluster": given("10.0.0.1", func(c *Config) {
+			c.InitialCluster = []Member{{"n1", "10.0.0.1:2380"}, {"n2", long}}
+		}),
+		"an --advertise that nobody can dial": given("10.0.0.1", func(c *Config) { c.Advertise = "10.0.0.1:0" }),
 	} {
 		if err := c.Validate(); err == nil {
 			t.Errorf("%s is taken", name)
