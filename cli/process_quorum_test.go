@@ -15,6 +15,7 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/internal/testretry"
+	"qkv/net/server/servertest"
 	"qkv/net/wire"
 )
 
@@ -201,8 +202,8 @@ func breakRules(ctx context.Context, t *testing.T, c *clusterProcess, m *memberP
 		randomBytes(1 << 10),
 		binary.AppendUvarint(nil, 1<<62), // a frame of a length that nobody has
 		append(binary.AppendUvarint(nil, limits.RequestBytes), randomBytes(10000)...), // one that never ends
-		wire.AppendFrame(nil, randomBytes(100)),                                       // one that is no msgpack
-		wire.AppendFrame(nil, []byte{0x95, 1, 1, 0, 0xc6, 0xff, 0xff, 0xff, 0xff}),    // a key of 4 GiB
+		servertest.Frame(randomBytes(100)),                                            // one that is no msgpack
+		servertest.Frame([]byte{0x95, 1, 1, 0, 0xc6, 0xff, 0xff, 0xff, 0xff}),         // a key of 4 GiB
 		wire.AppendRequest(nil, 1, wire.OpPut, time.Second, nil)[:3],                  // half of one
 		{0},
 	} {

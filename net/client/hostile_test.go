@@ -109,10 +109,10 @@ func TestHostileMember(t *testing.T) {
 		"a huge frame":                 func(q *wire.Request, s *quic.Stream) { _, _ = s.Write(binary.AppendUvarint(nil, 1<<50)) },
 		"a frame of nothing":           func(q *wire.Request, s *quic.Stream) { _, _ = s.Write([]byte{0}) },
 		"an answer without fields": func(q *wire.Request, s *quic.Stream) {
-			_, _ = s.Write(wire.AppendFrame(nil, []byte{0x92, byte(q.ID), 0}))
+			_, _ = s.Write(servertest.Frame([]byte{0x92, byte(q.ID), 0}))
 		},
 		"a hostile length": func(q *wire.Request, s *quic.Stream) {
-			_, _ = s.Write(wire.AppendFrame(nil, []byte{0x96, byte(q.ID), 0, 1, 1, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff}))
+			_, _ = s.Write(servertest.Frame([]byte{0x96, byte(q.ID), 0, 1, 1, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff}))
 		},
 		"another kind's answer": func(q *wire.Request, s *quic.Stream) {
 			_, _ = s.Write(wire.AppendStatusAnswer(nil, q.ID, &wire.Status{Name: "x"}))

@@ -48,12 +48,12 @@ func TestOneBatch(t *testing.T) {
 func TestStreamGoesOn(t *testing.T) {
 	e := newEndpoint(t, func(c *server.Config) { c.ValueBytes = 10 })
 	r := e.raw(t)
-	r.send(wire.AppendFrame(nil, []byte{0x93, 7, 99, 1})) // op 99
+	r.send(servertest.Frame([]byte{0x93, 7, 99, 1})) // op 99
 	p := r.want(7, kv.BadRequest)
 	if err := p.Failed(); !strings.Contains(err.Message, "op 99 is not known here") {
 		t.Error(err)
 	}
-	r.send(wire.AppendFrame(nil, []byte{0x94, 8, 1, 1, 1})) // a put of too little
+	r.send(servertest.Frame([]byte{0x94, 8, 1, 1, 1})) // a put of too little
 	r.want(8, kv.BadRequest)
 	r.send(put(9, "", ""))
 	r.want(9, kv.EmptyKey)
@@ -102,8 +102,8 @@ func TestNoFrames(t *testing.T) {
 		"a huge length":      {binary.AppendUvarint(nil, 1<<40), "its length of 1099511627776 bytes is over the limit"},
 		"a length of 0":      {[]byte{0}, "its length is 0"},
 		"an endless length":  {[]byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), "its length has no end"},
-		"no array":           {wire.AppendFrame(nil, []byte{0xc0}), "a request without an id"},
-		"a hostile array":    {wire.AppendFrame(nil, []byte{0xdd, 0xff, 0xff, 0xff, 0xff}), "a request without an id"},
+		"no array":           {servertest.Frame([]byte{0xc0}), "a request without an id"},
+		"a hostile array":    {servertest.Frame([]byte{0xdd, 0xff, 0xff, 0xff, 0xff}), "a request without an id"},
 		"HTTP":               {[]byte("GET / HTTP/1.1\r\nHost: example.org\r\nAccept: */*\r\nUser-Agent: a browser that lost its way, and more\r\n"), "a request without an id"},
 		"a good one, before": {append(put(1, "k", "v"), 0), "its length is 0"},
 	} {

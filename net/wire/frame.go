@@ -46,11 +46,6 @@ func endFrame(dst []byte, start, guess int) []byte {
 	return dst
 }
 
-// AppendFrame appends a frame around a body that is there already.
-func AppendFrame(dst, body []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(body))), body...)
-}
-
 // SplitFrame returns the first frame of b and what follows it. With ok false b ends before the frame does.
 func SplitFrame(b []byte, most int) (frame, rest []byte, ok bool, err error) {
 	size, header, err := frameSize(b, most)

@@ -11,6 +11,11 @@ import (
 	"testing/iotest"
 )
 
+// appendFrame appends a frame around a body.
+func appendFrame(dst, body []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(body))), body...)
+}
+
 // A frame's guess never shows.
 func TestFrameGuess(t *testing.T) {
 	body := make([]byte, 40_000)
@@ -21,7 +26,7 @@ func TestFrameGuess(t *testing.T) {
 		for _, guess := range []int{0, 1, 127, 128, 16383, 16384, 1 << 21} {
 			dst, start := beginFrame([]byte("before"), guess)
 			got := endFrame(append(dst, body[:size]...), start, guess)
-			want := append([]byte("before"), AppendFrame(nil, body[:size])...)
+			want := append([]byte("before"), appendFrame(nil, body[:size])...)
 			if !bytes.Equal(got, want) {
 				t.Fatalf("size %d, guess %d: % x", size, guess, got[:min(len(got), 20)])
 			}
@@ -90,7 +95,7 @@ func TestFrameReader(t *testing.T) {
 				body[i] = byte(rng.Uint32())
 			}
 			want = append(want, body)
-			stream = AppendFrame(stream, body)
+			stream = appendFrame(stream, body)
 		}
 		var from io.Reader = bytes.NewReader(stream)
 		switch round % 3 {
@@ -175,7 +180,7 @@ func TestFrameReaderWithoutRoom(t *testing.T) {
 			}
 			sizes = append(sizes, size)
 			body := bytes.Repeat([]byte{byte(i)}, size)
-			stream = AppendFrame(stream, body)
+			stream = appendFrame(stream, body)
 		}
 		have := &room{given}
 		r := NewBoundedFrameReader(&ragged{bytes.NewReader(stream), rng}, 400_000, have)
@@ -231,7 +236,7 @@ func FuzzFrameReader(f *testing.F) {
 		got, _, err := readAll(NewFrameReader(&stepped{stream, int(step%16) + 1}, 1000))
 		var back []byte
 		for _, frame := range got {
-			back = AppendFrame(back, frame)
+			back = appendFrame(back, frame)
 		}
 		if !bytes.HasPrefix(stream, back) {
 			t.Fatalf("frames that were not there: % x of % x", back, stream)

@@ -203,7 +203,7 @@ func TestSameBytesAsLibrary(t *testing.T) {
 		if err := e.Encode(x.fields); err != nil {
 			t.Fatal(err)
 		}
-		want := AppendFrame(nil, b.Bytes())
+		want := appendFrame(nil, b.Bytes())
 		if !bytes.Equal(x.frame, want) {
 			t.Errorf("%s:\n% x, the library\n% x", x.name, x.frame, want)
 		}

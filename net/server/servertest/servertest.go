@@ -5,6 +5,7 @@ package servertest
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,9 @@ type T interface {
 	Cleanup(func())
 	Fatal(...any)
 }
+
+// Frame is a frame around a body that no message would encode.
+func Frame(body []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(body))), body...) }
 
 // Trust is one cluster's certificates.
 type Trust struct {
