@@ -274,7 +274,7 @@ func (a *Applier) save(t Time) {
 	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
 	// A log that takes nothing until then is not made to wait for the interval, too.
 	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
-	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !a.saveNow && a.Status.logTakes(2)) {
+	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !a.saveNow && a.Status.logTakes(limits.LogKept)) {
 		return
 	}
 	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records

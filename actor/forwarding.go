@@ -310,7 +310,7 @@ func (c *Consensus) refuseForward(from uint64, err error) {
 
 // proposeDeferred proposes what was accepted of followers, and tells whether raft and the log had room for all of it.
 func (c *Consensus) proposeDeferred() bool {
-	if !c.Status.logTakes(2) {
+	if !c.Status.logTakes(limits.LogKept) {
 		return false
 	}
 	for len(c.accepted.deferred) > 0 {

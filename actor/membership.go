@@ -327,7 +327,7 @@ func (c *Consensus) tendLearners() {
 // promote proposes a change that nobody has asked for, and tells whether raft took it; otherwise it is tried again.
 func (c *Consensus) promote(change *kv.MemberChange) bool {
 	status := c.raft.BasicStatus()
-	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.logTakes(2) {
+	if c.quarantine.active() || status.LeadTransferee != raft.None || status.GetTerm() != c.term || !c.Status.logTakes(limits.LogKept) {
 		return false
 	}
 	envelope := c.envelope(c.proposals.next, [][]byte{index.AppendMemberChange(nil, change)})

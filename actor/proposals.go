@@ -147,7 +147,7 @@ func (c *Consensus) propose() {
 	switch {
 	case status.Lead == raft.None, status.GetTerm() != c.term: // the new term's Ready comes first
 		return
-	case leads && !c.Status.logTakes(2):
+	case leads && !c.Status.logTakes(limits.LogKept):
 		c.refuseFull()
 		return
 	case leads && (status.LeadTransferee != raft.None || !c.proposeDeferred()):

@@ -82,9 +82,9 @@ func (c *Consensus) takes(entries []*raftpb.Entry) bool {
 	case entryBytes(entries) == 0:
 		return !c.Status.logWaits.Load()
 	case space == SpaceNone && c.disk.idle():
-		return c.Status.logTakes(1)
+		return c.Status.logTakes(limits.LogKeptLast)
 	default:
-		return c.Status.logTakes(2)
+		return c.Status.logTakes(limits.LogKept)
 	}
 }
 

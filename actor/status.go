@@ -107,8 +107,8 @@ func (s *Status) Space() Space {
 	}
 }
 
-// logTakes tells whether the log may be given commands that take so many quarters of a segment with all that is left. Less
-// than half of its last segment is kept for terms, votes and raft's own entries.
+// logTakes tells whether the log may be given commands: on a full disk only while it has so many quarters of a segment
+// without another file (limits.LogKept).
 func (s *Status) logTakes(quarters int32) bool {
 	return !s.logWaits.Load() && (!s.noSpace.Load() || s.logQuarters.Load() >= quarters)
 }

@@ -383,6 +383,11 @@ const (
 	SegmentBytesMost  = 1 << 30
 	// SpareSegments is how many segments are kept ready; SparesMost is how many recycled ones are kept at most.
 	SpareSegments = 2
+	// LogKept is how many quarters of a segment the log of a full disk keeps for terms, votes and raft's own entries, in place
+	// of commands: an election takes four pages of it, so there is room for some two thousand. LogKeptLast is how many it
+	// still keeps when nothing is proposed any more, and what another member's log has more must be taken so that they agree.
+	LogKept     = 2
+	LogKeptLast = 1
 	// SpareStepBytes is how much of a spare is filled at a time: on a slow disk the log's sync waits for it. SpareSyncBytes is
 	// how much is filled between two syncs: a whole segment at once would hold up the log's own.
 	SpareStepBytes = 256 << 10
