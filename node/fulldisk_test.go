@@ -230,7 +230,7 @@ func TestTwoDisksFill(t *testing.T) {
 func TestFullMembersElect(t *testing.T) {
 	for seed := range uint64(20) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := diskWorld(t, seed)
+			w := diskWorld(t, seed, func(s *shape) { s.limits.BatchBytes = 8 << 10 }) // an entry is no more than a small part of a segment
 			i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.leads })
 			dies := w.hosts[i]
 			w.full(20*time.Second, slices.Delete(slices.Clone(w.hosts), i, i+1)...)
