@@ -95,7 +95,7 @@ func (c *client) draw(write bool) *operation {
 		c.values++
 		o.value = fmt.Sprintf("%d.%d.", c.number, c.values)
 		pad := w.random.IntN(w.shape.valueMost + 1)
-		if w.probably(0.002) { // larger than a segment of the log
+		if w.probably(w.shape.large) {
 			pad = 10_000 + w.random.IntN(100_000)
 		}
 		if pad > len(o.value) {

@@ -19,6 +19,7 @@ type shape struct {
 	segmentBytes      int64
 	limits            limits.Tunable
 	valueMost         int
+	large             float64       // share of values that are larger than a segment of the log
 	think             time.Duration // mean pause of a client between two turns
 	ordered           bool          // frames of one class arrive in the order in which they were sent, also before all heals
 	delay             time.Duration // median of a frame's way
@@ -50,6 +51,7 @@ func drawShape(seed uint64) shape {
 		heartbeat:    100 * time.Millisecond,
 		election:     time.Second,
 		segmentBytes: 64 << 10,
+		large:        0.002,
 		valueMost:    pick(r, 16, 256, 256, 1024, 4096),
 		ordered:      r.IntN(3) > 0,
 		delay:        logUniform(r, 50*time.Microsecond, 5*time.Millisecond),
