@@ -230,9 +230,12 @@ func TestTwoDisksFill(t *testing.T) {
 // other one's log. That is nearly everywhere, and a segment has 16 pages here and 16384 in a member.
 func TestFullMembersElect(t *testing.T) {
 	unread := 0
-	for seed := range uint64(20) {
+	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			w := diskWorld(t, seed, func(s *shape) { s.limits.BatchBytes, s.large = 8<<10, 0 }) // an entry is a small part of a segment
+			w := diskWorld(t, seed, func(s *shape) {
+				s.clients, s.think = 16, 30*time.Millisecond
+				s.limits.BatchBytes, s.large = 8<<10, 0 // an entry is a small part of a segment
+			})
 			i := slices.IndexFunc(w.hosts, func(h *host) bool { return h.leads })
 			dies := w.hosts[i]
 			w.full(20*time.Second, slices.Delete(slices.Clone(w.hosts), i, i+1)...)
