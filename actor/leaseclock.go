@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -117,7 +118,7 @@ func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stil
 // says is left, and an election timeout in which its client finds the new leader.
 func (k *leaseClock) start(view *index.View, now, electionTimeout time.Duration) {
 	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1}
-	view.Leases(func(l kv.Lease) bool {
+	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
 		one.deadline = now + seconds(one.noted) + electionTimeout
 		one.at, one.place = one.next(electionTimeout), len(k.due)

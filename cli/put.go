@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -21,6 +22,7 @@ func putCommand() *cli.Command {
 		Description: "Without VALUE, or with - in its place, the value is read from stdin, with @FILE from a file, byte for byte. What is " +
 			"read from stdin is always the value itself: `printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
 		Flags: clientFlags(writeOutFlag(),
+			&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
 			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
 		),
 		Action: put,
@@ -35,12 +37,18 @@ func put(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	lease := int64(0)
+	if word := c.String("lease"); word != "" {
+		if lease, err = leaseID(word); err != nil {
+			return err
+		}
+	}
 	value, err := valueArgument(c)
 	if err != nil {
 		return err
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		written, err := s.Put(ctx, key, value)
+		written, err := s.PutWith(ctx, kv.Put{Key: key, Value: value, Lease: lease})
 		if err != nil {
 			return writeFailed(err)
 		}

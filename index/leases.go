@@ -99,7 +99,7 @@ func (s *State) revoke(id int64, term uint64) kv.Result {
 		return s.refused(leaseNotFound(id))
 	}
 	matches := s.matches[:0]
-	s.leases.each(id, &s.probe, func(r ref) bool {
+	s.leases.each(id, nil, &s.probe, func(r ref) bool {
 		matches = append(matches, r)
 		return true
 	})
@@ -148,24 +148,26 @@ func (s *State) detach(lease int64, r ref) {
 	}
 }
 
-// each hands out the records of a lease's keys, in key order, until f returns false.
-func (l *leases) each(id int64, p *probe, f func(r ref) bool) {
-	l.attached.Ascend(attachment{id, p.set(nil)}, func(a attachment) bool { return a.lease == id && f(a.key) })
+// each hands out the records of a lease's keys from one on, in key order, until f returns false.
+func (l *leases) each(id int64, from []byte, p *probe, f func(r ref) bool) {
+	l.attached.Ascend(attachment{id, p.set(from)}, func(a attachment) bool { return a.lease == id && f(a.key) })
 }
 
 // Lease returns a lease.
 func (v *View) Lease(id int64) (l kv.Lease, ok bool) { return v.leases.get(id) }
 
-// Leases hands out all leases, by rising id, until f returns false.
-func (v *View) Leases(f func(l kv.Lease) bool) { v.leases.granted.Scan(f) }
+// Leases hands out the leases from an id on, by rising id, until f returns false.
+func (v *View) Leases(from int64, f func(l kv.Lease) bool) {
+	v.leases.granted.Ascend(kv.Lease{ID: from}, f)
+}
 
 // LeaseCount is how many leases there are.
 func (v *View) LeaseCount() int { return v.leases.granted.Len() }
 
-// LeaseKeys hands out the keys of a lease, in their order, until f returns false. The slices are parts of the View.
-func (v *View) LeaseKeys(id int64, f func(key []byte) bool) {
+// LeaseKeys hands out the keys of a lease from one on, in their order, until f returns false. The slices are parts of the View.
+func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 	var p probe
-	v.leases.each(id, &p, func(r ref) bool { return f(r.record().key()) })
+	v.leases.each(id, from, &p, func(r ref) bool { return f(r.record().key()) })
 	runtime.KeepAlive(p.words)
 	runtime.KeepAlive(v)
 }

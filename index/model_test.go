@@ -147,7 +147,7 @@ func (m *model) checkpoint(left []kv.Lease) kv.Result {
 // compareLeases compares the leases, and the keys of each.
 func (m *model) compareLeases(v *View) (err error) {
 	got := map[int64]kv.Lease{}
-	v.Leases(func(l kv.Lease) bool {
+	v.Leases(math.MinInt64, func(l kv.Lease) bool {
 		got[l.ID] = l
 		return true
 	})
@@ -156,7 +156,7 @@ func (m *model) compareLeases(v *View) (err error) {
 	}
 	for id := range m.leases {
 		var keys, want []string
-		v.LeaseKeys(id, func(key []byte) bool {
+		v.LeaseKeys(id, nil, func(key []byte) bool {
 			keys = append(keys, string(key))
 			return true
 		})

@@ -3,6 +3,7 @@ package index
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -407,9 +408,9 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		revision, ok := v.RevisionAt(number(d, "wall", 0) * 1e6)
 		fmt.Fprintf(&out, "revision %d, %v\n", revision, ok)
 	case "leases":
-		v.Leases(func(l kv.Lease) bool {
+		v.Leases(math.MinInt64, func(l kv.Lease) bool {
 			fmt.Fprintf(&out, "%d: %d s, %d left:", l.ID, l.TTL, l.Remaining)
-			v.LeaseKeys(l.ID, func(key []byte) bool {
+			v.LeaseKeys(l.ID, nil, func(key []byte) bool {
 				fmt.Fprintf(&out, " %s", key)
 				return true
 			})

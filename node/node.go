@@ -79,7 +79,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	n.server, err = server.Start(server.Config{
 		Conn: clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-		Logger: c.Logger, ValueBytes: int(c.ValueBytes), Limits: n.member.env.Limits.Clients,
+		Logger: c.Logger, ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 	})
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx))
@@ -320,6 +320,18 @@ func (e endpoint) Watch(to kv.WatchStream, r kv.WatchRequest) {
 	case !e.watches.Send(message, int64(limits.RequestOverhead+len(r.Watch.Key)+len(r.Watch.End))):
 		to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Err: stopping("its watches end")})
 	}
+}
+
+// AskLeases implements server.Member.
+func (e endpoint) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration) {
+	if !e.consensus.Send(actor.AskLeases{ReplyTo: to, Requests: requests, Asks: asks, Timeout: timeout}, 0) {
+		kv.Refuse(to, requests, kv.LeaseTold, stopping("the leader's lease clock was not asked"))
+	}
+}
+
+// leaseLeast is the shortest TTL in seconds, as etcd has it: a lease is to outlive an election.
+func leaseLeast(electionTimeout time.Duration) int64 {
+	return int64((electionTimeout*3/2 + time.Second - 1) / time.Second)
 }
 
 // Refuse implements server.Member: a member that takes no part answers nothing, and one that has heard of no leader since

@@ -29,8 +29,14 @@ func (l Lease) Check() *Error {
 		return Errorf(BadRequest, "a lease has no id")
 	case l.TTL < 1:
 		return Errorf(BadRequest, "a lease of %d seconds", l.TTL)
-	case l.TTL > limits.LeaseSeconds:
-		return Errorf(LeaseTooLong, "a lease of %d seconds, over the limit of %d", l.TTL, limits.LeaseSeconds)
+	}
+	return CheckTTL(l.TTL)
+}
+
+// CheckTTL says that a TTL is too long, or nil.
+func CheckTTL(ttl int64) *Error {
+	if ttl > limits.LeaseSeconds {
+		return Errorf(LeaseTooLong, "a lease of %d seconds, over the limit of %d", ttl, limits.LeaseSeconds)
 	}
 	return nil
 }

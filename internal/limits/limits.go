@@ -16,6 +16,8 @@ const (
 	LeaseSeconds = 9_000_000_000
 	// LeaseCheckpoints bounds the leases of one command that notes what is left of them.
 	LeaseCheckpoints = 1024
+	// LeaseKeys is how many keys, or leases, one page has: less than a millisecond of work.
+	LeaseKeys = 2048
 	// LeaseRevocations is how many revocations of the lease clock are under way at a time, so that the puts behind them wait
 	// for little: 100,000 leases that end at once are a hundred entries, one after the other.
 	LeaseRevocations = 1024

@@ -70,6 +70,10 @@ func (n *null) ReadIndex(to kv.ReplyTo, requests []uint64, _ time.Duration) {
 
 func (n *null) Watch(kv.WatchStream, kv.WatchRequest) {}
 
+func (n *null) AskLeases(to kv.ReplyTo, requests []uint64, _ []kv.LeaseAsk, _ time.Duration) {
+	kv.Refuse(to, requests, kv.LeaseTold, kv.Errorf(kv.Unavailable, "nobody keeps leases"))
+}
+
 func (n *null) View() *index.View   { return n.view }
 func (n *null) Status() wire.Status { return wire.Status{Name: "null"} }
 

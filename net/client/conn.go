@@ -16,7 +16,8 @@ import (
 	"qkv/net/wire"
 )
 
-// The streams of a connection: one for all that is small, so that it does not wait behind what is large.
+// The streams of a connection: one for all that is small, so that it does not wait behind what is large; the other one has no
+// writes on it.
 const (
 	smallStream = iota
 	bulkStream
@@ -155,7 +156,7 @@ func (k *conn) send(x *call) bool {
 	if k.retired.Load() {
 		return false
 	}
-	if x.bulk {
+	if x.bulk || x.op.AsksClock() { // which waits behind no write
 		return k.streams[bulkStream].send(x)
 	}
 	return k.streams[smallStream].send(x)

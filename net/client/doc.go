@@ -93,6 +93,12 @@
 // [Client.Members] lists the members. [Client.AddMember], [Client.PromoteMember], [Client.RemoveMember] and
 // [Client.UpdateMember] change them, and [Client.MoveLeader] the leader: to the table above these are writes.
 //
+// # Leases
+//
+// [Client.Grant] makes a lease, and a put with it lives as long as that: until [Client.Revoke], or until its TTL has passed since
+// [Client.Grant] or the last [Client.Renew] was called. [Client.KeepAlive] renews one in the background, and says when it is lost.
+// Keep-alives are sent again like reads, and wait for no write.
+//
 // # UDP buffers
 //
 // quic-go asks the system for UDP buffers of 7 MiB and says so on standard error, once, when it gets less (on Linux:

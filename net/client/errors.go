@@ -43,6 +43,8 @@ func (e *OutcomeUnknownError) Error() string {
 	switch e.Op {
 	case wire.OpChangeMember.String():
 		ask = "list the members"
+	case wire.OpGrant.String(), wire.OpRevoke.String():
+		ask = "list the leases"
 	case wire.OpMoveLeader.String():
 		ask = "see who leads"
 	}

@@ -27,6 +27,10 @@ type batch struct {
 	reads       []slot
 	readTimeout time.Duration
 
+	asks       []slot // of the leader's lease clock
+	leases     []kv.LeaseAsk
+	askTimeout time.Duration
+
 	ready []slot // serializable reads
 }
 
@@ -176,6 +180,8 @@ func (s *stream) handle(frame []byte) error {
 	case q.Op == wire.OpMembers:
 		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: bytes})
 		b.readTimeout = max(b.readTimeout, q.Timeout)
+	case q.Op.AsksClock() || q.Op == wire.OpLeases:
+		s.addLease(q, bytes)
 	case q.Op == wire.OpStatus:
 		status := s.conn.server.config.Member.Status()
 		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
@@ -215,6 +221,7 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		b.arena = make([]byte, 0, frame+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	start := len(b.arena)
+	var lease *wire.LeaseRequest // of a grant
 	switch q.Op {
 	case wire.OpPut:
 		b.arena = index.AppendPut(b.arena, &q.Put)
@@ -222,9 +229,15 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		b.arena = index.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
 	case wire.OpChangeMember:
 		b.arena = index.AppendMemberChange(b.arena, &q.Change)
+	case wire.OpGrant:
+		l := s.newLease(q.Lease)
+		lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
+		b.arena = index.AppendGrant(b.arena, l)
+	case wire.OpRevoke:
+		b.arena = index.AppendRevoke(b.arena, q.Lease.ID, 0)
 	}
 	b.commands = append(b.commands, b.arena[start:len(b.arena):len(b.arena)])
-	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes})
+	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes, lease: lease})
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
 }
 
@@ -281,7 +294,7 @@ func (s *stream) flush() {
 		b.ready = b.ready[:0]
 		s.wakeWriter()
 	}
-	writes, reads := s.registerLocked(b.writes), s.registerLocked(b.reads)
+	writes, reads, asks := s.registerLocked(b.writes), s.registerLocked(b.reads), s.registerLocked(b.asks)
 	s.mu.Unlock()
 
 	if len(writes) > 0 {
@@ -295,11 +308,17 @@ func (s *stream) flush() {
 		b.reads, b.readTimeout = b.reads[:0], 0
 		s.conn.server.config.Member.ReadIndex(s, reads, timeout)
 	}
+	if len(asks) > 0 {
+		leases, timeout := b.leases, b.askTimeout
+		clear(b.asks)
+		b.asks, b.leases, b.askTimeout = b.asks[:0], nil, 0
+		s.conn.server.config.Member.AskLeases(s, asks, leases, timeout)
+	}
 }
 
 // forget drops a batch whose stream is gone.
 func (s *stream) forget() {
-	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.ready} {
+	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.asks, s.batch.ready} {
 		s.endSlots(slots)
 	}
 	s.batch = batch{}

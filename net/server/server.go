@@ -31,6 +31,9 @@ type Member interface {
 	// Watch does what a stream of watches asks for; what it tells comes to to. It may wait where a client asks, and does
 	// not for WatchRoom and WatchEnd.
 	Watch(to kv.WatchStream, r kv.WatchRequest)
+	// AskLeases asks the leader's lease clock, requests[i] for asks[i]: each comes back to to once, as a Completion of kind
+	// LeaseTold. It does not wait for room that writes take.
+	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
 	// Refuse says why the member does not answer a request now, whatever state it has; nil: it does. It is asked before
 	// each one but a status and an unban.
 	Refuse(q *wire.Request) *kv.Error
@@ -55,7 +58,8 @@ type Config struct {
 	Member      Member
 	Logger      *slog.Logger
 
-	ValueBytes int // the largest value that is accepted: at most limits.ValueBytes
+	ValueBytes int   // the largest value that is accepted: at most limits.ValueBytes
+	LeaseLeast int64 // seconds: shorter leases are granted for so long
 	Limits     limits.Clients
 }
 

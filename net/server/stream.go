@@ -58,6 +58,7 @@ type stream struct {
 type slot struct {
 	id     uint64 // the client's
 	read   *read  // a range's; nil for all else
+	lease  *wire.LeaseRequest
 	serial uint32
 	bytes  int32 // that it counts for
 	op     wire.Op

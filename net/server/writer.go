@@ -139,6 +139,8 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 	switch {
 	case d.Result.Err != nil:
 		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
+	case x.lease != nil:
+		return w.appendLease(x, v, d)
 	case x.read != nil:
 		return w.appendOne(x.id, v, &x.read.Range)
 	case x.op == wire.OpMembers:

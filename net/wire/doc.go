@@ -54,6 +54,13 @@
 //	  members   manual bool, instead uint
 //	8 move      member uint                                     [id, 0]
 //	  leader
+//	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
+//	31 revoke   lease int                                       [id, 0, revision int, deleted int]
+//	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
+//	   alive
+//	33 time to  lease int, flags uint, from bin                 [id, 0, ttl int, granted int, more bool, keys]
+//	   live                                                     keys: [key bin...]
+//	34 leases   from int                                        [id, 0, more bool, [lease int...]]
 //
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
@@ -64,6 +71,13 @@
 //	            bit 3  continued: not the first page of a range; count may come as 0
 //
 // Of the flags members knows the first one only.
+//
+// Times of leases are in seconds. A grant with the lease 0 gets an id at random, more than 0, and one of a shorter TTL than one
+// and a half election timeouts that one: the answer says both. A keep-alive of a lease that is not there is answered with the
+// ttl 0, a time to live with -1. Bit 0 of its flags asks for the keys of the lease, from a key on; more says that there are more,
+// which are asked for likewise, with the last one and a zero byte behind it. Leases come by rising id, from an id on, as this
+// member has them. A keep-alive, and a time to live, waits for a round among the members, but for no write: it should have a
+// stream that has no writes on it.
 //
 // A change of the members is a [kv.MemberChange]: which of its fields a kind has stands there, the others are empty. The
 // id of a member that is added is the client's choice, at random, so that a client that was left without an answer can

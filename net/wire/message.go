@@ -24,22 +24,24 @@ const (
 	OpMembers      Op = 6
 	OpChangeMember Op = 7
 	OpMoveLeader   Op = 8
-	ops               = 9
+	ops               = OpLeases + 1
 )
 
 // bodyFields is how many elements each op's body has.
 var bodyFields = [ops]int{
 	OpPut: 3, OpDelete: 2, OpRange: 5, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
+	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
 }
 
 var opNames = [ops]string{
 	OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status", OpUnban: "unban", OpMembers: "list of members",
 	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
+	OpGrant: "grant of a lease", OpRevoke: "revocation of a lease", OpKeepAlive: "keep-alive", OpTimeToLive: "time to live", OpLeases: "list of leases",
 }
 
 // String returns the op's name.
 func (o Op) String() string {
-	if o > 0 && o < ops {
+	if o.known() {
 		return opNames[o]
 	}
 	if o == OpWatch {
@@ -48,9 +50,11 @@ func (o Op) String() string {
 	return fmt.Sprintf("op %d", uint8(o))
 }
 
+func (o Op) known() bool { return o < ops && opNames[o] != "" }
+
 // Write says that the op changes something: it is not sent twice where it may have happened.
 func (o Op) Write() bool {
-	return o == OpPut || o == OpDelete || o == OpChangeMember || o == OpMoveLeader
+	return o == OpPut || o == OpDelete || o == OpChangeMember || o == OpMoveLeader || o == OpGrant || o == OpRevoke
 }
 
 // The flags of a range, as doc.go draws them.
@@ -80,6 +84,8 @@ type Request struct {
 	Serializable bool // of members: from this member's state as it is
 	Change       kv.MemberChange
 	MoveLeader   uint64 // the member's id; 0: any
+
+	Lease LeaseRequest
 }
 
 // AppendPutBody appends the body of a put.
@@ -153,8 +159,8 @@ func ReadRequest(frame []byte, q *Request) error {
 	if err := r.Err(); err != nil {
 		return kv.Errorf(kv.BadRequest, "a request without op and timeout: %v", err)
 	}
-	if op == 0 || op >= ops {
-		return kv.Errorf(kv.BadRequest, "op %d is not known here: this member knows 1 to %d", op, ops-1)
+	if op >= uint64(ops) || !Op(op).known() {
+		return kv.Errorf(kv.BadRequest, "op %d is not known here: another version of qkv may know it", op)
 	}
 	q.Op = Op(op)
 	if want := 3 + bodyFields[op]; fields != want {
@@ -199,6 +205,8 @@ func (q *Request) readBody(r *pack.Reader) {
 		q.Change.Manual, q.Change.Instead = r.Bool(), r.Uint()
 	case OpMoveLeader:
 		q.MoveLeader = r.Uint()
+	case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
+		q.Lease = readLease(q.Op, r)
 	case OpRange:
 		q.Range = kv.Range{Key: r.Bytes(), End: r.Bytes(), Revision: r.Int(), Limit: r.Int()}
 		flags := readFlags(r, knownFlags)
@@ -226,6 +234,8 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 		return q.Range.Check(b)
 	case OpChangeMember:
 		return checkChange(&q.Change)
+	case OpGrant:
+		return kv.CheckTTL(q.Lease.TTL)
 	default:
 		return nil
 	}

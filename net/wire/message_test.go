@@ -303,7 +303,7 @@ func TestRequestsRefused(t *testing.T) {
 		frame []byte
 		want  string
 	}{
-		"unknown op":        {raw(5, 99, 1), "op 99 is not known here: this member knows 1 to 8"},
+		"unknown op":        {raw(5, 99, 1), "op 99 is not known here: another version of qkv may know it"},
 		"op 0":              {raw(5, 0, 1), "op 0 is not known here"},
 		"op of 64 bits":     {raw(5, uint64(math.MaxUint64), 1), "is not known here"},
 		"op 257":            {raw(5, 257, 1), "op 257 is not known here"},
@@ -494,6 +494,9 @@ func decodeAll(frame []byte) {
 	_ = p.Range(&kv.RangeResult{})
 	_, _ = p.Status()
 	_, _ = p.Members()
+	_, _, _ = p.Granted()
+	_, _, _, _ = p.LeaseTime()
+	_, _, _ = p.Leases()
 }
 
 func FuzzMessages(f *testing.F) {
@@ -524,6 +527,8 @@ func FuzzMessages(f *testing.F) {
 			body = AppendMoveLeaderBody(nil, q.MoveLeader)
 		case OpRange:
 			body = AppendRangeBody(nil, &q.Range)
+		case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
+			body = AppendLeaseBody(nil, q.Op, &q.Lease)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendRequest(nil, q.ID, q.Op, q.Timeout, body)), &again); err != nil {

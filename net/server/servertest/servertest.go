@@ -251,6 +251,22 @@ func (m *Member) Watches() (n int) {
 	return n
 }
 
+// AskLeases answers that all of a lease is left, or that there is none.
+func (m *Member) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, _ time.Duration) {
+	err := m.ask(0, len(requests))
+	done := make([]kv.Completion, 0, len(requests))
+	for i, request := range requests {
+		left := kv.LeaseTime{TTL: -1}
+		if l, ok := m.View().Lease(asks[i].Lease); ok {
+			left = kv.LeaseTime{TTL: l.TTL, Granted: l.TTL}
+		} else if asks[i].Renew {
+			left.TTL = 0
+		}
+		done = append(done, kv.Completion{Request: request, Kind: kv.LeaseTold, Lease: &left, Result: kv.Result{Err: err}})
+	}
+	to.Complete(done)
+}
+
 // View returns the newest state.
 func (m *Member) View() *index.View { return m.store.view.Load() }
 

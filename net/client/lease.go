@@ -1,0 +1,239 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// Lease is a time that keys live for. Its id is any number but 0.
+type Lease = kv.Lease
+
+// LeaseTime is what is left of a lease, in seconds.
+type LeaseTime struct {
+	TTL     int64    // -1: there is no such lease
+	Granted int64    // its TTL
+	Keys    [][]byte // when they were asked for
+}
+
+// Grant makes a lease of a TTL in seconds, with an id, or with one that the member chooses, where it is 0. The lease that comes
+// back has the TTL that it got: a shorter one than an election takes is raised. It lives for that long from when Grant was called
+// on, at least.
+func (c *Client) Grant(ctx context.Context, id, ttl int64) (Lease, error) {
+	x := c.newLeaseCall(ctx, wire.OpGrant, &wire.LeaseRequest{ID: id, TTL: ttl})
+	if err := c.do(ctx, x); err != nil {
+		return Lease{}, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(x.answer)
+	var l Lease
+	if err == nil {
+		_, l, err = p.Granted()
+	}
+	if err != nil {
+		return Lease{}, unknown(x.op, x.where.Load(), err)
+	}
+	return l, nil
+}
+
+// PutWith is Put with all that there is to say. Its slices are the caller's again when it returns.
+func (c *Client) PutWith(ctx context.Context, p kv.Put) (Written, error) {
+	x := c.newCall(ctx, wire.OpPut)
+	x.body = wire.AppendPutBody(x.body[:0], p)
+	return c.written(ctx, x)
+}
+
+// Revoke ends a lease and deletes its keys.
+func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
+	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))
+}
+
+// Renew lets all of a lease be left again, from when Renew was called on, and returns its TTL in seconds. A lease that has ended
+// is an Error with the code LeaseNotFound.
+func (c *Client) Renew(ctx context.Context, id int64) (ttl int64, err error) {
+	left, _, err := c.leaseTime(ctx, wire.OpKeepAlive, &wire.LeaseRequest{ID: id})
+	if err == nil && left.TTL <= 0 {
+		err = kv.Errorf(kv.LeaseNotFound, "there is no lease %016x: it has expired, or was revoked", uint64(id))
+	}
+	return left.TTL, err
+}
+
+// TimeToLive returns what is left of a lease, with its keys where they are asked for. No lease is no error.
+func (c *Client) TimeToLive(ctx context.Context, id int64, keys bool) (LeaseTime, error) {
+	q := wire.LeaseRequest{ID: id, Keys: keys}
+	var all [][]byte
+	for {
+		left, more, err := c.leaseTime(ctx, wire.OpTimeToLive, &q)
+		if err != nil {
+			return LeaseTime{}, err
+		}
+		all = append(all, left.Keys...)
+		if !more || len(left.Keys) == 0 {
+			left.Keys = all
+			return left, nil
+		}
+		if q.From = following(all[len(all)-1]); q.From == nil {
+			left.Keys = all
+			return left, nil
+		}
+	}
+}
+
+func (c *Client) leaseTime(ctx context.Context, op wire.Op, q *wire.LeaseRequest) (left LeaseTime, more bool, err error) {
+	x := c.newLeaseCall(ctx, op, q)
+	if err := c.do(ctx, x); err != nil {
+		return LeaseTime{}, false, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(x.answer)
+	if err != nil {
+		return LeaseTime{}, false, err
+	}
+	t, more, keys, err := p.LeaseTime()
+	for i := range keys {
+		keys[i] = append([]byte{}, keys[i]...)
+	}
+	return LeaseTime{TTL: t.TTL, Granted: t.Granted, Keys: keys}, more, err
+}
+
+// Leases returns the ids of all leases, by rising id, as the member knows them that serves this client.
+func (c *Client) Leases(ctx context.Context) (all []int64, err error) {
+	q := wire.LeaseRequest{ID: math.MinInt64}
+	for {
+		x := c.newLeaseCall(ctx, wire.OpLeases, &q)
+		if err := c.do(ctx, x); err != nil {
+			return nil, err
+		}
+		p, err := wire.ReadResponse(x.answer)
+		var more bool
+		var page []int64
+		if err == nil {
+			more, page, err = p.Leases()
+		}
+		x.recycle()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page...)
+		if !more || len(page) == 0 || page[len(page)-1] == math.MaxInt64 {
+			return all, nil
+		}
+		q.ID = page[len(page)-1] + 1
+	}
+}
+
+func (c *Client) newLeaseCall(ctx context.Context, op wire.Op, q *wire.LeaseRequest) *call {
+	x := c.newCall(ctx, op)
+	x.body = wire.AppendLeaseBody(x.body[:0], op, q)
+	return x
+}
+
+// KeepAlive renews a lease, three times in its TTL, until it is stopped or the lease is lost.
+type KeepAlive struct {
+	// Constant.
+	client *Client
+	id     int64
+	stop   context.CancelFunc
+	lost   chan struct{}
+	ended  chan struct{}
+
+	mu    sync.Mutex
+	until time.Time
+	err   error
+}
+
+// KeepAlive begins to renew a lease of a TTL in seconds, which lives until then, as Grant, Renew or TimeToLive have said. It
+// goes on after ctx, until Stop.
+func (c *Client) KeepAlive(id, ttl int64, since time.Time) *KeepAlive {
+	ctx, stop := context.WithCancel(c.ctx)
+	k := &KeepAlive{client: c, id: id, stop: stop, lost: make(chan struct{}), ended: make(chan struct{}), until: since.Add(seconds(ttl))}
+	c.start(func() { k.run(ctx, ttl) })
+	return k
+}
+
+// seconds is a duration of so many, or the longest one.
+func seconds(n int64) time.Duration {
+	if n > int64(math.MaxInt64/time.Second) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * time.Second
+}
+
+// Lost is closed when the lease has ended, or may have: nothing has renewed it for as long as it lives. Its keys may be
+// deleted, and what they stand for may be another client's.
+func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
+
+// Until is when the lease may end if it is not renewed, by this process's clock: what it protects must be over by then.
+func (k *KeepAlive) Until() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.until
+}
+
+// Err is why the lease is lost.
+func (k *KeepAlive) Err() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.err
+}
+
+// Stop ends the renewals. The lease lives on for as long as is left of it.
+func (k *KeepAlive) Stop() {
+	k.stop()
+	<-k.ended
+}
+
+func (k *KeepAlive) run(ctx context.Context, ttl int64) {
+	defer close(k.ended)
+	defer k.stop()
+	var last error
+	wait := time.NewTimer(time.Until(k.until) - 2*seconds(ttl)/3)
+	defer wait.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-wait.C:
+		}
+		begun, until := time.Now(), k.until
+		within, cancel := context.WithDeadline(ctx, until)
+		renewed, err := k.client.Renew(within, k.id)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			ttl = renewed
+			k.mu.Lock()
+			k.until = begun.Add(seconds(ttl))
+			k.mu.Unlock()
+			wait.Reset(seconds(ttl) / 3)
+		case isLost(err) || !time.Now().Before(until):
+			if !isLost(err) && last != nil {
+				err = last
+			}
+			k.mu.Lock()
+			k.err = err
+			k.mu.Unlock()
+			close(k.lost)
+			return
+		default:
+			last = err
+			wait.Reset(min(keepAliveAgain, time.Until(until)))
+		}
+	}
+}
+
+// keepAliveAgain is the pause before a renewal that failed is tried again.
+const keepAliveAgain = 100 * time.Millisecond
+
+// isLost says that a lease has ended for certain.
+func isLost(err error) bool {
+	answer, ok := errors.AsType[*kv.Error](err)
+	return ok && answer.Code == kv.LeaseNotFound
+}

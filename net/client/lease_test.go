@@ -1,0 +1,73 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/client"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
+)
+
+// A lease is granted, listed, renewed and revoked, with more keys than a page has.
+func TestLeases(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := servertest.NewCluster(map[string]uint64{"n1": 1})
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, func(c *server.Config) { c.LeaseLeast = 2 })))
+	ctx := t.Context()
+	l := must[client.Lease](t)(c.Grant(ctx, 0, 1))
+	if l.ID <= 0 || l.TTL != 2 {
+		t.Fatalf("granted %+v", l)
+	}
+	for i := range limits.LeaseKeys + 1 {
+		must[client.Written](t)(c.PutWith(ctx, kv.Put{Key: fmt.Appendf(nil, "k%06d", i), Lease: l.ID}))
+	}
+	left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, true))
+	if left.TTL != 2 || left.Granted != 2 || len(left.Keys) != limits.LeaseKeys+1 || string(left.Keys[limits.LeaseKeys]) != fmt.Sprintf("k%06d", limits.LeaseKeys) {
+		t.Errorf("time to live %d of %d, %d keys", left.TTL, left.Granted, len(left.Keys))
+	}
+	for i := range limits.LeaseKeys + 10 {
+		must[client.Lease](t)(c.Grant(ctx, int64(-1-i), 60))
+	}
+	if all := must[[]int64](t)(c.Leases(ctx)); len(all) != limits.LeaseKeys+11 || all[0] != -limits.LeaseKeys-10 || all[len(all)-1] != l.ID {
+		t.Errorf("%d leases", len(all))
+	}
+	if ttl := must[int64](t)(c.Renew(ctx, l.ID)); ttl != 2 {
+		t.Errorf("renewed for %d s", ttl)
+	}
+	long := must[client.Lease](t)(c.Grant(ctx, 0, 3600))
+	k := c.KeepAlive(long.ID, long.TTL, time.Now().Add(-50*time.Minute)) // it is due at once, and again in 20 minutes
+	for begun := k.Until(); !k.Until().After(begun); {
+		time.Sleep(time.Millisecond)
+	}
+	k.Stop()
+	must[client.Written](t)(c.Revoke(ctx, long.ID))
+	k = c.KeepAlive(long.ID, long.TTL, time.Now().Add(-50*time.Minute))
+	<-k.Lost()
+	var answer *kv.Error
+	if err := k.Err(); !errors.As(err, &answer) || answer.Code != kv.LeaseNotFound {
+		t.Errorf("lost: %v", err)
+	}
+	k.Stop()
+	if w := must[client.Written](t)(c.Revoke(ctx, l.ID)); w.Deleted != limits.LeaseKeys+1 {
+		t.Errorf("%d keys were deleted", w.Deleted)
+	}
+	if _, err := c.Renew(ctx, l.ID); !errors.As(err, &answer) || answer.Code != kv.LeaseNotFound {
+		t.Errorf("a lease that is gone is renewed: %v", err)
+	}
+	if left := must[client.LeaseTime](t)(c.TimeToLive(ctx, l.ID, true)); left.TTL != -1 || len(left.Keys) != 0 {
+		t.Errorf("a lease that is gone: %+v", left)
+	}
+	stopped := c.KeepAlive(-1, 60, time.Now())
+	stopped.Stop()
+	select {
+	case <-stopped.Lost():
+		t.Error("a lease is lost because its renewals were stopped")
+	default:
+	}
+}

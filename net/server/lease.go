@@ -1,0 +1,92 @@
+package server
+
+import (
+	"math"
+	"math/rand/v2"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// addLease adds what is asked of a lease to the batch, when it needs no command.
+func (s *stream) addLease(q *wire.Request, bytes int32) {
+	b := &s.batch
+	own := q.Lease
+	own.From = append([]byte{}, own.From...)
+	x := slot{id: q.ID, op: q.Op, bytes: bytes, lease: &own}
+	if !q.Op.AsksClock() {
+		b.ready = append(b.ready, x)
+		return
+	}
+	b.asks = append(b.asks, x)
+	b.leases = append(b.leases, kv.LeaseAsk{Lease: own.ID, Renew: q.Op == wire.OpKeepAlive})
+	b.askTimeout = max(b.askTimeout, q.Timeout)
+}
+
+// newLease is the lease that a grant is for, with the id and TTL that it gets.
+func (s *stream) newLease(asked wire.LeaseRequest) kv.Lease {
+	l := kv.Lease{ID: asked.ID, TTL: max(asked.TTL, s.conn.server.config.LeaseLeast)}
+	for l.ID == 0 {
+		id := 1 + rand.Int64N(math.MaxInt64)
+		if _, taken := s.conn.server.config.Member.View().Lease(id); !taken {
+			l.ID = id
+		}
+	}
+	return l
+}
+
+// appendLease appends the answer to an op of leases. It returns false when there is no room for it behind what is there.
+func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
+	switch x.op {
+	case wire.OpGrant:
+		if !b.fit(wire.LeaseBytes(0, 0)) {
+			return false
+		}
+		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL})
+	case wire.OpLeases:
+		return b.appendLeases(x.id, v, x.lease.ID)
+	default:
+		return b.appendLeaseTime(x, v, *d.Lease)
+	}
+	return true
+}
+
+// appendLeaseTime answers what is left of a lease, with the next of its keys where they are asked for.
+func (b *buffer) appendLeaseTime(x *slot, v *index.View, left kv.LeaseTime) bool {
+	var keys [][]byte
+	size, more := 0, false
+	if x.lease.Keys && left.TTL >= 0 {
+		most := b.pageBytes()
+		v.LeaseKeys(x.lease.ID, x.lease.From, func(key []byte) bool {
+			if more = len(keys) > 0 && (int64(size) >= most || len(keys) == limits.LeaseKeys); !more {
+				keys = append(keys, key)
+				size += len(key)
+			}
+			return !more
+		})
+	}
+	if size := wire.LeaseBytes(len(keys), size); !b.fit(size) {
+		return len(b.out) == 0 && b.appendNoRoom(x.id, size)
+	}
+	b.out = wire.AppendLeaseTime(b.out, x.id, left, more, keys)
+	return true
+}
+
+// appendLeases answers with the next leases.
+func (b *buffer) appendLeases(id uint64, v *index.View, from int64) bool {
+	var all []int64
+	more := false
+	v.Leases(from, func(l kv.Lease) bool {
+		if more = len(all) == limits.LeaseKeys; !more {
+			all = append(all, l.ID)
+		}
+		return !more
+	})
+	if size := wire.LeaseBytes(len(all), 0); !b.fit(size) {
+		return len(b.out) == 0 && b.appendNoRoom(id, size)
+	}
+	b.out = wire.AppendLeases(b.out, id, more, all)
+	return true
+}

@@ -1,0 +1,128 @@
+package wire
+
+import (
+	"qkv/index/kv"
+	"qkv/internal/pack"
+)
+
+// The ops of leases; doc.go draws their bodies.
+const (
+	OpGrant      Op = 30
+	OpRevoke     Op = 31
+	OpKeepAlive  Op = 32
+	OpTimeToLive Op = 33
+	OpLeases     Op = 34
+)
+
+// LeaseRequest is the body of an op of leases.
+type LeaseRequest struct {
+	ID   int64  // of leases: the least one that is asked for; of a grant: 0, the member chooses
+	TTL  int64  // of a grant
+	Keys bool   // of time to live: with the lease's keys
+	From []byte // of time to live: the keys from this one on
+}
+
+// flagKeys asks for a lease's keys.
+const flagKeys = 1
+
+// AppendLeaseBody appends the body of an op of leases.
+func AppendLeaseBody(dst []byte, op Op, l *LeaseRequest) []byte {
+	dst = pack.AppendInt(dst, l.ID)
+	switch op {
+	case OpGrant:
+		dst = pack.AppendInt(dst, l.TTL)
+	case OpTimeToLive:
+		flags := uint64(0)
+		if l.Keys {
+			flags = flagKeys
+		}
+		dst = pack.AppendBytes(pack.AppendUint(dst, flags), l.From)
+	}
+	return dst
+}
+
+func readLease(op Op, r *pack.Reader) LeaseRequest {
+	l := LeaseRequest{ID: r.Int()}
+	switch op {
+	case OpGrant:
+		l.TTL = r.Int()
+	case OpTimeToLive:
+		l.Keys = readFlags(r, flagKeys) != 0
+		l.From = r.Bytes()
+	}
+	return l
+}
+
+// AsksClock says that the leader's lease clock answers the request.
+func (o Op) AsksClock() bool { return o == OpKeepAlive || o == OpTimeToLive }
+
+// LeaseBytes bounds what the answer to a time to live or a list of leases takes, whose keys have so many bytes, or with so
+// many leases.
+func LeaseBytes(keys, bytes int) int { return AnswerBytes + 2*9 + 9*keys + bytes }
+
+// AppendGranted appends the frame that answers a grant.
+func AppendGranted(dst []byte, id uint64, revision int64, l kv.Lease) []byte {
+	const guess = 32
+	dst, start := beginFrame(dst, guess)
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 5), id), uint64(kv.OK))
+	return endFrame(pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, revision), l.ID), l.TTL), start, guess)
+}
+
+// AppendLeaseTime appends the frame that answers a keep-alive or a time to live.
+func AppendLeaseTime(dst []byte, id uint64, t kv.LeaseTime, more bool, keys [][]byte) []byte {
+	guess := 32
+	for _, key := range keys {
+		guess += 5 + len(key)
+	}
+	dst, start := beginFrame(dst, guess)
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 6), id), uint64(kv.OK))
+	dst = pack.AppendArray(pack.AppendBool(pack.AppendInt(pack.AppendInt(dst, t.TTL), t.Granted), more), len(keys))
+	for _, key := range keys {
+		dst = pack.AppendBytes(dst, key)
+	}
+	return endFrame(dst, start, guess)
+}
+
+// AppendLeases appends the frame that answers a list of leases.
+func AppendLeases(dst []byte, id uint64, more bool, leases []int64) []byte {
+	guess := 16 + 9*len(leases)
+	dst, start := beginFrame(dst, guess)
+	dst = pack.AppendBool(pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 4), id), uint64(kv.OK)), more)
+	dst = pack.AppendArray(dst, len(leases))
+	for _, lease := range leases {
+		dst = pack.AppendInt(dst, lease)
+	}
+	return endFrame(dst, start, guess)
+}
+
+// Granted reads the answer to a grant.
+func (p *Response) Granted() (revision int64, l kv.Lease, err error) {
+	r, err := p.bodyOf(3)
+	if err != nil {
+		return 0, kv.Lease{}, err
+	}
+	revision, l.ID, l.TTL = r.Int(), r.Int(), r.Int()
+	return revision, l, p.end(&r, 3)
+}
+
+// LeaseTime reads the answer to a keep-alive or a time to live. The keys are parts of the frame.
+func (p *Response) LeaseTime() (t kv.LeaseTime, more bool, keys [][]byte, err error) {
+	r, err := p.bodyOf(4)
+	if err != nil {
+		return kv.LeaseTime{}, false, nil, err
+	}
+	t.TTL, t.Granted, more = r.Int(), r.Int(), r.Bool()
+	keys = readArray(&r, (*pack.Reader).Bytes)
+	return t, more, keys, p.end(&r, 4)
+}
+
+// Leases reads the answer to a list of leases.
+func (p *Response) Leases() (more bool, leases []int64, err error) {
+	r, err := p.bodyOf(2)
+	if err != nil {
+		return false, nil, err
+	}
+	more = r.Bool()
+	leases = readArray(&r, (*pack.Reader).Int)
+	return more, leases, p.end(&r, 2)
+}
