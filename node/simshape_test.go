@@ -145,6 +145,7 @@ func drawWatches(r *rand.Rand) limits.Watches {
 		Progress: logUniform(r, 100*time.Millisecond, 10*time.Second),
 	}
 	l.FragmentBytes = l.FrameBytes * (1 + r.IntN(4))
+	l.PendingBytes = int(logUniform(r, 20, 100_000))
 	return l
 }
 

@@ -18,7 +18,7 @@ func init() {
 			{"index/watch/hub.go", "	case c == 0:\n		h.enter(h.live, one, inLive)\n", "	case c >= 0:\n		h.enter(h.live, one, inLive)\n"},
 		}, []detector{hub, campaign}},
 		{"move a cursor without delivery", []change{
-			{"index/watch/walk.go", "			one.cursor = from\n", "			one.cursor = from\n			one.cursor = behind\n"},
+			{"index/watch/pass.go", "	if g.touched {\n		s.cursor = g.from\n	}\n", ""},
 		}, []detector{hub, campaign}},
 		{"split a revision without a word", []change{
 			{"index/watch/walk.go", "	fragment := behind.Sub > 0 && g.count > 0 && g.newest == behind.Revision\n", "	fragment := behind.Sub > 1<<40\n"},

@@ -26,9 +26,10 @@
 // comes. A watch of one key is brought up by the versions of that key, unless they are very many.
 //
 // Subscriptions with equal ranges and options are a group, which collects one body of encoded events for all of them; an event is
-// encoded once for each format, with and without what was before. A body is delivered at the end of the walk, or when it
-// is large, but only behind the last event of a revision; one revision that is too large for that comes in fragments, behind the
-// last of which there is a delivery that is none, without events if need be.
+// encoded once for each format, with and without what was before. Live delivers its bodies at the end of each walk, the sweep
+// when they are limits.WatchPendingBytes in all, or when it has come to live: 10,000 watches that are far behind get a tenth of the
+// deliveries by that. A body that is large goes at once, but only behind the last event of a revision; one revision that is too
+// large for that comes in fragments, behind the last of which there is a delivery that is none, without events if need be.
 //
 // # Steps
 //

@@ -193,6 +193,10 @@ func (h *Hub) put(one *subscription) {
 
 // enter puts a subscription into the pass that is at its cursor.
 func (h *Hub) enter(p *pass, one *subscription, as place) {
+	if g := p.groups[one.spec]; g != nil && g.count > 0 { // it is told of nothing that was before
+		work := 0
+		h.flush(p, g, p.at, &work)
+	}
 	if one.stream.gone || p.add(one) != one {
 		h.unlist(one)
 		return

@@ -306,6 +306,7 @@ func TestWatches(t *testing.T) {
 			StepWork: rapid.SampledFrom([]int{1, 30, 300, 5000}).Draw(t, "step"), FrameBytes: rapid.SampledFrom([]int{1, 300, 10_000}).Draw(t, "frame"),
 			KeyVersions: rapid.SampledFrom([]int{1, 4, 1000}).Draw(t, "versions"), Reached: func(bound string) { reached[bound]++ },
 		}
+		hub.PendingBytes = rapid.SampledFrom([]int{1, 500, 10_000}).Draw(t, "pending")
 		hub.FragmentBytes = hub.FrameBytes * rapid.IntRange(1, 3).Draw(t, "fragment")
 		l := limits.Defaults().Index
 		l.SlabBytes = 4 << 10

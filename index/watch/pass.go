@@ -24,6 +24,8 @@ type pass struct {
 
 	touched []*group // that have something to deliver
 	open    []*group // that are within a revision
+	pending int      // bytes of events that are to be delivered
+	due     bool     // what is to be delivered goes before anything else
 }
 
 // part is a stream's part in a group.
@@ -113,7 +115,7 @@ func (p *pass) add(s *subscription) *subscription {
 	return s
 }
 
-// remove takes a subscription out, whose cursor is the place of the pass then.
+// remove takes a subscription out. Its cursor is the place of the pass then, or where what was not delivered begins.
 func (p *pass) remove(s *subscription) {
 	g := s.group
 	last := len(g.subscriptions) - 1
@@ -124,10 +126,15 @@ func (p *pass) remove(s *subscription) {
 	delete(p.parts, part{g, s.stream})
 	p.count--
 	s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere
+	if g.touched {
+		s.cursor = g.from
+	}
 	if last > 0 {
 		return
 	}
 	delete(p.groups, g.spec)
+	p.pending -= len(g.body)
+	g.body, g.count = nil, 0
 	end := len(p.list) - 1
 	p.list[g.slot], p.list[end].slot = p.list[end], g.slot
 	p.list[end] = nil

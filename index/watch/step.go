@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -46,6 +47,9 @@ func (h *Hub) follow(v *index.View, work *int) {
 		}
 		at := h.live.at
 		h.walk(h.live, v, h.nextJoin(h.live.at), work)
+		left := math.MaxInt
+		h.deliverAll(h.live, &left)
+		*work -= math.MaxInt - left
 		if h.live.at == at {
 			break
 		}
@@ -66,7 +70,7 @@ func (h *Hub) catchUp(v *index.View, work *int) {
 			}
 			h.sweep.at = first.cursor
 		}
-		if !h.takeOn(h.sweep, inSweep, work) {
+		if h.sweep.due && !h.deliverAll(h.sweep, work) || !h.takeOn(h.sweep, inSweep, work) {
 			return
 		}
 		if h.sweep.at == h.live.at {

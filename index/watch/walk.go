@@ -24,13 +24,24 @@ func (h *Hub) walk(p *pass, v *index.View, to index.Position, work *int) {
 		return
 	}
 	p.at = next
-	for _, g := range p.touched {
+	p.due = p == h.live || next == h.live.at || p.pending >= h.limits.PendingBytes
+}
+
+// deliverAll delivers what was collected for a pass. It returns false when there is more to do than there is time.
+func (h *Hub) deliverAll(p *pass, work *int) bool {
+	for n := len(p.touched) - 1; n >= 0; n-- {
+		if *work <= 0 {
+			return false
+		}
+		g := p.touched[n]
+		p.touched[n] = nil
+		p.touched = p.touched[:n]
 		if g.touched {
-			h.flush(p, g, next, work)
+			h.flush(p, g, p.at, work)
 		}
 	}
-	clear(p.touched)
-	p.touched = p.touched[:0]
+	p.due = false
+	return true
 }
 
 // revisionWork is how many steps longer a step may be so that a revision is not split.
@@ -56,6 +67,7 @@ func (h *Hub) collect(p *pass, c *index.Change, work *int) {
 			g.body = append(g.body, event...)
 			*work -= len(event) / 1024
 		}
+		p.pending += len(event)
 		g.count++
 		g.newest = c.KV.ModRevision
 		*work -= changeWork
@@ -95,15 +107,15 @@ func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	d := &kv.WatchDelivery{
 		Kind: kv.WatchEvents, Revision: behind.Revision - 1, Events: g.body, Count: g.count, Fragment: fragment,
 	}
+	p.pending -= len(g.body)
+	g.body = nil
+	*work -= deliverWork * len(g.subscriptions)
 	for i := len(g.subscriptions) - 1; i >= 0; i-- {
 		if one := g.subscriptions[i]; !h.deliver(one, d) {
-			from := g.from
-			h.leave(one)
-			one.cursor = from
+			h.leave(one) // its cursor is where this begins
 			h.block(one)
 		}
 	}
-	*work -= deliverWork * len(g.subscriptions)
 	if g.body, g.count, g.touched = nil, 0, false; fragment {
 		p.leaveOpen(g)
 	} else {
@@ -139,5 +151,5 @@ func (h *Hub) cancelAll(p *pass, v *index.View) {
 	for _, g := range p.touched { // of streams that are gone
 		g.body, g.count, g.touched = nil, 0, false
 	}
-	p.touched, p.open = nil, nil
+	p.touched, p.open, p.pending, p.due = nil, nil, 0, false
 }

@@ -269,6 +269,9 @@ const (
 	// when that is done within a revision: with one more event of the largest size it is below ResponseBytes.
 	WatchFrameBytes    = 128 << 10
 	WatchFragmentBytes = 1 << 20
+	// WatchPendingBytes is how much of events is collected for watches that are behind before it is delivered: fewer and larger
+	// deliveries cost everybody less.
+	WatchPendingBytes = 4 << 20
 	// WatchKeyVersions is how many versions of its key bring a watch of one key up to date at most; with more the history is
 	// read instead, for all that are behind at once.
 	WatchKeyVersions = 1000

@@ -63,7 +63,7 @@ func (i *Index) Reach(bound string) {
 
 // Watches are the bounds of a member's watch hub.
 type Watches struct {
-	StepWork, FrameBytes, FragmentBytes, KeyVersions int
+	StepWork, FrameBytes, FragmentBytes, PendingBytes, KeyVersions int
 
 	Progress time.Duration // how long without an event is worth a notice of progress
 
@@ -114,7 +114,7 @@ func Defaults() Tunable {
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
 		Watches: Watches{
-			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, KeyVersions: WatchKeyVersions,
+			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,
 		},
 		Index: Index{
