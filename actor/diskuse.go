@@ -31,7 +31,7 @@ func (s *Snapshotter) full() bool {
 
 // bytes is what the folder's files take, or will have taken when the one that is being saved or received is complete.
 func (s *Snapshotter) bytes() (n int64) {
-	for _, k := range s.Kept {
+	for _, k := range s.files {
 		n += k.Bytes
 	}
 	if s.writing() {
@@ -66,7 +66,7 @@ func (s *Snapshotter) makeRoom() {
 	case s.soundNow():
 		s.dropOlder()
 	case s.now >= s.noCheck:
-		s.suspects = append(s.suspects, s.Kept[0])
+		s.suspects = append(s.suspects, s.files[0])
 	}
 }
 

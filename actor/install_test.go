@@ -133,7 +133,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	for s.writing() {
 		turn()
 	}
-	for i, k := range s.Kept {
+	for i, k := range s.files {
 		t.Logf("kept %d: index %d", i, k.Index)
 	}
 	var lastSaved uint64
@@ -143,18 +143,18 @@ func TestSaveAcrossInstall(t *testing.T) {
 			t.Logf("consensus is told: newest snapshot %d, keep from %d", lastSaved, x.KeepFrom)
 		}
 	}
-	if s.Kept[0].Index != 100 {
-		t.Errorf("the newest kept snapshot is %d, the installed one is 100; raft's Storage.Snapshot becomes %d with a log that begins at 101", s.Kept[0].Index, lastSaved)
+	if s.files[0].Index != 100 {
+		t.Errorf("the newest kept snapshot is %d, the installed one is 100; raft's Storage.Snapshot becomes %d with a log that begins at 101", s.files[0].Index, lastSaved)
 	}
 	// the next save drops the installed one: the second of the two kept is one that the log does not continue
 	v150 := mk(150).View()
 	for turn(Save{View: v150, Index: 150, Term: 1, ConfState: cs}); s.writing(); {
 		turn()
 	}
-	for i, k := range s.Kept {
+	for i, k := range s.files {
 		t.Logf("after the next save, kept %d: index %d (log begins at 101)", i, k.Index)
 	}
-	for _, k := range s.Kept {
+	for _, k := range s.files {
 		if k.Index < 100 {
 			t.Errorf("snapshot %d is kept and 100 was removed", k.Index)
 		}

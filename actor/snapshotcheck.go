@@ -20,7 +20,7 @@ func (s *Snapshotter) nextCheck() {
 	for s.check == nil && len(s.suspects) > 0 {
 		info := s.suspects[0]
 		s.suspects = s.suspects[1:]
-		if !slices.ContainsFunc(s.Kept, func(k snapshot.Info) bool { return k.Path == info.Path }) {
+		if !slices.ContainsFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path }) {
 			continue
 		}
 		verifier, err := snapshot.BeginVerify(s.FS, info.Path)
@@ -64,34 +64,34 @@ func (s *Snapshotter) checked(info snapshot.Info, err error) {
 
 // foundSound notes that a snapshot is sound on the medium.
 func (s *Snapshotter) foundSound(info snapshot.Info) {
-	if info.Path == s.Kept[0].Path {
+	if info.Path == s.files[0].Path {
 		s.sound, s.soundAt = info.Path, s.now
 	}
 }
 
 // soundNow tells whether the newest snapshot was found sound so lately that what is older is not needed.
 func (s *Snapshotter) soundNow() bool {
-	return s.sound == s.Kept[0].Path && s.now-s.soundAt < limits.SnapshotSound
+	return s.sound == s.files[0].Path && s.now-s.soundAt < limits.SnapshotSound
 }
 
 // droppable tells whether the newest snapshot has an older one, or log, behind it, and none but the newest is being sent.
 func (s *Snapshotter) droppable() bool {
-	return len(s.Kept) > 0 && s.Kept[0].Index > s.covered && !slices.ContainsFunc(s.sends, func(one *sending) bool { return one.index < s.Kept[0].Index })
+	return len(s.files) > 0 && s.files[0].Index > s.covered && !slices.ContainsFunc(s.sends, func(one *sending) bool { return one.index < s.files[0].Index })
 }
 
 // dropOlder removes the older snapshot, if there is one, and lets go of the log behind the newest.
 func (s *Snapshotter) dropOlder() {
-	for _, old := range s.Kept[1:] {
+	for _, old := range s.files[1:] {
 		s.remove(old)
 	}
-	s.Kept = s.Kept[:1]
-	s.covered = s.Kept[0].Index
+	s.files = s.files[:1]
+	s.covered = s.files[0].Index
 	s.Consensus.MustPost(LogCovered{UpTo: s.covered})
 }
 
 // putAside moves a damaged snapshot out of the way. The one before it, and the log behind that one, hold everything.
 func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
-	s.Kept = slices.DeleteFunc(s.Kept, func(k snapshot.Info) bool { return k.Path == info.Path })
+	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path })
 	for _, one := range slices.Clone(s.sends) {
 		if one.index == info.Index && one.term == info.Term {
 			s.endSend(one, false)

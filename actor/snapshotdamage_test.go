@@ -44,7 +44,7 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	s := newTestSnapshotter(t, view)
 	s.Quarantine = "quarantine"
 	s.turn(saveOf(view))
-	path := s.Kept[0].Path
+	path := s.files[0].Path
 	s.turn(sendOf(view, 2))
 	if len(s.sends) != 1 || s.sends[0].reader == nil {
 		t.Fatal("nothing is sent")
@@ -57,8 +57,8 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: ") || !strings.Contains(got[0], path) {
 		t.Errorf("alarms %q", got)
 	}
-	if names, err := s.fs.List("quarantine"); err != nil || len(names) != 1 || len(s.Kept) != 0 {
-		t.Errorf("put aside: %v %v, kept %v", names, err, s.Kept)
+	if names, err := s.fs.List("quarantine"); err != nil || len(names) != 1 || len(s.files) != 0 {
+		t.Errorf("put aside: %v %v, kept %v", names, err, s.files)
 	}
 	if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
 		t.Error("the applier does not know that a snapshot is missing, or raft that it did not arrive")
@@ -91,11 +91,11 @@ func TestSnapshotIsReadBack(t *testing.T) {
 		t.Error("the save did not fail")
 	}
 	names, err := s.fs.List("snap")
-	if err != nil || len(names) != 1 || len(s.Kept) != 1 || s.Kept[0].Index != 20 || len(s.problems()) != 1 {
-		t.Errorf("there are %v %v, %d are kept, problems %q", names, err, len(s.Kept), s.problems())
+	if err != nil || len(names) != 1 || len(s.files) != 1 || s.files[0].Index != 20 || len(s.problems()) != 1 {
+		t.Errorf("there are %v %v, %d are kept, problems %q", names, err, len(s.files), s.problems())
 	}
-	if s.turn(saveOf(viewAt(t, 30, 1000))); len(s.Kept) != 2 || len(s.problems()) != 0 {
-		t.Errorf("then %d are kept, problems %q", len(s.Kept), s.problems())
+	if s.turn(saveOf(viewAt(t, 30, 1000))); len(s.files) != 2 || len(s.problems()) != 0 {
+		t.Errorf("then %d are kept, problems %q", len(s.files), s.problems())
 	}
 }
 
@@ -124,8 +124,8 @@ func TestViewIsLetGoWhileASnapshotIsReadBack(t *testing.T) {
 	for s.writing() {
 		s.Handle(Time{Now: s.at}, nil)
 	}
-	if len(s.Kept) != 1 {
-		t.Errorf("%d snapshots, problems %q", len(s.Kept), s.problems())
+	if len(s.files) != 1 {
+		t.Errorf("%d snapshots, problems %q", len(s.files), s.problems())
 	}
 }
 
@@ -147,7 +147,7 @@ func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
 		s.turn(saveOf(viewAt(t, 20, 1000)))
 		s.turn(saveOf(viewAt(t, 30, 1000)))
 		if c.rotten {
-			if err := s.fs.Rot(s.Kept[0].Path, 5000, 1); err != nil {
+			if err := s.fs.Rot(s.files[0].Path, 5000, 1); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -156,8 +156,8 @@ func TestOlderSnapshotStaysUntilTheNewerIsSoundNow(t *testing.T) {
 		s.at += c.later
 		s.Status.noSpace.Store(true)
 		s.turn(Wait{})
-		if len(s.Kept) != 1 || s.Kept[0].Index != c.kept || strings.Contains(calls.String(), "dropcache") != c.reads {
-			t.Errorf("%+v: %d are kept, calls\n%s", c, len(s.Kept), calls.String())
+		if len(s.files) != 1 || s.files[0].Index != c.kept || strings.Contains(calls.String(), "dropcache") != c.reads {
+			t.Errorf("%+v: %d are kept, calls\n%s", c, len(s.files), calls.String())
 		}
 	}
 }
@@ -210,15 +210,15 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 			s.fs.SetCapacity(1 << 30)
 		}
 		s.turn(orders...)
-		if len(s.Kept) > 0 {
+		if len(s.files) > 0 {
 			break
 		}
 		if names, _ := s.fs.List("snap"); len(names) > 0 {
 			t.Fatalf("a save was begun without room: %v", names)
 		}
 	}
-	if len(s.Kept) != 1 || len(attempts) != 5 || len(s.problems()) != 0 {
-		t.Fatalf("attempts at %v, kept %v, alarms %q", attempts, s.Kept, s.problems())
+	if len(s.files) != 1 || len(attempts) != 5 || len(s.problems()) != 0 {
+		t.Fatalf("attempts at %v, kept %v, alarms %q", attempts, s.files, s.problems())
 	}
 	for i := 2; i < len(attempts); i++ {
 		if attempts[i]-attempts[i-1] <= attempts[i-1]-attempts[i-2] {

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
@@ -21,9 +22,6 @@ type receiving struct {
 	missed     int64 // where a piece is missing that was asked for again
 	progressed time.Duration
 }
-
-// receiveIdle is how long a leader may be silent before another one's offer is taken instead.
-const receiveIdle = 2 * time.Second
 
 // offered begins to receive a snapshot, or goes on where an earlier attempt ended.
 func (s *Snapshotter) offered(from uint64, o Offer) {
@@ -43,7 +41,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)
 			s.want()
 			return
-		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < receiveIdle:
+		case o.MessageTerm <= r.offer.MessageTerm && s.now-r.progressed < limits.SnapshotReceiveIdle:
 			return
 		case same:
 			s.abandonReceive()
@@ -157,12 +155,12 @@ func (s *Snapshotter) installed(m Installed) {
 	}
 	s.endCheck()
 	s.suspects = nil
-	for _, old := range s.Kept {
+	for _, old := range s.files {
 		if old.Path != r.info.Path {
 			s.remove(old)
 		}
 	}
-	s.Kept = nil
+	s.files = nil
 	s.published(r.info)
 	s.endReceivingAlarm()
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})

@@ -23,7 +23,7 @@ func (s *Snapshotter) startSave() {
 	if o == nil || o.saver != nil || s.check != nil {
 		return
 	}
-	if len(s.Kept) > 0 && s.Kept[0].Index == o.Index { // it is there already
+	if len(s.files) > 0 && s.files[0].Index == o.Index { // it is there already
 		s.order = nil
 		s.Applier.MustPost(SaveEnded{})
 		return

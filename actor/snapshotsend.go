@@ -51,9 +51,9 @@ func (s *Snapshotter) beginSend(m SendSnapshot) {
 
 // kept returns the published snapshot that is to be sent, nil when there is none any more.
 func (s *Snapshotter) kept(one *sending) *snapshot.Info {
-	for i := range s.Kept {
-		if s.Kept[i].Index == one.index && s.Kept[i].Term == one.term {
-			return &s.Kept[i]
+	for i := range s.files {
+		if s.files[i].Index == one.index && s.files[i].Term == one.term {
+			return &s.files[i]
 		}
 	}
 	return nil

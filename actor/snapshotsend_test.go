@@ -60,7 +60,7 @@ func (*wants) SetMembers(index.Members) {}
 func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
 	leader := newTestSnapshotter(t, viewAt(t, 20, 1000))
 	leader.savedAt(t, 20)
-	file, err := snapshot.Open(leader.fs, leader.Kept[0].Path)
+	file, err := snapshot.Open(leader.fs, leader.files[0].Path)
 	if err != nil {
 		t.Fatal(err)
 	}

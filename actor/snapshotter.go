@@ -21,7 +21,7 @@ type SnapshotterConfig struct {
 	FS              disk.FS
 	Dir             string
 	Quarantine      string          // the folder for damaged files
-	Kept            []snapshot.Info // published ones that are valid, newest first
+	Kept            []snapshot.Info // published ones that are valid, newest first, to begin with
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
@@ -48,6 +48,7 @@ type Snapshotter struct {
 	SnapshotterConfig
 
 	// Owned by the actor.
+	files    []snapshot.Info // published ones that are valid, newest first
 	now      time.Duration
 	order    *saving // the save that is under way, or waits for a check
 	check    *checking
@@ -64,10 +65,13 @@ type Snapshotter struct {
 
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
-	s := &Snapshotter{SnapshotterConfig: c, backoffs: map[uint64]backoff{}}
+	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}}
 	s.publishSize()
 	return s
 }
+
+// Files returns the snapshots that there are, for who runs in turns with the actor.
+func (s *Snapshotter) Files() []snapshot.Info { return s.files }
 
 // Handle implements Handler.
 func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
@@ -115,11 +119,11 @@ func (s *Snapshotter) writing() bool { return s.order != nil && s.order.saver !=
 
 // published puts a new file in its place by index, and removes those that are too many.
 func (s *Snapshotter) published(info snapshot.Info) {
-	s.Kept = append(s.Kept, info)
-	slices.SortFunc(s.Kept, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
-	for len(s.Kept) > limits.SnapshotsKept {
-		old := s.Kept[len(s.Kept)-1]
-		s.Kept = s.Kept[:len(s.Kept)-1]
+	s.files = append(s.files, info)
+	slices.SortFunc(s.files, func(a, b snapshot.Info) int { return cmp.Compare(b.Index, a.Index) })
+	for len(s.files) > limits.SnapshotsKept {
+		old := s.files[len(s.files)-1]
+		s.files = s.files[:len(s.files)-1]
 		s.remove(old)
 	}
 }
@@ -127,9 +131,9 @@ func (s *Snapshotter) published(info snapshot.Info) {
 // publishSize says what the folder's files take.
 func (s *Snapshotter) publishSize() {
 	has := int64(0)
-	if len(s.Kept) > 0 {
-		s.Status.snapBytes.Store(s.Kept[0].Bytes)
-		for _, k := range s.Kept[1:] {
+	if len(s.files) > 0 {
+		s.Status.snapBytes.Store(s.files[0].Bytes)
+		for _, k := range s.files[1:] {
 			has += k.Bytes
 		}
 	}
@@ -148,10 +152,10 @@ func (s *Snapshotter) remove(info snapshot.Info) {
 
 // keepFrom is the index from which on the log must be kept; 0 keeps all of it.
 func (s *Snapshotter) keepFrom() uint64 {
-	if len(s.Kept) < limits.SnapshotsKept {
+	if len(s.files) < limits.SnapshotsKept {
 		return 0
 	}
-	return s.Kept[len(s.Kept)-1].Index
+	return s.files[len(s.files)-1].Index
 }
 
 func (s *Snapshotter) fromPeer(m FromPeer) {

@@ -122,23 +122,23 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			s.turn(Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
 		}
 		state, older := s.Status.View().LiveBytes()+s.Status.View().HistoryBytes(), int64(0)
-		if len(s.Kept) > 1 {
-			older = s.Kept[1].Bytes
+		if len(s.files) > 1 {
+			older = s.files[1].Bytes
 		}
 		if got := s.Status.SnapshotNeeds(); got != state-older {
 			t.Errorf("%+v: the next of %d bytes needs %d, when %d go first", c, state, got, older)
 		}
 		drainBox(s.consensus)
-		if s.turn(Wait{}); len(s.Kept) != len(c.saved) || len(drainBox(s.consensus)) > 0 {
-			t.Errorf("%+v: with room %d snapshots are kept", c, len(s.Kept))
+		if s.turn(Wait{}); len(s.files) != len(c.saved) || len(drainBox(s.consensus)) > 0 {
+			t.Errorf("%+v: with room %d snapshots are kept", c, len(s.files))
 		}
-		want := s.Kept[0]
+		want := s.files[0]
 		if c.damaged {
 			if err := s.fs.Rot(want.Path, want.Bytes/2, 1); err != nil {
 				t.Fatal(err)
 			}
 			s.at += limits.SnapshotSound
-			want = s.Kept[1]
+			want = s.files[1]
 		}
 		s.Status.noSpace.Store(true)
 		var got []ConsensusMessage
@@ -146,8 +146,8 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 			s.turn(Wait{})
 			got = append(got, drainBox(s.consensus)...)
 		}
-		if len(s.Kept) != 1 || s.Kept[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{LogCovered{UpTo: want.Index}}) {
-			t.Errorf("%+v: %d are kept, the log %+v", c, len(s.Kept), got)
+		if len(s.files) != 1 || s.files[0].Path != want.Path || !slices.Equal(got, []ConsensusMessage{LogCovered{UpTo: want.Index}}) {
+			t.Errorf("%+v: %d are kept, the log %+v", c, len(s.files), got)
 		}
 		if got := s.Status.SnapshotNeeds(); got != state {
 			t.Errorf("%+v: the next of %d bytes needs %d, beside one that stays", c, state, got)
@@ -159,7 +159,7 @@ func TestOneSnapshotOnAFullDisk(t *testing.T) {
 func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	leader := newTestSnapshotter(t, viewAt(t, 20, 100_000))
 	leader.turn(Save{View: leader.Status.View(), Index: 20, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2}}})
-	file, err := snapshot.Open(leader.fs, leader.Kept[0].Path)
+	file, err := snapshot.Open(leader.fs, leader.files[0].Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 	o := Offer{Index: 20, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2}
 	half := file.Size() / 2
 	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
-	s.at += 2 * receiveIdle
+	s.at += 2 * limits.SnapshotReceiveIdle
 	s.turn(FromPeer{From: 3, Message: o}) // another leader has the same one
 	if s.receive == nil || s.receive.from != 3 {
 		t.Fatalf("half of the snapshot is there, and the other half is refused: %q", s.problems())

@@ -12,7 +12,7 @@ import (
 // rotSnapshot lets a machine lose power, and inverts a bit of its newest snapshot before it comes back. One member's
 // damage may be there at a time, so that the others have what it loses.
 func (w *world) rotSnapshot(f fault, h *host) {
-	if h.saved < 2 || !h.alive() || len(h.member.snapshotter.Kept) < 2 {
+	if h.saved < 2 || !h.alive() || len(h.member.snapshotter.Files()) < 2 {
 		return // without another one the member cannot go on, and says so
 	}
 	for _, one := range w.hosts {

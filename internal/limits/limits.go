@@ -353,6 +353,8 @@ const (
 	// SnapshotSendTimeout how long it goes on without any.
 	SnapshotResend      = 500 * time.Millisecond
 	SnapshotSendTimeout = 10 * time.Second
+	// SnapshotReceiveIdle is how long a leader may be silent before another one's offer is taken instead.
+	SnapshotReceiveIdle = 2 * time.Second
 	// SnapshotClock is how often the snapshotter looks at these: they are late by as much.
 	SnapshotClock = 100 * time.Millisecond
 	// SnapshotSendPause bounds the pause before a snapshot is sent again to a peer that could not use the last one: the
