@@ -242,6 +242,10 @@ func TestRefusals(t *testing.T) {
 		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
 		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
 		{"level 0", AppendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
+		{
+			"long address", AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Peers: []string{strings.Repeat("h", limits.AddressBytes+1)}}), kv.BadRequest,
+			"more than 16 addresses of one kind, or one of more than 259 bytes",
+		},
 		{"no lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
 		{"long lease", AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{

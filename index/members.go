@@ -194,6 +194,9 @@ func (m Members) EndExchange() Members {
 
 // Announce returns the members with what one says of itself, or why it cannot be that member that says so.
 func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
+	if err := a.CheckAddresses(); err != nil {
+		return m, err
+	}
 	at, ok := m.search(a.ID)
 	if !ok {
 		return m, m.noMember(a.ID)

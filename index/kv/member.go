@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"qkv/internal/limits"
 )
 
 // Role is what part a member has in the agreement.
@@ -90,11 +92,28 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "a member needs a name: the one in its certificate")
 	case (c.Kind == AddLearner || c.Kind == UpdateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
+	case !addressesFit(c.Peers):
+		return addressesTooLong
 	case c.Instead != 0 && c.Kind != PromoteMember, c.Instead == c.ID:
 		return Errorf(BadRequest, "only a member that is promoted takes another one's place")
 	}
 	return nil
 }
+
+// CheckAddresses says why what a member says of where it is reached is refused, or nil: every joiner is told it.
+func (m *Member) CheckAddresses() *Error {
+	if !addressesFit(m.Peers) || !addressesFit(m.Clients) || !addressesFit(m.Web) {
+		return addressesTooLong
+	}
+	return nil
+}
+
+func addressesFit(all []string) bool {
+	long := func(address string) bool { return len(address) > limits.AddressBytes }
+	return len(all) <= limits.MemberAddresses && !slices.ContainsFunc(all, long)
+}
+
+var addressesTooLong = Errorf(BadRequest, "more than %d addresses of one kind, or one of more than %d bytes", limits.MemberAddresses, limits.AddressBytes)
 
 // String says the change in words.
 func (c *MemberChange) String() string {
