@@ -152,7 +152,7 @@ func (a *Applier) apply(m Apply) {
 			return
 		}
 	}
-	if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {
+	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {
 		a.reports = append(a.reports, LeasesChanged{Changes: changes})
 	}
 	a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})

@@ -109,6 +109,13 @@ func (h *leaseHeap) Pop() any {
 	return l
 }
 
+// leaseTiming is what a lease clock goes by, beside the TTLs.
+type leaseTiming struct{ election, lengthening time.Duration }
+
+func (c *Consensus) leaseTiming() leaseTiming {
+	return leaseTiming{c.ElectionTimeout, c.Limits.LeaseLengthening}
+}
+
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
 // time is now without the times for which this process stood still.
@@ -116,12 +123,12 @@ func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stil
 
 // start begins with what the state says. Nobody knows when the leases were renewed last, so that each has all that the log
 // says is left, and an election timeout in which its client finds the new leader.
-func (k *leaseClock) start(view *index.View, now, electionTimeout time.Duration) {
+func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
 	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1}
 	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
-		one.deadline = now + seconds(one.noted) + electionTimeout
-		one.at, one.place = one.next(electionTimeout), len(k.due)
+		one.deadline = now + seconds(one.noted) + t.election
+		one.at, one.place = one.next(t), len(k.due)
 		k.leases[l.ID] = one
 		k.due = append(k.due, one)
 		return true
@@ -141,11 +148,11 @@ func timed(l kv.Lease) *timedLease {
 func (k *leaseClock) stop() { *k = leaseClock{} }
 
 // next is when there is something to do for a lease: it expires, or its time that is left is to be noted. A failover gives
-// it what was noted last, and an election timeout: together that is to be at most 30 seconds, or a tenth of its TTL, more
-// than what was left.
-func (l *timedLease) next(electionTimeout time.Duration) time.Duration {
-	most := max(30*time.Second, seconds(l.ttl)/10)
-	lacks := max(most-2*electionTimeout-2*time.Second, most/2) // a note is rounded up, and under way for a moment
+// it what was noted last, and an election timeout: together that is to be at most limits.LeaseLengthening, or a tenth of its TTL,
+// more than what was left.
+func (l *timedLease) next(t leaseTiming) time.Duration {
+	most := max(t.lengthening, seconds(l.ttl)/10)
+	lacks := max(most-2*t.election-2*time.Second, most/2) // a note is rounded up, and under way for a moment
 	said := seconds(l.said())
 	if said <= lacks {
 		return l.deadline
@@ -182,7 +189,7 @@ func (k *leaseClock) renew(l *timedLease, now time.Duration) { l.deadline = now 
 
 // changed follows the state. What is reported once more than the clock was started with is reported in order to its end, and
 // so changes nothing.
-func (k *leaseClock) changed(changes []index.LeaseChange, now, electionTimeout time.Duration) {
+func (k *leaseClock) changed(changes []index.LeaseChange, now time.Duration, t leaseTiming) {
 	for _, change := range changes {
 		l := k.leases[change.Lease.ID]
 		switch {
@@ -192,7 +199,7 @@ func (k *leaseClock) changed(changes []index.LeaseChange, now, electionTimeout t
 		case l == nil:
 			l = timed(change.Lease)
 			k.renew(l, now)
-			l.at = l.next(electionTimeout)
+			l.at = l.next(t)
 			k.leases[l.id] = l
 			heap.Push(&k.due, l)
 		default:
@@ -247,15 +254,15 @@ func (k *leaseClock) tell(ask clockAsk, time kv.LeaseTime, index uint64) {
 }
 
 // tick moves what has expired from due to expired, and lets be noted what is left of the others.
-func (k *leaseClock) tick(t, electionTimeout time.Duration) {
-	if still := t - k.ticked; still >= electionTimeout {
+func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
+	if still := at - k.ticked; still >= t.election {
 		k.still += still
 	}
-	k.ticked = t
-	now := k.time(t)
+	k.ticked = at
+	now := k.time(at)
 	for len(k.due) > 0 && k.due[0].at <= now {
 		l := k.due[0]
-		switch next := l.next(electionTimeout); {
+		switch next := l.next(t); {
 		case next > now: // it was renewed
 			l.at = next
 			heap.Fix(&k.due, 0)
@@ -328,7 +335,7 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 
 // toRevoke returns up to n leases whose end is to be proposed: this member led at a time when they had expired. What was renewed
 // meanwhile goes back into due.
-func (k *leaseClock) toRevoke(now, electionTimeout time.Duration, n int) (all []*timedLease) {
+func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*timedLease) {
 	kept := k.expired[:0]
 	for i, l := range k.expired {
 		switch {
@@ -337,7 +344,7 @@ func (k *leaseClock) toRevoke(now, electionTimeout time.Duration, n int) (all []
 		case l.gone || l.revoking:
 			continue
 		case l.deadline > now:
-			l.at = l.next(electionTimeout)
+			l.at = l.next(t)
 			heap.Push(&k.due, l)
 			continue
 		case l.deadline > k.proven:
@@ -358,14 +365,14 @@ func (k *leaseClock) toRevoke(now, electionTimeout time.Duration, n int) (all []
 // startClock starts the clock of a leader whose state holds an entry of its term.
 func (c *Consensus) startClock() {
 	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
-		c.clock.start(c.Status.View(), c.now.Now, c.ElectionTimeout)
+		c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	}
 }
 
 // leasesChanged follows the state.
 func (c *Consensus) leasesChanged(changes []index.LeaseChange) {
 	if c.clock.running {
-		c.clock.changed(changes, c.clock.time(c.now.Now), c.ElectionTimeout)
+		c.clock.changed(changes, c.clock.time(c.now.Now), c.leaseTiming())
 	}
 }
 
@@ -390,7 +397,7 @@ func (c *Consensus) tickLeases() {
 	if !c.clock.running {
 		return
 	}
-	c.clock.tick(c.now.Now, c.ElectionTimeout)
+	c.clock.tick(c.now.Now, c.leaseTiming())
 	c.clock.retry(c.now.Now, c.ElectionTimeout)
 	if c.readable() && c.clock.begin(c.now.Now, c.reads.next+1) {
 		c.reads.next++
@@ -422,7 +429,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	var commands [][]byte
-	revoke := k.toRevoke(now, c.ElectionTimeout, limits.LeaseRevocations-k.revoking)
+	revoke := k.toRevoke(now, c.leaseTiming(), limits.LeaseRevocations-k.revoking)
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term))
 	}

@@ -22,7 +22,7 @@ type clockTest struct {
 	asc uint64 // the last ask
 }
 
-const testElection = time.Second
+var testTiming = leaseTiming{time.Second, limits.LeaseLengthening}
 
 func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 	s := index.NewState(limits.Defaults().Index)
@@ -36,7 +36,7 @@ func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 		}
 	}
 	c := &clockTest{t: t}
-	c.k.start(s.View(), 0, testElection)
+	c.k.start(s.View(), 0, testTiming)
 	return c
 }
 
@@ -68,7 +68,7 @@ func (c *clockTest) round() {
 // propose is what proposeLeases does.
 func (c *clockTest) propose() (said []string) {
 	now := c.k.time(c.now)
-	for _, l := range c.k.toRevoke(now, testElection, limits.LeaseRevocations-c.k.revoking) {
+	for _, l := range c.k.toRevoke(now, testTiming, limits.LeaseRevocations-c.k.revoking) {
 		said = append(said, fmt.Sprint("revoke ", l.id))
 		l.revoking = true
 		c.k.revoking++
@@ -85,7 +85,7 @@ func (c *clockTest) propose() (said []string) {
 
 // apply applies the oldest n changes of the log.
 func (c *clockTest) apply(n int) {
-	c.k.changed(c.log[:n], c.k.time(c.now), testElection)
+	c.k.changed(c.log[:n], c.k.time(c.now), testTiming)
 	c.log = c.log[n:]
 }
 
@@ -105,7 +105,7 @@ func (c *clockTest) told() string {
 func (c *clockTest) pass(d time.Duration) (said []string) {
 	for end := c.now + d; c.now < end; {
 		c.now += TickInterval
-		c.k.tick(c.now, testElection)
+		c.k.tick(c.now, testTiming)
 		c.round()
 		for _, one := range c.propose() {
 			said = append(said, fmt.Sprintf("%v %s", c.now.Round(100*time.Millisecond), one))
@@ -141,12 +141,12 @@ func TestLeaseClockBegins(t *testing.T) {
 // What has expired is revoked only after a round that began when it had, and renewed only by what came before.
 func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testElection)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 9}}, {Lease: kv.Lease{ID: 3, TTL: 10}}}, c.now, testTiming)
 	c.now = 10*time.Second - 1
 	c.k.ticked = c.now
 	c.ask(1, true) // just in time; a round of it comes later
 	c.now = 10 * time.Second
-	c.k.tick(c.now, testElection)
+	c.k.tick(c.now, testTiming)
 	c.want("before a round", c.propose(), "[]")
 	late := c.ask(2, true)
 	c.round()
@@ -167,7 +167,7 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 // A lease is not charged for a time for which nobody could renew it, because its leader's process stood still.
 func TestLeaseClockStandsStill(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testElection)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}}, c.now, testTiming)
 	c.pass(5 * time.Second)
 	c.now += time.Hour
 	c.want("after an hour", c.pass(6*time.Second), "[1h0m10s revoke 1]")
@@ -177,7 +177,7 @@ func TestLeaseClockStandsStill(t *testing.T) {
 // that less is left than was promised.
 func TestLeaseNotes(t *testing.T) {
 	c := newClockTest(t)
-	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testElection)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 100}}, {Lease: kv.Lease{ID: 2, TTL: 1000}}, {Lease: kv.Lease{ID: 3, TTL: 25}}}, c.now, testTiming)
 	c.want("notes", c.pass(60*time.Second), "[25s revoke 3 26s note 1 74 52s note 1 48]")
 	number := c.ask(1, true)
 	c.round()
@@ -215,7 +215,7 @@ func TestLeasesEndInBatches(t *testing.T) {
 	for i := range changes {
 		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: int64(i + 1), TTL: 5}}
 	}
-	c.k.changed(changes, c.now, testElection)
+	c.k.changed(changes, c.now, testTiming)
 	var batches []int
 	c.want("the first", len(c.pass(6*time.Second)), limits.LeaseRevocations)
 	for len(c.k.leases) > 0 {

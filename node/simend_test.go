@@ -54,6 +54,9 @@ func (w *world) awaitService() {
 	if w.awaitWatchers(); w.failure != "" {
 		return
 	}
+	if w.awaitLeases(); w.failure != "" {
+		return
+	}
 	if w.agree(); w.failure != "" {
 		return
 	}

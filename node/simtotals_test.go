@@ -22,6 +22,8 @@ type totals struct {
 	ColdReads, Replacements, CoveredDamage                                                 int
 	ColdCatchups, Quarantined, Ruined, Amnesiacs                                           int
 	Frames, Disconnects, Faults                                                            int
+	Leases, LeasesRenewed                                                                  int
+	LeasesExpired, LeasesRevoked                                                           int
 	Trickles, CutsInside, Probes, StrictRuns                                               int
 	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
 	SlowestService                                                                         time.Duration // until every member served everything again
@@ -108,6 +110,7 @@ func (t totals) missing() []string {
 		"watched changes": t.Watched, "progress of watches": t.WatchProgress, "fragments": t.WatchFragments, "resumed watches": t.WatchesResumed,
 		"watches that a member ended": t.WatchesEnded, "compacted watches": t.WatchesCompacted,
 		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
+		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
 	} {
 		if n == 0 {
 			none = append(none, name)

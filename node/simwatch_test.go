@@ -260,6 +260,7 @@ func (k *checker) applied(h *host) {
 		k.w.failf("%s has applied entry %d, committed are %d", h.name(), at, k.commit)
 	}
 	k.remember(view)
+	k.w.leases.look(k.w, h, view)
 	for int64(len(k.visible)) <= view.Revision() {
 		k.visible = append(k.visible, k.w.history.moment())
 	}

@@ -27,6 +27,7 @@ type world struct {
 	net      *network
 	clients  []*client
 	watchers watchers
+	leases   leasing
 	history  history
 	watch    *checker
 	undo     clearers
@@ -253,6 +254,7 @@ func (w *world) live() {
 		w.clients = append(w.clients, newClient(w))
 	}
 	w.watchAll()
+	w.leaseAll()
 	if w.shape.spares > 0 {
 		w.admin.begin()
 	}

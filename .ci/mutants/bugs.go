@@ -222,11 +222,17 @@ var mutants = []mutant{
 		{"actor/leaseclock.go", "	if l.unnoted() {\n", "	if l.unnoted() && l.gone {\n"},
 	}, []detector{direct("./actor", "TestLease")}},
 	{"begin a lease clock before the leader is known", []change{
-		{"actor/leaseclock.go", "now + seconds(one.noted) + electionTimeout\n", "now + seconds(one.noted) - electionTimeout\n"},
+		{"actor/leaseclock.go", "now + seconds(one.noted) + t.election\n", "now + seconds(one.noted) - t.election\n"},
 	}, []detector{direct("./actor", "TestLease")}},
 	{"forget after a failover what is left of leases", []change{
 		{"actor/leaseclock.go", "	one := &timedLease{id: l.ID, ttl: l.TTL, noted: l.Remaining, place: -1}\n	if one.noted == 0 {", "	one := &timedLease{id: l.ID, ttl: l.TTL, place: -1}\n	if one.noted == 0 {"},
 	}, []detector{direct("./actor", "TestLease")}},
+	{"report the leases of the state before a snapshot", []change{
+		{"actor/applier.go", "	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {", "	if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {"},
+	}, []detector{campaign}},
+	{"go by the wall clock for leases", []change{
+		{"actor/leaseclock.go", "	c.clock.tick(c.now.Now, c.leaseTiming())\n", "	c.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())\n"},
+	}, []detector{campaign}},
 	{"charge leases for a standstill", []change{
 		{"actor/leaseclock.go", "		k.still += still\n", "		k.still += 0 * still\n"},
 	}, []detector{direct("./actor", "TestLease")}},

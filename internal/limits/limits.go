@@ -16,6 +16,9 @@ const (
 	LeaseSeconds = 9_000_000_000
 	// LeaseCheckpoints bounds the leases of one command that notes what is left of them.
 	LeaseCheckpoints = 1024
+	// LeaseLengthening is by how much a failover lengthens a lease at most, or by a tenth of its TTL: each time that so much of
+	// it has passed is noted in the log.
+	LeaseLengthening = 30 * time.Second
 	// LeaseKeys is how many keys, or leases, one page has: less than a millisecond of work.
 	LeaseKeys = 2048
 	// LeaseRevocations is how many revocations of the lease clock are under way at a time, so that the puts behind them wait

@@ -30,6 +30,8 @@ type Tunable struct {
 
 	HistoryRevisions int64 // that are kept; 0: as many as there are
 
+	LeaseLengthening time.Duration
+
 	DiskStall     time.Duration
 	CheckInterval time.Duration
 
@@ -108,7 +110,8 @@ func Defaults() Tunable {
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		SnapshotBytes:        SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
 		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
-		DiskStall: DiskStall, CheckInterval: CheckInterval,
+		LeaseLengthening: LeaseLengthening,
+		DiskStall:        DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
