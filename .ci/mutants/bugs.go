@@ -229,10 +229,13 @@ var mutants = []mutant{
 	}, []detector{direct("./actor", "TestLease")}},
 	{"report the leases of the state before a snapshot", []change{
 		{"actor/applier.go", "	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {", "	if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {"},
-	}, []detector{campaign}},
+	}, []detector{actors, campaign}},
 	{"go by the wall clock for leases", []change{
 		{"actor/leaseclock.go", "	c.clock.tick(c.now.Now, c.leaseTiming())\n", "	c.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())\n"},
 	}, []detector{campaign}},
+	{"answer a keep-alive before a quorum has", []change{
+		{"actor/leaseclock.go", "		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})\n", "		c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)\n"},
+	}, []detector{actors}},
 	{"charge leases for a standstill", []change{
 		{"actor/leaseclock.go", "		k.still += still\n", "		k.still += 0 * still\n"},
 	}, []detector{direct("./actor", "TestLease")}},

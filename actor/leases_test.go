@@ -1,0 +1,151 @@
+package actor
+
+import (
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// answerRounds answers the heartbeats among what was sent, for member 2.
+func (c *consensusTurns) answerRounds(sent []PeerMessage) (more []PeerMessage) {
+	for _, m := range sent {
+		if r, ok := m.(RaftMessage); ok && r.GetType() == raftpb.MsgHeartbeat && r.GetTo() == 2 {
+			more = append(more, c.turn(from(2, raftpb.MsgHeartbeatResp, r.GetTerm(), func(h *raftpb.Message) { h.Context = r.GetContext() }))...)
+		}
+	}
+	return more
+}
+
+// A keep-alive is answered only when a quorum has shown, after it came, that this member leads; and what has expired is
+// revoked only then.
+func TestKeepAliveWaitsForAQuorum(t *testing.T) {
+	c := newTestMembers(t)
+	var to replies
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: [][]byte{index.AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
+	c.acknowledge()
+	if len(to) != 1 || to[0].Result.Err != nil {
+		t.Fatalf("granted: %+v", to)
+	}
+	to = nil
+	ask := AskLeases{ReplyTo: &to, Requests: []uint64{2, 3, 4}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}, {Lease: 8, Renew: true}, {Lease: 7}}}
+	before := c.turn(ask)
+	before = append(before, c.pass(TickInterval)...)
+	if len(to) > 0 {
+		t.Fatalf("answered before a quorum was heard: %+v", to)
+	}
+	c.answerRounds(before)
+	if len(to) != 3 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) || *to[1].Lease != (kv.LeaseTime{}) || *to[2].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+		t.Fatalf("answered: %+v", to)
+	}
+	for _, done := range to {
+		if done.Kind != kv.LeaseTold {
+			t.Errorf("answered as %+v", done)
+		}
+	}
+	// A follower's, likewise.
+	number := NumberedAsk{Number: 99, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}
+	c.turn(Received{From: 3, Message: LeaseAsks{Asks: []NumberedAsk{number}}})
+	var told []LeasesTold
+	for _, m := range c.answerRounds(c.pass(TickInterval)) {
+		if m, ok := m.(LeasesTold); ok {
+			told = append(told, m)
+		}
+	}
+	if len(told) != 1 || len(told[0].Told) != 1 || told[0].Told[0] != (NumberedTime{99, kv.LeaseTime{TTL: 5, Granted: 5}}) {
+		t.Errorf("a follower is told %+v", told)
+	}
+	revoking := func() bool { return c.clock.leases[7] == nil || c.clock.leases[7].revoking }
+	for end := c.at + 4900*time.Millisecond; c.at < end; {
+		c.answerRounds(c.pass(TickInterval))
+	}
+	if revoking() {
+		t.Error("revoked before its end")
+	}
+	c.pass(300 * time.Millisecond) // nobody answers
+	if revoking() {
+		t.Error("revoked without a quorum")
+	}
+	for range 150 {
+		c.answerRounds(c.pass(TickInterval))
+	}
+	if !revoking() {
+		t.Error("not revoked after its end")
+	}
+	c.acknowledge()
+	if len(c.clock.leases) != 0 || c.Status.View().LeaseCount() != 0 {
+		t.Error("the lease is still there")
+	}
+}
+
+// A follower's clients ask its leader, and another one when there is another one.
+func TestFollowerAsksItsLeader(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	var to replies
+	heartbeat := func(leader, term uint64) []PeerMessage {
+		return c.turn(from(leader, raftpb.MsgHeartbeat, term, func(m *raftpb.Message) { m.Commit = u(0) }))
+	}
+	asked := func(of uint64, sent []PeerMessage) (numbers []uint64) {
+		for _, m := range sent {
+			if m, ok := m.(LeaseAsks); ok {
+				for _, one := range m.Asks {
+					if one.Lease != 7 || !one.Renew {
+						t.Errorf("%d is asked %+v", of, one)
+					}
+					numbers = append(numbers, one.Number)
+				}
+			}
+		}
+		return numbers
+	}
+	heartbeat(2, 5)
+	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{1}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
+	first := asked(2, c.pass(TickInterval))
+	again := asked(2, c.pass(TickInterval))
+	if len(first) != 1 || len(again) != 0 {
+		t.Fatalf("asked %v, then %v", first, again)
+	}
+	heartbeat(3, 6)
+	second := asked(3, c.pass(TickInterval))
+	if len(second) != 1 {
+		t.Fatalf("the next leader is asked %v", second)
+	}
+	c.turn(Received{From: 2, Message: LeasesTold{Told: []NumberedTime{{first[0], kv.LeaseTime{}}}}})
+	if len(to) != 0 {
+		t.Errorf("the word of the leader before is taken: %+v", to)
+	}
+	c.turn(Received{From: 3, Message: LeasesTold{Told: []NumberedTime{{second[0], kv.LeaseTime{TTL: 9, Granted: 9}}}}})
+	if len(to) != 1 || to[0].Request != 1 || *to[0].Lease != (kv.LeaseTime{TTL: 9, Granted: 9}) {
+		t.Errorf("answered: %+v", to)
+	}
+}
+
+// A member that has installed a snapshot follows the leases of the state that came with it.
+func TestLeasesBehindASnapshot(t *testing.T) {
+	a, _ := newTestApplier(t)
+	other := index.NewState(limits.Defaults().Index)
+	other.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
+	for i := range uint64(10) {
+		if _, err := other.Apply(i+1, 2, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Load = func(uint64, uint64) (*index.State, error) { return other, nil }
+	envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{index.AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})})
+	entry := someEntry(11, 2)
+	entry.Data = envelope
+	a.Handle(Time{}, []ApplierMessage{
+		Restore{Index: 10, Term: 2},
+		Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{entry}, Responses: []*raftpb.Message{{}}}},
+	})
+	for _, m := range drainBox(a.Consensus) {
+		if m, ok := m.(LeasesChanged); ok && len(m.Changes) == 1 && m.Changes[0].Lease.ID == 7 {
+			return
+		}
+	}
+	t.Error("nobody is told of a lease that was granted behind a snapshot")
+}
