@@ -76,10 +76,18 @@ func TestRangeInSteps(t *testing.T) {
 		if random.IntN(2) == 0 {
 			q.Revision = 2 + random.Int64N(s.View().Revision()-1)
 		}
-		want, err := s.View().Range(q, 0)
+		if random.IntN(2) == 0 {
+			q.MinMod, q.MaxCreate = random.Int64N(1200), random.Int64N(1200)
+		}
+		all := q
+		all.MinMod, all.MaxCreate = 0, 0
+		want, err := s.View().Range(all, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
+		want.KVs = slices.DeleteFunc(want.KVs, func(pair kv.KeyValue) bool {
+			return pair.ModRevision < q.MinMod || q.MaxCreate > 0 && pair.CreateRevision > q.MaxCreate
+		})
 		for i := range want.KVs {
 			want.KVs[i].Value = slices.Clone(want.KVs[i].Value)
 			if q.KeysOnly {
@@ -204,5 +212,64 @@ func TestRangeOvertaken(t *testing.T) {
 	asked := NewRangeReader(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: first}, 0)
 	if _, _, err := asked.Step(s.View(), 100); err == nil || err.(*kv.Error).Code != kv.Compacted {
 		t.Errorf("a revision that is compacted: %v", err)
+	}
+}
+
+// Whether there is more is exact where the count says it, also when the step has ended the page.
+func TestRangeMoreIsExact(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	for i := range 10 {
+		batch(t, s, 1, put(fmt.Sprint(i), "v"))
+	}
+	batch(t, s, 1, put("0", "w"))
+	v := s.View()
+	for rows := 1; rows < 15; rows++ {
+		for _, revision := range []int64{0, v.Revision() - 1} {
+			r := NewRangeReader(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}, 0)
+			for done := false; !done; {
+				var page kv.RangeResult
+				if page, done, _ = r.Step(v, rows); done && page.More != (len(page.KVs) < 10) {
+					t.Errorf("%d rows at %d: %d of %d, more %v", rows, revision, len(page.KVs), page.Count, page.More)
+				}
+			}
+		}
+	}
+}
+
+// A sorted range with a limit keeps little more than that, and gives what sorting all of it would.
+func TestRangeSortedIsBounded(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	random := rand.New(rand.NewPCG(3, 4))
+	const keys = 20_000
+	for i := range keys {
+		batch(t, s, 1, put(fmt.Sprintf("%05d", i), fmt.Sprint(random.IntN(1000))))
+	}
+	v := s.View()
+	read := func(q kv.Range, bytes int64) (kv.RangeResult, error) {
+		r := NewWholeReader(q, bytes)
+		for {
+			if found, done, err := r.Step(v, 100); done {
+				return found, err
+			}
+			if len(r.all.KVs) > 2*20+prunedAt+100 && q.Limit > 0 {
+				t.Fatalf("%d pairs are kept for a limit of %d", len(r.all.KVs), q.Limit)
+			}
+		}
+	}
+	for _, order := range []kv.SortOrder{kv.SortAscend, kv.SortDescend} {
+		q := kv.Range{Key: []byte{0}, End: []byte{0}, Sort: kv.SortByValue, Order: order}
+		all, err := read(q, math.MaxInt64)
+		if err != nil || all.More || all.Count != keys || len(all.KVs) != keys {
+			t.Fatalf("%d of %d, more %v, %v", len(all.KVs), all.Count, all.More, err)
+		}
+		q.Limit = 20
+		some, err := read(q, 200_000)
+		if err != nil || !some.More || some.Count != keys || !slices.EqualFunc(some.KVs, all.KVs[:20], func(a, b kv.KeyValue) bool { return string(a.Key) == string(b.Key) }) {
+			t.Errorf("limited: %d of %d, more %v, %v", len(some.KVs), some.Count, some.More, err)
+		}
+		q.Limit = 0
+		if _, err := read(q, 200_000); err == nil || err.(*kv.Error).Code != kv.AnswerTooLarge {
+			t.Errorf("without a limit: %v", err)
+		}
 	}
 }

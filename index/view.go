@@ -413,6 +413,7 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	case r.phase == onePage:
 		if p.Count = r.count; ended || p.More || len(p.KVs) > 0 {
 			p.More = p.More || !ended
+			p.knowMore()
 			return true
 		}
 	case ended:
@@ -420,13 +421,21 @@ func (r *RangeReader) advance(p *page, next []byte, ended bool) (done bool) {
 	case newest && (len(p.KVs) > 0 || p.CountOnly):
 		p.More = !p.CountOnly
 		p.Count = p.v.count(&r.q)
+		p.knowMore()
 		return true
 	case p.Count > 0:
 		r.phase, r.count, r.from = countAll, p.Count, next
 		return false
 	}
-	r.from, r.page = next, next // all keys before it are deleted
+	r.from, r.page = next, next // all keys before it are deleted, or left out
 	return false
+}
+
+// knowMore corrects a page that its step has ended, where its count tells how much there is.
+func (p *page) knowMore() {
+	if p.Count > 0 && !p.CountOnly && !p.Filtered() {
+		p.More = int64(len(p.KVs)) < p.Count
+	}
 }
 
 // page is a result that is being filled.
@@ -449,6 +458,10 @@ func (p *page) add(r *record, at *version) {
 		return
 	}
 	pair := at.keyValue(r.key())
+	if !p.Passes(&pair) {
+		p.counted++
+		return
+	}
 	if p.KeysOnly {
 		pair.Value = nil
 	}

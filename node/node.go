@@ -344,7 +344,7 @@ func (e endpoint) Refuse(q *wire.Request) *kv.Error {
 		}
 		return kv.Errorf(code, "this member takes no part in the cluster, and answers nothing but its status: %s", why.Text)
 	}
-	if q.Op == wire.OpRange && q.Range.Serializable || q.Op == wire.OpMembers && q.Serializable {
+	if !q.Write() && q.Local() {
 		if applied, _ := e.View().Applied(); applied <= foundingIndex {
 			return kv.Errorf(kv.Unavailable, "this member has nothing that could be read: it has heard of no leader since its data folder was made")
 		}

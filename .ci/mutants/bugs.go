@@ -56,6 +56,26 @@ var mutants = []mutant{
 	{"change something before all is checked", []change{
 		{"index/txn.go", "		err = s.checkOp(o, before)\n", "		if err = s.checkOp(o, before); err == nil && o.Delete != nil {\n			s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End)\n		}\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"drop what is compacted only when something comes behind it", []change{
+		{"actor/applier.go", "			again, a.reclaiming = true, true\n", ""},
+	}, []detector{direct("./actor", "TestCompactedIsDroppedWhileIdle")}},
+	{"read what a write is answered with from the newest View", []change{
+		{"net/server/bodies.go", "	if b.view == nil && !q.Write() {\n", "	if true {\n"},
+	}, []detector{direct("./net/server", "TestBodyOutlivesCompaction")}},
+	{"say of a write without room for its answer that it did not happen", []change{
+		{"net/server/bodies.go", "	if b != nil && b.request.Write() {\n", "	if false {\n"},
+		{"index/whole.go", "Code: kv.AnswerTooLarge, Message", "Code: kv.Overloaded, Message"},
+	}, []detector{direct("./net/server", "TestLongBodies")}},
+	{"put a transaction that only reads into the log", []change{
+		{"net/wire/message.go", " && (q.Op != OpTxn || !q.Txn.ReadOnly()) }", " }"},
+	}, []detector{direct("./net/server", "TestTxnReadOnly")}},
+	{"end a sorted range with its limit before it is sorted", []change{
+		{"index/whole.go", "	if !w.q.Sorted() && w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {\n", "	if w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {\n"},
+		{"index/whole.go", "	full := !w.q.Sorted() && w.q.Limit > 0", "	full := w.q.Limit > 0"},
+	}, []detector{direct("./net/server", "TestRangeOptions"), direct("./net/client", "TestRangeFiltered")}},
+	{"send a transaction that only reads once", []change{
+		{"net/client/txn.go", "	x.write = !t.ReadOnly()\n", "	x.write = true\n"},
+	}, []detector{direct("./net/client", "TestTxnTriedAgain")}},
 	{"read a transaction's ranges behind all its changes", []change{
 		{"index/txn.go", "	return position{mod: a.revision, sub: a.sub}\n", "	return behind(a.revision)\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},

@@ -14,7 +14,7 @@ import (
 //	operation    95 1 key value lease flags                                put; flags: 1 previous, 2 ignore value, 4 ignore lease
 //	operation    94 2 key end flags                                        delete; flags: 1 previous
 //	operation    9c 3 key end revision limit flags sort order              range; flags: 1 serializable, 2 keys only,
-//	                min-mod max-mod min-create max-create                          4 count only
+//	                min-mod max-mod min-create max-create                          4 count only, 8 continued
 //	operation    92 4 transaction
 
 const (

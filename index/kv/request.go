@@ -80,10 +80,18 @@ const (
 	sortOrders
 )
 
-// Plain says that the pairs are all those of the range, in the order of their keys: they can be read one page after the
-// other.
-func (r *Range) Plain() bool {
-	return (r.Order == SortNone || r.Order == SortAscend && r.Sort == SortByKey) && r.MinMod|r.MaxMod|r.MinCreate|r.MaxCreate == 0
+// Sorted says that the pairs do not come in the order of their keys: all of the range must be read before the first is known.
+func (r *Range) Sorted() bool {
+	return r.Order == SortDescend || r.Order == SortAscend && r.Sort != SortByKey
+}
+
+// Filtered says that pairs may be left out because of their revisions.
+func (r *Range) Filtered() bool { return r.MinMod|r.MaxMod|r.MinCreate|r.MaxCreate != 0 }
+
+// Passes says that a pair is not left out because of its revisions.
+func (r *Range) Passes(pair *KeyValue) bool {
+	within := func(n, least, most int64) bool { return (least == 0 || n >= least) && (most == 0 || n <= most) }
+	return within(pair.ModRevision, r.MinMod, r.MaxMod) && within(pair.CreateRevision, r.MinCreate, r.MaxCreate)
 }
 
 // RangeResult is what a Range finds.

@@ -153,6 +153,37 @@ func (t *Txn) Puts() bool {
 	return false
 }
 
+// Parts is how many comparisons and operations there are, those of the transactions in it among them.
+func (t *Txn) Parts() int {
+	n := len(t.Compares) + len(t.Success) + len(t.Failure)
+	for _, ops := range [][]Op{t.Success, t.Failure} {
+		for i := range ops {
+			if ops[i].Txn != nil {
+				n += ops[i].Txn.Parts()
+			}
+		}
+	}
+	return n
+}
+
+// Ranges says whether a transaction compares, reads or deletes more than single keys.
+func (t *Txn) Ranges() bool {
+	for i := range t.Compares {
+		if len(t.Compares[i].End) > 0 {
+			return true
+		}
+	}
+	for _, ops := range [][]Op{t.Success, t.Failure} {
+		for i := range ops {
+			o := &ops[i]
+			if o.Range != nil && len(o.Range.End) > 0 || o.Delete != nil && len(o.Delete.End) > 0 || o.Txn != nil && o.Txn.Ranges() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Serializable says whether a transaction that is ReadOnly may be answered by one member alone: when all its ranges may.
 func (t *Txn) Serializable() bool {
 	n := 0

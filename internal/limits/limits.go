@@ -40,6 +40,11 @@ const (
 	RequestBytes = ValueBytes + KeyBytes + 64<<10
 	// ResponseBytes bounds one response's frame: a range is answered in pages that end below it.
 	ResponseBytes = 8 << 20
+	// BodyBytes bounds the keys and values of an answer that is no page: of a transaction, of a range that is sorted, and
+	// previous values. What is around them, of TxnParts operations, fits ResponseBytes too.
+	BodyBytes = ResponseBytes - 1<<20
+	// TxnPartBytes is what a comparison or operation of a transaction counts for while its answer waits.
+	TxnPartBytes = 192
 	// RangePageBytes is how many bytes of keys and values one page of a range holds; one larger pair still fits
 	// ResponseBytes.
 	RangePageBytes = 2 << 20

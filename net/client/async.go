@@ -16,7 +16,7 @@ import (
 // PutAsync writes a value. Key and value are the caller's again when it returns.
 func (c *Client) PutAsync(key, value []byte, done func(Written, error)) {
 	x := c.newCall(context.Background(), wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], kv.Put{Key: key, Value: value})
+	x.body = wire.AppendPutBody(x.body[:0], &kv.Put{Key: key, Value: value})
 	c.writeAsync(x, done)
 }
 

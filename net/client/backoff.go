@@ -45,7 +45,7 @@ func attemptTime(x *call, left time.Duration, endpoints int) time.Duration {
 	if endpoints < 2 || left < 2*attemptLeast {
 		return max(left-min(left/4, answerMargin), time.Millisecond)
 	}
-	if !x.op.Write() && !x.bulk && x.attempts < endpoints-1 {
+	if !x.write && !x.bulk && x.attempts < endpoints-1 {
 		return min(left/2, attemptMost)
 	}
 	return left / 2

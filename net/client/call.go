@@ -21,6 +21,7 @@ import (
 type call struct {
 	// Constant while it is on its way.
 	op       wire.Op
+	write    bool   // it changes something: it is not sent twice where it may have happened
 	body     []byte // encoded, so that key and value belong to the caller again at once
 	bulk     bool   // its answer may be large: it goes on the stream for those
 	begun    time.Time
@@ -71,7 +72,7 @@ const keepBytes = 64 << 10
 
 func newCall(op wire.Op) *call {
 	x := calls.Get().(*call)
-	x.op = op
+	x.op, x.write = op, op.Write()
 	x.begun = time.Now()
 	return x
 }

@@ -246,7 +246,7 @@ func (c *Client) do(ctx context.Context, x *call) error {
 		x.recycle()
 		return context.Cause(ctx)
 	}
-	begun, op := x.begun, x.op
+	begun, op, write := x.begun, x.op, x.write
 	c.submit(x)
 	if ctx.Done() == nil {
 		<-x.ready
@@ -262,7 +262,7 @@ func (c *Client) do(ctx context.Context, x *call) error {
 	case state == over:
 		<-x.ready
 		return x.outcome()
-	case state == sent && op.Write():
+	case state == sent && write:
 		return unknown(op, where, context.Cause(ctx))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return c.unavailable(op, begun, where, context.Cause(ctx))
@@ -359,7 +359,7 @@ func (c *Client) retry(x *call, at *conn, err error) {
 	x.retryAt = now.Add(backoff(x.attempts, err))
 	c.mu.Lock()
 	last := x.deadline
-	if x.op.Write() {
+	if x.write {
 		last = last.Add(-answerMargin)
 	}
 	if c.closed || !x.retryAt.Before(last) {

@@ -46,6 +46,7 @@
 //	corrupt, removed                                        tried again      tried again
 //	the member: outcome unknown                             tried again      OutcomeUnknownError
 //	the member: internal error                              Error            OutcomeUnknownError
+//	the member: answer too large                            Error            Error, certainly happened
 //	the member: anything else                               Error            Error, certainly not happened
 //	the deadline passed, the request was not sent           UnavailableError UnavailableError, certainly not happened
 //	the deadline passed, the request was sent               UnavailableError OutcomeUnknownError
@@ -53,9 +54,9 @@
 //	the context was canceled, the request was sent          context.Canceled OutcomeUnknownError
 //	the client was closed                                   ErrClosed        ErrClosed, or OutcomeUnknownError if sent
 //
-// So a write has happened when the error is nil; it may have happened when errors.Is(err, [ErrOutcomeUnknown]); it
-// has certainly not happened and will not in all other cases. Nothing is sent twice that may have happened. Trying
-// again waits 5 to 250 ms, longer each time.
+// So a write has happened when the error is nil, or has the code AnswerTooLarge; it may have happened when errors.Is(err,
+// [ErrOutcomeUnknown]); it has certainly not happened and will not in all other cases. Nothing is sent twice that may have
+// happened. Trying again waits 5 to 250 ms, longer each time.
 //
 // [UnavailableError] lists why each endpoint did not serve. Errors that come from a context are found by errors.Is:
 // context.DeadlineExceeded, context.Canceled, or the cause. [Error] has the member's code.
@@ -87,6 +88,17 @@
 // All watches of a client share one stream. One whose events are not read does not hold up the others: beyond 1 MiB it ends at the
 // member, and is resumed when they are. Whoever is behind for so long that its changes are compacted gets a
 // [CompactedError]. A watch that a member refuses ends with that [Error].
+//
+// # Transactions
+//
+// [Client.Txn] makes a transaction, all of it or nothing: comparisons of the state before it say which of two lists of
+// operations happens. What it changes has one revision. One that only reads is a read in the table above, others are writes.
+//
+//	outcome, err := c.Txn(ctx, client.Txn{
+//		Compares: []client.Compare{{Key: key, Target: kv.CompareMod, Number: seen.ModRevision}},
+//		Success:  []client.Op{{Put: &client.Put{Key: key, Value: value}}},
+//		Failure:  []client.Op{{Range: &client.Range{Key: key}}},
+//	})
 //
 // # Members
 //

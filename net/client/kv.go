@@ -26,6 +26,8 @@ type (
 type Written struct {
 	Revision int64 // of the store, with this write in it
 	Deleted  int64 // keys that a delete removed
+	// Previous are the keys as they were before, where the write asked for them.
+	Previous []KeyValue
 }
 
 // From is the end of a range that has no end.
@@ -46,7 +48,7 @@ func Prefix(prefix []byte) []byte {
 // Put writes a value. Key and value are the caller's again when it returns.
 func (c *Client) Put(ctx context.Context, key, value []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], kv.Put{Key: key, Value: value})
+	x.body = wire.AppendPutBody(x.body[:0], &kv.Put{Key: key, Value: value})
 	return c.written(ctx, x)
 }
 
@@ -58,7 +60,7 @@ func (c *Client) Delete(ctx context.Context, key []byte) (Written, error) {
 // DeleteRange removes all keys from key to, and without, end.
 func (c *Client) DeleteRange(ctx context.Context, key, end []byte) (Written, error) {
 	x := c.newCall(ctx, wire.OpDelete)
-	x.body = wire.AppendDeleteBody(x.body[:0], kv.Delete{Key: key, End: end})
+	x.body = wire.AppendDeleteBody(x.body[:0], &kv.Delete{Key: key, End: end})
 	return c.written(ctx, x)
 }
 
@@ -77,7 +79,10 @@ func (c *Client) written(ctx context.Context, x *call) (Written, error) {
 func readWritten(x *call) (w Written, err error) {
 	p, err := wire.ReadResponse(x.answer)
 	if err == nil {
-		w.Revision, w.Deleted, err = p.Written()
+		w.Revision, w.Deleted, w.Previous, err = p.Written()
+	}
+	if w.Previous != nil {
+		w.Previous = ownPage(&RangeResult{KVs: w.Previous}).KVs
 	}
 	if err != nil {
 		return Written{}, unknown(x.op, x.where.Load(), err)
@@ -85,7 +90,7 @@ func readWritten(x *call) (w Written, err error) {
 	return w, nil
 }
 
-// Get reads one key.
+// Get reads one key. What else can be asked for is in a Range.
 func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool, err error) {
 	answer, err := c.Range(ctx, Range{Key: key})
 	if err != nil || len(answer.KVs) == 0 {
@@ -95,7 +100,8 @@ func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool
 }
 
 // Range reads all that a query asks for, which the caller should know to fit into memory: see Pages. It comes from
-// one revision, however many pages it takes.
+// one revision, however many pages it takes. One that is sorted, but by rising keys, comes at once, and is an Error with the code
+// AnswerTooLarge beyond [limits.BodyBytes]; a limit makes it smaller.
 func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 	var whole RangeResult
 	first := true

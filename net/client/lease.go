@@ -41,13 +41,6 @@ func (c *Client) Grant(ctx context.Context, id, ttl int64) (Lease, error) {
 	return l, nil
 }
 
-// PutWith is Put with all that there is to say. Its slices are the caller's again when it returns.
-func (c *Client) PutWith(ctx context.Context, p kv.Put) (Written, error) {
-	x := c.newCall(ctx, wire.OpPut)
-	x.body = wire.AppendPutBody(x.body[:0], p)
-	return c.written(ctx, x)
-}
-
 // Revoke ends a lease and deletes its keys.
 func (c *Client) Revoke(ctx context.Context, id int64) (Written, error) {
 	return c.written(ctx, c.newLeaseCall(ctx, wire.OpRevoke, &wire.LeaseRequest{ID: id}))

@@ -250,12 +250,12 @@ func (s *stream) complete(x *call, a *arrival) {
 	switch {
 	case failed == nil:
 		x.succeed(a.frame)
-	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || !x.op.Write()):
+	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || !x.write):
 		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed {
 			s.conn.avoid(time.Now(), failed)
 		}
 		s.conn.client.retry(x, s.conn, failed)
-	case x.op.Write() && !failed.Certain():
+	case x.write && !failed.Certain() && failed.Code != kv.AnswerTooLarge:
 		x.fail(unknown(x.op, s.conn, failed))
 	default:
 		x.fail(failed)
@@ -276,7 +276,7 @@ func (s *stream) expire(now time.Time) bool {
 		case !now.Before(x.deadline):
 			over = append(over, x)
 			s.slots[i].call = nil
-		case !x.op.Write() && now.After(x.until) && x.attempts < attemptsLast:
+		case !x.write && now.After(x.until) && x.attempts < attemptsLast:
 			slow = append(slow, x)
 			s.slots[i].call = nil
 		}
@@ -285,7 +285,7 @@ func (s *stream) expire(now time.Time) bool {
 	s.mu.Unlock()
 	c := s.conn.client
 	for _, x := range over {
-		if x.op.Write() {
+		if x.write {
 			x.fail(unknown(x.op, s.conn, c.timeout(x)))
 		} else {
 			x.fail(c.unavailable(x.op, x.begun, s.conn, c.timeout(x)))
@@ -304,7 +304,7 @@ func (s *stream) takeReads() []*call {
 	defer s.mu.Unlock()
 	var taken []*call
 	for i := range s.slots {
-		if x := s.slots[i].call; x != nil && !x.op.Write() && x.attempts < attemptsLast {
+		if x := s.slots[i].call; x != nil && !x.write && x.attempts < attemptsLast {
 			taken = append(taken, x)
 			s.slots[i].call = nil
 		}
@@ -352,7 +352,7 @@ func (s *stream) over(err error) (round uint64, lost []slot) {
 // lose ends one call whose connection is over. taken: the writer had it, so it may have been sent.
 func (s *stream) lose(x *call, taken bool, err error) {
 	switch {
-	case x.op.Write() && taken:
+	case x.write && taken:
 		x.fail(unknown(x.op, s.conn, err))
 	case x.attempts >= attemptsLast:
 		x.fail(err)

@@ -26,6 +26,15 @@
 // While it watches, a connection does not count as idle. A member that stops ends its streams of watches at once: their
 // clients resume them elsewhere.
 //
+// # Answers with bodies
+//
+// The previous values of a write, what a transaction has read, and a range that is sorted are one answer each ([body]), read
+// from one View, because the pieces must fit each other. For a write that is the first View that holds it: the member
+// completes a write before it publishes the next View, so that Complete takes the one that is there. What was compacted
+// right behind the write is still in it. A read takes the newest View when it begins; a transaction that changes nothing is
+// one, and makes no entry. What may look at many keys is read in turns, as a range is. When there is no room for the answer to
+// a write, or no time, the answer says that the write was made.
+//
 // # Invariants
 //
 //  1. Complete never waits: its room was reserved when the request was admitted.
@@ -44,8 +53,8 @@
 //     client takes the others for not done, and sends them elsewhere.
 //  6. Writes of one stream are proposed in the order in which they came.
 //  7. A View is held for one Write's worth of encoding, or for one turn of a range, never while a Write waits: a slow
-//     client does not keep old versions of the state in memory.
-//  8. Ranges that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
+//     client does not keep old versions of the state in memory. Only a body has one for longer: until it is encoded.
+//  8. Ranges, and bodies, that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
 //     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
 //     the range: not when its client is gone, its time is over, or the member stops.
 //

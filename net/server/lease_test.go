@@ -46,7 +46,7 @@ func TestLeases(t *testing.T) {
 	const keys = limits.LeaseKeys + 10
 	for i := range keys {
 		p := kv.Put{Key: fmt.Appendf(nil, "k%06d", i), Lease: 8}
-		r.send(wire.AppendRequest(nil, 6, wire.OpPut, wait, wire.AppendPutBody(nil, p)))
+		r.send(wire.AppendRequest(nil, 6, wire.OpPut, wait, wire.AppendPutBody(nil, &p)))
 		r.want(6, kv.OK)
 	}
 	for _, page := range []struct {
@@ -70,7 +70,7 @@ func TestLeases(t *testing.T) {
 	}
 	r.send(lease(9, wire.OpRevoke, wire.LeaseRequest{ID: 8}))
 	answer = r.want(9, kv.OK)
-	if revision, deleted, err := answer.Written(); revision != keys+2 || deleted != keys || err != nil {
+	if revision, deleted, _, err := answer.Written(); revision != keys+2 || deleted != keys || err != nil {
 		t.Errorf("revoked: revision %d, %d keys, %v", revision, deleted, err)
 	}
 	r.send(lease(10, wire.OpRevoke, wire.LeaseRequest{ID: 8}))

@@ -53,7 +53,7 @@ func TestMemberChange(t *testing.T) {
 	r.send(slices.Concat(put(1, "k", "1"), put(2, "k", "2"), changeMember(3, add), put(4, "k", "3")))
 	for id, revision := range []int64{2, 3, 3, 4} {
 		p := r.want(uint64(id)+1, kv.OK)
-		if got, _, err := p.Written(); err != nil || got != revision {
+		if got, _, _, err := p.Written(); err != nil || got != revision {
 			t.Errorf("answer %d: revision %d, %v", id+1, got, err)
 		}
 	}

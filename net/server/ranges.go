@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"qkv/index"
-	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -60,12 +59,11 @@ func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
 // readRanges goes on with the oldest range, if its turn has come, and refuses those that nobody waits for.
 func (s *stream) readRanges(w *writer, mine bool) error {
 	if s.conn.server.draining.Load() {
-		for len(w.ranges) > 0 {
+		for len(w.ranges) > 0 && !w.ranges[0].read.written() {
 			if err := s.refuseRange(w, "the member is shutting down"); err != nil {
 				return err
 			}
 		}
-		return nil
 	}
 	for len(w.ranges) > 0 && !time.Now().Before(w.ranges[0].read.until) {
 		if err := s.refuseRange(w, "the range was not read to its end in the time that its client gave it"); err != nil {
@@ -93,6 +91,9 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 // readOne reads the oldest range for one turn, and tells whether its answer is encoded.
 func (s *stream) readOne(w *writer, begun time.Time) bool {
 	x := &w.ranges[0]
+	if x.read.body != nil {
+		return s.readBody(w, x.read.body, begun)
+	}
 	if !w.begun {
 		q := x.read.Range
 		q.Limit = pageLimit(q.Limit)
@@ -117,9 +118,23 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	}
 }
 
+// readBody reads the oldest one for one turn, as readOne does, where it has a body.
+func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
+	for {
+		s.conn.server.turns.rows.Add(limits.RangeRows)
+		if b.read(&w.buffer, s.conn.server.config.Member.View(), limits.RangeRows) {
+			return true
+		}
+		if time.Since(begun) >= limits.RangeTurn {
+			return false
+		}
+	}
+}
+
 // refuseRange answers the oldest range without having read it.
 func (s *stream) refuseRange(w *writer, why string) error {
-	w.appendError(w.ranges[0].id, kv.Unavailable, why)
+	refusal := w.ranges[0].read.body.refusal(why)
+	w.appendError(w.ranges[0].id, refusal.Code, refusal.Message)
 	if w.turn != nil {
 		w.turn.cancel()
 		w.turn = nil

@@ -12,15 +12,17 @@ import (
 	"qkv/net/wire"
 )
 
-// read is a range that waits for its confirmation, or its turn. Its key and end are its own.
+// read is a range that waits for its confirmation, or its turn, or, with a body, what a body waits for. Its key and end are
+// its own.
 type read struct {
 	kv.Range
 	buf   []byte
+	body  *body
 	until time.Time // when nobody waits for it any more; only of one that may look at many keys
 }
 
 // long says that it may look at many keys: it is read in turns.
-func (r *read) long() bool { return r != nil && len(r.End) > 0 }
+func (r *read) long() bool { return r != nil && (len(r.End) > 0 || r.body != nil && r.body.long) }
 
 var reads = sync.Pool{New: func() any { return new(read) }}
 
@@ -35,9 +37,9 @@ func newRead(q *kv.Range, timeout time.Duration) *read {
 	return r
 }
 
-// recycle gives back what newRead returned; nil does nothing.
+// recycle gives back what newRead returned; nil does nothing, nor what has a body.
 func (r *read) recycle() {
-	if r != nil {
+	if r != nil && r.body == nil {
 		reads.Put(r)
 	}
 }
@@ -45,10 +47,7 @@ func (r *read) recycle() {
 // appendPage appends the answer to a range to an empty buffer. It makes the page as large as there is room.
 func (b *buffer) appendPage(id uint64, found kv.RangeResult) {
 	for {
-		size := 0
-		for i := range found.KVs {
-			size += wire.PairBytes(len(found.KVs[i].Key), len(found.KVs[i].Value))
-		}
+		size := pairsSize(found.KVs)
 		if n := len(found.KVs); !b.fit(wire.AnswerBytes + size) {
 			if n < 2 {
 				b.appendNoRoom(id, size)
@@ -57,14 +56,26 @@ func (b *buffer) appendPage(id uint64, found kv.RangeResult) {
 			found.KVs, found.More = found.KVs[:n/2], true
 			continue
 		}
-		var page wire.Page
-		b.out, page = wire.BeginPage(b.out, id, found.Revision, found.Count, found.More, len(found.KVs), size)
-		for i := range found.KVs {
-			b.out = wire.AppendPair(b.out, &found.KVs[i])
-		}
-		b.out = wire.EndPage(b.out, page)
+		b.putPage(id, found)
 		return
 	}
+}
+
+func pairsSize(pairs []kv.KeyValue) (size int) {
+	for i := range pairs {
+		size += wire.PairBytes(len(pairs[i].Key), len(pairs[i].Value))
+	}
+	return size
+}
+
+// putPage appends a page for which there is room.
+func (b *buffer) putPage(id uint64, found kv.RangeResult) {
+	var page wire.Page
+	b.out, page = wire.BeginPage(b.out, id, found.Revision, found.Count, found.More, len(found.KVs), pairsSize(found.KVs))
+	for i := range found.KVs {
+		b.out = wire.AppendPair(b.out, &found.KVs[i])
+	}
+	b.out = wire.EndPage(b.out, page)
 }
 
 // pageBytes is how large a page may become. A small one there is always room for, a pair for each of its bytes.
@@ -95,7 +106,7 @@ func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 		pair.Value = nil
 	}
 	pairs, size := 0, 0
-	if found && !q.CountOnly {
+	if found && !q.CountOnly && q.Passes(&pair) {
 		pairs, size = 1, wire.PairBytes(len(pair.Key), len(pair.Value))
 	}
 	if !b.fit(wire.AnswerBytes + size) {

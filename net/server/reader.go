@@ -158,11 +158,15 @@ func (s *stream) handle(frame []byte) error {
 		refusal = s.refuse(q)
 	}
 	var bytes int32
+	weight, whole := len(frame), refusal == nil && needsBody(q)
+	if whole {
+		weight += bodyWeight(q, len(frame))
+	}
 	if refusal == nil && q.Op == wire.OpUnban {
 		refusal = s.conn.server.config.Member.Unban(q.Unban)
 	}
 	if refusal == nil && waits(q.Op) {
-		bytes, refusal = s.begin(len(frame))
+		bytes, refusal = s.begin(weight)
 	}
 	switch {
 	case refusal != nil:
@@ -173,13 +177,11 @@ func (s *stream) handle(frame []byte) error {
 		s.flush() // it has a proposal of its own, as it has an entry
 		s.addWrite(q, len(frame), bytes)
 		s.flush()
-	case q.Op.Write():
+	case q.Write():
 		s.addWrite(q, len(frame), bytes)
-	case q.Op == wire.OpMembers && q.Serializable:
-		b.ready = append(b.ready, slot{id: q.ID, op: q.Op, bytes: bytes})
-	case q.Op == wire.OpMembers:
-		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: bytes})
-		b.readTimeout = max(b.readTimeout, q.Timeout)
+		if whole {
+			b.writes[len(b.writes)-1].read = newBody(frame, q.Timeout)
+		}
 	case q.Op.AsksClock() || q.Op == wire.OpLeases:
 		s.addLease(q, bytes)
 	case q.Op == wire.OpStatus:
@@ -187,11 +189,20 @@ func (s *stream) handle(frame []byte) error {
 		b.answers = wire.AppendStatusAnswer(b.answers, q.ID, &status)
 	case q.Op == wire.OpUnban:
 		b.answers = wire.AppendDone(b.answers, q.ID)
-	case !q.Range.Serializable:
-		b.reads = append(b.reads, slot{id: q.ID, op: q.Op, bytes: bytes, read: newRead(&q.Range, q.Timeout)})
-		b.readTimeout = max(b.readTimeout, q.Timeout)
 	default:
-		b.ready = append(b.ready, slot{id: q.ID, op: q.Op, bytes: bytes, read: newRead(&q.Range, q.Timeout)})
+		x := slot{id: q.ID, op: q.Op, bytes: bytes}
+		switch {
+		case whole:
+			x.read = newBody(frame, q.Timeout)
+		case q.Op == wire.OpRange:
+			x.read = newRead(&q.Range, q.Timeout)
+		}
+		if q.Local() {
+			b.ready = append(b.ready, x)
+			break
+		}
+		b.reads = append(b.reads, x)
+		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
 }
@@ -227,6 +238,10 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		b.arena = index.AppendPut(b.arena, &q.Put)
 	case wire.OpDelete:
 		b.arena = index.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
+	case wire.OpTxn:
+		b.arena = index.AppendTxn(b.arena, q.Txn)
+	case wire.OpCompact:
+		b.arena = index.AppendCompact(b.arena, q.Compact)
 	case wire.OpChangeMember:
 		b.arena = index.AppendMemberChange(b.arena, &q.Change)
 	case wire.OpGrant:

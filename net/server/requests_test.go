@@ -29,7 +29,7 @@ func TestOneBatch(t *testing.T) {
 	r.send(append(all, get(100, "k")...))
 	for i := range uint64(100) {
 		p := r.want(i, kv.OK)
-		if revision, _, err := p.Written(); err != nil || revision != int64(i)+2 {
+		if revision, _, _, err := p.Written(); err != nil || revision != int64(i)+2 {
 			t.Fatalf("put %d: revision %d, %v", i, revision, err)
 		}
 	}

@@ -49,6 +49,7 @@ type stream struct {
 	slots   []slot          // slots[place] is used while the member has its request
 	free    []uint32        // places in slots that are not used
 	serial  uint32          // of the last slot that was used
+	bodies  int             // slots of writes whose answers have bodies
 	watches *watches        // nil while the stream is one of requests
 	ending  bool            // the client sends nothing more
 	gone    bool            // nothing is read or written any more
@@ -57,7 +58,7 @@ type stream struct {
 // slot is a request that is under way.
 type slot struct {
 	id     uint64 // the client's
-	read   *read  // a range's; nil for all else
+	read   *read  // a range's, or of what has a body; nil for all else
 	lease  *wire.LeaseRequest
 	serial uint32
 	bytes  int32 // that it counts for
@@ -127,7 +128,7 @@ func (s *stream) endSlots(slots []slot) {
 	s.end(requests, bytes)
 }
 
-// Deposit takes outcomes from the member. It never waits.
+// Complete takes outcomes from the member. It never waits.
 func (s *stream) Complete(done []kv.Completion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,6 +136,7 @@ func (s *stream) Complete(done []kv.Completion) {
 		s.dropLocked(done)
 		return
 	}
+	s.keepViewLocked(done)
 	s.done = append(s.done, done...)
 	s.wakeWriter()
 }
@@ -165,21 +167,36 @@ func (s *stream) registerLocked(slots []slot) []uint64 {
 		s.serial++
 		x.used, x.serial = true, s.serial
 		s.slots[place] = x
+		if x.read != nil && x.read.written() {
+			s.bodies++
+		}
 		numbers[i] = uint64(x.serial)<<32 | uint64(place)
 	}
 	return numbers
 }
 
-// resolveLocked returns the slot of a number and frees its place.
-func (s *stream) resolveLocked(number uint64) (slot, bool) {
+// slotLocked returns the slot of a number, or nil.
+func (s *stream) slotLocked(number uint64) *slot {
 	place, serial := uint32(number), uint32(number>>32)
 	if int(place) >= len(s.slots) || !s.slots[place].used || s.slots[place].serial != serial {
+		return nil
+	}
+	return &s.slots[place]
+}
+
+// resolveLocked returns the slot of a number and frees its place.
+func (s *stream) resolveLocked(number uint64) (slot, bool) {
+	at := s.slotLocked(number)
+	if at == nil {
 		s.conn.logger.Error("the member answered a request twice, or one that it was not asked", "number", number)
 		return slot{}, false
 	}
-	x := s.slots[place]
-	s.slots[place] = slot{}
-	s.free = append(s.free, place)
+	x := *at
+	*at = slot{}
+	s.free = append(s.free, uint32(number))
+	if x.read != nil && x.read.written() {
+		s.bodies--
+	}
 	return x, true
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"time"
@@ -85,6 +86,9 @@ func (s *stream) take(w *writer) bool {
 	}
 	for i := range w.slots {
 		if x := &w.slots[i]; x.read.long() && w.done[i].Result.Err == nil {
+			if b := x.read.body; b != nil {
+				b.result = w.done[i].Result
+			}
 			w.ranges = append(w.ranges, *x)
 			s.conn.server.turns.reading.Add(1)
 			*x = slot{}
@@ -141,6 +145,9 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		return w.appendError(x.id, d.Result.Err.Code, d.Result.Err.Message)
 	case x.lease != nil:
 		return w.appendLease(x, v, d)
+	case x.read != nil && x.read.body != nil:
+		x.read.body.result = d.Result
+		return x.read.body.read(&w.buffer, v, math.MaxInt)
 	case x.read != nil:
 		return w.appendOne(x.id, v, &x.read.Range)
 	case x.op == wire.OpMembers:

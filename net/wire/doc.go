@@ -42,10 +42,10 @@
 //	timeout_ms  uint   for how long the member may try; 0 or more than limits.RequestTimeout: that limit
 //
 //	op          body                                            answer when it is done
-//	1 put       key bin, value bin, lease int                   [id, 0, revision int, deleted int]  deleted is 0
-//	2 delete    key bin, end bin                                [id, 0, revision int, deleted int]
-//	3 range     key bin, end bin, revision int, limit int,      [id, 0, revision int, count int, more bool, pairs]
-//	            flags uint                                      pairs: [[key bin, value bin, create int, mod int,
+//	1 put       a put's fields                                  [id, 0, revision int, deleted int]  deleted is 0
+//	2 delete    a delete's fields                               [id, 0, revision int, deleted int]
+//	3 range     a range's fields                                [id, 0, revision int, count int, more bool, pairs]
+//	                                                            pairs: [[key bin, value bin, create int, mod int,
 //	                                                                     version int, lease int]...]
 //	4 status    nothing                                         [id, 0, status]  drawn at [Status]
 //	5 unban     member uint                                     [id, 0]
@@ -54,6 +54,10 @@
 //	  members   manual bool, instead uint
 //	8 move      member uint                                     [id, 0]
 //	  leader
+//	9 txn       a transaction                                   [id, 0, revision int, succeeded bool, answers]
+//	10 compact  revision int                                    [id, 0, revision int, deleted int]  deleted is 0
+//	11 revision wall int, flags uint                            [id, 0, revision int, deleted int]  deleted is 0
+//	   at a time
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
 //	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
@@ -62,15 +66,23 @@
 //	   live                                                     keys: [key bin...]
 //	34 leases   from int                                        [id, 0, more bool, [lease int...]]
 //
+// The fields of a put, a delete and a range, and a transaction, are drawn in kv/codec.go: they have the same bytes in the log.
+// A put or a delete that asks for the keys as they were before is answered with one field more, their pairs.
+//
+//	answers     [answer...], one for each operation that happened:
+//	answer      [1, revision int, pairs]                                of a put; at most one pair, the key as it was before
+//	            [2, revision int, deleted int, pairs]                   of a delete
+//	            [3, revision int, count int, more bool, pairs]          of a range
+//	            [4, succeeded bool, answers]                            of a transaction in it
+//
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
 //
-//	flags       bit 0  serializable: from this member's state as it is, without asking the others
-//	            bit 1  keys only: values come empty
-//	            bit 2  count only: pairs come empty
-//	            bit 3  continued: not the first page of a range; count may come as 0
+// Of members and of a question for a revision, flags are 1 where the member may answer from its state as it is, without
+// asking the others.
 //
-// Of the flags members knows the first one only.
+// The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
+// in nanoseconds since 1970.
 //
 // Times of leases are in seconds. A grant with the lease 0 gets an id at random, more than 0, and one of a shorter TTL than one
 // and a half election timeouts that one: the answer says both. A keep-alive of a lease that is not there is answered with the
@@ -90,7 +102,9 @@
 // A range is answered in pages: the member ends one where it likes, at limits.RangeRows or limits.RangePageBytes at the
 // latest, and says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero
 // byte behind it; when it is as long as a key may be, the next that does not begin with it), at the revision of the
-// first page, with what is left of the limit. Count is that of the whole range, whatever the limit and the page.
+// first page, with what is left of the limit. Count is that of the whole range, whatever the limit, the page, and the
+// bounds of revisions. A range that is not in the order of its keys is one page. That, all that a transaction reads, and
+// previous values are AnswerTooLarge beyond [limits.BodyBytes]; what was written with it was written all the same.
 //
 // # Answers that are errors
 //

@@ -24,18 +24,24 @@ const (
 	OpMembers      Op = 6
 	OpChangeMember Op = 7
 	OpMoveLeader   Op = 8
-	ops               = OpLeases + 1
+
+	OpTxn        Op = 9
+	OpCompact    Op = 10
+	OpRevisionAt Op = 11
+	ops             = OpLeases + 1
 )
 
 // bodyFields is how many elements each op's body has.
 var bodyFields = [ops]int{
-	OpPut: 3, OpDelete: 2, OpRange: 5, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
+	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
+	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2,
 	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
 }
 
 var opNames = [ops]string{
 	OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status", OpUnban: "unban", OpMembers: "list of members",
 	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
+	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time",
 	OpGrant: "grant of a lease", OpRevoke: "revocation of a lease", OpKeepAlive: "keep-alive", OpTimeToLive: "time to live", OpLeases: "list of leases",
 }
 
@@ -52,19 +58,19 @@ func (o Op) String() string {
 
 func (o Op) known() bool { return o < ops && opNames[o] != "" }
 
-// Write says that the op changes something: it is not sent twice where it may have happened.
+// Write says that the op changes something: it is not sent twice where it may have happened. A transaction that is
+// [kv.Txn.ReadOnly] does not.
 func (o Op) Write() bool {
-	return o == OpPut || o == OpDelete || o == OpChangeMember || o == OpMoveLeader || o == OpGrant || o == OpRevoke
+	switch o {
+	case OpPut, OpDelete, OpTxn, OpCompact, OpChangeMember, OpMoveLeader, OpGrant, OpRevoke:
+		return true
+	default:
+		return false
+	}
 }
 
-// The flags of a range, as doc.go draws them.
-const (
-	flagSerializable = 1 << iota
-	flagKeysOnly
-	flagCountOnly
-	flagContinued
-	knownFlags = 1<<iota - 1
-)
+// flagSerializable is the only flag of members and of a question for a revision.
+const flagSerializable = 1
 
 // requestHeader is the most that the header of a request takes: array, id, op, timeout.
 const requestHeader = 1 + 9 + 1 + 9
@@ -81,38 +87,40 @@ type Request struct {
 	Range  kv.Range
 	Unban  uint64 // the member's id
 
-	Serializable bool // of members: from this member's state as it is
+	Serializable bool // of members and of a question for a revision: from this member's state as it is
 	Change       kv.MemberChange
 	MoveLeader   uint64 // the member's id; 0: any
 
 	Lease LeaseRequest
+
+	Txn     *kv.Txn
+	Compact int64 // the revision
+	Wall    int64 // the time whose revision is asked for, in nanoseconds since 1970
+}
+
+// Write says that the request needs an entry of the log.
+func (q *Request) Write() bool { return q.Op.Write() && (q.Op != OpTxn || !q.Txn.ReadOnly()) }
+
+// Local says that the request is answered from the member's state as it is, without asking the others.
+func (q *Request) Local() bool {
+	switch q.Op {
+	case OpRange:
+		return q.Range.Serializable
+	case OpTxn:
+		return q.Txn.ReadOnly() && q.Txn.Serializable()
+	default:
+		return q.Serializable
+	}
 }
 
 // AppendPutBody appends the body of a put.
-func AppendPutBody(dst []byte, p kv.Put) []byte {
-	return pack.AppendInt(pack.AppendBytes(pack.AppendBytes(dst, p.Key), p.Value), p.Lease)
-}
+func AppendPutBody(dst []byte, p *kv.Put) []byte { return kv.AppendPut(dst, p) }
 
 // AppendDeleteBody appends the body of a delete.
-func AppendDeleteBody(dst []byte, d kv.Delete) []byte {
-	return pack.AppendBytes(pack.AppendBytes(dst, d.Key), d.End)
-}
+func AppendDeleteBody(dst []byte, d *kv.Delete) []byte { return kv.AppendDelete(dst, d) }
 
 // AppendRangeBody appends the body of a range.
-func AppendRangeBody(dst []byte, r *kv.Range) []byte {
-	flags := uint64(0)
-	set := func(flag uint64, on bool) {
-		if on {
-			flags |= flag
-		}
-	}
-	set(flagSerializable, r.Serializable)
-	set(flagKeysOnly, r.KeysOnly)
-	set(flagCountOnly, r.CountOnly)
-	set(flagContinued, r.Continued)
-	dst = pack.AppendBytes(pack.AppendBytes(dst, r.Key), r.End)
-	return pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, r.Revision), r.Limit), flags)
-}
+func AppendRangeBody(dst []byte, q *kv.Range) []byte { return kv.AppendRange(dst, q) }
 
 // AppendUnbanBody appends the body of an unban.
 func AppendUnbanBody(dst []byte, member uint64) []byte { return pack.AppendUint(dst, member) }
@@ -191,9 +199,9 @@ func RequestID(head []byte) (uint64, error) {
 func (q *Request) readBody(r *pack.Reader) {
 	switch q.Op {
 	case OpPut:
-		q.Put = kv.Put{Key: r.Bytes(), Value: r.Bytes(), Lease: r.Int()}
+		q.Put = kv.ReadPut(r)
 	case OpDelete:
-		q.Delete = kv.Delete{Key: r.Bytes(), End: r.Bytes()}
+		q.Delete = kv.ReadDelete(r)
 	case OpUnban:
 		q.Unban = r.Uint()
 	case OpMembers:
@@ -208,10 +216,14 @@ func (q *Request) readBody(r *pack.Reader) {
 	case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
 		q.Lease = readLease(q.Op, r)
 	case OpRange:
-		q.Range = kv.Range{Key: r.Bytes(), End: r.Bytes(), Revision: r.Int(), Limit: r.Int()}
-		flags := readFlags(r, knownFlags)
-		q.Range.Serializable, q.Range.KeysOnly = flags&flagSerializable != 0, flags&flagKeysOnly != 0
-		q.Range.CountOnly, q.Range.Continued = flags&flagCountOnly != 0, flags&flagContinued != 0
+		q.Range = kv.ReadRange(r)
+	case OpTxn:
+		q.Txn = kv.ReadTxn(r)
+	case OpCompact:
+		q.Compact = r.Int()
+	case OpRevisionAt:
+		q.Wall = r.Int()
+		q.Serializable = readFlags(r, flagSerializable) != 0
 	}
 }
 
@@ -232,6 +244,8 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 		return q.Delete.Check(b)
 	case OpRange:
 		return q.Range.Check(b)
+	case OpTxn:
+		return q.Txn.Check(b, limits.TxnOperations)
 	case OpChangeMember:
 		return checkChange(&q.Change)
 	case OpGrant:

@@ -118,14 +118,20 @@ func (p *Response) Failed() *kv.Error {
 	return &kv.Error{Code: p.Code, Message: r.String()}
 }
 
-// Written reads the answer to a put or a delete.
-func (p *Response) Written() (revision, deleted int64, err error) {
+// Written reads the answer to a put or a delete, with the keys as they were before where these were asked for: their slices
+// are parts of the frame.
+func (p *Response) Written() (revision, deleted int64, previous []kv.KeyValue, err error) {
 	r, err := p.bodyOf(2)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, nil, err
 	}
+	known := 2
 	revision, deleted = r.Int(), r.Int()
-	return revision, deleted, p.end(&r, 2)
+	if p.fields > known {
+		known++
+		previous = readArray(&r, readPair)
+	}
+	return revision, deleted, previous, p.end(&r, known)
 }
 
 // Range reads the answer to a range into into, whose KVs are used again. The pairs' slices are parts of the frame.

@@ -32,7 +32,7 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
-	SyncP99: 2500 * time.Microsecond, Watches: 3,
+	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
@@ -40,6 +40,24 @@ var examplePairs = []kv.KeyValue{
 	{Key: []byte("greeting"), Value: []byte("hello"), CreateRevision: 2, ModRevision: 9, Version: 3},
 	{Key: []byte{0, 0xff}, Value: []byte{}, CreateRevision: math.MaxInt64, ModRevision: math.MaxInt64, Version: 1, Lease: 0x1234},
 }
+
+var exampleTxn = &kv.Txn{
+	Compares: []kv.Compare{{Key: []byte("k"), Target: kv.CompareValue, Result: kv.Greater, Value: []byte("v")}},
+	Success: []kv.Op{
+		{Put: &kv.Put{Key: []byte("k"), Value: []byte("w"), PrevKV: true}},
+		{Txn: &kv.Txn{Success: []kv.Op{{Delete: &kv.Delete{Key: []byte("a"), End: []byte{0}, PrevKV: true}}}}},
+	},
+	Failure: []kv.Op{{Range: &kv.Range{Key: []byte("k"), Serializable: true}}},
+}
+
+var exampleTxnResult = &kv.TxnResult{Revision: 12, Succeeded: true, Answers: []kv.Answer{
+	{Put: &kv.PutResult{Revision: 12, Prev: &examplePairs[0]}},
+	{Txn: &kv.TxnResult{Answers: []kv.Answer{
+		{Delete: &kv.DeleteResult{Revision: 12, Deleted: 1, Prev: examplePairs[1:]}},
+		{Put: &kv.PutResult{Revision: 12}},
+	}}},
+	{Range: &kv.RangeResult{Revision: 12, Count: 7, More: true, KVs: examplePairs[:1]}},
+}}
 
 var exampleMembers = []kv.Member{
 	{ID: 7, Name: "n2", Role: kv.Learner, Manual: true, Since: 1_790_000_000_000_000_000, Peers: []string{"10.0.0.2:2380"}},
@@ -91,20 +109,52 @@ var examples = []struct {
 	fields array
 }{
 	{
-		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
-		array{1, 1, 5000, []byte("greeting"), []byte("hello"), 0},
+		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
+		array{1, 1, 5000, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
-		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77})),
-		array{1 << 40, 1, 1, []byte("k"), bytes.Repeat([]byte("v"), 300), 77},
+		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77, PrevKV: true})),
+		array{1 << 40, 1, 1, []byte("k"), bytes.Repeat([]byte("v"), 300), 77, 1},
 	},
 	{
-		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, kv.Delete{Key: []byte("a"), End: []byte("b")})),
-		array{300, 2, 60000, []byte("a"), []byte("b")},
+		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, &kv.Delete{Key: []byte("a"), End: []byte("b"), PrevKV: true})),
+		array{300, 2, 60000, []byte("a"), []byte("b"), 1},
 	},
 	{
 		"range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), Revision: 7, Limit: 100, Serializable: true, Continued: true})),
-		array{2, 3, 1000, []byte("a"), []byte{}, 7, 100, 9},
+		array{2, 3, 1000, []byte("a"), []byte{}, 7, 100, 9, 0, 0, 0, 0, 0, 0},
+	},
+	{
+		"sorted range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Sort: kv.SortByMod, Order: kv.SortDescend, MinMod: 1, MaxMod: 2, MinCreate: 3, MaxCreate: 4})),
+		array{2, 3, 1000, []byte("a"), []byte("b"), 0, 0, 0, 3, 2, 1, 2, 3, 4},
+	},
+	{
+		"transaction", AppendRequest(nil, 11, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)),
+		array{11, 9, 1000, array{
+			array{array{[]byte("k"), []byte{}, 3, 1, 0, []byte("v")}},
+			array{
+				array{1, []byte("k"), []byte("w"), 0, 1},
+				array{4, array{array{}, array{array{2, []byte("a"), []byte{0}, 1}}, array{}}},
+			},
+			array{array{3, []byte("k"), []byte{}, 0, 0, 1, 0, 0, 0, 0, 0, 0}},
+		}},
+	},
+	{"compact", AppendRequest(nil, 12, OpCompact, time.Second, AppendCompactBody(nil, 300)), array{12, 10, 1000, 300}},
+	{
+		"revision at a time", AppendRequest(nil, 13, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, 1_790_000_000_000_000_000, true)),
+		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
+	},
+	{
+		"written with", AppendWrittenWith(nil, 1, 12, 2, examplePairs[:1]),
+		array{1, 0, 12, 2, array{array{[]byte("greeting"), []byte("hello"), 2, 9, 3, 0}}},
+	},
+	{
+		"transaction answer", AppendTxnResult(nil, 11, exampleTxnResult),
+		array{11, 0, 12, true, array{
+			array{1, 12, array{array{[]byte("greeting"), []byte("hello"), 2, 9, 3, 0}}},
+			array{4, false, array{array{2, 12, 1, array{array{[]byte{0, 0xff}, []byte{}, math.MaxInt64, math.MaxInt64, 1, 0x1234}}}, array{1, 12, array{}}}},
+			array{3, 12, 7, true, array{array{[]byte("greeting"), []byte("hello"), 2, 9, 3, 0}}},
+		}},
 	},
 	{"status", AppendRequest(nil, 3, OpStatus, time.Second, nil), array{3, 4, 1000}},
 	{"unban", AppendRequest(nil, 6, OpUnban, time.Second, AppendUnbanBody(nil, 0x8e9e05c52164694d)), array{6, 5, 1000, uint64(0x8e9e05c52164694d)}},
@@ -189,7 +239,7 @@ var examples = []struct {
 				array{7, "n2", array{}},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
-			2500, 3,
+			2500, 3, 3, true,
 		}},
 	},
 }
@@ -260,9 +310,9 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
 	p := kv.Put{Key: key, Value: value, Lease: -3}
-	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
+	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
 	d := kv.Delete{Key: key, End: end}
-	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
+	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
 	for flags := range 16 {
 		r := kv.Range{
 			Key: key, End: end, Revision: -1, Limit: math.MaxInt64,
@@ -276,6 +326,12 @@ func TestRequestsReadBack(t *testing.T) {
 	}
 	c := kv.MemberChange{Kind: kv.PromoteMember, ID: math.MaxUint64, Name: "n", Peers: []string{"a:1", "b:2"}, Manual: true, Instead: 8}
 	same(read(AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &c))), Request{ID: 9, Op: OpChangeMember, Timeout: time.Second, Change: c})
+	same(read(AppendRequest(nil, 9, OpCompact, time.Second, AppendCompactBody(nil, -7))), Request{ID: 9, Op: OpCompact, Timeout: time.Second, Compact: -7})
+	same(read(AppendRequest(nil, 9, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, -7, true))), Request{ID: 9, Op: OpRevisionAt, Timeout: time.Second, Wall: -7, Serializable: true})
+	txn := read(AppendRequest(nil, 9, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)))
+	if got := kv.AppendTxn(nil, txn.Txn); !bytes.Equal(got, kv.AppendTxn(nil, exampleTxn)) {
+		t.Errorf("a transaction is read as % x", got)
+	}
 	same(read(AppendRequest(nil, 9, OpMoveLeader, time.Second, AppendMoveLeaderBody(nil, 7))), Request{ID: 9, Op: OpMoveLeader, Timeout: time.Second, MoveLeader: 7})
 
 	for ms, want := range map[uint64]time.Duration{
@@ -309,12 +365,16 @@ func TestRequestsRefused(t *testing.T) {
 		"op 257":            {raw(5, 257, 1), "op 257 is not known here"},
 		"no timeout":        {raw(5, 1), "without op and timeout"},
 		"only an id":        {raw(5), "without op and timeout"},
-		"one field more":    {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 0), "a put of 7 fields: this member knows 6"},
-		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 5"},
-		"a string as a key": {raw(5, 2, 1, "k", []byte{}), "a delete that cannot be read"},
-		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16), "flags 0x10, of which 0xf are known here"},
+		"one field more":    {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 0, 0), "a put of 8 fields: this member knows 7"},
+		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 6"},
+		"a string as a key": {raw(5, 2, 1, "k", []byte{}, 0), "a delete that cannot be read"},
+		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16, 0, 0, 0, 0, 0, 0), "flags 0x10, of which 0xf are known here"},
 		"flag of members":   {raw(5, 6, 1, 2), "flags 0x2, of which 0x1 are known here"},
 		"no change":         {raw(5, 7, 1), "a change of the members of 3 fields: this member knows 9"},
+		"a flag of a put":   {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
+		"no transaction":    {raw(5, 9, 1, 7), "a transaction that cannot be read"},
+		"an operation":      {raw(5, 9, 1, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
+		"nested":            {append(raw(5, 9, 1, array{})[:4], nestedTxn(limits.TxnDepth+1)...), "nested more than"},
 		"bytes behind":      {append(raw(5, 4, 1), 0), "1 bytes are left over"},
 	} {
 		var q Request
@@ -334,6 +394,15 @@ func TestRequestsRefused(t *testing.T) {
 	}
 }
 
+// nestedTxn is a transaction in a transaction, so many deep.
+func nestedTxn(depth int) []byte {
+	t := &kv.Txn{}
+	for range depth - 1 {
+		t = &kv.Txn{Success: []kv.Op{{Txn: t}}}
+	}
+	return kv.AppendTxn(nil, t)
+}
+
 // Each op's own fields are checked.
 func TestCheck(t *testing.T) {
 	bounds := kv.Bounds{Key: 2, Value: 2}
@@ -346,6 +415,9 @@ func TestCheck(t *testing.T) {
 		{Op: OpPut, Put: kv.Put{Key: []byte("k"), Value: long}},
 		{Op: OpDelete, Delete: kv.Delete{Key: []byte("k"), End: long}},
 		{Op: OpRange, Range: kv.Range{Key: []byte("k"), Limit: -1}},
+		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{}}}},
+		{Op: OpTxn, Txn: &kv.Txn{Compares: make([]kv.Compare, limits.TxnOperations+1)}},
+		{Op: OpTxn, Txn: &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("k")}}, {Put: &kv.Put{Key: []byte("k")}}}}},
 		{Op: OpChangeMember},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: 200, ID: 7}},
 		{Op: OpChangeMember, Change: kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n/2", Peers: []string{"h:1"}}},
@@ -385,8 +457,17 @@ func TestAnswersReadBack(t *testing.T) {
 		}
 		return &p
 	}
-	if revision, deleted, err := read(AppendWritten(nil, 7, 12, 3), 7, kv.OK).Written(); err != nil || revision != 12 || deleted != 3 {
-		t.Errorf("written %d %d %v", revision, deleted, err)
+	if revision, deleted, previous, err := read(AppendWritten(nil, 7, 12, 3), 7, kv.OK).Written(); err != nil || revision != 12 || deleted != 3 || previous != nil {
+		t.Errorf("written %d %d %v %v", revision, deleted, previous, err)
+	}
+	if revision, deleted, previous, err := read(AppendWrittenWith(nil, 7, 12, 3, examplePairs), 7, kv.OK).Written(); err != nil || revision != 12 || deleted != 3 || !reflect.DeepEqual(previous, examplePairs) {
+		t.Errorf("written %d %d %v %v", revision, deleted, previous, err)
+	}
+	if got, err := read(AppendTxnResult(nil, 7, exampleTxnResult), 7, kv.OK).Txn(); err != nil || !reflect.DeepEqual(got, exampleTxnResult) {
+		t.Errorf("transaction %+v, %v", got, err)
+	}
+	if got, most := len(AppendTxnResult(nil, math.MaxUint64, exampleTxnResult)), TxnResultBytes(exampleTxnResult); got > most {
+		t.Errorf("an answer of %d bytes, and at most %d were announced", got, most)
 	}
 	if err := read(AppendError(nil, 8, kv.Unknown, "perhaps"), 8, kv.Unknown).Failed(); err == nil || err.Message != "perhaps" || err.Certain() {
 		t.Errorf("error %v", err)
@@ -422,15 +503,19 @@ func TestAnswersGrow(t *testing.T) {
 		}
 		return &p
 	}
-	if revision, _, err := later(1, 0, 5, 0, "more", array{1}).Written(); err != nil || revision != 5 {
+	if revision, _, _, err := later(1, 0, 5, 0, array{}, "more", array{1}).Written(); err != nil || revision != 5 {
 		t.Errorf("written: %d, %v", revision, err)
 	}
 	var page kv.RangeResult
 	pair := array{[]byte("k"), []byte("v"), 1, 2, 3, 4, "more"}
+	answers := array{array{1, 5, array{pair}, "more"}, array{4, true, array{array{2, 5, 1, array{}, "more"}}, "more"}, array{3, 5, 1, false, array{pair}, 1}}
+	if got, err := later(1, 0, 5, true, answers, "more").Txn(); err != nil || string(got.Answers[2].Range.KVs[0].Value) != "v" || got.Answers[1].Txn.Answers[0].Delete.Deleted != 1 {
+		t.Errorf("transaction: %+v, %v", got, err)
+	}
 	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, "more"}
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, "more"}
 	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
 	}
@@ -442,7 +527,11 @@ func TestAnswersGrow(t *testing.T) {
 		t.Errorf("code 200: %v", err)
 	}
 	for name, err := range map[string]error{
-		"written": func() error { _, _, err := later(1, 0, 5).Written(); return err }(),
+		"txn":     func() error { _, err := later(1, 0, 5, true).Txn(); return err }(),
+		"put":     func() error { _, err := later(1, 0, 5, true, array{array{1, 5}}).Txn(); return err }(),
+		"delete":  func() error { _, err := later(1, 0, 5, true, array{array{2, 5, 1}}).Txn(); return err }(),
+		"answer":  func() error { _, err := later(1, 0, 5, true, array{array{9, 5, 1}}).Txn(); return err }(),
+		"written": func() error { _, _, _, err := later(1, 0, 5).Written(); return err }(),
 		"range":   later(1, 0, 5, 1, false).Range(&page),
 		"members": func() error { _, err := later(1, 0).Members(); return err }(),
 		"member":  func() error { _, err := later(1, 0, array{array{7, "n"}}).Members(); return err }(),
@@ -490,7 +579,8 @@ func decodeAll(frame []byte) {
 		return
 	}
 	_ = p.Failed()
-	_, _, _ = p.Written()
+	_, _, _, _ = p.Written()
+	_, _ = p.Txn()
 	_ = p.Range(&kv.RangeResult{})
 	_, _ = p.Status()
 	_, _ = p.Members()
@@ -514,9 +604,9 @@ func FuzzMessages(f *testing.F) {
 		var body []byte
 		switch q.Op {
 		case OpPut:
-			body = AppendPutBody(nil, q.Put)
+			body = AppendPutBody(nil, &q.Put)
 		case OpDelete:
-			body = AppendDeleteBody(nil, q.Delete)
+			body = AppendDeleteBody(nil, &q.Delete)
 		case OpUnban:
 			body = AppendUnbanBody(nil, q.Unban)
 		case OpMembers:
@@ -529,10 +619,22 @@ func FuzzMessages(f *testing.F) {
 			body = AppendRangeBody(nil, &q.Range)
 		case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)
+		case OpTxn:
+			body = AppendTxnBody(nil, q.Txn)
+		case OpCompact:
+			body = AppendCompactBody(nil, q.Compact)
+		case OpRevisionAt:
+			body = AppendRevisionAtBody(nil, q.Wall, q.Serializable)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendRequest(nil, q.ID, q.Op, q.Timeout, body)), &again); err != nil {
 			t.Fatal(err)
+		}
+		if q.Op == OpTxn {
+			if !bytes.Equal(kv.AppendTxn(nil, again.Txn), kv.AppendTxn(nil, q.Txn)) {
+				t.Fatalf("%+v was written as %+v", q.Txn, again.Txn)
+			}
+			q.Txn, again.Txn = nil, nil
 		}
 		if fmt.Sprint(q) != fmt.Sprint(again) {
 			t.Fatalf("%+v was written as %+v", q, again)
@@ -546,7 +648,7 @@ func BenchmarkPut(b *testing.B) {
 	var q Request
 	b.ReportAllocs()
 	for b.Loop() {
-		body = AppendPutBody(body[:0], kv.Put{Key: key, Value: value})
+		body = AppendPutBody(body[:0], &kv.Put{Key: key, Value: value})
 		buf = AppendRequest(buf[:0], 1234, OpPut, time.Second, body)
 		n, header := binary.Uvarint(buf)
 		if err := ReadRequest(buf[header:header+int(n)], &q); err != nil {

@@ -15,7 +15,8 @@ import (
 //	 revision int, keys int, log_bytes int, snapshot_bytes int, digest uint,
 //	 alarms [[name str, member uint, text str]...],
 //	 members [[id uint, name str, clients [str...]]...],
-//	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int]
+//	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
+//	 compacted int, dropped bool]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -35,6 +36,8 @@ type Status struct {
 	Links           []Link        // to the other members
 	SyncP99         time.Duration // that 99 of 100 syncs of the log in the last minute did not exceed; 0: there was none
 	Watches         int64         // of this member's clients
+	Compacted       int64         // the oldest revision that can be read; 0: nothing was compacted
+	Dropped         bool          // the member has dropped all that nobody can read any more
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -60,7 +63,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 19
+	statusFields = 21
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -100,7 +103,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 		dst = pack.AppendBool(pack.AppendUint(pack.AppendArray(dst, linkFields), l.Member), l.Connected)
 		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
 	}
-	return pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
+	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
+	return pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -118,6 +122,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Members = readArray(r, readMember)
 	s.Links = readArray(r, readLink)
 	s.SyncP99, s.Watches = readMicroseconds(r), r.Int()
+	s.Compacted, s.Dropped = r.Int(), r.Bool()
 	for range n - statusFields {
 		r.Skip()
 	}

@@ -93,6 +93,11 @@ func (s *store) apply(commands [][]byte, each func([]kv.Result)) {
 	s.view.Store(s.state.View())
 	each(s.results)
 	s.watch(func() {})
+	if !s.view.Load().Dropped() {
+		for s.state.Reclaim() {
+		}
+		s.view.Store(s.state.View())
+	}
 }
 
 // watch lets something happen to the watches, and then tells them of what there is.
@@ -218,10 +223,10 @@ func (m *Member) Propose(p kv.Proposal) {
 		for i, request := range p.Requests {
 			done = append(done, kv.Completion{Request: request, Kind: kv.CommandDone, Result: results[i]})
 		}
+		if !m.Lose.Load() {
+			p.ReplyTo.Complete(done) // before a newer View is published, as a member does
+		}
 	})
-	if !m.Lose.Load() {
-		p.ReplyTo.Complete(done)
-	}
 }
 
 // ReadIndex lets reads go on at once.
@@ -275,6 +280,7 @@ func (m *Member) Status() wire.Status {
 	s := *m.status.Load()
 	v := m.View()
 	s.Revision, s.Keys, s.Digest = v.Revision(), v.Keys(), v.Digest()
+	s.Compacted, s.Dropped = v.Compacted(), v.Dropped()
 	return s
 }
 

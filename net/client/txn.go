@@ -1,0 +1,117 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+type (
+	// Put sets a key: more than Client.Put can say.
+	Put = kv.Put
+	// Delete removes a key, or a range of keys.
+	Delete = kv.Delete
+	// Txn is a transaction: its comparisons decide which of two lists of operations happens.
+	Txn = kv.Txn
+	// Op is an operation of a transaction: one of its fields is set.
+	Op = kv.Op
+	// Compare is a comparison of a transaction.
+	Compare = kv.Compare
+	// TxnResult is the answer to a transaction.
+	TxnResult = kv.TxnResult
+)
+
+// PutWith is Put with all that there is to say. Its slices are the caller's again when it returns.
+func (c *Client) PutWith(ctx context.Context, p Put) (Written, error) {
+	x := c.newCall(ctx, wire.OpPut)
+	x.body = wire.AppendPutBody(x.body[:0], &p)
+	return c.written(ctx, x)
+}
+
+// DeleteWith is DeleteRange with all that there is to say.
+func (c *Client) DeleteWith(ctx context.Context, d Delete) (Written, error) {
+	x := c.newCall(ctx, wire.OpDelete)
+	x.bulk = d.PrevKV && len(d.End) > 0
+	x.body = wire.AppendDeleteBody(x.body[:0], &d)
+	return c.written(ctx, x)
+}
+
+// Txn makes a transaction. One that is [kv.Txn.ReadOnly] is a read, also where it fails. Keys and values of its answer may
+// have [limits.BodyBytes]: beyond that it is an error, of a write that was made all the same.
+func (c *Client) Txn(ctx context.Context, t Txn) (TxnResult, error) {
+	x := c.newCall(ctx, wire.OpTxn)
+	x.write = !t.ReadOnly()
+	x.bulk = t.Ranges()
+	x.body = wire.AppendTxnBody(x.body[:0], &t)
+	if err := tooLarge(x); err != nil {
+		return TxnResult{}, err
+	}
+	if err := c.do(ctx, x); err != nil {
+		return TxnResult{}, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(bytes.Clone(x.answer)) // the result's slices are parts of it
+	var result *TxnResult
+	if err == nil {
+		result, err = p.Txn()
+	}
+	switch {
+	case err == nil:
+		return *result, nil
+	case x.write:
+		err = unknown(x.op, x.where.Load(), err)
+	}
+	return TxnResult{}, err
+}
+
+// Compact gives up what is older than a revision: that one is the oldest that can be read from then on.
+func (c *Client) Compact(ctx context.Context, revision int64) error {
+	x := c.newCall(ctx, wire.OpCompact)
+	x.body = wire.AppendCompactBody(x.body[:0], revision)
+	_, err := c.written(ctx, x)
+	return err
+}
+
+// droppedPoll is how often WaitDropped asks: a member drops what is compacted within milliseconds.
+const droppedPoll = 20 * time.Millisecond
+
+// WaitDropped waits until the member that serves this client has dropped what nobody can read any more, of the revisions
+// before one that is compacted.
+func (c *Client) WaitDropped(ctx context.Context, revision int64) error {
+	tick := time.NewTicker(droppedPoll)
+	defer tick.Stop()
+	for {
+		status, err := c.Status(ctx, "")
+		if err != nil {
+			return err
+		}
+		if status.Dropped && status.Compacted >= revision {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// RevisionAt returns the newest revision that was written at a time or before it, by the clocks of the members. That it is
+// compacted is an Error with the code Compacted.
+func (c *Client) RevisionAt(ctx context.Context, at time.Time, serializable bool) (int64, error) {
+	x := c.newCall(ctx, wire.OpRevisionAt)
+	x.body = wire.AppendRevisionAtBody(x.body[:0], at.UnixNano(), serializable)
+	if err := c.do(ctx, x); err != nil {
+		return 0, err
+	}
+	defer x.recycle()
+	p, err := wire.ReadResponse(x.answer)
+	if err != nil {
+		return 0, err
+	}
+	revision, _, _, err := p.Written()
+	return revision, err
+}
