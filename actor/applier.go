@@ -129,6 +129,9 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	if restored {
 		a.LogWriter.MustPost(Restored{})
 	}
+	if !a.view.Dropped() { // what it has compacted can be dropped from now on, also when nothing comes any more
+		again, a.reclaiming = true, true
+	}
 	a.save(t)
 	return again
 }

@@ -99,3 +99,29 @@ func TestConfirmedReadIsAnsweredInItsTime(t *testing.T) {
 		t.Errorf("in its time it is told %+v", told)
 	}
 }
+
+// What was compacted is dropped, and that can be seen, also when nothing comes behind the compaction.
+func TestCompactedIsDroppedWhileIdle(t *testing.T) {
+	a, _ := newTestApplier(t)
+	at := uint64(1)
+	apply := func(commands ...[]byte) (again bool) {
+		at++
+		return a.Handle(Time{}, []ApplierMessage{applies(at, index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 9, First: at}, commands))})
+	}
+	for range 5 {
+		apply(index.AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	}
+	again := apply(index.AppendCompact(nil, a.State.View().Revision()))
+	if a.Status.View().Dropped() {
+		t.Fatal("it was dropped before a View was published that says so: answers are still read from what is gone")
+	}
+	for steps := 0; again; steps++ {
+		if steps > 100 {
+			t.Fatal("it is never done")
+		}
+		again = a.Handle(Time{}, nil)
+	}
+	if !a.Status.View().Dropped() {
+		t.Error("what was compacted is still there, or no View says that it is gone")
+	}
+}

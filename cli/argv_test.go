@@ -126,6 +126,8 @@ func TestComplete(t *testing.T) {
 		{[]string{"get", "--pre"}, "--prefix"},
 		{[]string{"get", "key", "-w", ""}, "plain json fields table"},
 		{[]string{"get", "key", "--write-out", "j"}, "json"},
+		{[]string{"get", "key", "--sort-by", "v"}, "version value"},
+		{[]string{"get", "key", "--order", ""}, "ascend descend"},
 		{[]string{"serve", "--log-level", "w"}, "warn"},
 		{[]string{"completion", ""}, "bash zsh fish pwsh"},
 		{[]string{"import", "/e"}, ""},

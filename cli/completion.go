@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -104,6 +103,10 @@ func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 	switch strings.TrimLeft(words[0], "-") {
 	case "write-out", "w":
 		candidates(w, last, formatPlain, formatJSON, formatFields, formatTable)
+	case "sort-by":
+		candidates(w, last, sortTargets...)
+	case "order":
+		candidates(w, last, sortOrders[1:]...)
 	case "log-format":
 		candidates(w, last, "auto", "text", "json")
 	case "log-level":
@@ -112,7 +115,9 @@ func (a *arranger) completeValue(words []string, last string, w io.Writer) {
 }
 
 func candidates(w io.Writer, last string, words ...string) {
-	for _, word := range slices.DeleteFunc(words, func(word string) bool { return !strings.HasPrefix(word, last) }) {
-		fmt.Fprintf(w, "%s\t\n", word)
+	for _, word := range words {
+		if strings.HasPrefix(word, last) {
+			fmt.Fprintf(w, "%s\t\n", word)
+		}
 	}
 }

@@ -124,6 +124,9 @@ func answerCode(c kv.Code) int {
 // writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
 func writeFailed(err error) error {
 	var answer *kv.Error
+	if errors.As(err, &answer) && answer.Code == kv.AnswerTooLarge {
+		return err // it says so itself
+	}
 	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {
 		if answer.Code == kv.Unknown { // it says so itself
 			return exitf(exitUnknown, "the outcome is unknown: %w", err)

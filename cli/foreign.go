@@ -6,10 +6,10 @@ import "strings"
 // as it is.
 const (
 	useWatch       = "`qkv watch KEY`"
-	notYetTxn      = "transactions are not there yet"
+	useTxn         = "`qkv txn` reads a transaction from stdin"
 	notYetLease    = "leases are not there yet"
 	notYetUsers    = "users and roles are not there yet: a certificate of the CA may do everything"
-	notYetCompact  = "compaction runs by itself: the README says under \"Limits\" what is kept"
+	useCompact     = "`qkv compact REVISION`; it also runs by itself: the README says under \"Limits\" what is kept"
 	notYetLocks    = "locks and elections are not there yet"
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
@@ -19,7 +19,6 @@ const (
 	useValueAlone  = "`qkv get KEY` prints the value alone, --raw without a newline"
 	useCertsDir    = "--certs-dir DIR holds ca.crt and this client's certificate and key"
 	useTimeout     = "--timeout bounds the whole command"
-	useSort        = "keys come in order of their bytes; `-w json` for other orders"
 	useHostPort    = "it is HOST:PORT, UDP, without a scheme"
 	useExport      = "`qkv export DIR` and `qkv import DIR` save and restore every key; `qkv inspect snapshot FILE` shows a member's own"
 	useEndpoints   = "--endpoints HOST:PORT,..."
@@ -28,20 +27,20 @@ const (
 )
 
 var foreignCommands = map[string]string{
-	"subscribe": useWatch, "txn": notYetTxn, "cas": notYetTxn, "multi": notYetTxn, "lease": notYetLease,
+	"subscribe": useWatch, "cas": useTxn, "multi": useTxn, "lease": notYetLease,
 	"session": notYetLease, "ttl": notYetLease, "expire": notYetLease, "lock": notYetLocks, "elect": notYetLocks,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "alarm": useStatus, "health": useStatus, "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
-	"user":          notYetUsers, "role": notYetUsers, "auth": notYetUsers, "acl": notYetUsers, "compaction": notYetCompact, "compact": notYetCompact,
-	"defrag": notYetCompact, "snapshot": useExport, "backup": useExport, "restore": useExport, "save": useExport, "dump": useExport,
+	"user":          notYetUsers, "role": notYetUsers, "auth": notYetUsers, "acl": notYetUsers, "compaction": useCompact,
+	"defrag": useCompact, "snapshot": useExport, "backup": useExport, "restore": useExport, "save": useExport, "dump": useExport,
 	"check": "`qkv bench` measures; `qkv status --check` judges", "ls": useGetPrefix, "list": useGetPrefix, "keys": useGetPrefix, "scan": useGetPrefix,
 	"range": "`qkv get PREFIX --prefix` or `qkv get KEY --from-key`", "set": "`qkv put KEY VALUE`", "create": "`qkv put KEY VALUE`",
 	"write": "`qkv put KEY VALUE`", "read": "`qkv get KEY`", "cat": "`qkv get KEY`", "rm": "`qkv del KEY`", "delete": "`qkv del KEY`",
 	"remove": "`qkv del KEY`", "unset": "`qkv del KEY`", "kv": "without kv: `qkv get`, `qkv put`, `qkv del`, `qkv import`, `qkv export`",
 	"agent": "`qkv serve` runs a member", "server": "`qkv serve` runs a member", "start": "`qkv serve` runs a member", "run": "`qkv serve` runs a member",
 	"dev": "`qkv demo` runs three members", "tls": "`qkv cert` makes certificates", "mk": "`qkv put KEY VALUE`", "mkdir": "there are no folders: a key may hold slashes",
-	"exec": notYetTxn, "migrate": useExport, "perf": "`qkv bench` measures", "benchmark": "`qkv bench` measures",
+	"exec": useTxn, "migrate": useExport, "perf": "`qkv bench` measures", "benchmark": "`qkv bench` measures",
 }
 
 var foreignFlags = map[string]string{
@@ -50,8 +49,8 @@ var foreignFlags = map[string]string{
 	"peer-trusted-ca-file": useCertsDir, "client-cert-auth": alwaysVerified, "peer-client-cert-auth": alwaysVerified, "auto-tls": alwaysVerified,
 	"peer-auto-tls": alwaysVerified, "insecure-skip-tls-verify": alwaysVerified, "insecure-transport": alwaysVerified, "insecure": alwaysVerified,
 	"command-timeout": useTimeout, "dial-timeout": useTimeout, "keepalive-time": useTimeout, "consistency": "reads are linearizable; --serializable asks one member alone",
-	"stale": "--serializable asks one member alone", "order": useSort, "sort-by": useSort, "hex": useJSON, "user": notYetUsers, "password": notYetUsers,
-	"token": notYetUsers, "lease": notYetLease, "ttl": notYetLease, "prev-kv": "the answer holds no former value: get it before",
+	"stale": "--serializable asks one member alone", "hex": useJSON, "user": notYetUsers, "password": notYetUsers,
+	"token": notYetUsers, "lease": notYetLease, "ttl": notYetLease,
 	"cluster": "status asks all members by itself", "peers": useEndpoints, "endpoint": useEndpoints, "host": useEndpoints, "http-addr": useEndpoints,
 	"listen-client-urls": "--listen: " + useHostPort, "listen-peer-urls": "--listen-peer: " + useHostPort,
 	"advertise-client-urls": "--advertise: " + useHostPort, "initial-advertise-peer-urls": "--advertise-peer: " + useHostPort,
@@ -59,7 +58,7 @@ var foreignFlags = map[string]string{
 	"peer-urls":             "--peer: " + useHostPort, "learner-only": "--learner", "bootstrap": "--found: a new cluster of this member alone", "bootstrap-expect": "--initial-cluster names all members of a new cluster",
 	"force-new-cluster": useRecover, "retry-join": "--join HOST:PORT,...",
 	"quota-backend-bytes": "there is no quota: all data is held in memory, and the README says under \"Limits\" how much that takes", "snapshot-count": "snapshots are taken by the size of the log",
-	"auto-compaction-retention": notYetCompact, "auto-compaction-mode": notYetCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
+	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
 	"output": "-w: plain, json, fields or table", "o": "-w: plain, json, fields or table", "format": "-w: plain, json, fields or table", "r": "--prefix: all keys that begin with KEY",
 	"config-file": "every flag has a variable: `qkv serve --help` names them", "config": "every flag has a variable: `qkv serve --help` names them",
 	"rev-only": "`-w json` has the revision", "debug": "--log-level debug, of qkv serve", "force": "del with an empty KEY asks for --all",

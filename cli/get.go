@@ -3,9 +3,13 @@ package cli
 import (
 	"bufio"
 	"context"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -14,23 +18,71 @@ func getCommand() *cli.Command {
 		Name: "get", Category: "keys", Usage: "print the value of a key, or keys and values of a range",
 		ArgsUsage: "KEY",
 		Description: "A single key's value is printed with a newline, and with --raw without; a key that does not exist ends with exit " +
-			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn.",
-		Flags: clientFlags(writeOutFlag(),
+			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn. What was there at a time is " +
+			"read while its history is kept.",
+		Flags: clientFlags(append(getFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline"},
-			&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
-			&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
-			&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
-			&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_GET_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")},
-			&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
-			&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
-			&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "what one member has, without asking the quorum: it may be old"},
-		),
+			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_GET_AT"}, Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"},
+			&cli.DurationFlag{Name: "ago", EnvVars: []string{"QKV_GET_AGO"}, Usage: "as of this `TIME` ago, as in 5m"},
+		)...),
 		Action: get,
 	}
 }
 
+// sortTargets and sortOrders are what --sort-by and --order may be.
+var (
+	sortTargets = []string{"key", "version", "create", "mod", "value"} // in the order of their numbers
+	sortOrders  = []string{"", "ascend", "descend"}
+)
+
+// getFlags are the flags of a get that a transaction may have, too.
+func getFlags() []cli.Flag {
+	revision := func(name, usage string) cli.Flag {
+		return &cli.Int64Flag{Name: name, EnvVars: []string{variableOf("QKV_GET_", name)}, Usage: usage, Action: notNegative(name)}
+	}
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "prefix", EnvVars: []string{"QKV_GET_PREFIX"}, Usage: "all keys that begin with KEY"},
+		&cli.BoolFlag{Name: "from-key", EnvVars: []string{"QKV_GET_FROM_KEY"}, Usage: "all keys from KEY on, by bytes"},
+		&cli.Int64Flag{Name: "limit", EnvVars: []string{"QKV_GET_LIMIT"}, Usage: "at most `N` keys; 0 is all", Action: notNegative("limit")},
+		&cli.Int64Flag{Name: "rev", EnvVars: []string{"QKV_GET_REV"}, Usage: "as of revision `N`; 0 is now", Action: notNegative("rev")},
+		&cli.StringFlag{Name: "sort-by", EnvVars: []string{"QKV_GET_SORT_BY"}, Usage: "in the order of `WHAT`: key, version, create, mod (revisions) or value", Action: oneOf("sort-by", sortTargets...)},
+		&cli.StringFlag{Name: "order", EnvVars: []string{"QKV_GET_ORDER"}, Usage: "`ORDER` ascend or descend", Action: oneOf("order", sortOrders[1:]...)},
+		revision("min-mod-rev", "only keys that were changed at revision `N` or later"),
+		revision("max-mod-rev", "only keys that were last changed at revision `N` or before"),
+		revision("min-create-rev", "only keys that were created at revision `N` or later"),
+		revision("max-create-rev", "only keys that were created at revision `N` or before"),
+		&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_GET_KEYS_ONLY"}, Usage: "keys without values"},
+		&cli.BoolFlag{Name: "count-only", EnvVars: []string{"QKV_GET_COUNT_ONLY"}, Usage: "only how many keys there are"},
+		&cli.BoolFlag{Name: "serializable", EnvVars: []string{"QKV_GET_SERIALIZABLE"}, Usage: "what one member has, without asking the quorum: it may be old"},
+	}
+}
+
+// variableOf is the variable of a flag.
+func variableOf(prefix, name string) string {
+	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
+}
+
+// getQuery is what KEY and getFlags ask for.
+func getQuery(c *cli.Context) (q client.Range, err error) {
+	if q, err = rangeQuery(c); err != nil {
+		return q, err
+	}
+	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
+	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
+	q.MinMod, q.MaxMod = c.Int64("min-mod-rev"), c.Int64("max-mod-rev")
+	q.MinCreate, q.MaxCreate = c.Int64("min-create-rev"), c.Int64("max-create-rev")
+	by, order := c.String("sort-by"), c.String("order")
+	if by != "" {
+		q.Sort, q.Order = kv.SortTarget(slices.Index(sortTargets, by)), kv.SortAscend
+	}
+	if order != "" {
+		q.Order = kv.SortOrder(slices.Index(sortOrders, order))
+	}
+	return q, nil
+}
+
 func get(c *cli.Context) error {
-	q, err := rangeQuery(c)
+	q, err := getQuery(c)
 	if err != nil {
 		return err
 	}
@@ -38,9 +90,16 @@ func get(c *cli.Context) error {
 	if raw && (q.End != nil || c.Bool("keys-only") || c.Bool("count-only")) {
 		return usagef("--raw prints the value of one key: it goes with no --prefix, --from-key, --keys-only and --count-only")
 	}
-	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
-	q.Serializable, q.KeysOnly, q.CountOnly = c.Bool("serializable"), c.Bool("keys-only"), c.Bool("count-only")
+	at, err := timeAsked(c, time.Now())
+	if err != nil {
+		return err
+	}
 	return within(c, func(ctx context.Context, s *client.Client) error {
+		if !at.IsZero() {
+			if q.Revision, err = s.RevisionAt(ctx, at, q.Serializable); err != nil {
+				return err
+			}
+		}
 		found, err := s.Range(ctx, q)
 		if err != nil {
 			return err
@@ -57,7 +116,7 @@ func get(c *cli.Context) error {
 		if err := out.Flush(); err != nil {
 			return err
 		}
-		if answer.single && answer.Count == 0 {
+		if answer.single && (answer.Count == 0 || len(answer.KVs) == 0 && !q.CountOnly) {
 			return exitf(exitNotFound, "key %q not found", q.Key)
 		}
 		return nil

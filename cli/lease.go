@@ -105,7 +105,7 @@ func leaseRevoke(c *cli.Context) error {
 			fmt.Fprintf(c.App.Writer, "lease %016x revoked\n", uint64(id))
 			return nil
 		default:
-			return writeDel(c.App.Writer, format, written.Deleted, written.Revision)
+			return writeDel(c.App.Writer, format, written)
 		}
 	}))
 }

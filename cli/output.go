@@ -105,16 +105,21 @@ func (p *pairs) writePlain(w io.Writer) {
 
 func (p *pairs) writeFields(w io.Writer) {
 	writeFields(w, []field{{"Revision", p.Revision}})
-	for _, pair := range p.KVs {
+	writePairs(w, p.KVs, p.keysOnly)
+	writeFields(w, []field{{"More", p.More}, {"Count", p.Count}})
+}
+
+// writePairs prints the fields of pairs.
+func writePairs(w io.Writer, all []client.KeyValue, keysOnly bool) {
+	for _, pair := range all {
 		fields := []field{
 			{"Key", string(pair.Key)}, {"CreateRevision", pair.CreateRevision}, {"ModRevision", pair.ModRevision}, {"Version", pair.Version},
 		}
-		if !p.keysOnly {
+		if !keysOnly {
 			fields = append(fields, field{"Value", string(pair.Value)})
 		}
 		writeFields(w, append(fields, field{"Lease", pair.Lease}))
 	}
-	writeFields(w, []field{{"More", p.More}, {"Count", p.Count}})
 }
 
 func (p *pairs) writeTable(w io.Writer) {
@@ -157,15 +162,27 @@ type pairDocument struct {
 
 func (p *pairs) document() rangeDocument {
 	d := rangeDocument{Revision: p.Revision, Count: p.Count, More: p.More, KVs: make([]pairDocument, 0, len(p.KVs))}
-	for _, pair := range p.KVs {
-		one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
-		one.Key, one.KeyBase64 = textOrBase64(pair.Key)
-		if !p.keysOnly {
-			one.Value, one.ValueBase64 = textOrBase64(pair.Value)
-		}
-		d.KVs = append(d.KVs, one)
+	for i := range p.KVs {
+		d.KVs = append(d.KVs, documentOf(&p.KVs[i], p.keysOnly))
 	}
 	return d
+}
+
+func documentOf(pair *client.KeyValue, keysOnly bool) pairDocument {
+	one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
+	one.Key, one.KeyBase64 = textOrBase64(pair.Key)
+	if !keysOnly {
+		one.Value, one.ValueBase64 = textOrBase64(pair.Value)
+	}
+	return one
+}
+
+// documentsOf is nil for none, which JSON leaves out.
+func documentsOf(all []client.KeyValue) (documents []pairDocument) {
+	for i := range all {
+		documents = append(documents, documentOf(&all[i], false))
+	}
+	return documents
 }
 
 func textOrBase64(b []byte) (text, encoded *string) {

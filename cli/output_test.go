@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -60,8 +61,33 @@ func TestOutput(t *testing.T) {
 	} {
 		golden(t, tt.name, inFormats(func(out *bytes.Buffer, format string) error { return tt.answer.write(out, format) }))
 	}
-	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error { return writePut(out, format, 12) }))
-	golden(t, "del", inFormats(func(out *bytes.Buffer, format string) error { return writeDel(out, format, 3, 13) }))
+	previous := client.Written{Revision: 13, Deleted: 2, Previous: two}
+	golden(t, "put-prev", inFormats(func(out *bytes.Buffer, format string) error {
+		return writePut(out, format, client.Written{Revision: 12, Previous: two[:1]})
+	}))
+	golden(t, "del-prev", inFormats(func(out *bytes.Buffer, format string) error { return writeDel(out, format, previous) }))
+	transaction := &client.Txn{Success: []client.Op{
+		{Put: &client.Put{}},
+		{Delete: &client.Delete{}},
+		{Range: &client.Range{}},
+		{Range: &client.Range{CountOnly: true}},
+	}}
+	happened := &client.TxnResult{Revision: 13, Succeeded: true, Answers: []kv.Answer{
+		{Put: &kv.PutResult{Revision: 13, Prev: &two[0]}},
+		{Delete: &kv.DeleteResult{Revision: 13, Deleted: 2, Prev: two}},
+		{Range: &kv.RangeResult{Revision: 13, Count: 5, More: true, KVs: two}},
+		{Range: &kv.RangeResult{Revision: 13, Count: 5}},
+	}}
+	golden(t, "txn", inFormats(func(out *bytes.Buffer, format string) error { return writeTxn(out, format, transaction, happened) }))
+	golden(t, "txn-failure", inFormats(func(out *bytes.Buffer, format string) error {
+		return writeTxn(out, format, transaction, &client.TxnResult{Revision: 13})
+	}))
+	golden(t, "put", inFormats(func(out *bytes.Buffer, format string) error {
+		return writePut(out, format, client.Written{Revision: 12})
+	}))
+	golden(t, "del", inFormats(func(out *bytes.Buffer, format string) error {
+		return writeDel(out, format, client.Written{Revision: 13, Deleted: 3})
+	}))
 }
 
 func TestStatusOutput(t *testing.T) {

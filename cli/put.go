@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
-	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/client"
 )
@@ -21,57 +20,105 @@ func putCommand() *cli.Command {
 		ArgsUsage: "KEY [VALUE | - | @FILE]",
 		Description: "Without VALUE, or with - in its place, the value is read from stdin, with @FILE from a file, byte for byte. What is " +
 			"read from stdin is always the value itself: `printf %s @daily | qkv put KEY` stores a text that begins with @. Prints OK.",
-		Flags: clientFlags(writeOutFlag(),
-			&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
+		Flags: clientFlags(append(putFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "allow-empty", EnvVars: []string{"QKV_PUT_ALLOW_EMPTY"}, Usage: "store an empty value when stdin is empty; `qkv put KEY ''` does in any case"},
-		),
+		)...),
 		Action: put,
 	}
 }
 
+// putFlags are the flags of a put that a transaction may have, too.
+func putFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "lease", EnvVars: []string{"QKV_PUT_LEASE"}, Usage: "the key lives as long as the lease with this id, in `HEX` digits"},
+		&cli.BoolFlag{Name: "prev-kv", EnvVars: []string{"QKV_PUT_PREV_KV"}, Usage: "print the key as it was before, too"},
+		&cli.BoolFlag{Name: "ignore-value", EnvVars: []string{"QKV_PUT_IGNORE_VALUE"}, Usage: "leave the value as it is; the key must exist"},
+		&cli.BoolFlag{Name: "ignore-lease", EnvVars: []string{"QKV_PUT_IGNORE_LEASE"}, Usage: "leave the lease as it is; the key must exist"},
+	}
+}
+
 func put(c *cli.Context) error {
-	if err := arguments(c, 1, 2); err != nil {
-		return err
-	}
-	key, err := keyArgument(c, false)
-	if err != nil {
-		return err
-	}
-	lease := int64(0)
-	if word := c.String("lease"); word != "" {
-		if lease, err = leaseID(word); err != nil {
-			return err
-		}
-	}
-	value, err := valueArgument(c)
+	p, err := putRequest(c, valueArgument)
 	if err != nil {
 		return err
 	}
 	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
-		written, err := s.PutWith(ctx, kv.Put{Key: key, Value: value, Lease: lease})
+		written, err := s.PutWith(ctx, p)
 		if err != nil {
 			return writeFailed(err)
 		}
-		return writePut(c.App.Writer, c.String("write-out"), written.Revision)
+		return writePut(c.App.Writer, c.String("write-out"), written)
 	}))
 }
 
-func writePut(w io.Writer, format string, revision int64) error {
+// putRequest is what KEY, VALUE and putFlags ask for. value is how the value is found.
+func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
+	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
+	most := 2
+	if p.IgnoreValue {
+		most = 1
+	}
+	if err = arguments(c, 1, most); err != nil {
+		return p, err
+	}
+	if p.Key, err = keyArgument(c, false); err != nil {
+		return p, err
+	}
+	if word := c.String("lease"); word != "" {
+		if p.Lease, err = leaseID(word); err != nil {
+			return p, err
+		}
+	}
+	if !p.IgnoreValue {
+		p.Value, err = value(c)
+	}
+	return p, err
+}
+
+// putDocument is the JSON of a put's answer.
+type putDocument struct {
+	Revision int64         `json:"revision"`
+	Previous *pairDocument `json:"prev_kv,omitempty"`
+}
+
+func putDocumentOf(written client.Written) putDocument {
+	d := putDocument{Revision: written.Revision}
+	if all := documentsOf(written.Previous); len(all) > 0 {
+		d.Previous = &all[0]
+	}
+	return d
+}
+
+func writePut(w io.Writer, format string, written client.Written) error {
 	switch format {
 	case formatJSON:
-		return writeJSON(w, struct {
-			Revision int64 `json:"revision"`
-		}{revision})
+		return writeJSON(w, putDocumentOf(written))
 	case formatFields:
-		writeFields(w, []field{{"Revision", revision}})
+		writeFields(w, []field{{"Revision", written.Revision}})
+		writePairs(w, written.Previous, false)
 	case formatTable:
 		t := table{head: []string{"REVISION"}}
-		t.add(revision)
+		t.add(written.Revision)
 		t.write(w)
+		writePrevious(w, format, written.Previous)
 	default:
 		fmt.Fprintln(w, "OK")
+		writePrevious(w, format, written.Previous)
 	}
 	return nil
+}
+
+// writePrevious prints keys as they were before, if there are any.
+func writePrevious(w io.Writer, format string, all []client.KeyValue) {
+	if len(all) == 0 {
+		return
+	}
+	p := pairs{RangeResult: client.RangeResult{KVs: all}}
+	if format == formatTable {
+		p.writeTable(w)
+	} else {
+		p.writePlain(w)
+	}
 }
 
 // keyArgument is the first argument; it may be empty only where it begins a range.

@@ -57,7 +57,7 @@ var mutants = []mutant{
 		{"index/txn.go", "		err = s.checkOp(o, before)\n", "		if err = s.checkOp(o, before); err == nil && o.Delete != nil {\n			s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End)\n		}\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"drop what is compacted only when something comes behind it", []change{
-		{"actor/applier.go", "			again, a.reclaiming = true, true\n", ""},
+		{"actor/applier.go", "		again, a.reclaiming = true, true\n", ""},
 	}, []detector{direct("./actor", "TestCompactedIsDroppedWhileIdle")}},
 	{"read what a write is answered with from the newest View", []change{
 		{"net/server/bodies.go", "	if b.view == nil && !q.Write() {\n", "	if true {\n"},

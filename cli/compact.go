@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
+)
+
+func compactCommand() *cli.Command {
+	return &cli.Command{
+		Name: "compact", Category: "keys", Usage: "give up the history before a revision", ArgsUsage: "REVISION",
+		Description: "REVISION is the oldest that can be read from then on: `qkv get --rev` of an older one is refused. The newest values stay. " +
+			"Without it, history is given up by itself when it is large.",
+		Flags: clientFlags(&cli.BoolFlag{
+			Name: "physical", EnvVars: []string{"QKV_COMPACT_PHYSICAL"}, Usage: "wait until the member that was asked has dropped it",
+		}),
+		Action: compact,
+	}
+}
+
+func compact(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	revision, err := strconv.ParseInt(c.Args().First(), 10, 64)
+	if err != nil || revision < 1 {
+		return usagef("%q is no revision: it is a number, as `qkv status -w json` shows the newest one", c.Args().First())
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := s.Compact(ctx, revision); err != nil {
+			return orNothing(writeFailed(err))
+		}
+		if c.Bool("physical") {
+			if err := s.WaitDropped(ctx, revision); err != nil {
+				return fmt.Errorf("revision %d is compacted, but it is not known whether what was before is dropped: %w", revision, err)
+			}
+		}
+		fmt.Fprintf(c.App.Writer, "compacted revision %d\n", revision)
+		return nil
+	})
+}

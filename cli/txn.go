@@ -1,0 +1,355 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/client"
+)
+
+func txnCommand() *cli.Command {
+	return &cli.Command{
+		Name: "txn", Category: "keys", Usage: "make a transaction that is read from stdin", ArgsUsage: " ",
+		Description: "Three parts, each ended by an empty line: comparisons, what happens when all of them hold, and what happens otherwise. " +
+			"All of it has one revision, or nothing happens.\n\n" +
+			"  mod(\"key\") = \"7\"        also create, version, value, lease (hexadecimal)\n" +
+			"  version(\"key\") != \"0\"   or =, <, >\n" +
+			"\n" +
+			"  put key 'a value'        one operation a line: put, get or del, with\n" +
+			"  get key --prefix         the flags of the command\n" +
+			"\n" +
+			"  del key --prev-kv\n\n" +
+			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
+			"exit code is 4. What a comparison says of a key that does not exist: every number is 0, and of its value nothing holds.",
+		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
+			Name: "interactive", Aliases: []string{"i"}, EnvVars: []string{"QKV_TXN_INTERACTIVE"}, Usage: "say what is to be typed",
+		}),
+		Action: txn,
+	}
+}
+
+func txn(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	t, err := readTxn(c)
+	if err != nil {
+		return err
+	}
+	return orNothing(within(c, func(ctx context.Context, s *client.Client) error {
+		result, err := s.Txn(ctx, t)
+		if err != nil {
+			return writeFailed(err)
+		}
+		out := bufio.NewWriter(c.App.Writer)
+		if err := writeTxn(out, c.String("write-out"), &t, &result); err != nil {
+			return err
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		if !result.Succeeded {
+			return exitf(exitCondition, "a comparison does not hold: what was to happen otherwise has happened")
+		}
+		return nil
+	}))
+}
+
+// readTxn reads the three parts.
+func readTxn(c *cli.Context) (t client.Txn, err error) {
+	lines := bufio.NewScanner(c.App.Reader)
+	lines.Buffer(nil, limits.RequestBytes)
+	number := 0
+	part := func(title string, take func(line string) error) error {
+		if c.Bool("interactive") {
+			fmt.Fprintln(c.App.ErrWriter, title)
+		}
+		for lines.Scan() {
+			number++
+			line := strings.TrimSpace(lines.Text())
+			if line == "" {
+				return nil
+			}
+			if err := take(line); err != nil {
+				return usagef("line %d, %q: %w; nothing was done", number, line, err)
+			}
+		}
+		return lines.Err()
+	}
+	operation := func(to *[]client.Op) func(string) error {
+		return func(line string) error {
+			o, err := parseOperation(c.Context, line)
+			*to = append(*to, o)
+			return err
+		}
+	}
+	err = part("comparisons:", func(line string) error {
+		one, err := parseCompare(line)
+		t.Compares = append(t.Compares, one)
+		return err
+	})
+	if err == nil {
+		err = part("when they hold (put, get, del):", operation(&t.Success))
+	}
+	if err == nil {
+		err = part("otherwise (put, get, del):", operation(&t.Failure))
+	}
+	for err == nil && !c.Bool("interactive") && lines.Scan() {
+		if number++; strings.TrimSpace(lines.Text()) != "" {
+			return t, usagef("line %d, %q, is behind the third part; nothing was done", number, lines.Text())
+		}
+	}
+	switch {
+	case err == nil && len(t.Compares)+len(t.Success)+len(t.Failure) == 0:
+		return t, usagef("the transaction is empty: comparisons, an empty line, what happens when they hold, an empty line, and what happens otherwise")
+	case errors.Is(err, bufio.ErrTooLong):
+		return t, usagef("line %d is longer than %d bytes, the limit of a request; nothing was done", number+1, limits.RequestBytes)
+	}
+	return t, err
+}
+
+// compareTargets are what a comparison may be of, with etcdctl's short names.
+var compareTargets = map[string]kv.CompareTarget{
+	"version": kv.CompareVersion, "ver": kv.CompareVersion, "create": kv.CompareCreate, "c": kv.CompareCreate,
+	"mod": kv.CompareMod, "m": kv.CompareMod, "value": kv.CompareValue, "val": kv.CompareValue, "lease": kv.CompareLease,
+}
+
+var compareResults = map[string]kv.CompareResult{"=": kv.Equal, "!=": kv.NotEqual, "<": kv.Less, ">": kv.Greater}
+
+// parseCompare reads a line like mod("key") > "7".
+func parseCompare(line string) (one client.Compare, err error) {
+	bad := func(why string) (client.Compare, error) {
+		return one, fmt.Errorf(`%s: a comparison is like mod("key") = "7", of mod, create, version, lease or value, by =, !=, < or >`, why)
+	}
+	name, rest, found := strings.Cut(line, "(")
+	target, known := compareTargets[strings.TrimSpace(name)]
+	if !found || !known {
+		return bad("it compares nothing that is known")
+	}
+	key, rest, err := word(rest, ")")
+	if err != nil {
+		return bad(err.Error())
+	}
+	rest, closed := strings.CutPrefix(strings.TrimLeft(rest, " \t"), ")")
+	rest = strings.TrimSpace(rest)
+	n := 0
+	for n < len(rest) && strings.IndexByte("=!<>", rest[n]) >= 0 {
+		n++
+	}
+	result, known := compareResults[rest[:n]]
+	if !closed || !known || key == "" {
+		return bad("the key or the sign is missing")
+	}
+	value, rest, err := word(strings.TrimSpace(rest[n:]), " \t")
+	if err != nil {
+		return bad(err.Error())
+	}
+	if rest != "" {
+		return bad("something is behind it")
+	}
+	one = client.Compare{Key: []byte(key), Target: target, Result: result}
+	switch target {
+	case kv.CompareValue:
+		one.Value = []byte(value)
+		return one, nil
+	case kv.CompareLease:
+		one.Number, err = strconv.ParseInt(value, 16, 64)
+	default:
+		one.Number, err = strconv.ParseInt(value, 10, 64)
+	}
+	if err != nil {
+		return bad(fmt.Sprintf("%q is no number", value))
+	}
+	return one, nil
+}
+
+// word takes the first word of a line: '...', "..." as in Go, or all up to one of the ends.
+func word(line, ends string) (text, rest string, err error) {
+	line = strings.TrimLeft(line, " \t")
+	switch {
+	case strings.HasPrefix(line, `"`):
+		quoted, err := strconv.QuotedPrefix(line)
+		if err != nil {
+			return "", "", errors.New("a quote is not closed")
+		}
+		text, err = strconv.Unquote(quoted)
+		return text, line[len(quoted):], err
+	case strings.HasPrefix(line, "'"):
+		text, rest, closed := strings.Cut(line[1:], "'")
+		if !closed {
+			return "", "", errors.New("a quote is not closed")
+		}
+		return text, rest, nil
+	}
+	n := strings.IndexAny(line, ends)
+	if n < 0 {
+		n = len(line)
+	}
+	return strings.TrimSpace(line[:n]), line[n:], nil
+}
+
+// parseOperation reads a line that is a put, get or del with the flags of the command.
+func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
+	argv := []string{"qkv"}
+	for line != "" {
+		var one string
+		if one, line, err = word(line, " \t"); err != nil {
+			return o, err
+		}
+		argv = append(argv, one)
+		line = strings.TrimLeft(line, " \t")
+	}
+	command := func(name, usage string, flags []cli.Flag, action cli.ActionFunc) *cli.Command {
+		return &cli.Command{Name: name, ArgsUsage: usage, Flags: withoutVariables(flags), Action: action, OnUsageError: refuse, HideHelp: true}
+	}
+	app := &cli.App{
+		Name: "qkv", HideHelp: true, HideVersion: true, Writer: io.Discard, ErrWriter: io.Discard, ExitErrHandler: func(*cli.Context, error) {},
+		Commands: []*cli.Command{
+			command("put", "KEY VALUE", putFlags(), func(c *cli.Context) error {
+				p, err := putRequest(c, literalValue)
+				o.Put = &p
+				return err
+			}),
+			command("get", "KEY", getFlags(), func(c *cli.Context) error {
+				q, err := getQuery(c)
+				o.Range = &q
+				return err
+			}),
+			command("del", "KEY", delFlags(), func(c *cli.Context) error {
+				d, err := delRequest(c)
+				o.Delete = &d
+				return err
+			}),
+		},
+	}
+	a, err := arrange(app, argv)
+	if err == nil {
+		err = app.RunContext(ctx, a.line())
+	}
+	if err == nil && (a.help || a.command == nil) {
+		err = errors.New("it is none of put, get and del")
+	}
+	return o, err
+}
+
+// literalValue is the second argument itself, whatever it begins with.
+func literalValue(c *cli.Context) ([]byte, error) {
+	if c.NArg() != 2 {
+		return nil, usagef("the value is missing")
+	}
+	return []byte(c.Args().Get(1)), nil
+}
+
+// withoutVariables lets no variable of the environment change what a line means.
+func withoutVariables(flags []cli.Flag) []cli.Flag {
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.BoolFlag:
+			f.EnvVars = nil
+		case *cli.Int64Flag:
+			f.EnvVars = nil
+		case *cli.StringFlag:
+			f.EnvVars = nil
+		}
+	}
+	return flags
+}
+
+// txnDocument is the JSON of a transaction's answer: one response for each operation, with the field of its kind.
+type txnDocument struct {
+	Revision  int64              `json:"revision"`
+	Succeeded bool               `json:"succeeded"`
+	Responses []responseDocument `json:"responses"`
+}
+
+type responseDocument struct {
+	Put    *putDocument   `json:"put,omitempty"`
+	Delete *delDocument   `json:"del,omitempty"`
+	Range  *rangeDocument `json:"get,omitempty"`
+}
+
+// operationsOf are those that happened.
+func operationsOf(t *client.Txn, result *client.TxnResult) []client.Op {
+	if result.Succeeded {
+		return t.Success
+	}
+	return t.Failure
+}
+
+func writeTxn(w io.Writer, format string, t *client.Txn, result *client.TxnResult) error {
+	if format == formatJSON {
+		return writeTxnDocument(w, t, result)
+	}
+	word := "SUCCESS"
+	if !result.Succeeded {
+		word = "FAILURE"
+	}
+	if format == formatFields {
+		writeFields(w, []field{{"Revision", result.Revision}, {"Succeeded", result.Succeeded}})
+	} else {
+		fmt.Fprintln(w, word)
+	}
+	for i, o := range operationsOf(t, result) {
+		fmt.Fprintln(w)
+		if err := writeAnswer(w, format, &o, &result.Answers[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeAnswer(w io.Writer, format string, o *client.Op, a *kv.Answer) error {
+	switch {
+	case o.Put != nil:
+		return writePut(w, format, writtenOf(a))
+	case o.Delete != nil:
+		return writeDel(w, format, writtenOf(a))
+	}
+	return pairsOf(o.Range, a.Range).write(w, format)
+}
+
+// writtenOf is the answer to a put or a delete as if it had come alone.
+func writtenOf(a *kv.Answer) client.Written {
+	if a.Delete != nil {
+		return client.Written{Revision: a.Delete.Revision, Deleted: a.Delete.Deleted, Previous: a.Delete.Prev}
+	}
+	written := client.Written{Revision: a.Put.Revision}
+	if a.Put.Prev != nil {
+		written.Previous = []client.KeyValue{*a.Put.Prev}
+	}
+	return written
+}
+
+// pairsOf is the answer to a query, with what the query says of it. That there is nothing is no exit code in a transaction.
+func pairsOf(q *client.Range, found *client.RangeResult) *pairs {
+	return &pairs{RangeResult: *found, keysOnly: q.KeysOnly, countOnly: q.CountOnly}
+}
+
+func writeTxnDocument(w io.Writer, t *client.Txn, result *client.TxnResult) error {
+	d := txnDocument{Revision: result.Revision, Succeeded: result.Succeeded, Responses: []responseDocument{}}
+	for i, o := range operationsOf(t, result) {
+		var one responseDocument
+		switch a := &result.Answers[i]; {
+		case o.Put != nil:
+			put := putDocumentOf(writtenOf(a))
+			one.Put = &put
+		case o.Delete != nil:
+			del := delDocumentOf(writtenOf(a))
+			one.Delete = &del
+		default:
+			found := pairsOf(o.Range, a.Range).document()
+			one.Range = &found
+		}
+		d.Responses = append(d.Responses, one)
+	}
+	return writeJSON(w, d)
+}

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+func TestParseCompare(t *testing.T) {
+	key := []byte("k")
+	for line, want := range map[string]client.Compare{
+		`mod("k") > "0"`:             {Key: key, Target: kv.CompareMod, Result: kv.Greater},
+		`m("k") < "7"`:               {Key: key, Target: kv.CompareMod, Result: kv.Less, Number: 7},
+		`create("k") = "7"`:          {Key: key, Target: kv.CompareCreate, Number: 7},
+		`ver(k)=7`:                   {Key: key, Target: kv.CompareVersion, Number: 7},
+		`version( 'k' ) != 7`:        {Key: key, Target: kv.CompareVersion, Result: kv.NotEqual, Number: 7},
+		`value("k") = "a \"b\" = c"`: {Key: key, Target: kv.CompareValue, Value: []byte(`a "b" = c`)},
+		`val("k") = ''`:              {Key: key, Target: kv.CompareValue, Value: []byte{}},
+		`lease("k") = "1f"`:          {Key: key, Target: kv.CompareLease, Number: 31},
+		`mod("a(b) c") = "-1"`:       {Key: []byte("a(b) c"), Target: kv.CompareMod, Number: -1},
+	} {
+		if got, err := parseCompare(line); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", line, got, err)
+		}
+	}
+	for _, line := range []string{
+		"", "mod", `mod("k"`, `mod("k")`, `mod("k") ~ "7"`, `mod("k") == "7"`, `mod("k") = "seven"`, `mod("k") = "7" 8`, `size("k") = "7"`, `mod("k = "7"`, `mod() = "7"`,
+		`lease("k") = "x"`, `mod("k") = `,
+	} {
+		if got, err := parseCompare(line); err == nil {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
+}
+
+func TestParseOperation(t *testing.T) {
+	t.Setenv("QKV_GET_PREFIX", "true") // says nothing of a line
+	key := []byte("k")
+	for line, want := range map[string]client.Op{
+		`put k v`:                {Put: &client.Put{Key: key, Value: []byte("v")}},
+		`put k '@a b' --prev-kv`: {Put: &client.Put{Key: key, Value: []byte("@a b"), PrevKV: true}},
+		`put --ignore-value "k"`: {Put: &client.Put{Key: key, IgnoreValue: true}},
+		`put k ""`:               {Put: &client.Put{Key: key, Value: []byte{}}},
+		`put -- k -v`:            {Put: &client.Put{Key: key, Value: []byte("-v")}},
+		`get k`:                  {Range: &client.Range{Key: key}},
+		`get k --prefix --limit 3 --sort-by value`: {Range: &client.Range{
+			Key: key, End: []byte("l"), Limit: 3, Sort: kv.SortByValue, Order: kv.SortAscend,
+		}},
+		`del "k" --prev-kv`:       {Delete: &client.Delete{Key: key, PrevKV: true}},
+		`del '' --from-key --all`: {Delete: &client.Delete{Key: []byte{0}, End: client.From}},
+	} {
+		if got, err := parseOperation(t.Context(), line); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, %v", line, got, err)
+		}
+	}
+	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "put k v --ignore-value", "get k --limit -1"} {
+		if got, err := parseOperation(t.Context(), line); err == nil {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
+}
+
+func TestParseTime(t *testing.T) {
+	zone := time.FixedZone("east", 2*3600)
+	now := time.Date(2026, 3, 4, 15, 30, 0, 0, zone)
+	for text, want := range map[string]string{
+		"2026-03-04T10:00:00Z":      "2026-03-04T12:00:00+02:00",
+		"2026-03-04T10:00:00+01:00": "2026-03-04T11:00:00+02:00",
+		"2026-03-03 23:59":          "2026-03-03T23:59:00+02:00",
+		"2026-03-03 23:59:58":       "2026-03-03T23:59:58+02:00",
+		"15:29":                     "2026-03-04T15:29:00+02:00",
+		"00:00:01":                  "2026-03-04T00:00:01+02:00",
+	} {
+		if got, err := parseTime(text, now); err != nil || got.In(zone).Format(time.RFC3339) != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for text, want := range map[string]string{
+		"15:31": "has not come yet", "2027-01-01T00:00:00Z": "has not come yet", "yesterday": "is no time", "25:00": "is no time", "": "is no time",
+	} {
+		if got, err := parseTime(text, now); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+}
