@@ -29,47 +29,42 @@ func TestProcessWatches(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var reading sync.WaitGroup
-	var newest, seen atomic.Int64
-	finished := make(chan struct{})
+	var newest int64
+	var seen [connections * each]atomic.Int64 // the revision that each has seen last
 	for i := range connections {
 		s := c.open(i, processWait)
-		for range each {
+		for j := range each {
 			w, err := s.Watch(ctx, client.Watch{Key: []byte{0}, End: client.From, Revision: 1, PrevKV: i%2 == 0})
 			if err != nil {
 				t.Fatal(err)
 			}
+			mine := &seen[i*each+j]
+			mine.Store(1)
 			reading.Go(func() {
-				for revision := int64(1); ; {
-					select {
-					case <-finished:
-						if revision >= newest.Load() { // it may hear of a put before its caller does
-							return
-						}
-					default:
-					}
-					response, err := w.Next()
+				for response, err := range w.All() {
 					if err != nil {
-						t.Errorf("behind revision %d: %v", revision, err)
+						if ctx.Err() == nil {
+							t.Errorf("behind revision %d: %v", mine.Load(), err)
+						}
 						return
 					}
 					for _, e := range response.Events {
-						if e.KV.ModRevision != revision+1 {
-							t.Errorf("behind revision %d comes %d", revision, e.KV.ModRevision)
+						if e.KV.ModRevision != mine.Add(1) {
+							t.Errorf("behind revision %d comes %d", mine.Load()-1, e.KV.ModRevision)
 							return
 						}
-						revision++
-						seen.Add(1)
 					}
 				}
 			})
 		}
 	}
 	writer := c.open(0, processWait)
-	put := func() {
+	put := func() bool {
 		written, err := writer.Put(ctx, []byte("w"), []byte(time.Now().String()))
 		if err == nil {
-			newest.Store(written.Revision)
+			newest = written.Revision
 		}
+		return err == nil
 	}
 	for range kills {
 		for until := time.Now().Add(time.Second); time.Now().Before(until); {
@@ -81,14 +76,26 @@ func TestProcessWatches(t *testing.T) {
 		m.start()
 		c.level()
 	}
-	close(finished)
-	for before := newest.Load(); newest.Load() < before+5; { // those that wait see the end
-		put()
+	for !put() { // all that may have happened has happened before
 	}
-	finish := time.AfterFunc(processWait, cancel)
+	for deadline := time.Now().Add(processWait); ; time.Sleep(10 * time.Millisecond) {
+		behind := 0
+		for i := range seen {
+			if seen[i].Load() < newest {
+				behind++
+			}
+		}
+		if behind == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%d watches have not seen revision %d", behind, newest)
+			break
+		}
+	}
+	cancel()
 	reading.Wait()
-	finish.Stop()
-	t.Logf("figures: %d watches saw %d events of %d revisions, over %d kills of the leader", connections*each, seen.Load(), newest.Load(), kills)
+	t.Logf("figures: %d watches saw each of %d revisions once, over %d kills of the leader", connections*each, newest, kills)
 }
 
 // cpuOf is the processor time that a process has used.
@@ -105,6 +112,14 @@ func cpuOf(t *testing.T, pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
+// cpu is that of all members.
+func (c *clusterProcess) cpu(t *testing.T) (sum time.Duration) {
+	for _, m := range c.members {
+		sum += cpuOf(t, m.cmd.Process.Pid)
+	}
+	return sum
+}
+
 // TestProcessWatchFigures measures what watches cost. Its limits hold on a host that does nothing else.
 func TestProcessWatchFigures(t *testing.T) {
 	if os.Getenv("QKV_FULL") == "" {
@@ -115,7 +130,7 @@ func TestProcessWatchFigures(t *testing.T) {
 	t.Run("resume", watchResume)
 }
 
-// putMillions puts for a while, with many calls under way, and returns how many there were.
+// putSteadily puts for a while, with many calls under way, and returns how many there were.
 func putSteadily(t *testing.T, s *client.Client, lasts time.Duration, key func(i int64) []byte, value []byte) int64 {
 	t.Helper()
 	var n, failed atomic.Int64
@@ -141,13 +156,8 @@ func putSteadily(t *testing.T, s *client.Client, lasts time.Duration, key func(i
 func watchIdleCost(t *testing.T) {
 	c := startProcesses(t, 3)
 	s := c.open(0, processWait)
+	cpu := func() time.Duration { return c.cpu(t) }
 	cost := func() float64 {
-		cpu := func() (sum time.Duration) {
-			for _, m := range c.members {
-				sum += cpuOf(t, m.cmd.Process.Pid)
-			}
-			return sum
-		}
 		before := cpu()
 		n := putSteadily(t, s, 3*time.Second, func(i int64) []byte { return fmt.Appendf(nil, "put/%d", i%1000) }, make([]byte, 256))
 		return float64(cpu()-before) / float64(n)
@@ -251,6 +261,7 @@ func watchResume(t *testing.T) {
 	var done atomic.Int64
 	begun := time.Now()
 	var over atomic.Int64
+	members, own := c.cpu(t), cpuOf(t, os.Getpid())
 	for _, s := range clients {
 		for prefix := range prefixes {
 			all.Go(func() {
@@ -278,8 +289,8 @@ func watchResume(t *testing.T) {
 	busy := latencies(3 * time.Second)
 	all.Wait()
 	took := time.Duration(over.Load())
-	t.Logf("figures: %d watches that were %d revisions behind caught up in %v; p99 of a put %v, and %v meanwhile; %d processors",
-		connections*prefixes, revisions, took.Round(time.Millisecond), calm, busy, runtime.GOMAXPROCS(0))
+	t.Logf("figures: %d watches that were %d revisions behind caught up in %v, with %v of processors for the members and %v for their clients; p99 of a put %v, and %v meanwhile; %d processors",
+		connections*prefixes, revisions, took.Round(time.Millisecond), c.cpu(t)-members, cpuOf(t, os.Getpid())-own, calm, busy, runtime.GOMAXPROCS(0))
 	if took > 5*time.Second {
 		t.Errorf("catching up took %v, 5 s are asked", took)
 	}

@@ -203,10 +203,13 @@ func TestWatchSlowIsReset(t *testing.T) {
 	w := rawOf(t, r.conn)
 	r.send(watchOf(1, "k"))
 	r.delivered(kv.WatchCreated)
-	value := strings.Repeat("x", 1<<20)
-	for i := uint64(1); e.member.Watches() > 0; i++ {
+	value := strings.Repeat("x", 64<<10)
+	for i := range uint64(50) { // more than the client's window and the stream's room hold
 		w.send(put(i, "k", value))
 		w.want(i, kv.OK)
+	}
+	for e.member.Watches() > 0 {
+		time.Sleep(time.Millisecond)
 	}
 	for e.server.Stats().Bytes > 4*limits.ClientStreamBytes {
 		time.Sleep(time.Millisecond)
