@@ -343,7 +343,8 @@ func (a *administrator) copy() {
 	twin.spare, twin.twin = false, true
 	twin.disk = h.disk.Clone(w.random.Uint64())
 	twin.disk.Kill()
-	twin.removed = true // until it begins
+	twin.rotted, twin.rottedLog = h.rotted, h.rottedLog // with all that is on it
+	twin.removed = true                                 // until it begins
 	boot := h.boot
 	h.kill()
 	w.lasting(w.between(0, time.Second), h.start)

@@ -47,7 +47,7 @@ var commands = map[string]func(s *story, d *datadriven.TestData) string{
 	"pause": (*story).doPause, "stall": (*story).doStall, "cut": (*story).doCut, "isolate": (*story).doCut, "join": (*story).doJoin,
 	"leader": (*story).doLeader, "status": (*story).doStatus, "wipe": (*story).doForget, "copy": (*story).doCopy,
 	"restore": (*story).doForget, "frames": (*story).doFrames, "said": (*story).doSaid, "same": (*story).doSame, "many": (*story).doMany,
-	"pieces": (*story).doPieces,
+	"resent": (*story).doResent,
 }
 
 func (s *story) command(t *testing.T, d *datadriven.TestData) string {
@@ -398,10 +398,17 @@ func (s *story) doFrames(d *datadriven.TestData) string {
 	return strings.Join(lines, "\n")
 }
 
-// doPieces tells how many pieces a member's newest snapshot has.
-func (s *story) doPieces(d *datadriven.TestData) string {
-	h := s.named(d)[0]
-	return fmt.Sprintf("%d", (h.member.status.SnapshotBytes()+s.w.shape.limits.SnapshotChunkBytes-1)/s.w.shape.limits.SnapshotChunkBytes)
+// doResent tells whether a member, the first one, has sent a snapshot to another one, whose newest it is now, without sending
+// again what had arrived: the pieces that were under way when the connection broke are all that may come twice.
+func (s *story) doResent(d *datadriven.TestData) string {
+	named := s.named(d)
+	piece := s.w.shape.limits.SnapshotChunkBytes
+	pieces := int((named[1].member.status.SnapshotBytes() + piece - 1) / piece)
+	again := s.sent[named[0].name()+" Chunk"] - pieces
+	if again < 0 || again > limits.SnapshotChunksInflight {
+		return fmt.Sprintf("%d of %d pieces", again, pieces)
+	}
+	return "no more than was under way"
 }
 
 // doSaid lists what members said that contains text=TEXT since the last time.
