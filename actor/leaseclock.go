@@ -51,6 +51,7 @@ type leaseClock struct {
 // timedLease is a lease by the clock. Times are of [leaseClock.time].
 type timedLease struct {
 	id, ttl  int64
+	granted  uint64 // the entry that granted it
 	deadline time.Duration
 	at       time.Duration // in due: when it is looked at next
 	place    int           // in due; -1 when it is not there
@@ -137,7 +138,7 @@ func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
 }
 
 func timed(l kv.Lease) *timedLease {
-	one := &timedLease{id: l.ID, ttl: l.TTL, noted: l.Remaining, place: -1}
+	one := &timedLease{id: l.ID, ttl: l.TTL, granted: l.Granted, noted: l.Remaining, place: -1}
 	if one.noted == 0 {
 		one.noted = l.TTL
 	}
@@ -431,7 +432,7 @@ func (c *Consensus) proposeLeases() {
 	var commands [][]byte
 	revoke := k.toRevoke(now, c.leaseTiming(), limits.LeaseRevocations-k.revoking)
 	for _, l := range revoke {
-		commands = append(commands, index.AppendRevoke(nil, l.id, c.term))
+		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
 	}
 	notes := k.notes(now)
 	for left := range slices.Chunk(notes, limits.LeaseCheckpoints) {
@@ -470,7 +471,7 @@ func (k *leaseClock) notes(now time.Duration) (all []kv.Lease) {
 			left = l.ttl // and will be when they are answered
 		}
 		if left != l.said() {
-			all = append(all, kv.Lease{ID: l.id, Remaining: left})
+			all = append(all, kv.Lease{ID: l.id, Remaining: left, Granted: l.granted})
 		}
 	}
 	return all

@@ -28,6 +28,7 @@ func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 	s := index.NewState(limits.Defaults().Index)
 	for i, l := range leases {
 		commands := [][]byte{index.AppendGrant(nil, l)}
+		l.Granted = uint64(i + 1)
 		if l.Remaining != 0 {
 			commands = append(commands, index.AppendCheckpoint(nil, []kv.Lease{l}, 1))
 		}

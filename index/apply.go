@@ -106,7 +106,7 @@ func (s *State) apply(c *command) kv.Result {
 	case kindGrant:
 		return s.grant(kv.Lease{ID: c.number, TTL: c.ttl})
 	case kindRevoke:
-		return s.revoke(c.number, c.term)
+		return s.revoke(c.number, c.term, c.granted)
 	case kindCheckpoint:
 		return s.checkpoint(c.left, c.term)
 	case kindAnnounce:

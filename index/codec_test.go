@@ -48,8 +48,8 @@ type (
 		Lease, TTL int64
 	}
 	msgRevoke struct {
-		Lease int64
-		Term  uint64
+		Lease         int64
+		Term, Granted uint64
 	}
 	msgCompact struct {
 		Revision int64
@@ -136,8 +136,8 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	}), 10, txn)
 	add("compact", AppendCompact(nil, 300), 11, msgCompact{Revision: 300})
 	add("grant", AppendGrant(nil, kv.Lease{ID: -1, TTL: 60}), 12, msgGrant{-1, 60})
-	add("revoke", AppendRevoke(nil, 1<<40, 7), 13, msgRevoke{1 << 40, 7})
-	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, 300, 9, -1, 1})
+	add("revoke", AppendRevoke(nil, 1<<40, 7, 9), 13, msgRevoke{1 << 40, 7, 9})
+	add("checkpoint", AppendCheckpoint(nil, []kv.Lease{{ID: 300, Remaining: 9, Granted: 5}, {ID: -1, Remaining: 1}}, 7), 14, []any{7, 300, 9, 5, -1, 1, 0})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())

@@ -140,7 +140,7 @@ const (
 	txnFields      = 2
 	compactFields  = 1
 	grantFields    = 2
-	revokeFields   = 2
+	revokeFields   = 3
 )
 
 // Grows tells whether a command may make the state larger: a put, or a transaction in which there is one. Deletions do
@@ -240,18 +240,18 @@ func AppendGrant(dst []byte, l kv.Lease) []byte {
 }
 
 // AppendRevoke appends the command that ends a lease. One that a leader's clock has decided has that leader's term, and
-// has no effect in another one; a client's has 0.
-func AppendRevoke(dst []byte, lease int64, term uint64) []byte {
+// has no effect in another one, nor on another lease than the one that was granted by an entry; a client's has 0 for both.
+func AppendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
 	dst = pack.AppendArray(appendHead(dst, kindRevoke), revokeFields)
-	return pack.AppendUint(pack.AppendInt(dst, lease), term)
+	return pack.AppendUint(pack.AppendUint(pack.AppendInt(dst, lease), term), granted)
 }
 
 // AppendCheckpoint appends the command that notes what is left of leases, at most limits.LeaseCheckpoints, by the clock of
 // the leader of a term.
 func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
-	dst = pack.AppendUint(pack.AppendArray(appendHead(dst, kindCheckpoint), 1+2*len(left)), term)
+	dst = pack.AppendUint(pack.AppendArray(appendHead(dst, kindCheckpoint), 1+3*len(left)), term)
 	for _, l := range left {
-		dst = pack.AppendInt(pack.AppendInt(dst, l.ID), l.Remaining)
+		dst = pack.AppendUint(pack.AppendInt(pack.AppendInt(dst, l.ID), l.Remaining), l.Granted)
 	}
 	return dst
 }
@@ -280,16 +280,17 @@ func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
 
 // command is a decoded command. Its slices are parts of what it was read from.
 type command struct {
-	kind   uint64
-	key    []byte
-	value  []byte // of a put; the end of a delete; why it was refused; a digest as it was written
-	number int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest; a revision; a lease's id
-	hash   uint64 // of the key, filled in when it is applied
-	member *memberCommand
-	txn    *kv.Txn
-	left   []kv.Lease // of a checkpoint
-	term   uint64     // of a revocation or checkpoint
-	ttl    int64      // of a grant
+	kind    uint64
+	key     []byte
+	value   []byte // of a put; the end of a delete; why it was refused; a digest as it was written
+	number  int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest; a revision; a lease's id
+	hash    uint64 // of the key, filled in when it is applied
+	member  *memberCommand
+	txn     *kv.Txn
+	left    []kv.Lease // of a checkpoint
+	term    uint64     // of a revocation or checkpoint
+	granted uint64     // of a revocation
+	ttl     int64      // of a grant
 
 	keepValue, keepLease bool // of a put
 }
@@ -349,16 +350,16 @@ func (c *command) read(r *pack.Reader) error {
 		c.number, c.ttl = r.Int(), r.Int()
 	case kindRevoke:
 		r.ArrayOf(revokeFields)
-		c.number, c.term = r.Int(), r.Uint()
+		c.number, c.term, c.granted = r.Int(), r.Uint(), r.Uint()
 	case kindCheckpoint:
 		n := r.Array()
-		if n%2 != 1 || n > 1+2*limits.LeaseCheckpoints {
+		if n%3 != 1 || n > 1+3*limits.LeaseCheckpoints {
 			r.Fail("a checkpoint of another number of fields")
 			break
 		}
 		c.term = r.Uint()
-		for range n / 2 {
-			c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int()})
+		for range n / 3 {
+			c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int(), Granted: r.Uint()})
 		}
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)

@@ -31,8 +31,8 @@
 //	body 10    92 verdict transaction                                          transaction as in kv/codec.go; no verdict
 //	body 11    91 revision                                                     compact
 //	body 12    92 lease ttl                                                    grant
-//	body 13    92 lease term                                                   revoke; term 0: a client's
-//	body 14    9n term [lease remaining]...                                    checkpoint of leases
+//	body 13    93 lease term granted                                           revoke; term 0: a client's
+//	body 14    9n term [lease remaining granted]...                                    checkpoint of leases
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
@@ -79,7 +79,8 @@
 // A lease is granted with a time to live, and no clock of the state ends it: a revocation does, which deletes its keys at
 // one revision. A key has at most one lease, that of its newest version, and a deleted key has none. The leader's clock
 // decides that a lease has expired, and its revocation, like its notes of what is left of leases, carries the term: in a
-// later one another clock decides, and it has no effect.
+// later one another clock decides, and it has no effect. It also names the entry that granted the lease, so that one that was
+// revoked and granted again meanwhile, with the same id, is another one.
 //
 // # Compaction
 //
@@ -197,7 +198,7 @@
 //	  3  92 [member...] [removed id...]
 //	  4  [revision step, time step, weight step, ...]
 //	  5  [check entry, member, digest, ...]
-//	  6  [lease, ttl, remaining, ...]
+//	  6  [lease, ttl, remaining, granted, ...]
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
 // sum of their sums; live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.

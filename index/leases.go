@@ -48,10 +48,11 @@ func (l *leases) copy() leases { return leases{l.granted.Copy(), l.attached.Copy
 
 // leaseSum is what a lease adds to the digest.
 func leaseSum(l kv.Lease) uint64 {
-	var b [24]byte
+	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(l.ID))
 	binary.LittleEndian.PutUint64(b[8:], uint64(l.TTL))
 	binary.LittleEndian.PutUint64(b[16:], uint64(l.Remaining))
+	binary.LittleEndian.PutUint64(b[24:], l.Granted)
 	return xxhash.Sum64(b[:])
 }
 
@@ -84,18 +85,20 @@ func (s *State) grant(l kv.Lease) kv.Result {
 	if _, had := s.leases.get(l.ID); had {
 		return s.refused(kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(l.ID)))
 	}
+	l.Granted = s.applied + 1
 	s.setLease(l)
 	return kv.Result{Revision: s.revision}
 }
 
 // revoke ends a lease and deletes its keys, in key order, all at one revision. One without keys makes none. A revocation
-// that a leader's clock has decided is that leader's: in a later term the lease may have been renewed.
-func (s *State) revoke(id int64, term uint64) kv.Result {
+// that a leader's clock has decided is that leader's: in a later term the lease may have been renewed. And it is of the lease
+// that was granted then, not of another one that its client made of the same id meanwhile.
+func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	if term != 0 && term != s.term {
 		return s.refused(kv.Errorf(kv.Unavailable, "lease %016x had expired in term %d, and this is term %d", uint64(id), term, s.term))
 	}
 	l, had := s.leases.get(id)
-	if !had {
+	if !had || term != 0 && l.Granted != granted {
 		return s.refused(leaseNotFound(id))
 	}
 	matches := s.matches[:0]
@@ -125,7 +128,7 @@ func (s *State) checkpoint(left []kv.Lease, term uint64) kv.Result {
 		return s.refused(kv.Errorf(kv.Unavailable, "what is left of leases is of term %d, and this is term %d", term, s.term))
 	}
 	for _, one := range left {
-		if l, had := s.leases.get(one.ID); had && one.Remaining > 0 && one.Remaining <= l.TTL {
+		if l, had := s.leases.get(one.ID); had && l.Granted == one.Granted && one.Remaining > 0 && one.Remaining <= l.TTL {
 			l.Remaining = one.Remaining
 			s.setLease(l)
 		}
@@ -174,9 +177,10 @@ func (v *View) LeaseKeys(id int64, from []byte, f func(key []byte) bool) {
 
 // append appends the leases as they stand in a snapshot's meta data; their keys are found there among the keys.
 func (l *leases) append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, 3*l.granted.Len())
+	dst = pack.AppendArray(dst, 4*l.granted.Len())
 	l.granted.Scan(func(one kv.Lease) bool {
 		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, one.ID), one.TTL), one.Remaining)
+		dst = pack.AppendUint(dst, one.Granted)
 		return true
 	})
 	return dst
@@ -184,12 +188,12 @@ func (l *leases) append(dst []byte) []byte {
 
 func (s *State) readLeases(r *pack.Reader) {
 	n := r.Array()
-	if n%3 != 0 {
+	if n%4 != 0 {
 		r.Fail("leases of another number of fields")
 		return
 	}
-	for range n / 3 {
-		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int()}
+	for range n / 4 {
+		l := kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int(), Granted: r.Uint()}
 		if r.Err() != nil {
 			return
 		}

@@ -111,15 +111,16 @@ func (m *model) grant(l kv.Lease) kv.Result {
 		r.Err = kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(l.ID))
 		return r
 	}
+	l.Granted = m.applied
 	m.leases[l.ID] = l
 	return r
 }
 
-func (m *model) revoke(id int64, term uint64) kv.Result {
+func (m *model) revoke(id int64, term, granted uint64) kv.Result {
 	if term > 1 { // the model's is 1
 		return kv.Result{Revision: m.revision, Err: kv.Errorf(kv.Unavailable, "lease %016x had expired in term %d, and this is term 1", uint64(id), term)}
 	}
-	if _, had := m.leases[id]; !had {
+	if l, had := m.leases[id]; !had || term != 0 && l.Granted != granted {
 		return kv.Result{Revision: m.revision, Err: leaseNotFound(id)}
 	}
 	delete(m.leases, id)
@@ -136,7 +137,7 @@ func (m *model) revoke(id int64, term uint64) kv.Result {
 
 func (m *model) checkpoint(left []kv.Lease) kv.Result {
 	for _, one := range left {
-		if l, had := m.leases[one.ID]; had && one.Remaining > 0 && one.Remaining <= l.TTL {
+		if l, had := m.leases[one.ID]; had && l.Granted == one.Granted && one.Remaining > 0 && one.Remaining <= l.TTL {
 			l.Remaining = one.Remaining
 			m.leases[one.ID] = l
 		}

@@ -61,6 +61,11 @@ func (m *machine) value(t *rapid.T) []byte {
 	return bytes.Repeat([]byte{byte('A' + m.model.revision%26)}, n)
 }
 
+// granted is the entry that granted a lease, or another one.
+func (m *machine) granted(t *rapid.T, lease int64) uint64 {
+	return m.model.leases[lease].Granted + uint64(rapid.IntRange(0, 4).Draw(t, "granted")/4)
+}
+
 // made counts what the commands of all machines were, and how they ended: a kind that never comes is not tested.
 var made = map[string]int{}
 
@@ -193,9 +198,13 @@ func (m *machine) command(t *rapid.T) (d drawn) {
 		d.command, d.result = AppendGrant(nil, l), m.model.grant(l)
 	case "revoke":
 		id, term := m.lease(t), uint64(rapid.IntRange(0, 2).Draw(t, "term"))
-		d.command, d.result = AppendRevoke(nil, id, term), m.model.revoke(id, term)
+		granted := m.granted(t, id)
+		d.command, d.result = AppendRevoke(nil, id, term, granted), m.model.revoke(id, term, granted)
 	case "checkpoint":
 		left := []kv.Lease{{ID: m.lease(t), Remaining: rapid.Int64Range(0, 101).Draw(t, "left")}, {ID: m.lease(t), Remaining: 1}}
+		for i := range left {
+			left[i].Granted = m.granted(t, left[i].ID)
+		}
 		d.command, d.result = AppendCheckpoint(nil, left, 1), m.model.checkpoint(left)
 	case "compact":
 		revision := m.revision(t)

@@ -61,6 +61,12 @@ func word(d *datadriven.TestData, name, other string) string {
 	return other
 }
 
+// grantedBy is the entry that granted a lease; 0 is none.
+func (sc *script) grantedBy(lease int64) uint64 {
+	l, _ := sc.s.leases.get(lease)
+	return l.Granted
+}
+
 // unquote makes \0 a zero byte.
 func unquote(s string) string { return strings.ReplaceAll(s, `\0`, "\x00") }
 
@@ -138,9 +144,9 @@ func (sc *script) apply(d *datadriven.TestData) string {
 				case "grant":
 					commands = append(commands, AppendGrant(nil, kv.Lease{ID: id, TTL: n}))
 				case "revoke":
-					commands = append(commands, AppendRevoke(nil, id, uint64(n)))
+					commands = append(commands, AppendRevoke(nil, id, uint64(n), sc.grantedBy(id)))
 				default:
-					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n}}, sc.term))
+					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n, Granted: sc.grantedBy(id)}}, sc.term))
 				}
 			case "leased": // key, value, lease; * for a value or a lease that stays
 				p := &kv.Put{Key: []byte(f[1]), Value: []byte(f[2]), IgnoreValue: f[2] == "*", IgnoreLease: f[3] == "*"}

@@ -90,7 +90,7 @@ func (l *leaser) act(s *leaseSession) {
 		l.lease = nil
 	default:
 		lease.revoked, l.lease = true, nil
-		s.propose(index.AppendRevoke(nil, lease.id, 0), func(kv.Result) {})
+		s.propose(index.AppendRevoke(nil, lease.id, 0, 0), func(kv.Result) {})
 	}
 }
 

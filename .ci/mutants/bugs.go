@@ -233,20 +233,20 @@ var mutants = []mutant{
 	// Leases.
 	{"revoke a lease without a round", []change{
 		{"actor/leaseclock.go", "		case l.deadline > k.proven:\n", "		case l.deadline > k.proven+1<<60:\n"},
-	}, []detector{direct("./actor", "TestLease")}},
+	}, []detector{actors}},
 	{"renew a lease that is being revoked", []change{
 		{"actor/leaseclock.go", "	case l.revoking || l.deadline <= ask.at:\n", "	case l.deadline <= ask.at-1<<60:\n"},
 		{"actor/leaseclock.go", "	if len(l.asks) == 0 || l.revoking || l.deadline <= now {\n", "	if len(l.asks) == 0 {\n"},
-	}, []detector{direct("./actor", "TestLease")}},
+	}, []detector{actors}},
 	{"renew a lease of which the log says that less is left", []change{
 		{"actor/leaseclock.go", "	if l.unnoted() {\n", "	if l.unnoted() && l.gone {\n"},
-	}, []detector{direct("./actor", "TestLease")}},
+	}, []detector{actors}},
 	{"begin a lease clock before the leader is known", []change{
 		{"actor/leaseclock.go", "now + seconds(one.noted) + t.election\n", "now + seconds(one.noted) - t.election\n"},
-	}, []detector{direct("./actor", "TestLease")}},
+	}, []detector{actors}},
 	{"forget after a failover what is left of leases", []change{
-		{"actor/leaseclock.go", "	one := &timedLease{id: l.ID, ttl: l.TTL, noted: l.Remaining, place: -1}\n	if one.noted == 0 {", "	one := &timedLease{id: l.ID, ttl: l.TTL, place: -1}\n	if one.noted == 0 {"},
-	}, []detector{direct("./actor", "TestLease")}},
+		{"actor/leaseclock.go", "	one := &timedLease{id: l.ID, ttl: l.TTL, granted: l.Granted, noted: l.Remaining, place: -1}\n	if one.noted == 0 {", "	one := &timedLease{id: l.ID, ttl: l.TTL, granted: l.Granted, place: -1}\n	if one.noted == 0 {"},
+	}, []detector{actors}},
 	{"report the leases of the state before a snapshot", []change{
 		{"actor/applier.go", "	if changes := a.state.TakeLeaseChanges(); len(changes) > 0 {", "	if changes := a.State.TakeLeaseChanges(); len(changes) > 0 {"},
 	}, []detector{actors, campaign}},
@@ -256,9 +256,12 @@ var mutants = []mutant{
 	{"answer a keep-alive before a quorum has", []change{
 		{"actor/leaseclock.go", "		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})\n", "		c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)\n"},
 	}, []detector{actors}},
+	{"revoke a lease that was granted anew", []change{
+		{"index/leases.go", "	if !had || term != 0 && l.Granted != granted {\n", "	if !had {\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"charge leases for a standstill", []change{
 		{"actor/leaseclock.go", "		k.still += still\n", "		k.still += 0 * still\n"},
-	}, []detector{direct("./actor", "TestLease")}},
+	}, []detector{actors}},
 
 	// The membership.
 	{"promote a learner before it is level", []change{

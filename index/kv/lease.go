@@ -10,6 +10,8 @@ type Lease struct {
 	// Remaining is what was left of it, in seconds, when that was last noted in the log; 0: all of it. Who leads next goes on
 	// from there.
 	Remaining int64
+	// Granted is the entry that granted it, which tells it from an earlier one with its id. In a grant it is 0.
+	Granted uint64
 }
 
 // LeaseAsk asks the leader's clock for a lease: how much is left of it or, with Renew, that all of it is left again.

@@ -249,7 +249,7 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
 		b.arena = index.AppendGrant(b.arena, l)
 	case wire.OpRevoke:
-		b.arena = index.AppendRevoke(b.arena, q.Lease.ID, 0)
+		b.arena = index.AppendRevoke(b.arena, q.Lease.ID, 0, 0)
 	}
 	b.commands = append(b.commands, b.arena[start:len(b.arena):len(b.arena)])
 	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes, lease: lease})
