@@ -371,10 +371,10 @@ func (m *member) retain() {
 	}
 	if revision := m.config.oldestKept(view, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
-	}
-	if left, ok := left(view, now); ok && left < limits.HistoryShort && m.shortHistory.due(m.env.Driver.Time().Now) {
-		m.logger.Warn("the history is short: who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes",
-			"reaches_back", left.Round(time.Second), "history_bytes", m.config.HistoryBytes)
+		if back, short := m.config.short(view, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
+			m.logger.Warn("the history is short: who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes",
+				"reaches_back", back.Round(time.Second), "history_bytes", m.config.HistoryBytes)
+		}
 	}
 }
 

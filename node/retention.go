@@ -37,9 +37,10 @@ func (p *pause) due(now time.Duration) bool {
 	return true
 }
 
-// left is for how long revisions stay readable as things go: since the oldest one that is. It is false while nothing was
-// compacted.
-func left(view *index.View, now int64) (time.Duration, bool) {
-	wall, ok := view.TimeOf(view.Compacted())
-	return time.Duration(now - wall), ok && view.Compacted() > 0
+// short says for how long revisions stay readable as things go, when the history's weight makes a revision the oldest one
+// that is, and whether that is too short.
+func (c *Config) short(view *index.View, now, oldest int64) (back time.Duration, short bool) {
+	wall, ok := view.TimeOf(oldest)
+	back = time.Duration(now - wall)
+	return back, ok && back < limits.HistoryShort && c.HistoryBytes > 0 && view.HistoryBytes() > c.HistoryBytes
 }

@@ -42,14 +42,21 @@ func TestOldestKept(t *testing.T) {
 			t.Errorf("%s: revision %d, want %d", name, got, c.want)
 		}
 	}
-	if _, ok := left(state.View(), 100*second); ok {
-		t.Error("nothing was compacted, and it will go")
-	}
 	apply(101, 100*second, index.AppendCompact(nil, 61))
 	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), 100*second, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)
 	}
-	if got, ok := left(state.View(), 100*second); !ok || got != 40*time.Second {
-		t.Errorf("what is written now can be read for %v, %v", got, ok)
+	for name, c := range map[string]struct {
+		config Config
+		now    int64 // seconds
+		want   bool
+	}{
+		"the weight drops what is new":   {Config{HistoryBytes: 2000}, 100, true},
+		"the weight drops what is old":   {Config{HistoryBytes: 2000}, 1000, false},
+		"what somebody compacts by hand": {Config{HistoryBytes: 1 << 20}, 100, false},
+	} {
+		if back, short := c.config.short(state.View(), c.now*second, 91); short != c.want || back != time.Duration(c.now-90)*time.Second {
+			t.Errorf("%s: %v, %v", name, back, short)
+		}
 	}
 }
