@@ -8,7 +8,8 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// register is what porcupine knows of one key: the value it holds, "" when it is not there.
+// register is what porcupine knows of one key: the value it holds, "" when it is not there. A put whose output is a value
+// says what it was over.
 type register struct {
 	kind  operationKind
 	value string
@@ -30,7 +31,8 @@ var registers = porcupine.Model{
 		in := input.(register)
 		switch in.kind {
 		case opPut:
-			return true, in.value
+			before, known := output.(string)
+			return !known || before == state.(string), in.value
 		case opDelete:
 			was := output.(presence)
 			return was == unspecified || (was == present) == (state.(string) != ""), ""
@@ -60,7 +62,7 @@ const porcupineTime = 2 * time.Second
 func byPorcupine(t *truth, operations []*operation, most time.Duration) verdict {
 	keys := map[string][]porcupine.Operation{}
 	for i, o := range operations {
-		if o.at != 0 || o.kind == opSerializable || o.outcome == outcomeFailed || (!o.write() && o.outcome != outcomeDone) {
+		if o.at != 0 || o.kind == opSerializable || o.kind == opCompact || o.outcome == outcomeFailed || (!o.write() && o.outcome != outcomeDone) {
 			continue
 		}
 		end := o.returned
@@ -69,6 +71,13 @@ func byPorcupine(t *truth, operations []*operation, most time.Duration) verdict 
 			if end, happened = t.latest(o); !happened {
 				continue
 			}
+		}
+		add := func(key string, in register, output any) {
+			keys[key] = append(keys[key], porcupine.Operation{ClientId: i, Input: in, Call: o.invoked, Return: end, Output: output})
+		}
+		if o.kind == opTxn {
+			o.alone(t, add)
+			continue
 		}
 		covered := t.covered(o)
 		for _, key := range covered {
@@ -104,6 +113,24 @@ func byPorcupine(t *truth, operations []*operation, most time.Duration) verdict 
 		}
 	}
 	return v
+}
+
+// alone adds what a transaction is for each of its keys alone: a put that says what it was over, or a read.
+func (o *operation) alone(t *truth, add func(key string, in register, output any)) {
+	switch {
+	case o.outcome == outcomeUnknown:
+		for _, p := range o.txn.puts {
+			add(p.key, register{opPut, p.value}, unspecified)
+		}
+	case o.txn.succeeded:
+		for _, p := range o.txn.puts {
+			add(p.key, register{opPut, p.value}, p.previous.value)
+		}
+	default:
+		for _, key := range t.covered(o) {
+			add(key, register{opRead, ""}, o.seen(key))
+		}
+	}
 }
 
 // latest is the moment before which a write of unknown outcome happened. A put that is not in the history may come after

@@ -17,8 +17,9 @@ type operation struct {
 	client   int
 	member   string
 	key, end string // end as kv.Range's; empty is one key
-	value    string // of a put: unique
-	at       int64  // of a read: the revision asked for, 0 is the newest
+	value    string // of a put: unique; of a transaction the first that it puts
+	at       int64  // of a read: the revision asked for, 0 is the newest; of a compaction the revision
+	txn      *txnOperation
 
 	// Moments are the order of things in the one loop: no two are equal.
 	invoked, returned int64
@@ -38,10 +39,12 @@ const (
 	opDelete
 	opRead         // linearizable
 	opSerializable // of whatever a member has
+	opTxn
+	opCompact
 )
 
 func (k operationKind) String() string {
-	return [...]string{"put", "delete", "get", "serializable get"}[k]
+	return [...]string{"put", "delete", "get", "serializable get", "transaction", "compact"}[k]
 }
 
 type outcome uint8
@@ -62,10 +65,17 @@ type pairSeen struct {
 
 func (o *operation) String() string {
 	return fmt.Sprintf("%v [%q %q) at %d = %q by client %d at %s, moments %d to %d: %v, revision %d, deleted %d, %v %s",
-		o.kind, o.key, o.end, o.at, o.value, o.client, o.member, o.invoked, o.returned, o.outcome, o.revision, o.deleted, o.pairs, o.problem)
+		o.kind, o.key, o.end, o.at, o.value, o.client, o.member, o.invoked, o.returned, o.outcome, o.revision, o.deleted, o.pairs, o.problem) + o.describeTxn()
 }
 
-func (o *operation) write() bool { return o.kind == opPut || o.kind == opDelete }
+func (o *operation) describeTxn() string {
+	if o.txn == nil {
+		return ""
+	}
+	return fmt.Sprintf(" %+v", *o.txn)
+}
+
+func (o *operation) write() bool { return o.kind != opRead && o.kind != opSerializable }
 
 // covers tells whether a key is in the operation's range.
 func (o *operation) covers(key string) bool {
@@ -254,8 +264,12 @@ func (t *truth) find(o *operation) (revision int64, found bool, err error) {
 	switch {
 	case !o.write():
 		return 0, false, nil
+	case o.kind == opCompact:
+		return 0, false, nil
 	case o.kind == opPut:
 		return t.findPut(o)
+	case o.kind == opTxn:
+		return t.findTxn(o)
 	case o.outcome != outcomeDone || o.deleted == 0:
 		return 0, false, nil
 	}
@@ -343,12 +357,17 @@ func inRealTime(operations []*operation) error {
 }
 
 // changed tells whether a write made a revision of its own.
-func (o *operation) changed() bool { return o.kind == opPut || (o.kind == opDelete && o.deleted > 0) }
+func (o *operation) changed() bool {
+	return o.kind == opPut || (o.kind == opDelete && o.deleted > 0) || (o.kind == opTxn && o.txn.succeeded)
+}
 
 // checkAnswer checks that an answer is the state of its revision.
 func (t *truth) checkAnswer(o *operation) error {
-	if o.outcome != outcomeDone || o.kind == opPut {
+	if o.outcome != outcomeDone || o.kind == opPut || o.kind == opCompact {
 		return nil
+	}
+	if o.kind == opTxn {
+		return t.checkTxn(o)
 	}
 	if o.kind == opDelete {
 		before := o.revision

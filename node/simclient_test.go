@@ -89,7 +89,15 @@ func (c *client) begin() {
 func (c *client) draw(write bool) *operation {
 	w := c.w
 	o := &operation{client: c.number, member: c.at.name(), key: w.key()}
+	known := int64(len(w.watch.visible)) - 1
 	switch {
+	case write && w.probably(0.15):
+		c.drawTxn(o)
+	case write && known > 2 && w.probably(0.01):
+		o.kind, o.at = opCompact, 1+w.random.Int64N(known)
+		if w.probably(0.3) {
+			o.at = known
+		}
 	case write && w.probably(0.8):
 		o.kind = opPut
 		c.values++
@@ -116,7 +124,7 @@ func (c *client) draw(write bool) *operation {
 		} else if w.probably(0.1) {
 			o.end = w.key()
 		}
-		if known := int64(len(w.watch.visible)) - 1; w.probably(0.15) && known > 2 {
+		if w.probably(0.15) && known > 2 {
 			o.at = 1 + w.random.Int64N(known)
 		}
 	}
@@ -242,6 +250,10 @@ func (s *session) propose(operations []*operation, timeout time.Duration) {
 		p.Requests = append(p.Requests, s.ask(o, timeout))
 		var command []byte
 		switch {
+		case o.kind == opTxn:
+			command = index.AppendTxn(nil, o.request())
+		case o.kind == opCompact:
+			command = index.AppendCompact(nil, o.at)
 		case o.kind == opPut:
 			command = index.AppendPut(nil, &kv.Put{Key: []byte(o.key), Value: []byte(o.value)})
 		case o.end != "":
@@ -308,17 +320,19 @@ func (s *session) serializable(o *operation) {
 	s.newest = max(s.newest, o.revision)
 }
 
-// Complete implements kv.ReplyTo.
+// Complete implements kv.ReplyTo. What a transaction is answered with is read from the View that is there when the turn is
+// over in which it was completed: what a turn shows, it shows at its end.
 func (s *session) Complete(done []kv.Completion) {
 	s.c.w.sim.Post(func() {
+		view := s.member.status.View()
 		for _, d := range done {
-			s.take(d)
+			s.take(d, view)
 		}
 	})
 }
 
 // take is the answer to one request: there is exactly one.
-func (s *session) take(d kv.Completion) {
+func (s *session) take(d kv.Completion, view *index.View) {
 	w, a := s.c.w, s.open[d.Request]
 	if a == nil {
 		if !s.life.Over() {
@@ -333,6 +347,10 @@ func (s *session) take(d kv.Completion) {
 		return
 	}
 	as, revision := outcomeOf(o, d)
+	if as == outcomeDone && o.kind == opTxn {
+		o.revision = revision
+		s.readTxn(o, &d.Result, view)
+	}
 	if a.given { // the client did not wait, but the judge does
 		if o.write() {
 			o.outcome, o.revision, o.deleted, o.returned = as, revision, d.Result.Deleted, w.history.moment()
@@ -343,6 +361,9 @@ func (s *session) take(d kv.Completion) {
 	if as == outcomeDone && !o.write() {
 		s.read(o)
 		return
+	}
+	if as == outcomeDone && o.kind == opCompact {
+		w.totals.Compactions++
 	}
 	o.revision, o.deleted = revision, d.Result.Deleted
 	problem := ""
@@ -383,9 +404,7 @@ func (s *session) read(o *operation) {
 	}
 	o.revision = answer.Revision
 	for _, pair := range answer.KVs {
-		o.pairs = append(o.pairs, pairSeen{
-			key: string(pair.Key), value: string(pair.Value), create: pair.CreateRevision, mod: pair.ModRevision, version: pair.Version,
-		})
+		o.pairs = append(o.pairs, pairOf(&pair))
 	}
 	if answer.Count != int64(len(answer.KVs)) || answer.More {
 		s.c.w.failf("a range without a limit has %d of %d keys, more %v", len(answer.KVs), answer.Count, answer.More)

@@ -10,6 +10,7 @@ import (
 // totals counts what happened in a run, or in all runs of a campaign.
 type totals struct {
 	Operations, Acknowledged, Reads, Unknown, Refused                                      int
+	Txns, TxnsRefused, Compactions                                                         int
 	Starts, Crashes, PowerLosses, RecoveryCrashes                                          int
 	Kills, Stops, Pauses, Ended                                                            int
 	Leaders, LeaderChanges, Transfers                                                      int
