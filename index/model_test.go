@@ -22,6 +22,7 @@ type model struct {
 	wall      int64
 	weight    int64                // of all that was ever superseded
 	keys      map[string][]Version // oldest first
+	names     []string             // of keys, sorted; whoever adds one makes a new list
 	leases    map[int64]kv.Lease
 	events    []modelEvent
 	points    []point // of every batch that made a revision
@@ -51,7 +52,12 @@ func (m *model) frozen() *model {
 func (m *model) add(key string, v Version) {
 	v.Mod, v.Sub = m.revision+1, m.sub
 	m.sub++
-	m.keys[key] = append(m.keys[key], v)
+	versions, known := m.keys[key]
+	if !known {
+		at, _ := slices.BinarySearch(m.names, key)
+		m.names = slices.Insert(slices.Clip(m.names), at, key)
+	}
+	m.keys[key] = append(versions, v)
 	m.events = append(m.events, modelEvent{v, key})
 }
 
@@ -125,7 +131,7 @@ func (m *model) revoke(id int64, term, granted uint64) kv.Result {
 	}
 	delete(m.leases, id)
 	deleted := int64(0)
-	for _, k := range m.sorted() {
+	for _, k := range m.names {
 		if old := m.newest(k); old != nil && old.Lease == id {
 			deleted += m.remove(k, "")
 		}
@@ -161,7 +167,7 @@ func (m *model) compareLeases(v *View) (err error) {
 			keys = append(keys, string(key))
 			return true
 		})
-		for _, k := range m.sorted() {
+		for _, k := range m.names {
 			if at := m.newest(k); at != nil && at.Lease == id {
 				want = append(want, k)
 			}
@@ -174,7 +180,7 @@ func (m *model) compareLeases(v *View) (err error) {
 }
 
 func (m *model) remove(key, end string) (deleted int64) {
-	for _, k := range m.sorted() {
+	for _, k := range m.names {
 		if old := m.newest(k); in(k, key, end) && old != nil {
 			m.supersede(k, old)
 			m.supersede(k, &Version{})
@@ -208,7 +214,7 @@ func (m *model) compact(revision int64) kv.Result {
 // holds is a comparison, written down once more.
 func (m *model) holds(c *kv.Compare) bool {
 	found := false
-	for _, k := range m.sorted() {
+	for _, k := range m.names {
 		v := m.newest(k)
 		if v == nil || !in(k, string(c.Key), string(c.End)) {
 			continue
@@ -236,6 +242,7 @@ func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
 	outcome := &kv.TxnOutcome{}
 	m.path(t, outcome)
 	try := m.frozen()
+	try.events = nil // nobody asks it for them
 	answer, err := try.operate(t, &kv.TxnOutcome{Path: outcome.Path}, m)
 	if err != nil {
 		return kv.Result{Revision: m.revision, Err: err}, nil
@@ -340,15 +347,6 @@ func in(k, key, end string) bool {
 	return k >= key && k < end
 }
 
-func (m *model) sorted() []string {
-	keys := make([]string, 0, len(m.keys))
-	for k := range m.keys {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	return keys
-}
-
 // begin and end stand around the commands of one batch.
 func (m *model) begin(wall int64) point {
 	m.applied++
@@ -401,18 +399,14 @@ func (m *model) live() (keys, size int64) {
 
 // at is a range at a revision, without limits.
 func (m *model) at(key, end string, revision int64) (kvs []kv.KeyValue) {
-	for _, k := range m.sorted() {
+	for _, k := range m.names {
 		if !in(k, key, end) {
 			continue
 		}
-		var seen *Version
-		for i, v := range m.keys[k] {
-			if v.Mod <= revision {
-				seen = &m.keys[k][i]
-			}
-		}
-		if seen != nil && !seen.Tombstone {
-			kvs = append(kvs, pairOf(k, seen))
+		versions := m.keys[k]
+		newer := sort.Search(len(versions), func(i int) bool { return versions[i].Mod > revision })
+		if newer > 0 && !versions[newer-1].Tombstone {
+			kvs = append(kvs, pairOf(k, &versions[newer-1]))
 		}
 	}
 	return kvs
@@ -456,7 +450,7 @@ func (m *model) compare(v *View) error {
 func (m *model) compareScan(v *View) (err error) {
 	var want []string
 	mod, sub := v.history.slots.first, v.history.sub // how far the member has come is its own business
-	for _, k := range m.sorted() {
+	for _, k := range m.names {
 		if len(m.kept(k, mod, sub)) > 0 {
 			want = append(want, k)
 		}

@@ -90,6 +90,7 @@ func (m *machine) batch(t *rapid.T) {
 		one := m.command(t)
 		all = append(all, one)
 		commands, want = append(commands, one.command), append(want, one.result)
+		made["commands"]++
 	}
 	m.model.end(begun)
 	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, commands), nil)
@@ -99,6 +100,18 @@ func (m *machine) batch(t *rapid.T) {
 	v := m.state.View()
 	for i := range all {
 		m.answered(t, v, &all[i], &got[i])
+	}
+}
+
+// burst is many batches, of which the results and answers are compared, and the state behind them all. With those a test
+// makes about a million commands.
+func (m *machine) burst(t *rapid.T) {
+	most := 1800
+	if testing.Short() {
+		most = 30
+	}
+	for range rapid.IntRange(1, most).Draw(t, "batches") {
+		m.batch(t)
 	}
 }
 
@@ -403,6 +416,7 @@ func TestModel(t *testing.T) {
 			"batch":   m.batch,
 			"batch 2": m.batch,
 			"batch 3": m.batch,
+			"burst":   m.burst,
 			"empty":   m.empty,
 			"reclaim": m.reclaim,
 			"hold":    m.hold,
@@ -417,7 +431,7 @@ func TestModel(t *testing.T) {
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
-		if least := 10; !t.Failed() && !testing.Short() && made[kind] < least {
+		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {
 			t.Errorf("%q came %d times, and should at least %d", kind, made[kind], least)
 		}
 	}
