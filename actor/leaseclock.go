@@ -324,7 +324,7 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 	case l == nil:
 		k.tell(ask, kv.LeaseTime{TTL: -1}, index)
 	case !ask.Renew:
-		k.tell(ask, kv.LeaseTime{TTL: int64(max(l.deadline-now, 0) / time.Second), Granted: l.ttl}, index)
+		k.tell(ask, kv.LeaseTime{TTL: min(int64(max(l.deadline-now, 0)/time.Second), l.ttl), Granted: l.ttl}, index)
 	case l.revoking || l.deadline <= ask.at:
 		l.asks = append(l.asks, ask)
 	default:

@@ -129,8 +129,9 @@ func TestLeaseClockBegins(t *testing.T) {
 	c.ask(2, false)
 	c.ask(7, false)
 	c.ask(7, true)
+	c.ask(1, false) // more is left than it was granted for, which nobody is told
 	c.round()
-	c.want("answers", c.told(), "1:5/20 2:-1/0 3:0/0")
+	c.want("answers", c.told(), "1:5/20 2:-1/0 3:0/0 4:10/10")
 	c.want("their ends", c.pass(20*time.Second), "[6s revoke 2 11s revoke 1]")
 	c.apply(2)
 	c.want("the rest", c.pass(time.Minute), "[27s note -3 14 41s revoke -3]")

@@ -131,5 +131,8 @@ func (c *client) unserved(o *operation) {
 	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || c.at.lost() || c.at.ruined() {
 		return
 	}
+	if w.watch.members.Get(c.at.id()) == nil { // it was removed while it was away, and all have moved since: nobody can tell it
+		return
+	}
 	w.failf("nothing is wrong, and %s refuses: %v", o.member, o)
 }
