@@ -252,7 +252,7 @@ func said(s *client.Status) memberStatus {
 	return memberStatus{
 		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Watches: s.Watches, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Watches: s.Watches, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
 
@@ -316,6 +316,7 @@ type memberStatus struct {
 	AppliedIndex  uint64  `json:"applied_index"`
 	Revision      int64   `json:"revision"`
 	Keys          int64   `json:"keys"`
+	Leases        int64   `json:"leases"`
 	LogBytes      int64   `json:"log_bytes"`
 	SnapshotBytes int64   `json:"snapshot_bytes"`
 	SyncP99       float64 `json:"sync_p99_ms"` // of the last minute
@@ -430,6 +431,7 @@ func (m *memberStatus) fields() []field {
 		{"AppliedIndex", m.AppliedIndex},
 		{"Revision", m.Revision},
 		{"Keys", m.Keys},
+		{"Leases", m.Leases},
 		{"LogBytes", m.LogBytes},
 		{"SnapshotBytes", m.SnapshotBytes},
 		{"SyncP99Ms", m.SyncP99},

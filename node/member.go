@@ -425,7 +425,7 @@ func (m *member) Status() wire.Status {
 		Term: raftStatus.Term, Leader: raftStatus.Leader, Commit: max(raftStatus.Commit, applied), Applied: applied,
 		Revision: view.Revision(), Keys: view.Keys(), LogBytes: durable.FileBytes, SnapshotBytes: m.status.SnapshotBytes(),
 		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(), Watches: m.status.Watches(),
-		Compacted: view.Compacted(), Dropped: view.Dropped(),
+		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 	}
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})

@@ -256,6 +256,9 @@ var mutants = []mutant{
 	{"answer a keep-alive before a quorum has", []change{
 		{"actor/leaseclock.go", "		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})\n", "		c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)\n"},
 	}, []detector{actors}},
+	{"never note what is left of leases", []change{
+		{"actor/leaseclock.go", "			k.note(l)\n			l.at = now", "			l.at = now"},
+	}, []detector{actors, direct("./node", "TestLeaseAfterFailover")}},
 	{"revoke a lease that was granted anew", []change{
 		{"index/leases.go", "	if !had || term != 0 && l.Granted != granted {\n", "	if !had {\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},

@@ -16,7 +16,7 @@ import (
 //	 alarms [[name str, member uint, text str]...],
 //	 members [[id uint, name str, clients [str...]]...],
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
-//	 compacted int, dropped bool]
+//	 compacted int, dropped bool, leases int]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -38,6 +38,7 @@ type Status struct {
 	Watches         int64         // of this member's clients
 	Compacted       int64         // the oldest revision that can be read; 0: nothing was compacted
 	Dropped         bool          // the member has dropped all that nobody can read any more
+	Leases          int64
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -63,7 +64,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 21
+	statusFields = 22
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -104,7 +105,7 @@ func appendStatus(dst []byte, s *Status) []byte {
 		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
 	}
 	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
-	return pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped)
+	return pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -123,6 +124,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Links = readArray(r, readLink)
 	s.SyncP99, s.Watches = readMicroseconds(r), r.Int()
 	s.Compacted, s.Dropped = r.Int(), r.Bool()
+	s.Leases = r.Int()
 	for range n - statusFields {
 		r.Skip()
 	}
