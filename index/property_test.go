@@ -106,7 +106,7 @@ func (m *machine) batch(t *rapid.T) {
 // burst is many batches, of which the results and answers are compared, and the state behind them all. With those a test
 // makes about a million commands.
 func (m *machine) burst(t *rapid.T) {
-	most := 1800
+	most := 2200
 	if testing.Short() {
 		most = 30
 	}
