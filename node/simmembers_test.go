@@ -353,6 +353,8 @@ func (a *administrator) copy() {
 		switch {
 		case w.healed != 0 || w.watch.members.Get(h.id()) == nil: // not any more
 			return
+		case !w.quorumBeside(h): // the others may meet the copy first, and refuse the member
+			return
 		case h.boot <= boot || !w.known(h):
 			w.sim.After(50*time.Millisecond, begin)
 			return
@@ -370,6 +372,12 @@ func (a *administrator) copy() {
 	begin()
 }
 
+// quorumBeside tells whether the others are a quorum, also when each member whose folder was copied is refused.
+func (w *world) quorumBeside(h *host) bool {
+	now := w.watch.members.Configuration()
+	return quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].lost() && !w.byID[id].copied })
+}
+
 // lose lets a founder lose its folder, when the others are a quorum.
 func (a *administrator) lose() {
 	w := a.w
@@ -377,8 +385,7 @@ func (a *administrator) lose() {
 	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || h.hinted || h.lost() || !w.known(h) {
 		return
 	}
-	now := w.watch.members.Configuration()
-	if !quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].lost() }) {
+	if !w.quorumBeside(h) {
 		return
 	}
 	h.crash()
