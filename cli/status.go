@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -252,7 +253,8 @@ func said(s *client.Status) memberStatus {
 	return memberStatus{
 		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Watches: s.Watches, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Watches: s.Watches,
+		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
 
@@ -305,26 +307,30 @@ func hex(n uint64) string { return fmt.Sprintf("%016x", n) }
 // memberStatus is what one member says of itself, or why it could not be asked. The names and their order are a
 // promise.
 type memberStatus struct {
-	Name          string  `json:"name"`
-	ID            string  `json:"id"`
-	Cluster       string  `json:"cluster"`
-	Version       string  `json:"version"`
-	Role          string  `json:"role"`
-	Leader        string  `json:"leader"` // as this member sees it; empty: none
-	Term          uint64  `json:"term"`
-	CommitIndex   uint64  `json:"commit_index"`
-	AppliedIndex  uint64  `json:"applied_index"`
-	Revision      int64   `json:"revision"`
-	Keys          int64   `json:"keys"`
-	Leases        int64   `json:"leases"`
-	LogBytes      int64   `json:"log_bytes"`
-	SnapshotBytes int64   `json:"snapshot_bytes"`
-	SyncP99       float64 `json:"sync_p99_ms"` // of the last minute
-	Watches       int64   `json:"watches"`     // of this member's clients
-	Digest        string  `json:"digest"`
-	Error         string  `json:"error"` // why it could not be asked
-	Alarms        []alarm `json:"alarms"`
-	Links         []link  `json:"links"`
+	Name         string `json:"name"`
+	ID           string `json:"id"`
+	Cluster      string `json:"cluster"`
+	Version      string `json:"version"`
+	Role         string `json:"role"`
+	Leader       string `json:"leader"` // as this member sees it; empty: none
+	Term         uint64 `json:"term"`
+	CommitIndex  uint64 `json:"commit_index"`
+	AppliedIndex uint64 `json:"applied_index"`
+	Revision     int64  `json:"revision"`
+	Keys         int64  `json:"keys"`
+	Leases       int64  `json:"leases"`
+
+	OldestRevision int64   `json:"oldest_revision"` // that can be read; 0: all
+	HistoryBytes   int64   `json:"history_bytes"`   // that superseded versions weigh
+	HistoryAge     float64 `json:"history_age_s"`   // since the oldest revision was written
+	LogBytes       int64   `json:"log_bytes"`
+	SnapshotBytes  int64   `json:"snapshot_bytes"`
+	SyncP99        float64 `json:"sync_p99_ms"` // of the last minute
+	Watches        int64   `json:"watches"`     // of this member's clients
+	Digest         string  `json:"digest"`
+	Error          string  `json:"error"` // why it could not be asked
+	Alarms         []alarm `json:"alarms"`
+	Links          []link  `json:"links"`
 }
 
 // link is a member's connection to another one.
@@ -432,6 +438,9 @@ func (m *memberStatus) fields() []field {
 		{"Revision", m.Revision},
 		{"Keys", m.Keys},
 		{"Leases", m.Leases},
+		{"OldestRevision", m.OldestRevision},
+		{"HistoryBytes", m.HistoryBytes},
+		{"HistoryAgeS", m.HistoryAge},
 		{"LogBytes", m.LogBytes},
 		{"SnapshotBytes", m.SnapshotBytes},
 		{"SyncP99Ms", m.SyncP99},

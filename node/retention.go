@@ -44,3 +44,12 @@ func (c *Config) short(view *index.View, now, oldest int64) (back time.Duration,
 	back = time.Duration(now - wall)
 	return back, ok && back < limits.HistoryShort && c.HistoryBytes > 0 && view.HistoryBytes() > c.HistoryBytes
 }
+
+// historyAge is how long ago the oldest revision was written that can be read; 0 when nothing was written yet.
+func historyAge(view *index.View, now int64) time.Duration {
+	wall, ok := view.TimeOf(max(view.Compacted(), 2))
+	if !ok {
+		return 0
+	}
+	return max(time.Duration(now-wall), 0)
+}

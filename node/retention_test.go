@@ -42,6 +42,9 @@ func TestOldestKept(t *testing.T) {
 			t.Errorf("%s: revision %d, want %d", name, got, c.want)
 		}
 	}
+	if age := historyAge(state.View(), 100*second); age != 99*time.Second {
+		t.Errorf("the oldest revision was written %v ago", age)
+	}
 	apply(101, 100*second, index.AppendCompact(nil, 61))
 	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), 100*second, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)

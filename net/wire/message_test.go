@@ -32,7 +32,7 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
-	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5,
+	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
@@ -239,7 +239,7 @@ var examples = []struct {
 				array{7, "n2", array{}},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
-			2500, 3, 3, true, 5,
+			2500, 3, 3, true, 5, 4096, 9_000_000,
 		}},
 	},
 }
@@ -515,7 +515,7 @@ func TestAnswersGrow(t *testing.T) {
 	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, "more"}
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, "more"}
 	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
 	}

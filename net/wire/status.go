@@ -16,7 +16,7 @@ import (
 //	 alarms [[name str, member uint, text str]...],
 //	 members [[id uint, name str, clients [str...]]...],
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
-//	 compacted int, dropped bool, leases int]
+//	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -39,6 +39,8 @@ type Status struct {
 	Compacted       int64         // the oldest revision that can be read; 0: nothing was compacted
 	Dropped         bool          // the member has dropped all that nobody can read any more
 	Leases          int64
+	HistoryBytes    int64         // what the superseded versions weigh that can be read
+	HistoryAge      time.Duration // since the oldest revision that can be read was written; 0: nothing was
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -64,7 +66,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 22
+	statusFields = 24
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -105,7 +107,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 		dst = pack.AppendString(pack.AppendUint(dst, uint64(l.RTT.Microseconds())), l.Error)
 	}
 	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
-	return pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
+	dst = pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
+	return pack.AppendUint(pack.AppendInt(dst, s.HistoryBytes), uint64(s.HistoryAge.Microseconds()))
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -124,7 +127,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Links = readArray(r, readLink)
 	s.SyncP99, s.Watches = readMicroseconds(r), r.Int()
 	s.Compacted, s.Dropped = r.Int(), r.Bool()
-	s.Leases = r.Int()
+	s.Leases, s.HistoryBytes, s.HistoryAge = r.Int(), r.Int(), readMicroseconds(r)
 	for range n - statusFields {
 		r.Skip()
 	}
