@@ -252,7 +252,7 @@ var mutants = []mutant{
 	}, []detector{actors, campaign}},
 	{"go by the wall clock for leases", []change{
 		{"actor/leaseclock.go", "	c.clock.tick(c.now.Now, c.leaseTiming())\n", "	c.clock.tick(time.Duration(c.now.Wall), c.leaseTiming())\n"},
-	}, []detector{campaign}},
+	}, []detector{actors}},
 	{"answer a keep-alive before a quorum has", []change{
 		{"actor/leaseclock.go", "		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})\n", "		c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)\n"},
 	}, []detector{actors}},
