@@ -172,10 +172,16 @@ func (ws *watching) run() {
 		}
 		attempts++
 		select {
-		case <-time.After(backoff(attempts, err)):
+		case <-time.After(watchPause(attempts, err)):
 		case <-c.ctx.Done():
 		}
 	}
+}
+
+// watchPause is how long to wait before all watches are begun again. Where no member serves any, as without a leader, that is up to
+// two seconds: each time costs the members as much as there are watches.
+func watchPause(attempts int, err error) time.Duration {
+	return backoff(attempts, err) * time.Duration(min(max(attempts-6, 1), 8))
 }
 
 func (ws *watching) none() bool {
