@@ -171,7 +171,10 @@ func (w *world) drawWatch() *simWatch {
 	}
 	q.NoPut, q.NoDelete = w.probably(0.1), w.probably(0.1)
 	one := &simWatch{request: q}
-	if known := int64(len(w.watch.visible)) - 1; w.probably(0.5) {
+	switch known := int64(len(w.watch.visible)) - 1; {
+	case w.probably(0.2): // from the beginning, which may be compacted
+		one.next = 1
+	case w.probably(0.5):
 		one.next = max(1, known+int64(w.random.IntN(40))-20)
 	}
 	return one
