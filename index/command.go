@@ -318,6 +318,17 @@ func (c *command) read(r *pack.Reader) error {
 		r.Fail("a command of another number of fields")
 	}
 	c.readUnused(r)
+	if err := c.readBody(r); err != nil {
+		return err
+	}
+	if r.Err() != nil {
+		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
+	}
+	return nil
+}
+
+// readBody reads what a command's kind has behind its head.
+func (c *command) readBody(r *pack.Reader) error {
 	switch c.kind {
 	case kindPut:
 		r.ArrayOf(putFields)
@@ -381,9 +392,6 @@ func (c *command) read(r *pack.Reader) error {
 		before := r.Rest()
 		member, _, _ := readDigest(r)
 		c.number, c.value = int64(member), before[:len(before)-len(r.Rest())]
-	}
-	if r.Err() != nil {
-		return fmt.Errorf("read command of kind %d: %w", c.kind, r.Err())
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Package index is the replicated state machine: revisioned keys with their history, the cluster's members and its
+// Package index is the replicated state machine: revisioned keys with their history, leases, the cluster's members and its
 // feature level. It is a pure function of the log: the same entries make the same state and the same results on every
 // member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it.
 //
@@ -9,9 +9,9 @@
 //
 // As in etcd. The store begins at revision 1; each put, and each delete or transaction that changes something, is the
 // next revision. What one command changes shares its revision and is told apart by sub revision, in the order in which it
-// happened: the keys of a delete in key order. A key may change twice in one revision. A key
-// has the revision that created it, the one that changed it last, and a version: 1 when created, one more with each
-// put, and from 1 again after a delete, which leaves a tombstone. Announcements and feature levels make no revision.
+// happened: the keys of a delete in key order. A key may change twice in one revision. It has the revision that created it,
+// the one that changed it last, and a version: 1 when created, one more with each put, and from 1 again after a delete,
+// which leaves a tombstone. Announcements and feature levels make no revision.
 //
 // # Commands
 //
@@ -32,7 +32,7 @@
 //	body 11    91 revision                                                     compact
 //	body 12    92 lease ttl                                                    grant
 //	body 13    93 lease term granted                                           revoke; term 0: a client's
-//	body 14    9n term [lease remaining granted]...                                    checkpoint of leases
+//	body 14    9n term [lease remaining granted]...                            checkpoint of leases
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //

@@ -187,13 +187,8 @@ func (m *member) connect(r *recovered) error {
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
 	watches := actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: m.env.Limits.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting})
 	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
-	if len(r.state.Members().All()) == 0 && m.welcome.ID == 0 { // a process before this one has joined, and got nothing yet
-		if len(m.config.Join) == 0 {
-			return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
-		}
-		if err := m.join(); err != nil {
-			return err
-		}
+	if err := m.joinAgain(r); err != nil {
+		return err
 	}
 	way, err := m.env.Transport(m.folder, m.process)
 	if err != nil {
@@ -258,6 +253,17 @@ func (m *member) connect(r *recovered) error {
 	d.Every(limits.SnapshotClock, func() { snapshots.Offer(actor.Wait{}) })
 	d.Every(limits.LookInterval, m.look)
 	return nil
+}
+
+// joinAgain asks once more who this member is, when a process before this one has joined, and got nothing of the state yet.
+func (m *member) joinAgain(r *recovered) error {
+	switch {
+	case len(r.state.Members().All()) > 0 || m.welcome.ID != 0:
+		return nil
+	case len(m.config.Join) == 0:
+		return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
+	}
+	return m.join()
 }
 
 // logWriterName is the name of the one actor whose disk calls acknowledgements wait for.

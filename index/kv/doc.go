@@ -9,8 +9,8 @@
 //
 // # What an error says of a write
 //
-// A write that is answered with an error certainly did not happen and will not, except with Unknown and Internal, with
-// AnswerTooLarge, where it did, and with a code that this version does not know: then it may have happened, or may happen yet. [Error.Certain] is that
+// A write that is answered with an error certainly did not happen and will not. With AnswerTooLarge it did; with Unknown,
+// Internal, and a code that this version does not know it may have happened, or may happen yet. [Error.Certain] is that
 // question; [Error.Retryable] is whether asking again can help.
 //
 // # On the way through a member
