@@ -131,6 +131,24 @@ func BenchmarkSync(b *testing.B) {
 	}
 }
 
+// BenchmarkSyncAtStart is BenchmarkSync's smallest right after a start, when there are no spares yet: it should cost as much.
+func BenchmarkSyncAtStart(b *testing.B) {
+	const each = 200 // entries, a page each
+	for b.Loop() {
+		b.StopTimer()
+		l, _ := benchLog(b, disk.OS(), b.TempDir()+"/wal", 64<<20)
+		b.StartTimer()
+		for i := range uint64(each) {
+			l.Append(nil, benchEntries(2+i, 1, 256))
+			if _, err := l.Sync(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		must(b, l.Close())
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/each, "ns/sync")
+}
+
 func makeSpare(b *testing.B, l *log.Log, maker *log.Maker) {
 	for {
 		spare, done, err := maker.Step()

@@ -22,6 +22,8 @@ const (
 
 	// compatZeroed is the feature bit of a segment whose file was all zeros when it was begun.
 	compatZeroed = 1
+	// compatReserved is that of a segment whose room was only reserved: a sync of it commits the file system's journal.
+	compatReserved = 2
 
 	segmentMagic = "qkv log\n"
 	sumAt        = headerBytes - 4

@@ -161,7 +161,7 @@ func (l *Log) Sync() ([]Position, error) {
 	l.group.closed = true
 	for l.begun < len(l.group.frames) {
 		to := l.fitting(l.begun)
-		if to == l.begun {
+		if to == l.begun || l.begun == 0 && l.leaves() {
 			err := l.rotate(l.begun)
 			if errors.Is(err, ErrNoSpace) {
 				return nil, err

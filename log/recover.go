@@ -252,6 +252,9 @@ func (l *Log) resume(r *replay) (err error) {
 		return l.goOn(r)
 	}
 	b, err := l.takeSpare(segmentLeast)
+	if err == nil && b.file == nil {
+		b, err = l.createSmall(segmentLeast)
+	}
 	if errors.Is(err, ErrNoSpace) { // a full disk is a reason to start: only a member that runs can free space
 		l.full = r.torn != nil
 		return l.goOn(r)
@@ -259,7 +262,6 @@ func (l *Log) resume(r *replay) (err error) {
 	if err != nil {
 		return err
 	}
-	l.inlined = 0
 	l.begin(b, l.last+1, l.lastTerm)
 	return l.writeHeader()
 }

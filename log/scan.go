@@ -188,7 +188,7 @@ func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
 
 // longerRecords says whether a segment's records may have fields that are not known: it has a compatible feature that
 // is not known.
-func (h *segmentHeader) longerRecords() bool { return h.compat&^compatZeroed != 0 }
+func (h *segmentHeader) longerRecords() bool { return h.compat&^(compatZeroed|compatReserved) != 0 }
 
 // readPayload decodes the records of a whole frame. An error is no tear: the checksum was right.
 func readPayload(h *frameHeader, payload []byte, longer bool, f func(r record, at Position)) error {

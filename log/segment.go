@@ -8,6 +8,7 @@ import (
 	"slices"
 	"syscall"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -101,8 +102,7 @@ func (l *Log) AddSpare(name string) { l.spares = append(l.spares, name) }
 // rotate ends the active segment and begins one that frame from fits into. The new one's header is written with its
 // first frames.
 func (l *Log) rotate(from int) error {
-	need := pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + pageBytes
-	b, err := l.takeSpare(need)
+	b, err := l.takeBlank(l.segmentFor(from))
 	if err != nil {
 		return err
 	}
@@ -115,13 +115,30 @@ func (l *Log) rotate(from int) error {
 	return nil
 }
 
+// segmentFor is the size of a segment that holds frame from and a fence.
+func (l *Log) segmentFor(from int) int64 {
+	return pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + pageBytes
+}
+
+// leaves tells whether the next group begins a segment although the active one has room: that was only reserved, and all
+// spares are there, so that the disk has the room that is given up.
+func (l *Log) leaves() bool {
+	active := l.active()
+	if active.header.compat&compatReserved == 0 || l.fresh || len(l.spares) < limits.SpareSegments || l.segmentFor(0) > l.o.SegmentBytes {
+		return false
+	}
+	seq, _ := numberOf(path.Base(l.spares[0]))
+	return seq > active.seq
+}
+
 // blank is a file that a segment may begin in. What is in it is zeros, or an old life of the file: frames of another
 // number, which nobody will take for this segment's.
 type blank struct {
-	file   disk.File
-	seq    uint64
-	size   int64
-	zeroed bool
+	file     disk.File
+	seq      uint64
+	size     int64
+	zeroed   bool
+	reserved bool // not written
 }
 
 // begin makes a blank the active segment. next and lastTerm say what the log is before it.
@@ -135,15 +152,45 @@ func (l *Log) begin(b blank, next, lastTerm uint64) {
 	if b.zeroed {
 		h.compat |= compatZeroed
 	}
+	if b.reserved {
+		h.compat |= compatReserved
+	}
 	l.segments = append(l.segments, &segment{seq: b.seq, name: b.file.Name(), size: b.size, header: h})
 	l.file, l.full, l.fresh, l.seed = b.file, false, true, seed(h.salt)
 	l.writeAt, l.syncedTo, l.syncUnrecorded = pageBytes, 0, false
 	l.publish()
 }
 
-// takeSpare returns a blank for a segment of at least need bytes: a spare, or a file that is made now. That one is
+// takeBlank returns a blank for a segment of at least need bytes: a spare, or a file that is made now. That one is
 // reserved and not filled: a commit of the journal with each sync costs less than zeros would, most of all where the maker
-// of spares has not kept up, which is on slow disks.
+// of spares has not kept up, which is on slow disks. It is left as soon as there are spares again.
+func (l *Log) takeBlank(need int64) (blank, error) {
+	b, err := l.takeSpare(need)
+	if err != nil || b.file != nil {
+		return b, err
+	}
+	l.inlined++
+	seq := l.active().seq + 1
+	b, err = createReserved(l.o, seq, max(l.o.SegmentBytes, need))
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, errors.ErrUnsupported) {
+		b, err = l.createSmall(need)
+	}
+	if errors.Is(err, ErrNoSpace) {
+		l.inlined--
+	}
+	return b, err
+}
+
+// createSmall makes a blank of little more than need bytes: whoever waits for it waits for its zeros.
+func (l *Log) createSmall(need int64) (blank, error) {
+	b, err := createZeroed(l.o, l.active().seq+1, max(min(l.o.SegmentBytes, need+inlineBytes), need))
+	if errors.Is(err, syscall.ENOSPC) {
+		return b, fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return b, err
+}
+
+// takeSpare returns a spare for a segment of at least need bytes; there is no file in the answer when there is none.
 func (l *Log) takeSpare(need int64) (blank, error) {
 	for need <= l.o.SegmentBytes && len(l.spares) > 0 {
 		name := l.spares[0]
@@ -157,17 +204,7 @@ func (l *Log) takeSpare(need int64) (blank, error) {
 		}
 		l.released = append(l.released, name)
 	}
-	l.inlined++
-	seq := l.active().seq + 1
-	b, err := createReserved(l.o, seq, max(l.o.SegmentBytes, need))
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, errors.ErrUnsupported) {
-		b, err = createZeroed(l.o, seq, max(min(l.o.SegmentBytes, need+inlineBytes), need))
-	}
-	if errors.Is(err, syscall.ENOSPC) {
-		l.inlined--
-		return b, fmt.Errorf("%w: %w", ErrNoSpace, err)
-	}
-	return b, err
+	return blank{}, nil
 }
 
 // openSpare opens a spare; there is no file in the answer when it cannot be used, because its number has been
@@ -196,12 +233,12 @@ func openBlank(file disk.File, seq uint64) (blank, error) {
 	}
 	p := pages{file: file, size: min(size, pageBytes)}
 	page, err := p.read(0, int(p.size))
-	return blank{file, seq, size, err == nil && isZero(page)}, err
+	return blank{file: file, seq: seq, size: size, zeroed: err == nil && isZero(page)}, err
 }
 
 const (
-	// inlineBytes is how much more than it needs a segment has that the log fills itself, where there is no room for more
-	// or a file system reserves nothing: its caller waits for the zeros.
+	// inlineBytes is how much more than it needs a segment has that the log fills itself, at a start, where there is no room for
+	// more, or where a file system reserves nothing: its caller waits for the zeros.
 	inlineBytes = 1 << 20
 	// zeroStep is how much is zero-filled at a time.
 	zeroStep = disk.ZerosMost
@@ -223,7 +260,9 @@ func createZeroed(o Options, seq uint64, size int64) (blank, error) {
 
 // createReserved makes a blank that has its room on the disk, but no zeros.
 func createReserved(o Options, seq uint64, size int64) (blank, error) {
-	return createBlank(o, seq, size, func(file disk.File) error { return file.Reserve(size) })
+	b, err := createBlank(o, seq, size, func(file disk.File) error { return file.Reserve(size) })
+	b.reserved = true
+	return b, err
 }
 
 func createBlank(o Options, seq uint64, size int64, fill func(file disk.File) error) (blank, error) {
@@ -248,7 +287,7 @@ func createBlank(o Options, seq uint64, size int64, fill func(file disk.File) er
 	if file, err = o.FS.OpenWritable(name); err != nil {
 		return blank{}, fmt.Errorf("making a segment: %w", err)
 	}
-	return blank{file, seq, size, true}, nil
+	return blank{file: file, seq: seq, size: size, zeroed: true}, nil
 }
 
 // keepReserve fails where so many bytes more would be taken of the reserve.

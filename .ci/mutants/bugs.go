@@ -200,8 +200,17 @@ var mutants = []mutant{
 		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)\n", "	half := size * 1000\n"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
 	{"fill what the log makes itself", []change{
-		{"log/segment.go", "	b, err := createReserved(l.o, seq, max(l.o.SegmentBytes, need))\n", "	b, err := createZeroed(l.o, seq, max(l.o.SegmentBytes, need))\n"},
+		{"log/segment.go", "	b, err = createReserved(l.o, seq, max(l.o.SegmentBytes, need))\n", "	b, err = createZeroed(l.o, seq, max(l.o.SegmentBytes, need))\n"},
 	}, []detector{direct("./log", "TestInlineSegmentIsReserved"), direct("./node", "TestSlowDisks")}},
+	{"stay in a segment that is only reserved", []change{
+		{"log/log.go", "to == l.begun || l.begun == 0 && l.leaves()", "to == l.begun || l.begun < 0 && l.leaves()"},
+	}, []detector{direct("./log", "TestStories")}},
+	{"reserve the first segment", []change{
+		{"log/recover.go", "		b, err = l.createSmall(segmentLeast)\n", "		b, err = l.takeBlank(segmentLeast)\n"},
+	}, []detector{direct("./log", "TestStories")}},
+	{"leave a segment without a look at the spares' numbers", []change{
+		{"log/segment.go", "	return seq > active.seq\n", "	return seq > 0*active.seq\n"},
+	}, []detector{direct("./log", "TestOvertakenSpare")}},
 	{"send again what the leader has", []change{
 		{"actor/forwarding.go", "	f.next = next\n", "	_ = next\n"},
 	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
