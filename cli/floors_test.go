@@ -35,6 +35,9 @@ const (
 	urfaveModule = "github.com/urfave/cli/v2"
 	barModule    = "github.com/schollz/progressbar/v3"
 	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
+	etcdModule   = "go.etcd.io/etcd/api/v3"
+	grpcModule   = "google.golang.org/grpc"
+	httpModule   = "golang.org/x/net/http2"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
@@ -57,13 +60,14 @@ var house = map[string]room{
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"internal/testretry":    {floor: 3, helper: true},
 	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits"}, helper: true},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "net/peer", "net/server", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",
+		"actor", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -83,6 +84,13 @@ func freePorts(count int) (int, error) {
 func inUse(first, count int) error {
 	for port := first; port < first+count; port++ {
 		if err := udpFree(loopback(port)); err != nil {
+			return err
+		}
+		tcp, err := net.Listen("tcp", loopback(port)) // clients' ports are etcd's on TCP
+		if err != nil {
+			return err
+		}
+		if err := tcp.Close(); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,10 @@ type Config struct {
 	Join                []string // peer addresses of members of a cluster that this one was added to
 
 	CertsDir string // empty uses the local CA, on loopback only
-	Home     string // folder of the local CA
+	// InsecureClients takes etcd's clients without TLS, too, wherever Listen is. Without certificates, and so on loopback, they are
+	// taken anyway.
+	InsecureClients bool
+	Home            string // folder of the local CA
 
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
@@ -137,6 +140,17 @@ func (c *Config) validateAddresses() error {
 		c.Advertise = c.Listen
 	}
 	return nil
+}
+
+// plain says that etcd's clients are taken without TLS.
+func (c *Config) plain() bool { return c.CertsDir == "" || c.InsecureClients }
+
+// web is where etcd's clients reach this member.
+func (c *Config) web() string {
+	if c.plain() {
+		return "http://" + c.Advertise
+	}
+	return "https://" + c.Advertise
 }
 
 func wildcard(host string) bool {

@@ -309,7 +309,7 @@ func (m *member) announce() {
 	}
 	m.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
-		Process: m.process, Clients: []string{m.config.Advertise}, Peers: []string{m.config.AdvertisePeer},
+		Process: m.process, Clients: []string{m.config.Advertise}, Web: []string{m.config.web()}, Peers: []string{m.config.AdvertisePeer},
 	}))
 }
 

@@ -20,6 +20,7 @@ import (
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
+	"qkv/net/etcd"
 	"qkv/net/peer"
 	"qkv/net/server"
 	"qkv/net/wire"
@@ -32,6 +33,7 @@ type Node struct {
 	runtime *actor.Runtime
 	peers   *peer.Transport
 	server  *server.Server
+	etcd    *etcd.Server
 
 	done chan struct{} // closed when the member has ended by itself
 	once sync.Once
@@ -55,7 +57,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients, peers, err := listen(c)
+	clients, web, peers, err := listen(c)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		},
 	}, n.ended)
 	if err != nil {
-		return nil, errors.Join(err, clients.Close(), closeIfOpen(peers))
+		return nil, errors.Join(err, clients.Close(), web.Close(), closeIfOpen(peers))
 	}
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	n.server, err = server.Start(server.Config{
@@ -82,9 +84,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		Logger: c.Logger, ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 	})
 	if err != nil {
-		return nil, errors.Join(err, n.Stop(ctx))
+		return nil, errors.Join(err, web.Close(), n.Stop(ctx))
 	}
 	f := n.member.folder
+	n.etcd = etcd.Start(etcd.Config{
+		Listener: web, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
+		Limits: n.member.env.Limits.Etcd,
+	})
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
 		"clients", c.Advertise, "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
 	return n, nil
@@ -142,21 +149,36 @@ func identify(c Config) (domain string, credentials *wire.Credentials, err error
 	return domain, credentials, nil
 }
 
-// listen opens both sockets before anything is written, so that an address in use changes nothing.
-func listen(c Config) (clients net.PacketConn, peers *net.UDPConn, err error) {
+// listen opens all sockets before anything is written, so that an address in use changes nothing.
+func listen(c Config) (clients *net.UDPConn, web *net.TCPListener, peers *net.UDPConn, err error) {
 	at, err := net.ResolveUDPAddr("udp", c.Listen)
 	if err != nil {
-		return nil, nil, usagef("--listen %s: %v", c.Listen, err)
+		return nil, nil, nil, usagef("--listen %s: %v", c.Listen, err)
 	}
-	clients, err = wire.ListenUDP("clients", at)
+	for range portTries {
+		clients, err = wire.ListenUDP("clients", at)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		same := clients.LocalAddr().(*net.UDPAddr)
+		if web, err = wire.ListenTCP(&net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
+			break
+		}
+		if err = errors.Join(err, clients.Close()); at.Port != 0 {
+			break
+		}
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if peers, err = peer.Listen(c.ListenPeer); err != nil {
-		return nil, nil, errors.Join(err, clients.Close())
+		return nil, nil, nil, errors.Join(err, clients.Close(), web.Close())
 	}
-	return clients, peers, nil
+	return clients, web, peers, nil
 }
+
+// portTries is how many ports of the kernel's choice for UDP are tried, until the one of the same number is free for TCP, too.
+const portTries = 20
 
 func closeIfOpen(c *net.UDPConn) error {
 	if c == nil {
@@ -220,7 +242,12 @@ func (n *Node) shutdown(ctx context.Context) error {
 	var errs []error
 	if n.server != nil && !failed {
 		draining, done := context.WithTimeout(ctx, limits.DrainTimeout)
-		n.server.Drain(draining)
+		var both sync.WaitGroup
+		if n.etcd != nil {
+			both.Go(func() { n.etcd.Drain(draining) })
+		}
+		both.Go(func() { n.server.Drain(draining) })
+		both.Wait()
 		done()
 	}
 	if err := n.stopActors(ctx); err != nil {
@@ -228,6 +255,9 @@ func (n *Node) shutdown(ctx context.Context) error {
 			return why // that is what the actors wait for
 		}
 		return errors.Join(err, n.Err())
+	}
+	if n.etcd != nil {
+		n.etcd.Close()
 	}
 	if n.server != nil {
 		errs = append(errs, n.server.Close())
@@ -399,6 +429,12 @@ func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
 		}
 	}
 	return kv.Errorf(kv.Unknown, "%s still leads: the other one is not level, or does not answer; it may take over yet", e.config.Name)
+}
+
+// RaftStatus implements etcd.Member.
+func (e endpoint) RaftStatus() etcd.RaftStatus {
+	raft := e.status.Raft()
+	return etcd.RaftStatus{Term: raft.Term, Leader: raft.Leader, Learner: raft.Role == "learner"}
 }
 
 // View implements server.Member.

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,16 +43,31 @@ func withCluster(t *testing.T, members int, test func(t testing.TB, c *cluster))
 func freeAddresses(t testing.TB, n int) []string {
 	t.Helper()
 	var found []string
-	for range n {
-		c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
+	for range 1000 {
+		if len(found) == n {
+			return found
 		}
-		defer c.Close()
-		found = append(found, c.LocalAddr().String())
+		port := int(nextPort.Add(1))
+		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if err != nil {
+			continue
+		}
+		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		if udp.Close(); err != nil {
+			continue
+		}
+		tcp.Close()
+		found = append(found, fmt.Sprintf("127.0.0.1:%d", port))
 	}
-	return found
+	t.Fatalf("no %d free ports", n)
+	return nil
 }
+
+// nextPort is where freeAddresses looks next: what one test was given, another one is not. The ports lie below those that the
+// system gives away.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(28000 + mathrand.Int64N(2000)) }
 
 func newCluster(t testing.TB, members int, election time.Duration) *cluster {
 	t.Helper()

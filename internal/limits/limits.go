@@ -5,7 +5,10 @@
 // always be read (etcd bug 14025 bricked members at restart).
 package limits
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 const (
 	// KeyBytes bounds a key. etcd has no bound of its own; 4 KiB holds any path, and keeps tree compares short.
@@ -221,6 +224,24 @@ const (
 	WatchOverhead = 768
 	// WatchBytesWaiting is how much of events may wait on a stream of watches. Beyond it they wait in the history.
 	WatchBytesWaiting = 1 << 20
+	// EtcdRequestBytes bounds a request of etcd's API as etcd measures it, and EtcdRequestOver is by how much a message may be
+	// larger before gRPC refuses it: as etcd has both.
+	EtcdRequestBytes = 3 << 19
+	EtcdRequestOver  = 512 << 10
+	// EtcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
+	// EtcdMessageBytes is gRPC's own bound, as in etcd.
+	EtcdAnswerBytes  = 1 << 30
+	EtcdMessageBytes = math.MaxInt32
+	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
+	EtcdConnections = 8192
+	// EtcdStreams bounds the streams, and so the requests under way, of one connection; further ones wait at the client.
+	// EtcdRequests bounds what all of them together have waiting for the member.
+	EtcdStreams  = 8192
+	EtcdRequests = 64 << 10
+	// EtcdHandshakes is how many handshakes of TLS are made at a time: each costs a signature, and the others wait.
+	EtcdHandshakes = 64
+	// EtcdHeaderBytes bounds a request's metadata, which is a token at most.
+	EtcdHeaderBytes = 64 << 10
 	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
 	// down to seven eighths of it.
 	HistoryBytes = 64 << 20
@@ -262,6 +283,17 @@ const (
 	// CertificateFileBytes bounds a file of certificates or of a key: hundreds of CAs.
 	CertificateFileBytes = 1 << 20
 
+	// EtcdHandshakeTimeout is how long a connection to the port of etcd's API may take to say what it is.
+	EtcdHandshakeTimeout = 5 * time.Second
+	// EtcdWebTimeout is how long an answer over HTTP may take, and a connection without a request may stay.
+	EtcdWebTimeout = 30 * time.Second
+	// EtcdRequestTime is how long a request of etcd's API may wait, beside two election timeouts, as etcd has it.
+	EtcdRequestTime = 5 * time.Second
+	// EtcdPingLeast is how often a client may ping, EtcdPing when one is that says nothing, and EtcdPingTimeout how long its
+	// answer may take: as etcd has them.
+	EtcdPingLeast   = 5 * time.Second
+	EtcdPing        = 2 * time.Hour
+	EtcdPingTimeout = 20 * time.Second
 	// RangeTurn is for how long a range is read before another one goes on: what becomes ready meanwhile waits for no
 	// longer. Measured: longer turns show in the p99 of puts, shorter ones cost more to pass on than to read.
 	RangeTurn = 500 * time.Microsecond

@@ -38,6 +38,7 @@ type Tunable struct {
 	Index   Index
 	Watches Watches
 	Clients Clients
+	Etcd    Etcd
 
 	// Reached hears of a bound that holds something back, by its name here; nil is nobody. A simulation that never
 	// reaches a bound says nothing of what happens there.
@@ -92,6 +93,13 @@ type Clients struct {
 	IdleTimeout      time.Duration
 }
 
+// Etcd are the bounds of the endpoint for etcd's clients.
+type Etcd struct {
+	Connections int
+	Streams     int // of a connection
+	Requests    int // that wait for the member
+}
+
 // Reach says that a bound holds something back.
 func (t *Tunable) Reach(bound string) {
 	if t.Reached != nil {
@@ -116,6 +124,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
+		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

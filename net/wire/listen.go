@@ -7,6 +7,19 @@ import (
 	"syscall"
 )
 
+// ListenTCP opens the socket for clients over TCP, and says why it cannot.
+func ListenTCP(at *net.TCPAddr) (*net.TCPListener, error) {
+	socket, err := net.ListenTCP("tcp", at)
+	switch {
+	case err == nil:
+		return socket, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen for etcd's clients on TCP %v: %w: another process uses it, `ss -tlpn` shows which", at, syscall.EADDRINUSE)
+	default:
+		return nil, fmt.Errorf("cannot listen for etcd's clients: %w", err)
+	}
+}
+
 // ListenUDP opens a socket for whom, clients or peers, and says why it cannot.
 func ListenUDP(whom string, at *net.UDPAddr) (*net.UDPConn, error) {
 	socket, err := net.ListenUDP("udp", at)

@@ -60,6 +60,14 @@ func PeersTLS(c *Credentials) *tls.Config {
 	return config
 }
 
+// EtcdTLS returns how a member accepts connections of etcd's clients and of HTTP, on one port. Clients of gRPC offer HTTP/2
+// alone; who offers HTTP/1.1 as well is a browser or the like.
+func EtcdTLS(c *Credentials) *tls.Config {
+	config := ServerTLS(c, "http/1.1", ClassClient, ClassMember)
+	config.NextProtos = append(config.NextProtos, "h2")
+	return config
+}
+
 // ClientTLS returns how to dial a member. What is set in expected must be so: the class always, the name when it is
 // known; the cluster is always the own one.
 func ClientTLS(c *Credentials, protocol string, expected Identity) *tls.Config {

@@ -1,0 +1,245 @@
+package etcd
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// calls are the requests that wait for the member. gRPC has a goroutine for each request; what they ask for is collected
+// here, so that the member gets writes, reads and questions for leases in batches, as from its native endpoint.
+//
+//	handler ──► queue ──► collector: one Proposal of all that waits ──► Member
+//	   ▲                                                                  │
+//	   └────────────────────────── Complete ◄─────────────────────────────┘
+//
+// It is the member's kv.ReplyTo.
+//
+//  1. A call is in waiting from its beginning until it is complete, also when nobody waits for it any more: it counts for so
+//     long.
+//  2. Complete never waits: each call has room for its one outcome.
+type calls struct {
+	// Constant.
+	member  Member
+	timeout time.Duration
+	limit   int
+
+	writes, reads, asks queue
+
+	mu      sync.Mutex
+	waiting map[uint64]*call
+	last    uint64
+}
+
+// call is one request to the member.
+type call struct {
+	number  uint64
+	command []byte      // of a write
+	alone   bool        // it must have a proposal of its own
+	body    bool        // the answer is read from the first View that holds the write
+	ask     kv.LeaseAsk // of a question for a lease
+	timeout time.Duration
+
+	done chan outcome // has room for one
+}
+
+// outcome is what became of a call.
+type outcome struct {
+	kv.Completion
+	view *index.View // of a write with a body
+}
+
+// queue is where calls of one kind wait for their collector.
+type queue struct {
+	mu   sync.Mutex
+	all  []*call
+	wake chan struct{} // has a token whenever there is something, or it is over
+	over bool
+}
+
+func newCalls(member Member, timeout time.Duration, limit int) *calls {
+	c := &calls{member: member, timeout: timeout, limit: limit, waiting: map[uint64]*call{}}
+	for _, q := range []*queue{&c.writes, &c.reads, &c.asks} {
+		q.wake = make(chan struct{}, 1)
+	}
+	return c
+}
+
+// run starts the collectors, which end when stop is called.
+func (c *calls) run(running *sync.WaitGroup) {
+	running.Go(func() { c.writes.collect(c.propose) })
+	running.Go(func() { c.reads.collect(c.readIndex) })
+	running.Go(func() { c.asks.collect(c.askLeases) })
+}
+
+func (c *calls) stop() {
+	for _, q := range []*queue{&c.writes, &c.reads, &c.asks} {
+		q.mu.Lock()
+		q.over = true
+		q.mu.Unlock()
+		q.signal()
+	}
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) add(one *call) (taken bool) {
+	q.mu.Lock()
+	if q.over {
+		q.mu.Unlock()
+		return false
+	}
+	q.all = append(q.all, one)
+	first := len(q.all) == 1
+	q.mu.Unlock()
+	if first {
+		q.signal()
+	}
+	return true
+}
+
+// collect hands over all that waits, each time that there is something. It lets those run first that are about to add more.
+func (q *queue) collect(hand func([]*call)) {
+	var spare []*call
+	for {
+		<-q.wake
+		runtime.Gosched()
+		q.mu.Lock()
+		taken, over := q.all, q.over
+		q.all = spare[:0]
+		q.mu.Unlock()
+		if len(taken) > 0 {
+			hand(taken)
+		}
+		if over && len(taken) == 0 {
+			return
+		}
+		if over {
+			q.signal()
+		}
+		clear(taken)
+		spare = taken
+	}
+}
+
+func (c *calls) propose(all []*call) {
+	for len(all) > 0 {
+		n, size := 0, 0
+		for n < len(all) && n < limits.BatchCommands && (n == 0 || size+len(all[n].command) <= limits.BatchBytes && !all[n].alone) {
+			size += len(all[n].command)
+			if n++; all[n-1].alone {
+				break
+			}
+		}
+		p := kv.Proposal{ReplyTo: c, Requests: make([]uint64, n), Commands: make([][]byte, n)}
+		for i, one := range all[:n] {
+			p.Requests[i], p.Commands[i] = one.number, one.command
+			p.Timeout = max(p.Timeout, one.timeout)
+		}
+		all = all[n:]
+		c.member.Propose(p)
+	}
+}
+
+func (c *calls) readIndex(all []*call) {
+	numbers, timeout := numbersOf(all)
+	c.member.ReadIndex(c, numbers, timeout)
+}
+
+func (c *calls) askLeases(all []*call) {
+	numbers, timeout := numbersOf(all)
+	asks := make([]kv.LeaseAsk, len(all))
+	for i, one := range all {
+		asks[i] = one.ask
+	}
+	c.member.AskLeases(c, numbers, asks, timeout)
+}
+
+func numbersOf(all []*call) (numbers []uint64, timeout time.Duration) {
+	numbers = make([]uint64, len(all))
+	for i, one := range all {
+		numbers[i] = one.number
+		timeout = max(timeout, one.timeout)
+	}
+	return numbers, timeout
+}
+
+// Complete implements kv.ReplyTo.
+func (c *calls) Complete(done []kv.Completion) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var view *index.View
+	for i := range done {
+		one := c.waiting[done[i].Request]
+		if one == nil {
+			continue // the member answers what it does not know twice; nobody waits
+		}
+		delete(c.waiting, done[i].Request)
+		out := outcome{Completion: done[i]}
+		if one.body && done[i].Result.Err == nil {
+			if view == nil {
+				view = c.member.View() // a newer one is not published before this returns
+			}
+			out.view = view
+		}
+		one.done <- out
+	}
+}
+
+// begin registers a call, or says why it is refused.
+func (c *calls) begin(one *call) error {
+	one.done = make(chan outcome, 1)
+	one.timeout = c.timeout
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) >= c.limit {
+		return errTooManyRequests
+	}
+	c.last++
+	one.number = c.last
+	c.waiting[one.number] = one
+	return nil
+}
+
+// do hands a call to the member and waits for what becomes of it, or until nobody waits any more.
+func (c *calls) do(ctx context.Context, to *queue, one *call) (outcome, error) {
+	if err := c.begin(one); err != nil {
+		return outcome{}, err
+	}
+	if !to.add(one) {
+		c.mu.Lock()
+		delete(c.waiting, one.number)
+		c.mu.Unlock()
+		return outcome{}, errStopped
+	}
+	select {
+	case out := <-one.done:
+		if err := out.Result.Err; err != nil {
+			return out, statusOf(err)
+		}
+		return out, nil
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+}
+
+// write makes a write. With a body, the outcome has the View that its answer is read from.
+func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, error) {
+	return c.do(ctx, &c.writes, &call{command: command, body: body})
+}
+
+// confirm waits until the member's View may be read on behalf of a linearizable read.
+func (c *calls) confirm(ctx context.Context) error {
+	_, err := c.do(ctx, &c.reads, &call{})
+	return err
+}

@@ -1,0 +1,125 @@
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// chunks is a range that is streamed. Each chunk is read from the newest View, at the revision that the first one has pinned: a
+// slow client keeps no old state in memory, and is told when compaction has overtaken it. Header, more and count are those of
+// the last chunk.
+type chunks struct {
+	s    *Server
+	ctx  context.Context
+	send func(message) error
+	r    kv.Range // what is left
+	left int64    // pairs that the client's limit leaves; 0: no limit
+	size int64    // pairs of the next chunk
+
+	head int64 // the newest revision when the first chunk was read; 0 before
+	sent int64
+}
+
+// firstChunk is how many pairs the first chunk has; the following ones have twice as many, until they are about as large as a
+// request may be.
+const firstChunk = 10
+
+func newChunks(ctx context.Context, s *Server, q *pb.RangeRequest, send func(message) error) *chunks {
+	return &chunks{
+		s: s, ctx: ctx, send: send, size: firstChunk, left: max(q.Limit, 0),
+		r: kv.Range{Key: q.Key, End: q.RangeEnd, Revision: max(q.Revision, 0), KeysOnly: q.KeysOnly, CountOnly: q.CountOnly},
+	}
+}
+
+func (c *chunks) run() error {
+	for {
+		last, err := c.next()
+		if err != nil || last {
+			return err
+		}
+	}
+}
+
+// next reads and sends a chunk, and says whether it was the last.
+func (c *chunks) next() (last bool, err error) {
+	var a rangeAnswer
+	c.r.Limit = c.size
+	if c.left > 0 {
+		c.r.Limit = min(c.size, c.left)
+	}
+	more, err := c.read(&a)
+	if err != nil {
+		return false, err
+	}
+	if c.left > 0 {
+		if c.left -= c.r.Limit; c.left == 0 && more {
+			count, err := c.count()
+			if err != nil {
+				return false, err
+			}
+			return true, c.send(a.finish(c.s.header(c.head), true, c.sent+count).inStream())
+		}
+	}
+	if !more {
+		return true, c.send(a.finish(c.s.header(c.head), false, c.sent).inStream())
+	}
+	switch {
+	case a.size < limits.EtcdRequestBytes/2:
+		c.size *= 2
+	case a.size > limits.EtcdRequestBytes*2:
+		c.size = max(1, c.size/2)
+	}
+	return false, c.send(a.finish(nil, false, 0).inStream())
+}
+
+// read reads the pairs of a chunk, and says whether there are more.
+func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
+	whole := index.NewWholeReader(c.r, limits.EtcdAnswerBytes)
+	defer runtime.KeepAlive(whole)
+	err = c.s.turns.read(c.ctx, func() (bool, error) {
+		v := c.s.config.Member.View()
+		found, done, err := whole.Step(v, limits.RangeRows)
+		if err != nil || !done {
+			return false, err
+		}
+		if c.head == 0 {
+			c.head = found.Revision
+			if c.r.Revision == 0 {
+				c.r.Revision = found.Revision
+			}
+			if c.r.CountOnly {
+				c.sent = found.Count
+			}
+		}
+		for i := range found.KVs {
+			a.add(&found.KVs[i])
+		}
+		more = found.More
+		if n := len(found.KVs); n > 0 {
+			c.sent += int64(n)
+			c.r.Key, c.r.Continued = append(bytes.Clone(found.KVs[n-1].Key), 0), true
+		}
+		return true, nil
+	})
+	return more, err
+}
+
+// count is how many keys are left.
+func (c *chunks) count() (n int64, err error) {
+	q := c.r
+	q.CountOnly, q.Continued, q.Limit = true, false, 0
+	reads := index.NewRangeReader(q, 0)
+	err = c.s.turns.read(c.ctx, func() (bool, error) {
+		found, done, err := reads.Step(c.s.config.Member.View(), limits.RangeRows)
+		n = found.Count
+		return done, err
+	})
+	return n, err
+}

@@ -1,0 +1,47 @@
+// Package etcd is a member's endpoint for etcd's clients: the gRPC API of etcd 3.7 on TCP, at the address at which the native
+// endpoint has UDP. It translates. It holds no state of the store and adds nothing to what the member can do: requests become
+// those of package kv, what the member answers becomes etcd's messages, and errors get the codes and texts that clients of
+// etcd compare.
+//
+// # How a request goes
+//
+//	connection ──► port: TLS or none, gRPC or HTTP/1.1, told apart once
+//	                │
+//	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of all that waits ──► Member
+//	                │               ▲                                                                    │
+//	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
+//	                └─► HTTP ──► web.go: /health, /version
+//
+// gRPC has a goroutine for each request. What these ask of the member is collected ([calls]) and handed over as one proposal of
+// all writes, and one confirmation of all linearizable reads, as the native endpoint does with the frames that came together.
+// Answers that hold keys and values are encoded here (message.go), straight from the View: large ones in pieces, without a copy
+// in between.
+//
+// Reads that may look at many keys are read in turns, as on the native endpoint ([turns]). Etcd has no pages: a range is one
+// message, read from one View, whose size limits.EtcdAnswerBytes bounds. A stream of a range pins its revision with the first
+// chunk, and reads each chunk from the newest View: a slow client keeps no old state in memory.
+//
+// # What differs from etcd
+//
+// The differential test (net/etcd/compat) knows these, and no others:
+//
+//	keys over limits.KeyBytes      "request is too large"
+//	Compact(0) on a fresh store    compacted, where etcd succeeds once
+//	keys_only                      keeps the lease, which etcd 3.7.3 loses
+//	ties of a sort                 come in the order of the keys
+//
+// # Who may come in
+//
+// With TLS whoever may come to the native endpoint: the same certificates, looked at anew with each handshake. Connections
+// without TLS are taken where the member has no certificates of its own, which is on loopback only, or where the operator said
+// so. Who comes without TLS to a member that does not take that, or in a full server, is told so in its own protocol.
+//
+// # Invariants
+//
+//  1. Complete never waits: each call has room for its outcome.
+//  2. A call counts until the member has answered it, also when its client has gone.
+//  3. Nothing that lies in a View's memory is used when the View is not reachable any more: what an answer holds is encoded
+//     before.
+//  4. A connection counts from its acceptance until it is closed, and until it has said what it is, it has
+//     limits.EtcdHandshakeTimeout.
+package etcd

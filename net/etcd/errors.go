@@ -1,0 +1,71 @@
+package etcd
+
+import (
+	"errors"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"qkv/index/kv"
+)
+
+var (
+	errStopped         = rpctypes.ErrGRPCStopped
+	errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests
+)
+
+// statuses are etcd's errors for qkv's: clients compare the texts.
+var statuses = map[kv.Code]error{
+	kv.EmptyKey:          rpctypes.ErrGRPCEmptyKey,
+	kv.KeyTooLarge:       rpctypes.ErrGRPCRequestTooLarge,
+	kv.ValueTooLarge:     rpctypes.ErrGRPCRequestTooLarge,
+	kv.Compacted:         rpctypes.ErrGRPCCompacted,
+	kv.FutureRevision:    rpctypes.ErrGRPCFutureRev,
+	kv.Unavailable:       rpctypes.ErrGRPCNoLeader,
+	kv.Unknown:           rpctypes.ErrGRPCTimeout,
+	kv.NotAllowed:        rpctypes.ErrGRPCPermissionDenied,
+	kv.Overloaded:        rpctypes.ErrGRPCRequestTooManyRequests,
+	kv.NoSpace:           rpctypes.ErrGRPCNoSpace,
+	kv.Amnesia:           rpctypes.ErrGRPCUnhealthy,
+	kv.Corrupt:           rpctypes.ErrGRPCCorrupt,
+	kv.MemberNotFound:    rpctypes.ErrGRPCMemberNotFound,
+	kv.MemberExists:      rpctypes.ErrGRPCMemberExist,
+	kv.AddressExists:     rpctypes.ErrGRPCPeerURLExist,
+	kv.NotLearner:        rpctypes.ErrGRPCMemberNotLearner,
+	kv.LearnerBehind:     rpctypes.ErrGRPCLearnerNotReady,
+	kv.QuorumAtRisk:      rpctypes.ErrGRPCMemberNotEnoughStarted,
+	kv.Removed:           rpctypes.ErrGRPCStopped,
+	kv.KeyNotFound:       rpctypes.ErrGRPCKeyNotFound,
+	kv.DuplicateKey:      rpctypes.ErrGRPCDuplicateKey,
+	kv.ValueProvided:     rpctypes.ErrGRPCValueProvided,
+	kv.LeaseProvided:     rpctypes.ErrGRPCLeaseProvided,
+	kv.LeaseNotFound:     rpctypes.ErrGRPCLeaseNotFound,
+	kv.LeaseExists:       rpctypes.ErrGRPCLeaseExist,
+	kv.LeaseTooLong:      rpctypes.ErrGRPCLeaseTTLTooLarge,
+	kv.InvalidSort:       rpctypes.ErrGRPCInvalidSortOption,
+	kv.TooManyOperations: rpctypes.ErrGRPCTooManyOps,
+}
+
+// otherCodes are the gRPC codes of errors for which etcd has no text.
+var otherCodes = map[kv.Code]codes.Code{
+	kv.BadRequest:     codes.InvalidArgument,
+	kv.FeatureLevel:   codes.FailedPrecondition,
+	kv.TooManyMembers: codes.FailedPrecondition,
+	kv.AnswerTooLarge: codes.ResourceExhausted,
+}
+
+// statusOf is what a client gets for an error of the member.
+func statusOf(err error) error {
+	var known *kv.Error
+	if !errors.As(err, &known) {
+		return status.Error(codes.Unknown, err.Error())
+	}
+	if as := statuses[known.Code]; as != nil {
+		return as
+	}
+	if code, ok := otherCodes[known.Code]; ok {
+		return status.Error(code, known.Error())
+	}
+	return status.Error(codes.Unknown, known.Error())
+}

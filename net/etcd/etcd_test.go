@@ -1,0 +1,157 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	_ "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/internal/limits"
+	"qkv/net/etcd"
+	"qkv/net/server/servertest"
+)
+
+// wait is for how long a test waits for what must come.
+const wait = time.Minute
+
+// member is an in-memory member.
+type member struct {
+	*servertest.Member
+	raft etcd.RaftStatus
+}
+
+func (m *member) RaftStatus() etcd.RaftStatus { return m.raft }
+
+func newMember(others ...*servertest.Member) *member {
+	return &member{Member: servertest.NewMember(others...), raft: etcd.RaftStatus{Term: 7, Leader: 1}}
+}
+
+// start serves a member on a free port of 127.0.0.1, until the test ends.
+func start(t testing.TB, m etcd.Member, change func(*etcd.Config)) *etcd.Server {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := servertest.NewTrust(t)
+	c := etcd.Config{
+		Listener: listener, Credentials: trust.Member, Plain: true, Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
+		ValueBytes: limits.ValueBytes, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
+	}
+	if change != nil {
+		change(&c)
+	}
+	s := etcd.Start(c)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func dial(t testing.TB, s *etcd.Server) *grpc.ClientConn {
+	t.Helper()
+	c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// TestStories runs the stories in testdata: requests as text, and what the endpoint answers.
+//
+//	KV.Put            a request; its answer, or the code and text of its error. A stream's chunks are a line each
+//	compacted REV     compacts natively
+func TestStories(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		m := newMember()
+		c := dial(t, start(t, m, nil))
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			if service, name, ok := strings.Cut(d.Cmd, "."); ok {
+				return call(ctx, t, c, service, name, d.Input)
+			}
+			d.Fatalf(t, "no command %s", d.Cmd)
+			return ""
+		})
+	})
+}
+
+// descriptor finds an RPC.
+func descriptor(t testing.TB, service, name string) protoreflect.MethodDescriptor {
+	for _, prefix := range []string{"etcdserverpb", "v3lockpb", "v3electionpb", "grpc.health.v1"} {
+		d, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(prefix + "." + service + "." + name))
+		if err == nil {
+			return d.(protoreflect.MethodDescriptor)
+		}
+	}
+	t.Fatalf("no RPC %s.%s", service, name)
+	return nil
+}
+
+func newMessage(t testing.TB, d protoreflect.MessageDescriptor) proto.Message {
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(d.FullName())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kind.New().Interface()
+}
+
+// call makes a request, and returns what a client sees.
+func call(ctx context.Context, t testing.TB, c *grpc.ClientConn, service, name, input string) string {
+	d := descriptor(t, service, name)
+	in := newMessage(t, d.Input())
+	if err := prototext.Unmarshal([]byte(input), in); err != nil {
+		t.Fatalf("%s.%s %s: %v", service, name, input, err)
+	}
+	full := fmt.Sprintf("/%s/%s", d.Parent().FullName(), name)
+	if !d.IsStreamingServer() {
+		out := newMessage(t, d.Output())
+		return seen(out, c.Invoke(ctx, full, in, out))
+	}
+	stream, err := c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, full)
+	if err == nil {
+		err = stream.SendMsg(in)
+	}
+	if err == nil {
+		err = stream.CloseSend()
+	}
+	var all strings.Builder
+	for err == nil {
+		out := newMessage(t, d.Output())
+		if err = stream.RecvMsg(out); !errors.Is(err, io.EOF) {
+			all.WriteString(seen(out, err))
+		}
+	}
+	return all.String()
+}
+
+// seen is an answer as text, the same each time.
+func seen(m proto.Message, err error) string {
+	if err != nil {
+		s := status.Convert(err)
+		return fmt.Sprintf("%v: %s\n", s.Code(), s.Message())
+	}
+	text := prototext.MarshalOptions{}.Format(m)
+	return spaces.ReplaceAllString(text, "$1 ") + "\n"
+}
+
+// spaces are what prototext makes different in each build.
+var spaces = regexp.MustCompile(`([^ ])  +`)

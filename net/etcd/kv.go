@@ -1,0 +1,264 @@
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
+	p, err := s.putOf(q)
+	if err == nil {
+		err = checkSize(q)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.calls.write(ctx, index.AppendPut(nil, &p), p.PrevKV)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.PutResponse{Header: s.header(out.Result.Revision)}
+	if !p.PrevKV {
+		return answer, nil
+	}
+	defer runtime.KeepAlive(out.view)
+	found, err := s.readAnswer(ctx, index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view, false)
+	if err != nil {
+		return nil, err
+	}
+	if prev := found.Answers[0].Put.Prev; prev != nil {
+		answer.PrevKv = pairOf(prev)
+	}
+	return encoded(answer)
+}
+
+func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any, error) {
+	d, err := s.deleteOf(q)
+	if err == nil {
+		err = checkSize(q)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.calls.write(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV)
+	if err != nil {
+		return nil, err
+	}
+	answer := &pb.DeleteRangeResponse{Header: s.header(out.Result.Revision), Deleted: out.Result.Deleted}
+	if !d.PrevKV {
+		return answer, nil
+	}
+	defer runtime.KeepAlive(out.view)
+	found, err := s.readAnswer(ctx, index.NewDeleteReader(&d, &out.Result, limits.EtcdAnswerBytes), out.view, len(d.End) > 0)
+	if err != nil {
+		return nil, err
+	}
+	answer.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
+	return encoded(answer)
+}
+
+func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
+	t, err := s.txnOf(q)
+	if err != nil {
+		return nil, err
+	}
+	var out outcome
+	if t.ReadOnly() {
+		out, err = s.evaluate(ctx, t)
+	} else {
+		command := index.AppendTxn(nil, t)
+		if err = checkSize(q); err == nil && len(command) > limits.RequestBytes {
+			err = rpctypes.ErrGRPCRequestTooLarge
+		}
+		if err == nil {
+			out, err = s.calls.write(ctx, command, true)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer runtime.KeepAlive(out.view)
+	found, err := s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, limits.EtcdAnswerBytes), out.view, t.Ranges())
+	if err != nil {
+		return nil, err
+	}
+	answer := txnAnswerOf(q, found)
+	answer.Header = s.header(out.Result.Revision)
+	return encoded(answer)
+}
+
+// evaluate makes a transaction that changes nothing.
+func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
+	if !t.Serializable() {
+		if err := s.calls.confirm(ctx); err != nil {
+			return outcome{}, err
+		}
+	}
+	v := s.config.Member.View()
+	result, err := v.Evaluate(t)
+	if err != nil {
+		return outcome{}, statusOf(err)
+	}
+	out := outcome{view: v}
+	out.Result = result
+	return out, nil
+}
+
+// readAnswer reads the answer to a write, or a transaction, from the View that holds it. Where that may look at many keys it is
+// done in turns.
+func (s *Server) readAnswer(ctx context.Context, a *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
+	step := func() (done bool, err error) {
+		found, done, err = a.Step(v, limits.RangeRows)
+		return done, err
+	}
+	if long {
+		return found, s.turns.read(ctx, step)
+	}
+	for done := false; !done && err == nil; {
+		done, err = step()
+	}
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return found, nil
+}
+
+func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (any, error) {
+	out, err := s.calls.write(ctx, index.AppendCompact(nil, q.Revision), false)
+	if err != nil {
+		return nil, err
+	}
+	if q.Physical {
+		poll := time.NewTicker(5 * time.Millisecond)
+		defer poll.Stop()
+		for v := s.config.Member.View(); v.Compacted() <= q.Revision && !v.Dropped(); v = s.config.Member.View() {
+			select {
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			case <-poll.C:
+			}
+		}
+	}
+	return &pb.CompactionResponse{Header: s.header(max(out.Result.Revision, s.config.Member.View().Revision()))}, nil
+}
+
+func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error) {
+	r, err := s.rangeOf(q, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mayRead(ctx, q.Serializable); err != nil {
+		return nil, err
+	}
+	v := s.config.Member.View()
+	defer runtime.KeepAlive(v)
+	var a rangeAnswer
+	if len(q.RangeEnd) == 0 && !sortsPage(q) {
+		found, err := v.Range(r, 0)
+		if err != nil {
+			return nil, statusOf(err)
+		}
+		return s.rangeMessage(&a, &found), nil
+	}
+	if r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
+		return s.rangeAll(ctx, &a, r, v)
+	}
+	whole := index.NewWholeReader(r, limits.EtcdAnswerBytes)
+	defer runtime.KeepAlive(whole)
+	var found kv.RangeResult
+	err = s.turns.read(ctx, func() (done bool, err error) {
+		found, done, err = whole.Step(v, limits.RangeRows)
+		return done, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sortPage(q, &found)
+	return s.rangeMessage(&a, &found), nil
+}
+
+// mayRead waits until the View may be read.
+func (s *Server) mayRead(ctx context.Context, serializable bool) error {
+	if serializable {
+		return nil
+	}
+	return s.calls.confirm(ctx)
+}
+
+func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
+	for i := range found.KVs {
+		a.add(&found.KVs[i])
+	}
+	return a.finish(s.header(found.Revision), found.More, found.Count)
+}
+
+// rangeAll encodes all keys of a range, page by page.
+func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
+	reads := index.NewRangeReader(r, 0)
+	var count int64
+	first := true
+	err := s.turns.read(ctx, func() (done bool, err error) {
+		page, paged, err := reads.Step(v, limits.RangeRows)
+		if err != nil || !paged {
+			return false, err
+		}
+		if first {
+			count, first = page.Count, false
+		}
+		for i := range page.KVs {
+			a.add(&page.KVs[i])
+		}
+		if a.size > limits.EtcdAnswerBytes {
+			return false, errAnswerTooLarge
+		}
+		if !page.More {
+			return true, nil
+		}
+		if r.Revision == 0 {
+			r.Revision = v.Revision()
+		}
+		r.Key, r.Continued = append(bytes.Clone(page.KVs[len(page.KVs)-1].Key), 0), true
+		reads = index.NewRangeReader(r, 0)
+		return false, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.finish(s.header(v.Revision()), false, count), nil
+}
+
+// errAnswerTooLarge is the answer to a range that has more than one message can carry.
+var errAnswerTooLarge = status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one: ask for pages, or a stream", limits.EtcdAnswerBytes)
+
+// rangeStream sends a range in chunks.
+func (s *Server) rangeStream(stream grpc.ServerStream) error {
+	q := &pb.RangeRequest{}
+	if err := stream.RecvMsg(q); err != nil {
+		return err
+	}
+	r, err := s.rangeOf(q, false)
+	switch {
+	case err != nil:
+		return err
+	case q.SortOrder != pb.RangeRequest_NONE && (q.SortTarget != pb.RangeRequest_KEY || q.SortOrder != pb.RangeRequest_ASCEND):
+		return status.Error(codes.Unimplemented, "RangeStream does not support custom sort orders")
+	case r.Filtered():
+		return status.Error(codes.Unimplemented, "RangeStream does not support revision filters")
+	}
+	if err := s.mayRead(stream.Context(), q.Serializable); err != nil {
+		return err
+	}
+	return newChunks(stream.Context(), s, q, func(m message) error { return stream.SendMsg(m) }).run()
+}

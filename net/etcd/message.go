@@ -1,0 +1,177 @@
+package etcd
+
+import (
+	"fmt"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"qkv/index/kv"
+)
+
+// message is a message that is encoded already, in pieces: what is large is copied once from the state's memory, and bytes
+// that several clients get are shared.
+type message [][]byte
+
+// codec is protobuf, and takes messages that are encoded.
+type codec struct{ proto encoding.CodecV2 }
+
+func (c codec) Name() string { return c.proto.Name() }
+
+func (c codec) Unmarshal(data mem.BufferSlice, to any) error { return c.proto.Unmarshal(data, to) }
+
+func (c codec) Marshal(from any) (mem.BufferSlice, error) {
+	m, ok := from.(message)
+	if !ok {
+		return c.proto.Marshal(from)
+	}
+	out := make(mem.BufferSlice, 0, len(m))
+	for _, piece := range m {
+		if len(piece) > 0 {
+			out = append(out, mem.SliceBuffer(piece))
+		}
+	}
+	return out, nil
+}
+
+// encoded is a message with what is in memory that the state may use again, once the caller returns.
+func encoded(m proto.Message) (message, error) {
+	bytes, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("encode an answer: %w", err)
+	}
+	return message{bytes}, nil
+}
+
+// The numbers of the fields that are written by hand: etcd's rpc.proto and kv.proto.
+const (
+	headerCluster, headerMember, headerRevision, headerTerm = 1, 2, 3, 4
+
+	rangeHeader, rangeKVs, rangeMore, rangeCount = 1, 2, 3, 4
+
+	streamRange = 1 // RangeStreamResponse.range_response
+
+	pairKey, pairCreate, pairMod, pairVersion, pairValue, pairLease = 1, 2, 3, 4, 5, 6
+)
+
+func appendInt(dst []byte, field protowire.Number, n int64) []byte {
+	if n == 0 {
+		return dst
+	}
+	return protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.VarintType), uint64(n))
+}
+
+func appendBytes(dst []byte, field protowire.Number, b []byte) []byte {
+	if len(b) == 0 {
+		return dst
+	}
+	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), b)
+}
+
+func sizeInt(n int64) int {
+	if n == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(uint64(n)) // the fields are below 16
+}
+
+func sizeBytes(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeBytes(len(b))
+}
+
+func sizePair(p *kv.KeyValue) int {
+	return sizeBytes(p.Key) + sizeInt(p.CreateRevision) + sizeInt(p.ModRevision) + sizeInt(p.Version) + sizeBytes(p.Value) + sizeInt(p.Lease)
+}
+
+// appendPair appends a KeyValue as a field.
+func appendPair(dst []byte, field protowire.Number, p *kv.KeyValue) []byte {
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(sizePair(p)))
+	dst = appendInt(appendBytes(dst, pairKey, p.Key), pairCreate, p.CreateRevision)
+	dst = appendInt(appendInt(dst, pairMod, p.ModRevision), pairVersion, p.Version)
+	return appendInt(appendBytes(dst, pairValue, p.Value), pairLease, p.Lease)
+}
+
+// pairOf is a KeyValue with the slices of p.
+func pairOf(p *kv.KeyValue) *mvccpb.KeyValue {
+	return &mvccpb.KeyValue{
+		Key: p.Key, Value: p.Value, CreateRevision: p.CreateRevision, ModRevision: p.ModRevision, Version: p.Version, Lease: p.Lease,
+	}
+}
+
+func pairsOf(all []kv.KeyValue) []*mvccpb.KeyValue {
+	pairs := make([]*mvccpb.KeyValue, len(all))
+	for i := range all {
+		pairs[i] = pairOf(&all[i])
+	}
+	return pairs
+}
+
+// appendHeader appends a header as a field.
+func appendHeader(dst []byte, field protowire.Number, h *pb.ResponseHeader) []byte {
+	size := sizeInt(int64(h.ClusterId)) + sizeInt(int64(h.MemberId)) + sizeInt(h.Revision) + sizeInt(int64(h.RaftTerm))
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(size))
+	dst = appendInt(appendInt(dst, headerCluster, int64(h.ClusterId)), headerMember, int64(h.MemberId))
+	return appendInt(appendInt(dst, headerRevision, h.Revision), headerTerm, int64(h.RaftTerm))
+}
+
+// pieceBytes is how large the pieces of a long answer become.
+const pieceBytes = 256 << 10
+
+// rangeAnswer is the answer to a range that is being encoded, pair after pair.
+type rangeAnswer struct {
+	pieces message
+	now    []byte // the last piece, which grows
+	size   int
+}
+
+func (a *rangeAnswer) add(p *kv.KeyValue) {
+	need := 8 + sizePair(p)
+	if cap(a.now)-len(a.now) < need {
+		a.close()
+		a.now = make([]byte, 0, max(need, min(pieceBytes, max(1<<10, 2*a.size))))
+	}
+	before := len(a.now)
+	a.now = appendPair(a.now, rangeKVs, p)
+	a.size += len(a.now) - before
+}
+
+func (a *rangeAnswer) close() {
+	if len(a.now) > 0 {
+		a.pieces = append(a.pieces, a.now)
+	}
+	a.now = nil
+}
+
+// finish returns the whole message. Without a header it is a chunk of a stream that goes on.
+func (a *rangeAnswer) finish(h *pb.ResponseHeader, more bool, count int64) message {
+	a.close()
+	var head []byte
+	if h != nil {
+		head = appendHeader(make([]byte, 0, 64), rangeHeader, h)
+	}
+	tail := make([]byte, 0, 16)
+	if more {
+		tail = appendInt(tail, rangeMore, 1)
+	}
+	tail = appendInt(tail, rangeCount, count)
+	all := make(message, 0, len(a.pieces)+2)
+	return append(append(append(all, head), a.pieces...), tail)
+}
+
+// inStream wraps the message of a range into one of a stream.
+func (m message) inStream() message {
+	size := 0
+	for _, piece := range m {
+		size += len(piece)
+	}
+	head := protowire.AppendVarint(protowire.AppendTag(nil, streamRange, protowire.BytesType), uint64(size))
+	return append(message{head}, m...)
+}

@@ -1,0 +1,350 @@
+package etcd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// port tells apart what comes to the one TCP port, once for each connection: TLS or none by the first byte, then gRPC or
+// HTTP/1.1 by the protocol that TLS has agreed on, or by the first bytes. From there on the connection is gRPC's or HTTP's own.
+//
+//		accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
+//		               │                    └──────► http/1.1 ──► HTTP
+//		               ├─ "PRI" ─────────────────────────────────► gRPC
+//		               ├─ a letter ──────────────────────────────► HTTP
+//		               └─ anything else: closed
+//
+//	 1. A connection counts from its acceptance until it is closed. All together are at most limits.Etcd.Connections: one more
+//	    is told so, in its own protocol, and closed.
+//	 2. Until it is told apart it has limits.EtcdHandshakeTimeout. When all places are taken, the one that has not been told
+//	    apart for longest gives up its place.
+type port struct {
+	s          *Server
+	tls        *tls.Config
+	grpc, http *handed
+	web        *http.Server
+	handshakes chan struct{} // has room for those of TLS that are under way
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[*conn]struct{}
+	fresh  []*conn // not told apart yet, oldest first
+	noted  time.Time
+}
+
+func newPort(s *Server) *port {
+	p := &port{
+		s: s, conns: map[*conn]struct{}{}, grpc: newHanded(s.config.Listener.Addr()), http: newHanded(s.config.Listener.Addr()),
+		handshakes: make(chan struct{}, limits.EtcdHandshakes),
+	}
+	p.tls = wire.EtcdTLS(s.config.Credentials)
+	p.web = s.newWeb()
+	return p
+}
+
+func (p *port) run(running *sync.WaitGroup) {
+	running.Go(func() { _ = p.s.grpc.Serve(p.grpc) })
+	running.Go(func() { _ = p.web.Serve(p.http) })
+	running.Go(func() { p.accept(running) })
+}
+
+// close takes no more connections; those that are there go on.
+func (p *port) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		_ = p.s.config.Listener.Close()
+		for _, c := range p.fresh {
+			_ = c.Conn.Close()
+		}
+	}
+}
+
+// stop ends all connections.
+func (p *port) stop() {
+	_ = p.web.Close()
+	p.grpc.Close()
+	p.http.Close()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Conn.Close()
+	}
+}
+
+func (p *port) accept(running *sync.WaitGroup) {
+	for {
+		raw, err := p.s.config.Listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // no file descriptors, most likely
+			p.note("a client's connection was not accepted", err.Error())
+			select {
+			case <-p.s.stopping:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		c := &conn{Conn: raw, port: p}
+		full, ok := p.enter(c)
+		if !ok {
+			_ = raw.Close()
+			continue
+		}
+		running.Go(func() { p.tellApart(c, full) })
+	}
+}
+
+// enter takes a connection in. It is full when there is no place for it; it is let in to be told so. Of those there are only a
+// few.
+func (p *port) enter(c *conn) (full, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false, false
+	}
+	most := p.s.config.Limits.Connections
+	if len(p.conns) >= most+limits.ClientConnectionsOver {
+		if len(p.fresh) == 0 {
+			return false, false
+		}
+		_ = p.fresh[0].Conn.Close() // its goroutine gives back the place
+		p.fresh = slices.Delete(p.fresh, 0, 1)
+	}
+	full = len(p.conns) >= most
+	p.conns[c] = struct{}{}
+	p.fresh = append(p.fresh, c)
+	return full, true
+}
+
+// known says that a connection has been told apart.
+func (p *port) known(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
+}
+
+func (p *port) leave(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, c)
+	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
+}
+
+// note logs at most one line a second of what anyone can make happen.
+func (p *port) note(what, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.noted) >= time.Second {
+		p.noted = now
+		p.s.logger.Warn(what, "reason", reason)
+	}
+}
+
+// tellApart hands a connection to whom it is for, or closes it.
+func (p *port) tellApart(c *conn, full bool) {
+	if err := p.hand(c, full); err != nil {
+		_ = c.Close()
+		if !quiet(err) {
+			p.note("a client's connection is closed", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
+		}
+	}
+}
+
+// quiet says that nothing needs to be told of a connection that has ended: who looks whether a port is open does that.
+func quiet(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, errGone) || errors.As(err, &timeout) && timeout.Timeout()
+}
+
+var errGone = errors.New("it was closed by the other side before anything came")
+
+// Those that tell connections apart.
+const (
+	tlsRecord = 0x16 // the first byte of a handshake
+	preface   = "PRI"
+)
+
+func (p *port) hand(c *conn, full bool) error {
+	_ = c.Conn.SetDeadline(time.Now().Add(limits.EtcdHandshakeTimeout))
+	c.in = bufio.NewReaderSize(c.Conn, 64)
+	first, err := c.in.Peek(1)
+	if err != nil {
+		return errors.Join(errGone, err)
+	}
+	over := net.Conn(c)
+	h2 := false
+	var auth credentials.AuthInfo = plainText{}
+	if first[0] == tlsRecord {
+		secure, state, err := p.handshake(c)
+		if err != nil {
+			return err
+		}
+		over, h2 = secure, state.NegotiatedProtocol == http2.NextProtoTLS
+		auth = credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}
+	} else {
+		if first[0] < 'A' || first[0] > 'Z' {
+			return fmt.Errorf("the first byte is %#x: neither TLS, gRPC nor HTTP", first[0])
+		}
+		begin, err := c.in.Peek(len(preface))
+		if err != nil {
+			return errors.Join(errGone, err)
+		}
+		h2 = string(begin) == preface
+	}
+	p.known(c)
+	why := ""
+	switch {
+	case full:
+		why = fmt.Sprintf("this member serves %d client connections, its limit", p.s.config.Limits.Connections)
+	case over == net.Conn(c) && !p.s.config.Plain:
+		why = "this port takes TLS only, with a client's certificate"
+	}
+	if why != "" {
+		refuse(over, h2, why)
+		return errors.New(why)
+	}
+	_ = c.Conn.SetDeadline(time.Time{})
+	to := p.http
+	if h2 {
+		to = p.grpc
+	}
+	return to.give(told{over, auth})
+}
+
+// handshake does that of TLS.
+func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
+	p.handshakes <- struct{}{}
+	defer func() { <-p.handshakes }()
+	secure := tls.Server(c, p.tls)
+	ctx, cancel := context.WithTimeout(context.Background(), limits.EtcdHandshakeTimeout)
+	defer cancel()
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return nil, tls.ConnectionState{}, wire.Explain(err)
+	}
+	return secure, secure.ConnectionState(), nil
+}
+
+// refuse tells the other side in its own protocol why it is not served.
+func refuse(c net.Conn, h2 bool, why string) {
+	if !h2 {
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s\n", len(why)+1, why)
+		return
+	}
+	var b bytes.Buffer
+	f := http2.NewFramer(&b, nil)
+	_ = f.WriteSettings()
+	_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, []byte(why))
+	_, _ = c.Write(b.Bytes())
+}
+
+// conn is a connection whose first bytes were looked at.
+type conn struct {
+	net.Conn
+	port *port
+	in   *bufio.Reader // nil once it is empty
+	once sync.Once
+}
+
+func (c *conn) Read(b []byte) (int, error) {
+	if c.in != nil {
+		if c.in.Buffered() > 0 {
+			return c.in.Read(b)
+		}
+		c.in = nil
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *conn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(func() { c.port.leave(c) })
+	return err
+}
+
+// told is a connection that was told apart, with who is at its other end.
+type told struct {
+	net.Conn
+	auth credentials.AuthInfo
+}
+
+// handed is a listener of connections that were told apart.
+type handed struct {
+	addr  net.Addr
+	conns chan told
+	over  chan struct{}
+	once  sync.Once
+}
+
+func newHanded(addr net.Addr) *handed {
+	return &handed{addr: addr, conns: make(chan told), over: make(chan struct{})}
+}
+
+func (h *handed) give(c told) error {
+	select {
+	case h.conns <- c:
+		return nil
+	case <-h.over:
+		return net.ErrClosed
+	}
+}
+
+// Accept implements net.Listener.
+func (h *handed) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.over:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handed) Close() error {
+	h.once.Do(func() { close(h.over) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (h *handed) Addr() net.Addr { return h.addr }
+
+// plainText says that a connection has no TLS.
+type plainText struct{}
+
+// AuthType implements credentials.AuthInfo.
+func (plainText) AuthType() string { return "insecure" }
+
+// handshaken are credentials for connections whose handshake is done.
+type handshaken struct{}
+
+func (handshaken) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return c, c.(told).auth, nil
+}
+
+func (handshaken) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("this is a server")
+}
+
+func (handshaken) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
+}
+func (handshaken) Clone() credentials.TransportCredentials { return handshaken{} }
+func (handshaken) OverrideServerName(string) error         { return nil }

@@ -1,0 +1,243 @@
+package etcd
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	protocodec "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// The versions of etcd whose API this is. Clients and Kubernetes parse them: plain numbers.
+const (
+	Version        = "3.7.3"
+	ClusterVersion = "3.7.0"
+)
+
+// Member is what the endpoint needs of the member behind it: a part of what the native endpoint does. All methods may be called
+// from many goroutines.
+type Member interface {
+	Propose(p kv.Proposal)
+	ReadIndex(to kv.ReplyTo, requests []uint64, timeout time.Duration)
+	Watch(to kv.WatchStream, r kv.WatchRequest)
+	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
+	Refuse(q *wire.Request) *kv.Error
+	MoveLeader(ctx context.Context, to uint64) *kv.Error
+	View() *index.View
+	Status() wire.Status
+	// RaftStatus is what of the status each request needs, without the rest.
+	RaftStatus() RaftStatus
+}
+
+// RaftStatus is where the member stands in the cluster.
+type RaftStatus struct {
+	Term    uint64
+	Leader  uint64 // 0: none is known
+	Learner bool
+}
+
+// Config says how to serve. All but Logger must be given.
+type Config struct {
+	Listener    net.Listener // TCP; the server closes it
+	Credentials *wire.Credentials
+	Plain       bool // connections without TLS are taken
+	Member      Member
+	Cluster, ID uint64
+	Logger      *slog.Logger
+
+	ValueBytes int           // the largest value that is accepted
+	LeaseLeast int64         // seconds: shorter leases are granted for so long
+	Timeout    time.Duration // of a request, at most
+	Limits     limits.Etcd
+}
+
+// Server is a running endpoint.
+type Server struct {
+	// Constant.
+	config Config
+	logger *slog.Logger
+	calls  *calls
+	turns  *turns
+	grpc   *grpc.Server
+	port   *port
+
+	running sync.WaitGroup // every goroutine of the server
+
+	// Shared.
+	requests atomic.Int64 // unary ones under way
+	stopping chan struct{}
+	stop     sync.Once
+}
+
+// Start opens the endpoint and serves until Close.
+func Start(config Config) *Server {
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{})}
+	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
+	s.turns = newTurns(&s.requests)
+	s.grpc = grpc.NewServer(
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
+		grpc.Creds(handshaken{}),
+		grpc.MaxRecvMsgSize(limits.EtcdRequestBytes+limits.EtcdRequestOver),
+		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
+		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
+		grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
+		grpc.ConnectionTimeout(limits.EtcdHandshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
+	)
+	for _, service := range s.services() {
+		s.grpc.RegisterService(service, nil)
+	}
+	s.calls.run(&s.running)
+	s.port = newPort(s)
+	s.port.run(&s.running)
+	return s
+}
+
+// Addr is where the endpoint listens.
+func (s *Server) Addr() net.Addr { return s.config.Listener.Addr() }
+
+// Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
+// are under way are answered, or ctx is over. Close follows.
+func (s *Server) Drain(ctx context.Context) {
+	s.end()
+	finished := make(chan struct{})
+	s.running.Go(func() {
+		s.grpc.GracefulStop()
+		close(finished)
+	})
+	select {
+	case <-finished:
+	case <-ctx.Done():
+	}
+}
+
+// end tells everything that lasts that it is over.
+func (s *Server) end() {
+	s.stop.Do(func() { close(s.stopping) })
+	s.port.close()
+}
+
+// Close ends all connections and returns when no goroutine of the server is left. A member that is waiting for room in Propose
+// must have ended before.
+func (s *Server) Close() {
+	s.end()
+	s.grpc.Stop()
+	s.port.stop()
+	s.calls.stop()
+	s.running.Wait()
+}
+
+// header is that of an answer.
+func (s *Server) header(revision int64) *pb.ResponseHeader {
+	return &pb.ResponseHeader{ClusterId: s.config.Cluster, MemberId: s.config.ID, Revision: revision, RaftTerm: s.config.Member.RaftStatus().Term}
+}
+
+// services are all that the endpoint has.
+func (s *Server) services() []*grpc.ServiceDesc {
+	return []*grpc.ServiceDesc{
+		{
+			ServiceName: "etcdserverpb.KV", Metadata: "rpc.proto",
+			Methods: []grpc.MethodDesc{
+				method(s, "Range", s.rangeKeys), method(s, "Put", s.put), method(s, "DeleteRange", s.deleteRange),
+				method(s, "Txn", s.txn), method(s, "Compact", s.compact),
+			},
+			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, s.rangeStream)},
+		},
+	}
+}
+
+// request is a message that T is.
+type request[T any] interface {
+	*T
+	proto.Message
+}
+
+// method is an RPC with one request and one answer.
+func method[T any, Q request[T]](s *Server, name string, answer func(context.Context, Q) (any, error)) grpc.MethodDesc {
+	return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+		q := Q(new(T))
+		if err := decode(q); err != nil {
+			return nil, err
+		}
+		s.requests.Add(1)
+		defer s.requests.Add(-1)
+		if err := s.admit(ctx, q); err != nil {
+			return nil, err
+		}
+		return answer(ctx, q)
+	}}
+}
+
+// stream is an RPC with a stream of requests, or of answers. One that a learner may serve, too, is said to be so.
+func (s *Server) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
+	return grpc.StreamDesc{
+		StreamName: name, ClientStreams: requests, ServerStreams: answers,
+		Handler: func(_ any, stream grpc.ServerStream) error {
+			if err := s.admit(stream.Context(), nil); err != nil {
+				return err
+			}
+			return serve(stream)
+		},
+	}
+}
+
+// admit says why a request, or a stream, is refused whatever it asks for.
+func (s *Server) admit(ctx context.Context, q proto.Message) error {
+	select {
+	case <-s.stopping:
+		return errStopped
+	default:
+	}
+	raft := s.config.Member.RaftStatus()
+	local := servedByLearner(q)
+	if raft.Learner && !local {
+		return rpctypes.ErrGRPCNotSupportedForLearner
+	}
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		if version := md.Get(rpctypes.MetadataClientAPIVersionKey); len(version) > 0 && !utf8.ValidString(version[0]) {
+			return rpctypes.ErrGRPCInvalidClientAPIVersion
+		}
+		if require := md.Get(rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && raft.Leader == 0 {
+			return rpctypes.ErrGRPCNoLeader
+		}
+	}
+	if _, status := q.(*pb.StatusRequest); status {
+		return nil
+	}
+	as := wire.Request{Op: wire.OpRange}
+	as.Range.Serializable = local
+	return refused(s.config.Member.Refuse(&as))
+}
+
+// servedByLearner says that a learner answers a request, too.
+func servedByLearner(q proto.Message) bool {
+	switch q := q.(type) {
+	case *pb.StatusRequest:
+		return true
+	case *pb.RangeRequest:
+		return q.Serializable
+	default:
+		return false
+	}
+}

@@ -1,0 +1,257 @@
+package etcd
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/protobuf/proto"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// bounds are those of the keys and values that a request may have.
+func (s *Server) bounds() kv.Bounds {
+	return kv.Bounds{Key: limits.KeyBytes, Value: s.config.ValueBytes}
+}
+
+// requestOverhead is what etcd puts around a request before it measures it against its limit: two tags, a length, and an id of
+// 64 bits.
+const requestOverhead = 20
+
+// checkSize refuses what etcd refuses behind all its other checks.
+func checkSize(m proto.Message) error {
+	if proto.Size(m)+requestOverhead > limits.EtcdRequestBytes {
+		return rpctypes.ErrGRPCRequestTooLarge
+	}
+	return nil
+}
+
+func refused(err *kv.Error) error {
+	if err == nil {
+		return nil
+	}
+	return statusOf(err)
+}
+
+func (s *Server) putOf(q *pb.PutRequest) (kv.Put, error) {
+	p := kv.Put{
+		Key: q.Key, Value: q.Value, Lease: q.Lease, PrevKV: q.PrevKv, IgnoreValue: q.IgnoreValue, IgnoreLease: q.IgnoreLease,
+	}
+	return p, refused(p.Check(s.bounds()))
+}
+
+func (s *Server) deleteOf(q *pb.DeleteRangeRequest) (kv.Delete, error) {
+	d := kv.Delete{Key: q.Key, End: q.RangeEnd, PrevKV: q.PrevKv}
+	return d, refused(d.Check(s.bounds()))
+}
+
+// rangeOf translates a range. A limit below 1 is none for etcd, and a revision below 1 the newest; in a transaction a negative
+// one is compacted.
+func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
+	r := kv.Range{
+		Key: q.Key, End: q.RangeEnd, Revision: q.Revision, Limit: max(q.Limit, 0), Serializable: q.Serializable,
+		KeysOnly: q.KeysOnly, CountOnly: q.CountOnly, Sort: kv.SortTarget(q.SortTarget), Order: kv.SortOrder(q.SortOrder),
+		MinMod: q.MinModRevision, MaxMod: q.MaxModRevision, MinCreate: q.MinCreateRevision, MaxCreate: q.MaxCreateRevision,
+	}
+	if !nested {
+		r.Revision = max(q.Revision, 0)
+	}
+	switch {
+	case len(q.Key) == 0:
+		return r, rpctypes.ErrGRPCEmptyKey
+	case pb.RangeRequest_SortOrder_name[int32(q.SortOrder)] == "", pb.RangeRequest_SortTarget_name[int32(q.SortTarget)] == "":
+		return r, rpctypes.ErrGRPCInvalidSortOption
+	}
+	if sortsPage(q) {
+		// What is sorted is what the limit leaves, and one more.
+		if r.Limit > 0 && r.Limit+1 > 0 {
+			r.Limit++
+		}
+		r.Sort, r.KeysOnly = kv.SortByKey, r.KeysOnly && q.SortTarget != pb.RangeRequest_VALUE
+	} else if q.SortOrder == pb.RangeRequest_NONE && q.SortTarget != pb.RangeRequest_KEY {
+		r.Order = kv.SortAscend
+	}
+	checked := r
+	checked.Revision = max(r.Revision, 0)
+	return r, refused(checked.Check(s.bounds()))
+}
+
+// sortsPage says that a range has a target and no order, and a limit: etcd applies the limit first then, and sorts what it
+// leaves.
+func sortsPage(q *pb.RangeRequest) bool {
+	return q.SortOrder == pb.RangeRequest_NONE && q.SortTarget != pb.RangeRequest_KEY && q.Limit > 0 &&
+		q.MinModRevision|q.MaxModRevision|q.MinCreateRevision|q.MaxCreateRevision == 0
+}
+
+// sortPage does what sortsPage says to what was read.
+func sortPage(q *pb.RangeRequest, found *kv.RangeResult) {
+	if !sortsPage(q) {
+		return
+	}
+	slices.SortStableFunc(found.KVs, func(a, b kv.KeyValue) int {
+		switch q.SortTarget {
+		case pb.RangeRequest_VERSION:
+			return cmp.Compare(a.Version, b.Version)
+		case pb.RangeRequest_CREATE:
+			return cmp.Compare(a.CreateRevision, b.CreateRevision)
+		case pb.RangeRequest_MOD:
+			return cmp.Compare(a.ModRevision, b.ModRevision)
+		default:
+			return bytes.Compare(a.Value, b.Value)
+		}
+	})
+	if found.More = int64(len(found.KVs)) > q.Limit; found.More {
+		found.KVs = found.KVs[:q.Limit]
+	}
+	if q.KeysOnly {
+		for i := range found.KVs {
+			found.KVs[i].Value = nil
+		}
+	}
+}
+
+// txnOf translates a transaction. Its checks come in etcd's order: first all of one request, then what it changes twice.
+func (s *Server) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
+	parts := 0
+	t, err := s.nestedOf(q, limits.TxnOperations, 1, &parts)
+	if err != nil {
+		return nil, err
+	}
+	return t, refused(t.Check(s.bounds(), limits.TxnOperations))
+}
+
+func (s *Server) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int) (*kv.Txn, error) {
+	most := max(len(q.Compare), len(q.Success), len(q.Failure))
+	if *parts += len(q.Compare) + len(q.Success) + len(q.Failure); most > operations || depth > limits.TxnDepth || *parts > limits.TxnParts {
+		return nil, rpctypes.ErrGRPCTooManyOps
+	}
+	t := &kv.Txn{}
+	for _, c := range q.Compare {
+		if len(c.GetKey()) == 0 {
+			return nil, rpctypes.ErrGRPCEmptyKey
+		}
+		if one, always := compareOf(c); !always {
+			t.Compares = append(t.Compares, one)
+		}
+	}
+	for _, list := range []struct {
+		from []*pb.RequestOp
+		to   *[]kv.Op
+	}{{q.Success, &t.Success}, {q.Failure, &t.Failure}} {
+		for _, one := range list.from {
+			o, err := s.opOf(one, operations-most, depth, parts)
+			if err != nil {
+				return nil, err
+			}
+			*list.to = append(*list.to, o)
+		}
+	}
+	return t, nil
+}
+
+func (s *Server) opOf(q *pb.RequestOp, operations, depth int, parts *int) (o kv.Op, err error) {
+	switch q := q.GetRequest().(type) {
+	case *pb.RequestOp_RequestRange:
+		r, e := s.rangeOf(q.RequestRange, true)
+		o.Range, err = &r, e
+	case *pb.RequestOp_RequestPut:
+		p, e := s.putOf(q.RequestPut)
+		o.Put, err = &p, e
+	case *pb.RequestOp_RequestDeleteRange:
+		d, e := s.deleteOf(q.RequestDeleteRange)
+		o.Delete, err = &d, e
+	case *pb.RequestOp_RequestTxn:
+		o.Txn, err = s.nestedOf(q.RequestTxn, operations, depth+1, parts)
+	default:
+		err = rpctypes.ErrGRPCKeyNotFound
+	}
+	return o, err
+}
+
+// compareOf translates a comparison, or says that it always holds. A target that etcd does not know is equal to everything, and
+// a result that it does not know holds; but of a value nothing holds where the key is not there.
+func compareOf(q *pb.Compare) (c kv.Compare, always bool) {
+	c = kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareTarget(q.Target), Result: kv.CompareResult(q.Result)}
+	known := pb.Compare_CompareResult_name[int32(q.Result)] != ""
+	never := kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: kv.Less}
+	switch q.Target {
+	case pb.Compare_VERSION:
+		c.Number = q.GetVersion()
+	case pb.Compare_CREATE:
+		c.Number = q.GetCreateRevision()
+	case pb.Compare_MOD:
+		c.Number = q.GetModRevision()
+	case pb.Compare_LEASE:
+		c.Number = q.GetLease()
+	case pb.Compare_VALUE:
+		c.Value = q.GetValue()
+		if !known { // it holds where there is a value
+			return kv.Compare{Key: q.Key, End: q.RangeEnd, Target: kv.CompareVersion, Result: kv.Greater}, false
+		}
+	default:
+		return never, !known || q.Result == pb.Compare_EQUAL
+	}
+	return c, !known
+}
+
+// txnAnswer builds the answer to a transaction. As in etcd, the header of each operation has the revision of the store behind it,
+// and that of a nested transaction is empty.
+type txnAnswer struct{ revision int64 }
+
+// txnAnswerOf is the answer to a transaction whose request it was.
+func txnAnswerOf(q *pb.TxnRequest, found *kv.TxnResult) *pb.TxnResponse {
+	a := txnAnswer{revision: found.Revision}
+	if changes(found) {
+		a.revision--
+	}
+	return a.of(q, found)
+}
+
+// changes says whether a transaction has made a revision.
+func changes(found *kv.TxnResult) bool {
+	return slices.ContainsFunc(found.Answers, func(one kv.Answer) bool {
+		return one.Put != nil || one.Delete != nil && one.Delete.Deleted > 0 || one.Txn != nil && changes(one.Txn)
+	})
+}
+
+func (a *txnAnswer) of(q *pb.TxnRequest, found *kv.TxnResult) *pb.TxnResponse {
+	answer := &pb.TxnResponse{Header: &pb.ResponseHeader{}, Succeeded: found.Succeeded, Responses: make([]*pb.ResponseOp, len(found.Answers))}
+	ops := q.Failure
+	if found.Succeeded {
+		ops = q.Success
+	}
+	for i := range found.Answers {
+		answer.Responses[i] = a.op(ops[i], &found.Answers[i])
+	}
+	return answer
+}
+
+func (a *txnAnswer) op(q *pb.RequestOp, found *kv.Answer) *pb.ResponseOp {
+	switch {
+	case found.Put != nil:
+		a.revision = found.Put.Revision
+		put := &pb.PutResponse{Header: a.header()}
+		if found.Put.Prev != nil {
+			put.PrevKv = pairOf(found.Put.Prev)
+		}
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: put}}
+	case found.Delete != nil:
+		if found.Delete.Deleted > 0 {
+			a.revision = found.Delete.Revision
+		}
+		deleted := &pb.DeleteRangeResponse{Header: a.header(), Deleted: found.Delete.Deleted, PrevKvs: pairsOf(found.Delete.Prev)}
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: deleted}}
+	case found.Range != nil:
+		sortPage(q.GetRequestRange(), found.Range)
+		page := &pb.RangeResponse{Header: a.header(), Kvs: pairsOf(found.Range.KVs), More: found.Range.More, Count: found.Range.Count}
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: page}}
+	default:
+		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseTxn{ResponseTxn: a.of(q.GetRequestTxn(), found.Txn)}}
+	}
+}
+
+func (a *txnAnswer) header() *pb.ResponseHeader { return &pb.ResponseHeader{Revision: a.revision} }
