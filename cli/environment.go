@@ -13,8 +13,9 @@ import (
 const variablePrefix = "QKV_"
 
 // foreignVariables are not meant for qkv although they begin as its own do: Kubernetes tells every pod of a service
-// called qkv, or qkv-NAME, by them; and processes of this project's tests have the tests' own.
-var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+)$`)
+// called qkv, or qkv-NAME, by them; processes of this project's tests have the tests' own; and the commands that `qkv watch`
+// and `qkv lock` run are told by them what happened.
+var foreignVariables = regexp.MustCompile(`^QKV_(([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)|FULL|TEST_[A-Z_]+|WATCH_(REVISION|EVENT_TYPE|KEY|VALUE)|LOCK_(KEY|TOKEN|LEASE))$`)
 
 // checkEnvironment refuses variables that no flag has: a setting that is spelled wrongly would be none, without a word.
 func checkEnvironment(app *cli.App, environment []string) error {

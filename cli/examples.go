@@ -28,6 +28,12 @@ var examples = map[string][]string{
 	"lease keep-alive": {"qkv lease keep-alive 32695410dcc0ca06", "qkv lease keep-alive 32695410dcc0ca06 --once"},
 	"lease timetolive": {"qkv lease timetolive 32695410dcc0ca06 --keys"},
 	"lease list":       {"qkv lease list", "qkv lease list -w json"},
+	"lock": {
+		"qkv lock jobs/nightly -- backup.sh      # no other host runs it meanwhile",
+		"qkv lock jobs/nightly --wait 0s -- backup.sh",
+		"qkv lock jobs/nightly                   # holds it until Ctrl-C",
+	},
+	"elect": {"qkv elect scheduler $(hostname)", "qkv elect scheduler --listen -w json"},
 	"txn": {
 		"printf 'mod(\"k\") = \"7\"\\n\\nput k new\\n\\nget k\\n' | qkv txn",
 		"qkv txn < create-once.txt",

@@ -51,6 +51,8 @@ var house = map[string]room{
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},
 
+	"internal/election": {floor: 1, imports: []string{"index/kv"}},
+
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
 	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
@@ -66,12 +68,14 @@ var house = map[string]room{
 	"internal/testretry":    {floor: 3, helper: true},
 	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits"}, helper: true},
 
+	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
+
 	"node": {floor: 4, imports: []string{
 		"actor", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/wire", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "net/client", "net/client/concurrency", "net/wire", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule}},
 	".":     {floor: 6, imports: []string{"cli"}},

@@ -7,10 +7,9 @@ import "strings"
 const (
 	useWatch       = "`qkv watch KEY`"
 	useTxn         = "`qkv txn` reads a transaction from stdin"
-	notYetLease    = "leases are not there yet"
+	useLease       = "`qkv lease grant SECONDS`, then `qkv put KEY VALUE --lease ID`"
 	notYetUsers    = "users and roles are not there yet: a certificate of the CA may do everything"
 	useCompact     = "`qkv compact REVISION`; it also runs by itself: the README says under \"Limits\" what is kept"
-	notYetLocks    = "locks and elections are not there yet"
 	useStatus      = "`qkv status` shows all members; with --check its exit code says whether all is well"
 	useMembers     = "`qkv member list` lists the members"
 	useRemove      = "`qkv member remove NAME`"
@@ -27,8 +26,8 @@ const (
 )
 
 var foreignCommands = map[string]string{
-	"subscribe": useWatch, "cas": useTxn, "multi": useTxn, "lease": notYetLease,
-	"session": notYetLease, "ttl": notYetLease, "expire": notYetLease, "lock": notYetLocks, "elect": notYetLocks,
+	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
+	"session": useLease, "ttl": useLease, "expire": useLease,
 	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "alarm": useStatus, "health": useStatus, "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
@@ -50,7 +49,7 @@ var foreignFlags = map[string]string{
 	"peer-auto-tls": alwaysVerified, "insecure-skip-tls-verify": alwaysVerified, "insecure-transport": alwaysVerified, "insecure": alwaysVerified,
 	"command-timeout": useTimeout, "dial-timeout": useTimeout, "keepalive-time": useTimeout, "consistency": "reads are linearizable; --serializable asks one member alone",
 	"stale": "--serializable asks one member alone", "hex": useJSON, "user": notYetUsers, "password": notYetUsers,
-	"token": notYetUsers, "lease": notYetLease, "ttl": notYetLease,
+	"token": notYetUsers, "ttl": useLease,
 	"cluster": "status asks all members by itself", "peers": useEndpoints, "endpoint": useEndpoints, "host": useEndpoints, "http-addr": useEndpoints,
 	"listen-client-urls": "--listen: " + useHostPort, "listen-peer-urls": "--listen-peer: " + useHostPort,
 	"advertise-client-urls": "--advertise: " + useHostPort, "initial-advertise-peer-urls": "--advertise-peer: " + useHostPort,

@@ -158,7 +158,7 @@ func seconds(n int64) time.Duration {
 }
 
 // Lost is closed when the lease has ended, or may have: nothing has renewed it for as long as it lives. Its keys may be
-// deleted, and what they stand for may be another client's.
+// deleted, and what they stand for may be another client's. It is closed as well when the client is.
 func (k *KeepAlive) Lost() <-chan struct{} { return k.lost }
 
 // Until is when the lease may end if it is not renewed, by this process's clock: what it protects must be over by then.
@@ -190,6 +190,7 @@ func (k *KeepAlive) run(ctx context.Context, ttl int64) {
 	for {
 		select {
 		case <-ctx.Done():
+			k.closed()
 			return
 		case <-wait.C:
 		}
@@ -199,6 +200,7 @@ func (k *KeepAlive) run(ctx context.Context, ttl int64) {
 		cancel()
 		switch {
 		case ctx.Err() != nil:
+			k.closed()
 			return
 		case err == nil:
 			ttl = renewed
@@ -210,15 +212,27 @@ func (k *KeepAlive) run(ctx context.Context, ttl int64) {
 			if !isLost(err) && last != nil {
 				err = last
 			}
-			k.mu.Lock()
-			k.err = err
-			k.mu.Unlock()
-			close(k.lost)
+			k.lose(err)
 			return
 		default:
 			last = err
 			wait.Reset(min(keepAliveAgain, time.Until(until)))
 		}
+	}
+}
+
+// lose says that the lease may have ended, or will.
+func (k *KeepAlive) lose(err error) {
+	k.mu.Lock()
+	k.err = err
+	k.mu.Unlock()
+	close(k.lost)
+}
+
+// closed loses the lease when the client was closed, and not only the renewals stopped.
+func (k *KeepAlive) closed() {
+	if k.client.ctx.Err() != nil {
+		k.lose(ErrClosed)
 	}
 }
 

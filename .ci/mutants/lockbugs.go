@@ -1,0 +1,16 @@
+package main
+
+// The bugs of locks.
+func init() {
+	mutants = append(mutants, []mutant{
+		{"own a lock whose lease ended during the wait", []change{
+			{"internal/election/election.go", "			c.Guard(),\n			{Key: c.Key, Target: kv.CompareLease, Number: c.Lease},\n", ""},
+		}, []detector{direct("./net/client/concurrency", "TestMutexLeaseEnds")}},
+		{"own a lock while somebody stands before", []change{
+			{"internal/election/election.go", "			{Key: key, End: end, Target: kv.CompareCreate, Result: kv.Greater, Number: c.Revision - 1},\n", ""},
+		}, []detector{direct("./net/client/concurrency", "TestMutexExcludes")}},
+		{"leave a place in the line that nobody waits at", []change{
+			{"net/client/concurrency/mutex.go", "		leave(ctx, s, place)\n	}\n	session", "	}\n	session"},
+		}, []detector{direct("./net/client/concurrency", "TestMutexBesideOthers")}},
+	}...)
+}

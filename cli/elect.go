@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
+	"qkv/net/client/concurrency"
+)
+
+func electCommand() *cli.Command {
+	return &cli.Command{
+		Name: "elect", Category: "keys", Usage: "lead an election until Ctrl-C, or show who leads it", ArgsUsage: "NAME [VALUE]",
+		Description: "With a VALUE it waits until nobody else leads, prints the key that stands for the leadership and the value, and leads until " +
+			"Ctrl-C, with exit code 0 then. With --listen it prints key and value of who leads, and again each time that another one does. " +
+			"-w json also has the fencing token, which is larger than that of everybody who led before.",
+		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_ELECT_TTL"),
+			&cli.BoolFlag{Name: "listen", Aliases: []string{"l"}, EnvVars: []string{"QKV_ELECT_LISTEN"}, Usage: "do not take part, but show who leads"},
+		),
+		Action: elect,
+	}
+}
+
+func elect(c *cli.Context) error {
+	if err := arguments(c, 1, 2); err != nil {
+		return err
+	}
+	name, listen := c.Args().First(), c.Bool("listen")
+	switch {
+	case name == "":
+		return usagef("the name of an election is not empty")
+	case listen && c.NArg() == 2:
+		return usagef("--listen only shows who leads: it goes without a VALUE")
+	case !listen && c.NArg() == 1:
+		return usagef("a VALUE is missing, for the others to know who leads; --listen shows it")
+	case listen:
+		return listenTo(c, name)
+	}
+	value := []byte(c.Args().Get(1))
+	return inSession(c, func(ctx context.Context, s *concurrency.Session) error {
+		e := concurrency.NewElection(s, name)
+		if err := e.Campaign(ctx, value); err != nil {
+			return err
+		}
+		err := writeHolder(c, holderDocument{Token: e.Token(), Lease: hex(uint64(s.Lease().ID))}, e.Key(), value, false)
+		if err == nil {
+			err = hold(ctx, s)
+		}
+		return afterwards(c, s, e.Resign, err)
+	})
+}
+
+// listenTo prints who leads an election, until Ctrl-C.
+func listenTo(c *cli.Context, name string) error {
+	return interruptible(c, func(ctx context.Context) error {
+		return open(ctx, c, func(s *client.Client) error {
+			for leader, err := range concurrency.Observe(ctx, s, name) {
+				if err != nil {
+					return err
+				}
+				d := holderDocument{Token: leader.CreateRevision, Lease: hex(uint64(leader.Lease))}
+				if err := writeHolder(c, d, leader.Key, leader.Value, false); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}

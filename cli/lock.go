@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"qkv/net/client"
+	"qkv/net/client/concurrency"
+)
+
+// sessionSeconds is the time to live of a lock's lease unless --ttl says otherwise, as with etcdctl.
+const sessionSeconds = 10
+
+func lockCommand() *cli.Command {
+	return &cli.Command{
+		Name: "lock", Category: "keys", Usage: "take a lock, and hold it while a command runs or until Ctrl-C", ArgsUsage: "NAME [-- COMMAND ...]",
+		Description: "Waits until nobody else has the lock. Without a command it prints the key that stands for the lock, and holds it until " +
+			"Ctrl-C, with exit code 0 then. With one it holds it while the command runs, and ends with the command's exit code. The command has " +
+			"QKV_LOCK_KEY and QKV_LOCK_TOKEN in its environment (and what etcdctl calls them): the token is larger than that of everybody who " +
+			"had the lock before, so that what the lock protects can refuse whoever has lost it. When the lock is about to be lost, because no " +
+			"member could be reached for most of --ttl, the command gets a SIGTERM, and a SIGKILL when it is lost. Users of etcd's locks and " +
+			"of these exclude each other.",
+		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_LOCK_TTL"),
+			&cli.DurationFlag{
+				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, Usage: "give up after `TIME`, with exit code 4; 0s takes the lock only if nobody has it",
+				Action: func(_ *cli.Context, d time.Duration) error {
+					if d < 0 {
+						return usagef("--wait %v must not be below zero", d)
+					}
+					return nil
+				},
+			},
+		),
+		Action: lock,
+	}
+}
+
+func ttlFlag(variable string) cli.Flag {
+	return &cli.Int64Flag{
+		Name: "ttl", EnvVars: []string{variable}, Value: sessionSeconds, Usage: "how many `SECONDS` it is held when this process dies",
+		Action: func(_ *cli.Context, n int64) error {
+			if n < 1 {
+				return usagef("--ttl %d must be above zero", n)
+			}
+			return nil
+		},
+	}
+}
+
+func lock(c *cli.Context) error {
+	words, command, err := cutCommand(c)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 || words[0] == "" {
+		return usagef("usage: %s [flags] %s; a command stands behind `--`", c.Command.HelpName, c.Command.ArgsUsage)
+	}
+	return inSession(c, func(ctx context.Context, s *concurrency.Session) error {
+		m := concurrency.NewMutex(s, words[0])
+		if err := takeLock(ctx, c, m); err != nil {
+			return err
+		}
+		if len(command) > 0 {
+			err = holdWhile(ctx, c, s, m, command)
+		} else {
+			if err = writeHolder(c, holderDocument{Token: m.Token(), Lease: hex(uint64(s.Lease().ID))}, m.Key(), nil, true); err == nil {
+				err = hold(ctx, s)
+			}
+		}
+		return afterwards(c, s, m.Unlock, err)
+	})
+}
+
+// cutCommand cuts a command line at the command that it is to run.
+func cutCommand(c *cli.Context) (words, command []string, err error) {
+	words = c.Args().Slice()
+	if i := slices.Index(words, commandMark); i >= 0 {
+		if words, command = words[:i], words[i+1:]; len(command) == 0 {
+			return nil, nil, usagef("no command stands behind --")
+		}
+	}
+	return words, command, nil
+}
+
+// inSession runs f with a session. A signal ends f's context.
+func inSession(c *cli.Context, f func(ctx context.Context, s *concurrency.Session) error) error {
+	return interruptible(c, func(ctx context.Context) error {
+		return open(ctx, c, func(one *client.Client) error {
+			begin, cancel := context.WithTimeoutCause(ctx, c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+			defer cancel()
+			s, err := concurrency.NewSession(begin, one, concurrency.Options{TTL: c.Int64("ttl")})
+			if err != nil {
+				return err
+			}
+			err = f(ctx, s)
+			end, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+			defer cancel()
+			if closing := s.Close(end); err == nil && closing != nil {
+				return fmt.Errorf("it is held for up to %d seconds longer: %w", s.Lease().TTL, closing)
+			}
+			return err
+		})
+	})
+}
+
+// takeLock waits for a lock for as long as --wait says.
+func takeLock(ctx context.Context, c *cli.Context, m *concurrency.Mutex) error {
+	wait := c.Duration("wait")
+	var err error
+	switch {
+	case !c.IsSet("wait"):
+		err = m.Lock(ctx)
+	case wait == 0:
+		err = m.TryLock(ctx)
+	default:
+		within, cancel := context.WithTimeoutCause(ctx, wait, concurrency.ErrLocked)
+		defer cancel()
+		err = m.Lock(within)
+	}
+	if errors.Is(err, concurrency.ErrLocked) || wait > 0 && errors.Is(err, context.DeadlineExceeded) {
+		return exitf(exitCondition, "the lock is another one's")
+	}
+	return err
+}
+
+// hold waits until a signal says that it is enough, or the session is lost.
+func hold(ctx context.Context, s *concurrency.Session) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.Done():
+		return s.Err()
+	}
+}
+
+// afterwards gives up what is held, unless it is lost.
+func afterwards(c *cli.Context, s *concurrency.Session, giveUp func(context.Context) error, err error) error {
+	if s.Err() != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(c.Context), c.Duration("timeout"), noAnswer(c.Duration("timeout")))
+	defer cancel()
+	if failed := giveUp(ctx); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// holder is a command that runs while a lock is held.
+type holder struct {
+	command *exec.Cmd
+	session *concurrency.Session
+	ended   chan error
+	told    bool // that the lock is about to be lost, or is
+}
+
+// holdWhile runs a command, and ends it before the lock is lost.
+func holdWhile(ctx context.Context, c *cli.Context, s *concurrency.Session, m *concurrency.Mutex, words []string) error {
+	h := &holder{command: exec.Command(words[0], words[1:]...), session: s, ended: make(chan error, 1)}
+	h.command.Stdin, h.command.Stdout, h.command.Stderr = c.App.Reader, outputOf(c.App.Writer), c.App.ErrWriter
+	h.command.WaitDelay = time.Second // of what it has left behind with its output
+	h.command.Env = append(os.Environ(),
+		fmt.Sprintf("QKV_LOCK_KEY=%s", m.Key()), fmt.Sprintf("QKV_LOCK_TOKEN=%d", m.Token()), fmt.Sprintf("QKV_LOCK_LEASE=%016x", uint64(s.Lease().ID)),
+		fmt.Sprintf("ETCD_LOCK_KEY=%s", m.Key()), fmt.Sprintf("ETCD_LOCK_REV=%d", m.Token()))
+	h.command.SysProcAttr = childAttributes()
+	if f, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		h.command.SysProcAttr.Setpgid = false // it is to read from the terminal, and gets Ctrl-C from there
+	}
+	if err := newSpawner()(h.command); err != nil {
+		return fmt.Errorf("run the command: %w", err)
+	}
+	go func() { h.ended <- h.command.Wait() }()
+	err := h.wait(ctx)
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
+		err = &exitError{commandCode(ended), errors.New("")}
+	}
+	if h.told {
+		return exitf(exitFailed, "the lock was lost, or about to be, and the command was told to end: %w", firstError(s.Err(), errLeaseShort))
+	}
+	return err
+}
+
+var errLeaseShort = errors.New("its lease was not renewed in time")
+
+// firstError is the first error that there is.
+func firstError(all ...error) error {
+	for _, err := range all {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outputOf is where a command prints: a file as it is, so that no copy of it outlives the command.
+func outputOf(w io.Writer) io.Writer {
+	if a, ok := w.(*answerWriter); ok {
+		if f, ok := a.w.(*os.File); ok {
+			return f
+		}
+	}
+	return w
+}
+
+// commandCode is what shells make of how a command ended.
+func commandCode(err *exec.ExitError) int {
+	if status, ok := err.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return err.ExitCode()
+}
+
+// warnings is the part of the lease's time that the command has to end in: a fifth.
+const warnings = 5
+
+func (h *holder) margin() time.Duration {
+	return time.Duration(min(h.session.Lease().TTL, 1<<20)) * time.Second / warnings
+}
+
+// wait waits until the command ends, passes signals on to it, and ends it when the lock is lost.
+func (h *holder) wait(ctx context.Context) error {
+	signaled, lost := ctx.Done(), h.session.Done()
+	watch := time.NewTimer(0)
+	defer watch.Stop()
+	for {
+		select {
+		case err := <-h.ended:
+			return err
+		case <-signaled:
+			signaled = nil
+			if i, ok := errors.AsType[*interruption](context.Cause(ctx)); ok {
+				h.pass(i.signal)
+			}
+		case <-lost:
+			lost = nil
+			if h.told { // it had its time
+				h.kill()
+				continue
+			}
+			h.tell()
+			watch.Reset(h.margin())
+		case <-watch.C:
+			left := time.Until(h.session.Until()) - h.margin()
+			switch {
+			case lost == nil:
+				h.kill()
+			case left <= 0 && !h.told:
+				h.tell()
+				fallthrough
+			default:
+				watch.Reset(max(left, h.margin()/4, time.Millisecond))
+			}
+		}
+	}
+}
+
+func (h *holder) tell() {
+	h.told = true
+	h.signal(syscall.SIGTERM)
+}
+
+func (h *holder) kill() { h.signal(syscall.SIGKILL) }
+
+// pass passes a signal on; Ctrl-C of a terminal has reached a command there already.
+func (h *holder) pass(s os.Signal) {
+	if number, ok := s.(syscall.Signal); ok && (h.command.SysProcAttr.Setpgid || number != syscall.SIGINT) {
+		h.signal(number)
+	}
+}
+
+// signal sends a signal to the command and, where it has a group of its own, to all that it has started.
+func (h *holder) signal(s syscall.Signal) {
+	if h.command.SysProcAttr.Setpgid {
+		_ = syscall.Kill(-h.command.Process.Pid, s)
+		return
+	}
+	_ = h.command.Process.Signal(s)
+}
+
+// holderDocument is the JSON of who has a name.
+type holderDocument struct {
+	Key         *string `json:"key,omitempty"`
+	KeyBase64   *string `json:"key_base64,omitempty"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 *string `json:"value_base64,omitempty"`
+	Token       int64   `json:"token"`
+	Lease       string  `json:"lease"`
+}
+
+// writeHolder prints who has a name: the key, and the value unless there is none.
+func writeHolder(c *cli.Context, d holderDocument, key, value []byte, keyOnly bool) error {
+	d.Key, d.KeyBase64 = textOrBase64(key)
+	if !keyOnly {
+		d.Value, d.ValueBase64 = textOrBase64(value)
+	}
+	w := c.App.Writer
+	switch c.String("write-out") {
+	case formatJSON:
+		return writeJSON(w, d)
+	case formatFields:
+		fields := []field{{"Key", string(key)}}
+		if !keyOnly {
+			fields = append(fields, field{"Value", string(value)})
+		}
+		writeFields(w, append(fields, field{"Token", d.Token}, field{"Lease", d.Lease}))
+	case formatTable:
+		t := table{head: []string{"KEY", "VALUE", "TOKEN", "LEASE"}}
+		t.add(printable(key, len(key)), printable(value, tableValueMost), d.Token, d.Lease)
+		t.write(w)
+	default:
+		text := append(bytes.Clone(key), '\n')
+		if !keyOnly {
+			text = append(append(text, value...), '\n')
+		}
+		_, err := w.Write(text)
+		return err
+	}
+	return nil
+}

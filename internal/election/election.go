@@ -1,0 +1,164 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"qkv/index/kv"
+)
+
+// Store is what the recipe needs of a store. Both calls go on until ctx ends, for as long as that can help.
+type Store interface {
+	// Txn makes a transaction, linearizable also where it only reads. It may be made twice.
+	Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error)
+	// Await returns when the first event of a watch is there, or when it cannot be known whether there was one.
+	Await(ctx context.Context, w kv.Watch) error
+}
+
+// ErrLost: the candidate's key is not there any more, or is another one's: its lease ended, or somebody deleted it.
+var ErrLost = errors.New("the place in the line is lost: its lease has ended, or its key was deleted")
+
+// Candidate is a place in the line for a name.
+type Candidate struct {
+	Name  string
+	Key   []byte
+	Lease int64
+	// Revision is the create revision of Key: the place in the line, and the fencing token.
+	Revision int64
+}
+
+// Key is the key of a lease in the line for a name.
+func Key(name string, lease int64) []byte { return fmt.Appendf(nil, "%s/%x", name, lease) }
+
+// line is the range of all keys for a name.
+func line(name string) (key, end []byte) {
+	key = []byte(name + "/")
+	return key, append([]byte(name), '/'+1)
+}
+
+// first reads the first of the line.
+func first(name string) kv.Op {
+	key, end := line(name)
+	return kv.Op{Range: &kv.Range{Key: key, End: end, Sort: kv.SortByCreate, Order: kv.SortAscend, Limit: 1}}
+}
+
+// Enter takes a place in the line, or the one that the lease has already.
+func Enter(ctx context.Context, s Store, name string, lease int64, value []byte) (Candidate, error) {
+	c := Candidate{Name: name, Key: Key(name, lease), Lease: lease}
+	result, err := s.Txn(ctx, kv.Txn{
+		Compares: []kv.Compare{{Key: c.Key, Target: kv.CompareCreate}},
+		Success:  []kv.Op{{Put: &kv.Put{Key: c.Key, Value: value, Lease: lease}}},
+		Failure:  []kv.Op{{Range: &kv.Range{Key: c.Key}}},
+	})
+	switch {
+	case err != nil:
+		return c, err
+	case result.Succeeded:
+		c.Revision = result.Revision
+	case len(result.Answers) != 1 || result.Answers[0].Range == nil || len(result.Answers[0].Range.KVs) != 1:
+		return c, ErrLost
+	default:
+		c.Revision = result.Answers[0].Range.KVs[0].CreateRevision
+	}
+	return c, nil
+}
+
+// Guard holds while the candidate's key is the one with its token: a comparison for transactions that only who has the name
+// may make.
+func (c Candidate) Guard() kv.Compare {
+	return kv.Compare{Key: c.Key, Target: kv.CompareCreate, Number: c.Revision}
+}
+
+// Owns says whether the candidate has the name now. Where it has not, before is the key just before its own, as of revision.
+func (c Candidate) Owns(ctx context.Context, s Store) (owns bool, before []byte, revision int64, err error) {
+	key, end := line(c.Name)
+	result, err := s.Txn(ctx, kv.Txn{
+		Compares: []kv.Compare{
+			c.Guard(),
+			{Key: c.Key, Target: kv.CompareLease, Number: c.Lease},
+			{Key: key, End: end, Target: kv.CompareCreate, Result: kv.Greater, Number: c.Revision - 1},
+		},
+		Success: []kv.Op{{Range: &kv.Range{Key: c.Key, KeysOnly: true}}},
+		Failure: []kv.Op{
+			{Range: &kv.Range{Key: c.Key, KeysOnly: true}},
+			{Range: &kv.Range{Key: key, End: end, MaxCreate: c.Revision - 1, Sort: kv.SortByCreate, Order: kv.SortDescend, Limit: 1, KeysOnly: true}},
+		},
+	})
+	if err != nil || result.Succeeded {
+		return err == nil, nil, result.Revision, err
+	}
+	own, others := result.Answers[0].Range.KVs, result.Answers[1].Range.KVs
+	if len(own) == 0 || own[0].CreateRevision != c.Revision || own[0].Lease != c.Lease || len(others) == 0 {
+		return false, nil, result.Revision, ErrLost
+	}
+	return false, others[0].Key, result.Revision, nil
+}
+
+// Wait waits until the candidate has the name.
+func (c Candidate) Wait(ctx context.Context, s Store) error {
+	for {
+		owns, before, revision, err := c.Owns(ctx, s)
+		if owns || err != nil {
+			return err
+		}
+		if err := s.Await(ctx, kv.Watch{Key: before, Revision: revision + 1, NoPut: true}); err != nil {
+			return err
+		}
+	}
+}
+
+// Proclaim changes the value of a candidate's key.
+func (c Candidate) Proclaim(ctx context.Context, s Store, value []byte) error {
+	result, err := s.Txn(ctx, kv.Txn{
+		Compares: []kv.Compare{c.Guard()},
+		Success:  []kv.Op{{Put: &kv.Put{Key: c.Key, Value: value, Lease: c.Lease}}},
+	})
+	if err == nil && !result.Succeeded {
+		err = ErrLost
+	}
+	return err
+}
+
+// Withdraw gives the place up. That it is lost already is no error.
+func (c Candidate) Withdraw(ctx context.Context, s Store) error {
+	_, err := s.Txn(ctx, kv.Txn{
+		Compares: []kv.Compare{c.Guard()},
+		Success:  []kv.Op{{Delete: &kv.Delete{Key: c.Key}}},
+	})
+	return err
+}
+
+// Leader returns the key that has the name, if there is one, and the revision at which it was read.
+func Leader(ctx context.Context, s Store, name string) (leader kv.KeyValue, found bool, revision int64, err error) {
+	result, err := s.Txn(ctx, kv.Txn{Success: []kv.Op{first(name)}})
+	if err != nil || len(result.Answers) != 1 || result.Answers[0].Range == nil {
+		return leader, false, result.Revision, err
+	}
+	if all := result.Answers[0].Range.KVs; len(all) > 0 {
+		return all[0], true, result.Revision, nil
+	}
+	return leader, false, result.Revision, nil
+}
+
+// Observe calls f with the leader's key, and again whenever another one is, or its value has changed, until f returns false.
+// What lasts only for a moment may be left out; what is newest never is.
+func Observe(ctx context.Context, s Store, name string, f func(leader kv.KeyValue) bool) error {
+	key, end := line(name)
+	told := int64(0)
+	for {
+		leader, found, revision, err := Leader(ctx, s, name)
+		if err != nil {
+			return err
+		}
+		// What follows has a larger revision, or is a key that waited in the line with a smaller one.
+		if found && leader.ModRevision != told {
+			if told = leader.ModRevision; !f(leader) {
+				return nil
+			}
+		}
+		if err := s.Await(ctx, kv.Watch{Key: key, End: end, Revision: revision + 1}); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,345 @@
+package concurrency_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/election"
+	"qkv/net/client"
+	"qkv/net/client/concurrency"
+	"qkv/net/server/servertest"
+)
+
+// rig is one member, and a client of it.
+type rig struct {
+	*testing.T
+	member *servertest.Member
+	trust  servertest.Trust
+	at     string
+	client *client.Client
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	b := &rig{T: t, member: servertest.NewMember(), trust: servertest.NewTrust(t)}
+	b.at = servertest.Endpoint(servertest.Start(t, b.trust, b.member, nil))
+	b.client = b.open()
+	return b
+}
+
+func (b *rig) open() *client.Client {
+	b.Helper()
+	c, err := client.Open(b.Context(), client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client})
+	b.must(err)
+	b.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (b *rig) must(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *rig) session() *concurrency.Session {
+	b.Helper()
+	s, err := concurrency.NewSession(b.Context(), b.client, concurrency.Options{TTL: 600})
+	b.must(err)
+	b.Cleanup(func() { _ = s.Close(context.Background()) })
+	return s
+}
+
+func (b *rig) count(key string) int64 {
+	b.Helper()
+	found, err := b.client.Range(b.Context(), client.Range{Key: []byte(key), End: client.Prefix([]byte(key)), CountOnly: true})
+	b.must(err)
+	return found.Count
+}
+
+// waiting waits until n keys stand in the line for a name.
+func (b *rig) waiting(name string, n int64) {
+	b.Helper()
+	for b.count(name+"/") != n {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// Many want one lock: one at a time has it, each with a larger token than the one before, and nobody is forgotten.
+func TestMutexExcludes(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	const lockers, rounds = 8, 5
+	var all sync.WaitGroup
+	var inside, last atomic.Int64
+	for range lockers {
+		m := concurrency.NewMutex(b.session(), "one")
+		all.Go(func() {
+			for range rounds {
+				if err := m.Lock(t.Context()); err != nil {
+					t.Error(err)
+					return
+				}
+				if n := inside.Add(1); n != 1 {
+					t.Errorf("%d have the lock", n)
+				}
+				if before := last.Swap(m.Token()); before >= m.Token() {
+					t.Errorf("token %d comes after %d", m.Token(), before)
+				}
+				outcome, err := b.client.Txn(t.Context(), client.Txn{
+					Compares: []client.Compare{m.Guard()}, Success: []client.Op{{Put: &client.Put{Key: []byte("guarded"), Value: m.Key()}}},
+				})
+				if err != nil || !outcome.Succeeded {
+					t.Errorf("the holder is refused: %v %v", outcome, err)
+				}
+				inside.Add(-1)
+				if err := m.Unlock(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := b.count("one/"); n != 0 {
+		t.Errorf("%d keys are left in the line", n)
+	}
+	if b.member.Watches() != 0 {
+		t.Errorf("%d watches are left", b.member.Watches())
+	}
+}
+
+// Who has waited for a lock is not its holder when his lease ended meanwhile, and the others do not wait for him.
+func TestMutexLeaseEnds(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	first, second, third := b.session(), b.session(), b.session()
+	m := concurrency.NewMutex(first, "one")
+	b.must(m.Lock(t.Context()))
+	lost := make(chan error, 1)
+	go func() { lost <- concurrency.NewMutex(second, "one").Lock(t.Context()) }()
+	b.waiting("one", 2)
+	got := make(chan error, 1)
+	last := concurrency.NewMutex(third, "one")
+	go func() { got <- last.Lock(t.Context()) }()
+	b.waiting("one", 3)
+	_, err := b.client.Revoke(t.Context(), second.Lease().ID)
+	b.must(err)
+	select {
+	case err := <-got:
+		t.Fatalf("the third one has the lock of the first: %v", err)
+	case err := <-lost:
+		t.Fatalf("who waits for the first looks before that has gone: %v", err)
+	default:
+	}
+	b.must(m.Unlock(t.Context()))
+	if err := <-lost; !errors.Is(err, concurrency.ErrLost) {
+		t.Errorf("a lock is taken with a lease that has ended: %v", err)
+	}
+	b.must(<-got)
+	if last.Token() == 0 || string(last.Key()) != string(election.Key("one", third.Lease().ID)) {
+		t.Errorf("%q %d", last.Key(), last.Token())
+	}
+	b.must(last.Unlock(t.Context()))
+	if err := last.Unlock(t.Context()); !errors.Is(err, concurrency.ErrNotHeld) {
+		t.Errorf("unlocked twice: %v", err)
+	}
+}
+
+// Keys as etcd's libraries make them count, and a wait that is given up leaves nothing behind.
+func TestMutexBesideOthers(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	s := b.session()
+	foreign, err := b.client.Grant(t.Context(), 0x1234, 600)
+	b.must(err)
+	_, err = b.client.PutWith(t.Context(), client.Put{Key: []byte("one/1234"), Lease: foreign.ID})
+	b.must(err)
+	m := concurrency.NewMutex(s, "one")
+	if err := m.TryLock(t.Context()); !errors.Is(err, concurrency.ErrLocked) || m.Token() != 0 {
+		t.Errorf("the lock of another library's user is taken: %v", err)
+	}
+	if n := b.count("one/"); n != 1 {
+		t.Errorf("%d keys in the line", n)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() { given <- m.Lock(ctx) }()
+	b.waiting("one", 2)
+	if err := concurrency.NewMutex(s, "one").TryLock(t.Context()); !errors.Is(err, concurrency.ErrInUse) {
+		t.Errorf("two of one session: %v", err)
+	}
+	cancel()
+	if err := <-given; !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+	if n := b.count("one/"); n != 1 {
+		t.Errorf("%d keys in the line", n)
+	}
+	go func() { given <- m.Lock(t.Context()) }()
+	b.waiting("one", 2)
+	_, err = b.client.Delete(t.Context(), []byte("one/1234"))
+	b.must(err)
+	b.must(<-given)
+	b.must(m.Unlock(t.Context()))
+}
+
+// A session that is over holds nothing: its lock is not taken any more, and its owner is told.
+func TestSessionEnds(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	s := b.session()
+	m := concurrency.NewMutex(s, "one")
+	b.must(m.Lock(t.Context()))
+	if s.Err() != nil || time.Until(s.Until()) < time.Minute {
+		t.Errorf("%v until %v", s.Err(), s.Until())
+	}
+	b.must(s.Close(t.Context()))
+	<-s.Done()
+	if !errors.Is(s.Err(), concurrency.ErrSessionClosed) || b.count("one/") != 0 {
+		t.Errorf("closed: %v, %d keys", s.Err(), b.count("one/"))
+	}
+	if err := concurrency.NewMutex(s, "two").Lock(t.Context()); !errors.Is(err, concurrency.ErrSessionClosed) || b.count("two/") != 0 {
+		t.Errorf("locked by a session that is over: %v", err)
+	}
+	b.must(s.Close(t.Context()))
+
+	// One that has a lease already, which ends: the renewal, at a third of its time, finds that it is gone.
+	l, err := b.client.Grant(t.Context(), 0, 3)
+	b.must(err)
+	s, err = concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: l.ID})
+	b.must(err)
+	_, err = b.client.Revoke(t.Context(), l.ID)
+	b.must(err)
+	<-s.Done()
+	if !errors.Is(s.Err(), concurrency.ErrSessionLost) {
+		t.Errorf("lost: %v", s.Err())
+	}
+	// And one whose client is closed is not renewed any more.
+	c := b.open()
+	s, err = concurrency.NewSession(t.Context(), c, concurrency.Options{})
+	b.must(err)
+	b.must(c.Close())
+	<-s.Done()
+	if !errors.Is(s.Err(), concurrency.ErrSessionLost) || !errors.Is(s.Err(), client.ErrClosed) {
+		t.Errorf("lost: %v", s.Err())
+	}
+	if _, err := concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: 77}); err == nil {
+		t.Error("a session of a lease that is not there")
+	}
+}
+
+// Leaders come one after the other, and those that look on see each.
+func TestElection(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	seen := make(chan string, 100)
+	go func() {
+		for leader, err := range concurrency.Observe(ctx, b.client, "chair") {
+			if err != nil {
+				seen <- err.Error()
+				return
+			}
+			seen <- string(leader.Value)
+		}
+	}()
+	if _, found, err := concurrency.Leader(ctx, b.client, "chair"); found || err != nil {
+		t.Errorf("somebody leads: %v", err)
+	}
+	one, two := concurrency.NewElection(b.session(), "chair"), concurrency.NewElection(b.session(), "chair")
+	b.must(one.Campaign(ctx, []byte("ann")))
+	var all []string
+	all = append(all, <-seen)
+	elected := make(chan error, 1)
+	go func() { elected <- two.Campaign(ctx, []byte("bob")) }()
+	b.waiting("chair", 2)
+	b.must(one.Proclaim(ctx, []byte("ann again")))
+	all = append(all, <-seen)
+	if err := one.Campaign(ctx, []byte("ann for ever")); err != nil {
+		t.Error(err)
+	}
+	all = append(all, <-seen)
+	before := one.Token()
+	b.must(one.Resign(ctx))
+	b.must(<-elected)
+	all = append(all, <-seen)
+	if two.Token() <= before {
+		t.Errorf("token %d after %d", two.Token(), before)
+	}
+	leader, found, err := concurrency.Leader(ctx, b.client, "chair")
+	if err != nil || !found || leader.CreateRevision != two.Token() || string(leader.Key) != string(two.Key()) {
+		t.Errorf("%v %v %v", leader, found, err)
+	}
+	outcome, err := b.client.Txn(ctx, client.Txn{Compares: []client.Compare{two.Guard()}})
+	if err != nil || !outcome.Succeeded {
+		t.Errorf("the leader's guard: %v %v", outcome, err)
+	}
+	if err := one.Proclaim(ctx, nil); !errors.Is(err, concurrency.ErrNotHeld) {
+		t.Errorf("who resigned proclaims: %v", err)
+	}
+	_, err = b.client.Delete(ctx, two.Key())
+	b.must(err)
+	if err := two.Proclaim(ctx, nil); !errors.Is(err, concurrency.ErrLost) {
+		t.Errorf("who was deposed proclaims: %v", err)
+	}
+	b.must(two.Resign(ctx))
+	cancel()
+	all = append(all, <-seen)
+	if want := []string{"ann", "ann again", "ann for ever", "bob", context.Canceled.Error()}; !slices.Equal(all, want) {
+		t.Errorf("seen: %q", all)
+	}
+}
+
+// A lock is taken in spite of members that cannot serve, and of answers that get lost.
+func TestMutexThroughFaults(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	c, err := client.Open(t.Context(), client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client, Timeout: 300 * time.Millisecond})
+	b.must(err)
+	defer c.Close()
+	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
+	session := make(chan *concurrency.Session, 1)
+	go func() {
+		s, err := concurrency.NewSession(t.Context(), c, concurrency.Options{TTL: 600})
+		if err != nil {
+			t.Error(err)
+		}
+		session <- s
+	}()
+	for {
+		if all, err := b.client.Leases(t.Context()); err != nil || len(all) > 0 {
+			b.must(err)
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	b.member.Lose.Store(false)
+	s := <-session
+	defer s.Orphan()
+	var asked atomic.Int64
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 && asked.Add(1) <= 3 {
+			return kv.Errorf(kv.Unavailable, "not yet")
+		}
+		return nil
+	})
+	m := concurrency.NewMutex(s, "one")
+	b.must(m.Lock(t.Context()))
+	b.member.Lose.Store(true)
+	unlocked := make(chan error, 1)
+	go func() { unlocked <- m.Unlock(t.Context()) }()
+	b.waiting("one", 0)
+	b.member.Lose.Store(false)
+	b.must(<-unlocked)
+	if fmt.Sprint(m.Token()) != "0" {
+		t.Errorf("token %d of nothing", m.Token())
+	}
+}

@@ -1,0 +1,164 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+// ErrSessionLost: the session's lease has ended, or may have.
+var ErrSessionLost = errors.New("the session is lost: its lease has ended, or may have")
+
+// ErrSessionClosed: the session was closed by its owner.
+var ErrSessionClosed = errors.New("the session is closed")
+
+// ErrInUse: the session has the name already, or waits for it.
+var ErrInUse = errors.New("the session has this name already, or waits for it")
+
+// DefaultTTL is that of sessions that ask for none, in seconds, as in etcd.
+const DefaultTTL = 60
+
+// Options say what a session is to be like. The zero value is a lease of DefaultTTL.
+type Options struct {
+	// TTL is that of the lease, in seconds. A shorter one than an election takes is raised.
+	TTL int64
+	// Lease is one that there is already, in place of a new one: it is renewed, and revoked by Close.
+	Lease int64
+}
+
+// Session is a lease that is kept alive. It is safe for any number of goroutines.
+type Session struct {
+	// Constant.
+	client *client.Client
+	lease  client.Lease
+	keep   *client.KeepAlive
+	ctx    context.Context // over when the session is, with the reason as its cause
+	end    context.CancelCauseFunc
+
+	mu    sync.Mutex
+	names map[string]bool // that it has or waits for: the key of a name is one for all of the session
+}
+
+// NewSession grants a lease and keeps it alive. It goes on after ctx, until Close.
+func NewSession(ctx context.Context, c *client.Client, o Options) (*Session, error) {
+	id, ttl := o.Lease, o.TTL
+	var begun time.Time
+	var err error
+	if id == 0 {
+		if ttl == 0 {
+			ttl = DefaultTTL
+		}
+		id, begun, ttl, err = grant(ctx, c, ttl)
+	} else {
+		begun, ttl, err = renew(ctx, c, id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l := client.Lease{ID: id, TTL: ttl}
+	s := &Session{client: c, lease: l, keep: c.KeepAlive(l.ID, l.TTL, begun), names: map[string]bool{}}
+	s.ctx, s.end = context.WithCancelCause(context.Background())
+	go func() {
+		select {
+		case <-s.keep.Lost():
+			s.end(fmt.Errorf("%w (%w)", ErrSessionLost, s.keep.Err()))
+		case <-s.ctx.Done():
+		}
+	}()
+	return s, nil
+}
+
+// grant makes a lease of an id that nobody else will choose, so that one whose outcome is not known can be asked for again.
+func grant(ctx context.Context, c *client.Client, ttl int64) (id int64, begun time.Time, granted int64, err error) {
+	id = 1 + rand.Int64N(math.MaxInt64)
+	for {
+		begun = time.Now()
+		l, err := c.Grant(ctx, id, ttl)
+		if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LeaseExists {
+			begun, ttl, err = renew(ctx, c, id)
+			return id, begun, ttl, err
+		}
+		if !again(ctx, err) {
+			return id, begun, l.TTL, err
+		}
+	}
+}
+
+// renew renews a lease, and returns when that began and its TTL.
+func renew(ctx context.Context, c *client.Client, id int64) (begun time.Time, ttl int64, err error) {
+	for {
+		begun = time.Now()
+		ttl, err = c.Renew(ctx, id)
+		if !again(ctx, err) {
+			return begun, ttl, err
+		}
+	}
+}
+
+// Lease returns the session's lease. Keys that are put with it go with the session.
+func (s *Session) Lease() client.Lease { return s.lease }
+
+// Done is closed when the session is over: its lease has ended, or may have, or Close or Orphan was called.
+func (s *Session) Done() <-chan struct{} { return s.ctx.Done() }
+
+// Err is why the session is over: ErrSessionLost with the reason, or ErrSessionClosed. It is nil before.
+func (s *Session) Err() error { return context.Cause(s.ctx) }
+
+// Until is when the lease may end if it is not renewed, by this process's clock: what it protects must be over by then.
+func (s *Session) Until() time.Time { return s.keep.Until() }
+
+// Orphan ends the renewals. The lease, and what it holds, lives on for as long as is left of it.
+func (s *Session) Orphan() {
+	s.end(ErrSessionClosed)
+	s.keep.Stop()
+}
+
+// Close ends the session and revokes its lease, so that all that it holds is given up.
+func (s *Session) Close(ctx context.Context) error {
+	s.Orphan()
+	for {
+		_, err := s.client.Revoke(ctx, s.lease.ID)
+		if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LeaseNotFound {
+			return nil
+		}
+		if !again(ctx, err) {
+			return err
+		}
+	}
+}
+
+// within runs f with a context that is over when the session is, too, and says so then.
+func (s *Session) within(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	err := f(ctx)
+	if over := s.Err(); over != nil {
+		return over // also of what went well: it may be another one's by now
+	}
+	return err
+}
+
+// take notes that the session wants a name, and says whether it did not before.
+func (s *Session) take(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names[name] {
+		return false
+	}
+	s.names[name] = true
+	return true
+}
+
+func (s *Session) release(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.names, name)
+}

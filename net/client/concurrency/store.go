@@ -1,0 +1,70 @@
+package concurrency
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/net/client"
+)
+
+// store is a cluster as the recipe sees it.
+type store struct{ client *client.Client }
+
+// pause is between two attempts of what no member served.
+const pause = 50 * time.Millisecond
+
+// again says whether what ended with err is to be made again, after a pause: nobody served it within the client's own time, and
+// ctx has more of it.
+func again(ctx context.Context, err error) bool {
+	if err == nil || errors.Is(err, client.ErrClosed) || ctx.Err() != nil ||
+		!errors.Is(err, client.ErrUnavailable) && !errors.Is(err, client.ErrOutcomeUnknown) {
+		return false
+	}
+	wait := time.NewTimer(pause)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-wait.C:
+		return true
+	}
+}
+
+// Txn implements [election.Store].
+func (s store) Txn(ctx context.Context, t kv.Txn) (kv.TxnResult, error) {
+	for {
+		result, err := s.client.Txn(ctx, t)
+		if !again(ctx, err) {
+			return result, err
+		}
+	}
+}
+
+// Await implements [election.Store].
+func (s store) Await(ctx context.Context, watch kv.Watch) error {
+	for {
+		err := s.await(ctx, watch)
+		if _, ok := errors.AsType[*client.CompactedError](err); ok {
+			return nil
+		}
+		if !again(ctx, err) {
+			return err
+		}
+	}
+}
+
+func (s store) await(ctx context.Context, watch kv.Watch) error {
+	w, err := s.client.Watch(ctx, watch)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		response, err := w.Next()
+		if err != nil || len(response.Events) > 0 {
+			return err
+		}
+	}
+}
