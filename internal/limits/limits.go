@@ -238,6 +238,12 @@ const (
 	// EtcdRequests bounds what all of them together have waiting for the member.
 	EtcdStreams  = 8192
 	EtcdRequests = 64 << 10
+	// EtcdWatches bounds the watches of all of etcd's clients together; a stream has ClientWatches at most. EtcdWatchBytes bounds
+	// the events that wait for all of them: past it each stream has one delivery.
+	EtcdWatches    = 256 << 10
+	EtcdWatchBytes = 192 << 20
+	// EtcdKeepAlives is how many keep-alives of one stream are under way.
+	EtcdKeepAlives = 4096
 	// EtcdHandshakes is how many handshakes of TLS are made at a time: each costs a signature, and the others wait.
 	EtcdHandshakes = 64
 	// EtcdHeaderBytes bounds a request's metadata, which is a token at most.

@@ -98,6 +98,7 @@ type Etcd struct {
 	Connections int
 	Streams     int // of a connection
 	Requests    int // that wait for the member
+	Watches     int
 }
 
 // Reach says that a bound holds something back.
@@ -124,7 +125,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests},
+		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

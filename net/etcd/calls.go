@@ -213,15 +213,27 @@ func (c *calls) begin(one *call) error {
 
 // do hands a call to the member and waits for what becomes of it, or until nobody waits any more.
 func (c *calls) do(ctx context.Context, to *queue, one *call) (outcome, error) {
-	if err := c.begin(one); err != nil {
+	if err := c.hand(to, one); err != nil {
 		return outcome{}, err
+	}
+	return c.wait(ctx, one)
+}
+
+// hand hands a call to the member. wait follows.
+func (c *calls) hand(to *queue, one *call) error {
+	if err := c.begin(one); err != nil {
+		return err
 	}
 	if !to.add(one) {
 		c.mu.Lock()
 		delete(c.waiting, one.number)
 		c.mu.Unlock()
-		return outcome{}, errStopped
+		return errStopped
 	}
+	return nil
+}
+
+func (c *calls) wait(ctx context.Context, one *call) (outcome, error) {
 	select {
 	case out := <-one.done:
 		if err := out.Result.Err; err != nil {
@@ -242,4 +254,13 @@ func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, 
 func (c *calls) confirm(ctx context.Context) error {
 	_, err := c.do(ctx, &c.reads, &call{})
 	return err
+}
+
+// lease asks the leader's clock.
+func (c *calls) lease(ctx context.Context, ask kv.LeaseAsk) (kv.LeaseTime, error) {
+	out, err := c.do(ctx, &c.asks, &call{ask: ask})
+	if err != nil {
+		return kv.LeaseTime{}, err
+	}
+	return *out.Lease, nil
 }

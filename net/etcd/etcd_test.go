@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,21 +78,87 @@ func dial(t testing.TB, s *etcd.Server) *grpc.ClientConn {
 // TestStories runs the stories in testdata: requests as text, and what the endpoint answers.
 //
 //	KV.Put            a request; its answer, or the code and text of its error. A stream's chunks are a line each
-//	compacted REV     compacts natively
+//	open NAME RPC     opens a stream, which the others name
+//	send NAME         sends requests, one a line
+//	recv NAME [N]     what comes next, N times
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		m := newMember()
 		c := dial(t, start(t, m, nil))
+		streams := map[string]*opened{}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
 			if service, name, ok := strings.Cut(d.Cmd, "."); ok {
 				return call(ctx, t, c, service, name, d.Input)
 			}
+			if d.Cmd == "open" {
+				streams[d.CmdArgs[0].Key] = open(t, c, d.CmdArgs[1].Key)
+				return ""
+			}
+			stream := streams[d.CmdArgs[0].Key]
+			switch d.Cmd {
+			case "send":
+				for line := range strings.Lines(d.Input) {
+					stream.send(t, line)
+				}
+				return ""
+			case "recv":
+				n := 1
+				if len(d.CmdArgs) > 1 {
+					n, _ = strconv.Atoi(d.CmdArgs[1].Key)
+				}
+				var all strings.Builder
+				for range n {
+					all.WriteString(stream.receive(t))
+				}
+				return all.String()
+			}
 			d.Fatalf(t, "no command %s", d.Cmd)
 			return ""
 		})
 	})
+}
+
+// opened is a stream of requests and answers.
+type opened struct {
+	stream grpc.ClientStream
+	rpc    protoreflect.MethodDescriptor
+}
+
+func open(t testing.TB, c *grpc.ClientConn, rpc string) *opened {
+	t.Helper()
+	service, name, _ := strings.Cut(rpc, ".")
+	d := descriptor(t, service, name)
+	stream, err := c.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, fmt.Sprintf("/%s/%s", d.Parent().FullName(), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &opened{stream, d}
+}
+
+func (o *opened) send(t testing.TB, text string) {
+	t.Helper()
+	in := newMessage(t, o.rpc.Input())
+	if err := prototext.Unmarshal([]byte(text), in); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	if err := o.stream.SendMsg(in); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (o *opened) receive(t testing.TB) string {
+	t.Helper()
+	out, came := newMessage(t, o.rpc.Output()), make(chan error, 1)
+	go func() { came <- o.stream.RecvMsg(out) }()
+	select {
+	case err := <-came:
+		return seen(out, err)
+	case <-time.After(wait):
+		t.Fatal("nothing came")
+		return ""
+	}
 }
 
 // descriptor finds an RPC.

@@ -57,6 +57,8 @@ const (
 	streamRange = 1 // RangeStreamResponse.range_response
 
 	pairKey, pairCreate, pairMod, pairVersion, pairValue, pairLease = 1, 2, 3, 4, 5, 6
+
+	eventType, eventKV, eventPrev = 1, 2, 3
 )
 
 func appendInt(dst []byte, field protowire.Number, n int64) []byte {

@@ -81,9 +81,11 @@ type Server struct {
 	running sync.WaitGroup // every goroutine of the server
 
 	// Shared.
-	requests atomic.Int64 // unary ones under way
-	stopping chan struct{}
-	stop     sync.Once
+	requests   atomic.Int64 // unary ones under way
+	watches    atomic.Int64
+	watchBytes atomic.Int64 // of events that wait to be sent
+	stopping   chan struct{}
+	stop       sync.Once
 }
 
 // Start opens the endpoint and serves until Close.
@@ -163,6 +165,18 @@ func (s *Server) services() []*grpc.ServiceDesc {
 				method(s, "Txn", s.txn), method(s, "Compact", s.compact),
 			},
 			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, s.rangeStream)},
+		},
+		{
+			ServiceName: "etcdserverpb.Watch", Metadata: "rpc.proto",
+			Streams: []grpc.StreamDesc{s.stream("Watch", true, true, s.watch)},
+		},
+		{
+			ServiceName: "etcdserverpb.Lease", Metadata: "rpc.proto",
+			Methods: []grpc.MethodDesc{
+				method(s, "LeaseGrant", s.grant), method(s, "LeaseRevoke", s.revoke), method(s, "LeaseTimeToLive", s.timeToLive),
+				method(s, "LeaseLeases", s.leases),
+			},
+			Streams: []grpc.StreamDesc{s.stream("LeaseKeepAlive", true, true, s.keepAlive)},
 		},
 	}
 }

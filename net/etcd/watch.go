@@ -1,0 +1,406 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// watches is a stream of watches. It is the member's kv.WatchStream.
+//
+//		client ──► receive ──► Member.Watch ──► watch hub
+//		   ▲                                        │ Deliver
+//		   └─── send ◄── out: one queue ◄───────────┘
+//
+//	 1. Answers go in the order in which they came to out: created, events, progress and canceled are one queue.
+//	 2. Events that have no room are refused, and the member is told once when there is room again: what the client does not
+//	    read costs limits.WatchBytesWaiting, and no other stream waits for it.
+//	 3. An id of etcd's stays in use until the client has canceled its watch, also when compaction has ended that.
+//	 4. Events of one revision are one message, unless the client takes fragments: what comes in pieces waits until it is whole.
+type watches struct {
+	// Constant.
+	s      *Server
+	stream grpc.ServerStream
+
+	wake chan struct{} // has a token whenever there is something to send
+
+	mu      sync.Mutex
+	out     []notice
+	waiting int64 // bytes of events in out
+	refused bool  // events were: the member waits for room
+	over    bool  // nothing is taken any more
+	byHub   map[uint64]*watched
+	byID    map[int64]*watched
+	lastHub uint64
+	nextID  int64 // is looked at first, for a watch without an id
+}
+
+// notice is something to send: a delivery of the hub, or an answer to a request that never came there.
+type notice struct {
+	kv.WatchDelivery
+	answer *pb.WatchResponse
+}
+
+// watched is one watch.
+type watched struct {
+	id       int64 // etcd's
+	hub      uint64
+	fragment bool
+	ended    bool // by the hub, as compaction makes it
+
+	// The sender's.
+	pieces message // of a revision that is not whole yet
+	size   int64   // of pieces
+}
+
+// invalidID is the id of answers that are for no watch, or for all.
+const invalidID = -1
+
+// The numbers of the fields of a WatchResponse.
+const (
+	watchHeader, watchID, watchCreated, watchCanceled, watchCompact, watchReason, watchFragment, watchEvents = 1, 2, 3, 4, 5, 6, 7, 11
+)
+
+// watchFormat encodes an event as a field of a WatchResponse.
+var watchFormat = &kv.WatchFormat{Append: appendEvent}
+
+func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
+	pair := e.KV
+	kind := int64(0)
+	if e.Deleted {
+		kind, pair = 1, kv.KeyValue{Key: e.KV.Key, ModRevision: e.KV.ModRevision}
+	}
+	inner := sizePair(&pair)
+	size := sizeInt(kind) + 1 + protowire.SizeBytes(inner)
+	if before != nil {
+		size += 1 + protowire.SizeBytes(sizePair(before))
+	}
+	if dst == nil {
+		dst = make([]byte, 0, 1+protowire.SizeBytes(size))
+	}
+	dst = protowire.AppendVarint(protowire.AppendTag(dst, watchEvents, protowire.BytesType), uint64(size))
+	dst = appendPair(appendInt(dst, eventType, kind), eventKV, &pair)
+	if before != nil {
+		dst = appendPair(dst, eventPrev, before)
+	}
+	return dst
+}
+
+// watch serves a stream.
+func (s *Server) watch(stream grpc.ServerStream) error {
+	w := &watches{s: s, stream: stream, wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
+	failed := make(chan error, 1)
+	go func() { // it ends when the stream does, which is when this function has returned
+		if err := w.receive(); err != nil {
+			failed <- err
+		}
+	}()
+	err := w.send(failed)
+	w.end()
+	if errors.Is(err, context.Canceled) {
+		return rpctypes.ErrGRPCWatchCanceled
+	}
+	return err
+}
+
+// receive takes requests until the client sends no more.
+func (w *watches) receive() error {
+	for {
+		q := &pb.WatchRequest{}
+		err := w.stream.RecvMsg(q)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		switch {
+		case q.GetCreateRequest() != nil:
+			w.create(q.GetCreateRequest())
+		case q.GetCancelRequest() != nil:
+			w.cancel(q.GetCancelRequest().WatchId)
+		case q.GetProgressRequest() != nil:
+			w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchProgress})
+		}
+	}
+}
+
+func (w *watches) create(q *pb.WatchCreateRequest) {
+	one := kv.Watch{Key: q.Key, End: q.RangeEnd, Revision: q.StartRevision, PrevKV: q.PrevKv, ProgressNotify: q.ProgressNotify}
+	if len(one.Key) == 0 {
+		one.Key = []byte{0}
+	}
+	for _, filter := range q.Filters {
+		one.NoPut = one.NoPut || filter == pb.WatchCreateRequest_NOPUT
+		one.NoDelete = one.NoDelete || filter == pb.WatchCreateRequest_NODELETE
+	}
+	open := len(one.End) == 1 && one.End[0] == 0
+	if q.StartRevision < 0 {
+		w.refuse(rpctypes.ErrCompacted.Error())
+		return
+	}
+	if len(one.End) > 0 && !open && string(one.Key) >= string(one.End) {
+		w.refuse("mvcc: watcher range is empty")
+		return
+	}
+	if err := one.Check(w.s.bounds()); err != nil {
+		w.refuse(err.Message)
+		return
+	}
+	hub, why := w.register(q)
+	if why != "" {
+		w.refuse(why)
+		return
+	}
+	w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one})
+}
+
+// register finds an id for a new watch, or says why there is none.
+func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := q.WatchId
+	if id == 0 {
+		for w.byID[w.nextID] != nil {
+			w.nextID++
+		}
+		id = w.nextID
+	}
+	if w.byID[id] != nil {
+		return 0, "mvcc: duplicate watch ID provided on the WatchStream"
+	}
+	if len(w.byID) >= limits.ClientWatches {
+		return 0, fmt.Sprintf("etcdserver: this stream has %d watches, the limit of one", limits.ClientWatches)
+	}
+	if n := w.s.watches.Add(1); n > int64(w.s.config.Limits.Watches) {
+		w.s.watches.Add(-1)
+		return 0, fmt.Sprintf("etcdserver: this member has %d watches of etcd's clients, its limit", n-1)
+	}
+	if q.WatchId == 0 {
+		w.nextID++
+	}
+	w.lastHub++
+	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment}
+	w.byID[id], w.byHub[one.hub] = one, one
+	return one.hub, ""
+}
+
+func (w *watches) cancel(id int64) {
+	w.mu.Lock()
+	one := w.byID[id]
+	if one == nil {
+		w.mu.Unlock()
+		return
+	}
+	delete(w.byID, id)
+	w.s.watches.Add(-1)
+	ended := one.ended
+	w.mu.Unlock()
+	if !ended {
+		w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
+		return
+	}
+	w.add(notice{answer: &pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: id, Canceled: true}})
+}
+
+// refuse answers a watch that does not come about.
+func (w *watches) refuse(why string) {
+	w.add(notice{answer: &pb.WatchResponse{
+		Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: invalidID, Created: true, Canceled: true, CancelReason: why,
+	}})
+}
+
+func (w *watches) add(n notice) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.over {
+		w.addLocked(n)
+	}
+}
+
+func (w *watches) addLocked(n notice) {
+	w.out = append(w.out, n)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Format implements kv.WatchStream.
+func (w *watches) Format() *kv.WatchFormat { return watchFormat }
+
+// Deliver implements kv.WatchStream.
+func (w *watches) Deliver(d *kv.WatchDelivery) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return true
+	}
+	size := int64(0)
+	if d.Kind == kv.WatchEvents || d.Kind == kv.WatchProgressed && len(d.IDs) > 0 {
+		size = int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
+		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > limits.EtcdWatchBytes) {
+			w.refused = true
+			return false
+		}
+		w.waiting += size
+		w.s.watchBytes.Add(size)
+	}
+	if d.Kind == kv.WatchCanceled && d.Err != nil {
+		for _, hub := range d.IDs {
+			if one := w.byHub[hub]; one != nil {
+				one.ended = true // no request for it goes to the hub any more
+			}
+		}
+	}
+	w.addLocked(notice{WatchDelivery: *d})
+	return true
+}
+
+// send sends what comes to out, until the stream is over.
+func (w *watches) send(failed <-chan error) error {
+	var taken []notice
+	for {
+		select {
+		case <-w.wake:
+		case err := <-failed:
+			return err
+		case <-w.stream.Context().Done():
+			return w.stream.Context().Err()
+		case <-w.s.stopping:
+			return errStopped
+		}
+		w.mu.Lock()
+		taken, w.out = w.out, taken[:0]
+		bytes := w.waiting
+		w.mu.Unlock()
+		for i := range taken {
+			if err := w.sendOne(&taken[i]); err != nil {
+				return err
+			}
+		}
+		clear(taken)
+		w.sent(bytes)
+	}
+}
+
+// sent gives back the room of what was sent, and tells the member where it waits for some.
+func (w *watches) sent(bytes int64) {
+	w.mu.Lock()
+	w.waiting -= bytes
+	w.s.watchBytes.Add(-bytes)
+	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2
+	if again {
+		w.refused = false
+	}
+	w.mu.Unlock()
+	if again {
+		w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchRoom})
+	}
+}
+
+func (w *watches) sendOne(n *notice) error {
+	if n.answer != nil {
+		return w.stream.SendMsg(n.answer)
+	}
+	d := &n.WatchDelivery
+	switch {
+	case d.Kind == kv.WatchEnded:
+		if w.s.config.Member.RaftStatus().Leader == 0 {
+			return rpctypes.ErrGRPCNoLeader
+		}
+		return errStopped
+	case d.Kind == kv.WatchProgressed && len(d.IDs) == 0:
+		return w.stream.SendMsg(&pb.WatchResponse{Header: w.s.header(d.Revision), WatchId: invalidID})
+	}
+	for _, hub := range d.IDs {
+		w.mu.Lock()
+		one := w.byHub[hub]
+		w.mu.Unlock()
+		if one == nil {
+			continue
+		}
+		if err := w.sendTo(one, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *watches) sendTo(one *watched, d *kv.WatchDelivery) error {
+	switch d.Kind {
+	case kv.WatchCreated:
+		return w.stream.SendMsg(&pb.WatchResponse{Header: w.s.header(d.Revision), WatchId: one.id, Created: true})
+	case kv.WatchProgressed:
+		return w.stream.SendMsg(&pb.WatchResponse{Header: w.s.header(d.Revision), WatchId: one.id})
+	case kv.WatchCanceled:
+		return w.stream.SendMsg(w.canceled(one, d))
+	}
+	revision := d.Revision
+	if d.Fragment {
+		if !one.fragment {
+			if one.size += int64(len(d.Events)); one.size > limits.EtcdAnswerBytes {
+				return status.Errorf(codes.ResourceExhausted, "etcdserver: revision %d has more than %d bytes of events, the limit of one message: watch with fragments", revision+1, limits.EtcdAnswerBytes)
+			}
+			one.pieces = append(one.pieces, d.Events)
+			return nil
+		}
+		revision++ // that of the events
+	}
+	pieces := one.pieces
+	one.pieces, one.size = nil, 0
+	if len(d.Events) > 0 {
+		pieces = append(pieces, d.Events)
+	}
+	if len(pieces) == 0 && !one.fragment {
+		return nil
+	}
+	head := appendInt(appendHeader(make([]byte, 0, 64), watchHeader, w.s.header(revision)), watchID, one.id)
+	if d.Fragment {
+		head = appendInt(head, watchFragment, 1)
+	}
+	return w.stream.SendMsg(append(message{head}, pieces...))
+}
+
+// canceled is the last answer to a watch. As in etcd, that of one which compaction has overtaken has no revision.
+func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.byHub, one.hub)
+	answer := &pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: one.id, Canceled: true}
+	switch {
+	case d.Err == nil:
+	case d.Err.Code == kv.Compacted:
+		answer.Header.Revision, answer.CompactRevision = 0, d.Compacted
+	default:
+		answer.CancelReason = statusOf(d.Err).Error()
+		if w.byID[one.id] == one {
+			delete(w.byID, one.id)
+			w.s.watches.Add(-1)
+		}
+	}
+	return answer
+}
+
+// end tells the member that the stream is gone.
+func (w *watches) end() {
+	w.mu.Lock()
+	w.over = true
+	w.s.watches.Add(-int64(len(w.byID)))
+	w.s.watchBytes.Add(-w.waiting)
+	w.out, w.waiting, w.byID = nil, 0, map[int64]*watched{}
+	w.mu.Unlock()
+	w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchEnd})
+}
