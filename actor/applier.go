@@ -282,7 +282,7 @@ func (a *Applier) save(t Time) {
 	}
 	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records
 	a.saves = view.Members()
-	a.Snapshotter.MustPost(Save{View: view, Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
+	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 
 // share is from seven to nine eighths of so much, another part after each save and on each member, so that members do not

@@ -188,15 +188,14 @@ func TestSendingBacksOff(t *testing.T) {
 
 // A save that failed is tried again, after pauses that grow; it is not begun on a disk that has no room for it.
 func TestFailedSaveIsTriedAgain(t *testing.T) {
-	view := viewAt(t, 20, 1000)
-	s := newTestSnapshotter(t, view)
+	state := stateAt(t, 20, 1000)
+	s := newTestSnapshotter(t, state.View())
 	small := limits.Defaults()
 	small.SnapshotBytes, small.SnapshotInterval = 1000, time.Millisecond
 	a := NewApplier(ApplierConfig{
-		Member: 1, State: index.NewState(limits.Defaults().Index), Inbox: s.Applier, Consensus: s.consensus,
+		Member: 1, State: state, Inbox: s.Applier, Consensus: s.consensus,
 		Snapshotter: s.Inbox, Status: s.Status, Limits: small, Logger: slog.New(slog.DiscardHandler),
 	})
-	a.publish(view)
 	a.records, a.savedBytes = 1<<20, 1
 	s.fs.SetCapacity(s.fs.Used() + 5000)
 	var attempts []time.Duration

@@ -57,7 +57,9 @@ func (s *snapshotterTurns) problems() []string {
 }
 
 // viewAt is the state after entries up to one, each with a put of so many bytes.
-func viewAt(t *testing.T, last uint64, bytes int) *index.View {
+func viewAt(t *testing.T, last uint64, bytes int) *index.View { return stateAt(t, last, bytes).View() }
+
+func stateAt(t *testing.T, last uint64, bytes int) *index.State {
 	t.Helper()
 	state := index.NewState(limits.Defaults().Index)
 	for i := uint64(1); i <= last; i++ {
@@ -67,7 +69,7 @@ func viewAt(t *testing.T, last uint64, bytes int) *index.View {
 			t.Fatal(err)
 		}
 	}
-	return state.View()
+	return state
 }
 
 // An alarm is of a matter, not of each failure with its own numbers: it ends when the matter is right again, and however

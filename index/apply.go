@@ -67,6 +67,7 @@ func (s *State) decode(data []byte) (wall int64, err error) {
 // applyAll applies the decoded commands, and then gives back memory, in steps that are bounded by what the commands have
 // added.
 func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
+	s.moveSessionClock(wall)
 	s.wall = max(s.wall, wall)
 	revision, weight, mapped := s.revision, s.weight, s.memory.handed
 	for rest := s.commands; len(rest) > 0; {
@@ -77,6 +78,7 @@ func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
 			results = append(results, s.apply(&next[i]))
 		}
 	}
+	s.endSessions(s.rules.ends + len(s.commands))
 	s.flushNewKeys()
 	if s.revision != revision {
 		s.times.note(point{revision + 1, s.wall, weight})
@@ -89,6 +91,17 @@ func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
 }
 
 func (s *State) apply(c *command) kv.Result {
+	switch {
+	case c.once.Session == 0:
+		return s.perform(c)
+	case c.once.Check() != nil:
+		return s.refused(c.once.Check())
+	}
+	return s.once(c)
+}
+
+// perform applies a command, whether it was applied before or not.
+func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
 	}

@@ -40,6 +40,7 @@ type loader struct {
 	envelope []byte
 	results  []kv.Result
 	wall     int64
+	head     Head // the zero one, or that of the newest put
 }
 
 func (l *loader) add(key []byte) {
@@ -50,7 +51,10 @@ func (l *loader) add(key []byte) {
 		l.commands = append(l.commands, nil)
 	}
 	l.commands = l.commands[:n+1]
-	l.commands[n] = AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value})
+	if l.head.Once.Session != 0 {
+		l.head.Once.Sequence++
+	}
+	l.commands[n] = l.head.AppendPut(l.commands[n][:0], &kv.Put{Key: key, Value: value})
 }
 
 // encode makes an entry of the commands, with a compaction as a leader proposes it.
@@ -121,30 +125,42 @@ func (a *applying) report(b *testing.B) {
 // BenchmarkApplyUpdate applies envelopes of 1024 puts of keys that are there, in random order.
 func BenchmarkApplyUpdate(b *testing.B) {
 	for _, keys := range []int{100_000, *benchKeys} {
+		b.Run(fmt.Sprint(keys), func(b *testing.B) { benchUpdate(b, keys, Head{}) })
+	}
+}
+
+// BenchmarkApplyOnce is BenchmarkApplyUpdate in a session.
+func BenchmarkApplyOnce(b *testing.B) {
+	for _, keys := range []int{100_000, *benchKeys} {
 		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			l := filled(b, keys)
-			random := rand.New(rand.NewPCG(1, 2))
-			var view *View
-			update := func(a *applying) {
-				for range 1024 {
-					l.add(benchKey(nil, random.IntN(keys)))
-				}
-				l.encode()
-				view = a.apply(b, l)
-			}
-			for range 400 { // into the steady state: the history is full
-				update(&applying{})
-			}
-			var a applying
-			for range b.N {
-				update(&a)
-			}
-			a.report(b)
-			b.ReportMetric(float64(view.memory.bytes)/float64(1<<20), "MiB-mapped")
+			benchUpdate(b, keys, Head{kv.SessionWrite{Session: 1 << 60, Sequence: 1000, Window: 1000, Opened: 1}})
 		})
 	}
+}
+
+func benchUpdate(b *testing.B, keys int, head Head) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	l := filled(b, keys)
+	l.head = head
+	random := rand.New(rand.NewPCG(1, 2))
+	var view *View
+	update := func(a *applying) {
+		for range 1024 {
+			l.add(benchKey(nil, random.IntN(keys)))
+		}
+		l.encode()
+		view = a.apply(b, l)
+	}
+	for range 400 { // into the steady state: the history is full
+		update(&applying{})
+	}
+	var a applying
+	for range b.N {
+		update(&a)
+	}
+	a.report(b)
+	b.ReportMetric(float64(view.memory.bytes)/float64(1<<20), "MiB-mapped")
 }
 
 // BenchmarkApplyNew applies envelopes of 1024 puts of new keys, in random order, to a filled state.
@@ -239,7 +255,7 @@ func BenchmarkCountBack(b *testing.B) {
 }
 
 func BenchmarkRestore(b *testing.B) {
-	v := filled(b, *benchKeys).s.View()
+	v := filled(b, *benchKeys).s.ViewToSave()
 	meta := v.AppendMeta(nil)
 	var keys [][]byte
 	var versions []Version

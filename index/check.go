@@ -6,7 +6,7 @@ import "fmt"
 // tests and for `inspect`: it takes as long as reading everything.
 func (s *State) Check() error {
 	w := walk{s: s, live: map[*slab]int{}}
-	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases} {
+	for _, step := range []func() error{w.keys, w.numbers, w.changes, w.slabs, w.clock, w.members, w.leases, w.sessions} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -125,6 +125,9 @@ var kindLevels = [kinds]uint64{
 	kindTxn: FirstLevel, kindCompact: FirstLevel, kindGrant: FirstLevel, kindRevoke: FirstLevel, kindCheckpoint: FirstLevel,
 }
 
+// inSessions are the kinds that may have a session: what a client writes.
+var inSessions = [kinds]bool{kindPut: true, kindDelete: true, kindTxn: true, kindCompact: true, kindGrant: true, kindRevoke: true}
+
 const (
 	// FirstLevel is the feature level of a new cluster, MaxLevel the newest one that this qkv knows.
 	FirstLevel = 1
@@ -141,6 +144,7 @@ const (
 	compactFields  = 1
 	grantFields    = 2
 	revokeFields   = 3
+	onceFields     = 3
 )
 
 // Grows tells whether a command may make the state larger: a put, or a transaction in which there is one. Deletions do
@@ -181,41 +185,78 @@ func ChangeIn(envelope []byte) (*kv.MemberChange, error) {
 	return &c.member.change, r.Done()
 }
 
-// appendHead appends all that stands before a command's body. Principal, auth revision, session and sequence are
-// empty until they exist.
-func appendHead(dst []byte, kind uint64) []byte {
+// Head is what a command says of who wrote it. The zero Head is nobody's.
+type Head struct{ Once kv.SessionWrite }
+
+// append appends all that stands before a command's body. Principal and auth revision are empty until they exist.
+func (h *Head) append(dst []byte, kind uint64) []byte {
 	dst = pack.AppendArray(dst, commandFields)
 	dst = pack.AppendUint(dst, kind)
 	dst = pack.AppendUint(dst, commandVersion)
 	dst = pack.AppendString(dst, "")
 	dst = pack.AppendUint(dst, 0)
-	dst = pack.AppendUint(dst, 0)
-	return pack.AppendUint(dst, 0)
+	w := &h.Once
+	if w.Session == 0 {
+		return pack.AppendUint(pack.AppendUint(dst, 0), 0)
+	}
+	dst = pack.AppendUint(pack.AppendArray(dst, onceFields), w.Session)
+	dst = pack.AppendInt(pack.AppendUint(dst, w.Window), w.Opened)
+	return pack.AppendUint(dst, w.Sequence)
 }
 
+func appendHead(dst []byte, kind uint64) []byte { return new(Head).append(dst, kind) }
+
 // AppendPut appends the command that sets a key.
-func AppendPut(dst []byte, p *kv.Put) []byte {
-	return kv.AppendPut(pack.AppendArray(appendHead(dst, kindPut), putFields), p)
+func (h *Head) AppendPut(dst []byte, p *kv.Put) []byte {
+	return kv.AppendPut(pack.AppendArray(h.append(dst, kindPut), putFields), p)
 }
 
 // AppendTxn appends the command of a transaction, which must pass its Check.
-func AppendTxn(dst []byte, t *kv.Txn) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindTxn), txnFields)
+func (h *Head) AppendTxn(dst []byte, t *kv.Txn) []byte {
+	dst = pack.AppendArray(h.append(dst, kindTxn), txnFields)
 	return kv.AppendTxn(pack.AppendBytes(dst, nil), t)
 }
 
 // AppendCompact appends the command that gives up what is older than a revision.
-func AppendCompact(dst []byte, revision int64) []byte {
-	return pack.AppendInt(pack.AppendArray(appendHead(dst, kindCompact), compactFields), revision)
+func (h *Head) AppendCompact(dst []byte, revision int64) []byte {
+	return pack.AppendInt(pack.AppendArray(h.append(dst, kindCompact), compactFields), revision)
 }
 
 // AppendDelete appends the command that deletes the key, or with an end all keys from key up to it; the end "\0"
 // means that there is none.
-func AppendDelete(dst []byte, key, end []byte) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindDelete), deleteFields)
+func (h *Head) AppendDelete(dst []byte, key, end []byte) []byte {
+	dst = pack.AppendArray(h.append(dst, kindDelete), deleteFields)
 	dst = pack.AppendBytes(dst, key)
 	return pack.AppendBytes(dst, end)
 }
+
+// AppendGrant appends the command that grants a lease, which must pass its Check.
+func (h *Head) AppendGrant(dst []byte, l kv.Lease) []byte {
+	dst = pack.AppendArray(h.append(dst, kindGrant), grantFields)
+	return pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL)
+}
+
+// AppendRevoke appends the command with which a client ends a lease.
+func (h *Head) AppendRevoke(dst []byte, lease int64) []byte {
+	return appendRevoke(h.append(dst, kindRevoke), lease, 0, 0)
+}
+
+func appendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
+	dst = pack.AppendInt(pack.AppendArray(dst, revokeFields), lease)
+	return pack.AppendUint(pack.AppendUint(dst, term), granted)
+}
+
+// AppendPut is [Head.AppendPut] of nobody.
+func AppendPut(dst []byte, p *kv.Put) []byte { return new(Head).AppendPut(dst, p) }
+
+// AppendTxn is [Head.AppendTxn] of nobody.
+func AppendTxn(dst []byte, t *kv.Txn) []byte { return new(Head).AppendTxn(dst, t) }
+
+// AppendCompact is [Head.AppendCompact] of nobody.
+func AppendCompact(dst []byte, revision int64) []byte { return new(Head).AppendCompact(dst, revision) }
+
+// AppendDelete is [Head.AppendDelete] of nobody.
+func AppendDelete(dst []byte, key, end []byte) []byte { return new(Head).AppendDelete(dst, key, end) }
 
 // AppendAnnounce appends the command that makes all members remember what one says of itself.
 func AppendAnnounce(dst []byte, m *kv.Member) []byte {
@@ -233,17 +274,13 @@ func AppendEndExchange(dst []byte) []byte {
 	return pack.AppendArray(appendHead(dst, kindEndExchange), 0)
 }
 
-// AppendGrant appends the command that grants a lease, which must pass its Check.
-func AppendGrant(dst []byte, l kv.Lease) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindGrant), grantFields)
-	return pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL)
-}
+// AppendGrant is [Head.AppendGrant] of nobody.
+func AppendGrant(dst []byte, l kv.Lease) []byte { return new(Head).AppendGrant(dst, l) }
 
 // AppendRevoke appends the command that ends a lease. One that a leader's clock has decided has that leader's term, and
 // has no effect in another one, nor on another lease than the one that was granted by an entry; a client's has 0 for both.
 func AppendRevoke(dst []byte, lease int64, term, granted uint64) []byte {
-	dst = pack.AppendArray(appendHead(dst, kindRevoke), revokeFields)
-	return pack.AppendUint(pack.AppendUint(pack.AppendInt(dst, lease), term), granted)
+	return appendRevoke(appendHead(dst, kindRevoke), lease, term, granted)
 }
 
 // AppendCheckpoint appends the command that notes what is left of leases, at most limits.LeaseCheckpoints, by the clock of
@@ -281,6 +318,7 @@ func AppendDigest(dst []byte, member, entry, digest uint64) []byte {
 // command is a decoded command. Its slices are parts of what it was read from.
 type command struct {
 	kind    uint64
+	once    kv.SessionWrite
 	key     []byte
 	value   []byte // of a put; the end of a delete; why it was refused; a digest as it was written
 	number  int64  // the lease of a put; the level; the code of a refusal; the member of an announcement or digest; a revision; a lease's id
@@ -317,7 +355,7 @@ func (c *command) read(r *pack.Reader) error {
 	if r.Err() == nil && n != commandFields {
 		r.Fail("a command of another number of fields")
 	}
-	c.readUnused(r)
+	c.readHead(r)
 	if err := c.readBody(r); err != nil {
 		return err
 	}
@@ -396,15 +434,27 @@ func (c *command) readBody(r *pack.Reader) error {
 	return nil
 }
 
-// readUnused reads principal, auth revision, session and sequence. Each has a meaning for what a command may do, so
+// readHead reads principal, auth revision, session and sequence. The first two have a meaning for what a command may do, so
 // that one that is set is not ignored.
-func (c *command) readUnused(r *pack.Reader) {
-	if b := r.Rest(); len(b) >= 4 && b[0] == 0xa0 && b[1]|b[2]|b[3] == 0 {
+func (c *command) readHead(r *pack.Reader) {
+	b := r.Rest()
+	if len(b) >= 4 && b[0] == 0xa0 && b[1]|b[2]|b[3] == 0 {
 		*r = pack.NewReader(b[4:])
 		return
 	}
-	if r.Err() == nil {
-		r.Fail("a principal, auth revision, session or sequence, which this qkv does not know")
+	if len(b) < 2 || b[0] != 0xa0 || b[1] != 0 {
+		if r.Err() == nil {
+			r.Fail("a principal or auth revision, which this qkv does not know")
+		}
+		return
+	}
+	*r = pack.NewReader(b[2:])
+	r.ArrayOf(onceFields)
+	w := &c.once
+	w.Session, w.Window, w.Opened = r.Uint(), r.Uint(), r.Int()
+	w.Sequence = r.Uint()
+	if r.Err() == nil && (w.Session == 0 || c.kind < kinds && !inSessions[c.kind]) {
+		r.Fail(fmt.Sprintf("a command of kind %d in session %016x", c.kind, w.Session))
 	}
 }
 
@@ -482,7 +532,11 @@ func Describe(envelope []byte) string {
 		if err := c.read(&r); err != nil {
 			return strings.Join(append(said, fmt.Sprintf("command %d of %d: %v", i+1, e.Count, err)), ", ")
 		}
-		said = append(said, c.describe())
+		one := c.describe()
+		if c.once.Session != 0 {
+			one += fmt.Sprintf(" as write %d of session %016x", c.once.Sequence, c.once.Session)
+		}
+		said = append(said, one)
 	}
 	return strings.Join(said, ", ")
 }

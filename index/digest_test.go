@@ -87,7 +87,7 @@ func TestStatesAreCompared(t *testing.T) {
 // A process that did not apply the entry of a check has no digest there, and judges nobody by what it has now.
 func TestCheckAfterASnapshot(t *testing.T) {
 	c := beginCheck(t)
-	c[2] = restored(t, c[2].View())
+	c[2] = restored(t, c[2].ViewToSave())
 	c[2].sum ^= 1
 	if c.say(t, 2) {
 		t.Error("it says a digest that it has not computed")
@@ -134,7 +134,7 @@ func TestTwoBuilds(t *testing.T) {
 			}
 		}
 		if i == 1000 {
-			other = restored(t, other.View())
+			other = restored(t, other.ViewToSave())
 		}
 		if a, b := one.View().Digest(), other.View().Digest(); a != b {
 			t.Fatalf("entry %d: the digests are %016x and %016x", i, a, b)

@@ -1,5 +1,5 @@
-// Package index is the replicated state machine: revisioned keys with their history, leases, the cluster's members and its
-// feature level. It is a pure function of the log: the same entries make the same state and the same results on every
+// Package index is the replicated state machine: revisioned keys with their history, leases, clients' sessions, the cluster's
+// members and its feature level. It is a pure function of the log: the same entries make the same state and the same results on every
 // member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it.
 //
 // A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once a batch. A [View]
@@ -18,7 +18,9 @@
 // An entry's data are a batch envelope, in msgpack, written as vmihailenco/msgpack v5 with compact integers would:
 //
 //	envelope   97 version=1 level member incarnation first wall [command...]
-//	command    97 kind version=1 principal="" auth=0 session=0 sequence=0 body
+//	command    97 kind version=1 principal="" auth=0 session sequence body
+//	session    0                                                               none; sequence is 0 then, too
+//	           93 id window opened                                             as in kv.SessionWrite; kinds 1, 2, 10 to 13 only
 //	body 1     94 key value lease flags                                        put; flags as in kv/codec.go
 //	body 2     92 key end                                                      delete
 //	body 3     member                                                          announce
@@ -40,7 +42,10 @@
 //	   97 01 01 a0 00 00 00 94 c4 01 61 c4 01 62 00 00                          put "a" "b"
 //	   97 02 01 a0 00 00 00 92 c4 01 61 c4 00                                   delete "a"
 //
-// Keys, values, ends and ids are binaries; names and addresses are strings. A whole envelope is read before anything
+//	97 01 01 a0 00 93 ce 12 34 56 78 02 00 05 94 c4 01 61 c4 01 62 00 00        put "a" "b" as write 5 of session 12345678,
+//	                                                                            of which writes 4 and 5 may come again
+//
+// Keys, values and ends are binaries; names and addresses are strings. A whole envelope is read before anything
 // of it has an effect. What this qkv does not know (a version, a kind, a level, a principal) is an error that stops
 // the member: it is never skipped. What a command may not do (limits, a lease, a level that falls, an announcement of
 // a member that forgot, a change of the membership) is a [kv.Result] with an error, the same everywhere: it is decided by
@@ -73,6 +78,40 @@
 // its ranges, only the member that was asked reads, from the first View that holds the transaction ([AnswerReader]): each
 // as of a position, a revision and how many of its changes were made before. A verdict, of comparisons of values that are
 // not in memory, has its place in the command and is refused as yet.
+//
+// # Sessions
+//
+// A client that has no answer to a write cannot know whether it was made, and sends it again: to another member, which puts it
+// into the log a second time. So that it is made once, a write has a name ([kv.SessionWrite]): a session, which the client has
+// drawn at random, and a sequence in it. The state keeps the outcome of each ([session]), and answers a write whose outcome it
+// has with that, errors too, and not by making it: [kv.Result.Resent]. It keeps code, revision and numbers only. What else the
+// answer has, the member that was asked reads from the history as it was then ([View.Recall]), or says that it is compacted:
+// AnswerGone.
+//
+// Each write says how many before it may still come again, its window. What is before the window is forgotten, and refused
+// should it come. So the table is as large as what is under way.
+//
+// No write is needed to begin a session: the first that comes does. Then one that comes late, when its session has ended and
+// its outcome is forgotten, must not begin it again. For this the state has a clock of sessions, and a floor:
+//
+//   - a write that may begin its session says since when that is open: the newest clock that its client had been told of when it
+//     drew the session. When the clock is not there yet, or is below the floor, the session does not begin;
+//   - when a session ends, the floor rises above the clock of its newest write. That was at or after its beginning, which was at
+//     or after the clock that its client had been told of. So whatever could begin it is below the floor for ever.
+//
+// It matters neither how late a copy comes, nor which clock a client has, nor when a session ends. So sessions end by their TTL,
+// a few in each entry, or earlier, when there is no room for others and they are idle; where none is idle, a write that needs
+// room is refused as Overloaded. A refusal for the sake of the session (SessionEnded, Overloaded, BadRequest) is no outcome: it
+// says that this copy did nothing.
+//
+// The clock goes with the envelopes' wall clocks, but counts a pause between two entries as limits.SessionPause at most: a
+// cluster that had no quorum for an hour has not kept its clients from writing again for that long.
+//
+// Clients could also ask for a session before the first write, as other systems do, and the state could remember who was
+// there. The first is a round trip more, the second never ends.
+//
+// Views have the numbers of the sessions only, and so cost nothing for them; one that is to be saved has a copy of all
+// ([State.ViewToSave]).
 //
 // # Leases
 //
@@ -188,7 +227,7 @@
 //
 // # A snapshot
 //
-// [View.AppendMeta] is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
+// [View.AppendMeta], of a View to be saved, is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
 // the same state of them, and trusts neither.
 //
 //	meta     92 version=1 [section...]         all of them, in this order
@@ -199,9 +238,12 @@
 //	  4  [revision step, time step, weight step, ...]
 //	  5  [check entry, member, digest, ...]
 //	  6  [lease, ttl, remaining, granted, ...]
+//	  7  [clock floor session...]
+//	     session  95 id used first length [place revision deleted kind code flags, ...]
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
-// sum of their sums; live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.
+// sum of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's
+// comparisons held (1) and whether the revision is its own (2); live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //
@@ -219,6 +261,7 @@
 //  8. Times rise with revisions, and none is kept that no readable revision needs.
 //  9. Those of [Members].
 //  10. Those of leases.
+//  11. Those of [sessions].
 //
 // # Assumptions
 //

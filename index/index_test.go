@@ -39,6 +39,12 @@ func reclaimed(s *State) {
 func put(key, value string) []byte {
 	return AppendPut(nil, &kv.Put{Key: []byte(key), Value: []byte(value)})
 }
+
+// onceDel is a write of a session that deletes nothing.
+func onceDel(session, sequence uint64) []byte {
+	h := Head{kv.SessionWrite{Session: session, Sequence: sequence, Window: sequence, Opened: 1}}
+	return h.AppendDelete(nil, []byte("nothing"), nil)
+}
 func del(key, end string) []byte { return AppendDelete(nil, []byte(key), []byte(end)) }
 
 // restored is what a snapshot makes of a view.
@@ -66,12 +72,12 @@ func TestFirstSteps(t *testing.T) {
 	s := NewState(limits.Defaults().Index)
 	empty := s.View()
 	results := batch(t, s, 5e9, put("a", "1"), put("b", "2"), put("a", "3"), del("c", ""), del("a", "c"), put("a", "4"))
-	for i, want := range []string{"{2 0 <nil> <nil>}", "{3 0 <nil> <nil>}", "{4 0 <nil> <nil>}", "{4 0 <nil> <nil>}", "{5 2 <nil> <nil>}", "{6 0 <nil> <nil>}"} {
+	for i, want := range []string{"{2 0 <nil> <nil> false false}", "{3 0 <nil> <nil> false false}", "{4 0 <nil> <nil> false false}", "{4 0 <nil> <nil> false false}", "{5 2 <nil> <nil> false false}", "{6 0 <nil> <nil> false false}"} {
 		if got := fmt.Sprint(results[i]); got != want {
 			t.Errorf("result %d is %s, want %s", i, got, want)
 		}
 	}
-	v := s.View()
+	v := s.ViewToSave()
 	pair, found, err := v.Get([]byte("a"), 0)
 	if err != nil || !found || string(pair.Value) != "4" || pair.CreateRevision != 6 || pair.ModRevision != 6 || pair.Version != 1 {
 		t.Errorf("a is %+v, %v, %v", pair, found, err)

@@ -83,7 +83,7 @@ func (s *State) setLease(l kv.Lease) {
 
 func (s *State) grant(l kv.Lease) kv.Result {
 	if _, had := s.leases.get(l.ID); had {
-		return s.refused(kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(l.ID)))
+		return s.refused(leaseExists(l.ID))
 	}
 	l.Granted = s.applied + 1
 	s.setLease(l)
@@ -120,6 +120,10 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 
 func leaseNotFound(id int64) *kv.Error {
 	return kv.Errorf(kv.LeaseNotFound, "there is no lease %016x", uint64(id))
+}
+
+func leaseExists(id int64) *kv.Error {
+	return kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(id))
 }
 
 // checkpoint notes what is left of leases. Those that are gone are passed over.

@@ -26,6 +26,7 @@ type model struct {
 	leases    map[int64]kv.Lease
 	events    []modelEvent
 	points    []point // of every batch that made a revision
+	clients   modelSessions
 }
 
 type modelEvent struct {
@@ -34,7 +35,7 @@ type modelEvent struct {
 }
 
 func newModel() *model {
-	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}}
+	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, clients: modelSessions{rules: testRules, clock: 1}}
 }
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
@@ -45,6 +46,7 @@ func (m *model) frozen() *model {
 		f.keys[k] = slices.Clip(versions)
 	}
 	f.leases = maps.Clone(m.leases)
+	f.clients = m.clients.frozen()
 	f.events, f.points = slices.Clip(m.events), slices.Clip(m.points)
 	return &f
 }
@@ -350,6 +352,7 @@ func in(k, key, end string) bool {
 // begin and end stand around the commands of one batch.
 func (m *model) begin(wall int64) point {
 	m.applied++
+	m.clients.clock += min(max(wall-m.wall, 0), m.clients.rules.pause)
 	m.wall = max(m.wall, wall)
 	return point{m.revision + 1, m.wall, m.weight}
 }
@@ -430,6 +433,9 @@ func (m *model) compare(v *View) error {
 		return err
 	}
 	if err := m.compareLeases(v); err != nil {
+		return err
+	}
+	if err := m.clients.compare(v); err != nil {
 		return err
 	}
 	oldest := max(m.compacted, 1)

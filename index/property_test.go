@@ -23,6 +23,7 @@ type machine struct {
 	seen    map[uint64]uint64 // digests by applied index
 	letters int
 	limits  limits.Index
+	sent    map[[2]uint64]sentWrite // by session and sequence
 }
 
 // heldView is a View and what it must show for ever.
@@ -39,10 +40,12 @@ func newMachine(t *rapid.T) *machine {
 		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
 		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 	}
-	return &machine{
-		state: NewState(l), model: newModel(), seen: map[uint64]uint64{}, limits: l,
+	m := &machine{
+		state: NewState(l), model: newModel(), seen: map[uint64]uint64{}, limits: l, sent: map[[2]uint64]sentWrite{},
 		letters: rapid.IntRange(1, 4).Draw(t, "letters"),
 	}
+	m.state.rules = testRules
+	return m
 }
 
 func (m *machine) key(t *rapid.T) string {
@@ -75,6 +78,12 @@ type drawn struct {
 	result  kv.Result
 	reader  func(r *kv.Result) *AnswerReader // nil: there is no answer beside the result
 	answer  *kv.TxnResult
+
+	kind  uint64
+	once  bool // it has a session
+	vague bool // of an error only the code is compared
+	txn   *kv.Txn
+	path  []bool // of a transaction that was sent again
 }
 
 func (m *machine) batch(t *rapid.T) {
@@ -93,7 +102,14 @@ func (m *machine) batch(t *rapid.T) {
 		made["commands"]++
 	}
 	m.model.end(begun)
+	m.model.clients.expire(len(commands))
 	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, commands), nil)
+	for i := range min(len(got), len(all)) {
+		if e := got[i].Err; all[i].vague && e != nil {
+			got[i].Err = &kv.Error{Code: e.Code, Message: ""}
+			want[i].Err = &kv.Error{Code: want[i].Err.Code}
+		}
+	}
 	if err != nil || describe(got) != describe(want) {
 		t.Fatalf("results %v %v, want %v", describe(got), err, describe(want))
 	}
@@ -122,6 +138,9 @@ func describe(results []kv.Result) string {
 		if r.Txn != nil {
 			fmt.Fprintf(&out, " %v", *r.Txn)
 		}
+		if r.Resent {
+			fmt.Fprintf(&out, " resent %v", r.Changed)
+		}
 		out.WriteString("; ")
 	}
 	return out.String()
@@ -131,6 +150,16 @@ func describe(results []kv.Result) string {
 func (m *machine) answered(t *rapid.T, v *View, d *drawn, r *kv.Result) {
 	if d.reader == nil || r.Err != nil {
 		return
+	}
+	if r.Resent {
+		err := v.Recall(d.txn, r)
+		if gone := m.model.gone(d); gone != (err != nil) || gone && err.(*kv.Error).Code != kv.AnswerGone {
+			t.Fatalf("what was read is gone: %v, want %v", err, gone)
+		} else if gone {
+			made["answer gone"]++
+			return
+		}
+		made["answer read again"]++
 	}
 	reader := d.reader(r)
 	rows := rapid.IntRange(1, 10).Draw(t, "rows")
@@ -179,55 +208,100 @@ func answerText(a *kv.TxnResult) string {
 
 func (m *machine) command(t *rapid.T) (d drawn) {
 	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint"}).Draw(t, "command")
+	write := m.write(t, kind)
+	if kind != "checkpoint" && rapid.IntRange(0, 2).Draw(t, "in a session") == 0 {
+		return m.once(t, write)
+	}
+	d = write.make(&Head{})
+	write.result(&d)
+	return d
+}
+
+// write draws a write, which may be made later, or never, and be sent more than once.
+func (m *machine) write(t *rapid.T, kind string) (w sentWrite) {
+	w = m.writeOf(t, kind)
+	made[kind]++
+	result := w.result
+	w.result = func(d *drawn) {
+		result(d)
+		if d.result.Err != nil {
+			made[fmt.Sprintf("%s: %v", kind, d.result.Err.Code)]++
+		}
+	}
+	return w
+}
+
+func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
+	w.kind = kind
 	alone := func(answer kv.Answer) *kv.TxnResult {
 		return &kv.TxnResult{Succeeded: true, Answers: []kv.Answer{answer}}
 	}
 	switch kind {
 	case "put":
 		p := m.put(t)
-		d.answer = alone(kv.Answer{Put: &kv.PutResult{}})
-		if old := m.model.newest(string(p.Key)); p.PrevKV && old != nil {
-			pair := pairOf(string(p.Key), old)
-			d.answer.Answers[0].Put.Prev = &pair
+		w.make = func(h *Head) drawn {
+			return drawn{kind: kindPut, command: h.AppendPut(nil, p), reader: func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }}
 		}
-		d.command, d.result = AppendPut(nil, p), m.model.put(p)
-		d.reader = func(r *kv.Result) *AnswerReader { return NewPutReader(p, r, 1<<30) }
+		w.result = func(d *drawn) {
+			d.answer = alone(kv.Answer{Put: &kv.PutResult{}})
+			if old := m.model.newest(string(p.Key)); p.PrevKV && old != nil {
+				pair := pairOf(string(p.Key), old)
+				d.answer.Answers[0].Put.Prev = &pair
+			}
+			d.result = m.model.put(p)
+		}
 	case "del", "range", "all":
 		q := m.delete(t, kind)
-		d.answer = alone(kv.Answer{Delete: &kv.DeleteResult{}})
-		if q.PrevKV {
-			d.answer.Answers[0].Delete.Prev = m.model.at(string(q.Key), string(q.End), math.MaxInt64)
+		w.make = func(h *Head) drawn {
+			return drawn{kind: kindDelete, command: h.AppendDelete(nil, q.Key, q.End), reader: func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }}
 		}
-		d.command, d.result = AppendDelete(nil, q.Key, q.End), m.model.delete(string(q.Key), string(q.End))
-		d.answer.Answers[0].Delete.Deleted = d.result.Deleted
-		d.reader = func(r *kv.Result) *AnswerReader { return NewDeleteReader(q, r, 1<<30) }
+		w.result = func(d *drawn) {
+			d.answer = alone(kv.Answer{Delete: &kv.DeleteResult{}})
+			if q.PrevKV {
+				d.answer.Answers[0].Delete.Prev = m.model.at(string(q.Key), string(q.End), math.MaxInt64)
+			}
+			d.result = m.model.delete(string(q.Key), string(q.End))
+			d.answer.Answers[0].Delete.Deleted = d.result.Deleted
+		}
 	case "txn":
 		q := m.txn(t, 0)
-		d.command = AppendTxn(nil, q)
-		d.result, d.answer = m.model.txn(q)
-		d.reader = func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }
+		w.make = func(h *Head) drawn {
+			return drawn{kind: kindTxn, txn: q, command: h.AppendTxn(nil, q), reader: func(r *kv.Result) *AnswerReader { return NewAnswerReader(q, r, 1<<30) }}
+		}
+		w.result = func(d *drawn) { d.result, d.answer = m.model.txn(q) }
 	case "grant":
 		l := kv.Lease{ID: m.lease(t), TTL: rapid.Int64Range(1, 100).Draw(t, "ttl")}
-		d.command, d.result = AppendGrant(nil, l), m.model.grant(l)
+		w.make = func(h *Head) drawn { return drawn{kind: kindGrant, command: h.AppendGrant(nil, l)} }
+		w.result = func(d *drawn) { d.result = m.model.grant(l) }
 	case "revoke":
 		id, term := m.lease(t), uint64(rapid.IntRange(0, 2).Draw(t, "term"))
 		granted := m.granted(t, id)
-		d.command, d.result = AppendRevoke(nil, id, term, granted), m.model.revoke(id, term, granted)
+		w.make = func(h *Head) drawn {
+			if h.Once.Session != 0 {
+				return drawn{kind: kindRevoke, once: true, command: h.AppendRevoke(nil, id)}
+			}
+			return drawn{kind: kindRevoke, command: AppendRevoke(nil, id, term, granted)}
+		}
+		w.result = func(d *drawn) {
+			if d.once {
+				d.result = m.model.revoke(id, 0, 0)
+			} else {
+				d.result = m.model.revoke(id, term, granted)
+			}
+		}
 	case "checkpoint":
 		left := []kv.Lease{{ID: m.lease(t), Remaining: rapid.Int64Range(0, 101).Draw(t, "left")}, {ID: m.lease(t), Remaining: 1}}
 		for i := range left {
 			left[i].Granted = m.granted(t, left[i].ID)
 		}
-		d.command, d.result = AppendCheckpoint(nil, left, 1), m.model.checkpoint(left)
+		w.make = func(*Head) drawn { return drawn{kind: kindCheckpoint, command: AppendCheckpoint(nil, left, 1)} }
+		w.result = func(d *drawn) { d.result = m.model.checkpoint(left) }
 	case "compact":
 		revision := m.revision(t)
-		d.command, d.result = AppendCompact(nil, revision), m.model.compact(revision)
+		w.make = func(h *Head) drawn { return drawn{kind: kindCompact, command: h.AppendCompact(nil, revision)} }
+		w.result = func(d *drawn) { d.result = m.model.compact(revision) }
 	}
-	made[kind]++
-	if d.result.Err != nil {
-		made[fmt.Sprintf("%s: %v", kind, d.result.Err.Code)]++
-	}
-	return d
+	return w
 }
 
 func (m *machine) put(t *rapid.T) *kv.Put {
@@ -330,7 +404,7 @@ func (m *machine) empty(t *rapid.T) {
 }
 
 func (m *machine) hold(t *rapid.T) {
-	v := m.state.View()
+	v := m.state.ViewToSave()
 	m.held = append(m.held, heldView{v, m.model.frozen(), v.Digest()})
 	if len(m.held) > 4 {
 		m.held = m.held[1:]
@@ -341,7 +415,7 @@ func (m *machine) collect(*rapid.T) { runtime.GC() }
 
 // restore goes on with what a snapshot makes of a View, also of an older one: then the log comes again.
 func (m *machine) restore(t *rapid.T) {
-	v := m.state.View()
+	v := m.state.ViewToSave()
 	digest := v.Digest()
 	m.state = m.rebuild(t, v)
 	if again := m.state.View().Digest(); again != digest {
@@ -365,6 +439,7 @@ func (m *machine) rebuild(t *rapid.T, v *View) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.rules = testRules
 	return s
 }
 
@@ -373,7 +448,7 @@ func (m *machine) Check(t *rapid.T) {
 	if err := m.state.Check(); err != nil {
 		t.Fatal(err)
 	}
-	v := m.state.View()
+	v := m.state.ViewToSave()
 	if err := m.model.compare(v); err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +476,7 @@ func (m *machine) restoreHeld(t *rapid.T) {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.model.compare(s.View()); err != nil {
+	if err := h.model.compare(s.ViewToSave()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -429,6 +504,8 @@ func TestModel(t *testing.T) {
 	for _, kind := range []string{
 		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
+		"resent put", "resent del", "resent range", "resent txn", "resent compact", "resent grant", "resent revoke",
+		"in a session: session ended", "in a session: overloaded", "in a session: bad request", "answer gone", "answer read again",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
 		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {

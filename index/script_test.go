@@ -85,6 +85,10 @@ func (sc *script) run(d *datadriven.TestData) string {
 			CompactionWork: number(d, "step", limits.CompactionWork), SlabBytes: int(number(d, "slab", limits.SlabBytes)),
 			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
+		rules := &sc.s.rules
+		rules.sessions, rules.places = number(d, "sessions", rules.sessions), number(d, "places", rules.places)
+		rules.window, rules.ends = number(d, "window", rules.window), int(number(d, "ends", int64(rules.ends)))
+		rules.ttl = number(d, "ttl", rules.ttl/1e6) * 1e6
 		return ""
 	case "found":
 		ids := map[string]uint64{}
@@ -114,7 +118,7 @@ func (sc *script) run(d *datadriven.TestData) string {
 	case "reclaim":
 		reclaimed(sc.s)
 		return ""
-	case "get", "range", "events", "scan", "times", "at", "members", "leases", "status", "tree":
+	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "status", "tree":
 		return sc.read(d, sc.view(d))
 	}
 	return fmt.Sprintf("no command %q", d.Cmd)
@@ -123,7 +127,11 @@ func (sc *script) run(d *datadriven.TestData) string {
 func (sc *script) apply(d *datadriven.TestData) string {
 	var commands [][]byte
 	for _, line := range strings.Split(d.Input, "\n") {
+		var head Head
 		f := strings.Fields(unquote(line))
+		if f[0] == "once" { // session.sequence.window.opened
+			head.Once, f = onceOf(f[1]), f[2:]
+		}
 		for len(f) < 4 {
 			f = append(f, "")
 		}
@@ -134,16 +142,20 @@ func (sc *script) apply(d *datadriven.TestData) string {
 		for range times {
 			switch f[0] {
 			case "put":
-				commands = append(commands, put(f[1], f[2]))
+				commands = append(commands, head.AppendPut(nil, &kv.Put{Key: []byte(f[1]), Value: []byte(f[2])}))
 			case "del":
-				commands = append(commands, del(f[1], f[2]))
+				commands = append(commands, head.AppendDelete(nil, []byte(f[1]), []byte(f[2])))
 			case "grant", "revoke", "checkpoint":
 				id, _ := strconv.ParseInt(f[1], 10, 64)
 				n, _ := strconv.ParseInt(f[2], 10, 64)
 				switch f[0] {
 				case "grant":
-					commands = append(commands, AppendGrant(nil, kv.Lease{ID: id, TTL: n}))
+					commands = append(commands, head.AppendGrant(nil, kv.Lease{ID: id, TTL: n}))
 				case "revoke":
+					if n == 0 {
+						commands = append(commands, head.AppendRevoke(nil, id))
+						break
+					}
 					commands = append(commands, AppendRevoke(nil, id, uint64(n), sc.grantedBy(id)))
 				default:
 					commands = append(commands, AppendCheckpoint(nil, []kv.Lease{{ID: id, Remaining: n, Granted: sc.grantedBy(id)}}, sc.term))
@@ -154,10 +166,10 @@ func (sc *script) apply(d *datadriven.TestData) string {
 					p.Value = nil
 				}
 				p.Lease, _ = strconv.ParseInt(f[3], 10, 64)
-				commands = append(commands, AppendPut(nil, p))
+				commands = append(commands, head.AppendPut(nil, p))
 			case "compact":
 				n, _ := strconv.ParseInt(f[1], 10, 64)
-				commands = append(commands, AppendCompact(nil, n))
+				commands = append(commands, head.AppendCompact(nil, n))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
 				commands = append(commands, AppendFeatureLevel(nil, n))
@@ -187,6 +199,9 @@ func (sc *script) apply(d *datadriven.TestData) string {
 		line := fmt.Sprintf("revision %d", r.Revision)
 		if r.Deleted > 0 {
 			line += fmt.Sprintf(", %d deleted", r.Deleted)
+		}
+		if r.Resent {
+			line += ", resent"
 		}
 		if r.Err != nil {
 			line += fmt.Sprintf(": %v: %s", r.Err.Code, r.Err.Message)
@@ -262,14 +277,22 @@ func (sc *script) transact(d *datadriven.TestData) string {
 		return refusal(err)
 	}
 	applied, _ := sc.s.Applied()
-	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{AppendTxn(nil, t)}), nil)
+	head := Head{}
+	if once := word(d, "once", ""); once != "" {
+		head.Once = onceOf(once)
+	}
+	results, err := sc.s.Apply(applied+1, sc.term, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{head.AppendTxn(nil, t)}), nil)
 	if err != nil {
 		return err.Error() + "\n"
 	}
 	if results[0].Err != nil {
 		return refusal(results[0].Err)
 	}
-	v, reader := sc.s.View(), NewAnswerReader(t, &results[0], 1<<20)
+	v := sc.s.View()
+	if err := v.Recall(t, &results[0]); err != nil {
+		return refusal(err)
+	}
+	reader := NewAnswerReader(t, &results[0], 1<<20)
 	answer, done, err := reader.Step(v, 1)
 	for !done {
 		answer, done, err = reader.Step(v, 1)
@@ -279,6 +302,9 @@ func (sc *script) transact(d *datadriven.TestData) string {
 	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "revision %d\n", answer.Revision)
+	if results[0].Resent {
+		out.WriteString("resent\n")
+	}
 	answerLines(&out, answer, "")
 	return out.String()
 }
@@ -308,6 +334,19 @@ func answerLines(out *strings.Builder, a *kv.TxnResult, indent string) {
 			fmt.Fprintf(out, "%s  %s", indent, line(&pairs[i]))
 		}
 	}
+}
+
+// onceOf makes the name of a write of session.sequence.window.opened; opened in milliseconds and 1 ns.
+func onceOf(s string) kv.SessionWrite {
+	var n [4]uint64
+	for i, f := range strings.Split(s, ".") {
+		n[i], _ = strconv.ParseUint(f, 10, 64)
+	}
+	w := kv.SessionWrite{Session: n[0], Sequence: n[1], Window: n[2]}
+	if strings.Count(s, ".") == 3 {
+		w.Opened = int64(n[3])*1e6 + 1
+	}
+	return w
 }
 
 // announcementOf makes one of member, folder.boot, process and address.
@@ -343,7 +382,7 @@ func memberChangeOf(f []string) *kv.MemberChange {
 }
 
 func (sc *script) restore() string {
-	v := sc.s.View()
+	v := sc.s.ViewToSave()
 	b, err := NewBuilder(v.AppendMeta(nil), sc.s.limits)
 	if err != nil {
 		return err.Error() + "\n"
@@ -355,9 +394,11 @@ func (sc *script) restore() string {
 	if err != nil {
 		return err.Error() + "\n"
 	}
+	rules := sc.s.rules
 	if sc.s, err = b.Finish(); err != nil {
 		return err.Error() + "\n"
 	}
+	sc.s.rules = rules
 	if v.Digest() != sc.s.View().Digest() {
 		return "another digest\n"
 	}
@@ -423,6 +464,17 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			out.WriteString("\n")
 			return true
 		})
+	case "sessions":
+		fmt.Fprintf(&out, "clock %d ms, floor %d ms, %d places\n", v.clock/1e6, v.floor/1e6, v.places)
+		for one := sc.s.clients.oldest; one != nil; one = one.newer {
+			fmt.Fprintf(&out, "%d: used at %d ms, from %d on:", one.id, one.used/1e6, one.first)
+			for n := range uint64(len(one.window)) {
+				if o := one.place(one.first + n); o.kind != 0 {
+					fmt.Fprintf(&out, " %d at %d", one.first+n, o.revision)
+				}
+			}
+			out.WriteString("\n")
+		}
 	case "members":
 		for _, m := range v.Members().All() {
 			fmt.Fprintf(&out, "%d %s %s", m.ID, m.Name, m.Role)

@@ -23,12 +23,14 @@ const (
 	sectionTimes   = 4
 	sectionCheck   = 5
 	sectionLeases  = 6
-	sections       = 7
+	sectionClients = 7
+	sections       = 8
 
 	sectionVersion = 1
 )
 
-// AppendMeta appends all of the state that is not a key; doc.go has the format.
+// AppendMeta appends all of the state that is not a key; doc.go has the format. The View is one to be saved
+// ([State.ViewToSave]).
 func (v *View) AppendMeta(dst []byte) []byte {
 	dst = pack.AppendArray(dst, 2)
 	dst = pack.AppendUint(dst, metaVersion)
@@ -38,7 +40,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionMembers, v.members.append(nil))
 	dst = appendSection(dst, sectionTimes, v.times.append(nil))
 	dst = appendSection(dst, sectionCheck, v.check.append(nil))
-	return appendSection(dst, sectionLeases, v.leases.append(nil))
+	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
+	return appendSection(dst, sectionClients, v.appendSessions(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -114,8 +117,8 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 		return want, fmt.Errorf("the state has format version %d, this qkv knows %d: it was written by a newer one, upgrade this member", v, metaVersion)
 	}
 	m := metaReader{s: s}
-	n := r.Array()
-	for last := uint64(0); r.Err() == nil && n > 0; n-- {
+	last := uint64(0)
+	for n := r.Array(); r.Err() == nil && n > 0; n-- {
 		r.ArrayOf(3)
 		kind, version, content := r.Uint(), r.Uint(), r.Bytes()
 		if r.Err() == nil && (kind >= sections || version != sectionVersion) {
@@ -130,6 +133,9 @@ func (s *State) readMeta(meta []byte) (want metaNumbers, err error) {
 		if err := m.section(kind, content); err != nil {
 			return want, fmt.Errorf("read section %d of the state: %w", kind, err)
 		}
+	}
+	if r.Err() == nil && last != sections-1 {
+		r.Fail(fmt.Sprintf("%d sections, of %d", last, sections-1))
 	}
 	if err := r.Done(); err != nil {
 		return want, fmt.Errorf("read the state: %w", err)
@@ -157,6 +163,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.check = readCheck(&r)
 	case sectionLeases:
 		s.readLeases(&r)
+	case sectionClients:
+		s.readSessions(&r)
 	}
 	return r.Done()
 }

@@ -39,6 +39,8 @@ type replicated struct {
 	leaseSum uint64
 	// check is the newest comparison of the members' states.
 	check check
+	// The numbers of the clients' sessions, which are in State.clients.
+	sessionNumbers
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
@@ -77,6 +79,7 @@ type State struct {
 	// newKeys are new records that are in the table only, until flushNewKeys.
 	newKeys []ref
 	leases  leases
+	clients sessions
 	// leaseChanges are those that nobody has taken.
 	leaseChanges []LeaseChange
 	// records and versions is where new ones are made; relocated is where versions go that outlive their slab: old
@@ -100,6 +103,7 @@ type State struct {
 
 	// Constant.
 	limits limits.Index
+	rules  sessionRules
 
 	// Scratch, empty between two calls of Apply.
 	commands    []command
@@ -112,12 +116,14 @@ type State struct {
 // NewState returns the state before the first entry.
 func NewState(l limits.Index) *State {
 	s := &State{
-		replicated: replicated{revision: 1, level: FirstLevel},
+		replicated: replicated{revision: 1, level: FirstLevel, sessionNumbers: sessionNumbers{clock: 1}},
 		memory:     &memory{most: min(l.SlabBytes, slabAlign), ledger: &ledger{}},
 		table:      &table{},
 		tree:       newTree(),
 		tombstoned: newTree(),
 		leases:     newLeases(),
+		clients:    newSessions(),
+		rules:      firstSessionRules,
 		records:    arena{records: true},
 		epoch:      &epoch{},
 		limits:     l,
@@ -148,6 +154,11 @@ func (s *State) Refound(id uint64, name string) {
 		removed: slices.Concat(s.members.removed, removed),
 	}
 	s.check, s.own = check{}, ownDigest{}
+	for s.clients.oldest != nil { // what is sent again is sent to the other cluster
+		s.endSession(s.clients.oldest)
+	}
+	s.clock++
+	s.floor = s.clock
 }
 
 // Members returns the members' records.
@@ -155,6 +166,13 @@ func (s *State) Members() Members { return s.members }
 
 // Applied returns index and term of the newest entry that was applied.
 func (s *State) Applied() (index, term uint64) { return s.applied, s.term }
+
+// ViewToSave is View, with all that a snapshot has: it copies the sessions, of which the other Views have the numbers only.
+func (s *State) ViewToSave() *View {
+	v := s.View()
+	v.saved = &savedSessions{s.clients.copy()}
+	return v
+}
 
 // View returns the state as it is, immutable and for any goroutine. Call it once a batch: the first one after keys
 // were added or removed makes the tree copy what it changes next.

@@ -77,7 +77,7 @@ func TestSizes(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	v := restored(t, s.View()).View()
+	v := restored(t, s.ViewToSave()).View()
 	for _, n := range sizes {
 		pair, found, _ := v.Get(fmt.Append(nil, n), 0)
 		if !found || pair.Version != 3 || !bytes.Equal(pair.Value, bytes.Repeat([]byte{byte(n)}, n)) || cap(pair.Value) != n {
@@ -129,13 +129,26 @@ func TestSteadyState(t *testing.T) {
 		CompactionWork: limits.CompactionWork,
 		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
-	var commands [][]byte
-	for i := range 1024 {
-		commands = append(commands, put(fmt.Sprint("key ", i), strings.Repeat("v", 100)))
+	commands := make([][]byte, 1024)
+	keys := make([][]byte, 1024)
+	for i := range keys {
+		keys[i] = fmt.Append(nil, "key ", i)
 	}
-	data := AppendEnvelope(nil, Envelope{Level: 1}, commands)
+	value := bytes.Repeat([]byte("v"), 100)
+	var data []byte
+	once := kv.SessionWrite{Session: 1 << 60, Window: 1, Opened: 1}
 	results := make([]kv.Result, 0, 1024)
 	apply := func() {
+		for i := range commands { // every other one in a session, with 512 under way
+			var head Head
+			if i%2 == 0 {
+				once.Sequence++
+				once.Window = min(once.Sequence, 512)
+				head.Once = once
+			}
+			commands[i] = head.AppendPut(commands[i][:0], &kv.Put{Key: keys[i], Value: value})
+		}
+		data = AppendEnvelope(data[:0], Envelope{Level: 1}, commands)
 		applied, _ := s.Applied()
 		if _, err := s.Apply(applied+1, 1, data, results); err != nil {
 			t.Fatal(err)
@@ -193,17 +206,17 @@ func TestBuilderRefuses(t *testing.T) {
 		CompactionWork: 100,
 		SlabBytes:      limits.SlabBytes, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
 	})
-	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"))
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), put("c", "1"), put("a", "2"), onceDel(1, 1), onceDel(1, 3))
 	batch(t, s, 2e9, del("a", "c"), put("a", "3"), put("c", "2"), put("d", "1"), put("e", "1"), put("a", "4"), del("d", "z"))
 	keep(t, s, 8)
 	s.drop(20) // not all of it
-	good := piecesOf(s.View())
+	good := piecesOf(s.ViewToSave())
 	if err := good.build(); err != nil || s.View().Compacted() == 0 {
 		t.Fatalf("compacted to %d: %v", s.View().Compacted(), err)
 	}
 	refused := func(name string, corrupt func(p *pieces)) {
 		t.Helper()
-		p := piecesOf(s.View())
+		p := piecesOf(s.ViewToSave())
 		corrupt(&p)
 		if p.build() == nil {
 			t.Errorf("%s is accepted", name)
@@ -252,10 +265,10 @@ func TestBuilderRefuses(t *testing.T) {
 // it is the right one, checksums of the file say.)
 func TestBuilderSurvives(t *testing.T) {
 	s := founded()
-	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"))
-	good := piecesOf(s.View())
+	batch(t, s, 1e9, AppendAnnounce(nil, testMember()), put("a", "1"), put("b", "1"), del("a", "c"), put("a", "2"), onceDel(1, 1), onceDel(1, 3), onceDel(2, 1))
+	good := piecesOf(s.ViewToSave())
 	for bit := range 8 * len(good.meta) {
-		p := piecesOf(s.View())
+		p := piecesOf(s.ViewToSave())
 		p.meta[bit/8] ^= 1 << (bit % 8)
 		b, err := NewBuilder(p.meta, limits.Defaults().Index)
 		for i := 0; err == nil && i < len(p.keys); i++ {
@@ -265,8 +278,11 @@ func TestBuilderSurvives(t *testing.T) {
 			continue
 		}
 		if built, err := b.Finish(); err == nil {
+			if w := (&walk{s: built}); w.sessions() != nil {
+				t.Errorf("bit %d: %v", bit, w.sessions())
+			}
 			_ = built.View().Digest()
-			_ = built.View().AppendMeta(nil)
+			_ = built.ViewToSave().AppendMeta(nil)
 		}
 	}
 }
@@ -291,10 +307,14 @@ func TestCheckFinds(t *testing.T) {
 		"a compacted revision":       {"invariant 6", func(s *State) { s.compacted = 9 }},
 		"a slab's live bytes":        {"invariant 7", func(s *State) { s.memory.slabs[0].live++ }},
 		"mapped bytes":               {"invariant 7", func(s *State) { s.memory.bytes++ }},
+		"an outcome":                 {"invariant 11", func(s *State) { s.clients.oldest.place(1).revision++ }},
+		"an outcome that is gone":    {"invariant 11", func(s *State) { *s.clients.oldest.place(1) = outcome{} }},
+		"a session out of order":     {"invariant 11", func(s *State) { s.clients.oldest.used++ }},
+		"a session that is gone":     {"invariant 11", func(s *State) { delete(s.clients.byID, 2) }},
 		"a time":                     {"invariant 8", func(s *State) { s.times.points.at(0).wall = s.wall + 1 }},
 	} {
 		s := NewState(limits.Defaults().Index)
-		batch(t, s, 1e9, put("a", "1"), put("b", "1"), put("a", "2"), del("c", ""), put("c", ""), del("c", ""))
+		batch(t, s, 1e9, put("a", "1"), put("b", "1"), put("a", "2"), del("c", ""), put("c", ""), del("c", ""), onceDel(1, 1), onceDel(2, 1))
 		if err := s.Check(); err != nil {
 			t.Fatal(err)
 		}
@@ -330,6 +350,12 @@ func TestDigestHasEverything(t *testing.T) {
 		"sum":       func(r *replicated) { r.sum++ },
 		"weight":    func(r *replicated) { r.weight++ },
 		"leaseSum":  func(r *replicated) { r.leaseSum++ },
+
+		"sessionNumbers":          func(r *replicated) { r.clock++ },
+		"sessionNumbers.floor":    func(r *replicated) { r.floor++ },
+		"sessionNumbers.sessions": func(r *replicated) { r.sessions++ },
+		"sessionNumbers.places":   func(r *replicated) { r.places++ },
+		"sessionNumbers.sum":      func(r *replicated) { r.sessionSum++ },
 
 		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0}) },
 		"times.trim":     func(r *replicated) { r.times.trim(r.revision) },

@@ -62,7 +62,7 @@ func TestOverflow(t *testing.T) {
 	if n := s.tree.Len(); n != len(keys)/2+1 {
 		t.Errorf("%d keys are left", n)
 	}
-	v := s.View()
+	v := s.ViewToSave()
 	holds(t, v, keys, func(i int) bool { return i%2 == 1 })
 	holds(t, restored(t, v).View(), keys, func(i int) bool { return i%2 == 1 })
 	holds(t, all, keys, func(int) bool { return true })

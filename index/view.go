@@ -23,7 +23,8 @@ type View struct {
 	removed uint64 // table.removed when the View was made
 	frozen
 	leases leases
-	epoch  *epoch // keeps what is given up later
+	saved  *savedSessions // nil, but in a View to be saved
+	epoch  *epoch         // keeps what is given up later
 	mapped int64
 	// countedRows is limits.CountedRows.
 	countedRows int

@@ -443,7 +443,7 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := storage{limits: limits.Defaults(), folder: &folder{fs: fs, dir: "data"}}
-		if err := s.saveAll(state.View(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
+		if err := s.saveAll(state.ViewToSave(), actor.ConfStateOf(index.Configuration{Voters: voters}), 1, 1); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.loadSnapshot(1, 1); (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {

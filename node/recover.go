@@ -187,7 +187,7 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 	if err := made.found(first, s.random); err != nil {
 		return Recovered{}, err
 	}
-	view := state.View()
+	view := state.ViewToSave()
 	confState := actor.ConfStateOf(view.Members().Configuration())
 	if err := s.saveAll(view, confState, last, term); err != nil {
 		return Recovered{}, fmt.Errorf("save what was recovered: %w", err)

@@ -103,7 +103,7 @@ func TestLoad(t *testing.T) {
 		for range r.IntN(200) {
 			apply(t, s, entry(r)...)
 		}
-		v := s.View()
+		v := s.ViewToSave()
 		fs := newDisk(t)
 		sv, err := Begin(fs, "d", metaOf(v), v)
 		if err != nil {
@@ -124,11 +124,11 @@ func TestLoad(t *testing.T) {
 		if m.Digest != v.Digest() || m.Revision != v.Revision() || m.Member != 7 || string(m.ConfState) != "\x08\x07" {
 			t.Errorf("seed %d: head %+v", seed, m)
 		}
-		sameView(t, loaded.View(), v)
+		sameView(t, loaded.ViewToSave(), v)
 		for _, commands := range later {
 			apply(t, loaded, commands...)
 		}
-		sameView(t, loaded.View(), s.View())
+		sameView(t, loaded.ViewToSave(), s.ViewToSave())
 	}
 }
 
@@ -143,11 +143,11 @@ func TestLoadLongHistory(t *testing.T) {
 		apply(t, s, append(commands, index.AppendDelete(nil, []byte("hot"), nil), index.AppendPut(nil, &kv.Put{Key: []byte("cold")}))...)
 	}
 	fs := newDisk(t)
-	loaded, _, err := Load(fs, saveView(t, fs, "d", s.View(), 1), limits.Defaults().Index)
+	loaded, _, err := Load(fs, saveView(t, fs, "d", s.ViewToSave(), 1), limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sameView(t, loaded.View(), s.View())
+	sameView(t, loaded.ViewToSave(), s.ViewToSave())
 }
 
 // The golden file of a whole state: all later versions must load it to the same digest.
@@ -159,10 +159,11 @@ func TestGoldenState(t *testing.T) {
 		apply(t, s, index.AppendAnnounce(nil, &kv.Member{
 			ID: 7, Name: "n1", Version: "0.1.0", Folder: [16]byte{1}, Boot: 1, Process: [16]byte{2}, Clients: []string{"127.0.0.1:2379"}, Peers: []string{"127.0.0.1:2380"},
 		}))
-		apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), index.AppendPut(nil, &kv.Put{Key: []byte("a")}))
+		once := index.Head{Once: kv.SessionWrite{Session: 9, Sequence: 1, Window: 1, Opened: 1}}
+		apply(t, s, once.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), index.AppendPut(nil, &kv.Put{Key: []byte("a")}))
 		apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello again")}), index.AppendDelete(nil, []byte("a"), nil))
 		fs := newDisk(t)
-		if err := os.WriteFile(path, slurp(t, fs, saveView(t, fs, "d", s.View(), 1)), 0o644); err != nil {
+		if err := os.WriteFile(path, slurp(t, fs, saveView(t, fs, "d", s.ViewToSave(), 1)), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +171,7 @@ func TestGoldenState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := s.View()
+	v := s.ViewToSave()
 	pair, found, err := v.Get([]byte("greeting"), 0)
 	if err != nil || !found || string(pair.Value) != "hello again" || pair.CreateRevision != 2 || pair.ModRevision != 4 || pair.Version != 2 {
 		t.Errorf("greeting is %+v, %v, %v", pair, found, err)
@@ -181,7 +182,7 @@ func TestGoldenState(t *testing.T) {
 	if _, found, err = v.Get([]byte("a"), 0); err != nil || found {
 		t.Errorf("the deleted key: %v, %v", found, err)
 	}
-	if m.Revision != 5 || v.Revision() != 5 || m.Digest != v.Digest() || len(v.Members().All()) != 1 || v.Members().NameOf(7) != "n1" {
+	if m.Revision != 5 || v.Revision() != 5 || v.Sessions() != 1 || m.Digest != v.Digest() || len(v.Members().All()) != 1 || v.Members().NameOf(7) != "n1" {
 		t.Errorf("head %+v, members %+v", m, v.Members().All())
 	}
 }
@@ -190,7 +191,7 @@ func TestGoldenState(t *testing.T) {
 func TestLoadDisagrees(t *testing.T) {
 	s := index.NewState(limits.Defaults().Index)
 	apply(t, s, index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}))
-	v := s.View()
+	v := s.ViewToSave()
 	for what, change := range map[string]func(*liar){
 		"nothing":  func(*liar) {},
 		"digest":   func(l *liar) { l.digest++ },
@@ -276,7 +277,7 @@ func million(b *testing.B) *index.State {
 }
 
 func BenchmarkSave(b *testing.B) {
-	v := million(b).View()
+	v := million(b).ViewToSave()
 	dir := b.TempDir()
 	for b.Loop() {
 		path := saveView(b, disk.OS(), dir, v, 1<<20)
@@ -289,7 +290,7 @@ func BenchmarkSave(b *testing.B) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	path := saveView(b, disk.OS(), b.TempDir(), million(b).View(), 1<<20)
+	path := saveView(b, disk.OS(), b.TempDir(), million(b).ViewToSave(), 1<<20)
 	runtime.GC()
 	for b.Loop() {
 		if _, _, err := Load(disk.OS(), path, limits.Defaults().Index); err != nil {

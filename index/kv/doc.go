@@ -9,9 +9,11 @@
 //
 // # What an error says of a write
 //
-// A write that is answered with an error certainly did not happen and will not. With AnswerTooLarge it did; with Unknown,
-// Internal, and a code that this version does not know it may have happened, or may happen yet. [Error.Certain] is that
-// question; [Error.Retryable] is whether asking again can help.
+// A write that is answered with an error certainly did not happen and will not. With AnswerTooLarge and AnswerGone it did
+// ([Error.Happened]); with Unknown, Internal, and a code that this version does not know it may have happened, or may happen
+// yet. [Error.Certain] is that
+// question; [Error.Retryable] is whether asking again can help. A write that has a session ([SessionWrite]) may be sent again
+// when it may have happened: it is applied once. What is said of one copy of it says nothing of those that were sent before.
 //
 // # On the way through a member
 //

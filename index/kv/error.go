@@ -5,8 +5,8 @@ import "fmt"
 // Code is the outcome of a request, as a number that never changes its meaning: it travels to clients.
 type Code uint8
 
-// The codes. A write that is answered with one of them certainly did not happen, except with OK, Unknown, Internal and
-// AnswerTooLarge.
+// The codes. A write that is answered with one of them certainly did not happen, except with OK, Unknown, Internal,
+// AnswerTooLarge and AnswerGone.
 const (
 	OK             Code = 0
 	EmptyKey       Code = 1  // a key has at least one byte
@@ -43,7 +43,13 @@ const (
 	// TooManyOperations: a transaction has more comparisons or operations than the limit that the message names.
 	TooManyOperations Code = 32
 	AnswerTooLarge    Code = 33 // the message names the limit; a write was made all the same
-	codes                  = 34
+	// SessionEnded: the session of a write has ended, or the write is one of those that its client has said do not come again. This
+	// copy of it certainly did nothing; whether one that was sent before did is not known any more.
+	SessionEnded Code = 34
+	// AnswerGone: the write was made by a copy of it that came before, and what its answer has beside that is compacted since.
+	AnswerGone Code = 35
+
+	codes = 36
 )
 
 var codeNames = [codes]string{
@@ -52,7 +58,7 @@ var codeNames = [codes]string{
 	"feature level", "amnesia", "corrupt", "no such member", "member exists", "address exists", "not a learner",
 	"learner behind", "too many members", "quorum at risk", "removed",
 	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
-	"invalid sort", "too many operations", "answer too large",
+	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone",
 }
 
 // String returns the code's name.
@@ -85,8 +91,11 @@ func (e *Error) Error() string {
 // Certain says that a write answered with this error certainly did not happen and will not. Of a code that this
 // version does not know nothing is certain.
 func (e *Error) Certain() bool {
-	return e.Code != Unknown && e.Code != Internal && e.Code != AnswerTooLarge && e.Code < codes
+	return e.Code != Unknown && e.Code != Internal && !e.Happened() && e.Code < codes
 }
+
+// Happened says that a write answered with this error was made: only its answer is missing.
+func (e *Error) Happened() bool { return e.Code == AnswerTooLarge || e.Code == AnswerGone }
 
 // Retryable says that the same request may succeed when it is sent again, to this member or another one. For a
 // write that is safe only when the error is certain as well.

@@ -15,7 +15,7 @@ func TestCodes(t *testing.T) {
 		if e.Error() == "" || e.Error() != c.String() {
 			t.Errorf("code %d has no name", c)
 		}
-		if certain := c != Unknown && c != Internal && c != AnswerTooLarge && c < codes; e.Certain() != certain {
+		if certain := c != Unknown && c != Internal && c != AnswerTooLarge && c != AnswerGone && c < codes; e.Certain() != certain {
 			t.Errorf("%v: certain %v", c, e.Certain())
 		}
 		if e.Retryable() && e.Code != Unknown && !e.Certain() {

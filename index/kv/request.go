@@ -108,6 +108,9 @@ type Result struct {
 	Deleted  int64 // keys that a delete removed
 	Txn      *TxnOutcome
 	Err      *Error // why it was refused; nothing was changed then
+	// Resent says that the write was applied before, when another copy of it came: this is what became of it then, without what
+	// the answer has beside that. Changed says that the revision is its own.
+	Resent, Changed bool
 }
 
 // Bounds are the longest key and value that a request may have, in bytes.

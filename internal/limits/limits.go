@@ -32,6 +32,22 @@ const (
 	// LeaseAsksWaiting bounds those that wait at the leader; what is past it is dropped, and asked again. It is what
 	// 60,000 clients send at once.
 	LeaseAsksWaiting = 1 << 16
+	// Sessions bounds the sessions of all clients, and SessionOutcomes the places for outcomes in all their windows: 24 bytes
+	// each. When there is no place, a session that wrote nothing for SessionIdle makes room; a client that only looks for
+	// something else to do writes again before. SessionWindow is how many writes of one session may be under way, or wait behind
+	// one that is: as many as go through a busy cluster while one that was lost is noticed and sent again. These and the next
+	// three decide what apply does: they are a part of feature level 1.
+	Sessions        = 1 << 16
+	SessionOutcomes = 1 << 20
+	SessionWindow   = 1 << 16
+	SessionIdle     = 30 * time.Second
+	// SessionTTL ends a session that writes nothing for so long: nobody waits so long for a write that was sent again.
+	SessionTTL = 5 * time.Minute
+	// SessionPause is how much an entry moves the sessions' clock at most: while nothing can be written, because a quorum is
+	// away, no session ends.
+	SessionPause = 10 * time.Second
+	// SessionEnds is how many sessions one entry ends by their TTL, beside one for each of its commands.
+	SessionEnds = 64
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, as etcd does by default; a
 	// transaction in it may have what that leaves.
 	TxnOperations = 128

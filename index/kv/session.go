@@ -1,0 +1,45 @@
+package kv
+
+import "qkv/internal/pack"
+
+// SessionWrite names a write of a client, so that it is applied once however often it is sent: the Sequence-th of a Session.
+// Without a session it is all zero, and each copy that is sent is a write of its own.
+type SessionWrite struct {
+	Session  uint64 // drawn at random by the client; 0: none
+	Sequence uint64 // from 1 on; sent again it has the same one
+	// Window is how many sequences up to this one the client may send again, this one among them: the answers to all before
+	// them have come, or nobody waits for them any more.
+	Window uint64
+	// Opened is the newest session clock that the client has been told of when it drew the session: what begins the session has
+	// it. It is 0 once a write of the session was answered: then the session is there, or has ended.
+	Opened int64
+}
+
+// SessionWriteFields is how many elements AppendSessionWrite appends.
+const SessionWriteFields = 4
+
+// AppendSessionWrite appends the fields of the name of a write.
+func AppendSessionWrite(dst []byte, w *SessionWrite) []byte {
+	dst = pack.AppendUint(pack.AppendUint(dst, w.Session), w.Sequence)
+	return pack.AppendInt(pack.AppendUint(dst, w.Window), w.Opened)
+}
+
+// ReadSessionWrite reads what AppendSessionWrite has appended.
+func ReadSessionWrite(r *pack.Reader) SessionWrite {
+	return SessionWrite{Session: r.Uint(), Sequence: r.Uint(), Window: r.Uint(), Opened: r.Int()}
+}
+
+// Check says why a write cannot have this name, or nil.
+func (w *SessionWrite) Check() *Error {
+	switch {
+	case *w == SessionWrite{}:
+		return nil
+	case w.Session == 0:
+		return Errorf(BadRequest, "a write with sequence %d, and without a session", w.Sequence)
+	case w.Window == 0 || w.Window > w.Sequence:
+		return Errorf(BadRequest, "a write with sequence %d, of the last %d", w.Sequence, w.Window)
+	case w.Opened < 0:
+		return Errorf(BadRequest, "a session that was opened at %d", w.Opened)
+	}
+	return nil
+}

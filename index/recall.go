@@ -1,0 +1,95 @@
+package index
+
+import (
+	"runtime"
+
+	"qkv/index/kv"
+)
+
+// past is a View at a position: where the comparisons of a transaction look that was made before.
+type past struct {
+	v  *View
+	at position
+}
+
+func (p past) look(key []byte) *version {
+	_, at := p.v.find(key, p.at)
+	return at
+}
+
+func (p past) lookAt(key, end []byte, f func(*version) bool) {
+	var from probe
+	p.v.tree.Ascend(from.set(key), func(r ref) bool {
+		if beyond(r.record().key(), end) {
+			return false
+		}
+		at := r.record().newest().at(p.at)
+		return at == nil || f(at)
+	})
+	runtime.KeepAlive(from.words)
+}
+
+// Recall makes the result of a write that was applied before one from which its answer can be read: of its keys as they were
+// before, and of a transaction, it finds in the history what it was. An error says that this is compacted; the write was
+// made all the same.
+func (v *View) Recall(t *kv.Txn, r *kv.Result) error {
+	defer runtime.KeepAlive(v)
+	if !r.Resent || r.Err != nil {
+		return nil
+	}
+	if r.Revision < v.compacted {
+		return answerGone(t, r)
+	}
+	if t == nil {
+		return nil
+	}
+	p := past{v, behind(r.Revision)}
+	if r.Changed {
+		p.at = position{mod: r.Revision}
+	}
+	outcome := &kv.TxnOutcome{Path: appendPath(nil, p, t)}
+	readable := true
+	steps(t, outcome.Path, func(o *kv.Op) bool {
+		switch {
+		case o.Put != nil:
+			p.at.sub++
+		case o.Delete != nil:
+			deleted := p.count(o.Delete.Key, o.Delete.End)
+			outcome.Deleted = append(outcome.Deleted, deleted)
+			p.at.sub += uint32(deleted)
+		case o.Range != nil:
+			readable = o.Range.Revision == 0 || o.Range.Revision >= v.compacted
+		}
+		return readable
+	})
+	if !readable {
+		return answerGone(t, r)
+	}
+	r.Txn = outcome
+	return nil
+}
+
+// count is how many keys a delete finds.
+func (p past) count(key, end []byte) (n int64) {
+	if len(end) == 0 {
+		if p.look(key) != nil {
+			n++
+		}
+		return n
+	}
+	p.lookAt(key, end, func(*version) bool {
+		n++
+		return true
+	})
+	return n
+}
+
+func answerGone(t *kv.Txn, r *kv.Result) *kv.Error {
+	switch {
+	case t == nil:
+		return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first; the keys as they were before are compacted", r.Revision)
+	case r.Txn.Path[0]:
+		return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first, and its comparisons held; what it has read is compacted", r.Revision)
+	}
+	return kv.Errorf(kv.AnswerGone, "it was done at revision %d, when it was sent first, and its comparisons did not hold; what it has read is compacted", r.Revision)
+}

@@ -1,0 +1,481 @@
+package index
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// sessionNumbers are those of the sessions that every View has.
+type sessionNumbers struct {
+	// clock is the sessions' clock, in nanoseconds: wall without the pauses in which nothing was written. It begins at 1.
+	clock int64
+	// floor is how old a session may be that begins: no session that has ended could begin again, for it began below.
+	floor int64
+	// sessions is how many there are, and places the sum of the lengths of their windows.
+	sessions, places int64
+	// sessionSum is the sum of session.sum of all, and of outcomeSum of all their outcomes.
+	sessionSum uint64
+}
+
+// sessionRules are what apply goes by: those of feature level 1.
+type sessionRules struct {
+	sessions, places, window int64
+	ttl, idle, pause         int64 // nanoseconds
+	ends                     int
+}
+
+var firstSessionRules = sessionRules{
+	sessions: limits.Sessions, places: limits.SessionOutcomes, window: limits.SessionWindow,
+	ttl: int64(limits.SessionTTL), idle: int64(limits.SessionIdle), pause: int64(limits.SessionPause), ends: limits.SessionEnds,
+}
+
+// sessions are the clients' sessions. Their numbers are in replicated.
+//
+// Invariants:
+//
+//  1. byID and the list from oldest to newest have the same sessions, and the list is by session.used, rising.
+//  2. Each session began at or after the floor of that time, and at or before its used; floor is above the used of each that
+//     has ended, so that what began it does not begin it again.
+//  3. session.window[n%len] is the outcome of the sequence n, from first to first+len-1, or nothing; held is how many there
+//     are.
+//  4. sessions, places and sessionSum are those of what is there.
+type sessions struct {
+	byID           map[uint64]*session
+	oldest, newest *session
+	last           *session // the one that was found last, or nil: the commands of a session follow each other
+}
+
+// session is what is known of one client's writes.
+type session struct {
+	id           uint64
+	used         int64     // the clock when its newest write was applied
+	first        uint64    // the least sequence that may still come: all before are answered
+	window       []outcome // a power of two, or none
+	held         int
+	older, newer *session
+}
+
+// outcome is what became of a write, without the bodies of its answer. kind is 0 where there is none.
+type outcome struct {
+	revision, deleted int64
+	kind, code        uint8
+	succeeded         bool // of a transaction
+	changed           bool // revision is its own
+}
+
+const (
+	// leastWindow is the length of a session's first window.
+	leastWindow = 8
+	// idleWindow is the longest that a session keeps which waits for no answer.
+	idleWindow = 256
+)
+
+func newSessions() sessions { return sessions{byID: map[uint64]*session{}} }
+
+// mixed is a number that looks nothing like x and y.
+func mixed(x, y uint64) uint64 {
+	hi, lo := bits.Mul64(x^0x9e3779b97f4a7c15, y^0xd1b54a32d192ed03)
+	return hi ^ lo
+}
+
+func (one *session) sum() uint64 {
+	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))
+}
+
+func (o *outcome) sum(id, sequence uint64) uint64 {
+	what := uint64(o.kind) | uint64(o.code)<<8
+	if o.succeeded {
+		what |= 1 << 16
+	}
+	if o.changed {
+		what |= 1 << 17
+	}
+	return mixed(mixed(id, sequence), mixed(uint64(o.revision)^what<<40, uint64(o.deleted)+what))
+}
+
+// place is where the outcome of a sequence of the window stands.
+func (one *session) place(sequence uint64) *outcome {
+	return &one.window[sequence&uint64(len(one.window)-1)]
+}
+
+// spans says that a sequence is in the window; it is not below it.
+func (one *session) spans(sequence uint64) bool { return sequence-one.first < uint64(len(one.window)) }
+
+// moveSessionClock counts the time since the newest entry, but not a pause.
+func (s *State) moveSessionClock(wall int64) {
+	s.clock += min(max(wall-s.wall, 0), s.rules.pause)
+}
+
+// once applies a write that has a session, unless it was applied before: then the result says what became of it. What it
+// returns as an error came to nothing, and leaves no outcome: another copy of the write may yet be applied.
+func (s *State) once(c *command) kv.Result {
+	w := &c.once
+	one, err := s.session(w)
+	if err != nil {
+		return s.refused(err)
+	}
+	s.use(one)
+	s.forgetBelow(one, w.Sequence+1-w.Window)
+	if w.Sequence < one.first {
+		return s.refused(kv.Errorf(kv.SessionEnded, "write %d of session %016x comes too late: its client has said that all before write %d are answered", w.Sequence, w.Session, one.first))
+	}
+	if one.spans(w.Sequence) {
+		if o := one.place(w.Sequence); o.kind != 0 {
+			return s.again(c, o)
+		}
+	} else if err := s.widen(one, w.Sequence); err != nil {
+		return s.refused(err)
+	}
+	before := s.revision
+	r := s.perform(c)
+	o := outcome{revision: r.Revision, deleted: r.Deleted, kind: uint8(c.kind), changed: r.Revision != before}
+	if r.Err != nil {
+		o.code = uint8(r.Err.Code)
+	}
+	o.succeeded = r.Txn != nil && r.Txn.Path[0]
+	*one.place(w.Sequence) = o
+	one.held++
+	s.sessionSum += o.sum(one.id, w.Sequence)
+	return r
+}
+
+// again is the result of a write that was applied before.
+func (s *State) again(c *command, o *outcome) kv.Result {
+	if c.kind != uint64(o.kind) {
+		return s.refused(kv.Errorf(kv.BadRequest, "write %d of session %016x was another one", c.once.Sequence, c.once.Session))
+	}
+	r := kv.Result{Revision: o.revision, Deleted: o.deleted, Resent: true, Changed: o.changed}
+	if o.code != uint8(kv.OK) {
+		r.Err = c.explain(kv.Code(o.code))
+	} else if c.kind == kindTxn {
+		r.Txn = &kv.TxnOutcome{Path: []bool{o.succeeded}}
+	}
+	return r
+}
+
+// explain says once more why a command was refused.
+func (c *command) explain(code kv.Code) *kv.Error {
+	switch {
+	case code == kv.KeyNotFound && c.kind == kindPut:
+		return keyNotFound(c.key)
+	case code == kv.LeaseNotFound && c.kind != kindTxn:
+		return leaseNotFound(c.number)
+	case code == kv.LeaseExists:
+		return leaseExists(c.number)
+	}
+	if err := c.refusal(); err != nil && err.Code == code {
+		return err
+	}
+	return kv.Errorf(code, "%s: so the write was answered when it came first", code)
+}
+
+// session returns the session of a write; what may begin one does.
+func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
+	if int64(min(w.Window, 1<<62)) > s.rules.window {
+		return nil, kv.Errorf(kv.Overloaded, "the last %d writes of session %016x are not answered, a session may have %d", w.Window, w.Session, s.rules.window)
+	}
+	if one := s.clients.last; one != nil && one.id == w.Session {
+		return one, nil
+	}
+	one := s.clients.byID[w.Session]
+	switch {
+	case one != nil:
+	case w.Opened == 0 || w.Opened < s.floor:
+		return nil, kv.Errorf(kv.SessionEnded, "session %016x is not there: it has ended, or was too old to begin", w.Session)
+	case w.Opened > s.clock:
+		return nil, kv.Errorf(kv.BadRequest, "session %016x begins later than now", w.Session)
+	default:
+		if !s.makePlace(1, 0, nil) {
+			return nil, kv.Errorf(kv.Overloaded, "there are %d sessions that write, and may be no more", s.sessions)
+		}
+		one = &session{id: w.Session, used: s.clock, first: 1}
+		s.clients.add(one)
+		s.sessions++
+		s.sessionSum += one.sum()
+	}
+	s.clients.last = one
+	return one, nil
+}
+
+// makePlace ends sessions that are idle until there is room for more, but not the one that is to have it.
+func (s *State) makePlace(sessions, places int64, keep *session) bool {
+	for s.sessions+sessions > s.rules.sessions || s.places+places > s.rules.places {
+		one := s.clients.oldest
+		if one == nil || one == keep || s.clock-one.used < s.rules.idle {
+			return false
+		}
+		s.endSession(one)
+	}
+	return true
+}
+
+// endSessions ends some of those that have written nothing for their TTL.
+func (s *State) endSessions(most int) {
+	for range most {
+		one := s.clients.oldest
+		if one == nil || s.clock-one.used < s.rules.ttl {
+			return
+		}
+		s.endSession(one)
+	}
+}
+
+func (s *State) endSession(one *session) {
+	s.forgetBelow(one, one.first+uint64(len(one.window)))
+	s.sessionSum -= one.sum()
+	s.sessions--
+	s.places -= int64(len(one.window))
+	s.floor = max(s.floor, one.used+1)
+	s.clients.take(one)
+	delete(s.clients.byID, one.id)
+	if s.clients.last == one {
+		s.clients.last = nil
+	}
+}
+
+// use notes that a session has written.
+func (s *State) use(one *session) {
+	if one.used == s.clock {
+		return
+	}
+	s.sessionSum -= one.sum()
+	one.used = s.clock
+	s.sessionSum += one.sum()
+	if one.newer != nil {
+		s.clients.take(one)
+		s.clients.link(one)
+	}
+}
+
+// forgetBelow forgets the outcomes of sequences that do not come again.
+func (s *State) forgetBelow(one *session, first uint64) {
+	if first <= one.first {
+		return
+	}
+	s.sessionSum -= one.sum()
+	for n := one.first; n < first && one.held > 0; n++ {
+		if o := one.place(n); o.kind != 0 {
+			s.sessionSum -= o.sum(one.id, n)
+			*o = outcome{}
+			one.held--
+		}
+	}
+	one.first = first
+	if one.held == 0 && len(one.window) > idleWindow {
+		s.places -= int64(len(one.window))
+		one.window = nil
+	}
+	s.sessionSum += one.sum()
+}
+
+// widen makes a session's window reach a sequence.
+func (s *State) widen(one *session, sequence uint64) *kv.Error {
+	n := max(leastWindow, 1<<bits.Len64(sequence-one.first))
+	if !s.makePlace(0, int64(n-len(one.window)), one) {
+		return kv.Errorf(kv.Overloaded, "there is no place for the outcome of one more write: %d are kept for all sessions", s.places)
+	}
+	wider := make([]outcome, n)
+	for i := range uint64(len(one.window)) {
+		wider[(one.first+i)&uint64(n-1)] = *one.place(one.first + i)
+	}
+	s.sessionSum -= one.sum()
+	s.places += int64(n - len(one.window))
+	one.window = wider
+	s.sessionSum += one.sum()
+	return nil
+}
+
+// add makes a session the newest one.
+func (l *sessions) add(one *session) {
+	l.byID[one.id] = one
+	l.link(one)
+}
+
+func (l *sessions) link(one *session) {
+	one.older, one.newer = l.newest, nil
+	if l.newest != nil {
+		l.newest.newer = one
+	} else {
+		l.oldest = one
+	}
+	l.newest = one
+}
+
+// take takes a session out of the list.
+func (l *sessions) take(one *session) {
+	if one.older != nil {
+		one.older.newer = one.newer
+	} else {
+		l.oldest = one.newer
+	}
+	if one.newer != nil {
+		one.newer.older = one.older
+	} else {
+		l.newest = one.older
+	}
+	one.older, one.newer = nil, nil
+}
+
+// savedSessions are the sessions at one moment, oldest first.
+type savedSessions struct{ sessions []session }
+
+// copy returns the sessions as they are, oldest first.
+func (l *sessions) copy() []session {
+	all := make([]session, 0, len(l.byID))
+	for one := l.oldest; one != nil; one = one.newer {
+		all = append(all, session{id: one.id, used: one.used, first: one.first, window: slices.Clone(one.window), held: one.held})
+	}
+	return all
+}
+
+// SessionClock returns the sessions' clock: what a session is opened at that begins now.
+func (v *View) SessionClock() int64 { return v.clock }
+
+// Sessions returns how many sessions clients have.
+func (v *View) Sessions() int64 { return v.sessions }
+
+const (
+	sessionFields = 5
+	outcomeFields = 6
+)
+
+// appendSessions appends the sessions as they stand in a snapshot's meta data.
+func (v *View) appendSessions(dst []byte) []byte {
+	var saved []session
+	switch {
+	case v.saved != nil:
+		saved = v.saved.sessions
+	case v.sessions > 0:
+		panic(fmt.Sprintf("a View is saved that State.ViewToSave has not made: %d sessions would be lost", v.sessions))
+	}
+	dst = pack.AppendArray(dst, 2+len(saved))
+	dst = pack.AppendInt(pack.AppendInt(dst, v.clock), v.floor)
+	for i := range saved {
+		one := &saved[i]
+		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
+		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
+		dst = pack.AppendUint(dst, uint64(len(one.window)))
+		dst = pack.AppendArray(dst, outcomeFields*one.held)
+		for n := range uint64(len(one.window)) {
+			if o := one.place(one.first + n); o.kind != 0 {
+				dst = o.append(pack.AppendUint(dst, n))
+			}
+		}
+	}
+	return dst
+}
+
+func (o *outcome) append(dst []byte) []byte {
+	dst = pack.AppendInt(pack.AppendInt(dst, o.revision), o.deleted)
+	dst = pack.AppendUint(pack.AppendUint(dst, uint64(o.kind)), uint64(o.code))
+	flags := uint64(0)
+	if o.succeeded {
+		flags |= 1
+	}
+	if o.changed {
+		flags |= 2
+	}
+	return pack.AppendUint(dst, flags)
+}
+
+// readSessions trusts nothing that it reads.
+func (s *State) readSessions(r *pack.Reader) {
+	n := r.Array()
+	s.clock, s.floor = r.Int(), r.Int()
+	if n < 2 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
+		r.Fail("sessions without their clock")
+		return
+	}
+	for range n - 2 {
+		one := readSession(r)
+		if r.Err() != nil {
+			return
+		}
+		newest := s.clients.newest
+		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.clock || newest != nil && one.used < newest.used {
+			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
+			return
+		}
+		s.clients.add(one)
+		s.sessions++
+		s.places += int64(len(one.window))
+		s.sessionSum += one.sum()
+		for i := range uint64(len(one.window)) {
+			if o := one.place(one.first + i); o.kind != 0 {
+				s.sessionSum += o.sum(one.id, one.first+i)
+			}
+		}
+	}
+	if s.sessions > s.rules.sessions || s.places > s.rules.places {
+		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
+	}
+}
+
+func readSession(r *pack.Reader) *session {
+	r.ArrayOf(sessionFields)
+	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
+	places := r.Uint()
+	if one.first == 0 || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
+		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
+		return one
+	}
+	fields := r.Array()
+	if fields%outcomeFields != 0 || uint64(fields/outcomeFields) > places {
+		r.Fail("outcomes of another number of fields")
+	}
+	if r.Err() != nil || places == 0 {
+		return one
+	}
+	one.window = make([]outcome, places)
+	next := uint64(0)
+	for range fields / outcomeFields {
+		n := r.Uint()
+		o := outcome{revision: r.Int(), deleted: r.Int()}
+		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
+		if n < next || n >= places || kind >= kinds || !inSessions[kind] || code > 255 || flags > 3 {
+			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
+		}
+		if r.Err() != nil {
+			return one
+		}
+		o.kind, o.code, o.succeeded, o.changed = uint8(kind), uint8(code), flags&1 != 0, flags&2 != 0
+		*one.place(one.first + n) = o
+		one.held++
+		next = n + 1
+	}
+	return one
+}
+
+// sessions checks the sessions for Check.
+func (w *walk) sessions() error {
+	s, got := w.s, sessionNumbers{clock: w.s.clock, floor: w.s.floor}
+	used := int64(1)
+	for one := s.clients.oldest; one != nil; one = one.newer {
+		if s.clients.byID[one.id] != one || one.used < used || one.used > s.clock || one.newer == nil && one != s.clients.newest {
+			return broken(11, "session %016x, used at %d, comes after one that was used at %d", one.id, one.used, used)
+		}
+		used = one.used
+		held := 0
+		for i := range uint64(len(one.window)) {
+			if o := one.place(one.first + i); o.kind != 0 {
+				held++
+				got.sessionSum += o.sum(one.id, one.first+i)
+			}
+		}
+		if held != one.held {
+			return broken(11, "session %016x has %d outcomes, counted were %d", one.id, one.held, held)
+		}
+		got.sessions++
+		got.places += int64(len(one.window))
+		got.sessionSum += one.sum()
+	}
+	if got != s.sessionNumbers || len(s.clients.byID) != int(got.sessions) || s.floor > s.clock {
+		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.sessionNumbers, got)
+	}
+	return nil
+}
