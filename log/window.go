@@ -129,10 +129,12 @@ func (w *Window) cool() {
 	}
 }
 
-// rebase makes the log begin behind an entry, whose term may not be known.
+// rebase makes the log begin behind an entry, whose term may not be known. What was read of the log before it goes with
+// that log: its entries may have other terms, and others may stand at their indexes soon.
 func (w *Window) rebase(base, term uint64, known bool) {
 	w.base, w.baseTerm, w.baseKnown = base, term, known
 	w.slots, w.hot, w.hotBytes = nil, base+1, 0
+	w.chunks, w.wanted, w.unread = nil, nil, 0
 }
 
 // recall takes over an entry that recovery found. An entry below the first one means that what was before it has been

@@ -243,6 +243,38 @@ func TestColdReadIsOvertaken(t *testing.T) {
 	}
 }
 
+// A log that begins anew behind a snapshot shows nothing that was read of the one before: entries that were never committed
+// stood at the same indexes in another term, and would be applied in the place of those that are.
+func TestResetForgetsWhatWasRead(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.o.WindowBytes = 16 << 10
+	must(t, w.reopen())
+	for i := range uint64(200) {
+		w.put(entry(2+i, 3, strings.Repeat("never committed ", 20)))
+	}
+	s := w.storage()
+	if entries, err := s.Entries(110, 202, math.MaxUint64); err != nil || len(entries) == 0 {
+		t.Fatal(len(entries), err)
+	}
+	m := log.Marker{Index: 100, Term: 4}
+	w.hand(change{marker: &m})
+	w.l.Reset(m)
+	must(t, w.sync())
+	for i := range uint64(120) {
+		w.put(entry(101+i, 4, strings.Repeat("committed ", 30)))
+	}
+	for lo := uint64(101); lo < 221; {
+		entries, err := s.Entries(lo, 221, math.MaxUint64)
+		must(t, err)
+		for _, e := range entries {
+			if e.GetIndex() != lo || e.GetTerm() != 4 {
+				t.Fatalf("entry %d of term %d in the place of %d of term 4", e.GetIndex(), e.GetTerm(), lo)
+			}
+			lo++
+		}
+	}
+}
+
 // raft's campaign looks for membership entries among those that are committed and not applied, on the disk or not.
 func TestKindsWithoutTheDisk(t *testing.T) {
 	w := opened(t, 64<<10)

@@ -298,6 +298,9 @@ var mutants = []mutant{
 	{"propose a change before raft knows of the last one's end", []change{
 		{"actor/membership.go", " || c.raft.BasicStatus().Applied < c.membership.changeAt", ""},
 	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
+	{"keep what was read of the log before a snapshot", []change{
+		{"log/window.go", "	w.chunks, w.wanted, w.unread = nil, nil, 0\n", ""},
+	}, []detector{direct("./log", "TestResetForgetsWhatWasRead")}},
 	{"change the configuration of a snapshot by what is below it", []change{
 		{"actor/membership.go", "	if c.membership.restoring && !m.Restored {\n", "	if c.membership.restoring && m.Restored {\n"},
 	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
