@@ -95,7 +95,7 @@ func newApp() *cli.App {
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
-			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), importCommand(), exportCommand(),
+			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(), importCommand(), exportCommand(),
 			statusCommand(), serveCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},

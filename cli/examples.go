@@ -39,6 +39,19 @@ var examples = map[string][]string{
 		"qkv txn < create-once.txt",
 		"qkv txn -i                              # says what is to be typed",
 	},
+	"history": {"qkv history config/app", "qkv history config/app -w json"},
+	"diff": {
+		"qkv diff config/ --from 14:00           # what has changed since then",
+		"qkv diff config/ --from 42 --to 57 -w json",
+	},
+	"revert": {
+		"qkv revert config/ --to 14:00 --dry-run",
+		"qkv revert config/ --to '2006-01-02 14:00' --yes",
+	},
+	"log": {
+		"qkv log --from 42 > changes.json",
+		"qkv log config/ --from 14:00 --follow",
+	},
 	"compact":          {"qkv compact 12345", "qkv compact 12345 --physical           # waits until it is dropped"},
 	"member list":      {"qkv member list", "qkv member list -w json"},
 	"member add":       {"qkv member add n2 --peer 10.0.0.2:2380", "qkv member add n4 --peer 10.0.0.4:2380 --learner"},

@@ -1,6 +1,6 @@
 package main
 
-// The bugs of locks.
+// The bugs of locks, and of what is made of the history.
 func init() {
 	mutants = append(mutants, []mutant{
 		{"own a lock whose lease ended during the wait", []change{
@@ -12,5 +12,8 @@ func init() {
 		{"leave a place in the line that nobody waits at", []change{
 			{"net/client/concurrency/mutex.go", "		leave(ctx, s, place)\n	}\n	session", "	}\n	session"},
 		}, []detector{direct("./net/client/concurrency", "TestMutexBesideOthers")}},
+		{"revert over what somebody wrote meanwhile", []change{
+			{"cli/revert.go", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})\n", ""},
+		}, []detector{direct("./cli", "TestRevertGuards")}},
 	}...)
 }

@@ -264,6 +264,8 @@ const (
 	EtcdHandshakes = 64
 	// EtcdHeaderBytes bounds a request's metadata, which is a token at most.
 	EtcdHeaderBytes = 64 << 10
+	// TimesAsked bounds the revisions whose times one request asks for: 9 KiB of an answer.
+	TimesAsked = 1000
 	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
 	// down to seven eighths of it.
 	HistoryBytes = 64 << 20

@@ -39,7 +39,7 @@ func needsBody(q *wire.Request) bool {
 	case wire.OpRange:
 		return len(q.Range.End) > 0 && q.Range.Sorted()
 	default:
-		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt
+		return q.Op == wire.OpTxn || q.Op == wire.OpRevisionAt || q.Op == wire.OpTimesOf
 	}
 }
 
@@ -101,6 +101,9 @@ func (b *body) read(to *buffer, v *index.View, rows int) (done bool) {
 	id := b.request.ID
 	if b.request.Op == wire.OpRevisionAt {
 		return b.appendRevision(to, v)
+	}
+	if b.request.Op == wire.OpTimesOf {
+		return b.appendTimes(to, v)
 	}
 	if b.answer == nil && b.whole == nil {
 		if err := b.begin(v); err != nil {
@@ -167,6 +170,18 @@ func (b *body) appendRevision(to *buffer, v *index.View) bool {
 		return to.appendError(b.request.ID, kv.Compacted, fmt.Sprintf("what was there at that time was compacted, the oldest revision that can be read is %d", v.Compacted()))
 	}
 	to.out = wire.AppendWritten(to.out, b.request.ID, revision, 0)
+	return true
+}
+
+func (b *body) appendTimes(to *buffer, v *index.View) bool {
+	if size := wire.TimesBytes(len(b.request.Revisions)); !to.fit(size) {
+		return len(to.out) == 0 && to.appendNoRoom(b.request.ID, size)
+	}
+	walls := make([]int64, len(b.request.Revisions))
+	for i, revision := range b.request.Revisions {
+		walls[i], _ = v.TimeOf(revision)
+	}
+	to.out = wire.AppendTimes(to.out, b.request.ID, walls)
 	return true
 }
 

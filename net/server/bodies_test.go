@@ -232,6 +232,20 @@ func TestRevisionAt(t *testing.T) {
 	r.want(5, kv.OK)
 	r.send(at(6, 1))
 	r.want(6, kv.Compacted)
+
+	times := func(id uint64, revisions ...int64) []byte {
+		return wire.AppendRequest(nil, id, wire.OpTimesOf, wait, wire.AppendTimesOfBody(nil, revisions, id%2 == 0))
+	}
+	r.send(times(7, 3, 2, 4, -1))
+	p := r.want(7, kv.OK)
+	walls, err := p.Times()
+	if now := time.Now().UnixNano(); err != nil || len(walls) != 4 || walls[0] > now || walls[0] < now-int64(time.Hour) || walls[1]|walls[2]|walls[3] != 0 {
+		t.Errorf("times %v: %v", walls, err)
+	}
+	r.send(times(8, make([]int64, limits.TimesAsked)...))
+	r.want(8, kv.OK)
+	r.send(times(9, make([]int64, limits.TimesAsked+1)...))
+	r.want(9, kv.BadRequest)
 }
 
 // Sorts and bounds of revisions hold for single keys and for pages.

@@ -58,6 +58,8 @@
 //	10 compact  revision int                                    [id, 0, revision int, deleted int]  deleted is 0
 //	11 revision wall int, flags uint                            [id, 0, revision int, deleted int]  deleted is 0
 //	   at a time
+//	12 times of revisions [int...], flags uint                  [id, 0, [wall int...]]
+//	   revisions
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
 //	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
@@ -78,11 +80,12 @@
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
 //
-// Of members and of a question for a revision, flags are 1 where the member may answer from its state as it is, without
+// Of members and of a question for a revision or for times, flags are 1 where the member may answer from its state as it is, without
 // asking the others.
 //
 // The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
-// in nanoseconds since 1970.
+// in nanoseconds since 1970. The time of a revision is when that was, and 0 where it is compacted or not there yet; one request
+// asks for limits.TimesAsked at most.
 //
 // Times of leases are in seconds. A grant with the lease 0 gets an id at random, more than 0, and one of a shorter TTL than one
 // and a half election timeouts that one: the answer says both. A keep-alive of a lease that is not there is answered with the

@@ -28,20 +28,21 @@ const (
 	OpTxn        Op = 9
 	OpCompact    Op = 10
 	OpRevisionAt Op = 11
+	OpTimesOf    Op = 12
 	ops             = OpLeases + 1
 )
 
 // bodyFields is how many elements each op's body has.
 var bodyFields = [ops]int{
 	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
-	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2,
+	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2, OpTimesOf: 2,
 	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
 }
 
 var opNames = [ops]string{
 	OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status", OpUnban: "unban", OpMembers: "list of members",
 	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
-	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time",
+	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time", OpTimesOf: "question for the times of revisions",
 	OpGrant: "grant of a lease", OpRevoke: "revocation of a lease", OpKeepAlive: "keep-alive", OpTimeToLive: "time to live", OpLeases: "list of leases",
 }
 
@@ -69,7 +70,7 @@ func (o Op) Write() bool {
 	}
 }
 
-// flagSerializable is the only flag of members and of a question for a revision.
+// flagSerializable is the only flag of members and of a question for a revision or for times.
 const flagSerializable = 1
 
 // requestHeader is the most that the header of a request takes: array, id, op, timeout.
@@ -87,7 +88,7 @@ type Request struct {
 	Range  kv.Range
 	Unban  uint64 // the member's id
 
-	Serializable bool // of members and of a question for a revision: from this member's state as it is
+	Serializable bool // of members and of a question for a revision or for times: from this member's state as it is
 	Change       kv.MemberChange
 	MoveLeader   uint64 // the member's id; 0: any
 
@@ -96,6 +97,8 @@ type Request struct {
 	Txn     *kv.Txn
 	Compact int64 // the revision
 	Wall    int64 // the time whose revision is asked for, in nanoseconds since 1970
+
+	Revisions []int64 // whose times are asked for
 }
 
 // Write says that the request needs an entry of the log.
@@ -224,6 +227,9 @@ func (q *Request) readBody(r *pack.Reader) {
 	case OpRevisionAt:
 		q.Wall = r.Int()
 		q.Serializable = readFlags(r, flagSerializable) != 0
+	case OpTimesOf:
+		q.Revisions = readArray(r, (*pack.Reader).Int)
+		q.Serializable = readFlags(r, flagSerializable) != 0
 	}
 }
 
@@ -248,6 +254,11 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 		return q.Txn.Check(b, limits.TxnOperations)
 	case OpChangeMember:
 		return checkChange(&q.Change)
+	case OpTimesOf:
+		if n := len(q.Revisions); n > limits.TimesAsked {
+			return kv.Errorf(kv.BadRequest, "the times of %d revisions are asked for, over the limit of %d", n, limits.TimesAsked)
+		}
+		return nil
 	case OpGrant:
 		return kv.CheckTTL(q.Lease.TTL)
 	default:

@@ -145,6 +145,11 @@ var examples = []struct {
 		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
 	},
 	{
+		"times of revisions", AppendRequest(nil, 13, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{2, 300}, true)),
+		array{13, 12, 1000, array{2, 300}, 1},
+	},
+	{"times", AppendTimes(nil, 13, []int64{1_790_000_000_000_000_000, 0}), array{13, 0, array{1_790_000_000_000_000_000, 0}}},
+	{
 		"written with", AppendWrittenWith(nil, 1, 12, 2, examplePairs[:1]),
 		array{1, 0, 12, 2, array{array{[]byte("greeting"), []byte("hello"), 2, 9, 3, 0}}},
 	},
@@ -328,6 +333,10 @@ func TestRequestsReadBack(t *testing.T) {
 	same(read(AppendRequest(nil, 9, OpChangeMember, time.Second, AppendChangeMemberBody(nil, &c))), Request{ID: 9, Op: OpChangeMember, Timeout: time.Second, Change: c})
 	same(read(AppendRequest(nil, 9, OpCompact, time.Second, AppendCompactBody(nil, -7))), Request{ID: 9, Op: OpCompact, Timeout: time.Second, Compact: -7})
 	same(read(AppendRequest(nil, 9, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, -7, true))), Request{ID: 9, Op: OpRevisionAt, Timeout: time.Second, Wall: -7, Serializable: true})
+	times := read(AppendRequest(nil, 9, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{-1, 7}, true)))
+	if !slices.Equal(times.Revisions, []int64{-1, 7}) || !times.Serializable {
+		t.Errorf("%+v", times)
+	}
 	txn := read(AppendRequest(nil, 9, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)))
 	if got := kv.AppendTxn(nil, txn.Txn); !bytes.Equal(got, kv.AppendTxn(nil, exampleTxn)) {
 		t.Errorf("a transaction is read as % x", got)
@@ -587,6 +596,7 @@ func decodeAll(frame []byte) {
 	_, _, _ = p.Granted()
 	_, _, _, _ = p.LeaseTime()
 	_, _, _ = p.Leases()
+	_, _ = p.Times()
 }
 
 func FuzzMessages(f *testing.F) {
@@ -625,6 +635,8 @@ func FuzzMessages(f *testing.F) {
 			body = AppendCompactBody(nil, q.Compact)
 		case OpRevisionAt:
 			body = AppendRevisionAtBody(nil, q.Wall, q.Serializable)
+		case OpTimesOf:
+			body = AppendTimesOfBody(nil, q.Revisions, q.Serializable)
 		}
 		var again Request
 		if err := ReadRequest(frameOf(t, AppendRequest(nil, q.ID, q.Op, q.Timeout, body)), &again); err != nil {

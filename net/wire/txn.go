@@ -35,6 +35,40 @@ func AppendRevisionAtBody(dst []byte, wall int64, serializable bool) []byte {
 	return AppendMembersBody(pack.AppendInt(dst, wall), serializable)
 }
 
+// AppendTimesOfBody appends the body of a question for the times of revisions.
+func AppendTimesOfBody(dst []byte, revisions []int64, serializable bool) []byte {
+	dst = pack.AppendArray(dst, len(revisions))
+	for _, n := range revisions {
+		dst = pack.AppendInt(dst, n)
+	}
+	return AppendMembersBody(dst, serializable)
+}
+
+// TimesBytes bounds what AppendTimes appends.
+func TimesBytes(revisions int) int { return AnswerBytes + 9*revisions }
+
+// AppendTimes appends the frame that answers a question for the times of revisions.
+func AppendTimes(dst []byte, id uint64, walls []int64) []byte {
+	guess := TimesBytes(len(walls))
+	dst, start := beginFrame(dst, guess)
+	dst = pack.AppendUint(pack.AppendUint(pack.AppendArray(dst, 3), id), uint64(kv.OK))
+	dst = pack.AppendArray(dst, len(walls))
+	for _, wall := range walls {
+		dst = pack.AppendInt(dst, wall)
+	}
+	return endFrame(dst, start, guess)
+}
+
+// Times reads the answer to a question for the times of revisions.
+func (p *Response) Times() (walls []int64, err error) {
+	r, err := p.bodyOf(1)
+	if err != nil {
+		return nil, err
+	}
+	walls = readArray(&r, (*pack.Reader).Int)
+	return walls, p.end(&r, 1)
+}
+
 func pairsBytes(pairs []kv.KeyValue) (n int) {
 	for i := range pairs {
 		n += PairBytes(len(pairs[i].Key), len(pairs[i].Value))

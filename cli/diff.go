@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
+)
+
+func diffCommand() *cli.Command {
+	return &cli.Command{
+		Name: "diff", Category: "history", Usage: "print what keys were at one time and at another, where that differs", ArgsUsage: "PREFIX",
+		Description: "All keys that begin with PREFIX, in their order: `+` and a key that came, `-` one that went, `~` one whose value or lease is another " +
+			"one; below that the values, a line for each of theirs, with `-` as they were and `+` as they are. -w json is a line a key. What is " +
+			"between does not matter. Without --to it is now.",
+		Flags: clientFlags(diffFormatFlag(),
+			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_DIFF_FROM"}, Usage: "`REV|TIME`: " + pointUsage},
+			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_DIFF_TO"}, Usage: "`REV|TIME`, likewise; without it now"},
+			&cli.BoolFlag{Name: "keys-only", EnvVars: []string{"QKV_DIFF_KEYS_ONLY"}, Usage: "keys without values"},
+		),
+		Action: diff,
+	}
+}
+
+func diffFormatFlag() cli.Flag {
+	return &cli.StringFlag{
+		Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the differences: plain or json",
+		Action: oneOf("write-out", formatPlain, formatJSON),
+	}
+}
+
+func diff(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	if c.String("from") == "" {
+		return usagef("--from is missing: %s", pointUsage)
+	}
+	for _, name := range []string{"from", "to"} {
+		if _, _, err := parsePoint(c.String(name), time.Now()); err != nil {
+			return err
+		}
+	}
+	return open(c.Context, c, func(s *client.Client) error {
+		from, err := pointAsked(c.Context, s, c.String("from"))
+		if err != nil {
+			return err
+		}
+		to, err := pointAsked(c.Context, s, c.String("to"))
+		if err == nil && to == 0 {
+			to, err = newestOf(c.Context, s)
+		}
+		if err != nil {
+			return err
+		}
+		w := &differenceWriter{out: bufio.NewWriter(c.App.Writer), format: c.String("write-out"), keysOnly: c.Bool("keys-only")}
+		for d, err := range differences(c.Context, s, c.Args().First(), from, to) {
+			if err == nil {
+				err = w.write(&d)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return w.out.Flush()
+	})
+}
+
+// newestOf is the newest revision.
+func newestOf(ctx context.Context, s *client.Client) (int64, error) {
+	found, err := s.Range(ctx, client.Range{Key: []byte{0}, KeysOnly: true})
+	return found.Revision, err
+}
+
+// difference is a key that is not the same at two revisions; nil where it is not there.
+type difference struct {
+	key    []byte
+	before *client.KeyValue
+	after  *client.KeyValue
+}
+
+func (d *difference) kind() (mark, name string) {
+	switch {
+	case d.before == nil:
+		return "+", "created"
+	case d.after == nil:
+		return "-", "deleted"
+	default:
+		return "~", "changed"
+	}
+}
+
+// leased says that the key belonged to a lease, before or after.
+func (d *difference) leased() bool {
+	return d.before != nil && d.before.Lease != 0 || d.after != nil && d.after.Lease != 0
+}
+
+// differences are the keys below a prefix that are not the same at two revisions, in their order. After an error nothing follows.
+func differences(ctx context.Context, s *client.Client, prefix string, from, to int64) iter.Seq2[difference, error] {
+	return func(yield func(difference, error) bool) {
+		at := func(revision int64) (next func() (client.KeyValue, error, bool), stop func()) {
+			q := prefixQuery([]byte(prefix))
+			q.Revision = revision
+			return iter.Pull2(eachPair(ctx, s, q))
+		}
+		nextBefore, stopBefore := at(from)
+		defer stopBefore()
+		nextAfter, stopAfter := at(to)
+		defer stopAfter()
+		before, failed, isBefore := nextBefore()
+		after, err, isAfter := nextAfter()
+		for isBefore || isAfter {
+			if failed == nil {
+				failed = err
+			}
+			if failed != nil {
+				yield(difference{}, failed)
+				return
+			}
+			order := bytes.Compare(before.Key, after.Key)
+			var d difference
+			if isBefore && (!isAfter || order <= 0) {
+				one := before
+				d.key, d.before = one.Key, &one
+				before, failed, isBefore = nextBefore()
+			}
+			if isAfter && (d.before == nil || order == 0) {
+				one := after
+				d.key, d.after = one.Key, &one
+				after, err, isAfter = nextAfter()
+			}
+			if !d.same() && !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (d *difference) same() bool {
+	return d.before != nil && d.after != nil && d.before.Lease == d.after.Lease && bytes.Equal(d.before.Value, d.after.Value)
+}
+
+// eachPair are the pairs of a range, one by one.
+func eachPair(ctx context.Context, s *client.Client, q client.Range) iter.Seq2[client.KeyValue, error] {
+	return func(yield func(client.KeyValue, error) bool) {
+		for page, err := range s.Pages(ctx, q) {
+			if err != nil {
+				yield(client.KeyValue{}, err)
+				return
+			}
+			for _, pair := range page.KVs {
+				if !yield(pair, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// differenceWriter prints differences.
+type differenceWriter struct {
+	out      *bufio.Writer
+	format   string
+	keysOnly bool
+}
+
+// differenceDocument is the JSON of a difference, a line each; the names and their order are a promise.
+type differenceDocument struct {
+	Type      string          `json:"type"`
+	Key       *string         `json:"key,omitempty"`
+	KeyBase64 *string         `json:"key_base64,omitempty"`
+	Before    *beforeDocument `json:"before,omitempty"`
+	After     *beforeDocument `json:"after,omitempty"`
+}
+
+func (w *differenceWriter) write(d *difference) error {
+	mark, kind := d.kind()
+	if w.format == formatJSON {
+		document := differenceDocument{Type: kind}
+		document.Key, document.KeyBase64 = textOrBase64(d.key)
+		if !w.keysOnly {
+			document.Before, document.After = beforeOf(d.before), beforeOf(d.after)
+		}
+		return writeJSON(w.out, document)
+	}
+	_, err := fmt.Fprintf(w.out, "%s %s\n", mark, printable(d.key, len(d.key)))
+	if w.keysOnly || err != nil {
+		return err
+	}
+	for _, side := range []struct {
+		mark string
+		pair *client.KeyValue
+	}{{"-", d.before}, {"+", d.after}} {
+		if side.pair != nil {
+			writeLines(w.out, "  "+side.mark+" ", side.pair.Value)
+		}
+	}
+	return nil
+}
+
+// writeLines prints a value's lines, each behind a prefix.
+func writeLines(w io.Writer, prefix string, value []byte) {
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(value), "\n"), "\n") {
+		_, _ = fmt.Fprintf(w, "%s%s\n", prefix, printable([]byte(line), len(line)))
+	}
+}
+
+func beforeOf(pair *client.KeyValue) *beforeDocument {
+	if pair == nil {
+		return nil
+	}
+	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
+	d.Value, d.ValueBase64 = textOrBase64(pair.Value)
+	return d
+}

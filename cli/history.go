@@ -1,0 +1,270 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/client"
+)
+
+// pointUsage is how a point in the history is given.
+const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"
+
+func historyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "history", Category: "history", Usage: "print all that a key was, as far as it is kept", ArgsUsage: "KEY",
+		Description: "A line for each change: revision, time, put or delete, and the value as far as it fits a line; oldest first. -w json has all of " +
+			"it, a line each. How far back that goes, `qkv status` says; before that, only the last value is known, without its time. A key that " +
+			"never was there, as far as is known, ends with exit code 3.",
+		Flags:  clientFlags(writeOutFlag()),
+		Action: printHistory,
+	}
+}
+
+func logCommand() *cli.Command {
+	return &cli.Command{
+		Name: "log", Category: "history", Usage: "print all changes as JSON, a line each", ArgsUsage: "[PREFIX]",
+		Description: "What was changed from --from on, in order, with times; of all keys, or of those that begin with PREFIX. It ends with the newest " +
+			"revision, or goes on with --follow until Ctrl-C, also when members come and go. It is resumed with --from of the revision " +
+			"behind that of the last line: lines of one revision are printed together.",
+		Flags: clientFlags(
+			&cli.StringFlag{Name: "from", EnvVars: []string{"QKV_LOG_FROM"}, Usage: "`REV|TIME` to begin with: " + pointUsage + "; without it the oldest that is kept"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, EnvVars: []string{"QKV_LOG_FOLLOW"}, Usage: "go on with what comes"},
+		),
+		Action: printLog,
+	}
+}
+
+// pointAsked is the revision that a word names: itself, or that of a time. Nothing is 0.
+func pointAsked(ctx context.Context, s *client.Client, word string) (int64, error) {
+	revision, at, err := parsePoint(word, time.Now())
+	if err != nil || at.IsZero() {
+		return revision, err
+	}
+	return s.RevisionAt(ctx, at, false)
+}
+
+// parsePoint reads a revision or a time. Nothing is revision 0.
+func parsePoint(word string, now time.Time) (revision int64, at time.Time, err error) {
+	if word == "" {
+		return 0, at, nil
+	}
+	if strings.Trim(word, "0123456789") == "" {
+		if revision, err = strconv.ParseInt(word, 10, 64); err != nil || revision < 1 {
+			return 0, at, usagef("%q is no revision: they begin with 1", word)
+		}
+		return revision, at, nil
+	}
+	if at, err = parseTime(word, now); err != nil {
+		return 0, at, usagef("%w; or a revision, which is a number", err)
+	}
+	return 0, at, nil
+}
+
+// timed is a change with when it was made; zero where that is not known any more.
+type timed struct {
+	client.WatchEvent
+	at time.Time
+}
+
+// withTimes asks when changes were made.
+func withTimes(ctx context.Context, s *client.Client, events []client.WatchEvent) ([]timed, error) {
+	var revisions []int64
+	for i := range events {
+		if n := events[i].KV.ModRevision; len(revisions) == 0 || revisions[len(revisions)-1] != n {
+			revisions = append(revisions, n)
+		}
+	}
+	times, err := s.TimesOf(ctx, revisions)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]timed, len(events))
+	for i, j := 0, 0; i < len(events); i++ {
+		if events[i].KV.ModRevision != revisions[j] {
+			j++
+		}
+		all[i] = timed{events[i], times[j]}
+	}
+	return all, nil
+}
+
+// timedDocument is the JSON of a change with its time, a line each; the names and their order are a promise.
+type timedDocument struct {
+	Revision int64   `json:"revision"`
+	Time     *string `json:"time,omitempty"`
+	changeDocument
+}
+
+// timeText is a time as it is printed; nothing where it is not known.
+func timeText(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+func (e *timed) document() timedDocument {
+	d := timedDocument{Revision: e.KV.ModRevision, changeDocument: changeOf(&e.WatchEvent)}
+	if text := timeText(e.at); text != "" {
+		d.Time = &text
+	}
+	return d
+}
+
+// versionsTogether is how many versions of a key are asked for their times at once.
+const versionsTogether = 500
+
+func printHistory(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	key, err := keyArgument(c, false)
+	if err != nil {
+		return err
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		w := newVersionWriter(c.App.Writer, c.String("write-out"))
+		var waiting []client.WatchEvent
+		flush := func() error {
+			all, err := withTimes(ctx, s, waiting)
+			for i := range all {
+				if err == nil {
+					err = w.add(&all[i])
+				}
+			}
+			waiting = waiting[:0]
+			return err
+		}
+		for e, err := range s.Versions(ctx, key) {
+			if err != nil {
+				return err
+			}
+			if waiting = append(waiting, e); len(waiting) == versionsTogether {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := flush(); err != nil {
+			return err
+		}
+		if err := w.end(); err != nil {
+			return err
+		}
+		if w.count == 0 {
+			return exitf(exitNotFound, "nothing is known of key %q", key)
+		}
+		return nil
+	})
+}
+
+// versionWriter prints the versions of a key.
+type versionWriter struct {
+	out    *bufio.Writer
+	format string
+	table  table
+	count  int
+}
+
+func newVersionWriter(w io.Writer, format string) *versionWriter {
+	return &versionWriter{out: bufio.NewWriter(w), format: format, table: table{head: []string{"REVISION", "TIME", "TYPE", "VERSION", "LEASE", "VALUE"}}}
+}
+
+func (w *versionWriter) add(e *timed) error {
+	w.count++
+	kind := strings.ToLower(kindOf(&e.WatchEvent))
+	switch w.format {
+	case formatJSON:
+		return writeJSON(w.out, e.document())
+	case formatTable:
+		w.table.add(e.KV.ModRevision, timeText(e.at), kind, e.KV.Version, e.KV.Lease, printable(e.KV.Value, tableValueMost))
+	case formatFields:
+		writeFields(w.out, slices.Concat([]field{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}}, keyFields("", &e.KV)))
+		fmt.Fprintln(w.out)
+	default:
+		line := fmt.Sprintf("%d\t%s\t%s", e.KV.ModRevision, timeText(e.at), kind)
+		if !e.Deleted {
+			line += "\t" + printable(e.KV.Value, tableValueMost)
+		}
+		_, err := fmt.Fprintln(w.out, line)
+		return err
+	}
+	return nil
+}
+
+func (w *versionWriter) end() error {
+	if w.format == formatTable && w.count > 0 {
+		w.table.write(w.out)
+	}
+	return w.out.Flush()
+}
+
+func printLog(c *cli.Context) error {
+	if err := arguments(c, 0, 1); err != nil {
+		return err
+	}
+	q := prefixQuery([]byte(c.Args().First()))
+	first, at, err := parsePoint(c.String("from"), time.Now())
+	if err != nil {
+		return err
+	}
+	return interruptible(c, func(ctx context.Context) error {
+		return open(ctx, c, func(s *client.Client) error {
+			switch {
+			case !at.IsZero():
+				before, err := s.RevisionAt(ctx, at, false)
+				if err != nil {
+					return err
+				}
+				first = before + 1
+			case first == 0:
+				status, err := s.Status(ctx, "")
+				if err != nil {
+					return err
+				}
+				first = max(status.Compacted, 1)
+			}
+			return followLog(ctx, c, s, client.Watch{Key: q.Key, End: q.End, Revision: first})
+		})
+	})
+}
+
+func followLog(ctx context.Context, c *cli.Context, s *client.Client, request client.Watch) error {
+	responses := s.Changes(ctx, request)
+	if c.Bool("follow") {
+		w, err := s.Watch(ctx, request)
+		if err != nil {
+			return watchFailed(err)
+		}
+		defer w.Close()
+		responses = w.All()
+	}
+	out := bufio.NewWriter(c.App.Writer)
+	for response, err := range responses {
+		if err != nil {
+			return watchFailed(err)
+		}
+		all, err := withTimes(ctx, s, response.Events)
+		if err != nil {
+			return err
+		}
+		for i := range all {
+			if err := writeJSON(out, all[i].document()); err != nil {
+				return err
+			}
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

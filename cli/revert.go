@@ -1,0 +1,260 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/client"
+)
+
+func revertCommand() *cli.Command {
+	return &cli.Command{
+		Name: "revert", Category: "history", Usage: "make keys what they were at a revision or a time", ArgsUsage: "PREFIX",
+		Description: "All keys that begin with PREFIX get the values that they had then: what came since is deleted, what went is put back. That is new " +
+			"history, and can be reverted itself. It happens in transactions of at most 128 keys, each of which changes a key only if nobody has " +
+			"written it since it was read: such keys are left as they are, named, and the exit code is 4. Keys that belong to a lease, then or " +
+			"now, are left alone: they stand for what lived then. On a terminal it asks before it begins, unless --yes is given.",
+		Flags: clientFlags(diffFormatFlag(),
+			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_REVERT_TO"}, Usage: "`REV|TIME`: " + pointUsage},
+			&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_REVERT_DRY_RUN"}, Usage: "only print what would change, as `qkv diff` does"},
+			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_REVERT_YES"}, Usage: "do not ask"},
+		),
+		Action: revert,
+	}
+}
+
+func revert(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	if c.String("to") == "" {
+		return usagef("--to is missing: %s", pointUsage)
+	}
+	if _, _, err := parsePoint(c.String("to"), time.Now()); err != nil {
+		return err
+	}
+	return open(c.Context, c, func(s *client.Client) error {
+		r := &reverter{c: c, client: s, prefix: c.Args().First()}
+		var err error
+		if r.to, err = pointAsked(c.Context, s, c.String("to")); err == nil {
+			r.now, err = newestOf(c.Context, s)
+		}
+		if err == nil && r.to > r.now {
+			err = fmt.Errorf("revision %d is not there yet, the newest is %d", r.to, r.now)
+		}
+		if err != nil {
+			return err
+		}
+		if c.Bool("dry-run") {
+			return r.show()
+		}
+		if err := r.ask(); err != nil {
+			return err
+		}
+		return r.run()
+	})
+}
+
+// reverter makes keys what they were.
+type reverter struct {
+	c       *cli.Context
+	client  *client.Client
+	prefix  string
+	to, now int64 // what they are to be, and what they are
+
+	batch []difference
+	bytes int
+	reverted
+}
+
+// reverted is the JSON of what was done.
+type reverted struct {
+	Revision int64 `json:"revision"` // the newest that was made; 0: none
+	Put      int   `json:"put"`
+	Deleted  int   `json:"deleted"`
+	Leased   int   `json:"leased"`  // left alone, since they belong to a lease
+	Written  int   `json:"written"` // left alone, since somebody wrote them meanwhile
+}
+
+// all are the keys that are to be changed: after is what they are to be.
+func (r *reverter) all(ctx context.Context, f func(d *difference) error) error {
+	for d, err := range differences(ctx, r.client, r.prefix, r.now, r.to) {
+		switch {
+		case err != nil:
+			return err
+		case d.leased():
+			r.Leased++
+			continue
+		}
+		if err := f(&d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// show prints what would change.
+func (r *reverter) show() error {
+	w := &differenceWriter{out: bufio.NewWriter(r.c.App.Writer), format: r.c.String("write-out")}
+	if err := r.all(r.c.Context, w.write); err != nil {
+		return err
+	}
+	if err := w.out.Flush(); err != nil {
+		return err
+	}
+	r.tellLeased()
+	return nil
+}
+
+func (r *reverter) tellLeased() {
+	if r.Leased > 0 {
+		fmt.Fprintf(r.c.App.ErrWriter, "%d keys belong to a lease, and are left alone\n", r.Leased)
+	}
+}
+
+// ask asks on a terminal whether it is meant.
+func (r *reverter) ask() error {
+	f, ok := r.c.App.Reader.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || r.c.Bool("yes") {
+		return nil
+	}
+	puts, deletes := 0, 0
+	err := r.all(r.c.Context, func(d *difference) error {
+		if d.after != nil {
+			puts++
+		} else {
+			deletes++
+		}
+		return nil
+	})
+	if err != nil || puts+deletes == 0 {
+		return err
+	}
+	r.Leased = 0
+	fmt.Fprintf(r.c.App.ErrWriter, "%d keys would be put, and %d deleted, to be as they were at revision %d (--dry-run shows them). Go on? [y/N] ", puts, deletes, r.to)
+	answer, _ := bufio.NewReader(f).ReadString('\n')
+	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
+		return exitf(exitFailed, "nothing was changed")
+	}
+	return nil
+}
+
+// revertBytes is how much the keys and values of one transaction may have, unless it has one key.
+const revertBytes = 1 << 20
+
+func (r *reverter) run() error {
+	err := r.all(r.c.Context, func(d *difference) error {
+		size := len(d.key)
+		if d.after != nil {
+			size += len(d.after.Value)
+		}
+		if len(r.batch) == limits.TxnOperations || len(r.batch) > 0 && r.bytes+size > revertBytes {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+		r.batch, r.bytes = append(r.batch, *d), r.bytes+size
+		return nil
+	})
+	if err == nil {
+		err = r.flush()
+	}
+	if err != nil {
+		if r.Put+r.Deleted > 0 {
+			return fmt.Errorf("%d keys were reverted, and then: %w", r.Put+r.Deleted, err)
+		}
+		return orNothing(err)
+	}
+	return r.tell()
+}
+
+// flush changes the keys of the batch of which nobody has changed one since it was read.
+func (r *reverter) flush() error {
+	for len(r.batch) > 0 {
+		outcome, err := r.client.Txn(r.c.Context, r.txn())
+		if err != nil {
+			return writeFailed(err)
+		}
+		if outcome.Succeeded {
+			r.count(outcome.Revision)
+			break
+		}
+		var still []difference
+		for i, d := range r.batch {
+			mod := int64(0)
+			if found := outcome.Answers[i].Range.KVs; len(found) > 0 {
+				mod = found[0].ModRevision
+			}
+			if mod == d.readAt() {
+				still = append(still, d)
+				continue
+			}
+			r.Written++
+			fmt.Fprintf(r.c.App.ErrWriter, "left as it is, somebody has written it meanwhile: %s\n", printable(d.key, len(d.key)))
+		}
+		if len(still) == len(r.batch) {
+			return fmt.Errorf("a transaction was refused, and none of its %d keys was changed since it was read", len(still))
+		}
+		r.batch = still
+	}
+	r.batch, r.bytes = nil, 0
+	return nil
+}
+
+// readAt is the revision at which the key was changed last when it was read; 0 when it was not there.
+func (d *difference) readAt() int64 {
+	if d.before == nil {
+		return 0
+	}
+	return d.before.ModRevision
+}
+
+func (r *reverter) txn() (t client.Txn) {
+	for i := range r.batch {
+		d := &r.batch[i]
+		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})
+		t.Failure = append(t.Failure, client.Op{Range: &client.Range{Key: d.key, KeysOnly: true}})
+		if d.after != nil {
+			t.Success = append(t.Success, client.Op{Put: &client.Put{Key: d.key, Value: d.after.Value}})
+		} else {
+			t.Success = append(t.Success, client.Op{Delete: &client.Delete{Key: d.key}})
+		}
+	}
+	return t
+}
+
+func (r *reverter) count(revision int64) {
+	r.Revision = revision
+	for i := range r.batch {
+		if r.batch[i].after != nil {
+			r.Put++
+		} else {
+			r.Deleted++
+		}
+	}
+}
+
+// tell prints what was done.
+func (r *reverter) tell() error {
+	r.tellLeased()
+	if r.c.String("write-out") == formatJSON {
+		if err := writeJSON(r.c.App.Writer, r.reverted); err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(r.c.App.Writer, "%d keys are as they were at revision %d: %d put, %d deleted\n", r.Put+r.Deleted, r.to, r.Put, r.Deleted)
+	}
+	if r.Written > 0 {
+		return exitf(exitCondition, "%d keys were written meanwhile, and are left as they are", r.Written)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// TestRevertGuards: what somebody writes while keys are reverted is not lost, and nothing else is left out for it.
+func TestRevertGuards(t *testing.T) {
+	b := newRig(t, nil)
+	keys := 2*limits.TxnOperations + 10
+	for i := range keys {
+		b.expect(t, 0, "OK\n", "", "put", fmt.Sprintf("k/%03d", i), "then")
+	}
+	then := b.member.View().Revision()
+	for i := range keys {
+		b.expect(t, 0, "OK\n", "", "put", fmt.Sprintf("k/%03d", i), "now")
+	}
+	var once atomic.Bool
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 && once.CompareAndSwap(false, true) {
+			b.expect(t, 0, "OK\n", "", "put", "k/007", "meanwhile")
+			b.expect(t, 0, "1\n", "", "del", "k/200")
+		}
+		return nil
+	})
+	code, stdout, stderr := b.qkv(t, "", "revert", "k/", "--to", fmt.Sprint(then), "-w", "json")
+	if want := fmt.Sprintf(`"put":%d,"deleted":0,"leased":0,"written":2}`, keys-2); code != exitCondition || !strings.Contains(stdout, want) {
+		t.Errorf("%d %s", code, stdout)
+	}
+	for _, key := range []string{"k/007", "k/200"} {
+		if !strings.Contains(stderr, "somebody has written it meanwhile: "+key+"\n") {
+			t.Errorf("%s is not named: %s", key, stderr)
+		}
+	}
+	b.expect(t, 0, "meanwhile\n", "", "get", "k/007")
+	b.expect(t, 3, "", "not found", "get", "k/200")
+	_, values, _ := b.qkv(t, "", "get", "k/", "--prefix")
+	if n := strings.Count(values, "then\n"); n != keys-2 || strings.Contains(values, "now\n") {
+		t.Errorf("%d keys are what they were, of %d", n, keys)
+	}
+	// Again, and it is complete.
+	b.expect(t, 0, fmt.Sprintf("2 keys are as they were at revision %d: 2 put, 0 deleted\n", then), "", "revert", "k/", "--to", fmt.Sprint(then))
+}

@@ -1,0 +1,146 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// TimesOf returns when revisions were written, by the clocks of the members that proposed them, to the millisecond. One that
+// is compacted or not there yet has the zero time.
+func (c *Client) TimesOf(ctx context.Context, revisions []int64) ([]time.Time, error) {
+	all := make([]time.Time, 0, len(revisions))
+	for len(all) < len(revisions) {
+		part := revisions[len(all):]
+		part = part[:min(len(part), limits.TimesAsked)]
+		x := c.newCall(ctx, wire.OpTimesOf)
+		x.body = wire.AppendTimesOfBody(x.body[:0], part, false)
+		if err := c.do(ctx, x); err != nil {
+			return nil, err
+		}
+		p, err := wire.ReadResponse(x.answer)
+		var walls []int64
+		if err == nil {
+			walls, err = p.Times()
+		}
+		x.recycle()
+		if err == nil && len(walls) != len(part) {
+			err = errShortTimes
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, wall := range walls {
+			at := time.Time{}
+			if wall != 0 {
+				at = time.Unix(0, wall)
+			}
+			all = append(all, at)
+		}
+	}
+	return all, nil
+}
+
+var errShortTimes = errors.New("the member has answered for other revisions than those that were asked for")
+
+// changesPoll is how often Changes asks how far the member has told it: the answer is lost with a connection.
+const changesPoll = time.Second
+
+// Changes is what a watch is told from its revision on, up to the newest revision that there is when it begins; then it ends. It
+// goes on through members that come and go, as a watch does. After an error nothing follows.
+func (c *Client) Changes(ctx context.Context, request Watch) iter.Seq2[WatchResponse, error] {
+	return func(yield func(WatchResponse, error) bool) {
+		w, err := c.Watch(ctx, request)
+		if err != nil {
+			yield(WatchResponse{}, err)
+			return
+		}
+		defer w.Close()
+		last := w.Revision()
+		if request.Revision == 0 || request.Revision > last {
+			return
+		}
+		c.RequestProgress()
+		again := time.NewTicker(changesPoll)
+		defer again.Stop()
+		done := make(chan struct{})
+		defer close(done)
+		c.start(func() {
+			for {
+				select {
+				case <-again.C:
+					c.RequestProgress()
+				case <-done:
+					return
+				case <-c.ctx.Done():
+					return
+				}
+			}
+		})
+		for response, err := range w.All() {
+			over := response.Revision >= last
+			for n := len(response.Events); n > 0 && response.Events[n-1].KV.ModRevision > last; n-- {
+				response.Events = response.Events[:n-1]
+			}
+			if err != nil || len(response.Events) > 0 {
+				if !yield(response, err) {
+					return
+				}
+			}
+			if over || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Versions is all that is kept of what a key was: its puts and deletions, oldest first. After an error nothing follows.
+func (c *Client) Versions(ctx context.Context, key []byte) iter.Seq2[WatchEvent, error] {
+	return func(yield func(WatchEvent, error) bool) {
+		for {
+			told, err := c.versions(ctx, key, func(e WatchEvent) bool { return yield(e, nil) })
+			if answer, ok := errors.AsType[*Error](err); ok && !told && answer.Code == kv.Compacted && ctx.Err() == nil {
+				continue // more was compacted since the member was asked
+			}
+			if err != nil {
+				yield(WatchEvent{}, err)
+			}
+			return
+		}
+	}
+}
+
+func (c *Client) versions(ctx context.Context, key []byte, f func(WatchEvent) bool) (told bool, err error) {
+	status, err := c.Status(ctx, "")
+	if err != nil {
+		return false, err
+	}
+	oldest := max(status.Compacted, 1)
+	first, err := c.Range(ctx, Range{Key: key, Revision: oldest})
+	switch {
+	case err != nil:
+		return false, err
+	case len(first.KVs) > 0 && first.KVs[0].ModRevision < oldest:
+		e := WatchEvent{}
+		e.KV = first.KVs[0]
+		if told = true; !f(e) {
+			return told, nil
+		}
+	}
+	for response, err := range c.Changes(ctx, Watch{Key: key, Revision: oldest}) {
+		if err != nil {
+			return told, err
+		}
+		for _, e := range response.Events {
+			if told = true; !f(e) {
+				return told, nil
+			}
+		}
+	}
+	return told, nil
+}
