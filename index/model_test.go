@@ -461,8 +461,9 @@ func (m *model) compareScan(v *View) (err error) {
 			want = append(want, k)
 		}
 	}
-	i := 0
+	i, all := 0, 0
 	v.Scan(nil, func(key []byte, versions []Version) bool {
+		all += len(versions)
 		if i == len(want) || string(key) != want[i] {
 			err = fmt.Errorf("scan gives %q at %d of %q", key, i, want)
 		} else if kept := m.kept(want[i], mod, sub); !slices.EqualFunc(versions, kept, sameVersion) {
@@ -473,6 +474,32 @@ func (m *model) compareScan(v *View) (err error) {
 	})
 	if err == nil && i != len(want) {
 		err = fmt.Errorf("scan gives %d keys, want %d", i, len(want))
+	}
+	if err == nil {
+		err = m.compareRecords(v, all)
+	}
+	return err
+}
+
+// compareRecords checks that the records are the versions that a scan has found, in the order in which they were made.
+func (m *model) compareRecords(v *View, all int) (err error) {
+	mod, sub := v.history.slots.first, v.history.sub
+	last, n := position{}, 0
+	v.Records(func(key []byte, one *Version) bool {
+		n++
+		at := position{one.Mod, uint32(one.Sub)}
+		if n > 1 && (at.mod < last.mod || at.mod == last.mod && at.sub <= last.sub) {
+			err = fmt.Errorf("records: %v comes behind %v", at, last)
+			return false
+		}
+		last = at
+		if !slices.ContainsFunc(m.kept(string(key), mod, sub), func(other Version) bool { return sameVersion(other, *one) }) {
+			err = fmt.Errorf("records: of %q there is %+v, which is not kept", key, *one)
+		}
+		return err == nil
+	})
+	if err == nil && n != all {
+		err = fmt.Errorf("records gives %d versions, a scan %d", n, all)
 	}
 	return err
 }

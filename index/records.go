@@ -1,0 +1,65 @@
+package index
+
+import (
+	"cmp"
+	"runtime"
+	"slices"
+)
+
+// placed is a version with its place in the history.
+type placed struct {
+	at  position
+	ref ref
+}
+
+// Records hands out all versions that are kept, tombstones among them, in the order in which they were made, until f returns
+// false. Those that are older than the history are found among the keys first, which takes as long as a walk over all of them
+// and 24 bytes for each. The slices are f's until it returns; the Version is used again.
+func (v *View) Records(f func(key []byte, one *Version) bool) {
+	defer runtime.KeepAlive(v)
+	var one Version
+	hand := func(r ref) bool {
+		at := r.version()
+		one = Version{Mod: at.mod, Sub: int64(at.sub), Create: at.create(), Version: at.number(), Lease: at.lease(), Tombstone: at.has(tombstone)}
+		if !one.Tombstone {
+			one.Value = at.value()
+		}
+		return f(ref(at.record.Load()).record().key(), &one)
+	}
+	for _, old := range v.older() {
+		if !hand(old.ref) {
+			return
+		}
+	}
+	for revision := v.history.slots.first; revision < v.history.slots.end; revision++ {
+		for sub := range v.history.changes(revision) {
+			if v.history.holds(revision, sub) && !hand(changed(v.history.change(revision, sub).Load())) {
+				return
+			}
+		}
+	}
+}
+
+// older are the versions that were made before the history begins, in the order in which they were made.
+func (v *View) older() (all []placed) {
+	var p probe
+	v.tree.Ascend(p.set(nil), func(r ref) bool {
+		next := ref(r.record().head.Load())
+		for next != 0 {
+			at := next.version()
+			if at.mod <= v.revision && !v.history.holds(at.mod, int64(at.sub)) {
+				all = append(all, placed{position{at.mod, at.sub}, next})
+			}
+			if at.mod <= v.revision && !v.keepsBefore(at) {
+				break
+			}
+			next = ref(at.prev.Load())
+		}
+		return true
+	})
+	runtime.KeepAlive(p.words)
+	slices.SortFunc(all, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.at.mod, b.at.mod), cmp.Compare(a.at.sub, b.at.sub))
+	})
+	return all
+}
