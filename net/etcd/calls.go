@@ -250,6 +250,11 @@ func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, 
 	return c.do(ctx, &c.writes, &call{command: command, body: body})
 }
 
+// change makes a change of the membership.
+func (c *calls) change(ctx context.Context, command []byte) (outcome, error) {
+	return c.do(ctx, &c.writes, &call{command: command, alone: true})
+}
+
 // confirm waits until the member's View may be read on behalf of a linearizable read.
 func (c *calls) confirm(ctx context.Context) error {
 	_, err := c.do(ctx, &c.reads, &call{})

@@ -81,11 +81,13 @@ func dial(t testing.TB, s *etcd.Server) *grpc.ClientConn {
 //	open NAME RPC     opens a stream, which the others name
 //	send NAME         sends requests, one a line
 //	recv NAME [N]     what comes next, N times
+//	begin NAME RPC    sends a request that has to wait, and waits until the member watches for it
+//	end NAME          its answer
 func TestStories(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		m := newMember()
 		c := dial(t, start(t, m, nil))
-		streams := map[string]*opened{}
+		streams, begun := map[string]*opened{}, map[string]chan string{}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
@@ -95,6 +97,24 @@ func TestStories(t *testing.T) {
 			if d.Cmd == "open" {
 				streams[d.CmdArgs[0].Key] = open(t, c, d.CmdArgs[1].Key)
 				return ""
+			}
+			switch name := d.CmdArgs[0].Key; d.Cmd {
+			case "begin":
+				answer, before := make(chan string, 1), m.Watches()
+				begun[name] = answer
+				service, rpc, _ := strings.Cut(d.CmdArgs[1].Key, ".")
+				go func() { answer <- call(t.Context(), t, c, service, rpc, d.Input) }()
+				for m.Watches() == before {
+					time.Sleep(time.Millisecond)
+				}
+				return ""
+			case "end":
+				select {
+				case answer := <-begun[name]:
+					return answer
+				case <-ctx.Done():
+					d.Fatalf(t, "%s is not answered", name)
+				}
 			}
 			stream := streams[d.CmdArgs[0].Key]
 			switch d.Cmd {
@@ -145,6 +165,9 @@ func (o *opened) send(t testing.TB, text string) {
 	}
 	if err := o.stream.SendMsg(in); err != nil {
 		t.Fatal(err)
+	}
+	if !o.rpc.IsStreamingClient() {
+		_ = o.stream.CloseSend()
 	}
 }
 

@@ -1,8 +1,41 @@
 package etcd
 
 import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
 )
+
+func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
+	own := s.config.Member.Status()
+	answer := &pb.StatusResponse{
+		Header: s.header(own.Revision), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
+		RaftIndex: own.Commit, RaftTerm: own.Term, RaftAppliedIndex: own.Applied,
+		DbSize: max(s.config.Member.View().LiveBytes()+own.HistoryBytes, 1), DbSizeInUse: max(s.config.Member.View().LiveBytes(), 1),
+		IsLearner: own.Role == "learner", DowngradeInfo: &pb.DowngradeInfo{},
+	}
+	if own.Leader == 0 {
+		answer.Errors = append(answer.Errors, "etcdserver: no leader")
+	}
+	for _, a := range own.Alarms {
+		answer.Errors = append(answer.Errors, a.Name+": "+a.Text)
+	}
+	return answer, nil
+}
 
 // alarms are those of the members that etcd knows, too.
 func (s *Server) alarms() (all []*pb.AlarmMember) {
@@ -15,4 +48,158 @@ func (s *Server) alarms() (all []*pb.AlarmMember) {
 		}
 	}
 	return all
+}
+
+func (s *Server) alarm(_ context.Context, q *pb.AlarmRequest) (any, error) {
+	if q.Action != pb.AlarmRequest_GET {
+		return nil, status.Error(codes.Unimplemented, "etcdserver: alarms end by themselves here")
+	}
+	answer := &pb.AlarmResponse{Header: s.header(s.config.Member.View().Revision())}
+	for _, a := range s.alarms() {
+		if (q.MemberID == 0 || q.MemberID == a.MemberID) && (q.Alarm == pb.AlarmType_NONE || q.Alarm == a.Alarm) {
+			answer.Alarms = append(answer.Alarms, a)
+		}
+	}
+	return answer, nil
+}
+
+// moveLeader is asked of the leader.
+func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, error) {
+	if s.config.Member.RaftStatus().Leader != s.config.ID {
+		return nil, rpctypes.ErrGRPCNotLeader
+	}
+	to := s.config.Member.View().Members().Get(q.TargetID)
+	if to == nil || !to.Role.Votes() {
+		return nil, rpctypes.ErrGRPCBadLeaderTransferee
+	}
+	if err := s.config.Member.MoveLeader(ctx, q.TargetID); err != nil {
+		return nil, statusOf(err)
+	}
+	return &pb.MoveLeaderResponse{}, nil
+}
+
+// defragment gives memory back to the system, as far as Go's own has some; the state's does so all the time.
+func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error) {
+	debug.FreeOSMemory()
+	return &pb.DefragmentResponse{}, nil
+}
+
+// downgrade answers as an etcd of Version that has no downgrade under way, and begins none.
+func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, error) {
+	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
+	if q.Action == pb.DowngradeRequest_CANCEL {
+		return answer, nil
+	}
+	parts := strings.Split(q.Version, ".")
+	numbers := make([]int, len(parts))
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 10, 31)
+		if err != nil || len(parts) < 2 || len(parts) > 3 {
+			return nil, rpctypes.ErrGRPCWrongDowngradeVersionFormat
+		}
+		numbers[i] = int(n)
+	}
+	if fmt.Sprintf("%d.%d", numbers[0], numbers[1]+1) != minorOf(ClusterVersion) {
+		return nil, rpctypes.ErrGRPCInvalidDowngradeTargetVersion
+	}
+	if q.Action != pb.DowngradeRequest_VALIDATE {
+		return nil, status.Error(codes.Unimplemented, "etcdserver: this is qkv, which cannot be made an older etcd in place")
+	}
+	return answer, nil
+}
+
+func minorOf(version string) string { return version[:strings.LastIndexByte(version, '.')] }
+
+// hash is that of all there is. In etcd it is of the whole file, and differs from one member to the next.
+func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
+	v := s.config.Member.View()
+	sum, err := s.sum(ctx, v, v.Revision())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.HashResponse{Header: s.header(v.Revision()), Hash: sum}, nil
+}
+
+func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
+	v := s.config.Member.View()
+	revision := q.Revision
+	if revision <= 0 {
+		revision = v.Revision()
+	}
+	switch {
+	case revision < v.Compacted():
+		return nil, rpctypes.ErrGRPCCompacted
+	case revision > v.Revision():
+		return nil, rpctypes.ErrGRPCFutureRev
+	}
+	sum, err := s.sum(ctx, v, revision)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.HashKVResponse{Header: s.header(v.Revision()), Hash: sum, CompactRevision: compactedOf(v), HashRevision: revision}, nil
+}
+
+// compactedOf is the compacted revision as etcd tells it: -1 where nothing was.
+func compactedOf(v *index.View) int64 {
+	if c := v.Compacted(); c > 0 {
+		return c
+	}
+	return -1
+}
+
+// sum is etcd's number for all records up to a revision: the CRC-32C of the name of their bucket, and of each one's key and value
+// there, in their order. Of those at or below the compacted revision it has the ones that are still what the revision reads;
+// where that has no key at all, those that the compacted revision reads.
+func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32, error) {
+	select {
+	case s.hashing <- struct{}{}:
+		defer func() { <-s.hashing }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	compacted, keep := compactedOf(v), revision
+	some, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, CountOnly: true}, 0)
+	if err != nil {
+		return 0, statusOf(err)
+	}
+	if some.Count == 0 {
+		keep = max(compacted, 1)
+	}
+	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_, _ = hash.Write([]byte("key"))
+	var buf []byte
+	n := 0
+	v.Records(func(key []byte, one *index.Version) bool {
+		if n++; n%limits.RangeRows == 0 {
+			runtime.Gosched() // what is short goes first
+			if err = ctx.Err(); err != nil {
+				return false
+			}
+		}
+		if one.Mod > revision {
+			return false
+		}
+		if one.Mod <= compacted {
+			pair, found, _ := v.Get(key, keep)
+			if one.Tombstone || !found || pair.ModRevision != one.Mod {
+				return true
+			}
+		}
+		buf = appendRecord(buf[:0], key, one)
+		_, _ = hash.Write(buf)
+		return true
+	})
+	return hash.Sum32(), err
+}
+
+// appendRecord appends a version as etcd keeps it: the key of its bucket, and the pair.
+func appendRecord(dst []byte, key []byte, one *index.Version) []byte {
+	dst = append(binary.BigEndian.AppendUint64(dst, uint64(one.Mod)), '_')
+	dst = binary.BigEndian.AppendUint64(dst, uint64(one.Sub))
+	if one.Tombstone {
+		return appendBytes(append(dst, 't'), pairKey, key)
+	}
+	return appendFields(dst, &kv.KeyValue{
+		Key: key, Value: one.Value, CreateRevision: one.Create, ModRevision: one.Mod, Version: one.Version, Lease: one.Lease,
+	})
 }

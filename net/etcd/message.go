@@ -23,7 +23,12 @@ type codec struct{ proto encoding.CodecV2 }
 
 func (c codec) Name() string { return c.proto.Name() }
 
-func (c codec) Unmarshal(data mem.BufferSlice, to any) error { return c.proto.Unmarshal(data, to) }
+func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
+	if own, ok := to.(decoder); ok {
+		return own.decode(data.Materialize())
+	}
+	return c.proto.Unmarshal(data, to)
+}
 
 func (c codec) Marshal(from any) (mem.BufferSlice, error) {
 	m, ok := from.(message)
@@ -95,7 +100,11 @@ func sizePair(p *kv.KeyValue) int {
 
 // appendPair appends a KeyValue as a field.
 func appendPair(dst []byte, field protowire.Number, p *kv.KeyValue) []byte {
-	dst = protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(sizePair(p)))
+	return appendFields(protowire.AppendVarint(protowire.AppendTag(dst, field, protowire.BytesType), uint64(sizePair(p))), p)
+}
+
+// appendFields appends the fields of a KeyValue.
+func appendFields(dst []byte, p *kv.KeyValue) []byte {
 	dst = appendInt(appendBytes(dst, pairKey, p.Key), pairCreate, p.CreateRevision)
 	dst = appendInt(appendInt(dst, pairMod, p.ModRevision), pairVersion, p.Version)
 	return appendInt(appendBytes(dst, pairValue, p.Value), pairLease, p.Lease)

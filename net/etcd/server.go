@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -77,13 +79,15 @@ type Server struct {
 	turns  *turns
 	grpc   *grpc.Server
 	port   *port
+	health *health.Server
 
 	running sync.WaitGroup // every goroutine of the server
 
 	// Shared.
 	requests   atomic.Int64 // unary ones under way
 	watches    atomic.Int64
-	watchBytes atomic.Int64 // of events that wait to be sent
+	hashing    chan struct{} // has room for one, so that one state after the other is hashed
+	watchBytes atomic.Int64  // of events that wait to be sent
 	stopping   chan struct{}
 	stop       sync.Once
 }
@@ -93,7 +97,7 @@ func Start(config Config) *Server {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{})}
+	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
 	s.grpc = grpc.NewServer(
@@ -102,6 +106,7 @@ func Start(config Config) *Server {
 		grpc.MaxRecvMsgSize(limits.EtcdRequestBytes+limits.EtcdRequestOver),
 		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
+		grpc.WaitForHandlers(true),
 		grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
 		grpc.ConnectionTimeout(limits.EtcdHandshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
@@ -110,6 +115,8 @@ func Start(config Config) *Server {
 	for _, service := range s.services() {
 		s.grpc.RegisterService(service, nil)
 	}
+	s.health = health.NewServer()
+	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.calls.run(&s.running)
 	s.port = newPort(s)
 	s.port.run(&s.running)
@@ -136,7 +143,10 @@ func (s *Server) Drain(ctx context.Context) {
 
 // end tells everything that lasts that it is over.
 func (s *Server) end() {
-	s.stop.Do(func() { close(s.stopping) })
+	s.stop.Do(func() {
+		close(s.stopping)
+		s.health.Shutdown()
+	})
 	s.port.close()
 }
 
@@ -177,6 +187,36 @@ func (s *Server) services() []*grpc.ServiceDesc {
 				method(s, "LeaseLeases", s.leases),
 			},
 			Streams: []grpc.StreamDesc{s.stream("LeaseKeepAlive", true, true, s.keepAlive)},
+		},
+		{
+			ServiceName: "etcdserverpb.Maintenance", Metadata: "rpc.proto",
+			Methods: []grpc.MethodDesc{
+				method(s, "Status", s.status), method(s, "Alarm", s.alarm), method(s, "MoveLeader", s.moveLeader),
+				method(s, "Defragment", s.defragment), method(s, "Downgrade", s.downgrade), method(s, "Hash", s.hash),
+				method(s, "HashKV", s.hashKV),
+			},
+		},
+		{
+			ServiceName: "etcdserverpb.Cluster", Metadata: "rpc.proto",
+			Methods: []grpc.MethodDesc{
+				method(s, "MemberList", s.memberList), method(s, "MemberAdd", s.memberAdd), method(s, "MemberRemove", s.memberRemove),
+				method(s, "MemberUpdate", s.memberUpdate), method(s, "MemberPromote", s.memberPromote),
+			},
+		},
+		{
+			ServiceName: "v3lockpb.Lock",
+			Methods:     []grpc.MethodDesc{s.own("Lock", s.lock), s.own("Unlock", s.unlock)},
+		},
+		{
+			ServiceName: "v3electionpb.Election",
+			Methods: []grpc.MethodDesc{
+				s.own("Campaign", s.campaign), s.own("Proclaim", s.proclaim), s.own("Leader", s.leader), s.own("Resign", s.resign),
+			},
+			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, s.observe)},
+		},
+		{
+			ServiceName: "etcdserverpb.Auth", Metadata: "rpc.proto",
+			Methods: []grpc.MethodDesc{method(s, "AuthStatus", s.authStatus), method(s, "Authenticate", s.authenticate)},
 		},
 	}
 }

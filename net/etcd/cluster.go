@@ -1,0 +1,128 @@
+package etcd
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// clusterHeader is that of answers about the members, which has no revision.
+func (s *Server) clusterHeader() *pb.ResponseHeader { return s.header(0) }
+
+// members are the members as etcd lists them: one that was never started has no name yet.
+func (s *Server) members(v *index.View) (all []*pb.Member) {
+	for _, one := range v.Members().All() {
+		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: !one.Role.Votes()}
+		if one.Started() {
+			m.Name = one.Name
+		}
+		for _, at := range one.Peers {
+			m.PeerURLs = append(m.PeerURLs, s.scheme()+at)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func (s *Server) scheme() string {
+	if s.config.Plain {
+		return "http://"
+	}
+	return "https://"
+}
+
+func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (any, error) {
+	if err := s.mayRead(ctx, !q.Linearizable); err != nil {
+		return nil, err
+	}
+	return &pb.MemberListResponse{Header: s.clusterHeader(), Members: s.members(s.config.Member.View())}, nil
+}
+
+// addressesOf are the HOST:PORT of URLs.
+func addressesOf(urls []string) (all []string, err error) {
+	for _, text := range urls {
+		u, err := url.Parse(strings.TrimSpace(text))
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" || wire.CheckAddress(u.Host) != nil {
+			return nil, rpctypes.ErrGRPCMemberBadURLs
+		}
+		all = append(all, u.Host)
+	}
+	if len(all) == 0 {
+		return nil, rpctypes.ErrGRPCMemberBadURLs
+	}
+	return all, nil
+}
+
+// memberAdd adds a member, which becomes a voter by itself as soon as it is level, unless it is to stay a learner. Etcd's request
+// has no name, and a member of qkv is known by its own: it is that of the address.
+func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, error) {
+	peers, err := addressesOf(q.PeerURLs)
+	if err != nil {
+		return nil, err
+	}
+	change := kv.MemberChange{Kind: kv.AddLearner, ID: 1 + rand.Uint64N(1<<63), Name: nameOf(peers[0]), Peers: peers, Manual: q.IsLearner}
+	v, err := s.changeMembers(ctx, &change)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberAddResponse{
+		Header: s.clusterHeader(), Member: &pb.Member{ID: change.ID, PeerURLs: q.PeerURLs, IsLearner: q.IsLearner}, Members: s.members(v),
+	}, nil
+}
+
+// nameOf is the name of a member that was added by its address alone.
+func nameOf(address string) string {
+	host, port, _ := net.SplitHostPort(address)
+	return strings.NewReplacer(":", "-", "%", "-").Replace(host) + "-" + port
+}
+
+func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (any, error) {
+	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.RemoveMember, ID: q.ID})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberRemoveResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
+}
+
+func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (any, error) {
+	peers, err := addressesOf(q.PeerURLs)
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.UpdateMember, ID: q.ID, Peers: peers})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberUpdateResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
+}
+
+func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (any, error) {
+	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.PromoteMember, ID: q.ID})
+	if err != nil {
+		return nil, err
+	}
+	return &pb.MemberPromoteResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
+}
+
+// changeMembers makes a change of the membership, and returns a View that holds it.
+func (s *Server) changeMembers(ctx context.Context, c *kv.MemberChange) (*index.View, error) {
+	if c.Kind != kv.AddLearner && s.config.Member.View().Members().Get(c.ID) == nil {
+		return nil, rpctypes.ErrGRPCMemberNotFound // an id that is none is nobody's either
+	}
+	if err := c.Check(); err != nil {
+		return nil, statusOf(err)
+	}
+	if _, err := s.calls.change(ctx, index.AppendMemberChange(nil, c)); err != nil {
+		return nil, err
+	}
+	return s.config.Member.View(), nil
+}
