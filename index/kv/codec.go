@@ -39,14 +39,12 @@ func flagsOf(all ...bool) (flags uint64) {
 	return flags
 }
 
-func readFlags(r *pack.Reader, all ...*bool) {
-	flags := r.Uint()
-	if flags>>len(all) != 0 {
-		r.Fail(fmt.Sprintf("flags %#x, of which %#x are known here", flags, 1<<len(all)-1))
+// readFlags reads so many flags, the first as bit 0.
+func readFlags(r *pack.Reader, known int) (flags uint64) {
+	if flags = r.Uint(); flags>>known != 0 {
+		r.Fail(fmt.Sprintf("flags %#x, of which %#x are known here", flags, 1<<known-1))
 	}
-	for i, on := range all {
-		*on = flags&(1<<i) != 0
-	}
+	return flags
 }
 
 // AppendPut appends a put's fields.
@@ -58,7 +56,8 @@ func AppendPut(dst []byte, p *Put) []byte {
 // ReadPut reads what AppendPut wrote; its slices are parts of it. So it is with all that follow.
 func ReadPut(r *pack.Reader) (p Put) {
 	p.Key, p.Value, p.Lease = r.Bytes(), r.Bytes(), r.Int()
-	readFlags(r, &p.PrevKV, &p.IgnoreValue, &p.IgnoreLease)
+	flags := readFlags(r, 3)
+	p.PrevKV, p.IgnoreValue, p.IgnoreLease = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	return p
 }
 
@@ -70,7 +69,7 @@ func AppendDelete(dst []byte, d *Delete) []byte {
 // ReadDelete reads what AppendDelete wrote.
 func ReadDelete(r *pack.Reader) (d Delete) {
 	d.Key, d.End = r.Bytes(), r.Bytes()
-	readFlags(r, &d.PrevKV)
+	d.PrevKV = readFlags(r, 1) != 0
 	return d
 }
 
@@ -87,7 +86,8 @@ func AppendRange(dst []byte, q *Range) []byte {
 // ReadRange reads what AppendRange wrote.
 func ReadRange(r *pack.Reader) (q Range) {
 	q.Key, q.End, q.Revision, q.Limit = r.Bytes(), r.Bytes(), r.Int(), r.Int()
-	readFlags(r, &q.Serializable, &q.KeysOnly, &q.CountOnly, &q.Continued)
+	flags := readFlags(r, 4)
+	q.Serializable, q.KeysOnly, q.CountOnly, q.Continued = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0
 	q.Sort, q.Order = SortTarget(small(r)), SortOrder(small(r))
 	q.MinMod, q.MaxMod, q.MinCreate, q.MaxCreate = r.Int(), r.Int(), r.Int(), r.Int()
 	return q

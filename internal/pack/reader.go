@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -56,13 +57,21 @@ func (r *Reader) take(n uint64) []byte {
 	return b
 }
 
-// bigEndian reads an unsigned integer of n bytes.
+// bigEndian reads an unsigned integer of n bytes: 1, 2, 4 or 8.
 func (r *Reader) bigEndian(n int) uint64 {
-	var v uint64
-	for _, b := range r.take(uint64(n)) {
-		v = v<<8 | uint64(b)
+	b := r.take(uint64(n))
+	switch len(b) {
+	case 1:
+		return uint64(b[0])
+	case 2:
+		return uint64(binary.BigEndian.Uint16(b))
+	case 4:
+		return uint64(binary.BigEndian.Uint32(b))
+	case 8:
+		return binary.BigEndian.Uint64(b)
+	default:
+		return 0
 	}
-	return v
 }
 
 func (r *Reader) code() byte {
@@ -94,8 +103,16 @@ func (r *Reader) Bool() bool {
 	}
 }
 
-// Uint reads an integer that is not negative.
+// Uint reads an integer that is not negative. Most are below 128.
 func (r *Reader) Uint() uint64 {
+	if b := r.rest; len(b) > 0 && b[0] < 0x80 {
+		r.rest = b[1:]
+		return uint64(b[0])
+	}
+	return r.longUint()
+}
+
+func (r *Reader) longUint() uint64 {
 	switch c := r.code(); {
 	case c < 0x80:
 		return uint64(c)
@@ -109,6 +126,14 @@ func (r *Reader) Uint() uint64 {
 
 // Int reads an integer.
 func (r *Reader) Int() int64 {
+	if b := r.rest; len(b) > 0 && b[0] < 0x80 {
+		r.rest = b[1:]
+		return int64(b[0])
+	}
+	return r.longInt()
+}
+
+func (r *Reader) longInt() int64 {
 	if len(r.rest) == 0 {
 		r.fail("an integer wanted, nothing left")
 		return 0
@@ -133,6 +158,11 @@ func (r *Reader) Int() int64 {
 
 // Bytes reads a binary. The slice is part of what the Reader reads, and its capacity ends with it.
 func (r *Reader) Bytes() []byte {
+	if b := r.rest; len(b) >= 2 && b[0] == 0xc4 && len(b)-2 >= int(b[1]) {
+		end := 2 + int(b[1])
+		r.rest = b[end:]
+		return b[2:end:end]
+	}
 	switch c := r.code(); {
 	case c >= 0xc4 && c <= 0xc6:
 		return r.take(r.bigEndian(1 << (c - 0xc4)))

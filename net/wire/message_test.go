@@ -654,6 +654,77 @@ func FuzzMessages(f *testing.F) {
 	})
 }
 
+// Nothing is allocated for the requests that come by the hundred thousand.
+func TestReadingTakesNoMemory(t *testing.T) {
+	key := []byte("key")
+	q := new(Request)
+	for op, body := range map[Op][]byte{
+		OpPut:    AppendPutBody(nil, &kv.Put{Key: key, Value: make([]byte, 256), Lease: 1 << 40}),
+		OpDelete: AppendDeleteBody(nil, &kv.Delete{Key: key}),
+		OpRange:  AppendRangeBody(nil, &kv.Range{Key: key, Revision: 1 << 40}),
+	} {
+		frame := frameOf(t, AppendRequest(nil, 1<<40, op, time.Second, body))
+		if n := testing.AllocsPerRun(100, func() {
+			if err := ReadRequest(frame, q); err != nil {
+				t.Fatal(err)
+			}
+		}); n > 0 {
+			t.Errorf("a %v: %v allocations", op, n)
+		}
+	}
+}
+
+// A request that is read shows nothing of the one that was read before it.
+func TestReadingOneAfterAnother(t *testing.T) {
+	key := []byte("key")
+	ops := map[Op][]byte{
+		OpPut:          AppendPutBody(nil, &kv.Put{Key: key, Value: key, Lease: 1, PrevKV: true}),
+		OpDelete:       AppendDeleteBody(nil, &kv.Delete{Key: key, End: key, PrevKV: true}),
+		OpRange:        AppendRangeBody(nil, &kv.Range{Key: key, End: key, Revision: 2, Serializable: true}),
+		OpMembers:      AppendMembersBody(nil, true),
+		OpChangeMember: AppendChangeMemberBody(nil, &kv.MemberChange{Name: "n", Peers: []string{"a"}}),
+		OpTxn:          kv.AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: key}}}}),
+	}
+	for before, first := range ops {
+		for op, body := range ops {
+			var q, fresh Request
+			for _, err := range []error{
+				ReadRequest(frameOf(t, AppendRequest(nil, 1, before, time.Second, first)), &q),
+				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &q),
+				ReadRequest(frameOf(t, AppendRequest(nil, 2, op, time.Minute, body)), &fresh),
+			} {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !reflect.DeepEqual(q, fresh) {
+				t.Errorf("a %v after a %v: %+v, alone %+v", op, before, q, fresh)
+			}
+		}
+	}
+}
+
+// BenchmarkReadRequest is what a member pays for each request before it knows what it is.
+func BenchmarkReadRequest(b *testing.B) {
+	key, value := []byte("key/0000001234"), make([]byte, 256)
+	for op, body := range map[Op][]byte{
+		OpPut:   AppendPutBody(nil, &kv.Put{Key: key, Value: value}),
+		OpRange: AppendRangeBody(nil, &kv.Range{Key: key}),
+	} {
+		b.Run(op.String(), func(b *testing.B) {
+			frame := AppendRequest(nil, 1234, op, 5*time.Second, body)
+			_, header := binary.Uvarint(frame)
+			q := new(Request)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := ReadRequest(frame[header:], q); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkPut(b *testing.B) {
 	key, value := []byte("key/0000001234"), make([]byte, 256)
 	buf, body := make([]byte, 0, 1024), make([]byte, 0, 1024)

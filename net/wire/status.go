@@ -135,14 +135,17 @@ func readStatus(r *pack.Reader) Status {
 }
 
 // readArray reads an array's elements, each in its own way. What the array claims to hold is not believed before it is
-// there.
-func readArray[T any](r *pack.Reader, read func(*pack.Reader) T) (all []T) {
+// there. What it hands to a function is on the heap, so it has a Reader of its own: its callers' need not be, and most
+// messages have no array.
+func readArray[T any](from *pack.Reader, read func(*pack.Reader) T) (all []T) {
+	r := *from
 	for range r.Array() {
 		if r.Err() != nil {
 			break
 		}
-		all = append(all, read(r))
+		all = append(all, read(&r))
 	}
+	*from = r
 	return all
 }
 
