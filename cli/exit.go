@@ -124,7 +124,7 @@ func answerCode(c kv.Code) int {
 // writeFailed is the error of a write, which may have happened unless the member is certain that it did not.
 func writeFailed(err error) error {
 	var answer *kv.Error
-	if errors.As(err, &answer) && answer.Code == kv.AnswerTooLarge {
+	if errors.As(err, &answer) && answer.Happened() {
 		return err // it says so itself
 	}
 	if errors.As(err, &answer) && !answer.Certain() && !errors.Is(err, client.ErrOutcomeUnknown) {

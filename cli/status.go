@@ -253,7 +253,7 @@ func said(s *client.Status) memberStatus {
 	return memberStatus{
 		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
-		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Watches: s.Watches,
+		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
 		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
@@ -319,6 +319,7 @@ type memberStatus struct {
 	Revision     int64  `json:"revision"`
 	Keys         int64  `json:"keys"`
 	Leases       int64  `json:"leases"`
+	Sessions     int64  `json:"sessions"`
 
 	OldestRevision int64   `json:"oldest_revision"` // that can be read; 0: all
 	HistoryBytes   int64   `json:"history_bytes"`   // that superseded versions weigh
@@ -438,6 +439,7 @@ func (m *memberStatus) fields() []field {
 		{"Revision", m.Revision},
 		{"Keys", m.Keys},
 		{"Leases", m.Leases},
+		{"Sessions", m.Sessions},
 		{"OldestRevision", m.OldestRevision},
 		{"HistoryBytes", m.HistoryBytes},
 		{"HistoryAgeS", m.HistoryAge},

@@ -433,6 +433,7 @@ func (m *member) Status() wire.Status {
 		Digest: view.Digest(), Alarms: m.alarms(), SyncP99: m.status.SyncP99(), Watches: m.status.Watches(),
 		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
+		SessionClock: view.SessionClock(), Sessions: view.Sessions(),
 	}
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})

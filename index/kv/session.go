@@ -1,6 +1,11 @@
 package kv
 
-import "qkv/internal/pack"
+import (
+	"math"
+	"math/bits"
+
+	"qkv/internal/pack"
+)
 
 // SessionWrite names a write of a client, so that it is applied once however often it is sent: the Sequence-th of a Session.
 // Without a session it is all zero, and each copy that is sent is a write of its own.
@@ -27,6 +32,13 @@ func AppendSessionWrite(dst []byte, w *SessionWrite) []byte {
 // ReadSessionWrite reads what AppendSessionWrite has appended.
 func ReadSessionWrite(r *pack.Reader) SessionWrite {
 	return SessionWrite{Session: r.Uint(), Sequence: r.Uint(), Window: r.Uint(), Opened: r.Int()}
+}
+
+// Number is a number from 1 on that looks like one at random, the same for the same name whatever Window and Opened are.
+func (w *SessionWrite) Number() int64 {
+	hi, lo := bits.Mul64(w.Session^0x9e3779b97f4a7c15, w.Sequence^0xd1b54a32d192ed03)
+	hi, lo = bits.Mul64(hi^lo^w.Session, 0x9fb21c651e98df25)
+	return 1 + int64((hi^lo)%math.MaxInt64)
 }
 
 // Check says why a write cannot have this name, or nil.

@@ -31,6 +31,8 @@ const (
 	// attemptMost is what one attempt of a small read gets while there are endpoints that were not tried. An election takes
 	// as long.
 	attemptMost = time.Second
+	// attemptWrite is what the first attempt of a write gets that may be sent again: an election, and the write after it.
+	attemptWrite = 2 * time.Second
 	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
 	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
 	// it is known now that it did not happen.
@@ -39,14 +41,18 @@ const (
 
 // attemptTime is how long a member may try, of the time that is left, when so many attempts were made. With several
 // endpoints it is half: the member may be cut off from the others, and would only know it at the end. A read of one key
-// gets a second, until every endpoint was tried: no healthy member needs more. A write does not, since one that is given
-// up after it was proposed has an unknown outcome, nor does a range, which a busy member may take long for.
+// gets a second, until every endpoint was tried: no healthy member needs more. A write that may be sent again gets two, and twice
+// as long each time, since what is slow is not made faster by more of it. One that may not does not, since it has an unknown
+// outcome when it is given up after it was proposed, nor does a range, which a busy member may take long for.
 func attemptTime(x *call, left time.Duration, endpoints int) time.Duration {
 	if endpoints < 2 || left < 2*attemptLeast {
 		return max(left-min(left/4, answerMargin), time.Millisecond)
 	}
-	if !x.write && !x.bulk && x.attempts < endpoints-1 {
+	switch {
+	case !x.write && !x.bulk && x.attempts < endpoints-1:
 		return min(left/2, attemptMost)
+	case x.session != nil:
+		return min(left/2, attemptWrite<<min(x.attempts, 10))
 	}
 	return left / 2
 }

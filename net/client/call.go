@@ -15,19 +15,20 @@ import (
 // caller whose context ends abandons it, wherever it is.
 //
 //	idle ──send──► sent ──answered──► over
-//	 ▲ │            │ └──abandoned──► over     sent: the outcome of a write is unknown
+//	 ▲ │            │ └──abandoned──► over     sent, doubtful: the outcome of a write is unknown
 //	 │ └─abandoned──┼───────────────► over     idle: it certainly did not happen
-//	 └───again──────┘                          only when it certainly did not happen, or is a read
+//	 └───again──────┘                          idle, when it certainly did not happen, or is a read;
+//	                                           doubtful, when it is a write that has a name, and may have happened
 type call struct {
 	// Constant while it is on its way.
 	op       wire.Op
-	write    bool   // it changes something: it is not sent twice where it may have happened
+	write    bool   // it changes something: without a name it is not sent twice where it may have happened
 	body     []byte // encoded, so that key and value belong to the caller again at once
 	bulk     bool   // its answer may be large: it goes on the stream for those
 	begun    time.Time
 	deadline time.Time // when it is given up
 	done     func(*call)
-	client   *Client       // whose function done is
+	client   *Client
 	ready    chan struct{} // where its caller waits, when done is nil
 
 	state atomic.Uint32
@@ -38,6 +39,9 @@ type call struct {
 	round    uint64    // of the stream's writes, the one that it goes out with
 	attempts int
 	retryAt  time.Time
+	session  *session // of its name; nil while it has none
+	sequence uint64
+	doubt    bool // an attempt may have happened
 
 	// The outcome: the caller's, once it is told.
 	answer []byte // the frame of the answer: a copy when done is nil, otherwise valid while done runs
@@ -46,15 +50,27 @@ type call struct {
 
 const (
 	idle uint32 = iota
+	doubtful
 	sent
 	over
 )
 
 // begin says that the call goes out. It returns false when its caller has abandoned it.
-func (x *call) begin() bool { return x.state.CompareAndSwap(idle, sent) }
+func (x *call) begin() bool { return x.state.CompareAndSwap(x.between(), sent) }
 
 // again says that the call's attempt failed and that another may follow. It returns false when it was abandoned.
-func (x *call) again() bool { return x.state.CompareAndSwap(sent, idle) }
+func (x *call) again() bool { return x.state.CompareAndSwap(sent, x.between()) }
+
+// between is the call's state between two attempts.
+func (x *call) between() uint32 {
+	if x.doubt {
+		return doubtful
+	}
+	return idle
+}
+
+// repeatable says that the call may be sent again although it may have happened.
+func (x *call) repeatable() bool { return !x.write || x.session != nil }
 
 // end says that the outcome is known. It returns false when nobody waits for it any more.
 func (x *call) end() bool { return x.state.Swap(over) != over }
@@ -79,6 +95,7 @@ func newCall(op wire.Op) *call {
 
 // recycle gives the call back. Nobody else may know it any more.
 func (x *call) recycle() {
+	x.releaseName(false)
 	body, answer, ready := x.body, x.answer, x.ready
 	if x.done != nil || cap(answer) > keepBytes {
 		answer = nil
@@ -104,6 +121,7 @@ func (x *call) deliver() {
 
 // fail ends the call with an error.
 func (x *call) fail(err error) {
+	x.releaseName(false)
 	if !x.end() {
 		x.recycle()
 		return
@@ -114,6 +132,7 @@ func (x *call) fail(err error) {
 
 // succeed ends the call with the frame of its answer.
 func (x *call) succeed(frame []byte) {
+	x.releaseName(true)
 	if !x.end() {
 		x.recycle()
 		return

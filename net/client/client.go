@@ -47,6 +47,9 @@ type Config struct {
 	// AnyCluster lets endpoints of several clusters stand in one list, for a tool that shows what is there. Otherwise
 	// Open fails with ErrSeveralClusters, and no later connection leaves the cluster of the first one.
 	AnyCluster bool
+	// NoSessions lets writes go without a name, so that none is sent twice where it may have happened, and more of them end with
+	// an unknown outcome.
+	NoSessions bool
 	// Logger is told of connections that are made and lost. nil: nobody is.
 	Logger *slog.Logger
 }
@@ -115,6 +118,7 @@ type Client struct {
 	asleep   atomic.Bool                   // the keeper has nothing to watch: who changes that wakes it
 	wake     chan struct{}                 // one token: the keeper is to look again
 	watching watching
+	naming   naming
 
 	mu         sync.Mutex
 	closed     bool               // Close was called: no call and no connection is taken any more
@@ -143,6 +147,7 @@ type note struct {
 // the error then lists why each endpoint did not answer.
 func Open(ctx context.Context, config Config) (*Client, error) {
 	config.Endpoints = slices.Clone(config.Endpoints)
+	config.NoSessions = config.NoSessions || config.AnyCluster // each cluster has its own clock
 	if err := config.complete(); err != nil {
 		return nil, err
 	}
@@ -208,7 +213,7 @@ func (c *Client) Close() error {
 	c.stop()
 	c.watching.close()
 	for _, x := range lost {
-		x.fail(ErrClosed)
+		x.giveUp(ErrClosed)
 	}
 	for _, k := range open {
 		k.fail(ErrClosed)
@@ -262,7 +267,7 @@ func (c *Client) do(ctx context.Context, x *call) error {
 	case state == over:
 		<-x.ready
 		return x.outcome()
-	case state == sent && write:
+	case state == sent && write, state == doubtful:
 		return unknown(op, where, context.Cause(ctx))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return c.unavailable(op, begun, where, context.Cause(ctx))
@@ -307,18 +312,22 @@ func (c *Client) park(x *call) {
 	switch {
 	case c.closed:
 		c.mu.Unlock()
-		x.fail(ErrClosed)
+		x.giveUp(ErrClosed)
 		return
-	case x.done != nil && len(c.waiting) >= limits.RequestsInflight:
+	case x.session == nil && x.done != nil && len(c.waiting) >= limits.RequestsInflight:
 		c.mu.Unlock()
 		x.fail(ErrOverloaded)
 		return
 	case c.current.Load() == nil && time.Now().Before(c.refusedFor):
 		c.mu.Unlock()
-		x.fail(c.unavailable(x.op, x.begun, nil, nil))
+		x.giveUp(c.unavailable(x.op, x.begun, nil, nil))
 		return
 	}
-	c.waiting = append(c.waiting, x)
+	if x.session != nil { // others may wait until it is over, for their names
+		c.waiting = slices.Insert(c.waiting, 0, x)
+	} else {
+		c.waiting = append(c.waiting, x)
+	}
 	c.queued.Store(int64(len(c.waiting)))
 	c.dialLocked()
 	c.mu.Unlock()
@@ -346,8 +355,21 @@ func (c *Client) pump() {
 	c.queued.Store(int64(len(c.waiting)))
 }
 
-// retry decides what becomes of a call whose attempt failed. The attempt certainly changed nothing, or x is a read:
-// otherwise the caller must not ask.
+// giveUp ends a call that no member has served, with why.
+func (x *call) giveUp(err error) {
+	if x.doubt {
+		err = unknown(x.op, x.where.Load(), err)
+	}
+	x.fail(err)
+}
+
+// doubts is retry for a call that may have happened; it must be repeatable.
+func (c *Client) doubts(x *call, at *conn, err error) {
+	x.doubt = x.write
+	c.retry(x, at, err)
+}
+
+// retry decides what becomes of a call whose attempt failed. The attempt certainly changed nothing, or doubts has asked.
 func (c *Client) retry(x *call, at *conn, err error) {
 	c.note(at.endpoint, err)
 	if !x.again() {
@@ -359,16 +381,18 @@ func (c *Client) retry(x *call, at *conn, err error) {
 	x.retryAt = now.Add(backoff(x.attempts, err))
 	c.mu.Lock()
 	last := x.deadline
-	if x.write {
+	if x.write && !x.doubt {
 		last = last.Add(-answerMargin)
 	}
 	if c.closed || !x.retryAt.Before(last) {
 		closed := c.closed
 		c.mu.Unlock()
 		if closed {
-			x.fail(ErrClosed)
+			x.giveUp(ErrClosed)
+		} else if x.doubt {
+			x.giveUp(err)
 		} else {
-			x.fail(c.unavailable(x.op, x.begun, at, nil))
+			x.giveUp(c.unavailable(x.op, x.begun, at, nil))
 		}
 		return
 	}

@@ -176,11 +176,11 @@ func (k *conn) retire(why error) {
 	k.client.replace(k)
 }
 
-// moveReads sends the reads that are under way again, elsewhere.
-func (k *conn) moveReads(err error) {
+// moveCalls sends what is under way again, elsewhere: all but writes without a name.
+func (k *conn) moveCalls(err error) {
 	for _, s := range k.streams {
-		for _, x := range s.takeReads() {
-			k.client.retry(x, k, err)
+		for _, x := range s.takeRepeatable() {
+			k.client.doubts(x, k, err)
 		}
 	}
 }

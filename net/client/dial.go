@@ -69,7 +69,7 @@ func (c *Client) dial() {
 		}
 		c.mu.Unlock()
 		for _, x := range given {
-			x.fail(c.unavailable(x.op, x.begun, nil, nil))
+			x.giveUp(c.unavailable(x.op, x.begun, nil, nil))
 		}
 		if over {
 			return

@@ -40,23 +40,34 @@
 //	what happened                                           read             write
 //	no connection, or it broke before the request was sent  tried again      tried again
 //	the member ended the stream in place of an answer       tried again      tried again
-//	the connection broke after the request was sent         tried again      OutcomeUnknownError
-//	the member reset the stream after that                  tried again      OutcomeUnknownError
+//	the connection broke after the request was sent         tried again      tried again, in doubt
+//	the member reset the stream after that                  tried again      tried again, in doubt
+//	the member does not answer in its part of the time      tried again      tried again, in doubt
 //	the member: unavailable, overloaded, amnesia,
 //	corrupt, removed                                        tried again      tried again
-//	the member: outcome unknown                             tried again      OutcomeUnknownError
-//	the member: internal error                              Error            OutcomeUnknownError
-//	the member: answer too large                            Error            Error, certainly happened
+//	the member: outcome unknown                             tried again      tried again, in doubt
+//	the member: internal error                              Error            tried again, in doubt
+//	the member: answer too large, or gone                   Error            Error, certainly happened
+//	the member: session ended                               -                tried again under another name,
+//	                                                                         or OutcomeUnknownError when in doubt
 //	the member: anything else                               Error            Error, certainly not happened
-//	the deadline passed, the request was not sent           UnavailableError UnavailableError, certainly not happened
-//	the deadline passed, the request was sent               UnavailableError OutcomeUnknownError
-//	the context was canceled, the request was not sent      context.Canceled context.Canceled, certainly not happened
-//	the context was canceled, the request was sent          context.Canceled OutcomeUnknownError
-//	the client was closed                                   ErrClosed        ErrClosed, or OutcomeUnknownError if sent
+//	the deadline passed                                     UnavailableError UnavailableError, certainly not happened,
+//	                                                                         or OutcomeUnknownError when sent or in doubt
+//	the context was canceled                                context.Canceled context.Canceled, certainly not happened,
+//	                                                                         or OutcomeUnknownError when sent or in doubt
+//	the client was closed                                   ErrClosed        ErrClosed,
+//	                                                                         or OutcomeUnknownError when sent or in doubt
 //
-// So a write has happened when the error is nil, or has the code AnswerTooLarge; it may have happened when errors.Is(err,
-// [ErrOutcomeUnknown]); it has certainly not happened and will not in all other cases. Nothing is sent twice that may have
-// happened. Trying again waits 5 to 250 ms, longer each time.
+// A write is in doubt when an attempt of it may have happened. It is tried again all the same, since it has a name by which the
+// members know it ([kv.SessionWrite]): it is made once, and answered with what became of it then, errors too. So an outcome is
+// unknown only when nobody could be reached who knows it, until the deadline. What a transaction has read, or a key as it was
+// before, is read once more from the history; when that is compacted, it is an Error with the code AnswerGone, of a write that was
+// made. Changes of the members and of the leader have no name, and no write has one with Config.NoSessions: where it is in
+// doubt it ends with an OutcomeUnknownError.
+//
+// So a write has happened when the error is nil, or has the code AnswerTooLarge or AnswerGone; it may have happened when
+// errors.Is(err, [ErrOutcomeUnknown]); it has certainly not happened and will not in all other cases. Trying again waits 5 to 250
+// ms, longer each time.
 //
 // [UnavailableError] lists why each endpoint did not serve. Errors that come from a context are found by errors.Is:
 // context.DeadlineExceeded, context.Canceled, or the cause. [Error] has the member's code.
@@ -65,7 +76,8 @@
 //
 // A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
 // canceled. A member is told how much time there is, less a margin, and when there are several endpoints it gets half
-// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked.
+// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked, and a
+// write at first two.
 // A call that ends is not taken back: what was sent may still happen. What was not sent is forgotten, with its key and
 // value.
 //

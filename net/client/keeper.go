@@ -56,7 +56,7 @@ func (c *Client) tick(now time.Time) time.Duration {
 		c.submit(x)
 	}
 	for _, x := range expired {
-		x.fail(c.unavailable(x.op, x.begun, x.where.Load(), c.timeout(x)))
+		x.giveUp(c.unavailable(x.op, x.begun, x.where.Load(), c.timeout(x)))
 	}
 	busy := false
 	for _, k := range open {
@@ -149,7 +149,7 @@ func (k *conn) tick(now time.Time) bool {
 		err := fmt.Errorf("no sign of life for %v", silence.Round(time.Millisecond))
 		k.client.note(k.endpoint, err)
 		k.retire(err)
-		k.moveReads(err)
+		k.moveCalls(err)
 		k.client.start(k.askHost)
 	}
 	return true

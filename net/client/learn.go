@@ -19,6 +19,7 @@ import (
 // it is no member any more. What one without a leader tells is only added, since changes of the membership may have
 // passed it by.
 func (c *Client) learn(s *wire.Status) {
+	c.learnClock(s)
 	if c.config.NoDiscovery {
 		return
 	}
@@ -76,7 +77,7 @@ func (c *Client) orderLocked() []string {
 	return order
 }
 
-// listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed. A
+// listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed, or the clock of sessions has gone on. A
 // member that this client has left may be behind, and is not believed as long as there is another.
 func (k *conn) listen() {
 	for {

@@ -75,6 +75,13 @@ func (s *stream) send(x *call) bool {
 	if s.failed != nil || s.used >= slotsMost || (s.used > 0 && s.bytes+weight > slotBytesMost) {
 		return false
 	}
+	var once kv.SessionWrite
+	if x.write && x.op.Once() {
+		var ok bool
+		if once, ok = x.name(&s.conn.client.naming); !ok {
+			return false
+		}
+	}
 	x.where.Store(s.conn)
 	if !x.begin() {
 		x.recycle()
@@ -91,12 +98,12 @@ func (s *stream) send(x *call) bool {
 	if len(s.out) == 0 {
 		s.wakeWriter()
 	}
-	s.out = wire.AppendRequest(s.out, uint64(id), x.op, timeout, x.body)
+	s.out = wire.AppendWrite(s.out, uint64(id), x.op, timeout, &once, x.body)
 	return true
 }
 
 // slotWeight is more than a request's frame has beside its body.
-const slotWeight = 32
+const slotWeight = 64
 
 func (s *stream) place(x slot) uint32 {
 	s.used++
@@ -250,19 +257,45 @@ func (s *stream) complete(x *call, a *arrival) {
 	switch {
 	case failed == nil:
 		x.succeed(a.frame)
-	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || !x.write):
+	case failed.Code == kv.SessionEnded && x.session != nil:
+		s.conn.client.endSession(x, s.conn)
+		if x.doubt {
+			x.giveUp(failed)
+			return
+		}
+		x.releaseName(false) // it gets another name
+		s.conn.client.retry(x, s.conn, failed)
+	case failed.Retryable() && x.attempts < attemptsLast && (failed.Certain() || x.repeatable()):
 		if failed.Code == kv.Unavailable || failed.Code == kv.Amnesia || failed.Code == kv.Corrupt || failed.Code == kv.Removed {
 			s.conn.avoid(time.Now(), failed)
 		}
-		s.conn.client.retry(x, s.conn, failed)
-	case x.write && !failed.Certain() && failed.Code != kv.AnswerTooLarge:
+		if failed.Certain() {
+			s.conn.client.retry(x, s.conn, failed)
+		} else {
+			s.conn.client.doubts(x, s.conn, failed)
+		}
+	case x.session != nil && (!failed.Certain() && !failed.Happened() || x.doubt && ofThisCopy(failed.Code)):
+		s.conn.avoid(time.Now(), failed)
+		s.conn.client.doubts(x, s.conn, failed)
+	case x.write && !failed.Certain() && !failed.Happened():
 		x.fail(unknown(x.op, s.conn, failed))
 	default:
 		x.fail(failed)
 	}
 }
 
-// expire gives up calls whose time is over, moves reads on whose attempt takes too long, and forgets those that their
+// ofThisCopy says that a write is refused with a code for what the member is that was asked, or before it had an outcome: a copy of
+// it that was sent before may have been applied.
+func ofThisCopy(code kv.Code) bool {
+	switch code {
+	case kv.ValueTooLarge, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest:
+		return true
+	default:
+		return false
+	}
+}
+
+// expire gives up calls whose time is over, moves those on whose attempt takes too long, and forgets those that their
 // callers gave up. It says whether any slot is used.
 func (s *stream) expire(now time.Time) bool {
 	var over, slow []*call
@@ -276,7 +309,7 @@ func (s *stream) expire(now time.Time) bool {
 		case !now.Before(x.deadline):
 			over = append(over, x)
 			s.slots[i].call = nil
-		case !x.write && now.After(x.until) && x.attempts < attemptsLast:
+		case x.repeatable() && now.After(x.until) && x.attempts < attemptsLast:
 			slow = append(slow, x)
 			s.slots[i].call = nil
 		}
@@ -293,18 +326,18 @@ func (s *stream) expire(now time.Time) bool {
 	}
 	for _, x := range slow {
 		s.conn.avoid(now, &kv.Error{Code: kv.Unavailable, Message: errNoAnswer.Error()})
-		c.retry(x, s.conn, errNoAnswer)
+		c.doubts(x, s.conn, errNoAnswer)
 	}
 	return busy
 }
 
-// takeReads takes the reads out of their slots.
-func (s *stream) takeReads() []*call {
+// takeRepeatable takes what may be sent again out of its slots.
+func (s *stream) takeRepeatable() []*call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var taken []*call
 	for i := range s.slots {
-		if x := s.slots[i].call; x != nil && !x.write && x.attempts < attemptsLast {
+		if x := s.slots[i].call; x != nil && x.repeatable() && x.attempts < attemptsLast {
 			taken = append(taken, x)
 			s.slots[i].call = nil
 		}
@@ -352,10 +385,12 @@ func (s *stream) over(err error) (round uint64, lost []slot) {
 // lose ends one call whose connection is over. taken: the writer had it, so it may have been sent.
 func (s *stream) lose(x *call, taken bool, err error) {
 	switch {
-	case x.write && taken:
+	case !x.repeatable() && taken:
 		x.fail(unknown(x.op, s.conn, err))
 	case x.attempts >= attemptsLast:
 		x.fail(err)
+	case taken:
+		s.conn.client.doubts(x, s.conn, err)
 	default:
 		s.conn.client.retry(x, s.conn, err)
 	}

@@ -75,6 +75,9 @@ func (b *body) begin(v *index.View) error {
 	if b.view == nil && !q.Write() {
 		b.view = v
 	}
+	if err := b.view.Recall(q.Txn, &b.result); err != nil {
+		return err
+	}
 	switch {
 	case q.Op == wire.OpRange:
 		b.whole = index.NewWholeReader(q.Range, limits.BodyBytes)

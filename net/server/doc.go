@@ -35,6 +35,9 @@
 // one, and makes no entry. What may look at many keys is read in turns, as a range is. When there is no room for the answer to
 // a write, or no time, the answer says that the write was made.
 //
+// A write that has a name is put into the log like any other; the state says whether it was applied before. Then what else its
+// answer has is read from the history, as of its own revision, or the answer says that this is compacted ([index.View.Recall]).
+//
 // Keep-alives and questions for leases are answered by the leader's lease clock: those that one Read brought go to the member
 // together, and come back as each is answered. They take none of the room that writes wait for. What a lease has for keys is read
 // from the View.

@@ -25,9 +25,13 @@ func (s *stream) addLease(q *wire.Request, bytes int32) {
 	b.askTimeout = max(b.askTimeout, q.Timeout)
 }
 
-// newLease is the lease that a grant is for, with the id and TTL that it gets.
-func (s *stream) newLease(asked wire.LeaseRequest) kv.Lease {
-	l := kv.Lease{ID: asked.ID, TTL: max(asked.TTL, s.conn.server.config.LeaseLeast)}
+// newLease is the lease that a grant is for, with the id and TTL that it gets. A grant that has a name gets the same id whenever,
+// and wherever, it is sent again.
+func (s *stream) newLease(q *wire.Request) kv.Lease {
+	l := kv.Lease{ID: q.Lease.ID, TTL: max(q.Lease.TTL, s.conn.server.config.LeaseLeast)}
+	if l.ID == 0 && q.Once.Session != 0 {
+		l.ID = q.Once.Number()
+	}
 	for l.ID == 0 {
 		id := 1 + rand.Int64N(math.MaxInt64)
 		if _, taken := s.conn.server.config.Member.View().Lease(id); !taken {
@@ -44,7 +48,13 @@ func (b *buffer) appendLease(x *slot, v *index.View, d *kv.Completion) bool {
 		if !b.fit(wire.LeaseBytes(0, 0)) {
 			return false
 		}
-		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL})
+		l := kv.Lease{ID: x.lease.ID, TTL: x.lease.TTL}
+		if d.Result.Resent { // another member may have raised its TTL otherwise
+			if granted, ok := v.Lease(l.ID); ok {
+				l.TTL = granted.TTL
+			}
+		}
+		b.out = wire.AppendGranted(b.out, x.id, d.Result.Revision, l)
 	case wire.OpLeases:
 		return b.appendLeases(x.id, v, x.lease.ID)
 	default:

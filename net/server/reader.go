@@ -232,24 +232,25 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		b.arena = make([]byte, 0, frame+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
 	start := len(b.arena)
+	head := index.Head{Once: q.Once}
 	var lease *wire.LeaseRequest // of a grant
 	switch q.Op {
 	case wire.OpPut:
-		b.arena = index.AppendPut(b.arena, &q.Put)
+		b.arena = head.AppendPut(b.arena, &q.Put)
 	case wire.OpDelete:
-		b.arena = index.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
+		b.arena = head.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
 	case wire.OpTxn:
-		b.arena = index.AppendTxn(b.arena, q.Txn)
+		b.arena = head.AppendTxn(b.arena, q.Txn)
 	case wire.OpCompact:
-		b.arena = index.AppendCompact(b.arena, q.Compact)
+		b.arena = head.AppendCompact(b.arena, q.Compact)
 	case wire.OpChangeMember:
 		b.arena = index.AppendMemberChange(b.arena, &q.Change)
 	case wire.OpGrant:
-		l := s.newLease(q.Lease)
+		l := s.newLease(q)
 		lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
-		b.arena = index.AppendGrant(b.arena, l)
+		b.arena = head.AppendGrant(b.arena, l)
 	case wire.OpRevoke:
-		b.arena = index.AppendRevoke(b.arena, q.Lease.ID, 0, 0)
+		b.arena = head.AppendRevoke(b.arena, q.Lease.ID)
 	}
 	b.commands = append(b.commands, b.arena[start:len(b.arena):len(b.arena)])
 	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes, lease: lease})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -15,8 +16,8 @@ import (
 const tellEvery = 100 * time.Millisecond
 
 // tellMembers tells clients who the members are whenever that has changed since they came, and once more when a member
-// that told it without a leader has one: only then it is what the cluster decided. Who does not take it is told again
-// until it does.
+// that told it without a leader has one: only then it is what the cluster decided. They are also told when the clock of sessions has
+// gone on, so that one who was idle may begin a session at once. Who does not take it is told again until it does.
 func (s *Server) tellMembers(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
@@ -24,7 +25,7 @@ func (s *Server) tellMembers(ctx context.Context) {
 	for {
 		now := s.config.Member.Status()
 		s.mu.Lock()
-		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 {
+		if !slices.EqualFunc(said.Members, now.Members, sameMember) || said.Leader == 0 && now.Leader != 0 || now.SessionClock-said.SessionClock > int64(limits.SessionTTL/4) {
 			said = now
 			s.membersAt++
 		}

@@ -9,8 +9,8 @@
 // streams, as many as [limits.ClientStreams], and keeps them; each carries any number of requests at once. Frames of one
 // stream are in order; answers come in the order in which they are ready, and name the request they belong to.
 //
-// When the members have changed, the member opens a stream in one direction and sends one frame on it, unasked: the
-// answer to a status, with the id 0. It does so as soon as the client allows such a stream; one that allows none is told
+// When the members have changed, or the clock of sessions has gone on by a quarter of their TTL, the member opens a stream in
+// one direction and sends one frame on it, unasked: the answer to a status, with the id 0. It does so as soon as the client allows such a stream; one that allows none is told
 // nothing. No other kind of stream is opened.
 //
 // Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
@@ -35,11 +35,17 @@
 // # Request
 //
 //	[id, op, timeout_ms, body...]
+//	[id, op, timeout_ms, session, sequence, window, opened, body...]    ops 1, 2, 9, 10, 30 and 31
 //
 //	id          uint   chosen by the client, returned with the answer; two requests that are under way on one stream
 //	                   have different ones
 //	op          uint   what is asked for
 //	timeout_ms  uint   for how long the member may try; 0 or more than limits.RequestTimeout: that limit
+//
+//	session     uint   the name of a write, which is applied once however often it is sent: all four as in [kv.SessionWrite],
+//	sequence    uint   or 0 where it has none, or is a read
+//	window      uint
+//	opened      int    a status has the clock
 //
 //	op          body                                            answer when it is done
 //	1 put       a put's fields                                  [id, 0, revision int, deleted int]  deleted is 0
@@ -86,6 +92,11 @@
 // The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
 // in nanoseconds since 1970. The time of a revision is when that was, and 0 where it is compacted or not there yet; one request
 // asks for limits.TimesAsked at most.
+//
+// A write whose name came before is answered as that was, its errors too, and what else its answer has is read from the history
+// once more: where that is compacted, it is AnswerGone. A grant of the lease 0 gets the same id for the same name. SessionEnded says
+// that this copy of the write did nothing, and that nobody knows of others; Overloaded that there is no room for another
+// session, or for the outcome. [kv.Error] says when a client may report what to its caller.
 //
 // Times of leases are in seconds. A grant with the lease 0 gets an id at random, more than 0, and one of a shorter TTL than one
 // and a half election timeouts that one: the answer says both. A keep-alive of a lease that is not there is answered with the

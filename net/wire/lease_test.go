@@ -19,8 +19,8 @@ func init() {
 		frame  []byte
 		fields array
 	}{
-		{"grant", lease(1, OpGrant, LeaseRequest{TTL: 60}), array{1, 30, 1000, 0, 60}},
-		{"revoke", lease(2, OpRevoke, LeaseRequest{ID: -7}), array{2, 31, 1000, -7}},
+		{"grant", lease(1, OpGrant, LeaseRequest{TTL: 60}), array{1, 30, 1000, 0, 0, 0, 0, 0, 60}},
+		{"revoke", lease(2, OpRevoke, LeaseRequest{ID: -7}), array{2, 31, 1000, 0, 0, 0, 0, -7}},
 		{"keep-alive", lease(3, OpKeepAlive, LeaseRequest{ID: math.MaxInt64}), array{3, 32, 1000, math.MaxInt64}},
 		{"time to live", lease(4, OpTimeToLive, LeaseRequest{ID: 300, Keys: true, From: []byte("k")}), array{4, 33, 1000, 300, 1, []byte("k")}},
 		{"list of leases", lease(5, OpLeases, LeaseRequest{ID: math.MinInt64}), array{5, 34, 1000, math.MinInt64}},

@@ -70,11 +70,30 @@ func (o Op) Write() bool {
 	}
 }
 
+// Once says that a request of the op has the fields of a [kv.SessionWrite]: it is a write that may be sent again.
+func (o Op) Once() bool {
+	switch o {
+	case OpPut, OpDelete, OpTxn, OpCompact, OpGrant, OpRevoke:
+		return true
+	default:
+		return false
+	}
+}
+
+// fields is how many elements a request has.
+func (o Op) fields() int {
+	n := 3 + bodyFields[o]
+	if o.Once() {
+		n += kv.SessionWriteFields
+	}
+	return n
+}
+
 // flagSerializable is the only flag of members and of a question for a revision or for times.
 const flagSerializable = 1
 
-// requestHeader is the most that the header of a request takes: array, id, op, timeout.
-const requestHeader = 1 + 9 + 1 + 9
+// requestHeader is the most that the header of a request takes: array, id, op, timeout, and a write's name.
+const requestHeader = 1 + 9 + 1 + 9 + 4*9
 
 // Request is a request that was read: of the fields behind Timeout the one that Op names. Its byte slices are parts of
 // the frame.
@@ -82,6 +101,7 @@ type Request struct {
 	ID      uint64
 	Op      Op
 	Timeout time.Duration // more than 0, at most limits.RequestTimeout
+	Once    kv.SessionWrite
 
 	Put    kv.Put
 	Delete kv.Delete
@@ -148,11 +168,21 @@ func AppendMoveLeaderBody(dst []byte, member uint64) []byte { return pack.Append
 
 // AppendRequest appends the frame of a request, whose body one of the functions above has made.
 func AppendRequest(dst []byte, id uint64, op Op, timeout time.Duration, body []byte) []byte {
+	return AppendWrite(dst, id, op, timeout, &noName, body)
+}
+
+var noName kv.SessionWrite
+
+// AppendWrite is AppendRequest for a write that has a name.
+func AppendWrite(dst []byte, id uint64, op Op, timeout time.Duration, once *kv.SessionWrite, body []byte) []byte {
 	guess := requestHeader/2 + len(body)
 	dst, start := beginFrame(dst, guess)
-	dst = pack.AppendArray(dst, 3+bodyFields[op])
+	dst = pack.AppendArray(dst, op.fields())
 	dst = pack.AppendUint(pack.AppendUint(dst, id), uint64(op))
 	dst = pack.AppendUint(dst, uint64(max(timeout.Milliseconds(), 1)))
+	if op.Once() {
+		dst = kv.AppendSessionWrite(dst, once)
+	}
 	return endFrame(append(dst, body...), start, guess)
 }
 
@@ -174,12 +204,15 @@ func ReadRequest(frame []byte, q *Request) error {
 		return kv.Errorf(kv.BadRequest, "op %d is not known here: another version of qkv may know it", op)
 	}
 	q.Op = Op(op)
-	if want := 3 + bodyFields[op]; fields != want {
+	if want := q.Op.fields(); fields != want {
 		return kv.Errorf(kv.BadRequest, "a %s of %d fields: this member knows %d", q.Op, fields, want)
 	}
 	q.Timeout = limits.RequestTimeout
 	if ms > 0 && ms < uint64(limits.RequestTimeout/time.Millisecond) {
 		q.Timeout = time.Duration(ms) * time.Millisecond
+	}
+	if q.Op.Once() {
+		q.Once = kv.ReadSessionWrite(&r)
 	}
 	q.readBody(&r)
 	if err := r.Done(); err != nil {
@@ -256,6 +289,9 @@ func readFlags(r *pack.Reader, known uint64) uint64 {
 
 // Check returns the answer to a request that asks for what no member can do, and nil for all others.
 func (q *Request) Check(b kv.Bounds) *kv.Error {
+	if err := q.Once.Check(); err != nil {
+		return err
+	}
 	switch q.Op {
 	case OpPut:
 		return q.Put.Check(b)

@@ -32,7 +32,7 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
-	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second,
+	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
@@ -110,15 +110,20 @@ var examples = []struct {
 }{
 	{
 		"put", AppendRequest(nil, 1, OpPut, 5*time.Second, AppendPutBody(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
-		array{1, 1, 5000, []byte("greeting"), []byte("hello"), 0, 0},
+		array{1, 1, 5000, 0, 0, 0, 0, []byte("greeting"), []byte("hello"), 0, 0},
+	},
+	{
+		"put in a session", AppendWrite(nil, 1, OpPut, 5*time.Second, &kv.SessionWrite{Session: 0x8e9e05c52164694d, Sequence: 300, Window: 9, Opened: 1 << 40},
+			AppendPutBody(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")})),
+		array{1, 1, 5000, uint64(0x8e9e05c52164694d), 300, 9, 1 << 40, []byte("greeting"), []byte("hello"), 0, 0},
 	},
 	{
 		"put of much", AppendRequest(nil, 1<<40, OpPut, 50*time.Microsecond, AppendPutBody(nil, &kv.Put{Key: []byte("k"), Value: bytes.Repeat([]byte("v"), 300), Lease: 77, PrevKV: true})),
-		array{1 << 40, 1, 1, []byte("k"), bytes.Repeat([]byte("v"), 300), 77, 1},
+		array{1 << 40, 1, 1, 0, 0, 0, 0, []byte("k"), bytes.Repeat([]byte("v"), 300), 77, 1},
 	},
 	{
 		"delete", AppendRequest(nil, 300, OpDelete, time.Minute, AppendDeleteBody(nil, &kv.Delete{Key: []byte("a"), End: []byte("b"), PrevKV: true})),
-		array{300, 2, 60000, []byte("a"), []byte("b"), 1},
+		array{300, 2, 60000, 0, 0, 0, 0, []byte("a"), []byte("b"), 1},
 	},
 	{
 		"range", AppendRequest(nil, 2, OpRange, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), Revision: 7, Limit: 100, Serializable: true, Continued: true})),
@@ -130,7 +135,7 @@ var examples = []struct {
 	},
 	{
 		"transaction", AppendRequest(nil, 11, OpTxn, time.Second, AppendTxnBody(nil, exampleTxn)),
-		array{11, 9, 1000, array{
+		array{11, 9, 1000, 0, 0, 0, 0, array{
 			array{array{[]byte("k"), []byte{}, 3, 1, 0, []byte("v")}},
 			array{
 				array{1, []byte("k"), []byte("w"), 0, 1},
@@ -139,7 +144,7 @@ var examples = []struct {
 			array{array{3, []byte("k"), []byte{}, 0, 0, 1, 0, 0, 0, 0, 0, 0}},
 		}},
 	},
-	{"compact", AppendRequest(nil, 12, OpCompact, time.Second, AppendCompactBody(nil, 300)), array{12, 10, 1000, 300}},
+	{"compact", AppendRequest(nil, 12, OpCompact, time.Second, AppendCompactBody(nil, 300)), array{12, 10, 1000, 0, 0, 0, 0, 300}},
 	{
 		"revision at a time", AppendRequest(nil, 13, OpRevisionAt, time.Second, AppendRevisionAtBody(nil, 1_790_000_000_000_000_000, true)),
 		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
@@ -244,7 +249,7 @@ var examples = []struct {
 				array{7, "n2", array{}},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
-			2500, 3, 3, true, 5, 4096, 9_000_000,
+			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000,
 		}},
 	},
 }
@@ -316,6 +321,8 @@ func TestRequestsReadBack(t *testing.T) {
 	key, value, end := []byte("key"), []byte("value"), []byte("kez")
 	p := kv.Put{Key: key, Value: value, Lease: -3}
 	same(read(AppendRequest(nil, 9, OpPut, time.Second, AppendPutBody(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Put: p})
+	once := kv.SessionWrite{Session: math.MaxUint64, Sequence: 1 << 40, Window: 1 << 20, Opened: math.MaxInt64}
+	same(read(AppendWrite(nil, 9, OpPut, time.Second, &once, AppendPutBody(nil, &p))), Request{ID: 9, Op: OpPut, Timeout: time.Second, Once: once, Put: p})
 	d := kv.Delete{Key: key, End: end}
 	same(read(AppendRequest(nil, 9, OpDelete, time.Second, AppendDeleteBody(nil, &d))), Request{ID: 9, Op: OpDelete, Timeout: time.Second, Delete: d})
 	for flags := range 16 {
@@ -374,16 +381,16 @@ func TestRequestsRefused(t *testing.T) {
 		"op 257":            {raw(5, 257, 1), "op 257 is not known here"},
 		"no timeout":        {raw(5, 1), "without op and timeout"},
 		"only an id":        {raw(5), "without op and timeout"},
-		"one field more":    {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 0, 0), "a put of 8 fields: this member knows 7"},
-		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 6"},
-		"a string as a key": {raw(5, 2, 1, "k", []byte{}, 0), "a delete that cannot be read"},
+		"one field more":    {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 0, 0), "a put of 8 fields: this member knows 11"},
+		"one field less":    {raw(5, 2, 1, []byte("k")), "a delete of 4 fields: this member knows 10"},
+		"a string as a key": {raw(5, 2, 1, 0, 0, 0, 0, "k", []byte{}, 0), "a delete that cannot be read"},
 		"unknown flag":      {raw(5, 3, 1, []byte("k"), []byte{}, 0, 0, 16, 0, 0, 0, 0, 0, 0), "flags 0x10, of which 0xf are known here"},
 		"flag of members":   {raw(5, 6, 1, 2), "flags 0x2, of which 0x1 are known here"},
 		"no change":         {raw(5, 7, 1), "a change of the members of 3 fields: this member knows 9"},
-		"a flag of a put":   {raw(5, 1, 1, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
-		"no transaction":    {raw(5, 9, 1, 7), "a transaction that cannot be read"},
-		"an operation":      {raw(5, 9, 1, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
-		"nested":            {append(raw(5, 9, 1, array{})[:4], nestedTxn(limits.TxnDepth+1)...), "nested more than"},
+		"a flag of a put":   {raw(5, 1, 1, 0, 0, 0, 0, []byte("k"), []byte("v"), 0, 8), "flags 0x8, of which 0x7 are known here"},
+		"no transaction":    {raw(5, 9, 1, 0, 0, 0, 0, 7), "a transaction that cannot be read"},
+		"an operation":      {raw(5, 9, 1, 0, 0, 0, 0, array{array{}, array{array{9}}, array{}}), "an operation of kind 9"},
+		"nested":            {append(raw(5, 9, 1, 0, 0, 0, 0, array{})[:8], nestedTxn(limits.TxnDepth+1)...), "nested more than"},
 		"bytes behind":      {append(raw(5, 4, 1), 0), "1 bytes are left over"},
 	} {
 		var q Request
@@ -524,7 +531,7 @@ func TestAnswersGrow(t *testing.T) {
 	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, "more"}
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, 17, 18, "more"}
 	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
 	}
@@ -639,7 +646,7 @@ func FuzzMessages(f *testing.F) {
 			body = AppendTimesOfBody(nil, q.Revisions, q.Serializable)
 		}
 		var again Request
-		if err := ReadRequest(frameOf(t, AppendRequest(nil, q.ID, q.Op, q.Timeout, body)), &again); err != nil {
+		if err := ReadRequest(frameOf(t, AppendWrite(nil, q.ID, q.Op, q.Timeout, &q.Once, body)), &again); err != nil {
 			t.Fatal(err)
 		}
 		if q.Op == OpTxn {

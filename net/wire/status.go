@@ -16,7 +16,8 @@ import (
 //	 alarms [[name str, member uint, text str]...],
 //	 members [[id uint, name str, clients [str...]]...],
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
-//	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint]
+//	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint,
+//	 session_clock int, sessions int]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -41,6 +42,8 @@ type Status struct {
 	Leases          int64
 	HistoryBytes    int64         // what the superseded versions weigh that can be read
 	HistoryAge      time.Duration // since the oldest revision that can be read was written; 0: nothing was
+	SessionClock    int64         // what a session is opened at that begins now: more than 0
+	Sessions        int64
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -66,7 +69,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 24
+	statusFields = 26
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -108,7 +111,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 	}
 	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
 	dst = pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
-	return pack.AppendUint(pack.AppendInt(dst, s.HistoryBytes), uint64(s.HistoryAge.Microseconds()))
+	dst = pack.AppendUint(pack.AppendInt(dst, s.HistoryBytes), uint64(s.HistoryAge.Microseconds()))
+	return pack.AppendInt(pack.AppendInt(dst, s.SessionClock), s.Sessions)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -128,6 +132,7 @@ func readStatus(r *pack.Reader) Status {
 	s.SyncP99, s.Watches = readMicroseconds(r), r.Int()
 	s.Compacted, s.Dropped = r.Int(), r.Bool()
 	s.Leases, s.HistoryBytes, s.HistoryAge = r.Int(), r.Int(), readMicroseconds(r)
+	s.SessionClock, s.Sessions = r.Int(), r.Int()
 	for range n - statusFields {
 		r.Skip()
 	}

@@ -68,6 +68,7 @@ type store struct {
 	state   *index.State
 	applied uint64
 	results []kv.Result
+	later   time.Duration // of the clock
 	view    atomic.Pointer[index.View]
 
 	watching sync.Mutex
@@ -111,7 +112,7 @@ func (s *store) watch(what func()) {
 
 func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
 	s.applied++
-	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: time.Now().UnixNano()}, commands)
+	entry := index.AppendEnvelope(nil, index.Envelope{Member: 1, Incarnation: 1, Wall: time.Now().Add(s.later).UnixNano()}, commands)
 	results, err := s.state.ApplyChange(s.applied, 1, entry, results)
 	if err != nil {
 		panic(err)
@@ -123,6 +124,8 @@ func (s *store) applyEntry(commands [][]byte, results []kv.Result) []kv.Result {
 type Member struct {
 	// Lose says that proposals are applied and never answered.
 	Lose atomic.Bool
+	// Sessions says that the status has the clock of sessions, without which clients have none.
+	Sessions atomic.Bool
 	// Proposals, ReadIndexes and Moves count what came.
 	Proposals, ReadIndexes, Moves atomic.Int64
 
@@ -164,6 +167,14 @@ func (m *Member) Announce(one kv.Member) {
 			panic(err)
 		}
 	})
+}
+
+// Pass lets the clock of sessions go on.
+func (m *Member) Pass(d time.Duration) {
+	for range d / limits.SessionPause {
+		m.store.later += limits.SessionPause
+		m.store.apply(nil, func([]kv.Result) {})
+	}
 }
 
 // SetStatus sets the answer to Status, in which revision and keys are filled in.
@@ -281,6 +292,9 @@ func (m *Member) Status() wire.Status {
 	v := m.View()
 	s.Revision, s.Keys, s.Digest = v.Revision(), v.Keys(), v.Digest()
 	s.Compacted, s.Dropped = v.Compacted(), v.Dropped()
+	if s.Sessions = v.Sessions(); m.Sessions.Load() {
+		s.SessionClock = v.SessionClock()
+	}
 	return s
 }
 

@@ -1,0 +1,64 @@
+package client
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// The window of a write begins at the oldest one that is not over, whatever order they end in, and never has more than it may.
+func TestNaming(t *testing.T) {
+	for seed := range uint64(4) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		c := &Client{}
+		if w, ok := c.newWrite().name(&c.naming); !ok || w.Session != 0 {
+			t.Fatalf("without a clock the name is %+v", w)
+		}
+		c.naming.clock.Store(7)
+		var open []*call // by sequence
+		next, full := uint64(1), 0
+		for range 300_000 {
+			if grow := r.IntN(100) < 52; grow || len(open) == 0 {
+				x := c.newWrite()
+				w, ok := x.name(&c.naming)
+				first := next
+				if len(open) > 0 {
+					first = open[0].sequence
+				}
+				if most := next-first >= limits.SessionWindow; ok == most {
+					t.Fatalf("write %d, of %d that may come again, is named: %v", next, next-first, ok)
+				}
+				if !ok {
+					full++
+					open[0].releaseName(true)
+					open = open[1:]
+					continue
+				}
+				if w.Sequence != next || w.Window != next+1-first || w.Session == 0 || (w.Opened == 0) != (next > 1 && c.naming.current.opened == 0) {
+					t.Fatalf("the name is %+v, want sequence %d, window %d", w, next, next+1-first)
+				}
+				next++
+				open = append(open, x)
+				continue
+			}
+			i := r.IntN(len(open))
+			if seed%2 == 0 && i == 0 && r.IntN(1000) > 0 { // the oldest one stays
+				i = len(open) - 1
+			}
+			if again, ok := open[i].name(&c.naming); !ok || again.Sequence != open[i].sequence || again.Sequence+1-again.Window != open[0].sequence {
+				t.Fatalf("sent again it is %+v, and the oldest is %d", again, open[0].sequence)
+			}
+			open[i].releaseName(r.IntN(2) == 0)
+			open = append(open[:i], open[i+1:]...)
+		}
+		t.Logf("%d writes, %d open, full %d times", next-1, len(open), full)
+	}
+}
+
+func (c *Client) newWrite() *call {
+	x := newCall(wire.OpPut)
+	x.client = c
+	return x
+}

@@ -1,0 +1,125 @@
+package client
+
+import (
+	"context"
+	"math/bits"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// naming gives writes their names, so that they can be sent again.
+type naming struct {
+	clock atomic.Int64 // the newest session clock that a member told; 0: none, and writes have no names
+	using atomic.Bool  // a member is asked for its clock
+
+	mu      sync.Mutex
+	current *session // nil before the first write
+}
+
+// session is a session of writes. A client has one at a time, and another one when that has ended; what it has under way in
+// the old one keeps its names.
+//
+//  1. first <= n < next are the sequences that may be sent again; all before are over.
+//  2. over has a bit for each of them, by n % limits.SessionWindow, that is over while an earlier one is not.
+type session struct {
+	id     uint64
+	opened int64 // 0 once a write was answered: it is there
+	first  uint64
+	next   uint64
+	over   []uint64
+	ended  bool
+	used   time.Time // when a write got a name last
+}
+
+// sessionIdle is when a session of which nothing is under way is taken for ended: it is cheaper to begin another one than to be
+// told so.
+const sessionIdle = limits.SessionTTL / 2
+
+// name gives a write its name, unless it has one, and returns it as it is sent now. It is false when as many of its session may
+// be sent again as there may be.
+func (x *call) name(n *naming) (w kv.SessionWrite, ok bool) {
+	clock := n.clock.Load()
+	if clock == 0 {
+		return w, true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := x.session
+	if s == nil {
+		if s = n.current; s == nil || s.ended || s.first == s.next && x.begun.Sub(s.used) > sessionIdle {
+			s = newSession(clock)
+			n.current = s
+		}
+		if s.next-s.first == limits.SessionWindow {
+			return w, false
+		}
+		x.session, x.sequence, s.used = s, s.next, x.begun
+		s.next++
+	}
+	return kv.SessionWrite{Session: s.id, Sequence: x.sequence, Window: x.sequence + 1 - s.first, Opened: s.opened}, true
+}
+
+func newSession(clock int64) *session {
+	s := &session{opened: clock, first: 1, next: 1, over: make([]uint64, limits.SessionWindow/64)}
+	for s.id == 0 {
+		s.id = rand.Uint64()
+	}
+	return s
+}
+
+// releaseName says that a write is not sent again under the name that it has. answered says that its session is there.
+func (x *call) releaseName(answered bool) {
+	s := x.session
+	if s == nil {
+		return
+	}
+	x.session = nil
+	n := &x.client.naming
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if answered {
+		s.opened = 0
+	}
+	const words = limits.SessionWindow / 64
+	s.over[x.sequence/64%words] |= 1 << (x.sequence % 64)
+	for s.first < s.next {
+		word := &s.over[s.first/64%words]
+		done := uint64(bits.TrailingZeros64(^(*word >> (s.first % 64))))
+		if done == 0 {
+			return
+		}
+		*word &^= (1<<done - 1) << (s.first % 64)
+		s.first += done
+	}
+}
+
+// endSession ends the session of a write, which a member has said is not there. The next one begins with a newer clock.
+func (c *Client) endSession(x *call, k *conn) {
+	n := &c.naming
+	n.mu.Lock()
+	x.session.ended = true
+	n.mu.Unlock()
+	if n.using.CompareAndSwap(false, true) {
+		c.start(func() {
+			defer n.using.Store(false)
+			ctx, cancel := context.WithTimeout(c.ctx, c.config.Timeout)
+			defer cancel()
+			if status, err := k.status(ctx, c.newCall(ctx, wire.OpStatus)); err == nil {
+				c.learnClock(&status)
+			}
+		})
+	}
+}
+
+// learnClock keeps the newest session clock.
+func (c *Client) learnClock(s *wire.Status) {
+	for old := c.naming.clock.Load(); !c.config.NoSessions && s.SessionClock > old; old = c.naming.clock.Load() {
+		c.naming.clock.CompareAndSwap(old, s.SessionClock)
+	}
+}
