@@ -99,6 +99,7 @@ type Etcd struct {
 	Streams     int // of a connection
 	Requests    int // that wait for the member
 	Watches     int
+	Handshake   time.Duration // that a connection may take to say what it is
 }
 
 // Reach says that a bound holds something back.
@@ -125,7 +126,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches},
+		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

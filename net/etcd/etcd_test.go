@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,13 +36,17 @@ const wait = time.Minute
 // member is an in-memory member.
 type member struct {
 	*servertest.Member
-	raft etcd.RaftStatus
+	raft atomic.Pointer[etcd.RaftStatus]
 }
 
-func (m *member) RaftStatus() etcd.RaftStatus { return m.raft }
+func (m *member) RaftStatus() etcd.RaftStatus { return *m.raft.Load() }
+
+func (m *member) set(s etcd.RaftStatus) { m.raft.Store(&s) }
 
 func newMember(others ...*servertest.Member) *member {
-	return &member{Member: servertest.NewMember(others...), raft: etcd.RaftStatus{Term: 7, Leader: 1}}
+	m := &member{Member: servertest.NewMember(others...)}
+	m.set(etcd.RaftStatus{Term: 7, Leader: 1})
+	return m
 }
 
 // start serves a member on a free port of 127.0.0.1, until the test ends.

@@ -31,7 +31,7 @@ import (
 //
 //	 1. A connection counts from its acceptance until it is closed. All together are at most limits.Etcd.Connections: one more
 //	    is told so, in its own protocol, and closed.
-//	 2. Until it is told apart it has limits.EtcdHandshakeTimeout. When all places are taken, the one that has not been told
+//	 2. Until it is told apart it has limits.Etcd.Handshake. When all places are taken, the one that has not been told
 //	    apart for longest gives up its place.
 type port struct {
 	s          *Server
@@ -135,6 +135,12 @@ func (p *port) enter(c *conn) (full, ok bool) {
 	return full, true
 }
 
+func (p *port) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
+}
+
 // known says that a connection has been told apart.
 func (p *port) known(c *conn) {
 	p.mu.Lock()
@@ -184,7 +190,7 @@ const (
 )
 
 func (p *port) hand(c *conn, full bool) error {
-	_ = c.Conn.SetDeadline(time.Now().Add(limits.EtcdHandshakeTimeout))
+	_ = c.Conn.SetDeadline(time.Now().Add(p.s.config.Limits.Handshake))
 	c.in = bufio.NewReaderSize(c.Conn, 64)
 	first, err := c.in.Peek(1)
 	if err != nil {
@@ -235,7 +241,7 @@ func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
 	defer func() { <-p.handshakes }()
 	secure := tls.Server(c, p.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), limits.EtcdHandshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.s.config.Limits.Handshake)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return nil, tls.ConnectionState{}, wire.Explain(err)

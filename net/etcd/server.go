@@ -108,7 +108,7 @@ func Start(config Config) *Server {
 		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
 		grpc.WaitForHandlers(true),
 		grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
-		grpc.ConnectionTimeout(limits.EtcdHandshakeTimeout),
+		grpc.ConnectionTimeout(config.Limits.Handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
 	)
@@ -125,6 +125,18 @@ func Start(config Config) *Server {
 
 // Addr is where the endpoint listens.
 func (s *Server) Addr() net.Addr { return s.config.Listener.Addr() }
+
+// Stats are the endpoint's numbers at this moment.
+type Stats struct {
+	Connections int
+	Watches     int64
+	WatchBytes  int64 // of events that wait to be sent
+}
+
+// Stats returns the endpoint's numbers.
+func (s *Server) Stats() Stats {
+	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load()}
+}
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
 // are under way are answered, or ctx is over. Close follows.

@@ -16,7 +16,7 @@ func (s *Server) newWeb() *http.Server {
 	mux.HandleFunc("GET /version", s.webVersion)
 	mux.HandleFunc("GET /health", s.webHealth)
 	return &http.Server{
-		Handler: mux, ReadTimeout: limits.EtcdHandshakeTimeout, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
+		Handler: mux, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 }

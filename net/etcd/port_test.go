@@ -1,0 +1,443 @@
+package etcd_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index/kv"
+	"qkv/net/etcd"
+	"qkv/net/server/servertest"
+	"qkv/net/wire"
+)
+
+// raw connects to an endpoint and sends what it is given.
+func raw(t *testing.T, s *etcd.Server, first string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(wait))
+	if _, err := io.WriteString(c, first); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// ends returns all that comes until the other side closes.
+func ends(t *testing.T, c net.Conn) string {
+	t.Helper()
+	all, err := io.ReadAll(c)
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		t.Fatal("the connection is not closed")
+	}
+	return string(all)
+}
+
+func get(t *testing.T, s *etcd.Server, path string) (int, string) {
+	t.Helper()
+	r, err := http.Get("http://" + s.Addr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, strings.TrimSpace(string(body))
+}
+
+func TestWeb(t *testing.T) {
+	m := newMember()
+	s := start(t, m, nil)
+	for path, want := range map[string]string{
+		"/version": `200 {"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","qkv":""}`,
+		"/health":  `200 {"health":"true","reason":""}`,
+		"/nothing": `404 404 page not found`,
+	} {
+		if code, body := get(t, s, path); fmt.Sprint(code, " ", body) != want {
+			t.Errorf("%s: %d %s, want %s", path, code, body, want)
+		}
+	}
+	m.set(etcd.RaftStatus{Term: 7})
+	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
+		t.Errorf("without a leader: %d %s", code, body)
+	}
+	if code, body := get(t, s, "/health?serializable=true"); code != 200 {
+		t.Errorf("this member alone: %d %s", code, body)
+	}
+	m.set(etcd.RaftStatus{Term: 7, Leader: 1})
+	m.SetStatus(wire.Status{Name: "test", ID: 1, Leader: 1, Alarms: []wire.Alarm{{Name: "NOSPACE", Member: 1}}})
+	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"ALARM NOSPACE"}` {
+		t.Errorf("with an alarm: %d %s", code, body)
+	}
+	if code, _ := get(t, s, "/health?exclude=NOSPACE"); code != 200 {
+		t.Errorf("without that alarm: %d", code)
+	}
+	r, err := http.Post("http://"+s.Addr().String()+"/etcdserverpb.KV/Put", "application/grpc", strings.NewReader("\x00\x00\x00\x00\x00"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Body.Close()
+	if r.StatusCode != http.StatusNotFound {
+		t.Errorf("gRPC over HTTP/1.1: %s", r.Status)
+	}
+}
+
+// TestGarbage sends what is no protocol: the connection is closed, and others do not notice.
+func TestGarbage(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := dial(t, s)
+	for _, first := range []string{
+		"\x00", "\xff\xff\xff\xff", "get / HTTP/1.1\r\n\r\n", "PRIVATE", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\ngarbage and more of it",
+		strings.Repeat("A", 1<<20) + "\r\n\r\n", "GET /version HTTP/9.9\r\n\r\n",
+	} {
+		ends(t, raw(t, s, first))
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err != nil {
+			t.Fatalf("behind %.20q: %v", first, err)
+		}
+	}
+}
+
+// TestHalf leaves connections when half a word is said: they are closed after a while, and one that says nothing gives its
+// place to another one in a full server.
+func TestHalf(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Handshake = 50 * time.Millisecond })
+	for _, first := range []string{"", "P", "PRI", "G", "\x16", "\x16\x03\x01\x02\x00\x01", "\x16\x03\x01\x00\x05hello", "GET /version HTTP/1.1\r\nHost: x\r\n"} {
+		ends(t, raw(t, s, first))
+	}
+	m := newMember()
+	s = start(t, m, func(c *etcd.Config) { c.Limits.Connections = 2 })
+	var silent []net.Conn
+	for range 80 {
+		silent = append(silent, raw(t, s, ""))
+	}
+	ends(t, silent[0]) // it was closed for another one
+	for _, c := range silent {
+		_ = c.Close()
+	}
+	eventually(t, func() bool { return s.Stats().Connections == 0 })
+	if code, body := get(t, s, "/version"); code != 200 {
+		t.Errorf("behind them: %d %s", code, body)
+	}
+}
+
+func eventually(t *testing.T, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(wait); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it does not come true")
+		}
+	}
+}
+
+// TestFull has more connections than the limit: what is too much is told so, in gRPC and in HTTP.
+func TestFull(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Connections = 3 })
+	for range 3 {
+		c := dial(t, s)
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const limit = "this member serves 3 client connections, its limit"
+	if said := ends(t, raw(t, s, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); !strings.Contains(said, limit) || !strings.HasPrefix(said, "HTTP/1.1 503") {
+		t.Errorf("HTTP is told %q", said)
+	}
+	if said := ends(t, raw(t, s, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); !strings.Contains(said, limit) {
+		t.Errorf("gRPC is told %q", said)
+	}
+	_, err := pb.NewKVClient(dial(t, s)).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("a client of gRPC sees %v", err)
+	}
+}
+
+// tlsOf is what a client dials with; without its certificate, nobody's.
+func tlsOf(trust servertest.Trust, shows bool) *tls.Config {
+	c := wire.ClientTLS(trust.Client, "h2", wire.Identity{Class: wire.ClassMember})
+	if !shows {
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tls.Certificate{}, nil }
+	}
+	return c
+}
+
+// TestTrust connects with and without TLS to members that want it, and that do not.
+func TestTrust(t *testing.T) {
+	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)
+	open := start(t, newMember(), func(c *etcd.Config) { c.Credentials = trust.Member })
+	closed := start(t, newMember(), func(c *etcd.Config) { c.Credentials, c.Plain = trust.Member, false })
+	put := func(s *etcd.Server, with credentials.TransportCredentials) error {
+		c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(with))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+		return err
+	}
+	for _, one := range []struct {
+		name string
+		s    *etcd.Server
+		with credentials.TransportCredentials
+		want string
+	}{
+		{"TLS to an open port", open, credentials.NewTLS(tlsOf(trust, true)), ""},
+		{"TLS to a closed port", closed, credentials.NewTLS(tlsOf(trust, true)), ""},
+		{"plain text to an open port", open, insecure.NewCredentials(), ""},
+		{"plain text to a closed port", closed, insecure.NewCredentials(), "Unavailable"},
+		{"no certificate", closed, credentials.NewTLS(tlsOf(trust, false)), "Unavailable"},
+		{"another CA's certificate", closed, credentials.NewTLS(tlsOf(foreign, true)), "both sides need the same ca.crt"},
+	} {
+		err := put(one.s, one.with)
+		if err == nil != (one.want == "") || err != nil && !strings.Contains(err.Error(), one.want) {
+			t.Errorf("%s: %v, want %q", one.name, err, one.want)
+		}
+	}
+	if said := ends(t, raw(t, closed, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); !strings.Contains(said, "this port takes TLS only") {
+		t.Errorf("HTTP without TLS is told %q", said)
+	}
+	if said := ends(t, raw(t, closed, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); !strings.Contains(said, "this port takes TLS only") {
+		t.Errorf("gRPC without TLS is told %q", said)
+	}
+	// Who offers HTTP/1.1 as well gets it.
+	both := tlsOf(trust, true)
+	both.NextProtos = []string{"h2", "http/1.1"}
+	c, err := tls.Dial("tcp", closed.Addr().String(), both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || r.StatusCode != 200 {
+		t.Fatalf("HTTP/1.1 over TLS: %v %v", r, err)
+	}
+}
+
+// TestLarge sends what is over the one limit and over the other.
+func TestLarge(t *testing.T) {
+	c := pb.NewKVClient(dial(t, start(t, newMember(), nil)))
+	for _, one := range []struct {
+		size int
+		want string
+	}{
+		{1_572_764, ""},
+		{1_572_844, "rpc error: code = InvalidArgument desc = etcdserver: request is too large"},
+		{2_187_274, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (2187282 vs. 2097152)"},
+	} {
+		_, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, one.size)})
+		if said := fmt.Sprint(err); said != one.want && (err != nil || one.want != "") {
+			t.Errorf("a value of %d bytes: %s, want %q", one.size, said, one.want)
+		}
+	}
+	_, err := c.Put(t.Context(), &pb.PutRequest{Key: bytes.Repeat([]byte("k"), 5000)})
+	if said := fmt.Sprint(err); said != "rpc error: code = InvalidArgument desc = etcdserver: request is too large" {
+		t.Errorf("a long key: %s", said)
+	}
+}
+
+// TestWaiting has more requests wait for the member than the limit.
+func TestWaiting(t *testing.T) {
+	m, hold, came := newMember(), make(chan struct{}), make(chan struct{}, 10)
+	m.SetBefore(func(int, int) *kv.Error {
+		came <- struct{}{}
+		<-hold
+		return nil
+	})
+	c := pb.NewKVClient(dial(t, start(t, m, func(c *etcd.Config) { c.Limits.Requests = 1 })))
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Range(t.Context(), &pb.RangeRequest{Key: []byte("a")})
+		done <- err
+	}()
+	<-came
+	_, err := c.Range(t.Context(), &pb.RangeRequest{Key: []byte("a")})
+	if status.Code(err) != codes.ResourceExhausted || status.Convert(err).Message() != "etcdserver: too many requests" {
+		t.Errorf("one more: %v", err)
+	}
+	close(hold)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRefusals are those that go by the member, and not by the request.
+func TestRefusals(t *testing.T) {
+	m := newMember()
+	c := pb.NewKVClient(dial(t, start(t, m, nil)))
+	key := &pb.RangeRequest{Key: []byte("a")}
+	local := &pb.RangeRequest{Key: []byte("a"), Serializable: true}
+	leader := metadata.AppendToOutgoingContext(t.Context(), "hasleader", "true")
+	for _, one := range []struct {
+		name string
+		raft etcd.RaftStatus
+		ctx  context.Context
+		q    *pb.RangeRequest
+		want string
+	}{
+		{"a learner", etcd.RaftStatus{Learner: true, Leader: 1}, t.Context(), key, "etcdserver: rpc not supported for learner"},
+		{"a learner's own state", etcd.RaftStatus{Learner: true, Leader: 1}, t.Context(), local, ""},
+		{"no leader", etcd.RaftStatus{}, leader, local, "etcdserver: no leader"},
+		{"no leader, and none is asked for", etcd.RaftStatus{}, t.Context(), local, ""},
+	} {
+		m.set(one.raft)
+		_, err := c.Range(one.ctx, one.q)
+		if said := status.Convert(err).Message(); said != one.want {
+			t.Errorf("%s: %q, want %q", one.name, said, one.want)
+		}
+	}
+	m.set(etcd.RaftStatus{Leader: 1})
+	m.SetRefuse(kv.Errorf(kv.Corrupt, "another state"))
+	if _, err := c.Range(t.Context(), key); status.Convert(err).Message() != "etcdserver: corrupt cluster" {
+		t.Errorf("a member whose state is another one: %v", err)
+	}
+}
+
+// TestSlowWatch has a client that reads nothing: what it does not take waits in the history, and it gets all of it in the end.
+func TestSlowWatch(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := dial(t, s)
+	w, err := pb.NewWatchClient(c).Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
+	if err := w.Send(create); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	const puts, size = 100, 100 << 10
+	for i := range puts {
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: bytes.Repeat([]byte{byte(i)}, size)}); err != nil {
+			t.Fatal(err)
+		}
+		if waits := s.Stats().WatchBytes; waits > 2<<20 {
+			t.Fatalf("%d bytes wait for a client that reads nothing", waits)
+		}
+	}
+	for i := 0; i < puts; {
+		r, err := w.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range r.Events {
+			if e.Kv.ModRevision != int64(i+2) {
+				t.Fatalf("event %d is of revision %d", i, e.Kv.ModRevision)
+			}
+			i++
+		}
+	}
+}
+
+// TestFragments has a revision that is larger than a message should be: in pieces for who takes them, and whole for who does not.
+func TestFragments(t *testing.T) {
+	c := dial(t, start(t, newMember(), nil))
+	var ops []*pb.RequestOp
+	for i := range 12 {
+		put := &pb.PutRequest{Key: []byte{'a', byte(i)}, Value: make([]byte, 120<<10)}
+		ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: put}})
+	}
+	for range 2 { // the second time there is something that was before
+		if _, err := pb.NewKVClient(c).Txn(t.Context(), &pb.TxnRequest{Success: ops}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, fragment := range []bool{false, true} {
+		w, err := pb.NewWatchClient(c).Watch(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		create := &pb.WatchCreateRequest{Key: []byte("a"), RangeEnd: []byte("b"), StartRevision: 3, PrevKv: true, Fragment: fragment}
+		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+			t.Fatal(err)
+		}
+		events, messages, open := 0, 0, true
+		for open {
+			r, err := w.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Created {
+				continue
+			}
+			messages++
+			events += len(r.Events)
+			if open = r.Fragment; r.Header.Revision != 3 {
+				t.Errorf("a header of revision %d", r.Header.Revision)
+			}
+		}
+		if events != len(ops) || fragment != (messages > 1) {
+			t.Errorf("fragments %v: %d events in %d messages", fragment, events, messages)
+		}
+	}
+}
+
+// TestDrain stops a member: streams end, so that their clients turn to others, and what is under way is answered.
+func TestDrain(t *testing.T) {
+	m, hold, came := newMember(), make(chan struct{}), make(chan struct{}, 1)
+	s := start(t, m, nil)
+	c := dial(t, s)
+	w, err := pb.NewWatchClient(c).Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
+	if err := w.Send(create); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	m.SetBefore(func(int, int) *kv.Error {
+		came <- struct{}{}
+		<-hold
+		return nil
+	})
+	answered := make(chan error, 1)
+	go func() {
+		_, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+		answered <- err
+	}()
+	<-came
+	drained := make(chan struct{})
+	go func() {
+		s.Drain(t.Context())
+		close(drained)
+	}()
+	if _, err := w.Recv(); status.Code(err) != codes.Unavailable || status.Convert(err).Message() != "etcdserver: server stopped" {
+		t.Errorf("the stream ends with %v", err)
+	}
+	close(hold)
+	if err := <-answered; err != nil {
+		t.Errorf("what was under way: %v", err)
+	}
+	<-drained
+	eventually(t, func() bool { return m.Watches() == 0 })
+}
