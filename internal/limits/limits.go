@@ -67,6 +67,12 @@ const (
 	// RangePageBytes is how many bytes of keys and values one page of a range holds; one larger pair still fits
 	// ResponseBytes.
 	RangePageBytes = 2 << 20
+	// PageBytes is how many bytes of keys and values one page of a streamed range holds; with what is around them it fits the
+	// buffer that a reader of frames usually has.
+	PageBytes = 48 << 10
+	// PagesRetired is how much of memory that is given up may wait before streamed ranges let go of the state that they hold.
+	// They go on with newer ones, and end when what they read is compacted.
+	PagesRetired = 256 << 20
 	// RangeShare is how many processors there are to one that ranges may use, all of them together; of a member with
 	// fewer processors they may use one.
 	RangeShare = 4
@@ -318,6 +324,8 @@ const (
 	EtcdPingLeast   = 5 * time.Second
 	EtcdPing        = 2 * time.Hour
 	EtcdPingTimeout = 20 * time.Second
+	// PagesHeld is for how long a streamed range holds the state that it began with: a fast client has read 10 GB by then.
+	PagesHeld = time.Minute
 	// RangeTurn is for how long a range is read before another one goes on: what becomes ready meanwhile waits for no
 	// longer. Measured: longer turns show in the p99 of puts, shorter ones cost more to pass on than to read.
 	RangeTurn = 500 * time.Microsecond

@@ -119,12 +119,15 @@ func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 	return whole, nil
 }
 
-// Pages reads what a query asks for page by page, all from one revision. Revision and Count are those of the first
+// Pages reads what a query asks for page by page, all from one revision. Those behind the first are streamed by the member, which
+// waits while they are not read, and holds what they are read from so that no compaction overtakes them, for up to
+// [limits.PagesHeld]. When the stream is lost, the rest comes from another member, as long as the revision is kept. Revision and Count are those of the first
 // page; More says in each that another follows, or in the last one that the limit left some out. After an error
 // nothing follows.
 func (c *Client) Pages(ctx context.Context, q Range) iter.Seq2[RangeResult, error] {
 	return func(yield func(RangeResult, error) bool) {
 		r := pager{client: c, query: q}
+		defer r.close()
 		for {
 			page, err := r.next(ctx)
 			if err != nil {
@@ -145,10 +148,37 @@ type pager struct {
 	first  RangeResult // without its pairs
 	paged  bool        // the first page was read
 	over   bool
+	stream *pageStream // nil: there is none
+}
+
+func (r *pager) close() {
+	if r.stream != nil {
+		r.stream.close()
+		r.stream = nil
+	}
+}
+
+// fetch reads the next page: from a stream, behind the first one, and by a request where that does not go, which is tried
+// again elsewhere.
+func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
+	if r.paged && r.stream == nil && !r.query.Sorted() {
+		q := r.query
+		q.Serializable, q.Continued = true, true
+		r.stream = r.client.openPages(ctx, &q)
+	}
+	if r.stream != nil {
+		page, err := r.stream.next(ctx)
+		answer, is := errors.AsType[*kv.Error](err)
+		if err == nil || ctx.Err() != nil || is && !answer.Retryable() && answer.Code != kv.FutureRevision {
+			return page, err
+		}
+		r.close()
+	}
+	return r.read(ctx, r.query.Serializable || r.paged)
 }
 
 func (r *pager) next(ctx context.Context) (RangeResult, error) {
-	page, err := r.read(ctx, r.query.Serializable || r.paged)
+	page, err := r.fetch(ctx)
 	var answer *kv.Error
 	if r.paged && errors.As(err, &answer) && answer.Code == kv.FutureRevision {
 		// Another member answers now, and it is behind the one that answered first.

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/wire"
 )
 
 // Ranges that may look at many keys are read by the writer goroutine of their stream too, one after the other and in
@@ -81,10 +83,12 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 	}
 	w.turn.done(rest)
 	w.turn = nil
-	if !done {
+	switch {
+	case done:
+		s.endRange(w)
+	case len(w.out) == 0:
 		return nil
 	}
-	s.endRange(w)
 	return s.sendOut(w)
 }
 
@@ -93,6 +97,9 @@ func (s *stream) readOne(w *writer, begun time.Time) bool {
 	x := &w.ranges[0]
 	if x.read.body != nil {
 		return s.readBody(w, x.read.body, begun)
+	}
+	if x.op == wire.OpPages {
+		return s.readPages(w, x, begun)
 	}
 	if !w.begun {
 		q := x.read.Range
@@ -131,6 +138,63 @@ func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
 	}
 }
 
+// pages is a streamed range that has begun.
+type pages struct {
+	*index.PagesReader
+	until time.Time // when it lets go of the View that it holds
+
+	// One that had no room behind what is to be written first, from view; last is whether it is the last.
+	page kv.RangeResult
+	view *index.View
+	last bool
+}
+
+// readPages reads pages of the oldest one for one turn, as many as one write takes, and tells whether the last one is encoded.
+// Who reads on has time: what it was given is that for the next one.
+func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
+	p := w.pages
+	if p == nil {
+		p = &pages{PagesReader: index.NewPagesReader(x.read.Range, limits.PageBytes), until: begun.Add(limits.PagesHeld)}
+		w.pages = p
+	}
+	x.read.until = begun.Add(limits.RequestTimeout)
+	for {
+		newest := s.conn.server.config.Member.View()
+		if p.view == nil {
+			if p.Held() != nil && (begun.After(p.until) || newest.RetiredBytes() > limits.PagesRetired) {
+				p.Release()
+			}
+			found, done, last, err := p.Step(newest, limits.RangeRows)
+			s.conn.server.turns.rows.Add(limits.RangeRows)
+			if err != nil {
+				return w.appendReadError(x.id, err)
+			}
+			if !done {
+				if time.Since(begun) >= limits.RangeTurn {
+					return false
+				}
+				continue
+			}
+			p.page, p.last, p.view = found, last, p.Held()
+			if p.view == nil {
+				p.view = newest
+			}
+		}
+		if size := pairsSize(p.page.KVs); !w.fit(wire.AnswerBytes + size) {
+			if len(w.out) > 0 {
+				return false
+			}
+			return w.appendNoRoom(x.id, size)
+		}
+		w.putPage(x.id, p.page)
+		runtime.KeepAlive(p.view)
+		p.page, p.view = kv.RangeResult{}, nil
+		if p.last || len(w.out) >= writeBytes || time.Since(begun) >= limits.RangeTurn {
+			return p.last
+		}
+	}
+}
+
 // refuseRange answers the oldest range without having read it.
 func (s *stream) refuseRange(w *writer, why string) error {
 	refusal := w.ranges[0].read.body.refusal(why)
@@ -149,7 +213,7 @@ func (s *stream) endRange(w *writer) {
 	s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
 	w.ranges[0] = slot{}
-	w.ranges, w.begun, w.first = w.ranges[1:], false, index.RangeReader{}
+	w.ranges, w.begun, w.first, w.pages = w.ranges[1:], false, index.RangeReader{}, nil
 	if len(w.ranges) == 0 {
 		w.ranges = nil
 	}

@@ -194,7 +194,7 @@ func (s *stream) handle(frame []byte) error {
 		switch {
 		case whole:
 			x.read = newBody(frame, q.Timeout)
-		case q.Op == wire.OpRange:
+		case q.Op == wire.OpRange, q.Op == wire.OpPages:
 			x.read = newRead(&q.Range, q.Timeout)
 		}
 		if q.Local() {

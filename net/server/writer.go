@@ -25,8 +25,9 @@ type writer struct {
 
 	ranges []slot // that wait for their turn, oldest first
 	first  index.RangeReader
-	begun  bool  // first is that of the oldest one
-	turn   *turn // asked for, for the oldest one
+	begun  bool   // first is that of the oldest one
+	pages  *pages // of the oldest one, when it is streamed and has begun
+	turn   *turn  // asked for, for the oldest one
 	clock  *time.Timer
 }
 

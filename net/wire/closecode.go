@@ -1,6 +1,10 @@
 package wire
 
-import "fmt"
+import (
+	"fmt"
+
+	"qkv/internal/limits"
+)
 
 // CloseCode is the application error code with which a side closes a connection. The reason comes in words too.
 type CloseCode uint64
@@ -34,7 +38,8 @@ func (c StreamCode) String() string {
 	case StreamEnded:
 		return "the stream was reset"
 	case StreamSlow:
-		return "the stream was reset: what was sent on it was not taken in time, or a large request did not come in time"
+		return fmt.Sprintf("the stream was reset: what was sent on it was not taken in time, or a large request did not come in time: the limit is %v, and %v where its client has more than its share of the member's memory",
+			limits.ClientWriteTimeout, limits.ClientStall)
 	case StreamLimit:
 		return "the stream was reset: the member has no room for another stream of this client"
 	default:

@@ -66,6 +66,7 @@
 //	   at a time
 //	12 times of revisions [int...], flags uint                  [id, 0, [wall int...]]
 //	   revisions
+//	13 pages    a range's fields                                [id, 0, revision int, count int, more bool, pairs] ...
 //	30 grant    lease int, ttl int                              [id, 0, revision int, lease int, ttl int]
 //	31 revoke   lease int                                       [id, 0, revision int, deleted int]
 //	32 keep     lease int                                       [id, 0, ttl int, granted int, more bool, keys]  no keys
@@ -88,6 +89,11 @@
 //
 // Of members and of a question for a revision or for times, flags are 1 where the member may answer from its state as it is, without
 // asking the others.
+//
+// Pages are a range that is streamed: as many answers as it takes, each of a page, all from one revision; count is that of the
+// first. The last one has no more, or as many pairs as the limit left. An error may come in place of any, and is the last. It should
+// have a stream of its own: what is asked for behind it is answered when it is over, and where its client takes nothing the stream
+// is reset. The member holds what it reads in memory, so that no compaction overtakes it, for limits.PagesHeld at most.
 //
 // The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
 // in nanoseconds since 1970. The time of a revision is when that was, and 0 where it is compacted or not there yet; one request

@@ -29,20 +29,21 @@ const (
 	OpCompact    Op = 10
 	OpRevisionAt Op = 11
 	OpTimesOf    Op = 12
+	OpPages      Op = 13
 	ops             = OpLeases + 1
 )
 
 // bodyFields is how many elements each op's body has.
 var bodyFields = [ops]int{
 	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
-	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2, OpTimesOf: 2,
+	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2, OpTimesOf: 2, OpPages: 11,
 	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
 }
 
 var opNames = [ops]string{
 	OpPut: "put", OpDelete: "delete", OpRange: "range", OpStatus: "status", OpUnban: "unban", OpMembers: "list of members",
 	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
-	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time", OpTimesOf: "question for the times of revisions",
+	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time", OpTimesOf: "question for the times of revisions", OpPages: "streamed range",
 	OpGrant: "grant of a lease", OpRevoke: "revocation of a lease", OpKeepAlive: "keep-alive", OpTimeToLive: "time to live", OpLeases: "list of leases",
 }
 
@@ -127,7 +128,7 @@ func (q *Request) Write() bool { return q.Op.Write() && (q.Op != OpTxn || !q.Txn
 // Local says that the request is answered from the member's state as it is, without asking the others.
 func (q *Request) Local() bool {
 	switch q.Op {
-	case OpRange:
+	case OpRange, OpPages:
 		return q.Range.Serializable
 	case OpTxn:
 		return q.Txn.ReadOnly() && q.Txn.Serializable()
@@ -264,7 +265,7 @@ func (q *Request) readBody(r *pack.Reader) {
 		q.MoveLeader = r.Uint()
 	case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
 		q.Lease = readLease(q.Op, r)
-	case OpRange:
+	case OpRange, OpPages:
 		q.Range = kv.ReadRange(r)
 	case OpTxn:
 		q.Txn = kv.ReadTxn(r)
@@ -298,6 +299,11 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 	case OpDelete:
 		return q.Delete.Check(b)
 	case OpRange:
+		return q.Range.Check(b)
+	case OpPages:
+		if q.Range.Sorted() || len(q.Range.End) == 0 {
+			return kv.Errorf(kv.BadRequest, "a range is streamed in the order of its keys, and is no single key")
+		}
 		return q.Range.Check(b)
 	case OpTxn:
 		return q.Txn.Check(b, limits.TxnOperations)

@@ -150,6 +150,10 @@ var examples = []struct {
 		array{13, 11, 1000, 1_790_000_000_000_000_000, 1},
 	},
 	{
+		"pages", AppendRequest(nil, 2, OpPages, time.Second, AppendRangeBody(nil, &kv.Range{Key: []byte("a"), End: []byte("b"), Revision: 7, Continued: true})),
+		array{2, 13, 1000, []byte("a"), []byte("b"), 7, 0, 8, 0, 0, 0, 0, 0, 0},
+	},
+	{
 		"times of revisions", AppendRequest(nil, 13, OpTimesOf, time.Second, AppendTimesOfBody(nil, []int64{2, 300}, true)),
 		array{13, 12, 1000, array{2, 300}, 1},
 	},
@@ -632,7 +636,7 @@ func FuzzMessages(f *testing.F) {
 			body = AppendChangeMemberBody(nil, &q.Change)
 		case OpMoveLeader:
 			body = AppendMoveLeaderBody(nil, q.MoveLeader)
-		case OpRange:
+		case OpRange, OpPages:
 			body = AppendRangeBody(nil, &q.Range)
 		case OpGrant, OpRevoke, OpKeepAlive, OpTimeToLive, OpLeases:
 			body = AppendLeaseBody(nil, q.Op, &q.Lease)

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// pageStream is a stream on which a member sends the pages of one range. It is for one goroutine.
+type pageStream struct {
+	client  *Client
+	qs      *quic.Stream
+	frames  *wire.FrameReader
+	filled  bool        // there may be another frame before the next Fill
+	release func() bool // of the context
+}
+
+// openPages asks for the rest of a range on a stream of its own, on the connection that there is. It is nil where that does not
+// go: the pages can be asked for one by one all the same.
+func (c *Client) openPages(ctx context.Context, q *Range) *pageStream {
+	k := c.current.Load()
+	if k == nil || k.retired.Load() {
+		return nil
+	}
+	qs, err := k.qc.OpenStream()
+	if err != nil {
+		return nil
+	}
+	timeout := c.config.Timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = time.Until(deadline)
+	}
+	_ = qs.SetWriteDeadline(time.Now().Add(timeout))
+	if _, err := qs.Write(wire.AppendRequest(nil, 0, wire.OpPages, timeout, wire.AppendRangeBody(nil, q))); err != nil {
+		qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
+		qs.CancelWrite(quic.StreamErrorCode(wire.StreamEnded))
+		return nil
+	}
+	_ = qs.Close() // nothing else is asked on it
+	return &pageStream{
+		client: c, qs: qs, frames: wire.NewFrameReader(qs, limits.ResponseBytes),
+		release: context.AfterFunc(ctx, func() { qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded)) }),
+	}
+}
+
+// close ends the stream. A second time it does nothing.
+func (s *pageStream) close() {
+	s.release()
+	s.qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
+}
+
+// next returns the next page. An *Error is the member's answer; after any other the rest can be asked for elsewhere.
+func (s *pageStream) next(ctx context.Context) (page RangeResult, err error) {
+	frame, err := s.frame(ctx)
+	if err != nil {
+		return page, err
+	}
+	p, err := wire.ReadResponse(frame)
+	if err != nil {
+		return page, err
+	}
+	if failed := p.Failed(); failed != nil {
+		return page, failed
+	}
+	if err := p.Range(&page); err != nil {
+		return page, err
+	}
+	return ownPage(&page), nil
+}
+
+func (s *pageStream) frame(ctx context.Context) ([]byte, error) {
+	for {
+		if s.filled {
+			frame, err := s.frames.Next()
+			if frame != nil || err != nil {
+				return frame, err
+			}
+		}
+		until := time.Now().Add(s.client.config.Timeout)
+		if deadline, ok := ctx.Deadline(); ok {
+			until = deadline
+		}
+		if err := s.qs.SetReadDeadline(until); err != nil {
+			return nil, err
+		}
+		err := s.frames.Fill()
+		s.filled = true
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, &timeoutError{s.client.config.Timeout.String()}
+		case errors.Is(err, io.EOF):
+			return nil, errStopping
+		default:
+			return nil, wire.Explain(err)
+		}
+	}
+}

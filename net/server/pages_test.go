@@ -1,0 +1,77 @@
+package server_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/server"
+	"qkv/net/wire"
+)
+
+func pagesOf(id uint64, q kv.Range) []byte {
+	return wire.AppendRequest(nil, id, wire.OpPages, wait, wire.AppendRangeBody(nil, &q))
+}
+
+// Who takes nothing of a streamed range is reset, costs little meanwhile, and holds up nobody.
+func TestPagesSlowIsReset(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.WriteTimeout = time.Second })
+	r := e.raw(t)
+	value := strings.Repeat("x", 64<<10)
+	for i := range uint64(100) {
+		r.send(put(i, fmt.Sprintf("k%03d", i), value))
+		r.want(i, kv.OK)
+	}
+	slow := rawOf(t, r.conn)
+	slow.send(pagesOf(7, kv.Range{Key: []byte("k"), End: []byte{0}}))
+	slow.want(7, kv.OK)
+	for i := range uint64(50) { // on the same connection
+		r.send(get(i, "k001"))
+		r.want(i, kv.OK)
+		if bytes := e.server.Stats().Bytes; bytes > 1<<20 {
+			t.Fatalf("%d bytes are kept", bytes)
+		}
+	}
+	e.idle(t)
+	_ = slow.stream.SetReadDeadline(time.Now().Add(wait))
+	for {
+		if _, err := slow.stream.Read(make([]byte, 1<<20)); err != nil {
+			if reset, ok := errors.AsType[*quic.StreamError](err); !ok || reset.ErrorCode != quic.StreamErrorCode(wire.StreamSlow) ||
+				!strings.Contains(wire.Explain(err).Error(), limits.ClientWriteTimeout.String()) {
+				t.Errorf("the stream ends with %v", wire.Explain(err))
+			}
+			break
+		}
+	}
+	r.send(get(1, "k001"))
+	r.want(1, kv.OK)
+}
+
+// What cannot be streamed is refused, and what fails on the way is the last answer.
+func TestPagesRefused(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	r.send(put(1, "a", "1"))
+	r.want(1, kv.OK)
+	for i, q := range []kv.Range{{Key: []byte("a")}, {Key: []byte("a"), End: []byte{0}, Order: kv.SortDescend}, {Key: []byte("a"), End: []byte{0}, Limit: -1}} {
+		r.send(pagesOf(uint64(i), q))
+		r.want(uint64(i), kv.BadRequest)
+	}
+	r.send(pagesOf(5, kv.Range{Key: []byte("a"), End: []byte{0}, Revision: 99}))
+	r.want(5, kv.FutureRevision)
+	r.send(pagesOf(6, kv.Range{Key: []byte("a"), End: []byte{0}, CountOnly: true}))
+	p := r.want(6, kv.OK)
+	var page kv.RangeResult
+	if err := p.Range(&page); err != nil || page.Count != 1 || page.More || len(page.KVs) != 0 {
+		t.Errorf("%+v %v", page, err)
+	}
+	r.send(get(7, "a")) // the stream goes on
+	r.want(7, kv.OK)
+	e.idle(t)
+}
