@@ -35,7 +35,7 @@ func clientFlags(more ...cli.Flag) []cli.Flag {
 		},
 		&cli.DurationFlag{
 			Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second,
-			Usage:  "`TIME` that the command may take; import, export, member replace, watch, lock and elect: how long they wait for an answer",
+			Usage:  "`TIME` that the command may take; get of a range, import, export, diff, revert, log, member replace, watch, lock and elect: how long they wait for an answer",
 			Action: positive("timeout"),
 		},
 		certsDirFlag("`DIR` with ca.crt, client-NAME.crt and client-NAME.key; without it the local CA's, on loopback only"),

@@ -94,21 +94,29 @@ func get(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return within(c, func(ctx context.Context, s *client.Client) error {
-		if !at.IsZero() {
-			if q.Revision, err = s.RevisionAt(ctx, at, q.Serializable); err != nil {
+	format := c.String("write-out")
+	if raw {
+		format = formatPlain
+	}
+	answer := pairs{single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
+	out := bufio.NewWriterSize(c.App.Writer, 64<<10)
+	if q.End != nil && !q.CountOnly && q.Limit == 0 && format != formatTable {
+		return open(c.Context, c, func(s *client.Client) error { // who reads what is printed may take any time
+			if err := readAt(c.Context, s, &q, at); err != nil {
 				return err
 			}
-		}
-		found, err := s.Range(ctx, q)
-		if err != nil {
+			if err := answer.stream(out, format, s.Pages(c.Context, q)); err != nil {
+				return err
+			}
+			return out.Flush()
+		})
+	}
+	return within(c, func(ctx context.Context, s *client.Client) error {
+		if err := readAt(ctx, s, &q, at); err != nil {
 			return err
 		}
-		answer := pairs{RangeResult: found, single: q.End == nil, keysOnly: q.KeysOnly, countOnly: q.CountOnly, raw: raw}
-		out := bufio.NewWriter(c.App.Writer)
-		format := c.String("write-out")
-		if raw {
-			format = formatPlain
+		if answer.RangeResult, err = s.Range(ctx, q); err != nil {
+			return err
 		}
 		if err := answer.write(out, format); err != nil {
 			return err
@@ -121,6 +129,14 @@ func get(c *cli.Context) error {
 		}
 		return nil
 	})
+}
+
+// readAt makes a query one of a time, unless that is zero.
+func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time) (err error) {
+	if !at.IsZero() {
+		q.Revision, err = s.RevisionAt(ctx, at, q.Serializable)
+	}
+	return err
 }
 
 // rangeQuery is what KEY, --prefix and --from-key ask for.

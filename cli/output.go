@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
@@ -82,6 +83,61 @@ func (p *pairs) write(w io.Writer, format string) error {
 		p.writePlain(w)
 	}
 	return nil
+}
+
+// stream prints all pages of an answer as they come, as write prints it when it is there as a whole. It is for a range
+// without a limit, and for no table.
+func (p *pairs) stream(w io.Writer, format string, pages iter.Seq2[client.RangeResult, error]) error {
+	begun, between := false, ""
+	for page, err := range pages {
+		if err != nil {
+			return err
+		}
+		p.Revision, p.Count, p.KVs = page.Revision, page.Count, page.KVs
+		if !begun {
+			begun = true
+			switch format {
+			case formatJSON:
+				fmt.Fprintf(w, `{"revision":%d,"count":%d,"more":false,"kvs":[`, p.Revision, p.Count)
+			case formatFields:
+				writeFields(w, []field{{"Revision", p.Revision}})
+			}
+		}
+		switch format {
+		case formatJSON:
+			if between, err = p.streamJSON(w, between); err != nil {
+				return err
+			}
+		case formatFields:
+			writePairs(w, p.KVs, p.keysOnly)
+		default:
+			p.writePlain(w)
+		}
+	}
+	switch format {
+	case formatJSON:
+		_, err := io.WriteString(w, "]}\n")
+		return err
+	case formatFields:
+		writeFields(w, []field{{"More", false}, {"Count", p.Count}})
+	}
+	return nil
+}
+
+// streamJSON prints a page's pairs, and returns what stands before the next one.
+func (p *pairs) streamJSON(w io.Writer, between string) (string, error) {
+	var one bytes.Buffer
+	for i := range p.KVs {
+		one.Reset()
+		if err := writeJSON(&one, documentOf(&p.KVs[i], p.keysOnly)); err != nil {
+			return "", err
+		}
+		if _, err := fmt.Fprintf(w, "%s%s", between, bytes.TrimSuffix(one.Bytes(), []byte{'\n'})); err != nil {
+			return "", err
+		}
+		between = ","
+	}
+	return between, nil
 }
 
 // writePlain prints a single key's value; of a range keys and values, a line each in turn; or the count.

@@ -220,7 +220,8 @@
 // A range is read in steps ([RangeReader]): what takes long lets others work between two steps, and takes the newest
 // View for each, so that no old one is kept. A page that continues looks at its own keys only. The first one has the
 // count: of the newest revision the trees know it; of an older one it follows from that by the changes since, of which only
-// those that make or delete a key are looked at, or the range is walked where that is less.
+// those that make or delete a key are looked at, or the range is walked where that is less. A range that is streamed
+// ([PagesReader]) keeps the View of its first step, so that no compaction overtakes it, until it is told to let go of it.
 //
 // The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
 // keep the View reachable until the last use, with runtime.KeepAlive(view).

@@ -12,6 +12,13 @@ func init() {
 		{"leave a place in the line that nobody waits at", []change{
 			{"net/client/concurrency/mutex.go", "		leave(ctx, s, place)\n	}\n	session", "	}\n	session"},
 		}, []detector{direct("./net/client/concurrency", "TestMutexBesideOthers")}},
+		{"let compaction overtake a streamed range", []change{
+			{"index/pages.go", "		r.begun, r.held = true, newest\n", "		r.begun = true\n"},
+		}, []detector{direct("./index", "TestPagesAreTheRange"), direct("./net/client", "TestPagesStream")}},
+		{"stream a range from whatever is newest", []change{
+			{"index/pages.go", "		if r.q.Revision == 0 {\n			r.q.Revision = newest.revision\n		}\n", ""},
+			{"index/pages.go", "	if r.held != nil {\n		v = r.held\n	}\n", ""},
+		}, []detector{direct("./index", "TestPagesAreTheRange")}},
 		{"revert over what somebody wrote meanwhile", []change{
 			{"cli/revert.go", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})\n", ""},
 		}, []detector{direct("./cli", "TestRevertGuards")}},

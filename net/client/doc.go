@@ -83,9 +83,10 @@
 //
 // # Ranges
 //
-// [Client.Range] brings all of a range, however large, from one revision; [Client.Pages] brings it in pages of about
-// 2 MiB, for what should not be in memory at once. When compaction overtakes a long iteration, the next page is an
-// Error with the code Compacted.
+// [Client.Range] brings all of a range, however large, from one revision; [Client.Pages] brings it in pages of up to
+// 2 MiB, for what should not be in memory at once. What is behind the first page comes on a stream of its own, which waits while
+// it is not read: after 30 s the member ends it, and the rest is asked for again. No compaction overtakes it for a minute;
+// behind that, or when it goes on at another member, the next page may be an Error with the code Compacted.
 //
 // # Watches
 //

@@ -38,6 +38,13 @@
 // A write that has a name is put into the log like any other; the state says whether it was applied before. Then what else its
 // answer has is read from the history, as of its own revision, or the answer says that this is compacted ([index.View.Recall]).
 //
+// # Streamed ranges
+//
+// A range that is asked for as pages is written one page after the other, each in a turn of its own, by the writer of its
+// stream ([pages], [index.PagesReader]): Write waits where the client does not read, without a turn. All of it is read from the
+// View of the first page, so that no compaction overtakes it; once that is let go of, newer ones are read, as long as
+// they have the revision. Such a stream carries nothing else while it lasts, so that its client opens one for each.
+//
 // Keep-alives and questions for leases are answered by the leader's lease clock: those that one Read brought go to the member
 // together, and come back as each is answered. They take none of the room that writes wait for. What a lease has for keys is read
 // from the View.
@@ -60,7 +67,8 @@
 //     client takes the others for not done, and sends them elsewhere.
 //  6. Writes of one stream are proposed in the order in which they came.
 //  7. A View is held for one Write's worth of encoding, or for one turn of a range, never while a Write waits: a slow
-//     client does not keep old versions of the state in memory. Only a body has one for longer: until it is encoded.
+//     client does not keep old versions of the state in memory. Only a body has one for longer, until it is encoded, and a
+//     streamed range: for limits.PagesHeld, and less when more than limits.PagesRetired waits for it.
 //  8. Ranges, and bodies, that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
 //     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
 //     the range: not when its client is gone, its time is over, or the member stops.

@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"qkv/net/client"
+)
+
+// TestStreamPrintsTheSame: a range that is printed page by page looks as if it were there as a whole.
+func TestStreamPrintsTheSame(t *testing.T) {
+	for _, n := range []int{0, 1, 2, 7} {
+		whole := client.RangeResult{Revision: 9, Count: int64(n)}
+		for i := range n {
+			whole.KVs = append(whole.KVs, client.KeyValue{Key: fmt.Appendf(nil, "k%d", i), Value: []byte{'<', byte(250 * (i % 2))}, CreateRevision: 2, ModRevision: 3, Version: 4, Lease: 5})
+		}
+		for _, keysOnly := range []bool{false, true} {
+			for _, format := range []string{formatPlain, formatJSON, formatFields} {
+				p := pairs{RangeResult: whole, keysOnly: keysOnly}
+				var want, got bytes.Buffer
+				must(t, p.write(&want, format))
+				streamed := pairs{keysOnly: keysOnly}
+				must(t, streamed.stream(&got, format, func(yield func(client.RangeResult, error) bool) {
+					for from := 0; from == 0 || from < n; from += 3 {
+						if !yield(client.RangeResult{Revision: 9, Count: int64(n), More: from+3 < n, KVs: whole.KVs[from:min(from+3, n)]}, nil) {
+							return
+						}
+					}
+				}))
+				if got.String() != want.String() {
+					t.Errorf("%d keys as %s: %q, and as a whole %q", n, format, got.String(), want.String())
+				}
+			}
+		}
+	}
+}
+
+// TestGetStreams: a range of many pages is printed as it comes.
+func TestGetStreams(t *testing.T) {
+	b := newRig(t, nil)
+	var want strings.Builder
+	for i := range 600 {
+		key := fmt.Sprintf("k%04d", i)
+		b.expect(t, 0, "OK\n", "", "put", key, "value of "+key)
+		fmt.Fprintf(&want, "%s\nvalue of %s\n", key, key)
+	}
+	b.expect(t, 0, want.String(), "", "get", "k", "--prefix")
+}
