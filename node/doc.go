@@ -8,7 +8,7 @@
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
-//	3   actor    net/peer  net/server  net/client   meet only in node, through interfaces that their user declares
+//	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
 //	2   snapshot  net/wire  index/watch
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
 //	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
@@ -35,6 +35,9 @@
 // A linearizable read goes cli, net/client, net/server, actor/reads.go (one ReadIndex round for all that wait), applier
 // (until its index is applied), and is answered by net/server from the View. A serializable read is answered by
 // net/server from the View at once.
+//
+// Etcd's clients come by TCP to net/etcd, which translates: from endpoint.Propose and ReadIndex on, their requests go like all
+// others.
 //
 // # This package
 //

@@ -211,13 +211,34 @@ func (c *calls) begin(one *call) error {
 	return nil
 }
 
-// do hands a call to the member and waits for what becomes of it, or until nobody waits any more.
-func (c *calls) do(ctx context.Context, to *queue, one *call) (outcome, error) {
-	if err := c.hand(to, one); err != nil {
-		return outcome{}, err
+// do hands a call to the member and waits for what becomes of it, or until nobody waits any more. Where there is no leader, it
+// waits for one, as etcd does: its clients do not send a write again, and what was refused for that certainly did not happen.
+func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err error) {
+	until := time.Now().Add(c.timeout)
+	for {
+		if err := c.hand(to, one); err != nil {
+			return outcome{}, err
+		}
+		out, err = c.wait(ctx, one)
+		if refusal := out.Result.Err; refusal == nil || refusal.Code != kv.Unavailable {
+			return out, err
+		}
+		again := *one
+		one = &again
+		left := time.Until(until)
+		if left <= 0 {
+			return out, errTimeout
+		}
+		select {
+		case <-ctx.Done():
+			return outcome{}, ctx.Err()
+		case <-time.After(min(left, leaderPause)):
+		}
 	}
-	return c.wait(ctx, one)
 }
+
+// leaderPause is the pause before what found no leader is handed over again.
+const leaderPause = 20 * time.Millisecond
 
 // hand hands a call to the member. wait follows.
 func (c *calls) hand(to *queue, one *call) error {

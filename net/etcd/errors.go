@@ -12,6 +12,7 @@ import (
 
 var (
 	errStopped         = rpctypes.ErrGRPCStopped
+	errTimeout         = rpctypes.ErrGRPCTimeout
 	errTooManyRequests = rpctypes.ErrGRPCRequestTooManyRequests
 )
 
