@@ -216,6 +216,37 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
+// What is written again after a failed sync, and synced, is on the disk: nothing of the failed one comes back over it.
+func TestWrittenAgainAfterAFailedSync(t *testing.T) {
+	for seed := range uint64(40) {
+		for _, end := range []func(m *disk.Mem){
+			func(m *disk.Mem) { m.Crash(disk.Prefix) },
+			func(m *disk.Mem) { m.Kill() },
+			func(m *disk.Mem) {
+				f, err := m.Open("f")
+				must(t, err)
+				must(t, f.DropCache())
+			},
+		} {
+			m := disk.NewMem(seed)
+			f := create(t, m, "f", "aaaaaaaaaa")
+			must(t, f.Sync())
+			must(t, m.SyncDir(""))
+			put(t, f, 0, "bbbbbbbbbb")
+			m.Fail(disk.Fault{Op: disk.OpSync, Err: syscall.EIO})
+			if err := f.Datasync(); err == nil {
+				t.Fatal("the sync does not fail")
+			}
+			put(t, f, 3, "ccc")
+			must(t, f.Datasync())
+			end(m)
+			if got := content(t, m, "f"); got[3:6] != "ccc" || strings.Trim(got[:3]+got[6:], "ab") != "" {
+				t.Fatalf("seed %d: %q", seed, got)
+			}
+		}
+	}
+}
+
 func TestKillKeepsTheCache(t *testing.T) {
 	m := disk.NewMem(1)
 	f := create(t, m, "f", "never synced")

@@ -119,6 +119,7 @@ func (i *inode) makeDurable() {
 		} else {
 			i.ops[k].apply(&i.disk)
 			i.remember(&i.ops[k])
+			rest = supersede(rest, &i.ops[k])
 		}
 	}
 	if len(rest) == 0 {
@@ -127,6 +128,39 @@ func (i *inode) makeDurable() {
 		rest = append(rest, i.ops[end:]...)
 	}
 	i.ops = rest
+}
+
+// supersede takes from operations whose sync failed what a later one, which is durable, has written anew: that stays,
+// whatever became of them.
+func supersede(failed []fileOp, by *fileOp) []fileOp {
+	if len(failed) == 0 || by.kind == opSync {
+		return failed
+	}
+	var rest []fileOp
+	for _, o := range failed {
+		switch {
+		case o.kind != by.kind:
+			rest = append(rest, o)
+		case o.kind == opWrite:
+			rest = o.part(rest, o.off, by.off)
+			rest = o.part(rest, by.off+by.length, o.off+o.length)
+		}
+	}
+	return rest
+}
+
+// part appends what a write has of the bytes from one offset to another.
+func (o *fileOp) part(ops []fileOp, from, to int64) []fileOp {
+	from, to = max(from, o.off), min(to, o.off+o.length)
+	if from >= to {
+		return ops
+	}
+	p := *o
+	p.off, p.length = from, to-from
+	if o.data != nil {
+		p.data = o.data[from-o.off : to-o.off]
+	}
+	return append(ops, p)
 }
 
 // tidy takes files off the pending list that have nothing pending any more.
