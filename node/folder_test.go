@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -69,6 +70,49 @@ func TestMissingAmnesiaIsDamage(t *testing.T) {
 	}
 	if q, err := f.quarantined(); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), "missing") {
 		t.Errorf("without the file: %+v, %v", q, err)
+	}
+}
+
+// Whatever fails in a row, and however processes end meanwhile, a small file is never lost, and what a start reads of it
+// a loss of power takes back no more.
+func TestSmallFilesAreReadFromTheMedium(t *testing.T) {
+	for seed := range uint64(2000) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		fs := disk.NewMem(seed)
+		f := &folder{fs: fs, dir: "data"}
+		if err := errors.Join(fs.MkdirAll("data"), fs.SyncDir("."), f.write("small", []byte("content 0"))); err != nil {
+			t.Fatal(err)
+		}
+		for is := range 6 {
+			if random.IntN(3) > 0 {
+				fs.Fail(disk.Fault{Call: 1 + random.Int64N(3), Op: disk.OpSync, Err: syscall.EIO})
+			} else if random.IntN(2) == 0 {
+				left := 1 + random.IntN(10)
+				fs.SetHook(func(disk.Op, string) {
+					if left--; left == 0 {
+						panic(errDied)
+					}
+				})
+			}
+			func() { // a process that may be killed at any call
+				defer func() { _ = recover() }()
+				_, _ = f.read("small")
+				_ = f.write("small", fmt.Appendf(nil, "content %d", is+1))
+			}()
+			fs.SetHook(nil)
+			fs.ClearFaults()
+			if fs.Kill(); random.IntN(2) == 0 {
+				continue // and the next one fails, too
+			}
+			got, err := f.read("small")
+			if err != nil {
+				t.Fatalf("seed %d: after %d writes: %v", seed, is+1, err)
+			}
+			fs.Crash(disk.Variant(random.IntN(int(disk.Variants))))
+			if again, err := f.read("small"); err != nil || !bytes.Equal(again, got) {
+				t.Fatalf("seed %d: %q was read, and after a loss of power it is %q, %v", seed, got, again, err)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,10 @@ import (
 // The higher number is the newer content. What is replaced is the older slot first, or the damaged one, and when that is
 // synced the other one, which then holds the same: a crash leaves at least one slot whole, with the content before or with
 // the new one, and between two writes damage to one slot loses nothing.
+//
+// What is read is what the medium has: after a failed sync, or in the place of a process that was killed before its sync,
+// the page cache shows a slot that may never have got there. Who believed it would act on what a loss of power takes back,
+// and write over the other slot, which is the only whole one.
 
 const (
 	slotBytes   = limits.FolderFileBytes
@@ -55,9 +59,12 @@ func decodeSlot(b []byte) (number uint64, content []byte, whole bool) {
 	return binary.BigEndian.Uint64(b), b[slotHead:end], true
 }
 
-// readSlots returns a file's newest content, its number, and in which slot it is.
+// readSlots returns a file's newest content, its number, and in which slot it is, as they are on the medium.
 func readSlots(file disk.File) (content []byte, number uint64, at int, err error) {
 	b := make([]byte, 2*slotBytes)
+	if err := file.DropCache(); err != nil {
+		return nil, 0, 0, err
+	}
 	if size, err := file.Size(); err != nil {
 		return nil, 0, 0, err
 	} else if size != int64(len(b)) {
@@ -75,13 +82,17 @@ func readSlots(file disk.File) (content []byte, number uint64, at int, err error
 	return content, number, at, err
 }
 
-// read returns the content of a small file.
+// read returns the content of a small file, as it is on the medium: what another process has left to be written is
+// written first.
 func (f *folder) read(name string) ([]byte, error) {
 	file, err := f.fs.Open(f.path(name))
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
+	if err := file.Datasync(); err != nil {
+		return nil, err
+	}
 	content, _, _, err := readSlots(file)
 	return content, err
 }
