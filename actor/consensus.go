@@ -65,6 +65,7 @@ type Consensus struct {
 	now        Time            // of the batch that is being handled
 	soft       raft.SoftState  // the newest that a Ready told
 	leaderless int             // ticks since there was a leader last
+	silence    int             // ticks since the leader was heard last
 	term       uint64          // the newest that a Ready told; forwards, accepted and reads belong to it
 	last       uint64          // index of the newest entry that was handed to the log writer
 	handedTerm uint64          // term of the newest entry that was handed to the applier
@@ -261,7 +262,8 @@ func (c *Consensus) tick(n int) {
 			}
 		})
 	}
-	if c.leaderless += n; c.soft.Lead != raft.None {
+	c.silence += n
+	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
 	c.disk.tick(c.now.Now, c.ElectionTimeout)
@@ -286,6 +288,16 @@ func (c *Consensus) tick(n int) {
 		c.tendLearners()
 		c.partFromRemoved()
 	}
+}
+
+// leader is whom this member follows, or raft.None. Who has no vote never campaigns, and raft goes on to name the leader
+// that it heard last: for a learner that one is none any more when it was silent for as long as the longest wait of a
+// voter. Else one whose leader has been replaced by a member that it does not know would never take that one's connection.
+func (c *Consensus) leader() uint64 {
+	if c.silence >= 2*c.electionTicks && c.role(c.soft.RaftState) == roleLearner {
+		return raft.None
+	}
+	return c.soft.Lead
 }
 
 func (c *Consensus) expire() {
@@ -329,6 +341,9 @@ func (c *Consensus) receive(r Received) {
 		}
 	case RaftMessage:
 		c.membership.spoke[r.From] = c.now.Now
+		if r.From == c.soft.Lead {
+			c.silence = 0
+		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:
 			if c.beyondLog(m.Message) {

@@ -423,8 +423,12 @@ func (c *Consensus) setMembers() {
 }
 
 // refusedAsRemoved hears that a peer takes this member for removed. A leader knows, two cannot both be wrong, and one that
-// says what the own log says is not.
+// says what the own log says is not. A learner's word is not enough: it may know of the removal when no voter's disk does,
+// and voters that start again without knowing it may need this member's vote.
 func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
+	if one := c.membership.records.Get(peer); one != nil && one.Role == kv.Learner && !r.Leads {
+		return
+	}
 	c.membership.removedBy[peer] = true
 	if r.Leads || len(c.membership.removedBy) > 1 || c.membership.records.Removed(c.Member) {
 		c.removed(c.Status.NameOf(peer) + " says so")

@@ -648,6 +648,58 @@ func TestRemovedMemberEnds(t *testing.T) {
 	}
 }
 
+// Learners know of a removal that no voter's disk may know of yet: where one voter is left, it needs the vote of the other one
+// when it starts again.
+func TestLearnersDoNotEndARemovedMember(t *testing.T) {
+	for leads, ends := range map[bool]bool{false: false, true: true} {
+		c := newTestConsensus(t, limits.Defaults())
+		ended := false
+		c.Consensus.Removed = func() error { return nil }
+		c.Fail = func(err error) { ended = errors.Is(err, ErrRemoved) }
+		records := c.membership.records
+		for _, change := range []kv.MemberChange{adding(4), adding(5), removing(1)} {
+			next, refused := records.Change(&change, 0)
+			if refused != nil {
+				t.Fatal(refused)
+			}
+			c.turn(MembersChanged{Members: next, At: 2, Change: configurationChange(records.Configuration(), next.Configuration())})
+			records = next
+		}
+		says := Refusal{Removed: true, Leads: leads, Text: "removed"}
+		if c.turn(Refused{4, says}, Refused{5, says}); ended != ends {
+			t.Errorf("by the words of learners, which lead meanwhile: %v, it ends: %v", leads, ended)
+		}
+	}
+}
+
+// A learner's leader that is silent is none any more, as one that a voter does not hear; until it speaks again.
+func TestSilentLeaderOfALearner(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
+	c.raft.ApplyConfChange(&raftpb.ConfChangeV2{Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddLearnerNode.Enum(), NodeId: u(1)}}})
+	leader := func() uint64 { return c.Status.Raft().Leader }
+	heartbeat := from(2, raftpb.MsgHeartbeat, 2, func(m *raftpb.Message) { m.Commit = u(1) })
+	for range 30 {
+		c.pass(100 * time.Millisecond)
+		c.turn(heartbeat)
+	}
+	c.pass(c.ElectionTimeout)
+	if leader() != 2 {
+		t.Fatalf("after one election timeout the leader is %d", leader())
+	}
+	c.pass(c.ElectionTimeout)
+	var told clientHeard
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1}, Commands: [][]byte{{1}}}})
+	c.pass(c.ElectionTimeout)
+	if leader() != 0 || len(told) != 1 {
+		t.Errorf("after three election timeouts the leader is %d, and a write is told %v", leader(), told)
+	}
+	if c.turn(heartbeat); leader() != 2 {
+		t.Errorf("when it speaks again the leader is %d", leader())
+	}
+}
+
 // What a removed member has said before its connection ended is not heard: it gets no vote.
 func TestRemovedMemberGetsNoVote(t *testing.T) {
 	c := newTestMembers(t)

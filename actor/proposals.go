@@ -229,13 +229,13 @@ func (c *Consensus) why() string {
 	}
 	sort.Strings(unreachable)
 	why := "there is no leader"
-	switch missing := c.lag.missing(c.raft.BasicStatus().Applied); {
-	case c.soft.Lead == c.Member:
+	switch missing, leader := c.lag.missing(c.raft.BasicStatus().Applied), c.leader(); {
+	case leader == c.Member:
 		why = "no quorum has answered"
-	case c.soft.Lead != raft.None && missing > 0:
-		why = fmt.Sprintf("%s is %d entries behind the leader %s", c.Status.NameOf(c.Member), missing, c.Status.NameOf(c.soft.Lead))
-	case c.soft.Lead != raft.None:
-		why = fmt.Sprintf("the leader %s has not answered", c.Status.NameOf(c.soft.Lead))
+	case leader != raft.None && missing > 0:
+		why = fmt.Sprintf("%s is %d entries behind the leader %s", c.Status.NameOf(c.Member), missing, c.Status.NameOf(leader))
+	case leader != raft.None:
+		why = fmt.Sprintf("the leader %s has not answered", c.Status.NameOf(leader))
 	}
 	if len(unreachable) > 0 {
 		why += fmt.Sprintf("; %s cannot reach %s", c.Status.NameOf(c.Member), strings.Join(unreachable, ", "))
@@ -245,7 +245,7 @@ func (c *Consensus) why() string {
 
 // farBehind tells that this member follows a leader whose log it will not have caught up with while its clients wait.
 func (c *Consensus) farBehind() bool {
-	return c.soft.RaftState == raft.StateFollower && c.soft.Lead != raft.None && c.lag.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
+	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(c.raft.BasicStatus().Applied, c.now.Now, 2*c.ElectionTimeout)
 }
 
 // refuseWaiting answers at once what other members can do in less time.

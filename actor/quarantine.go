@@ -168,7 +168,7 @@ func (c *Consensus) linked(peer uint64) {
 
 // serves tells whether this member commits with a quorum without another one, as far as it can know.
 func (c *Consensus) serves(without uint64) bool {
-	return !c.quarantine.active() && c.soft.Lead != raft.None && c.soft.Lead != without && c.handedTerm == c.term
+	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
 }
 
 // tellAccusers tells the peers who accuses this member.

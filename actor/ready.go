@@ -14,7 +14,7 @@ import (
 func (c *Consensus) ready(rd raft.Ready) {
 	c.unordered = 0
 	if rd.SoftState != nil {
-		c.soft = *rd.SoftState
+		c.soft, c.silence = *rd.SoftState, 0
 	}
 	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {
 		c.newTermOrLeader(term)

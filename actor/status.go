@@ -72,6 +72,9 @@ type RaftStatus struct {
 // RoleRefused is the role of a member that takes no part.
 const RoleRefused = "refused"
 
+// roleLearner is the role of a member without a vote.
+const roleLearner = "learner"
+
 // Durable is how far the own log is synced.
 type Durable struct {
 	Last, LastTerm uint64
@@ -189,7 +192,7 @@ func (s *Status) clearMatches() { s.matches.Store(nil) }
 // publish makes the member's place in raft visible when it has changed.
 func (c *Consensus) publish() {
 	b := c.raft.BasicStatus()
-	next := RaftStatus{Role: c.role(b.RaftState), Leader: b.Lead, Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
+	next := RaftStatus{Role: c.role(b.RaftState), Leader: c.leader(), Term: b.GetTerm(), Commit: b.GetCommit(), Applied: b.Applied}
 	if c.quarantine.active() {
 		next.Role, next.Leader = RoleRefused, raft.None
 	}
@@ -205,7 +208,7 @@ func (c *Consensus) role(s raft.StateType) string {
 	case s == raft.StateLeader:
 		return "leader"
 	case s == raft.StateFollower && !slices.Contains(c.membership.confState.GetVoters(), c.Member) && !slices.Contains(c.membership.confState.GetVotersOutgoing(), c.Member):
-		return "learner"
+		return roleLearner
 	case s == raft.StateFollower:
 		return "follower"
 	default:

@@ -301,6 +301,15 @@ var mutants = []mutant{
 	{"keep what was read of the log before a snapshot", []change{
 		{"log/window.go", "	w.chunks, w.wanted, w.unread = nil, nil, 0\n", ""},
 	}, []detector{direct("./log", "TestResetForgetsWhatWasRead")}},
+	{"name a leader that a learner does not hear", []change{
+		{"actor/consensus.go", "	if c.silence >= 2*c.electionTicks && ", "	if c.silence < 0 && "},
+	}, []detector{direct("./actor", "TestSilentLeaderOfALearner")}},
+	{"end a removed member by learners' words", []change{
+		{"actor/membership.go", "one.Role == kv.Learner && !r.Leads {", "one.Role == kv.Learner && !r.Removed {"},
+	}, []detector{direct("./actor", "TestLearnersDoNotEndARemovedMember")}},
+	{"read small files through the page cache", []change{
+		{"node/slots.go", "	if err := file.DropCache(); err != nil {\n		return nil, 0, 0, err\n	}\n", ""},
+	}, []detector{direct("./node", "TestSmallFilesAreReadFromTheMedium")}},
 	{"change the configuration of a snapshot by what is below it", []change{
 		{"actor/membership.go", "	if c.membership.restoring && !m.Restored {\n", "	if c.membership.restoring && m.Restored {\n"},
 	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
