@@ -250,7 +250,8 @@ type origin struct {
 }
 
 // originOf hashes the trust domain, the token and the founders' names into the cluster's id, and that with each name into
-// a founder's, so that all of them find the same ids without a word. Addresses have no part in it: they change.
+// a founder's, so that all of them find the same ids without a word; the token of one that founds alone is random. Addresses
+// have no part in it: they change.
 func originOf(trustDomain, token, self string, founders []string) origin {
 	sorted := slices.Sorted(slices.Values(founders))
 	o := origin{name: self, founding: append([]string{trustDomain, token}, sorted...)}

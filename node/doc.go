@@ -57,14 +57,18 @@
 //
 //	an empty folder                                   cluster id                            member id
 //	--initial-cluster n1=..,n2=..   it is founded     trust domain, token, sorted names     cluster id, name
-//	--found; on loopback nothing    it is founded     the same, of this name alone          cluster id, name
+//	--found; on loopback nothing    it is founded     the same of this name alone, random   cluster id, name
 //	--join HOST:PORT,...            it is asked for   as the member that was asked says     random, made by `member add`
 //	anything else                   refused, with the three commands to choose from
 //
 // The rules:
 //
 //  1. Ids are made once, never from addresses, and used once: an id that was removed never comes back, and a name that does is
-//     another member. They stand in the folder, in each segment and snapshot, and in every handshake.
+//     another member. They stand in the folder, in each segment and snapshot, and in every handshake. Several founders must find
+//     the same ids without a word; a minority of them that has lost its folders, and founds anew with the same flags, cannot
+//     lead without the votes of others that know better, or were removed. One that founds alone needs no vote: its ids are
+//     random, so that what it founds in the empty folder of the first member of a cluster that has grown is another cluster,
+//     which neither that one's members nor a client that has met one of them takes for theirs.
 //  2. A folder that is not empty knows better than the flags: what they say of another beginning is ignored, and logged once.
 //     It belongs to one name in one trust domain, and starts for no other.
 //  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no

@@ -39,16 +39,17 @@ func given(listen string, more func(c *Config)) Config {
 func TestBeginningOfAFolder(t *testing.T) {
 	list := []Member{{"n2", "10.0.0.2:2380"}, {"n1", "10.0.0.1:2380"}}
 	welcome := peerframe.Welcome{Cluster: 77, ID: 9}
+	alone := originOf("lab", " "+strings.Repeat("78", 8), "n1", []string{"n1"}) // of a random "xxxxxxxx"
 	for name, one := range map[string]struct {
 		config Config
 		join   error
 		want   origin
 		text   string
 	}{
-		"loopback, without a word":        {given("127.0.0.1", nil), nil, originOf("lab", "", "n1", []string{"n1"}), ""},
+		"loopback, without a word":        {given("127.0.0.1", nil), nil, alone, ""},
 		"another address, without a word": {given("10.0.0.1", nil), nil, origin{}, "give --found for a new cluster of this member, --initial-cluster for one of several, or add this member to one that is there (`qkv member add n1 --peer 10.0.0.1:2380` on one of its members) and give --join"},
 		"one of two on loopback":          {given("127.0.0.1", func(c *Config) { c.ListenPeer = "10.0.0.1:2380" }), nil, origin{}, "give --found"},
-		"--found":                         {given("10.0.0.1", func(c *Config) { c.Found = true }), nil, originOf("lab", "", "n1", []string{"n1"}), ""},
+		"--found":                         {given("10.0.0.1", func(c *Config) { c.Found = true }), nil, alone, ""},
 		"--initial-cluster": {
 			given("10.0.0.1", func(c *Config) { c.InitialCluster, c.InitialClusterToken = list, "t" }), nil,
 			originOf("lab", "t", "n1", []string{"n1", "n2"}), "",
@@ -60,7 +61,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		if err := one.config.Validate(); err != nil {
 			t.Fatal(name, err)
 		}
-		m := &member{config: one.config, env: environment{Join: func(addresses []string) (peerframe.Welcome, error) {
+		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 8)), Join: func(addresses []string) (peerframe.Welcome, error) {
 			if !slices.Equal(addresses, one.config.Join) {
 				t.Errorf("%s: asked are %v", name, addresses)
 			}
@@ -115,6 +116,26 @@ func TestFoundersAgreeOnIds(t *testing.T) {
 	}
 	if joined := (&identity{Cluster: 5, Founding: []string{"lab"}}).founders(); len(joined.All()) != 0 {
 		t.Errorf("a member that joined knows of the founders %+v", joined.All())
+	}
+}
+
+// A member that founds alone founds another cluster each time: nobody takes it for the one that was in a folder before.
+func TestLoneFounderIsUsedOnce(t *testing.T) {
+	c := given("10.0.0.1", func(c *Config) { c.Found = true })
+	ids := map[uint64]bool{}
+	for i := range 2 {
+		m := &member{config: c, env: environment{Random: rand.NewChaCha8([32]byte{byte(i)})}}
+		o, err := m.begin("lab")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[o.cluster], ids[o.self] = true, true
+		if founders := (&identity{Cluster: o.cluster, Founding: o.founding}).founders(); founders.Get(o.self) == nil || len(founders.All()) != 1 {
+			t.Errorf("the founders are %+v", founders.All())
+		}
+	}
+	if len(ids) != 4 {
+		t.Errorf("two clusters and their members have %d ids", len(ids))
 	}
 }
 

@@ -99,7 +99,15 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 // begin says what an empty data folder begins with.
 func (m *member) begin(trustDomain string) (origin, error) {
 	if founders := m.config.founders(); len(founders) > 0 {
-		return originOf(trustDomain, m.config.InitialClusterToken, m.config.Name, founders), nil
+		token := m.config.InitialClusterToken
+		if len(founders) == 1 { // nobody else has to find the same ids
+			var once [8]byte
+			if _, err := io.ReadFull(m.env.Random, once[:]); err != nil {
+				return origin{}, fmt.Errorf("make a cluster id: %w", err)
+			}
+			token = fmt.Sprintf("%s %x", token, once)
+		}
+		return originOf(trustDomain, token, m.config.Name, founders), nil
 	}
 	if len(m.config.Join) == 0 {
 		return origin{}, usagef("the data folder %s is empty, and a cluster is founded only when somebody says so: give --found for a new cluster of this member, "+
