@@ -64,15 +64,16 @@ type member struct {
 	looks        int   // since the last check
 	shortHistory pause // of the warning
 	leads        int   // looks in a row at which this member led
+	missed       int   // looks in a row at which a member that has moved had not announced itself
 	checked      int64 // revision at this leader's last check
 
 	// Shared.
-	announcing, placing, comparing, checking, compacting, raising own // what this member itself has proposed
-	contacts                                                      contacts
-	failure                                                       atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                                    atomic.Int64            // frames of peers that could not be read
-	refused                                                       sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                                      sync.Map                // the same of peers that refuse this member
+	announcing, placing, relocating, comparing, checking, compacting, raising own // what this member itself has proposed
+	contacts                                                                  contacts
+	failure                                                                   atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                                                                atomic.Int64            // frames of peers that could not be read
+	refused                                                                   sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                                                                  sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
@@ -295,6 +296,7 @@ func (m *member) look() {
 		return
 	}
 	m.place()
+	m.relocate()
 	m.compare()
 	if m.looks++; time.Duration(m.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
 		m.looks = 0

@@ -13,9 +13,16 @@ import (
 
 // A member that was away while another one was added, which leads now, comes to know of that one by its log: it takes the
 // connection of a member that it has never heard of.
-func TestLeaderThatWasAddedMeanwhile(t *testing.T) { withCluster(t, 3, leaderAddedMeanwhile) }
+func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
+	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, false) })
+}
 
-func leaderAddedMeanwhile(t testing.TB, c *cluster) {
+// If it has moved meanwhile, too, neither finds the other one: the members that it calls tell the leader by the log.
+func TestMoveAwayFromALeaderThatWasAdded(t *testing.T) {
+	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, true) })
+}
+
+func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*wait)
 	defer cancel()
 	cl := c.client(0, 1, 2)
@@ -58,6 +65,10 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster) {
 	})
 	if _, err := cl.Put(ctx, []byte("k"), []byte("after")); err != nil {
 		t.Fatal(err)
+	}
+	if moves {
+		c.configs[away].ListenPeer = freeAddresses(t, 1)[0]
+		c.configs[away].AdvertisePeer = c.configs[away].ListenPeer
 	}
 	c.start(away)
 	until(t, "the member that was away does not follow", func() bool {

@@ -9,6 +9,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/peer"
 	"qkv/net/wire/peerframe"
@@ -83,6 +84,41 @@ func (m *member) called(id uint64) {
 	if err := m.folder.rememberCallers(callers); err != nil {
 		m.logger.Warn("where a member has moved to is not remembered; it tells by the log too", "peer", m.status.NameOf(id), "address", from, "error", err)
 	}
+}
+
+// relocate writes to the log where a member is that has called from an address that the log does not know, and could not say
+// so itself for two seconds: it hears of no leader. The leader may have been added while it was away, and moved: then
+// neither knows where the other one is, and whoever both know has to tell.
+func (m *member) relocate() {
+	if m.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
+		m.missed = 0
+	}
+	if m.missed < placeAfter {
+		return
+	}
+	m.missed = 0
+	if change := m.misplaced(); change != nil {
+		m.relocating.propose(m, index.AppendMemberChange(nil, change))
+	}
+}
+
+// misplaced returns the change that adds the address that a member has called from, of one whose newest process has not
+// announced itself.
+func (m *member) misplaced() *kv.MemberChange {
+	members := m.status.View().Members()
+	m.contacts.mu.Lock()
+	defer m.contacts.mu.Unlock()
+	for _, one := range members.All() {
+		from, moved := m.contacts.callers[one.ID]
+		if !moved || slices.Contains(one.Peers, from) || m.admission.Knows(one.ID).Process == one.Process {
+			continue
+		}
+		taken := func(other kv.Member) bool { return slices.Contains(other.Peers, from) }
+		if !slices.ContainsFunc(members.All(), taken) {
+			return &kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: append([]string{from}, one.Peers[:min(len(one.Peers), 1)]...)}
+		}
+	}
+	return nil
 }
 
 // meet takes a newcomer, which has called and calls again.

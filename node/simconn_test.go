@@ -22,6 +22,7 @@ type pair struct {
 	n        *network
 	ends     [2]end
 	epoch    int // of the newest attempt
+	dialled  int // which end made it
 	dialling bool
 	next     time.Duration // when the next attempt may be
 	failures int
@@ -151,7 +152,7 @@ func (n *network) died(h *host) {
 // dial tries to connect: identity, verdict, identity, verdict.
 func (p *pair) dial(i int) {
 	w, me, other := p.n.w, &p.ends[i], &p.ends[1-i]
-	p.dialling = true
+	p.dialling, p.dialled = true, i
 	p.epoch++
 	p.ends[0].early, p.ends[1].early = nil, nil
 	epoch := p.epoch

@@ -127,7 +127,17 @@ func (s *simTransport) SetPeers(all []peer.Peer) {
 }
 
 // Status implements transport.
-func (s *simTransport) Status() []peer.PeerStatus { return nil }
+func (s *simTransport) Status() (all []peer.PeerStatus) {
+	for _, other := range s.w.hosts {
+		p, listed := s.peers[other.id()]
+		if other == s.from || !listed || p.Name != other.config.Name {
+			continue
+		}
+		pair, mine := s.w.net.pair(s.from, other)
+		all = append(all, peer.PeerStatus{Peer: p, Connected: pair.ends[mine].up, Dialled: pair.dialled == mine, Remote: other.config.AdvertisePeer})
+	}
+	return all
+}
 
 // Send implements transport.
 func (s *simTransport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
