@@ -50,7 +50,16 @@ func (w *world) forget(f fault, h *host) {
 	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 }
 
-// known tells whether all others know of a member's present start.
+// knows notes that what a member knows of another one's process is on its disk: it has admitted it.
+func (h *host) knows(other *host, process [16]byte) {
+	if h.admitted == nil {
+		h.admitted = map[*host][16]byte{}
+	}
+	h.admitted[other] = process
+}
+
+// known tells whether all others know of a member's present start, and have that on their disks: what a disk that stalls
+// was given may be lost with the power.
 func (w *world) known(h *host) bool {
 	if !h.alive() {
 		return false
@@ -62,7 +71,7 @@ func (w *world) known(h *host) bool {
 		if other == h || other.lost() {
 			continue
 		}
-		if !other.alive() || other.member.admission.Knows(h.id()).Process != h.member.process {
+		if !other.alive() || other.member.admission.Knows(h.id()).Process != h.member.process || other.admitted[h] != h.member.process {
 			return false
 		}
 	}

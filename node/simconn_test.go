@@ -217,6 +217,9 @@ func (p *pair) admit(by, who *end, epoch int, identity peerframe.MemberIdentity,
 	life.Call(func() {
 		err := by.host.handler.Admit(who.host.id(), identity)
 		p.n.w.sim.Post(func() {
+			if err == nil && by.host.life == life {
+				by.host.knows(who.host, identity.Process)
+			}
 			switch {
 			case p.epoch != epoch || by.host.life != life || who.host.life == nil:
 			case err != nil:

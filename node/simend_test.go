@@ -6,6 +6,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 )
 
 // elections is how many election timeouts it may take to find a leader, and to agree.
@@ -164,7 +165,7 @@ func (k *checker) finish() {
 		if h.alive() {
 			k.checkState(h)
 		}
-		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets() > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
+		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
 			w.failf("%s %s, and its alarms are %+v", h.name(), h.forgot, h.member.Status().Alarms)
 		}
 	}

@@ -65,7 +65,8 @@ type host struct {
 	once       proven // what it had until then
 	fresh      bool   // not started since then
 	wasRefused bool
-	copied     bool // a copy of its folder was run beside it
+	copied     bool               // a copy of its folder was run beside it
+	admitted   map[*host][16]byte // the newest process of each other member that its disk knows of
 
 	// Of a world whose membership changes.
 	label   string // what the trace calls it
@@ -172,7 +173,7 @@ func (h *host) start() {
 		life.End()
 		h.disk.Kill()
 		return
-	case err != nil && (h.caused(err) || h.boot == 0 && errors.Is(err, syscall.ENOSPC)):
+	case err != nil && (h.caused(err) || errors.Is(err, syscall.ENOSPC) && h.begins()):
 		life.End()
 		w.trace("%s cannot start on a broken disk: %v", h.name(), err)
 		h.disk.Kill()
@@ -193,6 +194,12 @@ func (h *host) start() {
 	w.trace("%s starts, boot %d, log %+v", h.name(), m.folder.Boot, m.logWriter.Log.Stats())
 	w.totals.Starts++
 	w.watch.booted(h)
+}
+
+// begins tells whether a member makes its data folder, which takes room: it was never started on this disk.
+func (h *host) begins() bool {
+	_, err := h.disk.List("data/wal")
+	return h.boot == 0 || errors.Is(err, fs.ErrNotExist)
 }
 
 var errDied = errors.New("the power failed during recovery")

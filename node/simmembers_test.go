@@ -106,6 +106,7 @@ type administrator struct {
 	open    int           // changes without an answer
 	unsure  time.Duration // when the outcome of a change became unknown last
 	moving  *host         // the last one that got another address
+	packing bool          // it is still at the old one
 }
 
 func (a *administrator) begin() {
@@ -275,7 +276,7 @@ func (a *administrator) update() {
 // list of all as a hint.
 func (a *administrator) move() {
 	w := a.w
-	if a.moving != nil && slices.ContainsFunc(w.listed(), func(o *host) bool {
+	if a.packing || a.moving != nil && slices.ContainsFunc(w.listed(), func(o *host) bool {
 		return o != a.moving && w.watch.members.Get(a.moving.id()) != nil && !o.finds(a.moving) && !o.lost()
 	}) {
 		return
@@ -287,6 +288,7 @@ func (a *administrator) move() {
 	a.moving = h
 	address := fmt.Sprintf("10.1.%d.%d:2380", w.random.IntN(250), h.number+1)
 	there := func() {
+		a.packing = false
 		h.kill()
 		h.config.AdvertisePeer = address
 		w.trace("%s moves to %s", h.name(), address)
@@ -294,23 +296,26 @@ func (a *administrator) move() {
 	}
 	switch {
 	case w.probably(0.3):
-		a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: h.id(), Peers: []string{address}}, func(kv.Result) {
+		a.packing = a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: h.id(), Peers: []string{address}}, func(kv.Result) {
 			if w.healed == 0 {
 				there()
 			}
 		})
-	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost):
+	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost) && !slices.ContainsFunc(w.listed(), unstarted):
 		a.moveAll()
 	default:
 		there()
 	}
 }
 
+// unstarted tells whether a host's member has not begun: it is told the founders only, and where they are at that time.
+func unstarted(h *host) bool { return h.boot == 0 }
+
 func (a *administrator) moveAll() {
 	w := a.w
 	w.trace("all members move")
 	var hints []Member
-	movers := slices.DeleteFunc(w.listed(), func(h *host) bool { return h.boot == 0 })
+	movers := w.listed()
 	for _, h := range movers {
 		h.kill()
 		h.config.AdvertisePeer = fmt.Sprintf("10.2.%d.%d:2380", w.random.IntN(250), h.number+1)
@@ -325,7 +330,7 @@ func (a *administrator) moveAll() {
 // wake starts a member again that knows that it was removed.
 func (a *administrator) wake() {
 	for _, h := range a.w.hosts {
-		if h.removed && !h.alive() && !h.twin {
+		if h.removed && !h.alive() && !h.twin && !h.lost() {
 			h.woken = true
 			h.start()
 			return
@@ -375,14 +380,14 @@ func (a *administrator) copy() {
 // quorumBeside tells whether the others are a quorum, also when each member whose folder was copied is refused.
 func (w *world) quorumBeside(h *host) bool {
 	now := w.watch.members.Configuration()
-	return quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].lost() && !w.byID[id].copied })
+	return quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].away() && !w.byID[id].copied })
 }
 
 // lose lets a founder lose its folder, when the others are a quorum.
 func (a *administrator) lose() {
 	w := a.w
 	h := w.byID[a.member().ID]
-	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || h.hinted || h.lost() || !w.known(h) {
+	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || h.hinted || h.away() || !w.known(h) {
 		return
 	}
 	if !w.quorumBeside(h) {
@@ -394,26 +399,32 @@ func (a *administrator) lose() {
 	h.equip()
 	w.totals.Lost++
 	w.trace("%s %s", h.name(), h.forgot)
+	if h.removed = w.shape.members == 1; h.removed {
+		return // in its place it would found another cluster, of which nobody here hears
+	}
 	w.sim.After(w.between(10*time.Millisecond, time.Second), h.start)
 }
 
 // safe tells whether a change leaves a quorum, whatever becomes of others that may have been made.
 func (a *administrator) safe(change *kv.MemberChange) bool {
 	w := a.w
-	if !slices.ContainsFunc(w.members(), func(h *host) bool { return h.lost() && !h.twin }) {
+	if !slices.ContainsFunc(w.members(), func(h *host) bool { return h.away() && !h.twin }) {
 		return true
 	}
 	next, err := w.watch.members.Change(change, 0)
 	c := next.Configuration()
-	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return !w.byID[id].lost() })
+	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return !w.byID[id].away() })
 }
 
-// propose lets any member propose a change.
-func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)) {
+// away tells whether a member is of no help to a quorum, now or as soon as what was done to it is noticed.
+func (h *host) away() bool { return h.lost() || h.rottedLog }
+
+// propose lets any member propose a change, and tells whether there is one that can.
+func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)) bool {
 	w := a.w
 	at, command := w.any(), index.AppendMemberChange(nil, &change)
 	if !at.alive() || !a.safe(&change) || !at.member.consensus.Fits(int64(len(command))) {
-		return
+		return false
 	}
 	w.trace("%s is to %v", at.name(), &change)
 	timeout := w.between(200*time.Millisecond, clientTimeout)
@@ -421,6 +432,7 @@ func (a *administrator) propose(change kv.MemberChange, answered func(kv.Result)
 	a.open++
 	w.sim.After(timeout*5/4+overdue, func() { r.end(kv.Result{Err: kv.Errorf(kv.Unknown, "no answer")}) })
 	endpoint{at.member}.Propose(kv.Proposal{ReplyTo: r, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: timeout})
+	return true
 }
 
 // changeReply waits for what became of a change.
@@ -476,7 +488,7 @@ func (a *administrator) unfinished() string {
 	for _, h := range w.listed() {
 		one := w.watch.members.Get(h.id())
 		switch {
-		case h.lost():
+		case h.lost(), h.ruined():
 			continue
 		case !h.alive():
 			return h.name() + " is down"
@@ -492,21 +504,25 @@ func (a *administrator) unfinished() string {
 	if leader == nil {
 		return "nobody leads"
 	}
+	if _, term := leader.view.Applied(); term != leader.member.status.Raft().Term {
+		return leader.name() + " has not applied yet what others have left it, a change may be among it"
+	}
 	for _, h := range w.members() {
 		if h.removed || !w.watch.members.Removed(h.id()) || !h.alive() {
 			continue
 		}
-		if h.finds(leader) || h.meets() > 1 {
+		if h.finds(leader) || h.meets(kv.Voter) > 1 {
 			return h.name() + " does not know that it was removed"
 		}
 	}
 	return ""
 }
 
-// meets counts the members that a host's member can dial.
-func (h *host) meets() (n int) {
+// meets counts the members with one of some roles that a host's member can dial.
+func (h *host) meets(roles ...kv.Role) (n int) {
 	for _, o := range h.w.listed() {
-		if o != h && h.finds(o) && !o.lost() {
+		one := h.w.watch.members.Get(o.id())
+		if o != h && h.finds(o) && !o.lost() && one != nil && slices.Contains(roles, one.Role) {
 			n++
 		}
 	}

@@ -31,7 +31,7 @@ func (w *world) recover() {
 	w.watch = newChecker(w)
 	w.sim.Observe(w.watch.turn)
 	w.watch.commit, w.watch.changes, w.watch.visible = before.commit+1, before.changes, before.visible
-	w.byID, h.fresh = map[uint64]*host{}, true
+	w.byID, h.fresh, h.rottedLog = map[uint64]*host{}, true, false // the log is another one
 	h.start()
 	if !h.alive() {
 		w.failf("%s does not start as a cluster of its own", h.name())

@@ -41,6 +41,9 @@ func (w *world) rotLog(f fault, h *host) {
 		}
 	}
 	names := h.files("data/wal", ".wal")
+	if w.shape.spares > 0 && (w.admin.open > 0 || w.sim.Now()-w.admin.unsure < quiet || !w.quorumBeside(h)) { // nor may a quorum of what the members are now
+		return
+	}
 	if gone+w.shape.amnesiacs > (len(w.hosts)-1)/2 || !h.alive() || h.lost() || h.ruined() || h.member.logWriter.Log.Stats().Segments < 3 {
 		return
 	}

@@ -143,13 +143,20 @@ func (k *checker) booted(h *host) {
 			k.w.totals.CoveredDamage++
 		case a.Name == actor.Corrupt && h.rotted:
 			k.w.totals.Quarantined++
-		case a.Name == actor.Amnesia && h.lost():
+		case a.Name == actor.Amnesia && (h.lost() || h.heldForItsCopy()):
 		default:
 			k.w.failf("%s starts with the alarm %s: %s", h.name(), a.Name, a.Text)
 		}
 	}
 	h.view = h.member.status.View()
 	k.applied(h)
+}
+
+// heldForItsCopy tells whether a member, a copy of whose folder runs beside it, is held back by the word of one that has
+// met the copy first. Nobody can know better which of the two is right than a leader or a second member.
+func (h *host) heldForItsCopy() bool {
+	q, err := h.member.folder.quarantined()
+	return h.copied && err == nil && q.By != 0
 }
 
 // checkRaft checks elections and commits.

@@ -307,6 +307,9 @@ var mutants = []mutant{
 	{"end a removed member by learners' words", []change{
 		{"actor/membership.go", "one.Role == kv.Learner && !r.Leads {", "one.Role == kv.Learner && !r.Removed {"},
 	}, []detector{direct("./actor", "TestLearnersDoNotEndARemovedMember")}},
+	{"found alone with the ids of before", []change{
+		{"node/member.go", "		if len(founders) == 1 { // nobody else has to find the same ids\n", "		if len(founders) == 0 {\n"},
+	}, []detector{direct("./node", "TestLoneFounderIsUsedOnce")}},
 	{"read small files through the page cache", []change{
 		{"node/slots.go", "	if err := file.DropCache(); err != nil {\n		return nil, 0, 0, err\n	}\n", ""},
 	}, []detector{direct("./node", "TestSmallFilesAreReadFromTheMedium")}},

@@ -1,0 +1,151 @@
+package node
+
+import (
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/log/disk"
+)
+
+// What a member was told of another one, and has not got to its disk yet, a loss of power makes it forget: the simulation
+// takes no folder away on the strength of that.
+func TestKnownIsOnTheDisk(t *testing.T) {
+	w := diskWorld(t, 5)
+	slow, moved := w.hosts[0], w.hosts[1]
+	if !w.known(moved) {
+		t.Fatal("nobody knows a member that all have met")
+	}
+	slow.drive.stall(w.sim.Now(), 10*time.Second)
+	moved.kill()
+	moved.start()
+	w.until(5*time.Second, func() bool { return slow.member.admission.Knows(moved.id()).Process == moved.member.process })
+	if slow.member.admission.Knows(moved.id()).Process != moved.member.process || w.known(moved) {
+		t.Errorf("a member whose disk stalls has heard of the new process: %v; the simulation takes that for known: %v",
+			slow.member.admission.Knows(moved.id()).Process == moved.member.process, w.known(moved))
+	}
+	if !w.until(20*time.Second, func() bool { return w.known(moved) }) {
+		t.Error("the new process does not come to be known")
+	}
+	if w.failure != "" {
+		t.Error(w.failure)
+	}
+}
+
+// A data folder takes room when it is made, also in the place of one that was lost: no fault of a member that it does not
+// start on a full disk then, and one when it was started there before.
+func TestFullDiskUnderANewFolder(t *testing.T) {
+	for _, lost := range []bool{true, false} {
+		w := diskWorld(t, 6)
+		h := w.hosts[0]
+		h.kill()
+		if lost {
+			h.forgot, h.disk, h.fresh = "has lost its folder", disk.NewMem(7), true
+			h.equip()
+		}
+		h.disk.SetCapacity(h.disk.Used())
+		if h.begins() != lost {
+			t.Errorf("lost: %v, and it begins: %v", lost, h.begins())
+		}
+		h.start()
+		if h.alive() == lost || w.failure != "" {
+			t.Errorf("lost: %v, it starts: %v, %s", lost, h.alive(), w.failure)
+		}
+		h.disk.SetCapacity(1 << 50)
+		if w.until(5*time.Second, h.alive); !h.alive() {
+			t.Errorf("lost: %v, it does not start when there is room", lost)
+		}
+	}
+}
+
+// The membership is at rest only when a leader has applied what earlier ones have left it, and without those whose logs were
+// damaged on purpose.
+func TestWhenTheMembershipIsAtRest(t *testing.T) {
+	w := diskWorld(t, 7, func(s *shape) { s.spares = 1 })
+	w.admin.stopped = true
+	w.healed = w.sim.Now()
+	if !w.until(20*time.Second, func() bool { return w.admin.unfinished() == "" }) {
+		t.Fatal(w.admin.unfinished())
+	}
+	var leader, other *host
+	for _, h := range w.listed() {
+		if h.leads {
+			leader = h
+		} else {
+			other = h
+		}
+	}
+	other.kill()
+	if got := w.admin.unfinished(); got != other.name()+" is down" {
+		t.Error(got)
+	}
+	if other.damage = syscall.EIO; w.admin.unfinished() != "" {
+		t.Error(w.admin.unfinished())
+	}
+	other.damage = nil
+	view := index.NewState(w.shape.limits.Index)
+	view.Found(index.Founders(map[string]uint64{"n1": 1}))
+	if _, err := view.Apply(1, 1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	w.until(20*time.Second, func() bool { other.start(); return w.admin.unfinished() == "" })
+	leader.view = view.View() // what it showed when it began to lead
+	if got := w.admin.unfinished(); !strings.Contains(got, "has not applied yet") {
+		t.Errorf("with entries of earlier terms to apply: %q", got)
+	}
+}
+
+// Members move one after the other, and all at once only when all have begun: who has not been told nothing else than where
+// the founders were.
+func TestMembersMoveInTurn(t *testing.T) {
+	w := diskWorld(t, 8, func(s *shape) { s.spares = 1 })
+	w.admin.packing = true
+	addresses := func() (all []string) {
+		for _, h := range w.hosts {
+			all = append(all, h.config.AdvertisePeer)
+		}
+		return all
+	}
+	before := strings.Join(addresses(), " ")
+	for range 50 {
+		w.admin.move()
+	}
+	if w.run(2 * time.Second); strings.Join(addresses(), " ") != before {
+		t.Error("a member moves while another one is about to")
+	}
+	w.admin.packing = false
+	w.hosts[2].boot = 0
+	for range 200 {
+		w.admin.moving = nil
+		w.admin.packing = false
+		w.admin.move()
+	}
+	if len(w.hosts[0].config.InitialCluster) != 3 || w.hosts[0].hinted || !unstarted(w.hosts[2]) {
+		t.Error("all move while one has not begun")
+	}
+}
+
+// A member may start held back by the word of one that has met a copy of its folder first, and by nothing else.
+func TestHeldForItsCopy(t *testing.T) {
+	for _, one := range []struct {
+		copied bool
+		by     uint64
+		excuse bool
+	}{{true, 2, true}, {false, 2, false}, {true, 0, false}} {
+		w := diskWorld(t, 9)
+		h := w.hosts[0]
+		h.copied = one.copied
+		q := actor.Quarantine{Reason: "AMNESIA", By: one.by}
+		if err := h.member.folder.quarantine(q); err != nil {
+			t.Fatal(err)
+		}
+		h.member.status.Alarm(q.Alarm())
+		w.watch.booted(h)
+		if (w.failure == "") != one.excuse {
+			t.Errorf("%+v: %q", one, w.failure)
+		}
+	}
+}
