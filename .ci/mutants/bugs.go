@@ -215,7 +215,7 @@ var mutants = []mutant{
 		{"actor/forwarding.go", "	f.next = next\n", "	_ = next\n"},
 	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
 	{"take what a member far behind cannot answer", []change{
-		{"actor/proposals.go", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead != raft.None && c.lag.far(", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && c.lag.far("},
+		{"actor/proposals.go", "	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && c.lag.far("},
 	}, []detector{direct("./node", "TestWritesAtALaggingMember")}},
 	{"count an earlier process's batch as seen", []change{
 		{"actor/forwarding.go", " && envelope.Incarnation == c.Incarnation {", " {"},
