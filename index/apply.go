@@ -105,6 +105,9 @@ func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
 	}
+	if s.alarms.has(kv.AlarmNoSpace) && c.grows() {
+		return s.refused(errNoSpace)
+	}
 	switch c.kind {
 	case kindPut:
 		return s.putAlone(c)
@@ -128,6 +131,8 @@ func (s *State) perform(c *command) kv.Result {
 		return s.changeConfiguration(c)
 	case kindFeatureLevel:
 		return s.raiseLevel(c)
+	case kindAlarm:
+		return s.changeAlarm(*c.alarm)
 	case kindCheck:
 		s.check = check{entry: s.applied + 1}
 		return kv.Result{Revision: s.revision}
@@ -402,6 +407,7 @@ func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
 		return s.refused(err)
 	}
 	s.members = next
+	s.disarm(func(one kv.Alarm) bool { return next.Get(one.Member) == nil })
 	return kv.Result{Revision: s.revision}
 }
 

@@ -53,6 +53,10 @@ type (
 	msgGrant struct {
 		Lease, TTL int64
 	}
+	msgAlarm struct {
+		Raise        bool
+		Member, Kind uint64
+	}
 	msgRevoke struct {
 		Lease         int64
 		Term, Granted uint64
@@ -157,6 +161,8 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	var empty msgTxn
 	empty.Verdict, empty.Txn.Compares, empty.Txn.Success, empty.Txn.Failure = []byte{}, []any{}, []any{}, []any{}
 	inSession("transaction in a session", head.AppendTxn(nil, &kv.Txn{}), 10, empty)
+	add("alarm", AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
+	add("disarm", AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())

@@ -115,7 +115,8 @@ const (
 	kindGrant        = 12
 	kindRevoke       = 13
 	kindCheckpoint   = 14
-	kinds            = 15
+	kindAlarm        = 15
+	kinds            = 16
 )
 
 // kindLevels are the feature levels from which on commands may be proposed.
@@ -123,6 +124,7 @@ var kindLevels = [kinds]uint64{
 	kindPut: FirstLevel, kindDelete: FirstLevel, kindAnnounce: FirstLevel, kindFeatureLevel: FirstLevel,
 	kindRefused: FirstLevel, kindCheck: FirstLevel, kindDigest: FirstLevel, kindMember: FirstLevel, kindEndExchange: FirstLevel,
 	kindTxn: FirstLevel, kindCompact: FirstLevel, kindGrant: FirstLevel, kindRevoke: FirstLevel, kindCheckpoint: FirstLevel,
+	kindAlarm: FirstLevel,
 }
 
 // inSessions are the kinds that may have a session: what a client writes.
@@ -145,22 +147,26 @@ const (
 	grantFields    = 2
 	revokeFields   = 3
 	onceFields     = 3
+	alarmFields    = 3
 )
 
-// Grows tells whether a command may make the state larger: a put, or a transaction in which there is one. Deletions do
+// Grows tells whether a command may make the state larger: a put, a lease, or a transaction in which there is a put, as etcd has it on
+// whichever way. Deletions do
 // not, nor does what members write about themselves.
 func Grows(b []byte) bool {
 	r := pack.NewReader(b)
 	r.Array()
 	switch r.Uint() {
-	case kindPut, kindGrant:
-		return true
-	case kindTxn:
+	case kindPut, kindGrant, kindTxn:
 		r = pack.NewReader(b)
 		var c command
-		return c.read(&r) == nil && c.txn.Puts()
+		return c.read(&r) == nil && c.grows()
 	}
 	return false
+}
+
+func (c *command) grows() bool {
+	return c.kind == kindPut || c.kind == kindGrant || c.kind == kindTxn && c.txn.Puts()
 }
 
 // ChangesMembership tells whether a command, or the first of several, changes the membership. It looks at the kind only.
@@ -293,6 +299,12 @@ func AppendCheckpoint(dst []byte, left []kv.Lease, term uint64) []byte {
 	return dst
 }
 
+// AppendAlarm appends the command that raises an alarm or disarms some, which must pass its Check.
+func AppendAlarm(dst []byte, c kv.AlarmChange) []byte {
+	dst = pack.AppendBool(pack.AppendArray(appendHead(dst, kindAlarm), alarmFields), c.Raise)
+	return pack.AppendUint(pack.AppendUint(dst, c.Member), uint64(c.Kind))
+}
+
 // AppendFeatureLevel appends the command that raises the cluster's feature level. What it means is known from the first
 // version on, so that a member that knows less stops with a message.
 func AppendFeatureLevel(dst []byte, level uint64) []byte {
@@ -329,6 +341,7 @@ type command struct {
 	term    uint64     // of a revocation or checkpoint
 	granted uint64     // of a revocation
 	ttl     int64      // of a grant
+	alarm   *kv.AlarmChange
 
 	keepValue, keepLease bool // of a put
 }
@@ -410,6 +423,9 @@ func (c *command) readBody(r *pack.Reader) error {
 		for range n / 3 {
 			c.left = append(c.left, kv.Lease{ID: r.Int(), Remaining: r.Int(), Granted: r.Uint()})
 		}
+	case kindAlarm:
+		r.ArrayOf(alarmFields)
+		c.alarm = &kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
 		level := r.Uint()
@@ -480,6 +496,8 @@ func (c *command) refusal() *kv.Error {
 		}
 	case kindGrant:
 		return kv.Lease{ID: c.number, TTL: c.ttl}.Check()
+	case kindAlarm:
+		return c.alarm.Check()
 	case kindRefused:
 		return &kv.Error{Code: kv.Code(c.number), Message: string(c.value)}
 	}
@@ -565,6 +583,8 @@ func (c *command) describe() string {
 		return fmt.Sprintf("revoke lease %016x", uint64(c.number))
 	case kindCheckpoint:
 		return fmt.Sprintf("checkpoint of %d leases", len(c.left))
+	case kindAlarm:
+		return c.alarm.String()
 	case kindCompact:
 		return fmt.Sprintf("compact to revision %d", c.number)
 	case kindRefused:

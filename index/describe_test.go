@@ -10,9 +10,9 @@ func TestDescribe(t *testing.T) {
 	commands := [][]byte{
 		AppendPut(nil, &kv.Put{Key: []byte("greeting"), Value: []byte("hello")}), AppendDelete(nil, []byte("a\n"), nil),
 		AppendDelete(nil, []byte("a"), []byte("b")), AppendAnnounce(nil, &kv.Member{Name: "n1", Version: "v", Boot: 3}),
-		AppendFeatureLevel(nil, 1),
+		AppendFeatureLevel(nil, 1), AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 7, Kind: kv.AlarmNoSpace}}), AppendAlarm(nil, kv.AlarmChange{}),
 	}
-	const want = `put "greeting" 5 bytes, delete "a\n", delete from "a" to "b", announce n1, version v, boot 3, feature level 1`
+	const want = `put "greeting" 5 bytes, delete "a\n", delete from "a" to "b", announce n1, version v, boot 3, feature level 1, raise NOSPACE of 0000000000000007, disarm every alarm of every member`
 	b := AppendEnvelope(nil, Envelope{Level: 1}, commands)
 	if got := Describe(b); got != want {
 		t.Errorf("%s\nwant %s", got, want)

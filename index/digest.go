@@ -35,6 +35,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendUint(b, r.sessionSum)
 	b = pack.AppendUint(b, r.times.sum)
 	b = r.check.append(b)
+	b = r.alarms.append(b)
 	return xxhash.Sum64(r.members.append(b))
 }
 

@@ -35,6 +35,7 @@
 //	body 12    92 lease ttl                                                    grant
 //	body 13    93 lease term granted                                           revoke; term 0: a client's
 //	body 14    9n term [lease remaining granted]...                            checkpoint of leases
+//	body 15    93 raise member kind                                            alarm; not raised: disarmed, 0 is all
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
@@ -120,6 +121,12 @@
 // decides that a lease has expired, and its revocation, like its notes of what is left of leases, carries the term: in a
 // later one another clock decides, and it has no effect. It also names the entry that granted the lease, so that one that was
 // revoked and granted again meanwhile, with the same id, is another one.
+//
+// # Alarms
+//
+// An alarm is of a member and a kind, NOSPACE or CORRUPT, as etcd's. It is raised and disarmed by commands alone: whoever knows
+// of a quota or a disk proposes them. While NOSPACE is raised, whoever it is of, puts, grants and transactions in which there
+// is a put are refused, and nothing else. What a quota counts, [View.UsedBytes], is equal on all members.
 //
 // # Compaction
 //
@@ -241,6 +248,7 @@
 //	  6  [lease, ttl, remaining, granted, ...]
 //	  7  [clock floor session...]
 //	     session  95 id used first length [place revision deleted kind code flags, ...]
+//	  8  [alarm's member, kind, ...]
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
 // sum of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's

@@ -24,6 +24,7 @@ type model struct {
 	keys      map[string][]Version // oldest first
 	names     []string             // of keys, sorted; whoever adds one makes a new list
 	leases    map[int64]kv.Lease
+	alarms    map[kv.Alarm]bool
 	events    []modelEvent
 	points    []point // of every batch that made a revision
 	clients   modelSessions
@@ -35,7 +36,7 @@ type modelEvent struct {
 }
 
 func newModel() *model {
-	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, clients: modelSessions{rules: testRules, clock: 1}}
+	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, alarms: map[kv.Alarm]bool{}, clients: modelSessions{rules: testRules, clock: 1}}
 }
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
@@ -45,7 +46,7 @@ func (m *model) frozen() *model {
 	for k, versions := range m.keys {
 		f.keys[k] = slices.Clip(versions)
 	}
-	f.leases = maps.Clone(m.leases)
+	f.leases, f.alarms = maps.Clone(m.leases), maps.Clone(m.alarms)
 	f.clients = m.clients.frozen()
 	f.events, f.points = slices.Clip(m.events), slices.Clip(m.points)
 	return &f
@@ -95,7 +96,48 @@ func (m *model) change(p *kv.Put) {
 	m.add(string(p.Key), v)
 }
 
+// full is the refusal of everything that grows, while there is an alarm that says so.
+func (m *model) full() (r kv.Result, full bool) {
+	for a := range m.alarms {
+		full = full || a.Kind == 1
+	}
+	return kv.Result{Revision: m.revision, Err: errNoSpace}, full
+}
+
+// alarm raises or disarms alarms of members 1 to 3.
+func (m *model) alarm(c kv.AlarmChange) kv.Result {
+	r := kv.Result{Revision: m.revision}
+	switch {
+	case c.Raise && c.Member > 3:
+		r.Err = kv.Errorf(kv.MemberNotFound, "there is no member %016x that the alarm could be about", c.Member)
+	case c.Raise:
+		m.alarms[c.Alarm] = true
+	default:
+		for a := range m.alarms {
+			if (c.Member == 0 || c.Member == a.Member) && (c.Kind == 0 || c.Kind == a.Kind) {
+				delete(m.alarms, a)
+			}
+		}
+	}
+	return r
+}
+
+func (m *model) compareAlarms(v *View) error {
+	for _, a := range v.Alarms() {
+		if !m.alarms[a] {
+			return fmt.Errorf("the alarm %v is raised, want %v", a, m.alarms)
+		}
+	}
+	if _, full := m.full(); len(v.Alarms()) != len(m.alarms) || v.NoSpace() != full {
+		return fmt.Errorf("the alarms are %v, want %v", v.Alarms(), m.alarms)
+	}
+	return nil
+}
+
 func (m *model) put(p *kv.Put) kv.Result {
+	if r, full := m.full(); full {
+		return r
+	}
 	if err := m.checkPut(p); err != nil {
 		return kv.Result{Revision: m.revision, Err: err}
 	}
@@ -114,6 +156,9 @@ func (m *model) checkPut(p *kv.Put) *kv.Error {
 }
 
 func (m *model) grant(l kv.Lease) kv.Result {
+	if r, full := m.full(); full {
+		return r
+	}
 	r := kv.Result{Revision: m.revision}
 	if _, had := m.leases[l.ID]; had {
 		r.Err = kv.Errorf(kv.LeaseExists, "there is a lease %016x already", uint64(l.ID))
@@ -241,6 +286,9 @@ func (m *model) holdsFor(c *kv.Compare, v *Version) bool {
 // txn makes a transaction on a copy first, so that one that fails half-way has changed nothing. It returns the answer as
 // well: each read is made when its turn comes.
 func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
+	if r, full := m.full(); full && puts(t) {
+		return r, nil
+	}
 	outcome := &kv.TxnOutcome{}
 	m.path(t, outcome)
 	try := m.frozen()
@@ -255,6 +303,14 @@ func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
 	r.Txn = outcome
 	answer.Revision = r.Revision
 	return r, answer
+}
+
+// puts says whether there is a put anywhere in a transaction.
+func puts(t *kv.Txn) (found bool) {
+	for _, o := range slices.Concat(t.Success, t.Failure) {
+		found = found || o.Put != nil || o.Txn != nil && puts(o.Txn)
+	}
+	return found
 }
 
 func deletedOf(a *kv.TxnResult) (all []int64) {
@@ -436,6 +492,9 @@ func (m *model) compare(v *View) error {
 		return err
 	}
 	if err := m.clients.compare(v); err != nil {
+		return err
+	}
+	if err := m.compareAlarms(v); err != nil {
 		return err
 	}
 	oldest := max(m.compacted, 1)

@@ -40,8 +40,10 @@ func newMachine(t *rapid.T) *machine {
 		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
 		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
 	}
+	state := NewState(l)
+	state.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
 	m := &machine{
-		state: NewState(l), model: newModel(), seen: map[uint64]uint64{}, limits: l, sent: map[[2]uint64]sentWrite{},
+		state: state, model: newModel(), seen: map[uint64]uint64{}, limits: l, sent: map[[2]uint64]sentWrite{},
 		letters: rapid.IntRange(1, 4).Draw(t, "letters"),
 	}
 	m.state.rules = testRules
@@ -207,9 +209,9 @@ func answerText(a *kv.TxnResult) string {
 }
 
 func (m *machine) command(t *rapid.T) (d drawn) {
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint"}).Draw(t, "command")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint", "alarm"}).Draw(t, "command")
 	write := m.write(t, kind)
-	if kind != "checkpoint" && rapid.IntRange(0, 2).Draw(t, "in a session") == 0 {
+	if kind != "checkpoint" && kind != "alarm" && rapid.IntRange(0, 2).Draw(t, "in a session") == 0 {
 		return m.once(t, write)
 	}
 	d = write.make(&Head{})
@@ -296,6 +298,16 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		}
 		w.make = func(*Head) drawn { return drawn{kind: kindCheckpoint, command: AppendCheckpoint(nil, left, 1)} }
 		w.result = func(d *drawn) { d.result = m.model.checkpoint(left) }
+	case "alarm":
+		c := kv.AlarmChange{Raise: rapid.IntRange(0, 3).Draw(t, "raise") == 0} // so that most of the time there is none
+		c.Kind = kv.AlarmKind(rapid.IntRange(0, 2).Draw(t, "kind"))
+		if c.Member = uint64(rapid.IntRange(0, 3).Draw(t, "member")); c.Raise {
+			c.Member, c.Kind = c.Member+1, max(c.Kind, 1)
+		} else if rapid.Bool().Draw(t, "all") {
+			c = kv.AlarmChange{}
+		}
+		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: AppendAlarm(nil, c)} }
+		w.result = func(d *drawn) { d.result = m.model.alarm(c) }
 	case "compact":
 		revision := m.revision(t)
 		w.make = func(h *Head) drawn { return drawn{kind: kindCompact, command: h.AppendCompact(nil, revision)} }
@@ -502,10 +514,11 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint",
+		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
 		"resent put", "resent del", "resent range", "resent txn", "resent compact", "resent grant", "resent revoke",
 		"in a session: session ended", "in a session: overloaded", "in a session: bad request", "answer gone", "answer read again",
+		"put: no space", "txn: no space", "grant: no space", "alarm: no such member",
 		"put: key not found", "txn: key not found", "txn: compacted", "txn: future revision", "compact: compacted", "compact: future revision",
 	} {
 		if least := 100; !t.Failed() && !testing.Short() && made[kind] < least {

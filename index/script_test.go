@@ -118,7 +118,7 @@ func (sc *script) run(d *datadriven.TestData) string {
 	case "reclaim":
 		reclaimed(sc.s)
 		return ""
-	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "status", "tree":
+	case "get", "range", "events", "scan", "times", "at", "members", "leases", "sessions", "alarms", "status", "tree":
 		return sc.read(d, sc.view(d))
 	}
 	return fmt.Sprintf("no command %q", d.Cmd)
@@ -170,6 +170,11 @@ func (sc *script) apply(d *datadriven.TestData) string {
 			case "compact":
 				n, _ := strconv.ParseInt(f[1], 10, 64)
 				commands = append(commands, head.AppendCompact(nil, n))
+			case "raise", "disarm":
+				c := kv.AlarmChange{Raise: f[0] == "raise"}
+				c.Member, _ = strconv.ParseUint(f[1], 10, 64)
+				c.Kind = kv.AlarmKind(max(slices.Index([]string{"", "NOSPACE", "CORRUPT"}, f[2]), 0))
+				commands = append(commands, AppendAlarm(nil, c))
 			case "level":
 				n, _ := strconv.ParseUint(f[1], 10, 64)
 				commands = append(commands, AppendFeatureLevel(nil, n))
@@ -475,6 +480,11 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			}
 			out.WriteString("\n")
 		}
+	case "alarms":
+		for _, a := range v.Alarms() {
+			fmt.Fprintf(&out, "%v of %d\n", a.Kind, a.Member)
+		}
+		fmt.Fprintf(&out, "%d bytes are used\n", v.UsedBytes())
 	case "members":
 		for _, m := range v.Members().All() {
 			fmt.Fprintf(&out, "%d %s %s", m.ID, m.Name, m.Role)

@@ -24,7 +24,8 @@ const (
 	sectionCheck   = 5
 	sectionLeases  = 6
 	sectionClients = 7
-	sections       = 8
+	sectionAlarms  = 8
+	sections       = 9
 
 	sectionVersion = 1
 )
@@ -41,7 +42,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionTimes, v.times.append(nil))
 	dst = appendSection(dst, sectionCheck, v.check.append(nil))
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
-	return appendSection(dst, sectionClients, v.appendSessions(nil))
+	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
+	return appendSection(dst, sectionAlarms, v.alarms.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -165,6 +167,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readLeases(&r)
 	case sectionClients:
 		s.readSessions(&r)
+	case sectionAlarms:
+		s.alarms = readAlarms(&r)
 	}
 	return r.Done()
 }

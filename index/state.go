@@ -41,6 +41,8 @@ type replicated struct {
 	check check
 	// The numbers of the clients' sessions, which are in State.clients.
 	sessionNumbers
+	// alarms are those that are raised.
+	alarms alarms
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
@@ -153,7 +155,7 @@ func (s *State) Refound(id uint64, name string) {
 		records: []kv.Member{{ID: id, Name: name, Role: kv.Voter}},
 		removed: slices.Concat(s.members.removed, removed),
 	}
-	s.check, s.own = check{}, ownDigest{}
+	s.check, s.own, s.alarms = check{}, ownDigest{}, nil
 	for s.clients.oldest != nil { // what is sent again is sent to the other cluster
 		s.endSession(s.clients.oldest)
 	}

@@ -367,6 +367,10 @@ func TestDigestHasEverything(t *testing.T) {
 		"check.digest":  func(r *replicated) { r.check.digests[0].digest++ },
 		"check.another": func(r *replicated) { r.check.digests = append(r.check.digests, memberDigest{9, 9}) },
 
+		"alarms":        func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmNoSpace}} },
+		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Kind: kv.AlarmNoSpace}} },
+		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmCorrupt}} },
+
 		"members":         func(r *replicated) { r.members = Members{} },
 		"members.removed": func(r *replicated) { r.members.removed = []uint64{5} },
 		"members.id":      func(r *replicated) { r.members.records[0].ID++ },

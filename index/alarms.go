@@ -1,0 +1,96 @@
+package index
+
+import (
+	"cmp"
+	"slices"
+
+	"qkv/index/kv"
+	"qkv/internal/pack"
+)
+
+// alarms are those that are raised, in their order. The slice is never changed in place: Views have it too.
+type alarms []kv.Alarm
+
+func compareAlarms(a, b kv.Alarm) int {
+	return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Kind, b.Kind))
+}
+
+// has says whether an alarm of a kind is raised, whoever it is about.
+func (a alarms) has(kind kv.AlarmKind) bool {
+	return slices.ContainsFunc(a, func(one kv.Alarm) bool { return one.Kind == kind })
+}
+
+// append appends the alarms as they stand in a snapshot's meta data.
+func (a alarms) append(dst []byte) []byte {
+	dst = pack.AppendArray(dst, 2*len(a))
+	for _, one := range a {
+		dst = pack.AppendUint(pack.AppendUint(dst, one.Member), uint64(one.Kind))
+	}
+	return dst
+}
+
+func readAlarms(r *pack.Reader) (a alarms) {
+	n := r.Array()
+	if n%2 != 0 {
+		r.Fail("an alarm without its kind")
+		return nil
+	}
+	for range n / 2 {
+		one := kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), 255))}
+		if r.Err() != nil {
+			return nil
+		}
+		if !one.Kind.Known() || len(a) > 0 && compareAlarms(a[len(a)-1], one) >= 0 {
+			r.Fail("an alarm that is not known, or alarms out of order")
+			return nil
+		}
+		a = append(a, one)
+	}
+	return a
+}
+
+// changeAlarm raises an alarm of a member, or disarms those that a change names. What is so already stays so.
+func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
+	if c.Raise {
+		if s.members.Get(c.Member) == nil {
+			return s.refused(kv.Errorf(kv.MemberNotFound, "there is no member %016x that the alarm could be about", c.Member))
+		}
+		if at, raised := slices.BinarySearchFunc(s.alarms, c.Alarm, compareAlarms); !raised {
+			s.alarms = slices.Insert(slices.Clip(s.alarms), at, c.Alarm)
+		}
+		return kv.Result{Revision: s.revision}
+	}
+	s.disarm(func(one kv.Alarm) bool {
+		return (c.Member == 0 || one.Member == c.Member) && (c.Kind == 0 || one.Kind == c.Kind)
+	})
+	return kv.Result{Revision: s.revision}
+}
+
+func (s *State) disarm(which func(kv.Alarm) bool) {
+	if slices.ContainsFunc(s.alarms, which) {
+		s.alarms = slices.DeleteFunc(slices.Clone(s.alarms), which)
+	}
+}
+
+// Alarms returns the alarms that are raised, by member. Nobody may change the slice.
+func (v *View) Alarms() []kv.Alarm { return v.alarms }
+
+// NoSpace tells whether the alarm NOSPACE is raised.
+func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
+
+// Refuses says why the state, as it is, refuses a command for want of room, or nil: what the proposer asks, so that nothing
+// goes into the log for a refusal.
+func (v *View) Refuses(command []byte) *kv.Error {
+	if v.NoSpace() && Grows(command) {
+		return errNoSpace
+	}
+	return nil
+}
+
+var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: deletions, compactions, revocations and reads are taken, and nothing "+
+	"that makes the state larger; the write certainly did not happen: delete keys and compact, or give the cluster more room; `qkv status` says what of")
+
+// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members.
+func (v *View) UsedBytes() int64 {
+	return v.liveBytes + versionOverhead*(v.live+int64(v.LeaseCount())) + v.HistoryBytes()
+}
