@@ -135,6 +135,16 @@ func (b *buffer) appendMembers(id uint64, v *index.View) bool {
 	return true
 }
 
+// appendAlarms answers with the alarms, as appendOne does for one key.
+func (b *buffer) appendAlarms(id uint64, v *index.View) bool {
+	alarms := v.Alarms()
+	if size := wire.AlarmsBytes(alarms); !b.fit(size) {
+		return len(b.out) == 0 && b.appendNoRoom(id, size)
+	}
+	b.out = wire.AppendAlarms(b.out, id, alarms)
+	return true
+}
+
 func (b *buffer) appendReadError(id uint64, err error) bool {
 	if known, ok := errors.AsType[*kv.Error](err); ok {
 		return b.appendError(id, known.Code, known.Message)

@@ -241,6 +241,8 @@ func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 		b.arena = head.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
 	case wire.OpTxn:
 		b.arena = head.AppendTxn(b.arena, q.Txn)
+	case wire.OpChangeAlarm:
+		b.arena = index.AppendAlarm(b.arena, q.Alarm)
 	case wire.OpCompact:
 		b.arena = head.AppendCompact(b.arena, q.Compact)
 	case wire.OpChangeMember:

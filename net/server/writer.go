@@ -153,6 +153,8 @@ func (s *stream) encodeOne(w *writer, v *index.View, x *slot, d *kv.Completion) 
 		return w.appendOne(x.id, v, &x.read.Range)
 	case x.op == wire.OpMembers:
 		return w.appendMembers(x.id, v)
+	case x.op == wire.OpAlarms:
+		return w.appendAlarms(x.id, v)
 	}
 	if !w.fit(wire.AnswerBytes) {
 		return false

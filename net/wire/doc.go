@@ -74,6 +74,9 @@
 //	33 time to  lease int, flags uint, from bin                 [id, 0, ttl int, granted int, more bool, keys]
 //	   live                                                     keys: [key bin...]
 //	34 leases   from int                                        [id, 0, more bool, [lease int...]]
+//	40 alarms   flags uint                                      [id, 0, [[member uint, kind uint]...]]
+//	41 change   raise bool, member uint, kind uint              [id, 0, revision int, deleted int]  deleted is 0
+//	   alarm
 //
 // The fields of a put, a delete and a range, and a transaction, are drawn in kv/codec.go: they have the same bytes in the log.
 // A put or a delete that asks for the keys as they were before is answered with one field more, their pairs.
@@ -87,7 +90,7 @@
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
 //
-// Of members and of a question for a revision or for times, flags are 1 where the member may answer from its state as it is, without
+// Of members, of alarms and of a question for a revision or for times, flags are 1 where the member may answer from its state as it is, without
 // asking the others.
 //
 // Pages are a range that is streamed: as many answers as it takes, each of a page, all from one revision; count is that of the
@@ -98,6 +101,8 @@
 // The revision at a time is the newest that was written then or before, by the clocks of the members that proposed; wall is
 // in nanoseconds since 1970. The time of a revision is when that was, and 0 where it is compacted or not there yet; one request
 // asks for limits.TimesAsked at most.
+//
+// A change of an alarm is a [kv.AlarmChange]: not raised, the alarm is disarmed, where the member or kind 0 is all of them.
 //
 // A write whose name came before is answered as that was, its errors too, and what else its answer has is read from the history
 // once more: where that is compacted, it is AnswerGone. A grant of the lease 0 gets the same id for the same name. SessionEnded says

@@ -30,7 +30,7 @@ const (
 	OpRevisionAt Op = 11
 	OpTimesOf    Op = 12
 	OpPages      Op = 13
-	ops             = OpLeases + 1
+	ops             = OpChangeAlarm + 1
 )
 
 // bodyFields is how many elements each op's body has.
@@ -38,6 +38,7 @@ var bodyFields = [ops]int{
 	OpPut: 4, OpDelete: 3, OpRange: 11, OpStatus: 0, OpUnban: 1, OpMembers: 1, OpChangeMember: 6, OpMoveLeader: 1,
 	OpTxn: 1, OpCompact: 1, OpRevisionAt: 2, OpTimesOf: 2, OpPages: 11,
 	OpGrant: 2, OpRevoke: 1, OpKeepAlive: 1, OpTimeToLive: 3, OpLeases: 1,
+	OpAlarms: 1, OpChangeAlarm: 3,
 }
 
 var opNames = [ops]string{
@@ -45,6 +46,7 @@ var opNames = [ops]string{
 	OpChangeMember: "change of the members", OpMoveLeader: "move of the leader",
 	OpTxn: "transaction", OpCompact: "compaction", OpRevisionAt: "question for the revision of a time", OpTimesOf: "question for the times of revisions", OpPages: "streamed range",
 	OpGrant: "grant of a lease", OpRevoke: "revocation of a lease", OpKeepAlive: "keep-alive", OpTimeToLive: "time to live", OpLeases: "list of leases",
+	OpAlarms: "list of alarms", OpChangeAlarm: "change of an alarm",
 }
 
 // String returns the op's name.
@@ -64,7 +66,7 @@ func (o Op) known() bool { return o < ops && opNames[o] != "" }
 // [kv.Txn.ReadOnly] does not.
 func (o Op) Write() bool {
 	switch o {
-	case OpPut, OpDelete, OpTxn, OpCompact, OpChangeMember, OpMoveLeader, OpGrant, OpRevoke:
+	case OpPut, OpDelete, OpTxn, OpCompact, OpChangeMember, OpMoveLeader, OpGrant, OpRevoke, OpChangeAlarm:
 		return true
 	default:
 		return false
@@ -90,7 +92,7 @@ func (o Op) fields() int {
 	return n
 }
 
-// flagSerializable is the only flag of members and of a question for a revision or for times.
+// flagSerializable is the only flag of members, of alarms and of a question for a revision or for times.
 const flagSerializable = 1
 
 // requestHeader is the most that the header of a request takes: array, id, op, timeout, and a write's name.
@@ -109,11 +111,12 @@ type Request struct {
 	Range  kv.Range
 	Unban  uint64 // the member's id
 
-	Serializable bool // of members and of a question for a revision or for times: from this member's state as it is
+	Serializable bool // of members, of alarms and of a question for a revision or for times: from this member's state as it is
 	Change       kv.MemberChange
 	MoveLeader   uint64 // the member's id; 0: any
 
 	Lease LeaseRequest
+	Alarm kv.AlarmChange
 
 	Txn     *kv.Txn
 	Compact int64 // the revision
@@ -254,7 +257,9 @@ func (q *Request) readBody(r *pack.Reader) {
 		q.Delete = kv.ReadDelete(r)
 	case OpUnban:
 		q.Unban = r.Uint()
-	case OpMembers:
+	case OpChangeAlarm:
+		q.Alarm = readChangeAlarm(r)
+	case OpMembers, OpAlarms:
 		q.Serializable = readFlags(r, flagSerializable) != 0
 	case OpChangeMember:
 		// A kind that does not fit is as unknown as any other.
@@ -316,6 +321,8 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 		return nil
 	case OpGrant:
 		return kv.CheckTTL(q.Lease.TTL)
+	case OpChangeAlarm:
+		return q.Alarm.Check()
 	default:
 		return nil
 	}

@@ -32,7 +32,7 @@ var exampleStatus = Status{
 		{ID: 0x8e9e05c52164694d, Name: "n1", Clients: []string{"10.0.0.1:2379", "[::1]:2379"}},
 		{ID: 7, Name: "n2"},
 	},
-	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000,
+	SyncP99: 2500 * time.Microsecond, Watches: 3, Compacted: 3, Dropped: true, Leases: 5, HistoryBytes: 4096, HistoryAge: 9 * time.Second, SessionClock: 1 << 40, Sessions: 70_000, UsedBytes: 5000, QuotaBytes: 2 << 30,
 	Links: []Link{{Member: 7, Connected: true, RTT: 1234 * time.Microsecond}, {Member: 8, Error: "not reached yet"}},
 }
 
@@ -253,7 +253,7 @@ var examples = []struct {
 				array{7, "n2", array{}},
 			},
 			array{array{7, true, 1234, ""}, array{8, false, 0, "not reached yet"}},
-			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000,
+			2500, 3, 3, true, 5, 4096, 9_000_000, 1 << 40, 70_000, 5000, 2 << 30,
 		}},
 	},
 }
@@ -535,7 +535,7 @@ func TestAnswersGrow(t *testing.T) {
 	if err := later(1, 0, 5, 1, false, array{pair}, nil).Range(&page); err != nil || string(page.KVs[0].Value) != "v" {
 		t.Errorf("range: %+v, %v", page, err)
 	}
-	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, 17, 18, "more"}
+	status := array{"n", 1, 2, "v", "r", 3, 4, 5, 6, 7, 8, 9, 10, 11, array{array{"CERT", 1, "t", "more"}}, array{array{1, "n", array{"a"}, "more"}}, array{array{2, true, 9, "", "more"}}, 12, 13, 3, true, 14, 15, 16, 17, 18, 19, 20, "more"}
 	if s, err := later(1, 0, status, 3).Status(); err != nil || s.Members[0].Clients[0] != "a" || s.Links[0].RTT != 9*time.Microsecond {
 		t.Errorf("status: %+v, %v", s, err)
 	}
@@ -608,6 +608,7 @@ func decodeAll(frame []byte) {
 	_, _, _, _ = p.LeaseTime()
 	_, _, _ = p.Leases()
 	_, _ = p.Times()
+	_, _ = p.Alarms()
 }
 
 func FuzzMessages(f *testing.F) {
@@ -630,7 +631,9 @@ func FuzzMessages(f *testing.F) {
 			body = AppendDeleteBody(nil, &q.Delete)
 		case OpUnban:
 			body = AppendUnbanBody(nil, q.Unban)
-		case OpMembers:
+		case OpChangeAlarm:
+			body = AppendChangeAlarmBody(nil, q.Alarm)
+		case OpMembers, OpAlarms:
 			body = AppendMembersBody(nil, q.Serializable)
 		case OpChangeMember:
 			body = AppendChangeMemberBody(nil, &q.Change)

@@ -17,7 +17,7 @@ import (
 //	 members [[id uint, name str, clients [str...]]...],
 //	 links [[member uint, connected bool, rtt_us uint, error str]...], sync_p99_us uint, watches int,
 //	 compacted int, dropped bool, leases int, history_bytes int, history_age_us uint,
-//	 session_clock int, sessions int]
+//	 session_clock int, sessions int, used_bytes int, quota_bytes int]
 type Status struct {
 	Name    string
 	ID      uint64
@@ -44,6 +44,8 @@ type Status struct {
 	HistoryAge      time.Duration // since the oldest revision that can be read was written; 0: nothing was
 	SessionClock    int64         // what a session is opened at that begins now: more than 0
 	Sessions        int64
+	UsedBytes       int64 // what the quota counts
+	QuotaBytes      int64 // that NOSPACE is raised at while this member leads; 0: none
 }
 
 // Alarm is something that an operator must know, as the member says it whose status has it.
@@ -69,7 +71,7 @@ type Link struct {
 }
 
 const (
-	statusFields = 26
+	statusFields = 28
 	alarmFields  = 3
 	memberFields = 3
 	linkFields   = 4
@@ -112,7 +114,8 @@ func appendStatus(dst []byte, s *Status) []byte {
 	dst = pack.AppendInt(pack.AppendUint(dst, uint64(s.SyncP99.Microseconds())), s.Watches)
 	dst = pack.AppendInt(pack.AppendBool(pack.AppendInt(dst, s.Compacted), s.Dropped), s.Leases)
 	dst = pack.AppendUint(pack.AppendInt(dst, s.HistoryBytes), uint64(s.HistoryAge.Microseconds()))
-	return pack.AppendInt(pack.AppendInt(dst, s.SessionClock), s.Sessions)
+	dst = pack.AppendInt(pack.AppendInt(dst, s.SessionClock), s.Sessions)
+	return pack.AppendInt(pack.AppendInt(dst, s.UsedBytes), s.QuotaBytes)
 }
 
 func readStatus(r *pack.Reader) Status {
@@ -133,6 +136,7 @@ func readStatus(r *pack.Reader) Status {
 	s.Compacted, s.Dropped = r.Int(), r.Bool()
 	s.Leases, s.HistoryBytes, s.HistoryAge = r.Int(), r.Int(), readMicroseconds(r)
 	s.SessionClock, s.Sessions = r.Int(), r.Int()
+	s.UsedBytes, s.QuotaBytes = r.Int(), r.Int()
 	for range n - statusFields {
 		r.Skip()
 	}
