@@ -20,7 +20,7 @@ type AlarmName string
 
 // The names of alarms.
 const (
-	// NoSpace: the disk is full, or nearly.
+	// NoSpace: the disk is full, or nearly, or the quota is reached.
 	NoSpace AlarmName = "NOSPACE"
 	// Corrupt: a file, or the state, is not what was written.
 	Corrupt AlarmName = "CORRUPT"
@@ -39,6 +39,10 @@ const (
 	// TornGroup is a notice, and no alarm: the log's last group was cut off at the start. After a power cut that is what
 	// must happen, but rot in that one place looks the same.
 	TornGroup AlarmName = "TORN"
+	// Quota is a notice: the quota is nearly reached.
+	Quota AlarmName = "QUOTA"
+	// ShortHistory is a notice: the history reaches back for less than limits.HistoryShort.
+	ShortHistory AlarmName = "HISTORY"
 )
 
 // key is what can be true of a member once.

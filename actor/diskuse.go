@@ -8,7 +8,8 @@ import (
 
 // diskUse is what snapshots, log and spares may take together of this member's disk.
 func (s *Status) diskUse(least int64) int64 {
-	return max(limits.DiskUse*s.View().LiveBytes(), least)
+	view := s.View()
+	return max(limits.DiskUse*(view.LiveBytes()+view.HistoryBytes()), least)
 }
 
 // logRoom is what of that is left for the log's segments beside so many bytes of snapshots.

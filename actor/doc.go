@@ -207,10 +207,10 @@
 // let go of, so that writes do not go on copying it. One that is not as it was written is a failed save. All files together, that of
 // a snapshot that is being saved included, take at most
 //
-//	U = max(4 · live keys and values, limits.DiskUseLeast)
+//	U = max(4S, limits.DiskUseLeast)
 //
-// so four times what is live from 384 MiB on, and 1.5 GiB below. With S, the state with the history that is kept (about
-// limits.HistoryBytes: the leader has the rest compacted), and X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
+// of which S is the state, live keys and values with the history that is kept: four times that from 384 MiB on, and 1.5 GiB
+// below. With X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
 // snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
 //
 //  1. A snapshot is ordered when records of seven to nine eighths of S were written, but of at most half of U - X - 2S; or
@@ -222,8 +222,8 @@
 //  4. The snapshotter's rests shrink as the log takes its room; from half of it on there are none.
 //
 // So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
-// up to a state of about 180 MiB under steady overwriting. Above, the older one goes while the next one is saved beside much
-// writing, since U cannot hold three and the log of two. The bound is exceeded where more than half of the room is written
+// of a state between about 180 MiB and a GiB the older one goes while the next one is saved beside much writing, since U cannot
+// hold three and the log of two. The bound is exceeded where more than half of the room is written
 // while one snapshot is saved: on a disk that is so slow, and kept so busy, that the log has the share above.
 // A snapshot is not begun on a disk that has no room for it.
 //

@@ -113,14 +113,19 @@ func (p *proposals) takeExpired(now time.Duration) (expired []waitingProposal) {
 }
 
 // refuse takes the commands out of a proposal that the cluster has no feature level for, or no room, and answers them: a
-// member of an earlier version would stop when it applies one, and a full disk when it is written.
+// member of an earlier version would stop when it applies one, and a full disk when it is written. What the state refuses for
+// an alarm that is raised need not be in the log.
 func (c *Consensus) refuse(p *kv.Proposal) {
 	space, why := c.clusterSpace()
+	view := c.Status.View()
 	kept := 0
 	for i, command := range p.Commands {
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
 			err = noRoom(command, space, why)
+		}
+		if err == nil {
+			err = view.Refuses(command)
 		}
 		if err != nil {
 			kv.Refuse(p.ReplyTo, p.Requests[i:i+1], kv.CommandDone, err)

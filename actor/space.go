@@ -125,6 +125,9 @@ func (c *Consensus) tellSpace() {
 			c.leaveFullDisk()
 		}
 	}
+	if now.Why != c.Status.FullDisks() {
+		c.Status.fullDisks.Store(&now.Why)
+	}
 	if now == c.spaces.told && c.now.Now-c.spaces.toldAt < limits.SpaceCheck {
 		return
 	}

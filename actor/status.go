@@ -35,6 +35,8 @@ type Status struct {
 	noSpares atomic.Bool // the log writer's: it has none
 	logWaits atomic.Bool // the log writer's: it waits for room
 
+	fullDisks atomic.Pointer[string] // consensus': why a quorum has no room, while it leads; nil or empty: it has
+
 	logQuarters atomic.Int32 // the log writer's: of a segment, that it has without another file
 
 	clock   func() Time // of the driver; nil in tests that need none
@@ -108,6 +110,14 @@ func (s *Status) Space() Space {
 	default:
 		return SpaceLow
 	}
+}
+
+// FullDisks says why a quorum of members has no room on their disks, as far as this member leads and knows; empty when it has.
+func (s *Status) FullDisks() string {
+	if why := s.fullDisks.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // logTakes tells whether the log may be given commands: on a full disk only while it has so many quarters of a segment

@@ -96,7 +96,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(), importCommand(), exportCommand(),
-			statusCommand(), serveCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), serveCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

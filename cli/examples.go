@@ -65,6 +65,8 @@ var examples = map[string][]string{
 	"import":           {"qkv import --prefix /etc /etc", "qkv import --private saved/             # also what only its user may read"},
 	"export":           {"qkv export all/", "qkv export --delete all/                # a mirror", "qkv export --prefix /etc out/"},
 	"status":           {"qkv status", "qkv status --check                      # 0 healthy, 1 an alarm, 5 no leader", "qkv status -w json --endpoints 10.0.0.1:2379"},
+	"alarm list":       {"qkv alarm list", "qkv alarm list -w json"},
+	"alarm disarm":     {"qkv alarm disarm"},
 	"serve":            {"qkv serve", "qkv serve --found --name n1 --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380", "qkv serve --join 10.0.0.1:2380 --name n2 --certs-dir certs \\", "    --listen 10.0.0.2:2379 --listen-peer 10.0.0.2:2380", "qkv serve --name n1 --data-dir /var/lib/qkv --certs-dir certs \\", "    --listen 10.0.0.1:2379 --listen-peer 10.0.0.1:2380 \\", "    --initial-cluster n1=10.0.0.1:2380,n2=10.0.0.2:2380,n3=10.0.0.3:2380"},
 	"recover":          {"qkv recover --accept-loss --data-dir /var/lib/qkv"},
 	"demo":             {"qkv demo", "qkv demo --port 12379 --data-dir /tmp/demo"},

@@ -28,7 +28,7 @@ const (
 var foreignCommands = map[string]string{
 	"subscribe": useWatch, "cas": useTxn, "multi": useTxn,
 	"session": useLease, "ttl": useLease, "expire": useLease,
-	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "alarm": useStatus, "health": useStatus, "info": useStatus,
+	"members": useMembers, "peers": useMembers, "join": "`qkv member add NAME`, then `qkv serve --join` there", "leave": useRemove, "force-leave": useRemove, "endpoint": useStatus, "health": useStatus, "info": useStatus,
 	"operator raft": useMembers, "operator": useStatus, "cluster": useStatus, "transfer-leader": "`qkv move-leader NAME`", "member rm": useRemove,
 	"member delete": useRemove,
 	"user":          notYetUsers, "role": notYetUsers, "auth": notYetUsers, "acl": notYetUsers, "compaction": useCompact,
@@ -56,7 +56,7 @@ var foreignFlags = map[string]string{
 	"initial-cluster-state": "--initial-cluster founds a cluster, --join makes the member one of a cluster that runs, after `qkv member add`",
 	"peer-urls":             "--peer: " + useHostPort, "learner-only": "--learner", "bootstrap": "--found: a new cluster of this member alone", "bootstrap-expect": "--initial-cluster names all members of a new cluster",
 	"force-new-cluster": useRecover, "retry-join": "--join HOST:PORT,...",
-	"quota-backend-bytes": "there is no quota: all data is held in memory, and the README says under \"Limits\" how much that takes", "snapshot-count": "snapshots are taken by the size of the log",
+	"quota-backend-bytes": "--quota-bytes, of all that keys and their history weigh", "snapshot-count": "snapshots are taken by the size of the log",
 	"auto-compaction-retention": useCompact, "auto-compaction-mode": useCompact, "recursive": "--prefix: all keys that begin with KEY", "recurse": "--prefix: all keys that begin with KEY",
 	"output": "-w: plain, json, fields or table", "o": "-w: plain, json, fields or table", "format": "-w: plain, json, fields or table", "r": "--prefix: all keys that begin with KEY",
 	"config-file": "every flag has a variable: `qkv serve --help` names them", "config": "every flag has a variable: `qkv serve --help` names them",

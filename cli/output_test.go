@@ -94,7 +94,7 @@ func TestStatusOutput(t *testing.T) {
 	members := []memberStatus{
 		{
 			Name: "n1", ID: "8e9e05c52164694d", Cluster: "0000000000c0ffee", Version: "0.1.0", Role: "leader", Leader: "n1", Term: 2, CommitIndex: 9, AppliedIndex: 9,
-			Revision: 4, Keys: 3, Leases: 2, OldestRevision: 2, HistoryBytes: 4096, HistoryAge: 75, LogBytes: 64 << 20, SnapshotBytes: 1234, SyncP99: 1.25, Watches: 12, Digest: "5f0c3a9be1d20c44",
+			Revision: 4, Keys: 3, Leases: 2, OldestRevision: 2, HistoryBytes: 4096, HistoryAge: 75, UsedBytes: 5 << 20, QuotaBytes: 2 << 30, LogBytes: 64 << 20, SnapshotBytes: 1234, SyncP99: 1.25, Watches: 12, Digest: "5f0c3a9be1d20c44",
 			Alarms: []alarm{{"CORRUPT", "n2", "its state at index 9\nis not this one's"}},
 			Links:  []link{{Member: "n2", Error: "cannot reach a peer: timeout"}, {Member: "n3", Connected: true, RTT: 0.25}},
 		},
@@ -102,7 +102,7 @@ func TestStatusOutput(t *testing.T) {
 	}
 	large := memberStatus{
 		Name: "a member with a long name, 鍵", ID: "8e9e05c52164694d", Role: "follower", Leader: "n1", Term: math.MaxUint32, AppliedIndex: 1e12, Revision: 1e12, Keys: 1e9,
-		LogBytes: 1 << 40, SyncP99: 12345.6, Digest: "5f0c3a9be1d20c44",
+		UsedBytes: 3 << 30, QuotaBytes: 2 << 30, LogBytes: 1 << 40, SyncP99: 12345.6, Digest: "5f0c3a9be1d20c44",
 		Alarms: []alarm{
 			{"CORRUPT", "n2", "its state at index 9\nis not this one's"},
 			{"AMNESIA", "n3", strings.Repeat("it forgot what it promised; ", 20)},
@@ -125,7 +125,7 @@ func TestCheck(t *testing.T) {
 	leader, follower := memberStatus{Name: "n1", Role: "leader", Leader: "n1"}, memberStatus{Name: "n2", Role: "follower", Leader: "n1"}
 	candidate, unknown := memberStatus{Name: "n2", Role: "candidate"}, memberStatus{Name: "n3", Role: roleUnknown}
 	torn, full := follower, follower
-	torn.Alarms = []alarm{{"TORN", "n2", "cut"}}
+	torn.Alarms = []alarm{{"TORN", "n2", "cut"}, {"QUOTA", "n1", "nearly"}, {"HISTORY", "n1", "short"}}
 	full.Alarms = []alarm{{"NOSPACE", "n2", "10 MiB are left"}, {"CERT", "n1", "ends"}}
 	for _, tt := range []struct {
 		members []memberStatus

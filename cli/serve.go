@@ -54,8 +54,9 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch that wants it is told so: at least 100ms"},
 		&cli.Int64Flag{Name: "value-bytes", EnvVars: []string{"QKV_VALUE_BYTES"}, Value: limits.ValueBytes, Usage: "`N` bytes that a value may have at most"},
 		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "`N` bytes of each of the log's files"},
-		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: limits.HistoryBytes, Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
+		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: node.HistoryAuto, DefaultText: "1 GiB, or as much as is live", Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
 		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, Usage: "`TIME` after which the leader compacts a revision (default: never)"},
+		&cli.Int64Flag{Name: "quota-bytes", EnvVars: []string{"QKV_QUOTA_BYTES"}, Value: limits.QuotaBytes, Usage: "`N` bytes that keys, each 64 and its value, history and leases may weigh: at it NOSPACE is raised; 0: no quota"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},
 	}
@@ -174,7 +175,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 		HeartbeatInterval: c.Duration("heartbeat-interval"), ElectionTimeout: c.Duration("election-timeout"),
 		WatchProgress: c.Duration("watch-progress-notify-interval"),
 		ValueBytes:    c.Int64("value-bytes"), SegmentBytes: c.Int64("segment-bytes"),
-		HistoryBytes: c.Int64("history-bytes"), HistoryAge: c.Duration("history-age"),
+		HistoryBytes: c.Int64("history-bytes"), HistoryAge: c.Duration("history-age"), QuotaBytes: c.Int64("quota-bytes"),
 		Logger: logger, Version: Version,
 	}, nil
 }

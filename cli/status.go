@@ -29,9 +29,11 @@ func statusCommand() *cli.Command {
 			"--check it is 5 when no leader is known, 1 when a member does not answer or raises an alarm, and 0 when all is well. " +
 			"SYNC is the time that 99 of 100 syncs of the last minute did not exceed. Equal digests at an equal applied index " +
 			"mean equal states; `-w json` and `-w fields` have all of a digest, and more.\n" +
-			"\nAlarms: NOSPACE the disk is full, CORRUPT damage, AMNESIA a member forgot what it promised, SLOWDISK slow syncs, CERT a " +
-			"certificate ends, SNAPSHOT none can be saved or moved, REFUSED members refuse each other, FAILED a member ends. TORN, " +
-			"the end of a log cut off at the start, is a notice.",
+			"\nQUOTA is how much of the quota is used.\n" +
+			"\nAlarms: NOSPACE the quota is reached or the disk is full, CORRUPT damage, AMNESIA a member forgot what it promised, SLOWDISK slow syncs, CERT a " +
+			"certificate ends, SNAPSHOT none can be saved or moved, REFUSED members refuse each other, FAILED a member ends. Notices, " +
+			"with which all is well: TORN the end of a log was cut off at the start, QUOTA four fifths of the quota are used, HISTORY it " +
+			"reaches back for less than five minutes.",
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit with 5 without a leader, with 1 when anything is wrong"},
 			writeOutFlag(),
@@ -74,7 +76,7 @@ func check(members []memberStatus) error {
 		}
 	}
 	for _, a := range alarmsIn(members) {
-		if a.Name != noticeTorn {
+		if !notices[a.Name] {
 			wrong = append(wrong, a.Name+" of "+a.Member)
 		}
 	}
@@ -87,8 +89,8 @@ func check(members []memberStatus) error {
 	return nil
 }
 
-// noticeTorn is the one name that is no alarm.
-const noticeTorn = "TORN"
+// notices are the names that are no alarms.
+var notices = map[string]bool{"TORN": true, "QUOTA": true, "HISTORY": true}
 
 // alarmsIn are the alarms of all members, each once, whoever raises it.
 func alarmsIn(members []memberStatus) (all []alarm) {
@@ -254,7 +256,7 @@ func said(s *client.Status) memberStatus {
 		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
-		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
+		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
 	}
 }
 
@@ -324,6 +326,8 @@ type memberStatus struct {
 	OldestRevision int64   `json:"oldest_revision"` // that can be read; 0: all
 	HistoryBytes   int64   `json:"history_bytes"`   // that superseded versions weigh
 	HistoryAge     float64 `json:"history_age_s"`   // since the oldest revision was written
+	UsedBytes      int64   `json:"used_bytes"`      // that the quota counts
+	QuotaBytes     int64   `json:"quota_bytes"`     // of this member, for the time in which it leads; 0: none
 	LogBytes       int64   `json:"log_bytes"`
 	SnapshotBytes  int64   `json:"snapshot_bytes"`
 	SyncP99        float64 `json:"sync_p99_ms"` // of the last minute
@@ -383,7 +387,7 @@ func writeStatus(w io.Writer, format string, members []memberStatus) error {
 // writeStatusTable prints what fits into a line of each member, and below it what is wrong, and the connections.
 func writeStatusTable(w helpWriter, members []memberStatus) {
 	// What goes first where a line is too short comes last here.
-	t := table{head: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "SYNC", "DIGEST", "LOG"}}
+	t := table{head: []string{"MEMBER", "ROLE", "TERM", "APPLIED", "REVISION", "KEYS", "QUOTA", "SYNC", "DIGEST", "LOG"}}
 	for _, m := range members {
 		t.add(m.row()...)
 	}
@@ -443,6 +447,8 @@ func (m *memberStatus) fields() []field {
 		{"OldestRevision", m.OldestRevision},
 		{"HistoryBytes", m.HistoryBytes},
 		{"HistoryAgeS", m.HistoryAge},
+		{"UsedBytes", m.UsedBytes},
+		{"QuotaBytes", m.QuotaBytes},
 		{"LogBytes", m.LogBytes},
 		{"SnapshotBytes", m.SnapshotBytes},
 		{"SyncP99Ms", m.SyncP99},
@@ -463,13 +469,17 @@ func (m *memberStatus) fields() []field {
 func (m *memberStatus) row() []any {
 	name := printable([]byte(m.Name), tableNameMost)
 	if m.Role == roleUnknown {
-		return []any{name, m.Role, "", "", "", "", "", "", ""}
+		return []any{name, m.Role, "", "", "", "", "", "", "", ""}
 	}
 	sync := ""
 	if m.SyncP99 > 0 {
 		sync = fmt.Sprintf("%.1f ms", m.SyncP99)
 	}
-	return []any{name, m.Role, m.Term, m.AppliedIndex, m.Revision, m.Keys, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
+	quota := "none"
+	if m.QuotaBytes > 0 {
+		quota = fmt.Sprintf("%d %%", m.UsedBytes*100/m.QuotaBytes)
+	}
+	return []any{name, m.Role, m.Term, m.AppliedIndex, m.Revision, m.Keys, quota, sync, m.Digest[:min(8, len(m.Digest))], bytesText(m.LogBytes)}
 }
 
 // tableNameMost is how many characters of a member's name a table shows.

@@ -90,7 +90,17 @@ func (v *View) Refuses(command []byte) *kv.Error {
 var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: deletions, compactions, revocations and reads are taken, and nothing "+
 	"that makes the state larger; the write certainly did not happen: delete keys and compact, or give the cluster more room; `qkv status` says what of")
 
-// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members.
+// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members. Where
+// all is compacted history counts for nothing, whatever the newest revision has deleted: nothing that is taken while NOSPACE is
+// raised could make it less.
 func (v *View) UsedBytes() int64 {
-	return v.liveBytes + versionOverhead*(v.live+int64(v.LeaseCount())) + v.HistoryBytes()
+	if v.compacted == v.revision {
+		return v.LiveUsedBytes()
+	}
+	return v.LiveUsedBytes() + v.HistoryBytes()
+}
+
+// LiveUsedBytes is what of that is no history.
+func (v *View) LiveUsedBytes() int64 {
+	return v.liveBytes + versionOverhead*(v.live+int64(v.LeaseCount()))
 }

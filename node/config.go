@@ -55,7 +55,11 @@ type Config struct {
 	// WatchProgress is for how long a watch that wants it hears nothing before it is told that there is nothing; 0: 10 m.
 	WatchProgress time.Duration
 
-	// What of the history stays while this member leads: no more than weighs so much, and nothing that is older; 0 is no bound.
+	// QuotaBytes is what keys, history and leases may weigh before this member, if it leads, raises NOSPACE; 0 is no quota.
+	QuotaBytes int64
+
+	// What of the history stays while this member leads: no more than weighs so much, or HistoryAuto, and nothing that is older;
+	// 0 is no bound.
 	HistoryBytes int64
 	HistoryAge   time.Duration
 
@@ -79,7 +83,10 @@ func (c *Config) Validate() error {
 	if c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
 		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
 	}
-	if c.HistoryBytes < 0 || c.HistoryAge < 0 {
+	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
+		return usagef("--quota-bytes %d: a quota has at least %d bytes, and 0 is none", c.QuotaBytes, limits.QuotaLeast)
+	}
+	if c.HistoryBytes < HistoryAuto || c.HistoryAge < 0 {
 		return usagef("--history-bytes %d, --history-age %v: neither is negative, and 0 is no bound", c.HistoryBytes, c.HistoryAge)
 	}
 	if c.DataDir == "" {

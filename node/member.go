@@ -63,17 +63,20 @@ type member struct {
 	// Owned by the clock that calls look.
 	looks        int   // since the last check
 	shortHistory pause // of the warning
+	nearQuota    pause // of that one
+	noSpace      pause // of the line about the alarm
+	space        pause // of the one about its end
 	leads        int   // looks in a row at which this member led
 	missed       int   // looks in a row at which a member that has moved had not announced itself
 	checked      int64 // revision at this leader's last check
 
 	// Shared.
-	announcing, placing, relocating, comparing, checking, compacting, raising own // what this member itself has proposed
-	contacts                                                                  contacts
-	failure                                                                   atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                                                atomic.Int64            // frames of peers that could not be read
-	refused                                                                   sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                                                  sync.Map                // the same of peers that refuse this member
+	announcing, placing, relocating, comparing, checking, compacting, raising, guarding own // what this member itself has proposed
+	contacts                                                                            contacts
+	failure                                                                             atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                                                                          atomic.Int64            // frames of peers that could not be read
+	refused                                                                             sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                                                                            sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
@@ -292,6 +295,7 @@ func (m *member) look() {
 	m.announce()
 	m.raise()
 	m.retain()
+	m.guard()
 	if len(m.status.View().Members().All()) == 1 {
 		return
 	}
@@ -388,8 +392,7 @@ func (m *member) retain() {
 	if revision := m.config.oldestKept(view, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
 		if back, short := m.config.short(view, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
-			m.logger.Warn("the history is short: who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes",
-				"reaches_back", back.Round(time.Second), "history_bytes", m.config.HistoryBytes)
+			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view))
 		}
 	}
 }
@@ -444,6 +447,7 @@ func (m *member) Status() wire.Status {
 		Compacted: view.Compacted(), Dropped: view.Dropped(), Leases: int64(view.LeaseCount()),
 		HistoryBytes: view.HistoryBytes(), HistoryAge: historyAge(view, m.env.Driver.Time().Wall),
 		SessionClock: view.SessionClock(), Sessions: view.Sessions(),
+		UsedBytes: view.UsedBytes(), QuotaBytes: m.config.QuotaBytes,
 	}
 	for _, one := range view.Members().All() {
 		s.Members = append(s.Members, wire.Member{ID: one.ID, Name: one.Name, Clients: one.Clients})

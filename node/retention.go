@@ -1,18 +1,36 @@
 package node
 
 import (
+	"fmt"
 	"time"
 
 	"qkv/index"
 	"qkv/internal/limits"
 )
 
+// HistoryAuto is, as Config.HistoryBytes, as much as what is live weighs, and at least limits.HistoryBytes.
+const HistoryAuto = -1
+
+// historyBound is what the history of a state may weigh; 0 is no bound. What is bounded gives way to what is live, so that a quota
+// is not reached for the sake of the past.
+func (c *Config) historyBound(view *index.View) int64 {
+	most := c.HistoryBytes
+	if most == HistoryAuto {
+		most = max(limits.HistoryBytes, view.LiveBytes())
+	}
+	if most > 0 && c.QuotaBytes > 0 {
+		live := view.LiveUsedBytes()
+		most = min(most, max(c.hundredths(limits.QuotaHistory)-live, c.hundredths(limits.QuotaHistoryLeast), 1))
+	}
+	return most
+}
+
 // oldestKept is the oldest revision that should stay readable, at a time in nanoseconds since 1970; none below the compacted
 // one. What is bounded goes down to seven eighths of its bound, so that a compaction is not due with each write.
 func (c *Config) oldestKept(view *index.View, now int64, revisions int64) int64 {
 	oldest := view.Compacted()
-	if c.HistoryBytes > 0 && view.HistoryBytes() > c.HistoryBytes {
-		oldest = view.RevisionOfHistory(c.HistoryBytes / 8 * 7)
+	if most := c.historyBound(view); most > 0 && view.HistoryBytes() > most {
+		oldest = view.RevisionOfHistory(most / 8 * 7)
 	}
 	if revisions > 0 && view.Revision()-oldest > revisions {
 		oldest = view.Revision() - revisions/8*7
@@ -42,7 +60,20 @@ func (p *pause) due(now time.Duration) bool {
 func (c *Config) short(view *index.View, now, oldest int64) (back time.Duration, short bool) {
 	wall, ok := view.TimeOf(oldest)
 	back = time.Duration(now - wall)
-	return back, ok && back < limits.HistoryShort && c.HistoryBytes > 0 && view.HistoryBytes() > c.HistoryBytes
+	most := c.historyBound(view)
+	return back, ok && back < limits.HistoryShort && most > 0 && view.HistoryBytes() > most
+}
+
+const shortHistory = "who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes, or --quota-bytes where that is the bound"
+
+// historyText is a notice of a history that reaches back for a short time because of its weight, or empty. Behind a compaction
+// it weighs nearly as much as it may.
+func (c *Config) historyText(view *index.View, now int64) string {
+	back, most := historyAge(view, now), c.historyBound(view)
+	if most == 0 || view.HistoryBytes() < most/4*3 || view.Compacted() == 0 || back >= limits.HistoryShort {
+		return ""
+	}
+	return fmt.Sprintf("the history reaches back for %v: %s", back.Round(time.Second), shortHistory)
 }
 
 // historyAge is how long ago the oldest revision was written that can be read; 0 when nothing was written yet.

@@ -151,6 +151,9 @@ func (c *client) end(o *operation, as outcome, problem string) {
 	default:
 		w.totals.Refused++
 	}
+	if o.code == kv.NoSpace {
+		w.totals.RefusedFull++
+	}
 	if as != outcomeDone {
 		c.unserved(o)
 	}

@@ -101,7 +101,7 @@ func makeHost(w *world, number int, m Member) *host {
 	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
-		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20, HistoryBytes: limits.HistoryBytes,
+		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20, HistoryBytes: 64 << 20, QuotaBytes: w.shape.quota,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()

@@ -58,6 +58,8 @@ func (p *probe) step() bool {
 	case p.o == nil:
 	case p.o.outcome != outcomeDone:
 		p.refused = p.o
+	case p.o.kind == opDelete: // which makes room
+		p.refused = nil
 	case p.o.kind == opPut:
 		p.wrote = p.o.revision
 		p.done++
@@ -71,7 +73,11 @@ func (p *probe) step() bool {
 	if p.c.session == nil || p.c.session.life != p.h.life {
 		p.c.session = newSession(p.c, p.h)
 	}
-	p.ask(probed[p.done])
+	if kind := probed[p.done]; kind == opPut && p.refused != nil && p.refused.code == kv.NoSpace {
+		p.ask(opDelete)
+	} else {
+		p.ask(kind)
+	}
 	return false
 }
 
@@ -81,6 +87,9 @@ func (p *probe) ask(kind operationKind) {
 	w.history.operations = append(w.history.operations, p.o)
 	w.totals.Probes++
 	switch kind {
+	case opDelete:
+		p.o.key, p.o.end = "k", "l"
+		p.c.session.propose([]*operation{p.o}, clientTimeout)
 	case opPut:
 		p.o.value = fmt.Sprintf("%d.%d", p.c.number, w.history.clock)
 		p.c.session.propose([]*operation{p.o}, clientTimeout)
@@ -117,7 +126,9 @@ func (w *world) expectService() {
 // noticeRoom gives members whose disks were full the time to look, and the leader's word the time to go round.
 func (w *world) noticeRoom() {
 	full := func() bool {
-		return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.alive() && h.member.status.Space() != actor.SpaceLeft })
+		return slices.ContainsFunc(w.hosts, func(h *host) bool {
+			return h.alive() && (h.member.status.Space() != actor.SpaceLeft || w.shape.quota == 0 && h.member.status.View().NoSpace())
+		})
 	}
 	if full() {
 		w.until(5*time.Second, func() bool { return !full() })
@@ -128,7 +139,7 @@ func (w *world) noticeRoom() {
 // unserved holds it against the members that they have not done something, when nothing went wrong.
 func (c *client) unserved(o *operation) {
 	w := c.w
-	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || c.at.lost() || c.at.ruined() {
+	if w.strict == 0 || o.invoked < w.strict || o.kind == opSerializable || o.code == kv.Compacted || o.code == kv.NoSpace && w.shape.quota > 0 || c.at.lost() || c.at.ruined() {
 		return
 	}
 	if w.watch.members.Get(c.at.id()) == nil { // it was removed while it was away, and all have moved since: nobody can tell it

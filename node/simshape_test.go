@@ -37,7 +37,8 @@ type shape struct {
 	roomy             limits.Tunable // those beside them
 	amnesiacs         int
 	crashesInRecovery float64
-	porcupine         bool // the second judge looks, too
+	porcupine         bool  // the second judge looks, too
+	quota             int64 // 0: none
 }
 
 // drawShape makes a seed's shape. Sizes are small, so that what is rare in production happens in every run.
@@ -109,6 +110,7 @@ func drawShape(seed uint64) shape {
 		s.limits.SnapshotChunkBytes = min(s.limits.SnapshotChunkBytes, max(s.bulk/20, 1<<10))
 	}
 	s.porcupine = r.IntN(3) == 0
+	s.quota = drawQuota(rand.New(rand.NewPCG(seed, 0x71756f7461)), &s)
 	s.think = s.faulty * time.Duration(s.clients) / time.Duration(s.operations) * 3 / 2
 	switch {
 	case s.spares > 0:
@@ -137,6 +139,14 @@ func drawIndex(r *rand.Rand, s *shape) {
 	if r.IntN(2) == 0 {
 		s.limits.HistoryRevisions, l.CompactionWork = int64(logUniform(r, 300, 600)), int64(logUniform(r, 1, 16<<10))
 	}
+}
+
+// drawQuota draws a quota that is reached: some of what all keys weigh together, when all of them are there.
+func drawQuota(r *rand.Rand, s *shape) int64 {
+	if r.IntN(4) > 0 {
+		return 0
+	}
+	return int64(float64(max(s.keys*(64+s.valueMost/2), 4*(64+s.valueMost))) * (0.5 + r.Float64()))
 }
 
 // drawWatches draws the bounds of a watch hub, so small that revisions come in fragments and steps are many.

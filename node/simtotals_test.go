@@ -25,6 +25,7 @@ type totals struct {
 	Frames, Disconnects, Faults                                                            int
 	Leases, LeasesRenewed                                                                  int
 	LeasesExpired, LeasesRevoked                                                           int
+	Full, RefusedFull, RoomAgain                                                           int // by the quota, or the disks
 	Trickles, CutsInside, Probes, StrictRuns                                               int
 	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
 	SlowestService                                                                         time.Duration // until every member served everything again
@@ -57,6 +58,15 @@ func (t *totals) add(other totals) {
 var bounds = []string{
 	"append bytes", "batch", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames",
 	"uncommitted bytes", "watch room", "watch step",
+}
+
+// noSpace counts that NOSPACE is raised, or ends.
+func (t *totals) noSpace(raised bool) {
+	if raised {
+		t.Full++
+	} else {
+		t.RoomAgain++
+	}
 }
 
 // String lists the counts in words.
@@ -111,7 +121,7 @@ func (t totals) missing() []string {
 		"watched changes": t.Watched, "progress of watches": t.WatchProgress, "fragments": t.WatchFragments, "resumed watches": t.WatchesResumed,
 		"watches that a member ended": t.WatchesEnded, "compacted watches": t.WatchesCompacted,
 		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
-		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
+		"quotas reached": t.Full, "refusals for want of room": t.RefusedFull, "room again": t.RoomAgain, "renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
 	} {
 		if n == 0 {
 			none = append(none, name)

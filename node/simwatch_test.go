@@ -36,6 +36,8 @@ type checker struct {
 	members index.Members // the newest that any member showed, and the entry behind which it did
 	at      uint64
 	voted   map[ballot]uint64 // whom a disk has a vote for
+	full    bool              // NOSPACE is raised in the newest state that any member showed, which is
+	fullAt  uint64            // behind this entry
 	blind   bool              // a story has more than one history, and judges by itself
 }
 
@@ -265,6 +267,12 @@ func (k *checker) applied(h *host) {
 	}
 	if at > k.commit {
 		k.w.failf("%s has applied entry %d, committed are %d", h.name(), at, k.commit)
+	}
+	if at > k.fullAt {
+		if k.fullAt = at; view.NoSpace() != k.full {
+			k.full = !k.full
+			k.w.totals.noSpace(k.full)
+		}
 	}
 	k.remember(view)
 	k.w.leases.look(k.w, h, view)

@@ -14,6 +14,7 @@ func (m *member) alarms() (alarms []wire.Alarm) {
 		return []wire.Alarm{m.alarm(actor.Alarm{Name: actor.Failed, Text: f.err.Error()})}
 	}
 	own, refusals := m.status.Alarms(), m.status.Refusals()
+	own = append(own, m.replicatedAlarms(m.status.View(), own)...)
 	for _, a := range own {
 		alarms = append(alarms, m.alarm(a))
 		if a.Name == actor.Amnesia && a.Member == 0 {

@@ -272,9 +272,21 @@ const (
 	EtcdHeaderBytes = 64 << 10
 	// TimesAsked bounds the revisions whose times one request asks for: 9 KiB of an answer.
 	TimesAsked = 1000
-	// HistoryBytes is what the versions may weigh that are superseded: past it the leader has the oldest revisions compacted,
-	// down to seven eighths of it.
-	HistoryBytes = 64 << 20
+	// HistoryBytes is what the versions may weigh that are superseded, or as much as what is live where that is more: past it the
+	// leader has the oldest revisions compacted, down to seven eighths of it. It is five minutes of 10,000 small writes a second.
+	HistoryBytes = 1 << 30
+	// QuotaBytes is what keys, their history and leases may weigh by default, as etcd has it: the state is in memory, and a new member
+	// has to get all of it. QuotaWarning is the hundredths of it from which on that is said. History has to go when all together would
+	// be more than QuotaHistory hundredths: it gives way before anybody is warned. NOSPACE ends below QuotaCleared hundredths, so that
+	// it does not come and go with each write.
+	QuotaBytes   = 2 << 30
+	QuotaWarning = 80
+	QuotaHistory = 75
+	QuotaCleared = 90
+	// QuotaHistoryLeast is how many hundredths of it history may have at any rate, so that watches can resume.
+	QuotaHistoryLeast = 5
+	// QuotaLeast is the least that a quota may be: the history of less would be gone at once.
+	QuotaLeast = 1 << 20
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes counts on five
 	// minutes.
 	HistoryShort = 5 * time.Minute
@@ -450,9 +462,9 @@ const (
 	SnapshotBytes = 64 << 20
 	// SnapshotsKept is how many published snapshots stay, so that one bad file loses nothing.
 	SnapshotsKept = 2
-	// DiskUse bounds what snapshots, log and spares take of a member's disk, in multiples of the live keys and values;
-	// DiskUseLeast is what they may take however little that is: spares of 64 MiB, the history that is kept, and the log
-	// that a follower needs.
+	// DiskUse bounds what snapshots, log and spares take of a member's disk, in multiples of the keys and values and the history
+	// that is kept; DiskUseLeast is what they may take however little that is: spares of 64 MiB, and the log that a follower
+	// needs.
 	DiskUse      = 4
 	DiskUseLeast = 3 << 29
 	// SegmentBytes is the size of a segment of the log by default; SegmentBytesLeast and SegmentBytesMost are what it may

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"fmt"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// hundredths returns so many hundredths of a quota.
+func (c *Config) hundredths(n int64) int64 { return c.QuotaBytes / 100 * n }
+
+// overQuota tells whether a state is too large for the quota: once NOSPACE is raised, until a good part of it is free.
+func (c *Config) overQuota(view *index.View) bool {
+	most := c.QuotaBytes
+	if view.NoSpace() {
+		most = c.hundredths(limits.QuotaCleared)
+	}
+	return c.QuotaBytes > 0 && view.UsedBytes() >= most
+}
+
+// guard raises NOSPACE when the quota is reached or a quorum's disks are full, and disarms it when there is room again,
+// whoever has raised it, if this member leads. All members refuse by the alarm, and none by what it thinks of its own room.
+func (m *member) guard() {
+	if m.status.Raft().Role != "leader" {
+		return
+	}
+	view := m.status.View()
+	full := m.config.overQuota(view) || m.status.FullDisks() != ""
+	switch {
+	case full && !view.NoSpace():
+		m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: m.folder.Member, Kind: kv.AlarmNoSpace}}))
+		if m.noSpace.due(m.env.Driver.Time().Now) {
+			m.logger.Error("NOSPACE: only deletions, compactions, revocations and reads are taken until there is room", "because", m.noSpaceText(view))
+		}
+	case !full && view.NoSpace():
+		if m.space.due(m.env.Driver.Time().Now) {
+			m.logger.Info("NOSPACE ends: there is room, everything is taken again", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+		}
+		m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	}
+	if !full && m.quotaText(view) != "" && m.nearQuota.due(m.env.Driver.Time().Now) {
+		m.logger.Warn("the quota is nearly reached: NOSPACE comes next", "used", view.UsedBytes(), "quota", m.config.QuotaBytes)
+	}
+}
+
+// noSpaceText says why NOSPACE is raised, as far as this member knows.
+func (m *member) noSpaceText(view *index.View) string {
+	if disks := m.status.FullDisks(); disks != "" {
+		return disks
+	}
+	if m.config.overQuota(view) {
+		return fmt.Sprintf("keys, history and leases take %d of %d MiB of --quota-bytes; it ends by itself below %d MiB: delete keys, or raise --quota-bytes",
+			view.UsedBytes()>>20, m.config.QuotaBytes>>20, m.config.hundredths(limits.QuotaCleared)>>20)
+	}
+	return "nothing is taken that makes the state larger; it ends by itself when there is room, or with `qkv alarm disarm`"
+}
+
+// quotaText is a notice of a quota that is nearly reached, or empty.
+func (m *member) quotaText(view *index.View) string {
+	if m.config.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < m.config.hundredths(limits.QuotaWarning) {
+		return ""
+	}
+	return fmt.Sprintf("keys, history and leases take %d of %d MiB of --quota-bytes: at all of it NOSPACE is raised, and only deletions, "+
+		"compactions, revocations and reads are taken; delete keys, or raise --quota-bytes", view.UsedBytes()>>20, m.config.QuotaBytes>>20)
+}
+
+// replicatedAlarms are those of the state, and the notices of what may become one, beside what this member says already.
+func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms []actor.Alarm) {
+	own := func(a kv.Alarm) bool { // the member's own words say more
+		for _, s := range said {
+			if about := s.Member; string(s.Name) == a.Kind.String() && (about == a.Member || about == 0 && a.Member == m.folder.Member) {
+				return true
+			}
+		}
+		return false
+	}
+	for _, a := range view.Alarms() {
+		switch {
+		case own(a):
+		case a.Kind == kv.AlarmNoSpace:
+			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
+		default:
+			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "it was raised by hand, and is disarmed with `qkv alarm disarm`"})
+		}
+	}
+	if m.status.Raft().Role != "leader" { // by whose flags it goes
+		return alarms
+	}
+	if text := m.quotaText(view); text != "" {
+		alarms = append(alarms, actor.Alarm{Name: actor.Quota, Text: text})
+	}
+	if text := m.config.historyText(view, m.env.Driver.Time().Wall); text != "" {
+		alarms = append(alarms, actor.Alarm{Name: actor.ShortHistory, Text: text})
+	}
+	return alarms
+}

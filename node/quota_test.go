@@ -1,0 +1,155 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// A quota that is reached is NOSPACE on all members, also behind a kill and a new leader: no put is taken, and deletions and reads are.
+// It ends by itself when enough was deleted, and is not raised again before the quota is reached again.
+func TestQuotaIsReached(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			const quota = 24 << 10
+			w := diskWorld(t, seed, func(s *shape) { s.quota, s.keys, s.large = quota, 64, 0 })
+			raised := func() bool {
+				return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.alive() && !h.member.status.View().NoSpace() })
+			}
+			for round := range 3 {
+				if !w.until(time.Minute, raised) {
+					t.Fatalf("round %d: no NOSPACE: %v", round, w.places())
+				}
+				for _, h := range w.hosts {
+					if alarms := h.member.alarms(); h.alive() && !slices.ContainsFunc(alarms, func(a wire.Alarm) bool {
+						return a.Name == "NOSPACE" && a.Text != ""
+					}) {
+						t.Errorf("%s has the alarms %+v", h.name(), alarms)
+					}
+				}
+				if h := w.hosts[round]; h.leads || round == 2 {
+					h.kill()
+					w.run(w.shape.election)
+					h.start()
+				}
+				if !w.until(time.Minute, func() bool {
+					return !slices.ContainsFunc(w.hosts, func(h *host) bool { return !h.alive() || h.member.status.View().NoSpace() })
+				}) {
+					t.Fatalf("round %d: NOSPACE does not end: %v", round, w.places())
+				}
+			}
+			if w.totals.RefusedFull == 0 || w.totals.Full < 3 || w.totals.RoomAgain < 3 {
+				t.Errorf("%d times full, %d times room again, %d refusals", w.totals.Full, w.totals.RoomAgain, w.totals.RefusedFull)
+			}
+			w.well(t)
+		})
+	}
+}
+
+// viewOf is the View of a state that was founded with members 1 and 2, and to which commands were applied, one a second.
+func viewOf(t *testing.T, commands ...[]byte) *index.View {
+	t.Helper()
+	state := index.NewState(limits.Defaults().Index)
+	state.Found(index.Founders(map[string]uint64{"n1": 1, "n2": 2}))
+	for i, c := range commands {
+		data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: int64(i+1) * 1e9}, [][]byte{c})
+		if results, err := state.Apply(uint64(i+1), 1, data, nil); err != nil || results[0].Err != nil {
+			t.Fatal(err, results)
+		}
+	}
+	return state.View()
+}
+
+func quotaPut(key string, value int) []byte {
+	return index.AppendPut(nil, &kv.Put{Key: []byte(key), Value: make([]byte, value)})
+}
+
+// NOSPACE comes with the whole quota and ends well below it; from four fifths on there is a notice.
+func TestQuotaMarks(t *testing.T) {
+	raise := index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	for _, c := range []struct {
+		used       int // of a quota of 10000
+		raised     bool
+		over, near bool
+	}{
+		{7999, false, false, false},
+		{8000, false, false, true},
+		{9999, false, false, true},
+		{10000, false, true, true},
+		{10000, true, true, false},
+		{9000, true, true, false},
+		{8999, true, false, false},
+	} {
+		commands := [][]byte{quotaPut("key", c.used-64-3)}
+		if c.raised {
+			commands = append(commands, raise)
+		}
+		view := viewOf(t, commands...)
+		m := &member{config: Config{QuotaBytes: 10000}}
+		if over, near := m.config.overQuota(view), m.quotaText(view) != ""; over != c.over || near != c.near {
+			t.Errorf("%+v: over %v, near %v", c, over, near)
+		}
+		if (&Config{}).overQuota(view) {
+			t.Errorf("%+v: over no quota", c)
+		}
+	}
+}
+
+// History has what is set, or as much as is live; and gives way to what is live under a quota.
+func TestHistoryGivesWay(t *testing.T) {
+	view := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("b", 1000-2*65)) // live 6000, history 5065
+	for _, c := range []struct{ history, quota, want int64 }{
+		{0, 1, 0}, {700, 0, 700}, {HistoryAuto, 0, limits.HistoryBytes}, {HistoryAuto, 10000, 1500}, {700, 10000, 700}, {700, 8000, 400}, {700, 7000, 350},
+	} {
+		if got := (&Config{HistoryBytes: c.history, QuotaBytes: c.quota}).historyBound(view); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	c := Config{HistoryBytes: HistoryAuto, QuotaBytes: 10000}
+	if oldest := c.oldestKept(view, 4e9, 0); oldest != 4 {
+		t.Errorf("what weighs too much is kept from revision %d on", oldest)
+	}
+	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), index.AppendCompact(nil, 3))
+	bound := Config{HistoryBytes: 6000}
+	for now, want := range map[int64]bool{3e9: true, 400e9: false} {
+		if text := bound.historyText(short, now); (text != "") != want {
+			t.Errorf("at %d: %q", now, text)
+		}
+	}
+	if text := (&Config{HistoryBytes: 7000}).historyText(short, 3e9); text != "" {
+		t.Errorf("a history that was compacted by hand: %q", text)
+	}
+}
+
+// An alarm of the state is said with the words of the member that has some of its own.
+func TestReplicatedAlarms(t *testing.T) {
+	raise := func(member uint64, kind kv.AlarmKind) []byte {
+		return index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kind}})
+	}
+	view := viewOf(t, raise(1, kv.AlarmNoSpace), raise(2, kv.AlarmCorrupt))
+	m := &member{status: statusOf(t, 3), folder: &folder{identity: identity{Member: 1}}}
+	for _, c := range []struct {
+		said []actor.Alarm
+		want string
+	}{
+		{nil, "NOSPACE 1, CORRUPT 2"},
+		{[]actor.Alarm{{Name: actor.NoSpace, Text: "the disk"}}, "CORRUPT 2"},
+		{[]actor.Alarm{{Name: actor.NoSpace, Member: 2, Text: "its disk"}, {Name: actor.Corrupt, Member: 2, Text: "its state"}}, "NOSPACE 1"},
+	} {
+		var got []string
+		for _, a := range m.replicatedAlarms(view, c.said) {
+			got = append(got, fmt.Sprintf("%s %d", a.Name, a.Member))
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%v: %s, want %s", c.said, s, c.want)
+		}
+	}
+}
