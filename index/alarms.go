@@ -79,12 +79,18 @@ func (v *View) Alarms() []kv.Alarm { return v.alarms }
 func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
 
 // Refuses says why the state, as it is, refuses a command for want of room, or nil: what the proposer asks, so that nothing
-// goes into the log for a refusal.
-func (v *View) Refuses(command []byte) *kv.Error {
-	if v.NoSpace() && Grows(command) {
-		return errNoSpace
+// goes into the log for a refusal. A write of a session may have been made already, and then has its first outcome: that is
+// known where it is applied.
+func (v *View) Refuses(b []byte) *kv.Error {
+	if !v.NoSpace() {
+		return nil
 	}
-	return nil
+	r := pack.NewReader(b)
+	var c command
+	if c.read(&r) != nil || c.once.Session != 0 || !c.grows() {
+		return nil
+	}
+	return errNoSpace
 }
 
 var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: deletions, compactions, revocations and reads are taken, and nothing "+

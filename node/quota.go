@@ -52,8 +52,8 @@ func (m *member) noSpaceText(view *index.View) string {
 		return disks
 	}
 	if m.config.overQuota(view) {
-		return fmt.Sprintf("keys, history and leases take %d of %d MiB of --quota-bytes; it ends by itself below %d MiB: delete keys, or raise --quota-bytes",
-			view.UsedBytes()>>20, m.config.QuotaBytes>>20, m.config.hundredths(limits.QuotaCleared)>>20)
+		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; it ends by itself below %.1f MiB: delete keys, or raise --quota-bytes",
+			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)))
 	}
 	return "nothing is taken that makes the state larger; it ends by itself when there is room, or with `qkv alarm disarm`"
 }
@@ -63,9 +63,11 @@ func (m *member) quotaText(view *index.View) string {
 	if m.config.QuotaBytes == 0 || view.NoSpace() || view.UsedBytes() < m.config.hundredths(limits.QuotaWarning) {
 		return ""
 	}
-	return fmt.Sprintf("keys, history and leases take %d of %d MiB of --quota-bytes: at all of it NOSPACE is raised, and only deletions, "+
-		"compactions, revocations and reads are taken; delete keys, or raise --quota-bytes", view.UsedBytes()>>20, m.config.QuotaBytes>>20)
+	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: at all of it NOSPACE is raised, and only deletions, "+
+		"compactions, revocations and reads are taken; delete keys, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes))
 }
+
+func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 // replicatedAlarms are those of the state, and the notices of what may become one, beside what this member says already.
 func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms []actor.Alarm) {

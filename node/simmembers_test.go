@@ -383,11 +383,11 @@ func (w *world) quorumBeside(h *host) bool {
 	return quorum(&now, func(id uint64) bool { return id != h.id() && !w.byID[id].away() && !w.byID[id].copied })
 }
 
-// lose lets a founder lose its folder, when the others are a quorum.
+// lose lets a founder lose its folder, when the others are a quorum. One that was alone would found another cluster.
 func (a *administrator) lose() {
 	w := a.w
 	h := w.byID[a.member().ID]
-	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || h.hinted || h.away() || !w.known(h) {
+	if a.open > 0 || w.sim.Now()-a.unsure < quiet || h.number >= w.shape.members || w.shape.members == 1 || h.hinted || h.away() || !w.known(h) {
 		return
 	}
 	if !w.quorumBeside(h) {

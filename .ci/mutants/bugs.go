@@ -275,6 +275,23 @@ var mutants = []mutant{
 		{"actor/leaseclock.go", "		k.still += still\n", "		k.still += 0 * still\n"},
 	}, []detector{actors}},
 
+	// The quota and its alarm.
+	{"decide NOSPACE by a member alone", []change{
+		{"index/apply.go", "	if s.alarms.has(kv.AlarmNoSpace) && c.grows() {\n", "	if s.memory.bytes > 96<<10 && c.grows() {\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel"), campaign}},
+	{"take puts while NOSPACE is raised", []change{
+		{"index/command.go", "	return c.kind == kindPut || c.kind == kindGrant || ", "	return c.kind == kindGrant || "},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"refuse deletions while NOSPACE is raised", []change{
+		{"index/command.go", "	return c.kind == kindPut || c.kind == kindGrant || ", "	return c.kind == kindPut || c.kind == kindDelete || c.kind == kindGrant || "},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"forget alarms in a snapshot", []change{
+		{"index/snapshot.go", "		s.alarms = readAlarms(&r)\n", "		readAlarms(&r)\n"},
+	}, []detector{direct("./index", "TestScripts"), campaign}},
+	{"raise NOSPACE and never disarm it", []change{
+		{"node/quota.go", "	case !full && view.NoSpace():\n", "	case !full && view.NoSpace() && false:\n"},
+	}, []detector{direct("./node", "TestQuotaIsReached")}},
+
 	// The membership.
 	{"promote a learner before it is level", []change{
 		{"actor/membership.go", "		if f.missing > 0 {\n", "		if f.missing > 1<<40 {\n"},
