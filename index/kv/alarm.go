@@ -11,7 +11,7 @@ const (
 	AlarmNoSpace AlarmKind = 1
 	// AlarmCorrupt: the member's state is not what a majority has. It stops by itself; this is for those who ask the others.
 	AlarmCorrupt AlarmKind = 2
-	alarmKinds             = 3
+	alarmKinds   AlarmKind = 3
 )
 
 var alarmNames = [alarmKinds]string{AlarmNoSpace: "NOSPACE", AlarmCorrupt: "CORRUPT"}
