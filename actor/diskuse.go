@@ -71,10 +71,14 @@ func (s *Snapshotter) makeRoom() {
 	}
 }
 
-// Rest implements Paced: as long as the step took while the log has taken none of its room, less and less up to half of
-// that, and from there on hardly any: what lets go of the log has to be ready before there is no room.
+// Rest implements Paced: hardly any after a step that the disk has not held up. Else as long as the step took while the log
+// has taken none of its room, less and less up to half of that, and from there on hardly any: what lets go of the log has to
+// be ready before there is no room.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	s.Status.otherDone.Store(int64(s.now + took))
+	if took <= limits.SnapshotStepQuick {
+		return restAfter(0)
+	}
 	half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
 	left := max(half-s.Status.Durable().FileBytes, 0)
 	return restAfter(time.Duration(float64(took) * float64(left) / float64(half)))

@@ -186,7 +186,8 @@
 // Log, snapshotter and segment maker share the disk, which serves them in turn: a sync waits for what the others gave it
 // before. A turn of the log is a group, limits.GroupBytes while it is behind, one of the snapshotter
 // limits.SnapshotSyncBytes and one of the maker a step; and after each turn those two rest for as long as it took, with
-// its waiting. So on a disk that the log keeps busy, of every two groups there is one turn of each, and the log has
+// its waiting (the snapshotter hardly at all where that was no longer than limits.SnapshotStepQuick). So on a disk that
+// the log keeps busy, of every two groups there is one turn of each, and the log has
 //
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
 //
@@ -219,7 +220,7 @@
 //     the medium within limits.SnapshotSound, and else as soon as it is found so; it does so before a save, too, when the
 //     disk itself has no room for a third.
 //  3. The log that a follower needs is kept within the room only.
-//  4. The snapshotter's rests shrink as the log takes its room; from half of it on there are none.
+//  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on there are hardly any.
 //
 // So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
 // of a state between about 180 MiB and a GiB the older one goes while the next one is saved beside much writing, since U cannot

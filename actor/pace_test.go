@@ -4,6 +4,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"qkv/internal/limits"
+	"qkv/log"
 )
 
 // stepper is background work whose steps take a time.
@@ -47,6 +50,30 @@ func TestPacedActorRests(t *testing.T) {
 	units, resting := run(pacedStepper{paced}, paced)
 	if steps := paced.steps.Load(); units < 2*steps-3 || resting == 0 {
 		t.Errorf("%d steps in the time of %d, %d turns while it rested", steps, units, resting)
+	}
+}
+
+// The snapshotter rests for a disk that held it up, and not for the processor; the less room the log has, the shorter.
+func TestSnapshotterRests(t *testing.T) {
+	s := newTestSnapshotter(t, viewAt(t, 1, 1))
+	const slow = 3 * limits.SnapshotStepQuick
+	half := s.Status.logRoom(&s.Limits, s.bytes()) / 2
+	for _, c := range []struct {
+		took, want time.Duration
+		log        int64
+	}{
+		{0, restLeast, 0},
+		{limits.SnapshotStepQuick, restLeast, 0},
+		{slow, slow, 0},
+		{slow, slow / 2, half / 2},
+		{slow, restLeast, half},
+		{slow, restLeast, 2 * half},
+		{time.Hour, restMost, 0},
+	} {
+		s.Status.publishDurable(log.Stats{Bytes: c.log})
+		if got := s.Rest(c.took); got < c.want-time.Microsecond || got > c.want+time.Microsecond {
+			t.Errorf("a rest of %v after %v with a log of %d MiB, %v is wanted", got, c.took, c.log>>20, c.want)
+		}
 	}
 }
 

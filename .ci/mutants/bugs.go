@@ -196,6 +196,9 @@ var mutants = []mutant{
 	{"end a member whose disk is at what others wrote", []change{
 		{"actor/diskwatch.go", "time.Duration(c.Status.otherDone.Load())", "0*time.Duration(c.Status.otherDone.Load())"},
 	}, []detector{direct("./actor", "TestVerySlowDiskIsNotDead"), direct("./node", "TestSlowDisks")}},
+	{"let a slow disk have no rest from snapshots", []change{
+		{"actor/diskuse.go", "	if took <= limits.SnapshotStepQuick {", "	if took <= 1000*limits.SnapshotStepQuick {"},
+	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},
 	{"order a snapshot without a look at the log's room", []change{
 		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)\n", "	half := size * 1000\n"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
