@@ -77,6 +77,16 @@ func TestSnapshotterRests(t *testing.T) {
 	}
 }
 
+// A step of the segment maker is as large as the last one says that the disk can do soon.
+func TestSpareStepsFollowTheDisk(t *testing.T) {
+	s := NewSegmentMaker(SegmentMakerConfig{Maker: &log.Maker{}, Status: &Status{}})
+	for _, took := range []time.Duration{0, limits.SpareStepQuick + 1, limits.SpareStepQuick, time.Second} {
+		if s.Rest(took); s.Maker.Quick != (took <= limits.SpareStepQuick) {
+			t.Errorf("after a step of %v: quick %v", took, s.Maker.Quick)
+		}
+	}
+}
+
 // A rest is as long as the step, for as long as a slow disk may make it.
 func TestRestAfter(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{

@@ -9,6 +9,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
+	"qkv/log"
 	"qkv/log/disk"
 )
 
@@ -91,7 +92,7 @@ func TestVerySlowDiskIsNotDead(t *testing.T) {
 	c.disk.ordered(100, 5, 0)
 	for _, other := range []Paced{
 		&Snapshotter{SnapshotterConfig: SnapshotterConfig{Status: c.Status, Limits: c.Limits}},
-		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status}},
+		&SegmentMaker{SegmentMakerConfig: SegmentMakerConfig{Status: c.Status, Maker: &log.Maker{}}},
 	} {
 		c.Status.view.Store(index.NewState(limits.Defaults().Index).View())
 		switch other := other.(type) {

@@ -143,6 +143,12 @@ func (s *Status) Raft() RaftStatus {
 	return RaftStatus{Role: "follower"}
 }
 
+// Refused says that the member takes no part.
+func (s *Status) Refused() bool {
+	p := s.consensus.Load()
+	return p != nil && p.Role == RoleRefused
+}
+
 // Durable returns how far the own log is synced.
 func (s *Status) Durable() Durable {
 	if p := s.durable.Load(); p != nil {

@@ -20,9 +20,13 @@ type Maker struct {
 	o     Options
 	store []string // released files that will be used again
 
+	// Quick says that the disk is: more is then filled at a time, and between two syncs. It is set between steps.
+	Quick bool
+
 	// The file that is being filled.
-	file disk.File
-	at   int64
+	file   disk.File
+	at     int64
+	synced int64
 }
 
 // makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
@@ -65,14 +69,18 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 
 // start begins a new file.
 func (m *Maker) start() (err error) {
-	m.at = 0
+	m.at, m.synced = 0, 0
 	m.file, err = createTemp(m.o, makerName, m.o.SegmentBytes)
 	return err
 }
 
 // fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
-	n := min(limits.SpareStepBytes, m.o.SegmentBytes-m.at)
+	step, unsynced := int64(limits.SpareStepBytes), int64(limits.SpareSyncBytes)
+	if m.Quick {
+		step, unsynced = limits.SpareQuickTimes*step, limits.SpareQuickTimes*unsynced
+	}
+	n := min(step, m.o.SegmentBytes-m.at)
 	if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil { // the log may have taken it meanwhile
 		err = m.file.WriteZeros(int(n), m.at)
 	}
@@ -82,7 +90,8 @@ func (m *Maker) fill() (spare string, err error) {
 	case err != nil:
 	case last:
 		err = m.file.Sync()
-	case m.at%limits.SpareSyncBytes == 0:
+	case m.at-m.synced >= unsynced:
+		m.synced = m.at
 		err = m.file.Datasync()
 	}
 	if err != nil {

@@ -32,27 +32,33 @@ func (w *world) files() []string {
 	return names
 }
 
-// A step writes at most 1 MiB, and no more than 4 MiB wait for a sync.
+// A step writes at most 256 KiB, and no more than 1 MiB waits for a sync; of a quick disk four times as much.
 func TestMakerSteps(t *testing.T) {
-	w := opened(t, 64<<10)
-	o := w.o
-	o.SegmentBytes = 10 << 20
-	m := log.NewMaker(o)
-	unsynced := int64(0)
-	for {
-		used, syncs := w.m.Used(), w.m.Count(disk.OpSync)
-		_, done, err := m.Step()
-		must(t, err)
-		if grown := w.m.Used() - used; grown > 1<<20 {
-			t.Fatalf("a step wrote %d bytes", grown)
-		} else if unsynced += grown; unsynced > 4<<20 {
-			t.Fatalf("%d bytes wait for a sync", unsynced)
+	for quick, times := range map[bool]int64{false: 1, true: 4} {
+		w := opened(t, 64<<10)
+		o := w.o
+		o.SegmentBytes = 10<<20 + 12<<10
+		m := log.NewMaker(o)
+		m.Quick = quick
+		steps, unsynced := int64(0), int64(0)
+		for {
+			used, syncs := w.m.Used(), w.m.Count(disk.OpSync)
+			_, done, err := m.Step()
+			must(t, err)
+			if grown := w.m.Used() - used; grown > times*256<<10 {
+				t.Fatalf("a step wrote %d bytes", grown)
+			} else if unsynced += grown; unsynced > times<<20 {
+				t.Fatalf("%d bytes wait for a sync", unsynced)
+			}
+			if w.m.Count(disk.OpSync) > syncs {
+				unsynced = 0
+			}
+			if steps++; done {
+				break
+			}
 		}
-		if w.m.Count(disk.OpSync) > syncs {
-			unsynced = 0
-		}
-		if done {
-			break
+		if want := o.SegmentBytes/(times*256<<10) + 3; steps > want {
+			t.Errorf("quick %v: %d steps, %d are enough", quick, steps, want)
 		}
 	}
 }

@@ -367,7 +367,7 @@ func leaseLeast(electionTimeout time.Duration) int64 {
 // Refuse implements server.Member: a member that takes no part answers nothing, and one that has heard of no leader since
 // its folder was made has no state that could be read: it may be a member that has lost its folder.
 func (e endpoint) Refuse(q *wire.Request) *kv.Error {
-	if e.status.Raft().Role == actor.RoleRefused {
+	if e.status.Refused() {
 		code, why := kv.Amnesia, e.status.Quarantined()
 		if why.Name == actor.Corrupt {
 			code = kv.Corrupt

@@ -196,6 +196,9 @@ var mutants = []mutant{
 	{"end a member whose disk is at what others wrote", []change{
 		{"actor/diskwatch.go", "time.Duration(c.Status.otherDone.Load())", "0*time.Duration(c.Status.otherDone.Load())"},
 	}, []detector{direct("./actor", "TestVerySlowDiskIsNotDead"), direct("./node", "TestSlowDisks")}},
+	{"fill spares of a slow disk as on a quick one", []change{
+		{"actor/segmentmaker.go", "took <= limits.SpareStepQuick", "took > 0*limits.SpareStepQuick"},
+	}, []detector{direct("./actor", "TestSpareStepsFollowTheDisk")}},
 	{"let a slow disk have no rest from snapshots", []change{
 		{"actor/diskuse.go", "	if took <= limits.SnapshotStepQuick {", "	if took <= 1000*limits.SnapshotStepQuick {"},
 	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},

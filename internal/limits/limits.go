@@ -486,6 +486,10 @@ const (
 	// how much is filled between two syncs: a whole segment at once would hold up the log's own.
 	SpareStepBytes = 256 << 10
 	SpareSyncBytes = 1 << 20
+	// SpareQuickTimes is how many times as much both are after a step of at most SpareStepQuick: a commit of the journal and two
+	// wake-ups for each MiB cost more than its zeros.
+	SpareQuickTimes = 4
+	SpareStepQuick  = 5 * time.Millisecond
 	// SpaceLowSegments is how many segments' worth of free space, beside a snapshot's, makes a member refuse what makes the
 	// state larger: one more than its log must leave (actor.Status.LogReserve). With SpaceHighSegments it takes everything again. Between them are a few seconds of writing: the free space is looked at
 	// once in SpaceCheck.

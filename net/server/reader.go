@@ -145,7 +145,7 @@ func (s *stream) handle(frame []byte) error {
 	s.asked = true
 	if own := s.watches; own != nil { // only this goroutine sets it
 		return own.handle(frame)
-	} else if wire.IsWatch(frame) && first {
+	} else if first && wire.IsWatch(frame) {
 		return s.beginWatches().handle(frame)
 	}
 	b, q := &s.batch, &s.request
