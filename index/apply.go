@@ -78,7 +78,7 @@ func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
 			results = append(results, s.apply(&next[i]))
 		}
 	}
-	s.endSessions(s.rules.ends + len(s.commands))
+	s.endSessions(s.rules.Ends + len(s.commands))
 	s.flushNewKeys()
 	if s.revision != revision {
 		s.times.note(point{revision + 1, s.wall, weight})

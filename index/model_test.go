@@ -408,7 +408,7 @@ func in(k, key, end string) bool {
 // begin and end stand around the commands of one batch.
 func (m *model) begin(wall int64) point {
 	m.applied++
-	m.clients.clock += min(max(wall-m.wall, 0), m.clients.rules.pause)
+	m.clients.clock += min(max(wall-m.wall, 0), int64(m.clients.rules.Pause))
 	m.wall = max(m.wall, wall)
 	return point{m.revision + 1, m.wall, m.weight}
 }

@@ -39,6 +39,7 @@ func newMachine(t *rapid.T) *machine {
 		SlabBytes:       rapid.SampledFrom([]int{1 << 10, 4 << 10, 16 << 10}).Draw(t, "slab"),
 		EvacuationBytes: rapid.SampledFrom([]int64{1, 200, limits.EvacuationBytes}).Draw(t, "evacuation step"),
 		CountedRows:     rapid.SampledFrom([]int{0, 3, limits.CountedRows}).Draw(t, "walk"),
+		Sessions:        testRules,
 	}
 	state := NewState(l)
 	state.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
@@ -46,7 +47,6 @@ func newMachine(t *rapid.T) *machine {
 		state: state, model: newModel(), seen: map[uint64]uint64{}, limits: l, sent: map[[2]uint64]sentWrite{},
 		letters: rapid.IntRange(1, 4).Draw(t, "letters"),
 	}
-	m.state.rules = testRules
 	return m
 }
 
@@ -451,7 +451,6 @@ func (m *machine) rebuild(t *rapid.T, v *View) *State {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.rules = testRules
 	return s
 }
 

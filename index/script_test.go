@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/tidwall/btree"
@@ -86,9 +87,9 @@ func (sc *script) run(d *datadriven.TestData) string {
 			EvacuationBytes: number(d, "evacuate", limits.EvacuationBytes), CountedRows: int(number(d, "walk", limits.CountedRows)),
 		})
 		rules := &sc.s.rules
-		rules.sessions, rules.places = number(d, "sessions", rules.sessions), number(d, "places", rules.places)
-		rules.window, rules.ends = number(d, "window", rules.window), int(number(d, "ends", int64(rules.ends)))
-		rules.ttl = number(d, "ttl", rules.ttl/1e6) * 1e6
+		rules.Sessions, rules.Outcomes = number(d, "sessions", rules.Sessions), number(d, "places", rules.Outcomes)
+		rules.Window, rules.Ends = number(d, "window", rules.Window), int(number(d, "ends", int64(rules.Ends)))
+		rules.TTL = time.Duration(number(d, "ttl", rules.TTL.Milliseconds())) * time.Millisecond
 		return ""
 	case "found":
 		ids := map[string]uint64{}

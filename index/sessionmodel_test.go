@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // modelSession is a session as one would write it down.
@@ -29,7 +30,7 @@ type modelOutcome struct {
 
 // modelSessions are all sessions, by when they wrote last.
 type modelSessions struct {
-	rules        sessionRules
+	rules        limits.SessionRules
 	clock, floor int64
 	all          []*modelSession
 }
@@ -62,8 +63,8 @@ func (m *modelSessions) end(one *modelSession) {
 
 // room ends idle sessions until there is room, and says whether there is.
 func (m *modelSessions) room(sessions int, places int64, keep *modelSession) bool {
-	for int64(len(m.all)+sessions) > m.rules.sessions || m.places()+places > m.rules.places {
-		if len(m.all) == 0 || m.all[0] == keep || m.clock-m.all[0].used < m.rules.idle {
+	for int64(len(m.all)+sessions) > m.rules.Sessions || m.places()+places > m.rules.Outcomes {
+		if len(m.all) == 0 || m.all[0] == keep || m.clock-m.all[0].used < int64(m.rules.Idle) {
 			return false
 		}
 		m.end(m.all[0])
@@ -73,7 +74,7 @@ func (m *modelSessions) room(sessions int, places int64, keep *modelSession) boo
 
 func (m *modelSessions) expire(most int) {
 	for range most {
-		if len(m.all) > 0 && m.clock-m.all[0].used >= m.rules.ttl {
+		if len(m.all) > 0 && m.clock-m.all[0].used >= int64(m.rules.TTL) {
 			m.end(m.all[0])
 		}
 	}
@@ -84,7 +85,7 @@ func (m *modelSessions) find(w *kv.SessionWrite) (one *modelSession, was modelOu
 	switch {
 	case w.Check() != nil:
 		return nil, was, kv.BadRequest
-	case w.Window > uint64(m.rules.window):
+	case w.Window > uint64(m.rules.Window):
 		return nil, was, kv.Overloaded
 	}
 	if i := slices.IndexFunc(m.all, func(x *modelSession) bool { return x.id == w.Session }); i >= 0 {
@@ -163,7 +164,7 @@ type sentWrite struct {
 }
 
 // testRules are so small that all of them are met.
-var testRules = sessionRules{sessions: 3, places: 40, window: 24, ttl: 40e6, idle: 12e6, pause: 6e6, ends: 0}
+var testRules = limits.SessionRules{Sessions: 3, Outcomes: 40, Window: 24, TTL: 40e6, Idle: 12e6, Pause: 6e6}
 
 // once puts a write into a session: a new one, or one that was sent before, perhaps long ago.
 func (m *machine) once(t *rapid.T, fresh sentWrite) (d drawn) {

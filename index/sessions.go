@@ -22,18 +22,6 @@ type sessionNumbers struct {
 	sessionSum uint64
 }
 
-// sessionRules are what apply goes by: those of feature level 1.
-type sessionRules struct {
-	sessions, places, window int64
-	ttl, idle, pause         int64 // nanoseconds
-	ends                     int
-}
-
-var firstSessionRules = sessionRules{
-	sessions: limits.Sessions, places: limits.SessionOutcomes, window: limits.SessionWindow,
-	ttl: int64(limits.SessionTTL), idle: int64(limits.SessionIdle), pause: int64(limits.SessionPause), ends: limits.SessionEnds,
-}
-
 // sessions are the clients' sessions. Their numbers are in replicated.
 //
 // Invariants:
@@ -108,7 +96,7 @@ func (one *session) spans(sequence uint64) bool { return sequence-one.first < ui
 
 // moveSessionClock counts the time since the newest entry, but not a pause.
 func (s *State) moveSessionClock(wall int64) {
-	s.clock += min(max(wall-s.wall, 0), s.rules.pause)
+	s.clock += min(max(wall-s.wall, 0), int64(s.rules.Pause))
 }
 
 // once applies a write that has a session, unless it was applied before: then the result says what became of it. What it
@@ -176,8 +164,8 @@ func (c *command) explain(code kv.Code) *kv.Error {
 
 // session returns the session of a write; what may begin one does.
 func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
-	if int64(min(w.Window, 1<<62)) > s.rules.window {
-		return nil, kv.Errorf(kv.Overloaded, "the last %d writes of session %016x are not answered, a session may have %d", w.Window, w.Session, s.rules.window)
+	if int64(min(w.Window, 1<<62)) > s.rules.Window {
+		return nil, kv.Errorf(kv.Overloaded, "the last %d writes of session %016x are not answered, a session may have %d", w.Window, w.Session, s.rules.Window)
 	}
 	if one := s.clients.last; one != nil && one.id == w.Session {
 		return one, nil
@@ -204,9 +192,9 @@ func (s *State) session(w *kv.SessionWrite) (*session, *kv.Error) {
 
 // makePlace ends sessions that are idle until there is room for more, but not the one that is to have it.
 func (s *State) makePlace(sessions, places int64, keep *session) bool {
-	for s.sessions+sessions > s.rules.sessions || s.places+places > s.rules.places {
+	for s.sessions+sessions > s.rules.Sessions || s.places+places > s.rules.Outcomes {
 		one := s.clients.oldest
-		if one == nil || one == keep || s.clock-one.used < s.rules.idle {
+		if one == nil || one == keep || s.clock-one.used < int64(s.rules.Idle) {
 			return false
 		}
 		s.endSession(one)
@@ -218,7 +206,7 @@ func (s *State) makePlace(sessions, places int64, keep *session) bool {
 func (s *State) endSessions(most int) {
 	for range most {
 		one := s.clients.oldest
-		if one == nil || s.clock-one.used < s.rules.ttl {
+		if one == nil || s.clock-one.used < int64(s.rules.TTL) {
 			return
 		}
 		s.endSession(one)
@@ -411,7 +399,7 @@ func (s *State) readSessions(r *pack.Reader) {
 			}
 		}
 	}
-	if s.sessions > s.rules.sessions || s.places > s.rules.places {
+	if s.sessions > s.rules.Sessions || s.places > s.rules.Outcomes {
 		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
 	}
 }

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -105,7 +106,7 @@ type State struct {
 
 	// Constant.
 	limits limits.Index
-	rules  sessionRules
+	rules  limits.SessionRules
 
 	// Scratch, empty between two calls of Apply.
 	commands    []command
@@ -125,7 +126,7 @@ func NewState(l limits.Index) *State {
 		tombstoned: newTree(),
 		leases:     newLeases(),
 		clients:    newSessions(),
-		rules:      firstSessionRules,
+		rules:      cmp.Or(l.Sessions, limits.FirstSessionRules),
 		records:    arena{records: true},
 		epoch:      &epoch{},
 		limits:     l,

@@ -246,7 +246,7 @@ func (t *truth) match(claimed map[int64]*operation, unknown []*operation) error 
 		return false
 	}
 	for i, e := range t.events {
-		if strings.HasPrefix(e.key, leaseKeys) || claimed[e.revision] != nil || (i > 0 && t.events[i-1].revision == e.revision) {
+		if strings.HasPrefix(e.key, leaseKeys) || strings.HasPrefix(e.key, onceKeys) || claimed[e.revision] != nil || (i > 0 && t.events[i-1].revision == e.revision) {
 			continue
 		}
 		if !assign(e.revision, map[*operation]bool{}) {

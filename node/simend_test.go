@@ -142,6 +142,9 @@ func (w *world) judge() {
 		return
 	}
 	sound := w.sound()
+	if w.watch.checkOnce(); w.failure != "" {
+		return
+	}
 	view := sound[0].member.status.View()
 	t, err := newTruth(w.watch.changes, view.Revision(), w.watch.visible)
 	if err != nil {

@@ -102,6 +102,7 @@ func drawShape(seed uint64) shape {
 	s.limits.SnapshotChunkBytes = int64(logUniform(r, 1<<10, 64<<10))
 	drawIndex(r, &s)
 	s.limits.LeaseLengthening = logUniform(rand.New(rand.NewPCG(seed, 0x6c65617365)), time.Second, limits.LeaseLengthening)
+	s.limits.Index.Sessions = drawSessions(rand.New(rand.NewPCG(seed, 0x73657373)))
 	s.roomy = s.limits
 	if s.tight = r.IntN(2) == 0; s.tight {
 		drawTight(r, &s.limits)

@@ -26,6 +26,7 @@ type totals struct {
 	Leases, LeasesRenewed                                                                  int
 	LeasesExpired, LeasesRevoked                                                           int
 	Full, RefusedFull, RoomAgain                                                           int // by the quota, or the disks
+	OnceWrites, OnceResent, OnceEnded, OnceNoPlace, OnceGone                               int
 	Trickles, CutsInside, Probes, StrictRuns                                               int
 	Watched, WatchProgress, WatchFragments, WatchesResumed, WatchesEnded, WatchesCompacted int
 	SlowestService                                                                         time.Duration // until every member served everything again
@@ -121,7 +122,10 @@ func (t totals) missing() []string {
 		"watched changes": t.Watched, "progress of watches": t.WatchProgress, "fragments": t.WatchFragments, "resumed watches": t.WatchesResumed,
 		"watches that a member ended": t.WatchesEnded, "compacted watches": t.WatchesCompacted,
 		"removed members that wake up": t.Woken, "folders that run twice": t.Copied, "recoveries": t.Recoveries,
-		"quotas reached": t.Full, "refusals for want of room": t.RefusedFull, "room again": t.RoomAgain, "renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
+		"quotas reached": t.Full, "refusals for want of room": t.RefusedFull, "room again": t.RoomAgain,
+		"writes with a name": t.OnceWrites, "copies that were answered as the first": t.OnceResent, "ended sessions": t.OnceEnded,
+		"full tables of sessions": t.OnceNoPlace, "answers that are gone": t.OnceGone,
+		"renewed leases": t.LeasesRenewed, "expired leases": t.LeasesExpired, "revoked leases": t.LeasesRevoked,
 	} {
 		if n == 0 {
 			none = append(none, name)

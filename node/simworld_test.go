@@ -22,15 +22,16 @@ type world struct {
 	sim    *actor.Sim
 	random *mrand.Rand // of the simulation
 
-	hosts    []*host // by name
-	byID     map[uint64]*host
-	net      *network
-	clients  []*client
-	watchers watchers
-	leases   leasing
-	history  history
-	watch    *checker
-	undo     clearers
+	hosts     []*host // by name
+	byID      map[uint64]*host
+	net       *network
+	clients   []*client
+	watchers  watchers
+	leases    leasing
+	repeaters []*repeater
+	history   history
+	watch     *checker
+	undo      clearers
 
 	interrupt func(from, to *host) // strikes when a piece of a snapshot is sent; nil is nothing
 	tears     int                  // replacements of entries that are to be struck
@@ -255,6 +256,7 @@ func (w *world) live() {
 	}
 	w.watchAll()
 	w.leaseAll()
+	w.repeatAll()
 	if w.shape.spares > 0 {
 		w.admin.begin()
 	}

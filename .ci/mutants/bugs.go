@@ -49,6 +49,32 @@ var mutants = []mutant{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
 	}, []detector{actors, story, campaign}},
 
+	// Sessions.
+	{"sessions forgotten in the snapshot", []change{
+		{"index/sessions.go", "		saved = v.saved.sessions\n", "		saved = v.saved.sessions[:len(v.saved.sessions)/2]\n"},
+		{"index/sessions.go", "	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))\n", "	return 0\n"},
+		{"index/sessions.go", "	what := uint64(o.kind) | uint64(o.code)<<8\n", "	if id > 0 {\n		return 0\n	}\n	what := uint64(o.kind) | uint64(o.code)<<8\n"},
+		{"index/digest.go", "	b = pack.AppendInt(b, r.sessions)\n	b = pack.AppendInt(b, r.places)\n", ""},
+	}, []detector{campaign, direct("./index", "TestModel")}},
+	{"a duplicate is applied again", []change{
+		{"index/sessions.go", "		if o := one.place(w.Sequence); o.kind != 0 {\n", "		if o := one.place(w.Sequence); o.kind != 0 && o.revision%4 != 0 {\n"},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"an ended session is opened again", []change{
+		{"index/sessions.go", "	s.floor = max(s.floor, one.used+1)\n", ""},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"the window forgets what may come again", []change{
+		{"index/sessions.go", "	s.forgetBelow(one, w.Sequence+1-w.Window)\n", "	s.forgetBelow(one, w.Sequence+1-w.Window)\n	if one.held > 1 && one.held == len(one.window)/2 {\n		for n := range one.window {\n			one.window[n] = outcome{}\n		}\n		one.held = 0\n	}\n"},
+	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"an answer that is read again is that of now", []change{
+		{"index/recall.go", "		p.at = position{mod: r.Revision}\n", "		p.at = behind(v.revision)\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"a refusal of one copy is taken for that of the write", []change{
+		{"net/client/stream.go", "x.doubt && ofThisCopy(failed.Code)", "false"},
+	}, []detector{direct("./net/client", "TestRefusalOfACopy")}},
+	{"a client says that what it waits for is answered", []change{
+		{"net/client/session.go", "Window: x.sequence + 1 - s.first,", "Window: (x.sequence + 2 - s.first) / 2,"},
+	}, []detector{direct("./net/client", "TestNaming")}},
+
 	// Transactions, compaction and what is read for their answers.
 	{"compare with what the transaction has changed", []change{
 		{"index/txn.go", "	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}\n", "	outcome := &kv.TxnOutcome{Path: appendPath(nil, s, t)}\n	for i := range t.Success {\n		if p := t.Success[i].Put; p != nil && outcome.Path[0] && !p.IgnoreValue {\n			s.put(hashOf(p.Key), p)\n			outcome.Path = appendPath(nil, s, t)\n			break\n		}\n	}\n"},

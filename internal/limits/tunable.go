@@ -54,8 +54,22 @@ type Index struct {
 	EvacuationBytes int64
 	CountedRows     int
 
+	// Sessions decides what a state holds, and so is a part of feature level 1: a simulation has other ones, for all members
+	// alike. The zero Sessions are those of the level.
+	Sessions SessionRules
+
 	Reached func(bound string) // as Tunable's
 }
+
+// SessionRules are the bounds of clients' sessions. Each is the constant of its name, which gives the reason.
+type SessionRules struct {
+	Sessions, Outcomes, Window int64
+	TTL, Idle, Pause           time.Duration
+	Ends                       int
+}
+
+// FirstSessionRules are those of feature level 1.
+var FirstSessionRules = SessionRules{Sessions, SessionOutcomes, SessionWindow, SessionTTL, SessionIdle, SessionPause, SessionEnds}
 
 // Reach says that a bound holds something back.
 func (i *Index) Reach(bound string) {
