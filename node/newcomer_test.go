@@ -2,10 +2,12 @@ package node_test
 
 import (
 	"context"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/net/client"
 	"qkv/net/wire"
 	"qkv/node"
@@ -97,6 +99,48 @@ func TestFounderThatWasNeverStarted(t *testing.T) {
 		members, err := cl.Members(t.Context(), true)
 		return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return !m.Started() })
 	})
+}
+
+// The first member of a cluster that has grown loses its disk, and is started with the command that it was founded with: it
+// is alone in another cluster, and who knows the old one has nothing to do with it.
+func TestFirstMemberThatLostItsDisk(t *testing.T) {
+	c := planCluster(t, 3, 500*time.Millisecond)
+	list := c.configs[0].InitialCluster
+	c.configs[0].InitialCluster = list[:1]
+	c.start(0)
+	for i := 1; i < 3; i++ {
+		c.configs[i].InitialCluster, c.configs[i].Join = nil, []string{list[0].Address}
+		if _, err := c.client(0).AddMember(t.Context(), list[i].Name, []string{list[i].Address}, false); err != nil {
+			t.Fatal(err)
+		}
+		c.start(i)
+		until(t, list[i].Name+" does not become a voter", func() bool {
+			members, err := c.client(0).Members(t.Context(), true)
+			return err == nil && !slices.ContainsFunc(members, func(m client.Member) bool { return m.Role == kv.Learner || !m.Started() })
+		})
+	}
+	met := c.client(1, 0, 2)
+	if _, err := met.Put(t.Context(), []byte("k"), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	was := c.nodes[0].Status()
+	c.stop(0)
+	if err := os.RemoveAll(c.configs[0].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	until(t, "it does not lead", func() bool { return c.nodes[0].Status().Role == "leader" })
+	if now := c.nodes[0].Status(); now.Cluster == was.Cluster || now.ID == was.ID {
+		t.Errorf("it is %x of the cluster %x, as it was", now.ID, now.Cluster)
+	}
+	until(t, "the others do not go on", func() bool {
+		return c.nodes[1].Status().Role == "leader" || c.nodes[2].Status().Role == "leader"
+	})
+	for range 20 {
+		if got, _, err := met.Get(t.Context(), []byte("k")); err != nil || string(got.Value) != "v" {
+			t.Fatalf("a client that has met the cluster reads %+v, %v", got, err)
+		}
+	}
 }
 
 // until waits for what must come.
