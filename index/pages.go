@@ -56,9 +56,8 @@ func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, l
 		return page, true, true, nil
 	}
 	r.q.Continued = true
-	next := append(bytes.Clone(page.KVs[n-1].Key), 0)
 	r.page = NewRangeReader(r.query(), r.bytes)
-	r.page.from, r.page.page = next, next // no request's key: it may be longer than one
+	r.page.goOn(append(bytes.Clone(page.KVs[n-1].Key), 0))
 	return page, true, false, nil
 }
 

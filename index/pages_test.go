@@ -84,6 +84,26 @@ func owned(pairs []kv.KeyValue) (all []kv.KeyValue) {
 	return all
 }
 
+// A sorted range is read on behind a key of the greatest length.
+func TestWholeBehindLongKey(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	longest := string(bytes.Repeat([]byte("k"), limits.KeyBytes))
+	batch(t, s, 1, put("a", "1"), put(longest, "2"), put("z", "3"))
+	r := NewWholeReader(kv.Range{Key: []byte("a"), End: []byte{0}, Sort: kv.SortByValue, Order: kv.SortDescend}, 1<<20)
+	for steps := 0; ; steps++ {
+		found, done, err := r.Step(s.View(), 1)
+		if err != nil || steps > 100 {
+			t.Fatalf("%d steps: %v", steps, err)
+		}
+		if done {
+			if len(found.KVs) != 3 || string(found.KVs[1].Key) != longest || found.Count != 3 {
+				t.Errorf("%d pairs", len(found.KVs))
+			}
+			return
+		}
+	}
+}
+
 // A reader that has let go of its View goes on as long as what it reads is kept, and then says that it is compacted.
 func TestPagesReleased(t *testing.T) {
 	s := NewState(limits.Defaults().Index)

@@ -299,6 +299,9 @@ func (r *RangeReader) begin() {
 	}
 }
 
+// goOn makes it begin with a key of its range, before its first step. That is no request's: it may be a byte longer than a key.
+func (r *RangeReader) goOn(from []byte) { r.from, r.page = from, from }
+
 // Step looks at rows more keys, with the newest View. Once it is done the result is complete; its slices are parts of
 // that View. An error is a *kv.Error, and the end.
 func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool, err error) {

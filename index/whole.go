@@ -30,18 +30,18 @@ func NewWholeReader(q kv.Range, bytes int64) *WholeReader { return newWholeReade
 
 func newWholeReader(q kv.Range, bytes int64) *WholeReader {
 	w := &WholeReader{q: q, bytes: bytes}
-	w.reads = NewRangeReader(w.page(q.Key), 0)
+	w.reads = NewRangeReader(w.page(), 0)
 	return w
 }
 
 // pin makes it read what was there at a position.
 func (w *WholeReader) pin(at position) { w.reads.at, w.reads.pinned = at, true }
 
-// page is the query for what comes from a key on: sorting is done here, and the limit is that of what is left then, and
+// page is the query for the next page: sorting is done here, and the limit is that of what is left then, and
 // one more, which tells whether there is any.
-func (w *WholeReader) page(from []byte) kv.Range {
+func (w *WholeReader) page() kv.Range {
 	q := w.q
-	q.Key, q.Sort, q.Order, q.Limit = from, kv.SortByKey, kv.SortNone, 0
+	q.Sort, q.Order, q.Limit = kv.SortByKey, kv.SortNone, 0
 	q.KeysOnly = w.q.KeysOnly && w.q.Sort != kv.SortByValue
 	if !w.q.Sorted() && w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {
 		q.Limit = w.q.Limit + 1 - int64(len(w.all.KVs))
@@ -77,12 +77,13 @@ func (w *WholeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	if page.More && !full {
 		last := page.KVs[len(page.KVs)-1].Key
 		at, pinned := w.reads.at, w.reads.pinned
-		next := w.page(append(bytes.Clone(last), 0))
+		next := w.page()
 		next.Continued = true
 		if !pinned {
 			next.Revision = at.mod - 1 // what the first page has read
 		}
 		w.reads = NewRangeReader(next, 0)
+		w.reads.goOn(append(bytes.Clone(last), 0))
 		if pinned {
 			w.pin(at)
 		}
