@@ -38,16 +38,16 @@
 // A write that has a name is put into the log like any other; the state says whether it was applied before. Then what else its
 // answer has is read from the history, as of its own revision, or the answer says that this is compacted ([index.View.Recall]).
 //
+// Keep-alives and questions for leases are answered by the leader's lease clock: those that one Read brought go to the member
+// together, and come back as each is answered. They take none of the room that writes wait for. What a lease has for keys is read
+// from the View.
+//
 // # Streamed ranges
 //
 // A range that is asked for as pages is written one page after the other, each in a turn of its own, by the writer of its
 // stream ([pages], [index.PagesReader]): Write waits where the client does not read, without a turn. All of it is read from the
 // View of the first page, so that no compaction overtakes it; once that is let go of, newer ones are read, as long as
 // they have the revision. Such a stream carries nothing else while it lasts, so that its client opens one for each.
-//
-// Keep-alives and questions for leases are answered by the leader's lease clock: those that one Read brought go to the member
-// together, and come back as each is answered. They take none of the room that writes wait for. What a lease has for keys is read
-// from the View.
 //
 // # Invariants
 //

@@ -88,6 +88,8 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 		s.endRange(w)
 	case len(w.out) == 0:
 		return nil
+	case w.held > 0:
+		return s.sendBehind(w)
 	}
 	return s.sendOut(w)
 }
@@ -222,8 +224,36 @@ func (s *stream) endRange(w *writer) {
 // sendOut writes what is encoded, and lets go of its room.
 func (s *stream) sendOut(w *writer) error {
 	defer w.release()
-	err := s.send(w.out)
+	err := w.written()
+	if err == nil {
+		err = s.send(w.out)
+	}
 	w.out = w.out[:0]
+	return err
+}
+
+// sendBehind writes what is encoded while the next is read, once what was before it is written. It lets go of its room then.
+func (s *stream) sendBehind(w *writer) error {
+	if err := w.written(); err != nil {
+		return err
+	}
+	out, outcome := w.buffer, make(chan error, 1)
+	w.out, w.held, w.behind = w.small[:0], 0, outcome
+	out.small = nil
+	s.conn.server.running.Go(func() {
+		err := s.send(out.out)
+		out.release()
+		outcome <- err
+	})
+	return nil
+}
+
+// written waits until nothing is written behind any more.
+func (w *writer) written() (err error) {
+	if w.behind != nil {
+		err = <-w.behind
+		w.behind = nil
+	}
 	return err
 }
 

@@ -29,6 +29,7 @@ type writer struct {
 	pages  *pages // of the oldest one, when it is streamed and has begun
 	turn   *turn  // asked for, for the oldest one
 	clock  *time.Timer
+	behind chan error // has the outcome of what is written of a streamed range while the next pages are read; nil: nothing is
 }
 
 // write is the writer goroutine.
@@ -36,6 +37,7 @@ func (s *stream) write() {
 	w := writer{buffer: buffer{share: s.share}}
 	defer w.release()
 	defer s.dropRanges(&w)
+	defer func() { _ = w.written() }()
 	for {
 		mine := s.waitForWork(&w)
 		if own := s.ownWatches(); own != nil {
@@ -105,7 +107,13 @@ func (s *stream) take(w *writer) bool {
 func (s *stream) writeAll(w *writer) error {
 	defer w.release()
 	next := 0
-	err := s.send(w.answers)
+	var err error
+	if len(w.done) > 0 || len(w.answers) > 0 {
+		err = w.written()
+	}
+	if err == nil {
+		err = s.send(w.answers)
+	}
 	w.answers = w.answers[:0]
 	for err == nil && next < len(w.done) {
 		from := next

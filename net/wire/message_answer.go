@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/internal/pack"
 )
 
@@ -142,7 +144,7 @@ func (p *Response) Range(into *kv.RangeResult) error {
 	}
 	into.Revision, into.Count, into.More = r.Int(), r.Int(), r.Bool()
 	n := r.Array()
-	into.KVs = into.KVs[:0]
+	into.KVs = slices.Grow(into.KVs[:0], min(n, limits.RangeRows))
 	for range n {
 		if r.Err() != nil {
 			break
