@@ -36,7 +36,7 @@ func newRig(t *testing.T) *rig {
 
 func (b *rig) open() *client.Client {
 	b.Helper()
-	c, err := client.Open(b.Context(), client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client})
+	c, err := client.Open(b.Context(), client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client, Timeout: time.Minute})
 	b.must(err)
 	b.Cleanup(func() { _ = c.Close() })
 	return c
@@ -302,7 +302,9 @@ func TestElection(t *testing.T) {
 func TestMutexThroughFaults(t *testing.T) {
 	t.Parallel()
 	b := newRig(t)
-	c, err := client.Open(t.Context(), client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client, Timeout: 300 * time.Millisecond})
+	opening, cancel := context.WithTimeout(t.Context(), time.Minute) // the host may be busy
+	defer cancel()
+	c, err := client.Open(opening, client.Config{Endpoints: []string{b.at}, Credentials: b.trust.Client, Timeout: 300 * time.Millisecond})
 	b.must(err)
 	defer c.Close()
 	b.member.Lose.Store(true) // what is proposed happens, and nobody is told
