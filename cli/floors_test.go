@@ -37,6 +37,7 @@ const (
 	hdrModule    = "github.com/HdrHistogram/hdrhistogram-go"
 	etcdModule   = "go.etcd.io/etcd/api/v3"
 	grpcModule   = "google.golang.org/grpc"
+	boltModule   = "go.etcd.io/bbolt"
 	httpModule   = "golang.org/x/net/http2"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
@@ -62,7 +63,7 @@ var house = map[string]room{
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"internal/testretry":    {floor: 3, helper: true},

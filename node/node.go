@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -87,10 +88,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(err, web.Close(), n.Stop(ctx))
 	}
 	f := n.member.folder
+	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed
+		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), web.Close(), n.Stop(ctx))
+	}
 	n.etcd = etcd.Start(etcd.Config{
 		Listener: web, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
-		Limits: n.member.env.Limits.Etcd,
+		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
+		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
 		"clients", c.Advertise, "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
@@ -176,6 +181,9 @@ func listen(c Config) (clients *net.UDPConn, web *net.TCPListener, peers *net.UD
 	}
 	return clients, web, peers, nil
 }
+
+// etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
+const etcdScratch = "etcd-snapshot"
 
 // portTries is how many ports of the kernel's choice for UDP are tried, until the one of the same number is free for TCP, too.
 const portTries = 20

@@ -267,6 +267,12 @@ const (
 	// the events that wait for all of them: past it each stream has one delivery.
 	EtcdWatches    = 256 << 10
 	EtcdWatchBytes = 192 << 20
+	// EtcdSnapshotChunk is one message of a snapshot for etcd, as etcd has it; EtcdSnapshotBytes is what is written of its file at
+	// a time, which is in memory until then; EtcdSnapshotRoom is what the disk must have free beside twice the state's bytes: the
+	// log's segments go on growing.
+	EtcdSnapshotChunk = 32 << 10
+	EtcdSnapshotBytes = 4 << 20
+	EtcdSnapshotRoom  = 512 << 20
 	// EtcdKeepAlives is how many keep-alives of one stream are under way.
 	EtcdKeepAlives = 4096
 	// EtcdHandshakes is how many handshakes of TLS are made at a time: each costs a signature, and the others wait.

@@ -21,6 +21,12 @@
 // message, read from one View, whose size limits.EtcdAnswerBytes bounds. A stream of a range pins its revision with the first
 // chunk, and reads each chunk from the newest View: a slow client keeps no old state in memory.
 //
+// # A snapshot
+//
+// etcdctl's snapshot is the file that a member of etcd would have (snapshot.go draws its buckets): written from one View to a
+// folder in the data folder, in transactions of limits.EtcdSnapshotBytes with a rest behind each, and deleted before it is sent, so
+// that only the open file is left of it. It is refused where the disk has not room enough beside the log.
+//
 // # What differs from etcd
 //
 // The differential test (net/etcd/compat) knows these, and no others:
@@ -29,6 +35,12 @@
 //	Compact(0) on a fresh store    compacted, where etcd succeeds once
 //	keys_only                      keeps the lease, which etcd 3.7.3 loses
 //	ties of a sort                 come in the order of the keys
+//	HashKV of a compacted          is computed as for any other; etcd answers with what it noted when it compacted
+//	  revision
+//	prev_kv of an event at the     is there as long as the history has it; etcd's is gone
+//	  compacted revision
+//	progress of a stream with a    comes when the future has come; etcd's never does
+//	  watch of the future
 //
 // # Who may come in
 //

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"errors"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -60,6 +61,9 @@ var otherCodes = map[kv.Code]codes.Code{
 func statusOf(err error) error {
 	var known *kv.Error
 	if !errors.As(err, &known) {
+		if _, ok := status.FromError(err); ok || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
 		return status.Error(codes.Unknown, err.Error())
 	}
 	if as := statuses[known.Code]; as != nil {

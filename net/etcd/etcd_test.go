@@ -59,6 +59,7 @@ func start(t testing.TB, m etcd.Member, change func(*etcd.Config)) *etcd.Server 
 	trust := servertest.NewTrust(t)
 	c := etcd.Config{
 		Listener: listener, Credentials: trust.Member, Plain: true, Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
+		Scratch: t.TempDir() + "/scratch", Room: func() (int64, error) { return 1 << 40, nil },
 		ValueBytes: limits.ValueBytes, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
 	}
 	if change != nil {
@@ -86,6 +87,7 @@ func dial(t testing.TB, s *etcd.Server) *grpc.ClientConn {
 //	open NAME RPC     opens a stream, which the others name
 //	send NAME         sends requests, one a line
 //	recv NAME [N]     what comes next, N times
+//	snapshot          what is in the file of a snapshot
 //	begin NAME RPC    sends a request that has to wait, and waits until the member watches for it
 //	end NAME          its answer
 func TestStories(t *testing.T) {
@@ -98,6 +100,9 @@ func TestStories(t *testing.T) {
 			defer cancel()
 			if service, name, ok := strings.Cut(d.Cmd, "."); ok {
 				return call(ctx, t, c, service, name, d.Input)
+			}
+			if d.Cmd == "snapshot" {
+				return snapshotText(ctx, t, c)
 			}
 			if d.Cmd == "open" {
 				streams[d.CmdArgs[0].Key] = open(t, c, d.CmdArgs[1].Key)

@@ -64,6 +64,8 @@ const (
 	pairKey, pairCreate, pairMod, pairVersion, pairValue, pairLease = 1, 2, 3, 4, 5, 6
 
 	eventType, eventKV, eventPrev = 1, 2, 3
+
+	leaseID, leaseTTL, leaseRemaining = 1, 2, 3
 )
 
 func appendInt(dst []byte, field protowire.Number, n int64) []byte {

@@ -64,6 +64,9 @@ type Config struct {
 	Cluster, ID uint64
 	Logger      *slog.Logger
 
+	Scratch string                // a folder for the files of snapshots: it is made, and deleted
+	Room    func() (int64, error) // what the disk of that folder has free
+
 	ValueBytes int           // the largest value that is accepted
 	LeaseLeast int64         // seconds: shorter leases are granted for so long
 	Timeout    time.Duration // of a request, at most
@@ -207,6 +210,7 @@ func (s *Server) services() []*grpc.ServiceDesc {
 				method(s, "Defragment", s.defragment), method(s, "Downgrade", s.downgrade), method(s, "Hash", s.hash),
 				method(s, "HashKV", s.hashKV),
 			},
+			Streams: []grpc.StreamDesc{s.stream("Snapshot", false, true, s.snapshot)},
 		},
 		{
 			ServiceName: "etcdserverpb.Cluster", Metadata: "rpc.proto",
@@ -255,12 +259,16 @@ func method[T any, Q request[T]](s *Server, name string, answer func(context.Con
 	}}
 }
 
-// stream is an RPC with a stream of requests, or of answers. One that a learner may serve, too, is said to be so.
+// stream is an RPC with a stream of requests, or of answers.
 func (s *Server) stream(name string, requests, answers bool, serve func(grpc.ServerStream) error) grpc.StreamDesc {
 	return grpc.StreamDesc{
 		StreamName: name, ClientStreams: requests, ServerStreams: answers,
 		Handler: func(_ any, stream grpc.ServerStream) error {
-			if err := s.admit(stream.Context(), nil); err != nil {
+			var q proto.Message
+			if name == "Snapshot" { // a learner serves that, too
+				q = &pb.SnapshotRequest{}
+			}
+			if err := s.admit(stream.Context(), q); err != nil {
 				return err
 			}
 			return serve(stream)
@@ -299,7 +307,7 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 // servedByLearner says that a learner answers a request, too.
 func servedByLearner(q proto.Message) bool {
 	switch q := q.(type) {
-	case *pb.StatusRequest:
+	case *pb.StatusRequest, *pb.SnapshotRequest:
 		return true
 	case *pb.RangeRequest:
 		return q.Serializable

@@ -1,0 +1,254 @@
+package etcd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// A snapshot for etcd is the file that a member of etcd would have: buckets of bbolt, schema 3.7, with all versions that etcd
+// would have kept. It is written beside the running member from one View, in transactions of a bounded size, to a file that is
+// deleted when it was sent.
+//
+//	key              17 bytes of revision ('t' behind them: a tombstone) → the pair
+//	lease            8 bytes of the id → the lease
+//	members          the id in hexadecimal digits → JSON
+//	cluster          clusterVersion
+//	meta             consistent_index, term, confState, storageVersion, finishedCompactRev, scheduledCompactRev
+//	alarm, auth, authUsers, authRoles, members_removed     empty
+var snapshotBuckets = []string{"key", "lease", "members", "members_removed", "cluster", "meta", "alarm", "auth", "authUsers", "authRoles"}
+
+// errNoRoom says that a snapshot would take the room that the log needs.
+func errNoRoom(need, free int64) error {
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
+}
+
+// snapshot sends the file in pieces, and its SHA-256 behind them.
+func (s *Server) snapshot(stream grpc.ServerStream) error {
+	ctx := stream.Context()
+	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
+		return err
+	}
+	select {
+	case s.hashing <- struct{}{}:
+		defer func() { <-s.hashing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := s.untilStopped(ctx)
+	defer cancel()
+	file, err := s.writeSnapshot(ctx)
+	if err != nil {
+		return statusOf(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return statusOf(err)
+	}
+	sum := sha256.New()
+	for left := info.Size(); left > 0; {
+		blob := make([]byte, min(left, limits.EtcdSnapshotChunk)) // gRPC keeps it
+		if _, err := io.ReadFull(file, blob); err != nil {
+			return statusOf(fmt.Errorf("read a snapshot's file: %w", err))
+		}
+		_, _ = sum.Write(blob)
+		left -= int64(len(blob))
+		if err := stream.SendMsg(&pb.SnapshotResponse{RemainingBytes: uint64(left), Blob: blob, Version: ClusterVersion}); err != nil {
+			return err
+		}
+	}
+	return stream.SendMsg(&pb.SnapshotResponse{Blob: sum.Sum(nil), Version: ClusterVersion})
+}
+
+// writeSnapshot writes the file, and returns it open and without a name.
+func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
+	v := s.config.Member.View()
+	need := 2*(v.LiveBytes()+v.HistoryBytes()) + limits.EtcdSnapshotRoom
+	if free, err := s.config.Room(); err == nil && free < need {
+		return nil, errNoRoom(need, free)
+	}
+	if err := os.MkdirAll(s.config.Scratch, 0o700); err != nil {
+		return nil, fmt.Errorf("make a folder for a snapshot: %w", err)
+	}
+	name := filepath.Join(s.config.Scratch, "db")
+	defer os.RemoveAll(s.config.Scratch)
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{NoSync: true, NoFreelistSync: true, NoGrowSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return nil, fmt.Errorf("make a snapshot's file: %w", err)
+	}
+	w := &snapshotWriter{ctx: ctx, s: s, v: v, db: db}
+	err = errors.Join(w.write(), db.Close())
+	runtime.KeepAlive(v)
+	if err != nil {
+		return nil, fmt.Errorf("write a snapshot's file: %w", err)
+	}
+	if file, err = os.Open(name); err != nil {
+		return nil, fmt.Errorf("open a snapshot's file: %w", err)
+	}
+	return file, nil
+}
+
+// snapshotWriter writes a View.
+type snapshotWriter struct {
+	ctx context.Context
+	s   *Server
+	v   *index.View
+	db  *bbolt.DB
+
+	tx    *bbolt.Tx
+	keys  *bbolt.Bucket
+	bytes int // of the transaction
+}
+
+func (w *snapshotWriter) write() error {
+	err := w.db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range snapshotBuckets {
+			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(w.writeMeta(tx), w.writeMembers(tx), w.writeLeases(tx))
+	})
+	if err != nil {
+		return err
+	}
+	return w.writeKeys()
+}
+
+// writeKeys writes all versions, in transactions of limits.EtcdSnapshotBytes.
+func (w *snapshotWriter) writeKeys() (err error) {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	compacted := w.v.Compacted()
+	var buf []byte
+	begun := time.Now()
+	w.v.Records(func(key []byte, one *index.Version) bool {
+		if one.Mod <= compacted && !w.kept(key, one, compacted) {
+			return true
+		}
+		buf = appendRecord(buf[:0], key, one)
+		n := revisionBytes
+		if one.Tombstone {
+			n++
+		}
+		// bbolt keeps both until the transaction ends.
+		record := append([]byte(nil), buf...)
+		if err = w.keys.Put(record[:n:n], record[n:]); err != nil {
+			return false
+		}
+		if w.bytes += len(record); w.bytes >= limits.EtcdSnapshotBytes {
+			if err = errors.Join(w.tx.Commit(), w.ctx.Err()); err == nil {
+				time.Sleep(time.Since(begun)) // half of the time is for others
+				begun = time.Now()
+				err = w.begin()
+			}
+		}
+		return err == nil
+	})
+	if err != nil {
+		_ = w.tx.Rollback()
+		return err
+	}
+	return w.tx.Commit()
+}
+
+// revisionBytes is how long a revision is, without the mark of a tombstone.
+const revisionBytes = 17
+
+func (w *snapshotWriter) begin() (err error) {
+	if w.tx, err = w.db.Begin(true); err != nil {
+		return err
+	}
+	w.bytes = 0
+	w.keys = w.tx.Bucket([]byte("key"))
+	w.keys.FillPercent = 0.95 // keys only rise
+	return nil
+}
+
+// kept says that etcd would still have a version that is not newer than the compacted revision: what that reads, and a tombstone
+// of that very revision.
+func (w *snapshotWriter) kept(key []byte, one *index.Version, compacted int64) bool {
+	if one.Tombstone {
+		return one.Mod == compacted
+	}
+	pair, found, _ := w.v.Get(key, compacted)
+	return found && pair.ModRevision == one.Mod
+}
+
+func (w *snapshotWriter) writeMeta(tx *bbolt.Tx) error {
+	applied, term := w.v.Applied()
+	meta := tx.Bucket([]byte("meta"))
+	c := w.v.Members().Configuration()
+	configuration, err := json.Marshal(struct {
+		Voters    []uint64 `json:"voters"`
+		Learners  []uint64 `json:"learners,omitempty"`
+		AutoLeave bool     `json:"auto_leave"`
+	}{c.Voters, c.Learners, false})
+	if err != nil {
+		return err
+	}
+	all := map[string][]byte{
+		"consistent_index": binary.BigEndian.AppendUint64(nil, applied), "term": binary.BigEndian.AppendUint64(nil, term),
+		"storageVersion": []byte(ClusterVersion), "confState": configuration,
+	}
+	if compacted := w.v.Compacted(); compacted > 0 {
+		at := append(binary.BigEndian.AppendUint64(nil, uint64(compacted)), '_')
+		at = binary.BigEndian.AppendUint64(at, 0)
+		all["scheduledCompactRev"], all["finishedCompactRev"] = at, at
+	}
+	for name, value := range all {
+		if err := meta.Put([]byte(name), value); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte("cluster")).Put([]byte("clusterVersion"), []byte(ClusterVersion))
+}
+
+func (w *snapshotWriter) writeMembers(tx *bbolt.Tx) error {
+	for _, one := range w.s.members(w.v) {
+		text, err := json.Marshal(struct {
+			ID      uint64   `json:"id"`
+			Peers   []string `json:"peerURLs"`
+			Learner bool     `json:"isLearner,omitempty"`
+			Name    string   `json:"name,omitempty"`
+			Clients []string `json:"clientURLs,omitempty"`
+		}{one.ID, one.PeerURLs, one.IsLearner, one.Name, one.ClientURLs})
+		if err == nil {
+			err = tx.Bucket([]byte("members")).Put([]byte(strconv.FormatUint(one.ID, 16)), text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *snapshotWriter) writeLeases(tx *bbolt.Tx) (err error) {
+	w.v.Leases(-1<<63, func(l kv.Lease) bool {
+		value := appendInt(appendInt(appendInt(nil, leaseID, l.ID), leaseTTL, l.TTL), leaseRemaining, l.Remaining)
+		err = tx.Bucket([]byte("lease")).Put(binary.BigEndian.AppendUint64(nil, uint64(l.ID)), value)
+		return err == nil
+	})
+	return err
+}

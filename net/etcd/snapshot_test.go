@@ -1,0 +1,116 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.etcd.io/bbolt"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+
+	"qkv/net/etcd"
+)
+
+// snapshotOf takes a snapshot, and checks its sum and what is said of its size.
+func snapshotOf(ctx context.Context, t testing.TB, c *grpc.ClientConn) []byte {
+	t.Helper()
+	stream, err := pb.NewMaintenanceClient(c).Snapshot(ctx, &pb.SnapshotRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []byte
+	var messages []*pb.SnapshotResponse
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		messages = append(messages, m)
+		all = append(all, m.Blob...)
+	}
+	if len(all)%512 != 32 {
+		t.Fatalf("a snapshot of %d bytes, which etcd's client takes for one without a sum", len(all))
+	}
+	file, sum := all[:len(all)-32], all[len(all)-32:]
+	if own := sha256.Sum256(file); !bytes.Equal(own[:], sum) {
+		t.Fatal("the sum is another one")
+	}
+	sent := 0
+	for _, m := range messages[:len(messages)-1] {
+		if sent += len(m.Blob); int(m.RemainingBytes) != len(file)-sent || m.Version != "3.7.0" || m.Header != nil {
+			t.Fatalf("a message says %d bytes remain, version %s, of %d", m.RemainingBytes, m.Version, len(file)-sent)
+		}
+	}
+	return file
+}
+
+// snapshotText is what is in a snapshot's buckets.
+func snapshotText(ctx context.Context, t testing.TB, c *grpc.ClientConn) string {
+	t.Helper()
+	name := filepath.Join(t.(*testing.T).TempDir(), "db")
+	if err := os.WriteFile(name, snapshotOf(ctx, t, c), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := bbolt.Open(name, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var out strings.Builder
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(bucket []byte, b *bbolt.Bucket) error {
+			fmt.Fprintf(&out, "%s\n", bucket)
+			return b.ForEach(func(k, v []byte) error {
+				if string(bucket) != "key" {
+					fmt.Fprintf(&out, "  %q %q\n", k, v)
+					return nil
+				}
+				pair := &mvccpb.KeyValue{}
+				if err := proto.Unmarshal(v, pair); err != nil {
+					return err
+				}
+				fmt.Fprintf(&out, "  %d.%d%s %s", binary.BigEndian.Uint64(k), binary.BigEndian.Uint64(k[9:]), k[17:], seen(pair, nil))
+				return nil
+			})
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// TestSnapshotFull has no room on the disk: nothing is written.
+func TestSnapshotFull(t *testing.T) {
+	scratch := t.TempDir() + "/none"
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Scratch, c.Room = scratch, func() (int64, error) { return 1 << 20, nil }
+	})
+	stream, err := pb.NewMaintenanceClient(dial(t, s)).Snapshot(t.Context(), &pb.SnapshotRequest{})
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "has 1048576 free") {
+		t.Errorf("a full disk: %v", err)
+	}
+	if _, err := os.Stat(scratch); err == nil {
+		t.Error("something was written")
+	}
+}
