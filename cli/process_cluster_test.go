@@ -199,6 +199,7 @@ type clusterProcess struct {
 	certsDir string // of the certificate of a client; empty: the local CA's
 	client   string // that client's name
 	members  []*memberProcess
+	nameless bool // its clients send writes without names
 }
 
 // newProcesses plans a cluster of members n1, n2, ...; nothing is started.
@@ -365,7 +366,7 @@ func (c *clusterProcess) open(first int, timeout time.Duration) *client.Client {
 	ctx, cancel := context.WithTimeout(context.Background(), processWait)
 	defer cancel()
 	s, err := client.Open(ctx, client.Config{
-		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout,
+		Endpoints: slices.Concat(endpoints[first:], endpoints[:first]), InOrder: true, Credentials: credentials, Timeout: timeout, NoSessions: c.nameless,
 	})
 	if err != nil {
 		c.t.Fatalf("%v\n%s", err, c.tails())

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -77,4 +79,54 @@ func TestProcessOnce(t *testing.T) {
 		t.Errorf("%d keys are there, %d were written", len(found.KVs), sum)
 	}
 	t.Logf("%d writes over %d kills of the leader", sum, kills)
+}
+
+// TestProcessOnceFigures measures what it costs that writes are made once: puts with 1000 under way, with and without names, by
+// turns. Its limit holds on a host that does nothing else.
+func TestProcessOnceFigures(t *testing.T) {
+	if os.Getenv("QKV_FULL") == "" {
+		t.Skip("figures of writes that are made once: QKV_FULL=1; TestProcessOnce holds what must be true of them")
+	}
+	c := startProcesses(t, 3)
+	named := c.open(0, processWait)
+	c.nameless = true
+	nameless := c.open(0, processWait)
+	value := make([]byte, 256)
+	measure := func(s *client.Client) (rate, cpu float64) {
+		const callers, lasts = 1000, 3 * time.Second
+		var n atomic.Int64
+		var all sync.WaitGroup
+		before, begun := c.cpu(t), time.Now()
+		until := begun.Add(lasts)
+		for range callers {
+			all.Go(func() {
+				for time.Now().Before(until) {
+					if _, err := s.Put(t.Context(), fmt.Appendf(nil, "put/%06d", n.Add(1)%100_000), value); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+		return float64(n.Load()) / time.Since(begun).Seconds(), float64(c.cpu(t)-before) / float64(n.Load()) / 1000
+	}
+	measure(named)
+	measure(nameless)
+	var rates, costs []float64
+	for i := range 9 {
+		pair := []*client.Client{named, nameless}
+		rate, cost := [2]float64{}, [2]float64{}
+		for _, j := range [][]int{{0, 1}, {1, 0}}[i%2] {
+			rate[j], cost[j] = measure(pair[j])
+		}
+		rates, costs = append(rates, rate[0]/rate[1]), append(costs, cost[0]/cost[1])
+		t.Logf("figures: %.0f puts/s at %.1f us of processor, and %.0f at %.1f without names", rate[0], cost[0], rate[1], cost[1])
+	}
+	slices.Sort(rates)
+	slices.Sort(costs)
+	t.Logf("figures: rate %.3f at the median of %.3f, processor %.3f of %.3f", rates[4], rates, costs[4], costs)
+	if rates[4] < 0.9 {
+		t.Errorf("puts that are made once have %.1f %% of the rate of others, under 90 %%", rates[4]*100)
+	}
 }
