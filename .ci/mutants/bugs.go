@@ -387,4 +387,27 @@ var mutants = []mutant{
 	{"found a cluster where a recovery was interrupted", []change{
 		{"node/recover.go", "	return errors.Is(none, fs.ErrNotExist) && err == nil\n", "	return errors.Is(none, fs.ErrNotExist) && err == nil && f.Boot > 0\n"},
 	}, []detector{direct("./node", "TestRecoverLosesPower")}},
+
+	// Etcd's API.
+	{"tell an operation the revision of its whole transaction", []change{
+		{"net/etcd/translate.go", "	if changes(found) {\n		a.revision--\n	}\n", ""},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"take all that a slow watch is told", []change{
+		{"net/etcd/watch.go", "			w.refused = true\n			return false\n", "			w.refused = false\n"},
+	}, []detector{direct("./net/etcd", "TestSlowWatch")}},
+	{"split the events of a revision for who takes no fragments", []change{
+		{"net/etcd/watch.go", "		if !one.fragment {\n", "		if !one.fragment && one.id < 0 {\n"},
+	}, []detector{direct("./net/etcd", "TestFragments")}},
+	{"forget a compacted watch's id", []change{
+		{"net/etcd/watch.go", "				one.ended = true // no request for it goes to the hub any more\n", "				delete(w.byID, one.id)\n"},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"take plain text on a port of TLS", []change{
+		{"net/etcd/port.go", "	case over == net.Conn(c) && !p.s.config.Plain:\n", "	case over == net.Conn(c) && p.tls == nil:\n"},
+	}, []detector{direct("./net/etcd", "TestTrust")}},
+	{"hand a write over again whose outcome is unknown", []change{
+		{"net/etcd/calls.go", "refusal == nil || refusal.Code != kv.Unavailable {\n", "refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {\n"},
+	}, []detector{direct("./net/etcd", "TestWaitsForALeader")}},
+	{"hash what etcd would have compacted", []change{
+		{"net/etcd/maintenance.go", "		if one.Mod <= compacted {\n", "		if one.Mod <= compacted && one.Tombstone {\n"},
+	}, []detector{direct("./net/etcd", "TestStories")}},
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,11 +23,11 @@ import (
 )
 
 func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
-	own := s.config.Member.Status()
+	own, v := s.config.Member.Status(), s.config.Member.View()
 	answer := &pb.StatusResponse{
 		Header: s.header(own.Revision), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
 		RaftIndex: own.Commit, RaftTerm: own.Term, RaftAppliedIndex: own.Applied,
-		DbSize: max(s.config.Member.View().LiveBytes()+own.HistoryBytes, 1), DbSizeInUse: max(s.config.Member.View().LiveBytes(), 1),
+		DbSize: max(own.UsedBytes, 1), DbSizeInUse: min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1)), DbSizeQuota: own.QuotaBytes,
 		IsLearner: own.Role == "learner", DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if own.Leader == 0 {
@@ -37,30 +39,46 @@ func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
 	return answer, nil
 }
 
-// alarms are those of the members that etcd knows, too.
-func (s *Server) alarms() (all []*pb.AlarmMember) {
-	for _, a := range s.config.Member.Status().Alarms {
-		switch a.Name {
-		case "NOSPACE":
-			all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType_NOSPACE})
-		case "CORRUPT":
-			all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType_CORRUPT})
-		}
+// alarms are those of the replicated state.
+func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
+	for _, a := range v.Alarms() {
+		all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(a.Kind)})
 	}
 	return all
 }
 
-func (s *Server) alarm(_ context.Context, q *pb.AlarmRequest) (any, error) {
-	if q.Action != pb.AlarmRequest_GET {
-		return nil, status.Error(codes.Unimplemented, "etcdserver: alarms end by themselves here")
-	}
-	answer := &pb.AlarmResponse{Header: s.header(s.config.Member.View().Revision())}
-	for _, a := range s.alarms() {
-		if (q.MemberID == 0 || q.MemberID == a.MemberID) && (q.Alarm == pb.AlarmType_NONE || q.Alarm == a.Alarm) {
-			answer.Alarms = append(answer.Alarms, a)
+// alarm lists alarms, as etcd does by their kind alone, raises one, or disarms one. What was changed is told; an alarm that was
+// raised already, or was not there, is no error.
+func (s *Server) alarm(ctx context.Context, q *pb.AlarmRequest) (any, error) {
+	answer := &pb.AlarmResponse{}
+	before := alarmsOf(s.config.Member.View())
+	there := slices.ContainsFunc(before, func(a *pb.AlarmMember) bool { return a.MemberID == q.MemberID && a.Alarm == q.Alarm })
+	switch raise := q.Action == pb.AlarmRequest_ACTIVATE; {
+	case q.Action == pb.AlarmRequest_GET:
+		for _, a := range before {
+			if q.Alarm == pb.AlarmType_NONE || q.Alarm == a.Alarm {
+				answer.Alarms = append(answer.Alarms, a)
+			}
 		}
+	case (raise || q.Action == pb.AlarmRequest_DEACTIVATE) && q.Alarm != pb.AlarmType_NONE && raise != there:
+		change := kv.AlarmChange{Raise: raise, Alarm: kv.Alarm{Member: q.MemberID, Kind: kv.AlarmKind(q.Alarm)}}
+		if err := change.Check(); err != nil || q.Alarm > math.MaxUint8 || q.Alarm < 0 {
+			return nil, refusedAlarm(err)
+		}
+		if _, err := s.calls.write(ctx, index.AppendAlarm(nil, change), false); err != nil {
+			return nil, err
+		}
+		answer.Alarms = []*pb.AlarmMember{{MemberID: q.MemberID, Alarm: q.Alarm}}
 	}
+	answer.Header = s.newest()
 	return answer, nil
+}
+
+func refusedAlarm(err *kv.Error) error {
+	if err == nil {
+		err = kv.Errorf(kv.BadRequest, "an alarm of a kind that is not known")
+	}
+	return statusOf(err)
 }
 
 // moveLeader is asked of the leader.

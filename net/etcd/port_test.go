@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,7 +90,10 @@ func TestWeb(t *testing.T) {
 		t.Errorf("this member alone: %d %s", code, body)
 	}
 	m.set(etcd.RaftStatus{Term: 7, Leader: 1})
-	m.SetStatus(wire.Status{Name: "test", ID: 1, Leader: 1, Alarms: []wire.Alarm{{Name: "NOSPACE", Member: 1}}})
+	raise := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 1, Alarm: pb.AlarmType_NOSPACE}
+	if _, err := pb.NewMaintenanceClient(dial(t, s)).Alarm(t.Context(), raise); err != nil {
+		t.Fatal(err)
+	}
 	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"ALARM NOSPACE"}` {
 		t.Errorf("with an alarm: %d %s", code, body)
 	}
@@ -440,4 +444,32 @@ func TestDrain(t *testing.T) {
 	}
 	<-drained
 	eventually(t, func() bool { return m.Watches() == 0 })
+}
+
+// TestWaitsForALeader writes and reads while there is no leader: what certainly did not happen is handed over again.
+func TestWaitsForALeader(t *testing.T) {
+	m := newMember()
+	var left atomic.Int64
+	m.SetBefore(func(int, int) *kv.Error {
+		if left.Add(-1) >= 0 {
+			return kv.Errorf(kv.Unavailable, "no leader is known")
+		}
+		return nil
+	})
+	c := pb.NewKVClient(dial(t, start(t, m, nil)))
+	left.Store(3)
+	put, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	if err != nil || put.Header.Revision != 2 {
+		t.Errorf("a write: %v %v", put, err)
+	}
+	left.Store(3)
+	if found, err := c.Range(t.Context(), &pb.RangeRequest{Key: []byte("a")}); err != nil || found.Count != 1 {
+		t.Errorf("a read: %v %v", found, err)
+	}
+	m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unknown, "who knows") })
+	before := m.Proposals.Load()
+	_, err = c.Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
+	if status.Convert(err).Message() != "etcdserver: request timed out" || m.Proposals.Load() != before+1 {
+		t.Errorf("a write that may have happened: %v, handed over %d times", err, m.Proposals.Load()-before)
+	}
 }

@@ -44,7 +44,7 @@ func (s *Server) webHealth(w http.ResponseWriter, r *http.Request) {
 
 // unhealthy says what is wrong with the member, in etcd's words; nothing when it is well.
 func (s *Server) unhealthy(ctx context.Context, exclude []string, serializable bool) string {
-	for _, alarm := range s.alarms() {
+	for _, alarm := range alarmsOf(s.config.Member.View()) {
 		if name := alarm.Alarm.String(); !slices.Contains(exclude, name) {
 			return "ALARM " + name
 		}
