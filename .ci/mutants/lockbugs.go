@@ -20,7 +20,7 @@ func init() {
 			{"index/pages.go", "	if r.held != nil {\n		v = r.held\n	}\n", ""},
 		}, []detector{direct("./index", "TestPagesAreTheRange")}},
 		{"revert over what somebody wrote meanwhile", []change{
-			{"cli/revert.go", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})\n", ""},
+			{"cli/revert.go", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})\n", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})\n"},
 		}, []detector{direct("./cli", "TestRevertGuards")}},
 	}...)
 }
