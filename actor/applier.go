@@ -208,12 +208,20 @@ func (a *Applier) letReadsGo() {
 			kept = append(kept, r)
 			continue
 		}
-		for i, request := range r.Requests {
-			done := kv.Completion{Request: request.Number, Kind: kv.ReadReady}
-			if r.Leases != nil {
-				done.Kind, done.Lease = kv.LeaseTold, &r.Leases[i]
+		kind := kv.ReadReady
+		if r.Leases != nil {
+			kind = kv.LeaseTold
+		}
+		for at := 0; at < len(r.Requests); {
+			n := sameReplyTo(r.Requests[at:])
+			one := a.done.of(r.Requests[at].ReplyTo, n)
+			for end := at + n; at < end; at++ {
+				done := kv.Completion{Request: r.Requests[at].Number, Kind: kind}
+				if r.Leases != nil {
+					done.Lease = &r.Leases[at]
+				}
+				one.done = append(one.done, done)
 			}
-			a.done.add(request.ReplyTo, done)
 		}
 	}
 	clear(a.reads[len(kept):])

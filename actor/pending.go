@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"time"
 
 	"qkv/index/kv"
@@ -45,10 +46,24 @@ func (p *pending) resolve(first uint64, results []kv.Result, out *completions) {
 	if batch == nil {
 		return // its clients do not wait any longer
 	}
-	for i, request := range batch.Requests {
-		out.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: results[i]})
+	for rest := batch.Requests; len(rest) > 0; {
+		n := sameReplyTo(rest)
+		one := out.of(rest[0].ReplyTo, n)
+		for i, request := range rest[:n] {
+			one.done = append(one.done, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: results[i]})
+		}
+		rest, results = rest[n:], results[n:]
 	}
 	p.forget(batch)
+}
+
+// sameReplyTo is how many of the first requests are of one connection.
+func sameReplyTo(requests []Request) int {
+	n := 1
+	for n < len(requests) && requests[n].ReplyTo == requests[0].ReplyTo {
+		n++
+	}
+	return n
 }
 
 // passTerm fails everything that was proposed in an earlier term: a log's terms never fall, so it will not come.
@@ -105,9 +120,17 @@ type completedOf struct {
 }
 
 func (o *completions) add(to kv.ReplyTo, d kv.Completion) {
+	one := o.of(to, 1)
+	one.done = append(one.done, d)
+}
+
+// of returns what is done of one connection, with room for n more: who knows how many come saves copying them again and
+// again.
+func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	if o.last < len(o.list) && o.list[o.last].to == to {
-		o.list[o.last].done = append(o.list[o.last].done, d)
-		return
+		one := &o.list[o.last]
+		one.done = slices.Grow(one.done, n)
+		return one
 	}
 	i, known := o.at[to]
 	if !known {
@@ -119,7 +142,9 @@ func (o *completions) add(to kv.ReplyTo, d kv.Completion) {
 		o.list = append(o.list, completedOf{to: to})
 	}
 	o.last = i
-	o.list[i].done = append(o.list[i].done, d)
+	one := &o.list[i]
+	one.done = slices.Grow(one.done, n)
+	return one
 }
 
 // handOut gives each connection all that is done of it at once, in the order in which connections came up.
