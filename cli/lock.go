@@ -33,7 +33,7 @@ func lockCommand() *cli.Command {
 			"of these exclude each other.",
 		Flags: clientFlags(writeOutFlag(), ttlFlag("QKV_LOCK_TTL"),
 			&cli.DurationFlag{
-				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, Usage: "give up after `TIME`, with exit code 4; 0s takes the lock only if nobody has it",
+				Name: "wait", EnvVars: []string{"QKV_LOCK_WAIT"}, DefaultText: "as long as it takes", Usage: "give up after `TIME`, with exit code 4; 0s takes the lock only if nobody has it",
 				Action: func(_ *cli.Context, d time.Duration) error {
 					if d < 0 {
 						return usagef("--wait %v must not be below zero", d)
