@@ -48,7 +48,8 @@
 //	node.go        Node: sockets, certificates, endpoints; start and stop
 //	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
 //	recover.go     one member's data as a new cluster
-//	status.go      what an operator must know
+//	status.go      what an operator must know; quota.go: NOSPACE
+//	idle.go        an idle member gives memory back
 //	certificate.go the warning before a certificate's end
 //
 // # Identity
@@ -96,6 +97,7 @@
 //	check           the leader, once in limits.CheckInterval, if anything has changed
 //	feature level   the leader, when the records of all members say that they know a higher one
 //	compaction      the leader, when more history is there than its flags say should stay (retention.go)
+//	alarm           the leader, when NOSPACE is to be raised, or to be disarmed (quota.go)
 //
 // # Order of start and stop
 //

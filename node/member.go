@@ -33,6 +33,7 @@ type environment struct {
 	// Join asks the members at these addresses who this one is.
 	Join   func(addresses []string) (peerframe.Welcome, error)
 	Yield  func() // lets other goroutines run
+	Idle   func() // gives memory back that nothing uses any more; nil does nothing
 	Limits limits.Tunable
 }
 
@@ -69,6 +70,7 @@ type member struct {
 	leads        int   // looks in a row at which this member led
 	missed       int   // looks in a row at which a member that has moved had not announced itself
 	checked      int64 // revision at this leader's last check
+	idle         idleWatch
 
 	// Shared.
 	announcing, placing, relocating, comparing, checking, compacting, raising, guarding own // what this member itself has proposed
@@ -292,6 +294,7 @@ func (m *member) look() {
 	if m.status.Watches() > 0 {
 		m.watches.Offer(actor.LookAtWatches{})
 	}
+	m.giveBack()
 	m.announce()
 	m.raise()
 	m.retain()
@@ -305,6 +308,14 @@ func (m *member) look() {
 	if m.looks++; time.Duration(m.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {
 		m.looks = 0
 		m.check()
+	}
+}
+
+// giveBack lets an idle member's memory go.
+func (m *member) giveBack() {
+	view := m.status.View()
+	if applied, _ := view.Applied(); m.idle.look(applied, view.RetiredBytes()) && m.env.Idle != nil {
+		m.env.Idle()
 	}
 }
 

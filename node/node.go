@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -67,7 +68,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, domain, environment{
-		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Limits: limits.Defaults(),
+		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Limits: limits.Defaults(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, peers, credentials, f, process)
 		},

@@ -440,6 +440,11 @@ const (
 	ExpireInterval = time.Second
 	// LookInterval is how often a member compares what the log says of it, and of its state, with what is true.
 	LookInterval = 200 * time.Millisecond
+	// IdleLooks is at how many looks in a row a member has applied nothing when it gives back what it does not use, five seconds, if
+	// it has applied IdleEntries since it did so last, or IdleBytes wait for it: a collection of garbage costs milliseconds.
+	IdleLooks   = 25
+	IdleEntries = 64
+	IdleBytes   = 8 << 20
 	// AnnounceTimeout is how long a member waits for what it writes to the log about itself.
 	AnnounceTimeout = 2 * time.Second
 	// SnapshotResend is how long the sender of a snapshot waits for an answer before it sends the last piece again,
