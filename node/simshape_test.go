@@ -142,12 +142,14 @@ func drawIndex(r *rand.Rand, s *shape) {
 	}
 }
 
-// drawQuota draws a quota that is reached: some of what all keys weigh together, when all of them are there.
+// drawQuota draws a quota that is reached: some of what all keys weigh together, when all of them are there, and what the keys of
+// leasers and repeaters weigh at most, which nobody deletes to make room.
 func drawQuota(r *rand.Rand, s *shape) int64 {
 	if r.IntN(4) > 0 {
 		return 0
 	}
-	return int64(float64(max(s.keys*(64+s.valueMost/2), 4*(64+s.valueMost))) * (0.5 + r.Float64()))
+	const others = (5*3 + 4*3) * (64 + 16) * 5 / 4
+	return others + int64(float64(max(s.keys*(64+s.valueMost/2), 4*(64+s.valueMost)))*(0.5+r.Float64()))
 }
 
 // drawWatches draws the bounds of a watch hub, so small that revisions come in fragments and steps are many.
