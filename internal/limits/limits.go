@@ -338,6 +338,8 @@ const (
 	EtcdHandshakeTimeout = 5 * time.Second
 	// EtcdWebTimeout is how long an answer over HTTP may take, and a connection without a request may stay.
 	EtcdWebTimeout = 30 * time.Second
+	// EtcdProbeTimeout is how long /livez and /readyz may take: who has no quorum says so within three seconds.
+	EtcdProbeTimeout = 2 * time.Second
 	// EtcdRequestTime is how long a request of etcd's API may wait, beside two election timeouts, as etcd has it.
 	EtcdRequestTime = 5 * time.Second
 	// EtcdPingLeast is how often a client may ping, EtcdPing when one is that says nothing, and EtcdPingTimeout how long its

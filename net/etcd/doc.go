@@ -10,7 +10,7 @@
 //	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of all that waits ──► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
-//	                └─► HTTP ──► web.go: /health, /version
+//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version
 //
 // gRPC has a goroutine for each request. What these ask of the member is collected ([calls]) and handed over as one proposal of
 // all writes, and one confirmation of all linearizable reads, as the native endpoint does with the frames that came together.

@@ -74,9 +74,13 @@ func TestWeb(t *testing.T) {
 	m := newMember()
 	s := start(t, m, nil)
 	for path, want := range map[string]string{
-		"/version": `200 {"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","qkv":""}`,
-		"/health":  `200 {"health":"true","reason":""}`,
-		"/nothing": `404 404 page not found`,
+		"/version":                            `200 {"etcdserver":"3.7.3","etcdcluster":"3.7.0","storage":"3.7.0","qkv":""}`,
+		"/health":                             `200 {"health":"true","reason":""}`,
+		"/nothing":                            `404 404 page not found`,
+		"/livez":                              "200 ok",
+		"/readyz":                             "200 ok",
+		"/readyz?verbose&exclude=non_learner": "200 [+]data_corruption ok\n[+]serializable_read ok\n[+]linearizable_read ok\nok",
+		"/readyz/linearizable_read?verbose":   "200 [+]linearizable_read ok\nok",
 	} {
 		if code, body := get(t, s, path); fmt.Sprint(code, " ", body) != want {
 			t.Errorf("%s: %d %s, want %s", path, code, body, want)
@@ -86,6 +90,18 @@ func TestWeb(t *testing.T) {
 	if code, body := get(t, s, "/health"); code != 503 || body != `{"health":"false","reason":"RAFT NO LEADER"}` {
 		t.Errorf("without a leader: %d %s", code, body)
 	}
+	want := "[+]data_corruption ok\n[+]serializable_read ok\n[-]linearizable_read failed: etcdserver: no leader\n[+]non_learner ok"
+	if code, body := get(t, s, "/readyz"); code != 503 || body != want {
+		t.Errorf("without a leader: %d %s", code, body)
+	}
+	if code, body := get(t, s, "/livez"); code != 200 || body != "ok" {
+		t.Errorf("without a leader: %d %s", code, body)
+	}
+	m.set(etcd.RaftStatus{Term: 7, Leader: 1, Learner: true})
+	if code, body := get(t, s, "/readyz/non_learner"); code != 503 || body != "[-]non_learner failed: not supported for learner" {
+		t.Errorf("a learner: %d %s", code, body)
+	}
+	m.set(etcd.RaftStatus{Term: 7})
 	if code, body := get(t, s, "/health?serializable=true"); code != 200 {
 		t.Errorf("this member alone: %d %s", code, body)
 	}

@@ -3,11 +3,17 @@ package etcd
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/internal/limits"
+	"qkv/net/wire"
 )
 
 // newWeb is what the port answers over HTTP/1.1. What net/http has to say of its clients is not worth a line.
@@ -15,6 +21,9 @@ func (s *Server) newWeb() *http.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /version", s.webVersion)
 	mux.HandleFunc("GET /health", s.webHealth)
+	s.probe(mux, "/livez", check{"serializable_read", s.readable})
+	s.probe(mux, "/readyz", check{"data_corruption", s.sound}, check{"serializable_read", s.readable}, check{"linearizable_read", s.agrees},
+		check{"non_learner", s.votes})
 	return &http.Server{
 		Handler: mux, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
@@ -58,6 +67,79 @@ func (s *Server) unhealthy(ctx context.Context, exclude []string, serializable b
 		return "RANGE ERROR:" + err.Error()
 	}
 	return ""
+}
+
+// check is one thing that a probe asks for.
+type check struct {
+	name string
+	fine func(context.Context) error
+}
+
+// probe answers at a path with all checks but those that a request excludes, and below it with each one.
+func (s *Server) probe(mux *http.ServeMux, path string, checks ...check) {
+	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+		excluded := r.URL.Query()["exclude"]
+		s.answerProbe(w, r, slices.DeleteFunc(slices.Clone(checks), func(c check) bool { return slices.Contains(excluded, c.name) }))
+	})
+	for _, c := range checks {
+		mux.HandleFunc("GET "+path+"/"+c.name, func(w http.ResponseWriter, r *http.Request) { s.answerProbe(w, r, []check{c}) })
+	}
+}
+
+func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, checks []check) {
+	ctx, cancel := context.WithTimeout(r.Context(), limits.EtcdProbeTimeout)
+	defer cancel()
+	var said strings.Builder
+	failed := false
+	for _, c := range checks {
+		if err := c.fine(ctx); err != nil {
+			failed = true
+			fmt.Fprintf(&said, "[-]%s failed: %v\n", c.name, err)
+			continue
+		}
+		fmt.Fprintf(&said, "[+]%s ok\n", c.name)
+	}
+	if failed {
+		http.Error(w, said.String(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if _, verbose := r.URL.Query()["verbose"]; verbose {
+		fmt.Fprint(w, said.String())
+	}
+	fmt.Fprint(w, "ok\n")
+}
+
+// readable says why this member's own state cannot be read.
+func (s *Server) readable(context.Context) error {
+	q := wire.Request{Op: wire.OpRange}
+	q.Range.Serializable = true
+	return refused(s.config.Member.Refuse(&q))
+}
+
+// agrees says why the members do not confirm what this one reads.
+func (s *Server) agrees(ctx context.Context) error {
+	if s.config.Member.RaftStatus().Leader == 0 {
+		return errors.New("etcdserver: no leader")
+	}
+	return s.calls.confirm(ctx)
+}
+
+// sound says that a state is another one than it should be.
+func (s *Server) sound(context.Context) error {
+	for _, a := range alarmsOf(s.config.Member.View()) {
+		if a.Alarm == pb.AlarmType_CORRUPT {
+			return fmt.Errorf("alarm activated: %v", a.Alarm)
+		}
+	}
+	return nil
+}
+
+func (s *Server) votes(context.Context) error {
+	if s.config.Member.RaftStatus().Learner {
+		return errors.New("not supported for learner")
+	}
+	return nil
 }
 
 func writeJSON(w http.ResponseWriter, code int, what any) {
