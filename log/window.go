@@ -342,7 +342,9 @@ func (w *Window) Load(order ColdRead, entries []*raftpb.Entry, err error) (lo, h
 		n++
 	}
 	switch {
-	case err != nil && n == len(order.slots) && w.unread == order.first:
+	case err != nil && n < len(order.slots): // it was of a log that is another one now, at least in part
+		return 0, 0, nil
+	case err != nil && w.unread == order.first:
 		return 0, 0, err
 	case err != nil:
 		w.unread = order.first

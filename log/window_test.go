@@ -275,6 +275,35 @@ func TestResetForgetsWhatWasRead(t *testing.T) {
 	}
 }
 
+// A read that fails of what has been replaced meanwhile says nothing about what stands there now: that may fail once, too.
+func TestFailedReadOfWhatWasReplaced(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.o.WindowBytes = 16 << 10
+	must(t, w.reopen())
+	order := func(term uint64) log.ColdRead {
+		for i := range uint64(200) {
+			w.put(entry(2+i, term, strings.Repeat("y", 300)))
+		}
+		if _, err := w.w.Entries(2, 22, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		orders := w.w.TakeWanted()
+		if len(orders) == 0 {
+			t.Fatal("nothing is read")
+		}
+		return orders[0]
+	}
+	before := order(1)
+	w.put(entry(2, 2, "in its place"))
+	if _, _, err := w.w.Load(before, nil, syscall.EIO); err != nil {
+		t.Errorf("of what was replaced: %v", err)
+	}
+	now := order(3)
+	if _, _, err := w.w.Load(now, nil, syscall.EIO); err != nil {
+		t.Errorf("of what stands there now, once: %v", err)
+	}
+}
+
 // raft's campaign looks for membership entries among those that are committed and not applied, on the disk or not.
 func TestKindsWithoutTheDisk(t *testing.T) {
 	w := opened(t, 64<<10)
