@@ -16,6 +16,9 @@ import (
 // onceKeys begin the keys that are written by writes with a name: nobody else writes them.
 const onceKeys = "o/"
 
+// onceKeysEach is how many of them each repeater has.
+const onceKeysEach = 3
+
 // A repeater is a client whose writes have names. It sends each of them more than once, to any members, also when it was answered
 // long ago or its session has ended: a copy may come as late as it likes. However many are sent, one is applied.
 type repeater struct {
@@ -50,9 +53,20 @@ func drawSessions(r *rand.Rand) limits.SessionRules {
 	return s
 }
 
-// repeatAll begins the repeaters.
+// onceWeight is what the keys of a repeater weigh at most.
+const onceWeight = onceKeysEach * (64 + 16)
+
+// repeatAll begins the repeaters. Nobody deletes what they write, so that a quota must have room for it beside what is
+// deleted: else NOSPACE, once it is raised, would never end.
 func (w *world) repeatAll() {
-	for i := range 1 + w.random.IntN(5) {
+	n := 1 + w.random.IntN(5)
+	if w.shape.quota > 0 {
+		w.shape.quota += int64(n) * onceWeight * 100 / limits.QuotaCleared
+		for _, h := range w.hosts {
+			h.config.QuotaBytes = w.shape.quota
+		}
+	}
+	for i := range n {
 		r := &repeater{w: w, number: i}
 		w.repeaters = append(w.repeaters, r)
 		w.sim.After(w.between(0, time.Second), r.turn)
@@ -112,7 +126,7 @@ func (r *repeater) write(q *onceRequest) {
 	}
 	r.sequence++
 	r.values++
-	o := &onceWrite{key: fmt.Sprintf("%s%d.%d", onceKeys, r.number, w.random.IntN(3)), value: fmt.Sprintf("O%d.%d", r.number, r.values)}
+	o := &onceWrite{key: fmt.Sprintf("%s%d.%d", onceKeys, r.number, w.random.IntN(onceKeysEach)), value: fmt.Sprintf("O%d.%d", r.number, r.values)}
 	o.until = w.sim.Now() + w.between(100*time.Millisecond, 6*time.Second)
 	o.once = r.name(r.session, r.sequence)
 	if w.probably(0.3) {
