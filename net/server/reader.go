@@ -317,6 +317,7 @@ func (s *stream) flush() {
 
 	if len(writes) > 0 {
 		p := kv.Proposal{ReplyTo: s, Requests: writes, Commands: b.commands, Timeout: b.writeTimeout}
+		clear(b.writes) // a body has a View, and what was given up since is mapped as long
 		b.writes, b.commands, b.arena, b.writeTimeout = b.writes[:0], make([][]byte, 0, len(b.commands)), nil, 0
 		s.conn.server.config.Member.Propose(p)
 	}
