@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -148,6 +149,9 @@ func goFiles(t *testing.T, root string) (files []string) {
 		}
 		if d.IsDir() && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && d.Name() != "..") {
 			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(name, "go.mod")); d.IsDir() && name != root && err == nil {
+			return fs.SkipDir // a module of its own
 		}
 		if strings.HasSuffix(name, ".go") {
 			relative, err := filepath.Rel(root, name)

@@ -1,0 +1,325 @@
+// Package member runs members of qkv and of etcd as processes on loopback, in folders of their own.
+//
+// The programs are built once for each test program, or taken from the folder that QKV_COMPAT_BIN names.
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// timeout with a member: far more than it needs, for hosts that are busy.
+const timeout = 2 * time.Minute
+
+// The programs and the packages that they are built from.
+const (
+	QKV     = "qkv"
+	Etcd    = "etcd"
+	Etcdctl = "etcdctl"
+	Etcdutl = "etcdutl"
+)
+
+var packages = map[string]string{
+	QKV:     ".",
+	Etcd:    "go.etcd.io/etcd/server/v3",
+	Etcdctl: "go.etcd.io/etcd/etcdctl/v3",
+	Etcdutl: "go.etcd.io/etcd/etcdutl/v3",
+}
+
+var built struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
+}
+
+// Program is the path of one of the programs, which is built first where that is needed.
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	built.Lock()
+	defer built.Unlock()
+	if path := built.paths[name]; path != "" {
+		return path
+	}
+	dir := os.Getenv("QKV_COMPAT_BIN")
+	if dir == "" {
+		if built.dir == "" {
+			made, err := os.MkdirTemp("", "qkv-compat-")
+			if err != nil {
+				t.Fatal(err)
+			}
+			built.dir = made
+		}
+		dir = built.dir
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), packages[name])
+		cmd.Dir = moduleDir(t)
+		if name == QKV {
+			cmd.Dir = filepath.Join(cmd.Dir, "..", "..", "..")
+		}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v\n%s", name, err, out)
+		}
+	}
+	if built.paths == nil {
+		built.paths = map[string]string{}
+	}
+	built.paths[name] = filepath.Join(dir, name)
+	return built.paths[name]
+}
+
+// Forget removes what Program has built: for TestMain.
+func Forget() {
+	built.Lock()
+	defer built.Unlock()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	built.dir, built.paths = "", nil
+}
+
+// moduleDir is the folder of this module: tests run in the folders of their packages.
+func moduleDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("the tests do not run inside of their module")
+		}
+	}
+}
+
+// Cluster is some members of one program, of one cluster.
+type Cluster struct {
+	Program string
+	Members []*Member
+}
+
+// Member is one process.
+type Member struct {
+	Name, Client, Peer string // Client and Peer are HOST:PORT
+	Dir, log           string
+
+	t         testing.TB
+	program   string
+	arguments []string
+	cmd       *exec.Cmd
+	ended     chan struct{}
+}
+
+// Start starts a cluster of a program with the arguments added, and waits until each member answers a linearizable read.
+func Start(t testing.TB, program string, count int, arguments ...string) *Cluster {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		c, err := start(t, program, count, arguments)
+		if err == nil {
+			return c
+		}
+		c.Stop()
+		// Between the choice of ports and their use others may have taken them.
+		if attempt == 5 || !strings.Contains(err.Error(), "address already in use") {
+			t.Fatal(err)
+		}
+	}
+}
+
+func start(t testing.TB, program string, count int, arguments []string) (*Cluster, error) {
+	t.Helper()
+	dir, path := t.TempDir(), Program(t, program)
+	ports := freePorts(t, 2*count)
+	c := &Cluster{Program: program}
+	var list []string
+	for i := range count {
+		m := &Member{
+			Name: fmt.Sprintf("n%d", i+1), Client: loopback(ports[2*i]), Peer: loopback(ports[2*i+1]), t: t, program: path,
+		}
+		m.Dir, m.log = filepath.Join(dir, m.Name), filepath.Join(dir, m.Name+".log")
+		c.Members = append(c.Members, m)
+		switch program {
+		case Etcd:
+			list = append(list, m.Name+"=http://"+m.Peer)
+			m.arguments = []string{
+				"--name", m.Name, "--data-dir", m.Dir, "--log-level", "error", "--unsafe-no-fsync",
+				"--listen-client-urls", "http://" + m.Client, "--advertise-client-urls", "http://" + m.Client,
+				"--listen-peer-urls", "http://" + m.Peer, "--initial-advertise-peer-urls", "http://" + m.Peer,
+			}
+		case QKV:
+			list = append(list, m.Name+"="+m.Peer)
+			m.arguments = []string{
+				"serve", "--name", m.Name, "--data-dir", m.Dir, "--listen", m.Client, "--listen-peer", m.Peer,
+				"--home", filepath.Join(dir, "home"), "--log-format", "text", "--history-bytes", "0",
+			}
+		}
+	}
+	for _, m := range c.Members {
+		m.arguments = append(m.arguments, "--initial-cluster", strings.Join(list, ","))
+		m.arguments = append(m.arguments, arguments...)
+		m.Start()
+	}
+	t.Cleanup(c.Stop)
+	return c, c.await()
+}
+
+// Start starts the member's process once more, and does not wait until it serves.
+func (m *Member) Start() {
+	m.t.Helper()
+	out, err := os.OpenFile(m.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := exec.Command(m.program, m.arguments...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "QKV_") || strings.HasPrefix(s, "ETCD") })
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := spawn(cmd); err != nil {
+		m.t.Fatalf("start %s: %v", m.Name, err)
+	}
+	ended := make(chan struct{})
+	m.cmd, m.ended = cmd, ended
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+}
+
+// Kill is kill -9, and returns when the process is gone.
+func (m *Member) Kill() {
+	_ = m.cmd.Process.Kill()
+	<-m.ended
+}
+
+// Signal sends a signal to the member's process.
+func (m *Member) Signal(s syscall.Signal) {
+	m.t.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		m.t.Fatalf("signal %v to %s: %v", s, m.Name, err)
+	}
+}
+
+// Said is what the member has logged.
+func (m *Member) Said() string {
+	text, err := os.ReadFile(m.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// Await waits until the member answers a linearizable read.
+func (m *Member) Await() error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	conn, err := grpc.NewClient(m.Client, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		try, done := context.WithTimeout(ctx, 2*time.Second)
+		_, err := pb.NewKVClient(conn).Range(try, &pb.RangeRequest{Key: []byte("health")}, grpc.WaitForReady(true))
+		done()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer: %w\n%s", m.Name, err, tail(m.Said()))
+		case <-m.ended:
+			return fmt.Errorf("%s ended: %v\n%s", m.Name, m.cmd.ProcessState, tail(m.Said()))
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Running is whether all members' processes are there.
+func (c *Cluster) Running() bool {
+	for _, m := range c.Members {
+		select {
+		case <-m.ended:
+			return false
+		default:
+		}
+	}
+	return true
+}
+
+// Tail is what the members have said last.
+func (c *Cluster) Tail() string {
+	var all []string
+	for _, m := range c.Members {
+		all = append(all, tail(m.Said()))
+	}
+	return strings.Join(all, "\n")
+}
+
+func (c *Cluster) await() error {
+	var all []error
+	for _, m := range c.Members {
+		all = append(all, m.Await())
+	}
+	return errors.Join(all...)
+}
+
+// Endpoints are the addresses that clients use.
+func (c *Cluster) Endpoints() (all []string) {
+	for _, m := range c.Members {
+		all = append(all, m.Client)
+	}
+	return all
+}
+
+// Stop ends all members' processes.
+func (c *Cluster) Stop() {
+	for _, m := range c.Members {
+		m.Kill()
+	}
+}
+
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(len(lines)-20, 0):], "\n")
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
+
+// freePorts returns ports that nobody uses, neither over TCP nor over UDP.
+func freePorts(t testing.TB, count int) (ports []int) {
+	t.Helper()
+	for tries := 0; len(ports) < count; tries++ {
+		if tries == 100*count {
+			t.Fatal("no free ports")
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		port := l.Addr().(*net.TCPAddr).Port
+		p, err := net.ListenPacket("udp", loopback(port))
+		if err != nil {
+			continue
+		}
+		defer p.Close()
+		ports = append(ports, port)
+	}
+	return ports
+}
