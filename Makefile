@@ -11,7 +11,7 @@ COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --d
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race sim adverse hosts fuzz lint fmt bench full vuln
+.PHONY: help run build test compat race sim adverse hosts fuzz lint fmt bench full vuln
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -26,6 +26,9 @@ build: ## build ./qkv
 
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 6 minutes on 2 cores); says what was skipped
 	@$(GO) run ./.ci/test -timeout 40m $(PKG)
+
+compat: ## qkv beside etcd 3.7.3, which is built from its module: the same requests, equal answers (COMPATFLAGS='-seed 7 -requests 200000')
+	cd net/etcd/compat && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m -parallel 4 . -args -seed 1 $(COMPATFLAGS)
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)

@@ -159,13 +159,13 @@ func (s *State) find(hash uint64, key []byte) ref {
 
 // putAlone sets a key at a revision of its own.
 func (s *State) putAlone(c *command) kv.Result {
+	if err := s.checkLease(c.number); err != nil {
+		return s.refused(err)
+	}
 	if c.keepValue || c.keepLease {
 		if r := s.find(c.hash, c.key); r == 0 || r.record().newest().has(tombstone) {
 			return s.refused(keyNotFound(c.key))
 		}
-	}
-	if err := s.checkLease(c.number); err != nil {
-		return s.refused(err)
 	}
 	s.put(c.hash, &kv.Put{Key: c.key, Value: c.value, Lease: c.number, IgnoreValue: c.keepValue, IgnoreLease: c.keepLease})
 	s.end()

@@ -146,11 +146,11 @@ func (m *model) put(p *kv.Put) kv.Result {
 }
 
 func (m *model) checkPut(p *kv.Put) *kv.Error {
-	if (p.IgnoreValue || p.IgnoreLease) && m.newest(string(p.Key)) == nil {
-		return keyNotFound(p.Key)
-	}
 	if _, ok := m.leases[p.Lease]; p.Lease != 0 && !ok {
 		return leaseNotFound(p.Lease)
+	}
+	if (p.IgnoreValue || p.IgnoreLease) && m.newest(string(p.Key)) == nil {
+		return keyNotFound(p.Key)
 	}
 	return nil
 }
@@ -297,7 +297,7 @@ func (m *model) txn(t *kv.Txn) (kv.Result, *kv.TxnResult) {
 	if err != nil {
 		return kv.Result{Revision: m.revision, Err: err}, nil
 	}
-	_, _ = m.operate(t, &kv.TxnOutcome{Path: outcome.Path}, try)
+	_, _ = m.operate(t, &kv.TxnOutcome{Path: outcome.Path}, nil)
 	outcome.Deleted = deletedOf(answer)
 	r := m.done()
 	r.Txn = outcome
@@ -338,7 +338,7 @@ func (m *model) path(t *kv.Txn, to *kv.TxnOutcome) {
 	}
 }
 
-// operate makes the operations of a transaction; before is the state without any of them.
+// operate makes the operations of a transaction; before is the state without any of them, nil where all is checked.
 func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnResult, *kv.Error) {
 	a := &kv.TxnResult{Succeeded: left.Path[0]}
 	ops := branch(t, left.Path[0])
@@ -348,8 +348,12 @@ func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnR
 		switch {
 		case o.Put != nil:
 			old := m.newest(string(o.Put.Key))
-			if err := m.checkPut(o.Put); err != nil {
-				return nil, err
+			if before != nil {
+				for _, at := range []*model{m, before} {
+					if err := at.checkPut(o.Put); err != nil {
+						return nil, err
+					}
+				}
 			}
 			one.Put = &kv.PutResult{}
 			if o.Put.PrevKV && old != nil {
@@ -366,6 +370,9 @@ func (m *model) operate(t *kv.Txn, left *kv.TxnOutcome, before *model) (*kv.TxnR
 		case o.Range != nil:
 			revision := int64(math.MaxInt64)
 			switch r := o.Range.Revision; {
+			case before == nil && r != 0:
+				revision = r
+			case before == nil:
 			case r > before.revision:
 				return nil, kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", r, before.revision)
 			case r != 0 && r < before.compacted:

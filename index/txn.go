@@ -147,10 +147,13 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 		if err := o.Put.Check(requestBounds); err != nil {
 			return err
 		}
-		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.willBe(o.Put.Key, before) {
+		if err := s.checkLease(o.Put.Lease); err != nil {
+			return err
+		}
+		if (o.Put.IgnoreValue || o.Put.IgnoreLease) && !s.stays(o.Put.Key, before) {
 			return keyNotFound(o.Put.Key)
 		}
-		return s.checkLease(o.Put.Lease)
+		return nil
 	case o.Delete != nil:
 		return o.Delete.Check(requestBounds)
 	case o.Range != nil:
@@ -161,12 +164,13 @@ func (s *State) checkOp(o *kv.Op, before []*kv.Op) *kv.Error {
 	return nil
 }
 
-// willBe says whether a key will be there behind some operations.
-func (s *State) willBe(key []byte, before []*kv.Op) bool {
+// stays says whether a key is there, and still will be behind some operations. One that they put does not count: etcd
+// looks at the state before the transaction alone. There a put that keeps what was just deleted ends the process.
+func (s *State) stays(key []byte, before []*kv.Op) bool {
 	for _, o := range slices.Backward(before) {
 		switch {
 		case o.Put != nil && string(o.Put.Key) == string(key):
-			return true
+			return s.look(key) != nil
 		case o.Delete != nil && within(key, o.Delete.Key, o.Delete.End):
 			return false
 		}

@@ -177,9 +177,13 @@ func (b Bounds) checkKey(key []byte) *Error {
 	return nil
 }
 
-// checkRange lets an end be a byte longer than a key, so that it can follow directly behind any key.
+// checkRange lets both ends of a range be a byte longer than a key, so that they can follow directly behind any key.
 func (b Bounds) checkRange(key, end []byte) *Error {
-	if err := b.checkKey(key); err != nil {
+	begin := b
+	if len(end) > 0 {
+		begin.Key++
+	}
+	if err := begin.checkKey(key); err != nil {
 		return err
 	}
 	if len(end) > b.Key+1 {

@@ -262,7 +262,7 @@ type changes struct {
 	deletes []keyRange // sorted, disjoint
 }
 
-type keyRange struct{ from, to []byte } // to is nil: no end
+type keyRange struct{ from, to []byte }
 
 // changesOf refuses a list in which one key is put twice, or put and deleted, as far as etcd does: a delete in a
 // transaction is seen by the puts of the transactions behind it in the list, and of the list itself, not by those before.
@@ -304,12 +304,12 @@ func (c *changes) nested(t *Txn) *Error {
 			return err
 		}
 	}
-	c.deleteAll(success.deletes)
-	for key := range failure.puts { // one of the two lists happens, so that both may put a key
+	for key := range failure.puts { // one of the two lists happens, so that both may change a key
 		if err = c.put(key, success.puts); err != nil {
 			return err
 		}
 	}
+	c.deleteAll(success.deletes)
 	c.deleteAll(failure.deletes)
 	return nil
 }
@@ -324,7 +324,7 @@ func (c *changes) put(key string, but map[string]bool) *Error {
 
 func (c *changes) deletesKey(key string) bool {
 	i, _ := slices.BinarySearchFunc(c.deletes, key, func(r keyRange, key string) int {
-		if r.to != nil && string(r.to) <= key {
+		if string(r.to) <= key {
 			return -1
 		}
 		return 1
@@ -334,13 +334,10 @@ func (c *changes) deletesKey(key string) bool {
 
 func (c *changes) delete(key, end []byte) {
 	r := keyRange{from: key, to: end}
-	switch {
-	case len(end) == 0:
+	if len(end) == 0 {
 		r.to = append(slices.Clone(key), 0)
-	case len(end) == 1 && end[0] == 0:
-		r.to = nil
-	case bytes.Compare(key, end) >= 0:
-		return // no key is in it
+	} else if bytes.Compare(key, end) >= 0 {
+		return // no key is in it; etcd takes one without an end ("\x00") for such a range, too, and lets all its keys be put
 	}
 	c.deleteAll([]keyRange{r})
 }
@@ -356,9 +353,9 @@ func (c *changes) deleteAll(more []keyRange) {
 	for _, r := range all[1:] {
 		last := &merged[len(merged)-1]
 		switch {
-		case last.to != nil && bytes.Compare(r.from, last.to) > 0:
+		case bytes.Compare(r.from, last.to) > 0:
 			merged = append(merged, r)
-		case last.to != nil && (r.to == nil || bytes.Compare(r.to, last.to) > 0):
+		case bytes.Compare(r.to, last.to) > 0:
 			last.to = r.to
 		}
 	}

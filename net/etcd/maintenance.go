@@ -141,11 +141,11 @@ func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	v := s.config.Member.View()
 	revision := q.Revision
-	if revision <= 0 {
+	if revision == 0 {
 		revision = v.Revision()
 	}
 	switch {
-	case revision < v.Compacted():
+	case 0 <= revision && revision < v.Compacted(): // before the first one etcd hashes nothing
 		return nil, rpctypes.ErrGRPCCompacted
 	case revision > v.Revision():
 		return nil, rpctypes.ErrGRPCFutureRev
@@ -175,6 +175,11 @@ func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	_, _ = hash.Write([]byte("key"))
+	if revision < 0 {
+		return hash.Sum32(), nil
+	}
 	compacted, keep := compactedOf(v), revision
 	some, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, CountOnly: true}, 0)
 	if err != nil {
@@ -183,8 +188,6 @@ func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32
 	if some.Count == 0 {
 		keep = max(compacted, 1)
 	}
-	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	_, _ = hash.Write([]byte("key"))
 	var buf []byte
 	n := 0
 	v.Records(func(key []byte, one *index.Version) bool {

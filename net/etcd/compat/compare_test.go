@@ -30,6 +30,9 @@ func (d *difference) Error() string {
 
 // compare says in what the answers to one request differ; nothing if they agree but for the known differences.
 func compare(o op, etcd, qkv answer) string {
+	if etcd.code != "OK" && proto.Size(o.request) > requestBytes && strings.HasSuffix(qkv.text, "request is too large") {
+		return "" // whatever else is wrong with it
+	}
 	if etcd.code != qkv.code || etcd.text != qkv.text {
 		return "the outcomes differ"
 	}

@@ -70,6 +70,7 @@ func one(t *testing.T, seed uint64, members, length int, c *counts) {
 	var did []op
 	err := fresh(t, members, c, nil, func(r *run) error {
 		g := newGenerator(seed, r, members)
+		r.hashes = g.hashes
 		for range length {
 			o := g.next()
 			did = append(did, o)
@@ -86,7 +87,11 @@ func one(t *testing.T, seed uint64, members, length int, c *counts) {
 	shorter, last := shortened(t, members, did, err)
 	var script strings.Builder
 	for _, o := range shorter {
-		fmt.Fprintln(&script, o.abbreviated())
+		if text := o.String(); len(text) < 1<<16 {
+			fmt.Fprintln(&script, text)
+		} else {
+			fmt.Fprintln(&script, o.abbreviated())
+		}
 	}
 	if len(shorter) > 40 {
 		t.Errorf("replay it: -seed %d -requests %d -at-once 1; %v", seed, length, last)
@@ -119,6 +124,7 @@ func fresh(t *testing.T, members int, c *counts, corrupt corruptor, do func(*run
 func replay(t *testing.T, members int, steps []op) error {
 	return fresh(t, members, newCounts(), nil, func(r *run) error {
 		for _, o := range steps {
+			r.hashes = r.hashes && o.as == 0
 			if err := r.take(o); err != nil {
 				return err
 			}

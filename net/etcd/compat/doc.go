@@ -14,7 +14,16 @@
 //
 //	keys over 4 KiB                    qkv refuses them: limits.KeyBytes; none is sent
 //	ties of a sort                     etcd's sort is not stable: only the sort's values are compared
+//	a stream with a sort target and no order
+//	                                   etcd sorts each chunk by itself, and goes on behind its last key, so that keys come
+//	                                   twice or never; not sent
 //	lease of a range with keys_only    etcd 3.7.3 loses it
+//	the first Compact(0) of a store    etcd takes it once, qkv says compacted as to later ones; not sent
+//	prev_kv at the compacted revision  etcd says that it is compacted, qkv tells it while it has it; not asked for
+//	what else is wrong with a request that is too large
+//	                                   qkv says that it is too large
+//	HashKV of a revision that was compacted up to
+//	                                   etcd answers what it stored of its last compactions, until its next start; not sent
 //	a delete to "\0" and then a put of a key that it deleted, in one transaction, at a revision that is compacted:
 //	                                   etcd dies when the key is read; such a compaction is not sent
 package compat

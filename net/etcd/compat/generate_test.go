@@ -213,6 +213,9 @@ func (g *generator) rangeRequest(stream bool) *pb.RangeRequest {
 		if g.one(20) {
 			r.SortTarget = pick[pb.RangeRequest_SortTarget](g, 5, -1, 100)
 		}
+		if stream && r.SortOrder == pb.RangeRequest_NONE {
+			r.SortTarget = pb.RangeRequest_KEY
+		}
 	}
 	r.Serializable = g.members == 1 && g.one(4)
 	r.KeysOnly, r.CountOnly = g.one(6), g.one(8)
@@ -357,6 +360,9 @@ func (g *generator) compaction() *pb.CompactionRequest {
 	default: // most keep some of the history
 		c.Revision = max(g.r.compacted, 0) + g.Int64N((g.r.revision-max(g.r.compacted, 0))/2+1)
 	}
+	if g.r.compacted < 0 {
+		c.Revision = max(c.Revision, 1)
+	}
 	return c
 }
 
@@ -410,7 +416,7 @@ func (g *generator) hash() *pb.HashKVRequest {
 		// What only hashes differ in: revisions that are refused.
 		h.Revision = pick(g, g.r.revision+1, math.MaxInt64)
 	}
-	if g.r.loose && h.Revision <= g.r.compacted {
+	if g.r.loose && h.Revision <= g.r.compacted || g.r.compactions[h.Revision] {
 		h.Revision = 0
 	}
 	return h
@@ -453,6 +459,9 @@ func (g *generator) watch(stream int) *pb.WatchRequest {
 	}
 	if g.r.loose && c.StartRevision == g.r.compacted {
 		c.StartRevision = 0
+	}
+	if c.StartRevision > 0 && c.StartRevision <= g.r.compacted {
+		c.PrevKv = false
 	}
 	for range g.IntN(2) * g.IntN(3) {
 		c.Filters = append(c.Filters, pb.WatchCreateRequest_FilterType(g.IntN(3)))

@@ -23,6 +23,9 @@ import (
 // timeout with one answer. It decides only when something is missing for good.
 var timeout = 60 * time.Second
 
+// requestBytes is what etcd takes as one request.
+const requestBytes = 3 << 19
+
 // messageBytes is what this client sends at most: more than a server takes.
 const messageBytes = 16 << 20
 
@@ -149,7 +152,7 @@ func (s *side) level(ctx context.Context, o op, conn *grpc.ClientConn) {
 		return
 	}
 	switch o.kind {
-	case kindLeases, kindHashKV, kindWatch:
+	case kindLeases, kindHashKV, kindWatch, kindKeepAlive, kindTTL:
 		if _, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("level")}); err != nil {
 			s.odd("a linearizable read before %s: %v", o.kind, err)
 		}

@@ -112,6 +112,7 @@ func moduleDir(t testing.TB) string {
 type Cluster struct {
 	Program string
 	Members []*Member
+	dir     string
 }
 
 // Member is one process.
@@ -146,7 +147,7 @@ func start(t testing.TB, program string, count int, arguments []string) (*Cluste
 	t.Helper()
 	dir, path := t.TempDir(), Program(t, program)
 	ports := freePorts(t, 2*count)
-	c := &Cluster{Program: program}
+	c := &Cluster{Program: program, dir: dir}
 	var list []string
 	for i := range count {
 		m := &Member{
@@ -166,7 +167,7 @@ func start(t testing.TB, program string, count int, arguments []string) (*Cluste
 			list = append(list, m.Name+"="+m.Peer)
 			m.arguments = []string{
 				"serve", "--name", m.Name, "--data-dir", m.Dir, "--listen", m.Client, "--listen-peer", m.Peer,
-				"--home", filepath.Join(dir, "home"), "--log-format", "text", "--history-bytes", "0",
+				"--home", filepath.Join(dir, "home"), "--log-format", "text", "--history-bytes", "0", "--segment-bytes", "1048576",
 			}
 		}
 	}
@@ -287,11 +288,12 @@ func (c *Cluster) Endpoints() (all []string) {
 	return all
 }
 
-// Stop ends all members' processes.
+// Stop ends all members' processes and removes their folders: a search for a shorter sequence starts dozens of clusters.
 func (c *Cluster) Stop() {
 	for _, m := range c.Members {
 		m.Kill()
 	}
+	_ = os.RemoveAll(c.dir)
 }
 
 func tail(text string) string {
