@@ -19,6 +19,9 @@ import (
 	"qkv/snapshot"
 )
 
+// hostHistory is what a simulated member keeps of the history, so that a world stays small.
+const hostHistory = 64 << 20
+
 // host is the machine of one member: its disk, its clocks, and the member's process while there is one.
 type host struct {
 	w        *world
@@ -101,7 +104,7 @@ func makeHost(w *world, number int, m Member) *host {
 	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
-		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20, HistoryBytes: 64 << 20, QuotaBytes: w.shape.quota,
+		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, ValueBytes: 1 << 20, HistoryBytes: hostHistory, QuotaBytes: w.shape.quota,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()

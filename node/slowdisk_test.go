@@ -141,7 +141,7 @@ func TestSlowDisks(t *testing.T) {
 				l.SnapshotStepBytes = limits.SnapshotSyncBytes // what the page cache takes before a sync costs no time
 			})
 			f := newFlood(w, value)
-			for f.puts*value < 2*limits.HistoryBytes && w.failure == "" { // at full speed until the state is as heavy as it gets
+			for f.puts*value < 2*hostHistory && w.failure == "" { // at full speed until the state is as heavy as it gets
 				f.follow()
 				f.fill(inFlight)
 				w.run(10 * time.Millisecond)
