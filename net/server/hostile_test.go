@@ -34,7 +34,12 @@ func TestHostileClients(t *testing.T) {
 	if os.Getenv("QKV_FULL") != "" {
 		places, idle = limits.ClientConnections, limits.ClientConnections+100
 	}
-	e := newEndpoint(t, func(c *server.Config) { c.Limits.Connections = places })
+	e := newEndpoint(t, func(c *server.Config) {
+		c.Limits.Connections = places
+		// The attacker dials one after the other, and so takes longer for all places: there is always one whose holder was idle
+		// for that long. A quick host takes them all within the second that it is by default, in which the same identity is refused.
+		c.Limits.PlaceIdle = 20 * time.Millisecond
+	})
 	m := wire.Maker{Now: time.Now, Rand: rand.Reader}
 	if _, err := m.CreateClient(e.trust.Dir, "hostile"); err != nil {
 		t.Fatal(err)
