@@ -132,8 +132,9 @@ const (
 	SnapshotSyncBytes = 1 << 20
 	// SnapshotStepBytes is what one step of saving or checking a snapshot handles: about two milliseconds, after which
 	// whatever waits for the processor has it. The longer a save lasts, the more it costs: versions that are superseded
-	// meanwhile are kept for it, and are walked past. In single runs on a busy machine, at 240,000 puts/s, steps of 256 KiB with rests as long made a
-	// save last about three times as long, and a put cost some 7 % more of the processor; p99 was the same.
+	// meanwhile are kept for it, and are walked past. In single runs on a busy machine, at 240,000 puts/s, steps of 256 KiB
+	// with rests as long made a save last about three times as long, and a put cost some 7 % more of the processor; p99 was
+	// the same.
 	SnapshotStepBytes = 1 << 20
 	// SnapshotStepQuick is what a step takes at most that no disk has held up. After a longer one the disk gets a rest as long.
 	SnapshotStepQuick = 20 * time.Millisecond

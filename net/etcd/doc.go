@@ -29,14 +29,17 @@
 //
 // # What differs from etcd
 //
-// The differential test (net/etcd/compat) knows these, and no others:
+// The differential test (net/etcd/compat) passes over these; its doc.go says which of them it does not send:
 //
 //	keys over limits.KeyBytes      "request is too large"
 //	Compact(0) on a fresh store    compacted, where etcd succeeds once
 //	keys_only                      keeps the lease, which etcd 3.7.3 loses
 //	ties of a sort                 come in the order of the keys
-//	HashKV of a compacted          is computed as for any other; etcd answers with what it noted when it compacted
-//	  revision
+//	a stream with a sort target    comes in the order of the keys, whole; etcd sorts each chunk and goes on behind its last
+//	  and no order                 key, so that keys come twice or never
+//	a request that is too large    "request is too large", whatever else is wrong with it
+//	HashKV of a revision that      is computed as for any other; etcd answers with what it noted when it compacted
+//	  was compacted up to
 //	prev_kv of an event at the     is there as long as the history has it; etcd's is gone
 //	  compacted revision
 //	progress of a stream with a    comes when the future has come; etcd's never does
