@@ -92,7 +92,7 @@ func TestKeys(t *testing.T) {
 // TestStdin: a value comes back byte for byte, up to the limit and not beyond.
 func TestStdin(t *testing.T) {
 	b := newRig(t, nil)
-	large := strings.Repeat("\x00\xff\n", limits.ValueBytes/3)
+	large := strings.Repeat("\x00\xff\n", (limits.RequestBytesWritten-64)/3)
 	for _, value := range []string{"", "no newline", "two\nlines\n", "\x00\xff", large} {
 		if code, _, stderr := b.qkv(t, value, "put", "key", "--allow-empty"); code != 0 {
 			t.Fatalf("%d: %s", code, stderr)
@@ -114,7 +114,7 @@ func TestStdin(t *testing.T) {
 	b.expect(t, 0, "OK\n", "", "put", "key", "")
 	b.expect(t, 2, "", "--raw prints the value of one key", "get", "key", "--raw", "--prefix")
 	b.expect(t, 3, "", "not found", "get", "nothing", "--raw")
-	if code, _, stderr := b.qkv(t, large+"1", "put", "key"); code != exitFailed || !strings.Contains(stderr, "1572864") {
+	if code, _, stderr := b.qkv(t, large+strings.Repeat("1", 64), "put", "key"); code != exitFailed || !strings.Contains(stderr, "over the limit of 1572864 (--max-request-bytes") {
 		t.Errorf("one byte too many: %d %s", code, stderr)
 	}
 }
@@ -135,10 +135,10 @@ func TestFileValue(t *testing.T) {
 
 // TestMemberLimit: a member's own limit is named, and an import goes on without the file.
 func TestMemberLimit(t *testing.T) {
-	b := newRig(t, func(c *server.Config) { c.ValueBytes = 10 })
-	b.expect(t, 1, "", "over the limit of 10", "put", "key", "elevenbytes")
-	dir := tree(t, map[string]string{"a": "fits", "b": "elevenbytes"})
-	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 10", "import", dir, "--private")
+	b := newRig(t, func(c *server.Config) { c.MaxRequestBytes = 70 })
+	b.expect(t, 1, "", "over the limit of 70", "put", "key", strings.Repeat("v", 70))
+	dir := tree(t, map[string]string{"a": "fits", "b": strings.Repeat("v", 70)})
+	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 70", "import", dir, "--private")
 }
 
 // TestOutcomes: what is known of a write decides the exit code.

@@ -87,7 +87,7 @@ func testExport(t *testing.T, s exportStore, dir, prefix string, mirror bool) (s
 func TestImportExport(t *testing.T) {
 	files := map[string]string{
 		"hosts": "127.0.0.1 localhost\n", "empty": "", "a/b/c": "deep", "a.txt": "sorts before a/b in keys, after it in folders",
-		"not\xffutf8": "\x00\xff binary\n", "spaces in names": "x", "large": strings.Repeat("v", limits.ValueBytes),
+		"not\xffutf8": "\x00\xff binary\n", "spaces in names": "x", "large": strings.Repeat("v", 3<<19),
 	}
 	for i := range 200 {
 		files[fmt.Sprintf("many/%03d", i)] = fmt.Sprint(i)
@@ -166,10 +166,10 @@ func TestImportSkips(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "closed"), 0o700) })
 
 	s := newMemory()
-	_, skipped, err := testImport(t, s, dir, strings.Repeat("p", 200))
+	_, skipped, err := testImport(t, s, dir, strings.Repeat("p", limits.KeyBytes-3900))
 	must(t, err)
 	want := []string{
-		"link: a symbolic link", "over: over 1572864 bytes, the limit of a value", "pipe: not a regular file",
+		"link: a symbolic link", "over: over 16711680 bytes, the limit of a value", "pipe: not a regular file",
 		"refused: the value has 7 bytes, over the limit of 6",
 	}
 	if os.Getuid() != 0 { // root reads all
@@ -180,10 +180,10 @@ func TestImportSkips(t *testing.T) {
 			t.Errorf("not named: %s", w)
 		}
 	}
-	if !slices.ContainsFunc(skipped, func(s string) bool { return strings.Contains(s, "over the limit of 4096") }) {
+	if !slices.ContainsFunc(skipped, func(s string) bool { return strings.Contains(s, "over the limit of 32768") }) {
 		t.Error("the file whose key is too long is not named")
 	}
-	if _, ok := s.keys[strings.Repeat("p", 200)+"/good"]; !ok {
+	if _, ok := s.keys[strings.Repeat("p", limits.KeyBytes-3900)+"/good"]; !ok {
 		t.Error("the good file is not stored")
 	}
 }

@@ -262,10 +262,10 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"empty key", put("", "v"), kv.EmptyKey, "the key is empty"},
 		{"no key to delete", del("", "x"), kv.EmptyKey, "the key is empty"},
-		{"long key", put(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
-		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 4097 bytes, over the limit of 4096"},
-		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 4098 bytes, over the limit of 4097"},
-		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 1572865 bytes, over the limit of 1572864"},
+		{"long key", put(string(tooLong), ""), kv.KeyTooLarge, "the key has 32769 bytes, over the limit of 32768"},
+		{"long key to delete", del(string(tooLong), ""), kv.KeyTooLarge, "the key has 32769 bytes, over the limit of 32768"},
+		{"long end", del("a", string(tooLong)+"x"), kv.KeyTooLarge, "the end of the range has 32770 bytes, over the limit of 32769"},
+		{"long value", AppendPut(nil, &kv.Put{Key: []byte("k"), Value: long}), kv.ValueTooLarge, "the value has 16711681 bytes, over the limit of 16711680"},
 		{"level 0", AppendFeatureLevel(nil, 0), kv.FeatureLevel, "there is no feature level 0, the first one is 1"},
 		{
 			"long address", AppendAnnounce(nil, &kv.Member{ID: 7, Name: "n1", Peers: []string{strings.Repeat("h", limits.AddressBytes+1)}}), kv.BadRequest,

@@ -49,7 +49,7 @@ func startAlone(t testing.TB, dir string) (*alone, error) {
 func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunable) (*alone, error) {
 	c := Config{
 		Name: "n1", DataDir: dir, Listen: "127.0.0.1:1", ListenPeer: "127.0.0.1:2", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
-		ValueBytes: 1 << 20, SegmentBytes: segment, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
+		MaxRequestBytes: 1 << 20, SegmentBytes: segment, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
 	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ type Config struct {
 
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
-	ValueBytes        int64         // largest value that is accepted
+	MaxRequestBytes   int64         // largest write that is accepted
 	SegmentBytes      int64         // size of the log's files
 	// WatchProgress is for how long a watch that wants it hears nothing before it is told that there is nothing; 0: 10 m.
 	WatchProgress time.Duration
@@ -77,8 +77,9 @@ func (c *Config) Validate() error {
 	if err := c.validateTimes(); err != nil {
 		return err
 	}
-	if c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes {
-		return usagef("--value-bytes %d: a value may have 1 to %d bytes", c.ValueBytes, limits.ValueBytes)
+	if c.MaxRequestBytes < limits.RequestBytesLeast || c.MaxRequestBytes > limits.RequestBytes {
+		return usagef("--max-request-bytes %d: what may be written is %d to %d bytes, the most that can be read",
+			c.MaxRequestBytes, limits.RequestBytesLeast, limits.RequestBytes)
 	}
 	if c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
 		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)

@@ -26,7 +26,7 @@ import (
 func given(listen string, more func(c *Config)) Config {
 	c := Config{
 		Name: "n1", DataDir: "data", Listen: listen + ":2379", ListenPeer: listen + ":2380", CertsDir: "certs",
-		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, ValueBytes: 1 << 20, SegmentBytes: 1 << 20,
+		HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second, MaxRequestBytes: 1 << 20, SegmentBytes: 1 << 20,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	if more != nil {

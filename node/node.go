@@ -83,7 +83,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	n.server, err = server.Start(server.Config{
 		Conn: clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-		Logger: c.Logger, ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
+		Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 	})
 	if err != nil {
 		return nil, errors.Join(err, web.Close(), n.Stop(ctx))
@@ -94,7 +94,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n.etcd = etcd.Start(etcd.Config{
 		Listener: web, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
-		ValueBytes: int(c.ValueBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
+		MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})

@@ -11,10 +11,17 @@ import (
 )
 
 const (
-	// KeyBytes bounds a key. etcd has no bound of its own; 4 KiB holds any path, and keeps tree compares short.
-	KeyBytes = 4 << 10
-	// ValueBytes bounds a value by default: 1.5 MiB, as etcd bounds a request. A member may be set lower.
-	ValueBytes = 3 << 19
+	// KeyBytes bounds a key. etcd has no bound of its own; 32 KiB holds any path, and keeps tree compares short.
+	KeyBytes = 32 << 10
+	// RequestBytes bounds what can be read as a request, from a client and from the log, whatever a member lets be written. It is a
+	// quarter of a segment, and what a client's share of a member's memory holds.
+	RequestBytes = 16 << 20
+	// RequestBytesWritten is what a member lets be written by default, as etcd has it: --max-request-bytes, from RequestBytesLeast,
+	// which any read fits in, to RequestBytes.
+	RequestBytesWritten = 3 << 19
+	RequestBytesLeast   = 128 << 10
+	// ValueBytes bounds a value: with the largest key, and 32 KiB for all around them, it is a request.
+	ValueBytes = RequestBytes - KeyBytes - 32<<10
 	// LeaseSeconds is the longest TTL of a lease, as etcd has it: three centuries.
 	LeaseSeconds = 9_000_000_000
 	// LeaseCheckpoints bounds the leases of one command that notes what is left of them.
@@ -55,13 +62,12 @@ const (
 	// least, and 64 times as many parts are more than anybody writes. They are a part of the log's format.
 	TxnDepth = TxnOperations
 	TxnParts = 64 * TxnOperations
-	// RequestBytes bounds one native request's frame: the largest key and value, and 64 KiB for all around them.
-	RequestBytes = ValueBytes + KeyBytes + 64<<10
-	// ResponseBytes bounds one response's frame: a range is answered in pages that end below it.
-	ResponseBytes = 8 << 20
-	// BodyBytes bounds the keys and values of an answer that is no page: of a transaction, of a range that is sorted, and
-	// previous values. What is around them, of TxnParts operations, fits ResponseBytes too.
-	BodyBytes = ResponseBytes - 1<<20
+	// ResponseBytes bounds one response's frame: a range is answered in pages that end below it, and an event with the largest
+	// value, before and after, fits it.
+	ResponseBytes = 2*RequestBytes + 4<<20
+	// BodyBytes bounds the keys and values of an answer that is no page: of a transaction, and previous values. Any one value fits
+	// it.
+	BodyBytes = RequestBytes + 1<<20
 	// TxnPartBytes is what a comparison or operation of a transaction counts for while its answer waits.
 	TxnPartBytes = 192
 	// RangePageBytes is how many bytes of keys and values one page of a range holds; one larger pair still fits
@@ -201,9 +207,12 @@ const (
 	// ClientBytes bounds the memory that all native clients together can make a member keep: parts of requests, requests
 	// that are not answered yet, and answers that are not taken. Nobody has all of it: an identity may take as much as it
 	// leaves to others, and a connection and a stream of it likewise (package net/server). A client that is alone may
-	// have 24 MiB under way on one stream, fifteen of the largest requests. Under attack by one identity half of it is
-	// used, Go's collector may keep as much again, and QUIC has its own memory for each connection beside it.
-	ClientBytes = 192 << 20
+	// have 24 MiB under way on one stream, fifteen of the largest requests that are written by default. Under attack by one
+	// identity half of it is used, Go's collector may keep as much again, and QUIC has its own memory for each connection
+	// beside it. Where larger requests are let in, it is ClientRequests times one of them at least: a stream that is alone has
+	// an eighth, and needs three for its buffer, the request, and a copy while that waits for its answer.
+	ClientBytes    = 192 << 20
+	ClientRequests = 32
 	// RequestOverhead is what a request counts for beside its bytes: its places in the endpoint's and the member's tables.
 	RequestOverhead = 256
 	// ClientStreamBytes is what a stream counts for, with its two goroutines, its buffers and QUIC's state. The first
@@ -248,12 +257,13 @@ const (
 	// in the client's share of ClientBytes: its places in the tables of endpoint and hub.
 	ClientWatches = 16384
 	WatchOverhead = 768
-	// WatchBytesWaiting is how much of events may wait on a stream of watches. Beyond it they wait in the history.
-	WatchBytesWaiting = 1 << 20
-	// EtcdRequestBytes bounds a request of etcd's API as etcd measures it, and EtcdRequestOver is by how much a message may be
-	// larger before gRPC refuses it: as etcd has both.
-	EtcdRequestBytes = 3 << 19
-	EtcdRequestOver  = 512 << 10
+	// WatchBytesWaiting is how much of events may wait on a stream of watches. Beyond it they wait in the history. A delivery
+	// that is larger is alone, and counts for WatchDeliveryShare of ClientBytes at most in the client's share, which a stream that is
+	// alone has twice: a member whose setting is lower delivers what another one has let be written.
+	WatchBytesWaiting  = 1 << 20
+	WatchDeliveryShare = 16
+	// EtcdRequestOver is by how much a message may be larger than --max-request-bytes before gRPC refuses it, as etcd has it.
+	EtcdRequestOver = 512 << 10
 	// EtcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
 	// EtcdMessageBytes is gRPC's own bound, as in etcd.
 	EtcdAnswerBytes  = 1 << 30

@@ -129,7 +129,7 @@ func TestStory(t *testing.T) {
 }
 
 func TestErrorsOfRequests(t *testing.T) {
-	c := newCluster(t, func(config *server.Config) { config.ValueBytes = 1000 })
+	c := newCluster(t, func(config *server.Config) { config.MaxRequestBytes = 6000 })
 	ctx := t.Context()
 	for name, x := range map[string]struct {
 		do   func() error
@@ -137,10 +137,11 @@ func TestErrorsOfRequests(t *testing.T) {
 		want string
 	}{
 		"empty key":    {func() error { _, err := c.Put(ctx, nil, nil); return err }, kv.EmptyKey, "the key is empty"},
-		"large value":  {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 1001)); return err }, kv.ValueTooLarge, "1001 bytes, over the limit of 1000"},
-		"huge value":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 2<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
-		"large key":    {func() error { _, err := c.Delete(ctx, make([]byte, 5000)); return err }, kv.KeyTooLarge, "5000 bytes, over the limit of 4096"},
-		"huge key":     {func() error { _, _, err := c.Get(ctx, make([]byte, 2<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
+		"large value":  {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 6000)); return err }, kv.ValueTooLarge, "bytes, over the limit of 6000 (--max-request-bytes of the member)"},
+		"huge value":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 2<<20)); return err }, kv.ValueTooLarge, "over the limit of 6000"},
+		"unreadable":   {func() error { _, err := c.Put(ctx, []byte("k"), make([]byte, 17<<20)); return err }, kv.ValueTooLarge, "over the limit of 16777216"},
+		"large key":    {func() error { _, err := c.Delete(ctx, make([]byte, 33000)); return err }, kv.KeyTooLarge, "33000 bytes, over the limit of 32768"},
+		"huge key":     {func() error { _, _, err := c.Get(ctx, make([]byte, 17<<20)); return err }, kv.ValueTooLarge, "over the limit of"},
 		"the future":   {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: 99}); return err }, kv.FutureRevision, "99"},
 		"negative rev": {func() error { _, err := c.Range(ctx, client.Range{Key: []byte("k"), Revision: -1}); return err }, kv.BadRequest, "-1 is negative"},
 	} {
@@ -154,7 +155,7 @@ func TestErrorsOfRequests(t *testing.T) {
 		}
 	}
 	called := false
-	c.PutAsync([]byte("k"), make([]byte, 2<<20), func(_ client.Written, err error) { called = err != nil })
+	c.PutAsync([]byte("k"), make([]byte, 17<<20), func(_ client.Written, err error) { called = err != nil })
 	if !called {
 		t.Error("a huge value was taken")
 	}
@@ -164,7 +165,7 @@ func TestErrorsOfRequests(t *testing.T) {
 func TestPages(t *testing.T) {
 	c := newCluster(t, nil)
 	ctx := t.Context()
-	value := bytes.Repeat([]byte("0123456789abcdef"), limits.ValueBytes/16)
+	value := bytes.Repeat([]byte("0123456789abcdef"), limits.RequestBytesWritten/16-4)
 	const n = 7
 	for i := range n {
 		must[client.Written](t)(c.Put(ctx, fmt.Appendf(nil, "big%d", i), value))
@@ -212,7 +213,7 @@ func TestPagesOfLongKeys(t *testing.T) {
 	const n = 5
 	for i := range n {
 		key := append(bytes.Repeat([]byte("k"), limits.KeyBytes-1), byte('a'+i))
-		must[client.Written](t)(c.Put(t.Context(), key, value[:min(len(value), limits.ValueBytes)]))
+		must[client.Written](t)(c.Put(t.Context(), key, value))
 	}
 	for _, end := range [][]byte{client.From, client.Prefix([]byte("k"))} {
 		if a := must[client.RangeResult](t)(c.Range(t.Context(), client.Range{Key: []byte("k"), End: end})); len(a.KVs) != n || a.Count != n || a.More {

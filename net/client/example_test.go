@@ -105,16 +105,22 @@ func ExampleClient_Range() {
 func ExampleClient_Pages() {
 	c, ctx := exampleClient()
 	defer c.Close()
+	for _, key := range []string{"fruit/apple", "fruit/pear", "fruit/quince"} {
+		if _, err := c.Put(ctx, []byte(key), nil); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
 	keys := 0
-	for page, err := range c.Pages(ctx, client.Range{Key: []byte{0}, End: client.From, KeysOnly: true}) {
+	for page, err := range c.Pages(ctx, client.Range{Key: []byte("fruit/"), End: client.Prefix([]byte("fruit/")), KeysOnly: true}) {
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
 		keys += len(page.KVs)
 	}
-	fmt.Println(keys > 0)
-	// Output: true
+	fmt.Println(keys)
+	// Output: 3
 }
 
 // A write whose outcome is not known is for the program to look into: here by reading whether it is there.

@@ -95,7 +95,7 @@ func TestPrevious(t *testing.T) {
 func TestAnswerTooLarge(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, nil)
-	for i := range 8 {
+	for i := range 18 {
 		must[client.Written](t)(c.Put(t.Context(), fmt.Append(nil, i), make([]byte, 1<<20)))
 	}
 	all := client.Delete{Key: []byte("0"), End: client.From, PrevKV: true}

@@ -71,9 +71,9 @@ func (c *chunks) next() (last bool, err error) {
 		return true, c.send(a.finish(c.s.header(c.head), false, c.sent).inStream())
 	}
 	switch {
-	case a.size < limits.EtcdRequestBytes/2:
+	case a.size < c.s.config.MaxRequestBytes/2:
 		c.size *= 2
-	case a.size > limits.EtcdRequestBytes*2:
+	case a.size > c.s.config.MaxRequestBytes*2:
 		c.size = max(1, c.size/2)
 	}
 	return false, c.send(a.finish(nil, false, 0).inStream())

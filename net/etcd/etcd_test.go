@@ -60,7 +60,7 @@ func start(t testing.TB, m etcd.Member, change func(*etcd.Config)) *etcd.Server 
 	c := etcd.Config{
 		Listener: listener, Credentials: trust.Member, Plain: true, Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
 		Scratch: t.TempDir() + "/scratch", Room: func() (int64, error) { return 1 << 40, nil },
-		ValueBytes: limits.ValueBytes, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
+		MaxRequestBytes: limits.RequestBytesWritten, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
 	}
 	if change != nil {
 		change(&c)

@@ -20,7 +20,7 @@ import (
 func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
 	p, err := s.putOf(q)
 	if err == nil {
-		err = checkSize(q)
+		err = s.checkSize(q)
 	}
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
 func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any, error) {
 	d, err := s.deleteOf(q)
 	if err == nil {
-		err = checkSize(q)
+		err = s.checkSize(q)
 	}
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 		out, err = s.evaluate(ctx, t)
 	} else {
 		command := index.AppendTxn(nil, t)
-		if err = checkSize(q); err == nil && len(command) > limits.RequestBytes {
+		if err = s.checkSize(q); err == nil && len(command) > limits.RequestBytes {
 			err = rpctypes.ErrGRPCRequestTooLarge
 		}
 		if err == nil {

@@ -25,6 +25,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -275,9 +276,22 @@ func TestLarge(t *testing.T) {
 			t.Errorf("a value of %d bytes: %s, want %q", one.size, said, one.want)
 		}
 	}
-	_, err := c.Put(t.Context(), &pb.PutRequest{Key: bytes.Repeat([]byte("k"), 5000)})
+	_, err := c.Put(t.Context(), &pb.PutRequest{Key: bytes.Repeat([]byte("k"), 33000)})
 	if said := fmt.Sprint(err); said != "rpc error: code = InvalidArgument desc = etcdserver: request is too large" {
 		t.Errorf("a long key: %s", said)
+	}
+}
+
+// TestLargeSetting raises the one limit, and with it the other.
+func TestLargeSetting(t *testing.T) {
+	const most = 4 << 20
+	c := pb.NewKVClient(dial(t, start(t, newMember(), func(c *etcd.Config) { c.MaxRequestBytes = most })))
+	for size, want := range map[int]codes.Code{
+		most - 100: codes.OK, most: codes.InvalidArgument, most + limits.EtcdRequestOver: codes.ResourceExhausted,
+	} {
+		if _, err := c.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, size)}); status.Code(err) != want {
+			t.Errorf("a value of %d bytes: %v, want %v", size, err, want)
+		}
 	}
 }
 

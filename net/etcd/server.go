@@ -67,10 +67,11 @@ type Config struct {
 	Scratch string                // a folder for the files of snapshots: it is made, and deleted
 	Room    func() (int64, error) // what the disk of that folder has free
 
-	ValueBytes int           // the largest value that is accepted
-	LeaseLeast int64         // seconds: shorter leases are granted for so long
-	Timeout    time.Duration // of a request, at most
-	Limits     limits.Etcd
+	// MaxRequestBytes is the largest write that is accepted, as etcd measures it, and about how large a piece of a stream is.
+	MaxRequestBytes int
+	LeaseLeast      int64         // seconds: shorter leases are granted for so long
+	Timeout         time.Duration // of a request, at most
+	Limits          limits.Etcd
 }
 
 // Server is a running endpoint.
@@ -106,7 +107,7 @@ func Start(config Config) *Server {
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
 		grpc.Creds(handshaken{}),
-		grpc.MaxRecvMsgSize(limits.EtcdRequestBytes+limits.EtcdRequestOver),
+		grpc.MaxRecvMsgSize(config.MaxRequestBytes+limits.EtcdRequestOver),
 		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
 		grpc.WaitForHandlers(true),

@@ -15,7 +15,7 @@ import (
 
 // bounds are those of the keys and values that a request may have.
 func (s *Server) bounds() kv.Bounds {
-	return kv.Bounds{Key: limits.KeyBytes, Value: s.config.ValueBytes}
+	return kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
 }
 
 // requestOverhead is what etcd puts around a request before it measures it against its limit: two tags, a length, and an id of
@@ -23,8 +23,8 @@ func (s *Server) bounds() kv.Bounds {
 const requestOverhead = 20
 
 // checkSize refuses what etcd refuses behind all its other checks.
-func checkSize(m proto.Message) error {
-	if proto.Size(m)+requestOverhead > limits.EtcdRequestBytes {
+func (s *Server) checkSize(m proto.Message) error {
+	if proto.Size(m)+requestOverhead > s.config.MaxRequestBytes {
 		return rpctypes.ErrGRPCRequestTooLarge
 	}
 	return nil

@@ -187,12 +187,12 @@ func TestLongBodies(t *testing.T) {
 		}
 	}
 	large := strings.Repeat("v", 1<<20)
-	for i := range uint64(8) {
+	for i := range uint64(18) {
 		r.send(put(10+i, fmt.Sprint("large/", i), large))
 		r.want(10+i, kv.OK)
 	}
-	r.send(deleteWith(20, kv.Delete{Key: []byte("large/"), End: []byte("large0"), PrevKV: true}, wait))
-	p = r.want(20, kv.AnswerTooLarge)
+	r.send(deleteWith(30, kv.Delete{Key: []byte("large/"), End: []byte("large0"), PrevKV: true}, wait))
+	p = r.want(30, kv.AnswerTooLarge)
 	if err := p.Failed(); err.Certain() || err.Retryable() || !strings.Contains(err.Message, "was done") {
 		t.Errorf("%+v", err)
 	}

@@ -168,7 +168,7 @@ func TestAttacker(t *testing.T) {
 		body := wire.AppendRangeBody(nil, &kv.Range{Key: []byte{1}, End: []byte{0}, Serializable: id%2 == 1})
 		all = wire.AppendRequest(all, id, wire.OpRange, time.Minute, body)
 	}
-	large := put(1, "k", strings.Repeat("v", limits.ValueBytes))
+	large := put(1, "k", strings.Repeat("v", limits.RequestBytesWritten-1<<10))
 	for i := range 12 {
 		c := dial()
 		if c == nil {

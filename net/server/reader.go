@@ -79,7 +79,10 @@ func (s *stream) refuseFrame(none *wire.NoRoomError) error {
 	if err != nil {
 		return err
 	}
-	refusal := s.noRoom(none.Size)
+	refusal := s.tooLarge(none.Size)
+	if refusal == nil {
+		refusal = s.noRoom(none.Size)
+	}
 	s.batch.answers = wire.AppendError(s.batch.answers, id, refusal.Code, refusal.Message)
 	s.flush()
 	return nil
@@ -155,7 +158,7 @@ func (s *stream) handle(frame []byte) error {
 		return err
 	}
 	if refusal == nil {
-		refusal = s.refuse(q)
+		refusal = s.refuse(q, len(frame))
 	}
 	var bytes int32
 	weight, whole := len(frame), refusal == nil && needsBody(q)
@@ -207,10 +210,13 @@ func (s *stream) handle(frame []byte) error {
 	return nil
 }
 
+// readable are the bounds of keys and values that any member reads.
+var readable = kv.Bounds{Key: limits.KeyBytes, Value: limits.ValueBytes}
+
 // waits says that a request is for the state, and may have to wait for the member.
 func waits(op wire.Op) bool { return op != wire.OpStatus && op != wire.OpUnban }
 
-func (s *stream) refuse(q *wire.Request) *kv.Error {
+func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
 	if s.conn.server.draining.Load() && q.Op != wire.OpStatus {
 		return &kv.Error{Code: kv.Unavailable, Message: "the member is shutting down"}
 	}
@@ -219,7 +225,15 @@ func (s *stream) refuse(q *wire.Request) *kv.Error {
 			return refusal
 		}
 	}
-	return q.Check(kv.Bounds{Key: limits.KeyBytes, Value: s.conn.server.config.ValueBytes})
+	if refusal := q.Check(readable); refusal != nil {
+		return refusal
+	}
+	switch q.Op {
+	case wire.OpPut, wire.OpDelete, wire.OpTxn:
+		return s.tooLarge(bytes)
+	default:
+		return nil
+	}
 }
 
 // addWrite encodes the command as it will stand in the log.

@@ -46,7 +46,7 @@ func TestOneBatch(t *testing.T) {
 
 // What cannot be understood is answered, and the stream goes on.
 func TestStreamGoesOn(t *testing.T) {
-	e := newEndpoint(t, func(c *server.Config) { c.ValueBytes = 10 })
+	e := newEndpoint(t, func(c *server.Config) { c.MaxRequestBytes = 40 })
 	r := e.raw(t)
 	r.send(servertest.Frame([]byte{0x93, 7, 99, 1})) // op 99
 	p := r.want(7, kv.BadRequest)
@@ -57,7 +57,7 @@ func TestStreamGoesOn(t *testing.T) {
 	r.want(8, kv.BadRequest)
 	r.send(put(9, "", ""))
 	r.want(9, kv.EmptyKey)
-	r.send(put(10, "k", "longer than ten bytes"))
+	r.send(put(10, "k", "longer than forty bytes with all that is around it"))
 	r.want(10, kv.ValueTooLarge)
 	r.send(put(11, "k", "v"))
 	r.want(11, kv.OK)
@@ -70,18 +70,18 @@ func TestStreamGoesOn(t *testing.T) {
 	e.idle(t)
 }
 
-func TestValueLimit(t *testing.T) {
+func TestRequestLimit(t *testing.T) {
 	_, err := server.Start(server.Config{
-		Address: "127.0.0.1:0", Credentials: servertest.NewTrust(t).Member, Member: servertest.NewMember(), ValueBytes: limits.ValueBytes + 1,
+		Address: "127.0.0.1:0", Credentials: servertest.NewTrust(t).Member, Member: servertest.NewMember(), MaxRequestBytes: limits.RequestBytes + 1,
 	})
-	if err == nil || !strings.Contains(err.Error(), "between 1 and 1572864") {
+	if err == nil || !strings.Contains(err.Error(), "between 1 and 16777216") {
 		t.Error(err)
 	}
 }
 
 func TestAddress(t *testing.T) {
 	e := newEndpoint(t, nil)
-	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member, ValueBytes: limits.ValueBytes, Limits: limits.Defaults().Clients}
+	config := server.Config{Address: servertest.Endpoint(e.server), Credentials: e.trust.Member, Member: e.member, MaxRequestBytes: limits.RequestBytes, Limits: limits.Defaults().Clients}
 	if _, err := server.Start(config); err == nil || !strings.Contains(err.Error(), "address already in use") {
 		t.Errorf("an address in use: %v", err)
 	}

@@ -58,9 +58,9 @@ type Config struct {
 	Member      Member
 	Logger      *slog.Logger
 
-	ValueBytes int   // the largest value that is accepted: at most limits.ValueBytes
-	LeaseLeast int64 // seconds: shorter leases are granted for so long
-	Limits     limits.Clients
+	MaxRequestBytes int   // the largest write that is accepted: at most limits.RequestBytes
+	LeaseLeast      int64 // seconds: shorter leases are granted for so long
+	Limits          limits.Clients
 }
 
 // Server is a running endpoint.
@@ -98,12 +98,13 @@ func Start(config Config) (*Server, error) {
 	if config.Member == nil || config.Credentials == nil || (config.Conn == nil && config.Address == "") {
 		panic("server: Config needs Member, Credentials, and Conn or Address")
 	}
-	if config.ValueBytes < 0 || config.ValueBytes > limits.ValueBytes {
-		return nil, fmt.Errorf("a value limit of %d bytes: it must be between 1 and %d, what the log can hold", config.ValueBytes, limits.ValueBytes)
+	if config.MaxRequestBytes < 0 || config.MaxRequestBytes > limits.RequestBytes {
+		return nil, fmt.Errorf("a limit of %d bytes for a request: it must be between 1 and %d, what the log can hold", config.MaxRequestBytes, limits.RequestBytes)
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.Limits.Bytes = max(config.Limits.Bytes, roomForRequests(config.MaxRequestBytes))
 	if err := config.bind(); err != nil {
 		return nil, err
 	}
@@ -114,6 +115,15 @@ func Start(config Config) (*Server, error) {
 		return nil, errors.Join(err, config.Conn.Close())
 	}
 	return s, nil
+}
+
+// roomForRequests is what clients need of the member's memory at least where requests may be so large: nothing more than it is
+// anyway where they are as large as by default.
+func roomForRequests(most int) int64 {
+	if most <= limits.RequestBytesWritten {
+		return 0
+	}
+	return limits.ClientRequests * int64(most)
 }
 
 func (c *Config) bind() error {

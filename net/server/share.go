@@ -91,12 +91,6 @@ func (s *share) taken() int64 {
 	return s.used
 }
 
-// Take and Give make a share the room of a wire.FrameReader.
-func (s *share) Take(bytes int) bool { return s.take(int64(bytes)) }
-
-// Give returns what Take took.
-func (s *share) Give(bytes int) { s.give(int64(bytes)) }
-
 const (
 	// advancePiece is how much an advance takes at once.
 	advancePiece = 64 << 10

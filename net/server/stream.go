@@ -70,7 +70,7 @@ func newStream(c *conn, qs *quic.Stream) *stream {
 	own := c.share.part()
 	s := &stream{
 		conn: c, qs: qs, wake: make(chan struct{}, 1), share: own, bytes: newAdvance(own),
-		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, own),
+		frames: wire.NewBoundedFrameReader(qs, limits.RequestBytes, newRequestRoom(own, c.server.config.MaxRequestBytes)),
 	}
 	s.room.L = &s.mu
 	s.running.Store(2)
@@ -101,6 +101,44 @@ func (s *stream) begin(frame int) (int32, *kv.Error) {
 func (s *stream) noRoom(bytes int) *kv.Error {
 	return kv.Errorf(kv.Overloaded, "no room for a request of %d bytes: this client's share of the %d bytes that all clients may use of this member is taken",
 		bytes, s.conn.server.config.Limits.Bytes)
+}
+
+// tooLarge is the answer to a write that the member's setting refuses, and nil for any other.
+func (s *stream) tooLarge(bytes int) *kv.Error {
+	most := s.conn.server.config.MaxRequestBytes
+	if bytes <= most {
+		return nil
+	}
+	return kv.Errorf(kv.ValueTooLarge, "the request has %d bytes, over the limit of %d (--max-request-bytes of the member)", bytes, most)
+}
+
+// requestRoom is the room of a stream's reader of frames: its share, and no more than the largest request that is let in needs,
+// so that a larger one is refused by its length and never held. It is for one goroutine.
+type requestRoom struct {
+	share *share
+	left  int
+}
+
+// requestRoomSpare is what a reader has beside a frame, and what may be before it in its buffer.
+const requestRoomSpare = 16 << 10
+
+func newRequestRoom(from *share, most int) *requestRoom {
+	return &requestRoom{share: from, left: max(most, limits.RequestBytesLeast) + requestRoomSpare}
+}
+
+// Take implements [wire.FrameBuffers].
+func (r *requestRoom) Take(bytes int) bool {
+	if bytes > r.left || !r.share.take(int64(bytes)) {
+		return false
+	}
+	r.left -= bytes
+	return true
+}
+
+// Give implements [wire.FrameBuffers].
+func (r *requestRoom) Give(bytes int) {
+	r.left += bytes
+	r.share.give(int64(bytes))
 }
 
 // end takes back what begin counted, for so many requests.

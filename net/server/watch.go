@@ -64,7 +64,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 		w.addLocked(*d)
 		return true
 	}
-	size := deliveryBytes(d)
+	size := w.eventBytes(d)
 	if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {
 		w.refused = true
 		w.s.wakeWriter()
@@ -74,6 +74,11 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	w.out = append(w.out, *d)
 	w.s.wakeWriter()
 	return true
+}
+
+// eventBytes is what a delivery of events counts for in the share.
+func (w *watches) eventBytes(d *kv.WatchDelivery) int64 {
+	return min(deliveryBytes(d), w.s.conn.server.config.Limits.Bytes/limits.WatchDeliveryShare)
 }
 
 func deliveryBytes(d *kv.WatchDelivery) int64 {
@@ -131,7 +136,7 @@ func (w *watches) admit(q *kv.WatchRequest) *kv.Error {
 	if refusal := server.config.Member.Refuse(&wire.Request{ID: q.ID, Op: wire.OpWatch}); refusal != nil {
 		return refusal
 	}
-	if refusal := q.Watch.Check(kv.Bounds{Key: limits.KeyBytes, Value: server.config.ValueBytes}); refusal != nil {
+	if refusal := q.Watch.Check(readable); refusal != nil {
 		return refusal
 	}
 	w.mu.Lock()
@@ -257,12 +262,13 @@ func (w *watches) written(all []kv.WatchDelivery) {
 	var share int64
 	for i := range all {
 		d := &all[i]
-		switch size := deliveryBytes(d); {
+		switch {
 		case d.Kind == kv.WatchEvents, d.Kind == kv.WatchProgressed && len(d.IDs) > 0:
+			size := w.eventBytes(d)
 			w.waiting -= size
 			share += size
 		default:
-			w.answers -= size
+			w.answers -= deliveryBytes(d)
 		}
 		if d.Kind == kv.WatchCanceled {
 			share += w.forgetLocked(d.IDs)

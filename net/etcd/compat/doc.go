@@ -12,7 +12,7 @@
 //
 // # Known differences
 //
-//	keys over 4 KiB                    qkv refuses them: limits.KeyBytes; none is sent
+//	keys over 32 KiB                   qkv refuses them: limits.KeyBytes; none is sent
 //	ties of a sort                     etcd's sort is not stable: only the sort's values are compared
 //	a stream with a sort target and no order
 //	                                   etcd sorts each chunk by itself, and goes on behind its last key, so that keys come

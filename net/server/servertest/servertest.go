@@ -304,7 +304,7 @@ func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *serv
 	t.Helper()
 	config := server.Config{
 		Address: "127.0.0.1:0", Credentials: trust.Member, Member: m, ResetKey: [32]byte{1, 2, 3},
-		ValueBytes: limits.ValueBytes, Limits: limits.Defaults().Clients,
+		MaxRequestBytes: limits.RequestBytesWritten, Limits: limits.Defaults().Clients,
 	}
 	if change != nil {
 		change(&config)
