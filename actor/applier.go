@@ -62,6 +62,7 @@ type Applier struct {
 	savedBytes int64         // what the state weighed then
 	records    int64         // bytes of records since the last snapshot
 	ordered    int64         // records when the snapshot under way was ordered
+	batch      bool          // entries were applied in this turn
 	fileBytes  int64
 }
 
@@ -80,7 +81,7 @@ func (a *Applier) Current() *index.State { return a.state }
 
 // Handle implements Handler. While nothing is to be applied, it gives back memory, a step for each call.
 func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
-	restored := false
+	restored, began := false, a.Status.moment()
 	for _, m := range batch {
 		if a.failed {
 			return false
@@ -121,6 +122,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	}
 	a.letReadsGo()
 	a.done.handOut()
+	a.count(began)
 	for _, r := range a.reports {
 		a.Consensus.PostAndYield(r)
 	}
@@ -136,6 +138,18 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 	return again
 }
 
+// count tells what became of a batch that was taken at a time.
+func (a *Applier) count(began time.Duration) {
+	c := &a.Status.Counters
+	if a.batch {
+		c.applied(a.Status.moment() - began)
+	}
+	a.batch = false
+	c.Pending.Store(int64(len(a.pending.batches)))
+	c.WritesFailed.Add(a.pending.failed)
+	a.pending.failed = 0
+}
+
 // publish makes a View the one that everybody reads, and tells the watch hub that there is one.
 func (a *Applier) publish(view *index.View) {
 	a.view = view
@@ -147,7 +161,7 @@ func (a *Applier) publish(view *index.View) {
 
 // apply applies the entries of one order.
 func (a *Applier) apply(m Apply) {
-	a.fileBytes = m.FileBytes
+	a.fileBytes, a.batch = m.FileBytes, true
 	for _, e := range m.Message.GetEntries() {
 		if err := a.applyEntry(e); err != nil {
 			a.failed = true

@@ -243,10 +243,11 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case SnapshotReceived:
 		c.snapshotReceived(m)
 	case SnapshotSent:
-		status := raft.SnapshotFailure
+		status, count := raft.SnapshotFailure, &c.Status.Counters.SendsFailed
 		if m.Installed {
-			status = raft.SnapshotFinish
+			status, count = raft.SnapshotFinish, &c.Status.Counters.SendsDone
 		}
+		count.Add(1)
 		c.raft.ReportSnapshot(m.Peer, status)
 	default:
 		panic(fmt.Sprintf("consensus takes no %T", m))
@@ -271,7 +272,9 @@ func (c *Consensus) tick(n int) {
 	c.watchDisk()
 	c.tellSpace()
 	c.expire()
-	c.reads.retry(c.now.Now, c.ElectionTimeout)
+	c.Status.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
+	c.Status.Counters.Renewals.Add(c.clock.renewals)
+	c.clock.renewals = 0
 	c.tickLeases()
 	if c.forwards.due(c.now.Now, c.ElectionTimeout) {
 		c.forwardAgain()

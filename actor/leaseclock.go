@@ -46,6 +46,7 @@ type leaseClock struct {
 	proven    time.Duration // when the newest round began that was confirmed
 	told      []toldMember  // since the end of the last turn
 	waiting   int           // asks of all kinds
+	renewals  uint64        // that were granted since the last tick of consensus
 }
 
 // timedLease is a lease by the clock. Times are of [leaseClock.time].
@@ -237,6 +238,7 @@ func (k *leaseClock) answerNoted(l *timedLease, now time.Duration) {
 	}
 	k.renew(l, now)
 	for _, ask := range l.asks {
+		k.renewals++
 		k.tell(ask, kv.LeaseTime{TTL: l.ttl, Granted: l.ttl}, 0)
 	}
 	l.asks = nil

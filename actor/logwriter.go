@@ -194,6 +194,7 @@ func (w *LogWriter) sync(r *report) error {
 	}
 	now := w.Clock().Now
 	w.Status.synced(now, now-began)
+	w.Status.Counters.SyncBytes.Add(bytes)
 	w.slow.add(w.Logger, now, now-began, bytes)
 	r.positions = positions
 	w.Status.publishDurable(w.Log.Stats())

@@ -11,6 +11,7 @@ import (
 type pending struct {
 	batches map[uint64]*expected
 	order   []*expected // by number, and so by term
+	failed  uint64      // requests, since the applier has counted them
 }
 
 type expected struct {
@@ -91,6 +92,7 @@ func (p *pending) expire(now time.Duration, why string, out *completions) {
 }
 
 func (p *pending) fail(batch *expected, err *kv.Error, out *completions) {
+	p.failed += uint64(len(batch.Requests))
 	for _, request := range batch.Requests {
 		out.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: kv.Result{Err: err}})
 	}

@@ -101,12 +101,14 @@ func (r *reads) void() {
 	r.attempts = nil
 }
 
-// retry takes attempts back that a lost message may have ended.
-func (r *reads) retry(now, after time.Duration) {
+// retry takes attempts back that a lost message may have ended, and says how many.
+func (r *reads) retry(now, after time.Duration) (late int) {
 	for len(r.attempts) > 0 && now-r.attempts[0].since >= after {
 		r.waiting = append(r.waiting, r.attempts[0].reads...)
 		r.attempts = r.attempts[1:]
+		late++
 	}
+	return late
 }
 
 // takeExpired removes the reads whose clients do not wait any longer, those of attempts that may go on for ever, too.

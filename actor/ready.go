@@ -14,6 +14,9 @@ import (
 func (c *Consensus) ready(rd raft.Ready) {
 	c.unordered = 0
 	if rd.SoftState != nil {
+		if lead := rd.SoftState.Lead; lead != raft.None && lead != c.soft.Lead {
+			c.Status.Counters.LeaderChanges.Add(1)
+		}
 		c.soft, c.silence = *rd.SoftState, 0
 	}
 	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {

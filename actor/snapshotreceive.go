@@ -68,6 +68,7 @@ func (s *Snapshotter) want() {
 func (s *Snapshotter) receiveFailed(from uint64, o Offer, err error) {
 	s.Logger.Error("a snapshot could not be received", "from", from, "index", o.Index, "error", err)
 	s.failed = max(s.failed, o.Index)
+	s.Status.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))
 	s.send(from, SnapshotResult{Index: o.Index, Term: o.Term, Damaged: errors.Is(err, snapshot.ErrCorrupt)})
 }
@@ -163,6 +164,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.files = nil
 	s.published(r.info)
 	s.endReceivingAlarm()
+	s.Status.Counters.InstallsDone.Add(1)
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)
 }

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"time"
 
 	"qkv/snapshot"
 )
@@ -10,11 +11,12 @@ import (
 type saving struct {
 	Save                  // its View until saver has it
 	bytes int64           // about what the file takes
+	since time.Duration   // when it was ordered
 	saver *snapshot.Saver // nil until it begins
 }
 
 func (s *Snapshotter) beginSave(m Save) {
-	s.order = &saving{Save: m, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
+	s.order = &saving{Save: m, since: s.now, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
 }
 
 // startSave begins to write what is ordered, if there is room, as soon as nothing is checked: what is checked may go.
@@ -66,6 +68,7 @@ func (s *Snapshotter) stepSave() {
 	}
 	info := o.saver.Info()
 	s.order = nil
+	s.Status.Counters.Saves.Observe(s.now - o.since)
 	s.published(info)
 	s.foundSound(info)
 	s.Status.Alarm(savingAlarm(""))

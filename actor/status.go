@@ -31,6 +31,9 @@ type Status struct {
 
 	watch WatchSignal // the watch hub's
 
+	// Counters are for anybody to read.
+	Counters Counters
+
 	noSpace  atomic.Bool // the segment maker's: the disk is nearly full
 	noSpares atomic.Bool // the log writer's: it has none
 	logWaits atomic.Bool // the log writer's: it waits for room
@@ -51,7 +54,9 @@ type Status struct {
 }
 
 // NewStatus returns the status of a member whose actors a driver runs.
-func NewStatus(d Driver) *Status { return &Status{hold: d.hold(), clock: d.Time} }
+func NewStatus(d Driver) *Status {
+	return &Status{hold: d.hold(), clock: d.Time, Counters: newCounters()}
+}
 
 // show makes something visible, now or when the simulator says so.
 func (s *Status) show(f func()) {

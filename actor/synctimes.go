@@ -95,6 +95,15 @@ func (s *Status) synced(now, took time.Duration) {
 	s.syncsMu.Lock()
 	defer s.syncsMu.Unlock()
 	s.syncs.add(now, took)
+	s.Counters.Syncs.Observe(took)
+}
+
+// moment is the time by which something is measured, and nothing is decided.
+func (s *Status) moment() time.Duration {
+	if s.clock == nil {
+		return 0
+	}
+	return s.clock().Now
 }
 
 // SyncP99 is the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 when there was none.

@@ -39,7 +39,7 @@ const (
 	etcdModule   = "go.etcd.io/etcd/api/v3"
 	grpcModule   = "google.golang.org/grpc"
 	boltModule   = "go.etcd.io/bbolt"
-	httpModule   = "golang.org/x/net/http2"
+	httpModule   = "golang.org/x/net"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
@@ -49,6 +49,7 @@ var house = map[string]room{
 	"index/kv":        {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
 	"internal/pack":   {floor: -1},
 	"internal/limits": {floor: -1},
+	"internal/meter":  {floor: -1},
 
 	"log":   {floor: 1, imports: []string{"log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
 	"index": {floor: 1, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{btreeModule, hashModule, packModule, sysModule}},
@@ -61,7 +62,7 @@ var house = map[string]room{
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
-	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits"}, modules: []string{raftModule, protoModule}},
+	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule}},

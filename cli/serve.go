@@ -48,6 +48,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "initial-cluster-token", EnvVars: []string{"QKV_INITIAL_CLUSTER_TOKEN"}, Value: "qkv", Usage: "`WORD` that tells clusters of equal members apart"},
 		certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key; without it the local CA's, on loopback only"),
 		&cli.BoolFlag{Name: "insecure-clients", EnvVars: []string{"QKV_INSECURE_CLIENTS"}, Usage: "take etcd's clients without TLS, too: anybody who reaches --listen reads and writes (without --certs-dir, on loopback, they are taken anyway)"},
+		&cli.StringFlag{Name: "listen-metrics-urls", EnvVars: []string{"QKV_LISTEN_METRICS_URLS"}, Usage: "`URL,...`, as in http://127.0.0.1:2381: /metrics, /health, /livez, /readyz and /version there, too; to whoever reaches an http one"},
+		&cli.BoolFlag{Name: "enable-pprof", EnvVars: []string{"QKV_ENABLE_PPROF"}, Usage: "Go's profiles at --listen, in /debug/pprof/: they tell much, and cost processor time"},
 		homeFlag(),
 		&cli.DurationFlag{Name: "heartbeat-interval", EnvVars: []string{"QKV_HEARTBEAT_INTERVAL"}, Value: 100 * time.Millisecond, Usage: "`TIME` between two heartbeats of the leader"},
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
@@ -167,6 +169,7 @@ func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
 	}
 	return node.Config{
 		Name: c.String("name"), DataDir: dataDir,
+		MetricsURLs: parseList(c.String("listen-metrics-urls")), Profiles: c.Bool("enable-pprof"),
 		Listen: c.String("listen"), ListenPeer: c.String("listen-peer"),
 		Advertise: c.String("advertise"), AdvertisePeer: c.String("advertise-peer"),
 		InitialCluster: cluster, InitialClusterToken: c.String("initial-cluster-token"),
@@ -194,6 +197,16 @@ func parseCluster(text string) ([]node.Member, error) {
 		members = append(members, node.Member{Name: name, Address: address})
 	}
 	return members, nil
+}
+
+// parseList reads what commas separate.
+func parseList(text string) (all []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			all = append(all, part)
+		}
+	}
+	return all
 }
 
 // parseJoin reads HOST:PORT,...

@@ -188,6 +188,8 @@ func keyNotFound(key []byte) *kv.Error {
 
 // put sets a key in the revision that has begun. One whose value or lease stays must be there.
 func (s *State) put(hash uint64, p *kv.Put) {
+	s.counts.Puts++
+	s.counts.PutBytes += uint64(len(p.Key) + len(p.Value))
 	r := s.find(hash, p.Key)
 	if r != 0 {
 		if newest := r.record().newest(); p.IgnoreValue || p.IgnoreLease {
@@ -330,6 +332,7 @@ func (s *State) supersede(r ref, v *version) {
 
 // delete removes a key, or all keys of a range, in the revision that has begun, and returns how many.
 func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
+	s.counts.Deletes++
 	matches := s.matches[:0]
 	if len(end) == 0 {
 		if r := s.find(hash, key); r != 0 && !r.record().newest().has(tombstone) {

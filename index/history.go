@@ -267,6 +267,7 @@ func (s *State) compact(revision int64) kv.Result {
 	case revision > s.revision:
 		return s.refused(kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, s.revision))
 	}
+	s.counts.Compactions++
 	s.compacted = revision
 	return kv.Result{Revision: s.revision}
 }

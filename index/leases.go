@@ -87,6 +87,7 @@ func (s *State) grant(l kv.Lease) kv.Result {
 	}
 	l.Granted = s.applied + 1
 	s.setLease(l)
+	s.counts.Grants++
 	return kv.Result{Revision: s.revision}
 }
 
@@ -114,6 +115,9 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 	s.leaseSum -= leaseSum(l)
 	s.leasesChanged = true
 	s.leaseChanges = append(s.leaseChanges, LeaseChange{Lease: l, Gone: true})
+	if s.counts.Revokes++; term != 0 {
+		s.counts.Expiry++
+	}
 	s.end()
 	return kv.Result{Revision: s.revision, Deleted: int64(len(matches))}
 }

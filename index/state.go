@@ -68,6 +68,8 @@ type State struct {
 	// part of a snapshot, and so can be another check's than check is.
 	own ownDigest
 
+	counts Counts
+
 	// changing says that the entry which is applied may change the membership.
 	changing bool
 
@@ -192,7 +194,7 @@ func (s *State) View() *View {
 		s.epoch.next, s.epoch = next, next
 	}
 	return &View{
-		replicated: s.replicated, layout: s.layout, own: s.own, leases: s.frozenLeases,
+		replicated: s.replicated, layout: s.layout, own: s.own, leases: s.frozenLeases, counts: s.counts,
 		memory: s.memory, table: s.table, removed: s.table.removed.Load(), frozen: s.frozen, epoch: s.epoch,
 		mapped: s.memory.bytes, countedRows: s.limits.CountedRows,
 	}

@@ -121,6 +121,7 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 		return true
 	})
 	s.end()
+	s.counts.Transactions++
 	return kv.Result{Revision: s.revision, Txn: outcome}
 }
 

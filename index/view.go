@@ -16,7 +16,8 @@ import (
 type View struct {
 	replicated
 	layout
-	own ownDigest
+	own    ownDigest
+	counts Counts
 
 	memory  *memory
 	table   *table

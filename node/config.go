@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,10 @@ type Config struct {
 	// taken anyway.
 	InsecureClients bool
 	Home            string // folder of the local CA
+	// MetricsURLs are further addresses for health and metrics, http://HOST:PORT or https://HOST:PORT, which wants what clients have.
+	// Whoever reaches one of http reads them: the URL is the operator's word.
+	MetricsURLs []string
+	Profiles    bool // Go's profiles are served to etcd's clients, at /debug/pprof/
 
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
@@ -66,7 +71,8 @@ type Config struct {
 	Logger  *slog.Logger
 	Version string
 
-	advertisesEntry bool // AdvertisePeer was not given, and is this member's in InitialCluster
+	metricsURLs     []*url.URL // MetricsURLs
+	advertisesEntry bool       // AdvertisePeer was not given, and is this member's in InitialCluster
 }
 
 // Validate fills in what is derived, and refuses what cannot work with a *UsageError.
@@ -94,6 +100,9 @@ func (c *Config) Validate() error {
 		return usagef("--data-dir is empty")
 	}
 	if err := c.validateAddresses(); err != nil {
+		return err
+	}
+	if err := c.validateMetrics(); err != nil {
 		return err
 	}
 	return c.validateCluster()
@@ -146,6 +155,24 @@ func (c *Config) validateAddresses() error {
 	}
 	if c.Advertise == "" {
 		c.Advertise = c.Listen
+	}
+	return nil
+}
+
+func (c *Config) validateMetrics() error {
+	if len(c.MetricsURLs) > limits.MetricsURLs {
+		return usagef("--listen-metrics-urls has %d addresses, and may have %d", len(c.MetricsURLs), limits.MetricsURLs)
+	}
+	c.metricsURLs = nil
+	for _, text := range c.MetricsURLs {
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.User != nil {
+			return usagef("--listen-metrics-urls %q is not http://HOST:PORT or https://HOST:PORT", text)
+		}
+		if _, _, err := net.SplitHostPort(u.Host); err != nil {
+			return usagef("--listen-metrics-urls %q has no port: %v", text, err)
+		}
+		c.metricsURLs = append(c.metricsURLs, u)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -63,6 +64,17 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics, err := listenMetrics(c.metricsURLs)
+	if err != nil {
+		return nil, errors.Join(err, clients.Close(), web.Close(), closeIfOpen(peers))
+	}
+	closeWeb := func() error {
+		all := web.Close()
+		for _, one := range metrics {
+			all = errors.Join(all, one.Close())
+		}
+		return all
+	}
 	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" { // the kernel has chosen one
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(clients.LocalAddr().(*net.UDPAddr).Port))
 	}
@@ -78,7 +90,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		},
 	}, n.ended)
 	if err != nil {
-		return nil, errors.Join(err, clients.Close(), web.Close(), closeIfOpen(peers))
+		return nil, errors.Join(err, clients.Close(), closeWeb(), closeIfOpen(peers))
 	}
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	n.server, err = server.Start(server.Config{
@@ -86,14 +98,14 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 	})
 	if err != nil {
-		return nil, errors.Join(err, web.Close(), n.Stop(ctx))
+		return nil, errors.Join(err, closeWeb(), n.Stop(ctx))
 	}
 	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed
-		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), web.Close(), n.Stop(ctx))
+		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), closeWeb(), n.Stop(ctx))
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Listener: web, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Listener: web, Metrics: metrics, Profiles: c.Profiles, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
@@ -167,7 +179,7 @@ func listen(c Config) (clients *net.UDPConn, web *net.TCPListener, peers *net.UD
 			return nil, nil, nil, err
 		}
 		same := clients.LocalAddr().(*net.UDPAddr)
-		if web, err = wire.ListenTCP(&net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
+		if web, err = wire.ListenTCP("etcd's clients", &net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
 			break
 		}
 		if err = errors.Join(err, clients.Close()); at.Port != 0 {
@@ -181,6 +193,28 @@ func listen(c Config) (clients *net.UDPConn, web *net.TCPListener, peers *net.UD
 		return nil, nil, nil, errors.Join(err, clients.Close(), web.Close())
 	}
 	return clients, web, peers, nil
+}
+
+// listenMetrics opens the addresses for metrics alone.
+func listenMetrics(urls []*url.URL) (all []etcd.Listener, err error) {
+	for _, u := range urls {
+		at, err := net.ResolveTCPAddr("tcp", u.Host)
+		if err != nil {
+			err = usagef("--listen-metrics-urls %s: %v", u, err)
+		}
+		var one *net.TCPListener
+		if err == nil {
+			one, err = wire.ListenTCP("metrics", at)
+		}
+		if err != nil {
+			for _, opened := range all {
+				err = errors.Join(err, opened.Close())
+			}
+			return nil, err
+		}
+		all = append(all, etcd.Listener{Listener: one, Secure: u.Scheme == "https"})
+	}
+	return all, nil
 }
 
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.

@@ -270,6 +270,10 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
+	// MetricsURLs bounds the addresses for metrics alone: a supervisor's, and a collector's, in both families.
+	MetricsURLs = 8
+	// EtcdMetricsConnections bounds the connections to an address for metrics alone, which a few supervisors use; more wait.
+	EtcdMetricsConnections = 64
 	// EtcdStreams bounds the streams, and so the requests under way, of one connection; further ones wait at the client.
 	// EtcdRequests bounds what all of them together have waiting for the member.
 	EtcdStreams  = 8192

@@ -53,7 +53,7 @@ func newPort(s *Server) *port {
 		handshakes: make(chan struct{}, limits.EtcdHandshakes),
 	}
 	p.tls = wire.EtcdTLS(s.config.Credentials)
-	p.web = s.newWeb()
+	p.web = s.newWeb(true)
 	return p
 }
 

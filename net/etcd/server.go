@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,11 +56,19 @@ type RaftStatus struct {
 	Learner bool
 }
 
+// Listener is one for HTTP alone.
+type Listener struct {
+	net.Listener
+	Secure bool // it takes TLS, as the port does, and nothing else
+}
+
 // Config says how to serve. All but Logger must be given.
 type Config struct {
 	Listener    net.Listener // TCP; the server closes it
+	Metrics     []Listener   // for health and metrics alone; the server closes them
 	Credentials *wire.Credentials
 	Plain       bool // connections without TLS are taken
+	Profiles    bool // Go's profiles are served at the port
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
@@ -83,6 +92,7 @@ type Server struct {
 	turns  *turns
 	grpc   *grpc.Server
 	port   *port
+	webs   []*http.Server // of Config.Metrics
 	health *health.Server
 
 	running sync.WaitGroup // every goroutine of the server
@@ -124,6 +134,9 @@ func Start(config Config) *Server {
 	s.calls.run(&s.running)
 	s.port = newPort(s)
 	s.port.run(&s.running)
+	for _, one := range config.Metrics {
+		s.serveMetrics(one)
+	}
 	return s
 }
 
@@ -172,6 +185,9 @@ func (s *Server) Close() {
 	s.end()
 	s.grpc.Stop()
 	s.port.stop()
+	for _, web := range s.webs {
+		_ = web.Close()
+	}
 	s.calls.stop()
 	s.running.Wait()
 }

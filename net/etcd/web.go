@@ -2,23 +2,39 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/net/netutil"
 
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
-// newWeb is what the port answers over HTTP/1.1. What net/http has to say of its clients is not worth a line.
-func (s *Server) newWeb() *http.Server {
+// profiles are Go's own, of this process.
+func profiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+}
+
+// newWeb is what answers over HTTP/1.1, at the port, and at the addresses for metrics alone. What net/http has to say of its clients
+// is not worth a line.
+func (s *Server) newWeb(port bool) *http.Server {
 	mux := http.NewServeMux()
+	if port && s.config.Profiles {
+		profiles(mux)
+	}
 	mux.HandleFunc("GET /version", s.webVersion)
 	mux.HandleFunc("GET /health", s.webHealth)
 	s.probe(mux, "/livez", check{"serializable_read", s.readable})
@@ -28,6 +44,17 @@ func (s *Server) newWeb() *http.Server {
 		Handler: mux, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
+}
+
+// serveMetrics serves an address for metrics alone. Who looks there is a supervisor or two: a few connections are enough.
+func (s *Server) serveMetrics(at Listener) {
+	listener := netutil.LimitListener(at.Listener, limits.EtcdMetricsConnections)
+	if at.Secure {
+		listener = tls.NewListener(listener, s.port.tls)
+	}
+	web := s.newWeb(false)
+	s.webs = append(s.webs, web)
+	s.running.Go(func() { _ = web.Serve(listener) })
 }
 
 func (s *Server) webVersion(w http.ResponseWriter, _ *http.Request) {

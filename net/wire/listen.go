@@ -7,16 +7,16 @@ import (
 	"syscall"
 )
 
-// ListenTCP opens the socket for clients over TCP, and says why it cannot.
-func ListenTCP(at *net.TCPAddr) (*net.TCPListener, error) {
+// ListenTCP opens a socket for whom over TCP, and says why it cannot.
+func ListenTCP(whom string, at *net.TCPAddr) (*net.TCPListener, error) {
 	socket, err := net.ListenTCP("tcp", at)
 	switch {
 	case err == nil:
 		return socket, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen for etcd's clients on TCP %v: %w: another process uses it, `ss -tlpn` shows which", at, syscall.EADDRINUSE)
+		return nil, fmt.Errorf("cannot listen for %s on TCP %v: %w: another process uses it, `ss -tlpn` shows which", whom, at, syscall.EADDRINUSE)
 	default:
-		return nil, fmt.Errorf("cannot listen for etcd's clients: %w", err)
+		return nil, fmt.Errorf("cannot listen for %s: %w", whom, err)
 	}
 }
 
