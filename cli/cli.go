@@ -25,6 +25,9 @@ func Run(args []string) int {
 
 // run is Run with everything that belongs to the process handed in.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if program, words, ok := etcdLine(args); ok {
+		return runEtcd(ctx, program, words, stdout, stderr)
+	}
 	app, out := newApp(), &answerWriter{w: stdout}
 	app.Reader, app.Writer, app.ErrWriter = stdin, out, stderr
 	if len(args) > 1 && args[1] == completeCommand {
@@ -96,7 +99,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(), importCommand(), exportCommand(),
-			statusCommand(), alarmCommand(), serveCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

@@ -28,6 +28,10 @@ var examples = map[string][]string{
 	"lease keep-alive": {"qkv lease keep-alive 32695410dcc0ca06", "qkv lease keep-alive 32695410dcc0ca06 --once"},
 	"lease timetolive": {"qkv lease timetolive 32695410dcc0ca06 --keys"},
 	"lease list":       {"qkv lease list", "qkv lease list -w json"},
+	"etcd": {
+		"qkv etcd --name n1 --data-dir /var/lib/etcd",
+		"qkv etcd --config-file /etc/etcd/etcd.conf.yml",
+	},
 	"lock": {
 		"qkv lock jobs/nightly -- backup.sh      # no other host runs it meanwhile",
 		"qkv lock jobs/nightly --wait 0s -- backup.sh",

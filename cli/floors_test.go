@@ -40,6 +40,7 @@ const (
 	grpcModule   = "google.golang.org/grpc"
 	boltModule   = "go.etcd.io/bbolt"
 	httpModule   = "golang.org/x/net"
+	yamlModule   = "go.yaml.in/yaml/v3"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
@@ -68,6 +69,8 @@ var house = map[string]room{
 	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
+	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
+
 	"internal/testretry":    {floor: 3, helper: true},
 	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits"}, helper: true},
 
@@ -78,7 +81,7 @@ var house = map[string]room{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/client/concurrency", "net/wire", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "net/client", "net/client/concurrency", "net/etcd", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule}},
 	".":     {floor: 6, imports: []string{"cli"}},

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/urfave/cli/v2"
+
+	"qkv/internal/etcdflags"
 )
 
 // Every command's help fits a terminal of 80 columns, and has examples that are command lines of this program.
@@ -40,6 +42,12 @@ func TestHelp(t *testing.T) {
 	for path, lines := range examples {
 		for _, line := range readmeLines("```\n" + strings.Join(lines, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")
+			if _, words, ok := etcdLine(strings.Fields("qkv " + line)); ok {
+				if _, err := etcdflags.Parse(words, nil, func(string) ([]byte, error) { return nil, nil }); err != nil {
+					t.Errorf("the example of %q: %s: %v", path, line, err)
+				}
+				continue
+			}
 			a, err := arrange(newApp(), append([]string{"qkv"}, strings.Fields(strings.TrimSuffix(line, ")"))...))
 			if !ours || err != nil || !strings.HasPrefix(strings.Join(a.commands, " ")+" ", path+" ") && !strings.Contains(line, "|") {
 				t.Errorf("the example of %q: %s: %v", path, line, err)

@@ -34,7 +34,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says,
 		},
 	})
 }
@@ -164,6 +164,24 @@ func prints(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("after %v it does not print %s: %v", processWait, args[0], err)
+		}
+	}
+}
+
+// says waits until a file has a line that matches: `says member.log 'ready to serve'`.
+func says(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says FILE PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	for deadline := time.Now().Add(processWait); ; time.Sleep(20 * time.Millisecond) {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if pattern.Match(b) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("after %v %s does not say %s (%v):\n%s", processWait, args[0], args[1], err, b)
 		}
 	}
 }

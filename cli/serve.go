@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -96,18 +97,29 @@ func serveMember(c *cli.Context, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	signals, forget := withSignals(c.Context)
+	return runMember(c.Context, config, nil)
+}
+
+// runMember runs a member until it ends, or a signal asks for its end. When it has started, started is called beside it.
+func runMember(within context.Context, config node.Config, started func(context.Context, *node.Node)) error {
+	signals, forget := withSignals(within)
 	defer forget()
 	signal.Ignore(syscall.SIGPIPE) // a member lives on when who reads its log goes away
 	n, err := node.Start(signals, config)
 	if err != nil {
 		return serveError(err)
 	}
+	if started != nil {
+		var beside sync.WaitGroup
+		beside.Go(func() { started(signals, n) })
+		defer beside.Wait()
+		defer forget()
+	}
 	select {
 	case <-n.Done():
 	case <-signals.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context), stopTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(within), stopTime)
 	defer cancel()
 	if err := n.Err(); err != nil {
 		if errors.Is(err, node.ErrRemoved) {

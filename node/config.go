@@ -33,8 +33,11 @@ type Config struct {
 	Name    string // of this member, as in InitialCluster and in its certificate
 	DataDir string // made when missing; must be 0700
 
-	Listen, ListenPeer       string // HOST:PORT, UDP
+	Listen, ListenPeer       string // HOST:PORT, UDP; without the first, clients come over TCP only
 	Advertise, AdvertisePeer string // what others are told; empty is the listen address, or the own entry of the list
+
+	// Etcd is where etcd's clients are served, and what they are told of it; without it that is Listen.
+	Etcd Etcd
 
 	// How an empty data folder begins. Once there is something in it, it knows better, and these are ignored, but for the
 	// addresses, which are tried beside those that are known.
@@ -44,6 +47,8 @@ type Config struct {
 	Join                []string // peer addresses of members of a cluster that this one was added to
 
 	CertsDir string // empty uses the local CA, on loopback only
+	// TrustDomain takes the place of that of the certificates, which then may change theirs.
+	TrustDomain string
 	// InsecureClients takes etcd's clients without TLS, too, wherever Listen is. Without certificates, and so on loopback, they are
 	// taken anyway.
 	InsecureClients bool
@@ -73,6 +78,17 @@ type Config struct {
 
 	metricsURLs     []*url.URL // MetricsURLs
 	advertisesEntry bool       // AdvertisePeer was not given, and is this member's in InitialCluster
+}
+
+// Etcd is what etcd's command line says of its clients.
+type Etcd struct {
+	Listen []EtcdListen
+	URLs   []string // that members and clients are told
+}
+
+// EtcdListen is one address for etcd's clients.
+type EtcdListen struct {
+	Address string // HOST:PORT, TCP
 }
 
 // Validate fills in what is derived, and refuses what cannot work with a *UsageError.
@@ -129,6 +145,9 @@ func (c *Config) validateAddresses() error {
 		{"--listen", c.Listen, c.Advertise, "--advertise"},
 		{"--listen-peer", c.ListenPeer, c.AdvertisePeer, "--advertise-peer"},
 	} {
+		if a.address == "" && len(c.Etcd.Listen) > 0 && a.flag == "--listen" {
+			continue
+		}
 		host, _, err := net.SplitHostPort(a.address)
 		if err != nil {
 			return usagef("%s %q is not HOST:PORT: %v", a.flag, a.address, err)
@@ -181,11 +200,35 @@ func (c *Config) validateMetrics() error {
 func (c *Config) plain() bool { return c.CertsDir == "" || c.InsecureClients }
 
 // web is where etcd's clients reach this member.
-func (c *Config) web() string {
-	if c.plain() {
-		return "http://" + c.Advertise
+func (c *Config) web() []string {
+	switch {
+	case len(c.Etcd.Listen) > 0:
+		return c.Etcd.URLs
+	case c.plain():
+		return []string{"http://" + c.Advertise}
 	}
-	return "https://" + c.Advertise
+	return []string{"https://" + c.Advertise}
+}
+
+// peerScheme is how members' addresses begin as clients of etcd are told.
+func (c *Config) peerScheme() string {
+	if c.plain() {
+		return "http"
+	}
+	return "https"
+}
+
+// native are the addresses for native clients. An address on loopback is nobody else's concern where others come from other
+// hosts.
+func (c *Config) native() []string {
+	elsewhere := func(text string) bool {
+		u, err := url.Parse(text)
+		return err != nil || !loopback(u.Hostname())
+	}
+	if c.Advertise == "" || slices.ContainsFunc(c.Etcd.URLs, elsewhere) {
+		return nil
+	}
+	return []string{c.Advertise}
 }
 
 func wildcard(host string) bool {

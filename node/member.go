@@ -328,14 +328,19 @@ func (m *member) announce() {
 	if m.status.Raft().Role == actor.RoleRefused {
 		return // nobody takes it: this member announces itself when it takes part again
 	}
-	known := m.status.View().Members().Get(m.folder.Member)
-	if known == nil || known.Boot == m.folder.Boot && known.Process == m.process {
+	if m.status.View().Members().Get(m.folder.Member) == nil || m.announced() {
 		return
 	}
 	m.announcing.propose(m, index.AppendAnnounce(nil, &kv.Member{
 		ID: m.folder.Member, Name: m.config.Name, Version: m.config.Version, Level: index.MaxLevel, Folder: m.folder.Folder, Boot: m.folder.Boot,
-		Process: m.process, Clients: []string{m.config.Advertise}, Web: []string{m.config.web()}, Peers: []string{m.config.AdvertisePeer},
+		Process: m.process, Clients: m.config.native(), Web: m.config.web(), Peers: []string{m.config.AdvertisePeer},
 	}))
+}
+
+// announced says that the log knows who this process is.
+func (m *member) announced() bool {
+	known := m.status.View().Members().Get(m.folder.Member)
+	return known != nil && known.Boot == m.folder.Boot && known.Process == m.process
 }
 
 // place writes to the log where a founder is reached that has never said so, if this member leads and was given its

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -60,29 +59,18 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients, web, peers, err := listen(c)
+	at, err := listen(&c, credentials)
 	if err != nil {
 		return nil, err
 	}
-	metrics, err := listenMetrics(c.metricsURLs)
-	if err != nil {
-		return nil, errors.Join(err, clients.Close(), web.Close(), closeIfOpen(peers))
-	}
-	closeWeb := func() error {
-		all := web.Close()
-		for _, one := range metrics {
-			all = errors.Join(all, one.Close())
-		}
-		return all
-	}
-	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" { // the kernel has chosen one
-		c.Advertise = net.JoinHostPort(host, fmt.Sprint(clients.LocalAddr().(*net.UDPAddr).Port))
+	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" && at.clients != nil { // the kernel has chosen one
+		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, domain, environment{
 		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Limits: limits.Defaults(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
-			return n.transport(c, peers, credentials, f, process)
+			return n.transport(c, at.peers, credentials, f, process)
 		},
 		Join: func(addresses []string) (peerframe.Welcome, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
@@ -90,28 +78,30 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		},
 	}, n.ended)
 	if err != nil {
-		return nil, errors.Join(err, clients.Close(), closeWeb(), closeIfOpen(peers))
+		return nil, errors.Join(err, at.close())
 	}
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
-	n.server, err = server.Start(server.Config{
-		Conn: clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
-		Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
-	})
+	if at.clients != nil {
+		n.server, err = server.Start(server.Config{
+			Conn: at.clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
+			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
+		})
+	}
 	if err != nil {
-		return nil, errors.Join(err, closeWeb(), n.Stop(ctx))
+		return nil, errors.Join(err, n.Stop(ctx), at.close())
 	}
 	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed
-		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), closeWeb(), n.Stop(ctx))
+		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Listener: web, Metrics: metrics, Profiles: c.Profiles, Credentials: credentials, Plain: c.plain(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
-		"clients", c.Advertise, "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
+		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
 	return n, nil
 }
 
@@ -152,6 +142,9 @@ func identify(c Config) (domain string, credentials *wire.Credentials, err error
 		}
 		domain = credentials.Cluster()
 	}
+	if c.TrustDomain != "" {
+		domain = c.TrustDomain
+	}
 	if err := refuseForeign(disk.OS(), c.DataDir, owner{c.Name, domain}); err != nil {
 		return "", nil, err
 	}
@@ -167,71 +160,8 @@ func identify(c Config) (domain string, credentials *wire.Credentials, err error
 	return domain, credentials, nil
 }
 
-// listen opens all sockets before anything is written, so that an address in use changes nothing.
-func listen(c Config) (clients *net.UDPConn, web *net.TCPListener, peers *net.UDPConn, err error) {
-	at, err := net.ResolveUDPAddr("udp", c.Listen)
-	if err != nil {
-		return nil, nil, nil, usagef("--listen %s: %v", c.Listen, err)
-	}
-	for range portTries {
-		clients, err = wire.ListenUDP("clients", at)
-		if err != nil {
-			return nil, nil, nil, err
-		}
-		same := clients.LocalAddr().(*net.UDPAddr)
-		if web, err = wire.ListenTCP("etcd's clients", &net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
-			break
-		}
-		if err = errors.Join(err, clients.Close()); at.Port != 0 {
-			break
-		}
-	}
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	if peers, err = peer.Listen(c.ListenPeer); err != nil {
-		return nil, nil, nil, errors.Join(err, clients.Close(), web.Close())
-	}
-	return clients, web, peers, nil
-}
-
-// listenMetrics opens the addresses for metrics alone.
-func listenMetrics(urls []*url.URL) (all []etcd.Listener, err error) {
-	for _, u := range urls {
-		at, err := net.ResolveTCPAddr("tcp", u.Host)
-		if err != nil {
-			err = usagef("--listen-metrics-urls %s: %v", u, err)
-		}
-		var one *net.TCPListener
-		if err == nil {
-			one, err = wire.ListenTCP("metrics", at)
-		}
-		if err != nil {
-			for _, opened := range all {
-				err = errors.Join(err, opened.Close())
-			}
-			return nil, err
-		}
-		all = append(all, etcd.Listener{Listener: one, Secure: u.Scheme == "https"})
-	}
-	return all, nil
-}
-
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
 const etcdScratch = "etcd-snapshot"
-
-// portTries is how many ports of the kernel's choice for UDP are tried, until the one of the same number is free for TCP, too.
-const portTries = 20
-
-func closeIfOpen(c *net.UDPConn) error {
-	if c == nil {
-		return nil
-	}
-	if err := c.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return nil
-}
 
 // transport makes the way to the other members.
 func (n *Node) transport(c Config, socket *net.UDPConn, credentials *wire.Credentials, f *folder, process [16]byte) (transport, error) {
@@ -250,6 +180,25 @@ func (n *Node) ended(err error) {
 		close(n.done)
 	})
 }
+
+// Ready returns when the member is one of a cluster that has a leader, or with why it is not.
+func (n *Node) Ready(ctx context.Context) error {
+	for {
+		if s := n.member.status; s.Raft().Leader != 0 && n.member.announced() {
+			return nil
+		}
+		select {
+		case <-n.done:
+			return n.err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(readyPoll):
+		}
+	}
+}
+
+// readyPoll is how often Ready looks.
+const readyPoll = 10 * time.Millisecond
 
 // Done is closed when the member has ended by itself; Err says why. Nothing it had not acknowledged before is promised.
 func (n *Node) Done() <-chan struct{} { return n.done }

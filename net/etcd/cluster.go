@@ -26,18 +26,11 @@ func (s *Server) members(v *index.View) (all []*pb.Member) {
 			m.Name = one.Name
 		}
 		for _, at := range one.Peers {
-			m.PeerURLs = append(m.PeerURLs, s.scheme()+at)
+			m.PeerURLs = append(m.PeerURLs, s.config.PeerScheme+"://"+at)
 		}
 		all = append(all, m)
 	}
 	return all
-}
-
-func (s *Server) scheme() string {
-	if s.config.Plain {
-		return "http://"
-	}
-	return "https://"
 }
 
 func (s *Server) memberList(ctx context.Context, q *pb.MemberListRequest) (any, error) {

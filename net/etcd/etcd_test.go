@@ -28,6 +28,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
+	"qkv/net/wire"
 )
 
 // wait is for how long a test waits for what must come.
@@ -58,7 +59,7 @@ func start(t testing.TB, m etcd.Member, change func(*etcd.Config)) *etcd.Server 
 	}
 	trust := servertest.NewTrust(t)
 	c := etcd.Config{
-		Listener: listener, Credentials: trust.Member, Plain: true, Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
+		Listeners: []etcd.Listener{{Listener: listener, TLS: wire.EtcdTLS(trust.Member), Plain: true}}, PeerScheme: "http", Member: m, Cluster: 0xc, ID: 1, Logger: slog.New(slog.DiscardHandler),
 		Scratch: t.TempDir() + "/scratch", Room: func() (int64, error) { return 1 << 40, nil },
 		MaxRequestBytes: limits.RequestBytesWritten, LeaseLeast: 2, Timeout: wait, Limits: limits.Defaults().Etcd,
 	}

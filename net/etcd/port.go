@@ -20,7 +20,7 @@ import (
 	"qkv/net/wire"
 )
 
-// port tells apart what comes to the one TCP port, once for each connection: TLS or none by the first byte, then gRPC or
+// port tells apart what comes to the TCP ports, once for each connection: TLS or none by the first byte, then gRPC or
 // HTTP/1.1 by the protocol that TLS has agreed on, or by the first bytes. From there on the connection is gRPC's or HTTP's own.
 //
 //		accept ──► first byte ──TLS──► handshake ──► h2 ────────► gRPC
@@ -35,7 +35,6 @@ import (
 //	    apart for longest gives up its place.
 type port struct {
 	s          *Server
-	tls        *tls.Config
 	grpc, http *handed
 	web        *http.Server
 	handshakes chan struct{} // has room for those of TLS that are under way
@@ -49,10 +48,9 @@ type port struct {
 
 func newPort(s *Server) *port {
 	p := &port{
-		s: s, conns: map[*conn]struct{}{}, grpc: newHanded(s.config.Listener.Addr()), http: newHanded(s.config.Listener.Addr()),
+		s: s, conns: map[*conn]struct{}{}, grpc: newHanded(s.Addr()), http: newHanded(s.Addr()),
 		handshakes: make(chan struct{}, limits.EtcdHandshakes),
 	}
-	p.tls = wire.EtcdTLS(s.config.Credentials)
 	p.web = s.newWeb(true)
 	return p
 }
@@ -60,7 +58,9 @@ func newPort(s *Server) *port {
 func (p *port) run(running *sync.WaitGroup) {
 	running.Go(func() { _ = p.s.grpc.Serve(p.grpc) })
 	running.Go(func() { _ = p.web.Serve(p.http) })
-	running.Go(func() { p.accept(running) })
+	for i := range p.s.config.Listeners {
+		running.Go(func() { p.accept(running, &p.s.config.Listeners[i]) })
+	}
 }
 
 // close takes no more connections; those that are there go on.
@@ -69,7 +69,9 @@ func (p *port) close() {
 	defer p.mu.Unlock()
 	if !p.closed {
 		p.closed = true
-		_ = p.s.config.Listener.Close()
+		for _, l := range p.s.config.Listeners {
+			_ = l.Close()
+		}
 		for _, c := range p.fresh {
 			_ = c.Conn.Close()
 		}
@@ -88,9 +90,9 @@ func (p *port) stop() {
 	}
 }
 
-func (p *port) accept(running *sync.WaitGroup) {
+func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 	for {
-		raw, err := p.s.config.Listener.Accept()
+		raw, err := from.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -103,7 +105,7 @@ func (p *port) accept(running *sync.WaitGroup) {
 			}
 			continue
 		}
-		c := &conn{Conn: raw, port: p}
+		c := &conn{Conn: raw, port: p, from: from}
 		full, ok := p.enter(c)
 		if !ok {
 			_ = raw.Close()
@@ -200,6 +202,9 @@ func (p *port) hand(c *conn, full bool) error {
 	h2 := false
 	var auth credentials.AuthInfo = plainText{}
 	if first[0] == tlsRecord {
+		if c.from.TLS == nil {
+			return errors.New("it speaks TLS, and this address has none: its URL begins with http://")
+		}
 		secure, state, err := p.handshake(c)
 		if err != nil {
 			return err
@@ -221,7 +226,7 @@ func (p *port) hand(c *conn, full bool) error {
 	switch {
 	case full:
 		why = fmt.Sprintf("this member serves %d client connections, its limit", p.s.config.Limits.Connections)
-	case over == net.Conn(c) && !p.s.config.Plain:
+	case over == net.Conn(c) && !c.from.Plain:
 		why = "this port takes TLS only, with a client's certificate"
 	}
 	if why != "" {
@@ -240,7 +245,7 @@ func (p *port) hand(c *conn, full bool) error {
 func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
 	defer func() { <-p.handshakes }()
-	secure := tls.Server(c, p.tls)
+	secure := tls.Server(c, c.from.TLS)
 	ctx, cancel := context.WithTimeout(context.Background(), p.s.config.Limits.Handshake)
 	defer cancel()
 	if err := secure.HandshakeContext(ctx); err != nil {
@@ -266,6 +271,7 @@ func refuse(c net.Conn, h2 bool, why string) {
 type conn struct {
 	net.Conn
 	port *port
+	from *Listener
 	in   *bufio.Reader // nil once it is empty
 	once sync.Once
 }

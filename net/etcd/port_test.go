@@ -208,8 +208,8 @@ func tlsOf(trust servertest.Trust, shows bool) *tls.Config {
 // TestTrust connects with and without TLS to members that want it, and that do not.
 func TestTrust(t *testing.T) {
 	trust, foreign := servertest.NewTrust(t), servertest.NewTrust(t)
-	open := start(t, newMember(), func(c *etcd.Config) { c.Credentials = trust.Member })
-	closed := start(t, newMember(), func(c *etcd.Config) { c.Credentials, c.Plain = trust.Member, false })
+	open := start(t, newMember(), func(c *etcd.Config) { c.Listeners[0].TLS = wire.EtcdTLS(trust.Member) })
+	closed := start(t, newMember(), func(c *etcd.Config) { c.Listeners[0].TLS, c.Listeners[0].Plain = wire.EtcdTLS(trust.Member), false })
 	put := func(s *etcd.Server, with credentials.TransportCredentials) error {
 		c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(with))
 		if err != nil {

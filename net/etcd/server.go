@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -56,19 +57,12 @@ type RaftStatus struct {
 	Learner bool
 }
 
-// Listener is one for HTTP alone.
-type Listener struct {
-	net.Listener
-	Secure bool // it takes TLS, as the port does, and nothing else
-}
-
 // Config says how to serve. All but Logger must be given.
 type Config struct {
-	Listener    net.Listener // TCP; the server closes it
-	Metrics     []Listener   // for health and metrics alone; the server closes them
-	Credentials *wire.Credentials
-	Plain       bool // connections without TLS are taken
-	Profiles    bool // Go's profiles are served at the port
+	Listeners   []Listener // at least one
+	Metrics     []Listener // for health and metrics alone
+	Profiles    bool       // Go's profiles are served at the port
+	PeerScheme  string     // of the members' URLs among each other, as clients are told: http or https
 	Member      Member
 	Cluster, ID uint64
 	Logger      *slog.Logger
@@ -81,6 +75,13 @@ type Config struct {
 	LeaseLeast      int64         // seconds: shorter leases are granted for so long
 	Timeout         time.Duration // of a request, at most
 	Limits          limits.Etcd
+}
+
+// Listener is one address to serve at; the server closes it. One for metrics takes TLS or none, and not both.
+type Listener struct {
+	net.Listener             // TCP
+	TLS          *tls.Config // nil: TLS is not taken
+	Plain        bool        // connections without TLS are taken
 }
 
 // Server is a running endpoint.
@@ -140,8 +141,8 @@ func Start(config Config) *Server {
 	return s
 }
 
-// Addr is where the endpoint listens.
-func (s *Server) Addr() net.Addr { return s.config.Listener.Addr() }
+// Addr is where the endpoint listens first.
+func (s *Server) Addr() net.Addr { return s.config.Listeners[0].Addr() }
 
 // Stats are the endpoint's numbers at this moment.
 type Stats struct {

@@ -49,8 +49,8 @@ func (s *Server) newWeb(port bool) *http.Server {
 // serveMetrics serves an address for metrics alone. Who looks there is a supervisor or two: a few connections are enough.
 func (s *Server) serveMetrics(at Listener) {
 	listener := netutil.LimitListener(at.Listener, limits.EtcdMetricsConnections)
-	if at.Secure {
-		listener = tls.NewListener(listener, s.port.tls)
+	if at.TLS != nil {
+		listener = tls.NewListener(listener, at.TLS)
 	}
 	web := s.newWeb(false)
 	s.webs = append(s.webs, web)

@@ -21,10 +21,14 @@ func TestMetricsListeners(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		listeners = append(listeners, etcd.Listener{Listener: l, Secure: secure})
+		one := etcd.Listener{Listener: l, Plain: !secure}
+		if secure {
+			one.TLS = wire.EtcdTLS(trust.Member)
+		}
+		listeners = append(listeners, one)
 	}
 	s := start(t, newMember(), func(c *etcd.Config) {
-		c.Credentials, c.Metrics, c.Profiles = trust.Member, listeners, true
+		c.Metrics, c.Profiles = listeners, true
 	})
 	if code, _ := get(t, s, "/debug/pprof/cmdline"); code != http.StatusOK {
 		t.Errorf("a profile at the port: %d", code)

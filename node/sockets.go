@@ -1,0 +1,137 @@
+package node
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/url"
+
+	"qkv/net/etcd"
+	"qkv/net/peer"
+	"qkv/net/wire"
+)
+
+// sockets are all that a member listens at. They are opened before anything is written, so that an address in use changes
+// nothing.
+type sockets struct {
+	clients      *net.UDPConn // nil: native clients do not come
+	web, metrics []etcd.Listener
+	peers        *net.UDPConn
+}
+
+// listen opens all sockets.
+func listen(c *Config, credentials *wire.Credentials) (*sockets, error) {
+	s := &sockets{}
+	open := s.openTogether
+	if len(c.Etcd.Listen) > 0 {
+		open = s.openApart
+	}
+	err := open(c, credentials)
+	if err == nil {
+		err = s.openMetrics(c.metricsURLs, s.web[0].TLS)
+	}
+	if err == nil {
+		s.peers, err = peer.Listen(c.ListenPeer)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// openTogether opens UDP for native clients, and TCP for etcd's, at one address.
+func (s *sockets) openTogether(c *Config, credentials *wire.Credentials) error {
+	at, err := net.ResolveUDPAddr("udp", c.Listen)
+	if err != nil {
+		return usagef("--listen %s: %v", c.Listen, err)
+	}
+	for range portTries {
+		if s.clients, err = wire.ListenUDP("clients", at); err != nil {
+			return err
+		}
+		same := s.clients.LocalAddr().(*net.UDPAddr)
+		var web *net.TCPListener
+		if web, err = wire.ListenTCP(etcdClients, &net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
+			s.web = []etcd.Listener{{Listener: web, TLS: wire.EtcdTLS(credentials), Plain: c.plain()}}
+			return nil
+		}
+		if err = errors.Join(err, s.clients.Close()); at.Port != 0 {
+			break
+		}
+	}
+	s.clients = nil
+	return err
+}
+
+// portTries is how many ports of the kernel's choice for UDP are tried, until the one of the same number is free for TCP, too.
+const portTries = 20
+
+// etcdClients are whom a socket is for, in errors.
+const etcdClients = "etcd's clients"
+
+// openApart opens TCP for etcd's clients where they are to come, and UDP for native ones where that is.
+func (s *sockets) openApart(c *Config, _ *wire.Credentials) error {
+	for _, l := range c.Etcd.Listen {
+		at, err := net.ResolveTCPAddr("tcp", l.Address)
+		if err != nil {
+			return usagef("the address %s for clients: %v", l.Address, err)
+		}
+		socket, err := wire.ListenTCP(etcdClients, at)
+		if err != nil {
+			return err
+		}
+		s.web = append(s.web, etcd.Listener{Listener: socket, Plain: true})
+	}
+	if c.Listen == "" {
+		return nil
+	}
+	at, err := net.ResolveUDPAddr("udp", c.Listen)
+	if err == nil {
+		s.clients, err = wire.ListenUDP("clients", at)
+	}
+	if err != nil { // another member of this host has the port, and etcd's clients come all the same
+		c.Logger.Warn("qkv's own commands do not reach this member, but etcd's do", "address", c.Listen, "error", err)
+		s.clients = nil
+	}
+	return nil
+}
+
+// openMetrics opens the addresses for metrics alone.
+func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
+	for _, u := range urls {
+		at, err := net.ResolveTCPAddr("tcp", u.Host)
+		if err != nil {
+			return usagef("--listen-metrics-urls %s: %v", u, err)
+		}
+		one, err := wire.ListenTCP("metrics", at)
+		if err != nil {
+			return err
+		}
+		l := etcd.Listener{Listener: one, Plain: u.Scheme != "https"}
+		if !l.Plain {
+			l.TLS = secure
+		}
+		s.metrics = append(s.metrics, l)
+	}
+	return nil
+}
+
+// close closes them all. What they were given to may have done so already.
+func (s *sockets) close() error {
+	var errs []error
+	for _, l := range append(s.web, s.metrics...) {
+		errs = append(errs, l.Close())
+	}
+	for _, c := range []*net.UDPConn{s.clients, s.peers} {
+		if c != nil {
+			errs = append(errs, c.Close())
+		}
+	}
+	var all error
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			all = errors.Join(all, err)
+		}
+	}
+	return all
+}
