@@ -27,8 +27,8 @@ build: ## build ./qkv
 test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 6 minutes on 2 cores); says what was skipped
 	@$(GO) run ./.ci/test -timeout 40m $(PKG)
 
-compat: ## qkv beside etcd 3.7.3, which is built from its module: the same requests, equal answers (COMPATFLAGS='-seed 7 -requests 200000')
-	cd net/etcd/compat && $(GO) vet ./... && $(GO) test -count=1 -timeout 60m -parallel 4 . -args -seed 1 $(COMPATFLAGS)
+compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
+	@.ci/compat $(COMPATFLAGS)
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)
@@ -54,6 +54,7 @@ lint: ## gofumpt, vet, staticcheck, and that the mutants fit, without changing a
 		echo 'not formatted (run `make fmt`):'; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
+	cd net/etcd/compat && $(GO) vet ./... && $(GO) tool -modfile=../../../.ci/tools/go.mod staticcheck ./...
 	$(GO) run ./.ci/mutants -check
 
 fmt: ## format the code with gofumpt

@@ -101,10 +101,14 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 
 // evaluate makes a transaction that changes nothing.
 func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
-	if !t.Serializable() {
-		if err := s.calls.confirm(ctx); err != nil {
-			return outcome{}, err
+	var newest int64
+	for _, ops := range [][]kv.Op{t.Success, t.Failure} {
+		for i := range ops {
+			newest = max(newest, ops[i].Range.Revision) // it is read-only: all are ranges
 		}
+	}
+	if err := s.mayReadAt(ctx, t.Serializable(), newest); err != nil {
+		return outcome{}, err
 	}
 	v := s.config.Member.View()
 	result, err := v.Evaluate(t)
@@ -159,7 +163,7 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayRead(ctx, q.Serializable); err != nil {
+	if err := s.mayReadAt(ctx, q.Serializable, q.Revision); err != nil {
 		return nil, err
 	}
 	v := s.config.Member.View()
@@ -195,6 +199,18 @@ func (s *Server) mayRead(ctx context.Context, serializable bool) error {
 		return nil
 	}
 	return s.calls.confirm(ctx)
+}
+
+// mayReadAt is mayRead for what names a revision. One that is not here yet may be one that another member has answered with:
+// where there is a leader, it is asked for, and only what is the future there is the future.
+func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int64) error {
+	if !serializable || revision <= s.config.Member.View().Revision() {
+		return s.mayRead(ctx, serializable)
+	}
+	if raft := s.config.Member.RaftStatus(); raft.Leader != 0 && !raft.Learner {
+		_ = s.calls.confirm(ctx) // without it, the answer is what this member has
+	}
+	return ctx.Err()
 }
 
 func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
@@ -257,7 +273,7 @@ func (s *Server) rangeStream(stream grpc.ServerStream) error {
 	case r.Filtered():
 		return status.Error(codes.Unimplemented, "RangeStream does not support revision filters")
 	}
-	if err := s.mayRead(stream.Context(), q.Serializable); err != nil {
+	if err := s.mayReadAt(stream.Context(), q.Serializable, q.Revision); err != nil {
 		return err
 	}
 	return newChunks(stream.Context(), s, q, func(m message) error { return stream.SendMsg(m) }).run()

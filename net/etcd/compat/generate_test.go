@@ -18,10 +18,9 @@ type generator struct {
 	r       *run
 	members int // of the side that has most
 
-	leases  []int64 // the sequence's numbers of leases that were granted
-	chosen  int64   // the last number of a lease whose id the server chose
-	hashes  bool    // ids that the servers choose are attached to no key, so that hashes agree
-	watches int     // of the open streams
+	leases []int64 // the sequence's numbers of leases that were granted
+	chosen int64   // the last number of a lease whose id the server chose
+	hashes bool    // ids that the servers choose are attached to no key, so that hashes agree
 }
 
 // chosenBase is where the numbers of leases begin whose ids the servers choose.

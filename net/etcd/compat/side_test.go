@@ -40,20 +40,23 @@ type side struct {
 	// corrupt changes an answer before it is compared: the proof that comparing finds it.
 	corrupt func(kind string, response proto.Message)
 
-	mu        sync.Mutex
-	clusterID uint64
-	memberIDs map[uint64]bool
-	leases    map[int64]int64 // by the sequence's number: the server's
-	numbers   map[int64]int64 // the other way round
-	keepAlive grpc.ClientStream
-	streams   map[int]*watchStream
-	oddities  []string // what is wrong with an answer whatever the other side says
+	mu         sync.Mutex
+	clusterID  uint64
+	memberIDs  map[uint64]bool
+	leases     map[int64]int64 // by the sequence's number: the server's
+	numbers    map[int64]int64 // the other way round
+	keepAlives map[*grpc.ClientConn]grpc.ClientStream
+	streams    map[int]*watchStream
+	oddities   []string // what is wrong with an answer whatever the other side says
 }
 
 func newSide(t testing.TB, program string, count int, arguments ...string) *side {
 	t.Helper()
 	c := member.Start(t, program, count, arguments...)
-	s := &side{name: program, cluster: c, memberIDs: map[uint64]bool{}, leases: map[int64]int64{}, numbers: map[int64]int64{}, streams: map[int]*watchStream{}}
+	s := &side{
+		name: program, cluster: c, memberIDs: map[uint64]bool{}, leases: map[int64]int64{}, numbers: map[int64]int64{}, streams: map[int]*watchStream{},
+		keepAlives: map[*grpc.ClientConn]grpc.ClientStream{},
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	for _, endpoint := range c.Endpoints() {
 		conn, err := grpc.NewClient(endpoint, grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -181,22 +184,23 @@ func (s *side) rangeStream(ctx context.Context, conn *grpc.ClientConn, call rpc,
 	}
 }
 
-// renew sends one keep-alive on the stream of all of them.
+// renew sends one keep-alive on the stream of all of them that go to a member.
 func (s *side) renew(conn *grpc.ClientConn, call rpc, request proto.Message) (proto.Message, error) {
-	if s.keepAlive == nil {
-		stream, err := conn.NewStream(s.ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, call.method)
+	stream := s.keepAlives[conn]
+	if stream == nil {
+		opened, err := conn.NewStream(s.ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, call.method)
 		if err != nil {
 			return nil, err
 		}
-		s.keepAlive = stream
+		stream, s.keepAlives[conn] = opened, opened
 	}
 	response := call.response()
-	err := s.keepAlive.SendMsg(request)
+	err := stream.SendMsg(request)
 	if err == nil {
-		err = s.keepAlive.RecvMsg(response)
+		err = stream.RecvMsg(response)
 	}
 	if err != nil {
-		s.keepAlive = nil
+		delete(s.keepAlives, conn)
 	}
 	return response, err
 }

@@ -32,7 +32,6 @@ type watchStream struct {
 // received is what one watcher got: events, or its end by compaction, each as a response of its own.
 type received struct {
 	id       int64
-	start    int64 // the first revision that it may get
 	items    []*pb.WatchResponse
 	last     int64 // the revision of its last event
 	promised int64 // no event up to here may come any more
