@@ -138,7 +138,8 @@
 // a member or of a build decides what can be read. So
 //
 //   - the compacted revision itself can be read, and its changes can be watched, tombstones included;
-//   - of every change that is in the history, the version before it is kept as well;
+//   - of every change that can be watched, one at the compacted revision too, the version before it is kept as well, so that
+//     all members tell it alike (etcd has it from the next revision on);
 //   - the newest revision may be compacted.
 //
 // What nobody can read any more, each member drops when it can, in bounded steps at the end of Apply and while it is idle

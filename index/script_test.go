@@ -436,12 +436,15 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 		}
 		fmt.Fprintf(&out, "count %d, more %v, revision %d\n", a.Count, a.More, a.Revision)
 	case "events":
-		err := v.Events(number(d, "from", 0), func(e *kv.Event) bool {
+		_, err := v.Changes(Position{Revision: number(d, "from", 0)}, func(c *Change) bool {
 			what := "put "
-			if e.Deleted {
+			if c.Deleted {
 				what = "del "
 			}
-			fmt.Fprintf(&out, "%d.%d %s%s", e.KV.ModRevision, e.Sub, what, line(&e.KV))
+			fmt.Fprintf(&out, "%d.%d %s%s", c.KV.ModRevision, c.Sub, what, line(&c.KV))
+			if before, ok := c.Before(); d.HasArg("before") && ok {
+				fmt.Fprintf(&out, "  before: %s", line(&before))
+			}
 			return true
 		})
 		if err != nil {

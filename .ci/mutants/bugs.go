@@ -49,6 +49,10 @@ var mutants = []mutant{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
 	}, []detector{actors, story, campaign}},
 
+	{"compaction takes what an event at its revision was before", []change{
+		{"index/history.go", "	for s.history.slots.first < s.dropping {\n", "	for s.history.slots.first <= min(s.dropping, s.revision-1) {\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+
 	// Sessions.
 	{"sessions forgotten in the snapshot", []change{
 		{"index/sessions.go", "		saved = v.saved.sessions\n", "		saved = v.saved.sessions[:len(v.saved.sessions)/2]\n"},

@@ -40,7 +40,7 @@
 //	a request that is too large    "request is too large", whatever else is wrong with it
 //	HashKV of a revision that      is computed as for any other; etcd answers with what it noted when it compacted
 //	  was compacted up to
-//	prev_kv of an event at the     is there as long as the history has it; etcd's is gone
+//	prev_kv of an event at the     is there, on all members; etcd's is gone
 //	  compacted revision
 //	progress of a stream with a    comes when the future has come; etcd's never does
 //	  watch of the future

@@ -19,7 +19,7 @@
 //	                                   twice or never; not sent
 //	lease of a range with keys_only    etcd 3.7.3 loses it
 //	the first Compact(0) of a store    etcd takes it once, qkv says compacted as to later ones; not sent
-//	prev_kv at the compacted revision  etcd says that it is compacted, qkv tells it while it has it; not asked for
+//	prev_kv at the compacted revision  etcd has none, qkv tells it; not asked for
 //	what else is wrong with a request that is too large
 //	                                   qkv says that it is too large
 //	HashKV of a revision that was compacted up to
