@@ -16,7 +16,8 @@ func alarmCommand() *cli.Command {
 		Name: "alarm", Category: "cluster", Usage: "list the alarms of the cluster's state, and disarm them",
 		Description: "NOSPACE says that the quota is reached (`qkv serve --quota-bytes`), or that the disks of a quorum are full: puts, " +
 			"leases and transactions in which there is a put are refused until there is room, and everything else goes on. It ends by " +
-			"itself. CORRUPT says that a member's state is not what the others have. `qkv status` has the reasons, and the alarms that " +
+			"itself. CORRUPT says that a member's state is not what the others have: it takes no part, and the others go on. It ends when that " +
+			"member is rebuilt, compared again, and equal. `qkv status` has the reasons, and the alarms that " +
 			"are one member's affair.",
 		Subcommands: []*cli.Command{
 			{

@@ -49,21 +49,48 @@ func readAlarms(r *pack.Reader) (a alarms) {
 	return a
 }
 
+// convict raises CORRUPT of the members whose states differ from what a majority has, by the newest check, and disarms it of
+// those that have the same again: one that was rebuilt, and compared.
+func (s *State) convict() {
+	right, ok := s.check.majority(len(s.members.All()))
+	if !ok {
+		return
+	}
+	for _, d := range s.check.digests {
+		corrupt := kv.Alarm{Member: d.member, Kind: kv.AlarmCorrupt}
+		switch {
+		case d.digest == right:
+			s.disarm(func(one kv.Alarm) bool { return one == corrupt })
+		case s.members.Get(d.member) != nil:
+			s.raise(corrupt)
+		}
+	}
+}
+
+// acquit disarms CORRUPT of members that are not there any more.
+func (s *State) acquit() {
+	s.disarm(func(one kv.Alarm) bool { return one.Kind == kv.AlarmCorrupt && s.members.Get(one.Member) == nil })
+}
+
 // changeAlarm raises an alarm of a member, or disarms those that a change names. What is so already stays so.
 func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
 	if c.Raise {
 		if s.members.Get(c.Member) == nil {
 			return s.refused(kv.Errorf(kv.MemberNotFound, "there is no member %016x that the alarm could be about", c.Member))
 		}
-		if at, raised := slices.BinarySearchFunc(s.alarms, c.Alarm, compareAlarms); !raised {
-			s.alarms = slices.Insert(slices.Clip(s.alarms), at, c.Alarm)
-		}
+		s.raise(c.Alarm)
 		return kv.Result{Revision: s.revision}
 	}
 	s.disarm(func(one kv.Alarm) bool {
 		return (c.Member == 0 || one.Member == c.Member) && (c.Kind == 0 || one.Kind == c.Kind)
 	})
 	return kv.Result{Revision: s.revision}
+}
+
+func (s *State) raise(a kv.Alarm) {
+	if at, raised := slices.BinarySearchFunc(s.alarms, a, compareAlarms); !raised {
+		s.alarms = slices.Insert(slices.Clip(s.alarms), at, a)
+	}
 }
 
 func (s *State) disarm(which func(kv.Alarm) bool) {

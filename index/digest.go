@@ -78,6 +78,17 @@ func readCheck(r *pack.Reader) (c check) {
 
 func compareMembers(a, b memberDigest) int { return cmp.Compare(a.member, b.member) }
 
+// majority returns the digest that more than half of so many members have, if they have said it.
+func (c *check) majority(members int) (digest uint64, ok bool) {
+	count := map[uint64]int{}
+	for _, d := range c.digests {
+		if count[d.digest]++; count[d.digest] > members/2 {
+			return d.digest, true
+		}
+	}
+	return 0, false
+}
+
 // noteDigest takes down what a member says of the newest check. What it says of an older one, or again, is nothing new.
 func (s *State) noteDigest(c *command) kv.Result {
 	r := pack.NewReader(c.value)
@@ -86,6 +97,7 @@ func (s *State) noteDigest(c *command) kv.Result {
 	i, known := slices.BinarySearchFunc(s.check.digests, one, compareMembers)
 	if entry == s.check.entry && !known {
 		s.check.digests = slices.Insert(slices.Clone(s.check.digests), i, one)
+		s.convict()
 	}
 	return kv.Result{Revision: s.revision}
 }
@@ -113,13 +125,12 @@ type Verdict struct {
 // the digest that it has computed itself.
 func (v *View) Compare(self uint64, members int, nameOf func(member uint64) string) Verdict {
 	by := map[uint64][]string{}
-	most, majority := 0, uint64(0)
+	most := 0
 	for _, d := range v.check.digests {
 		by[d.digest] = append(by[d.digest], nameOf(d.member))
-		if n := len(by[d.digest]); n > most {
-			most, majority = n, d.digest
-		}
+		most = max(most, len(by[d.digest]))
 	}
+	majority, known := v.check.majority(members)
 	has := v.own.entry != 0 && v.own.entry == v.check.entry
 	if _, _, pending := v.PendingDigest(self); pending {
 		by[v.own.digest] = append(by[v.own.digest], nameOf(self))
@@ -128,7 +139,7 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 	switch {
 	case len(by) < 2:
 		return Verdict{}
-	case most > members/2:
+	case known:
 		delete(by, majority)
 		return Verdict{
 			Stop: has && v.own.digest != majority,

@@ -128,9 +128,13 @@
 //
 // # Alarms
 //
-// An alarm is of a member and a kind, NOSPACE or CORRUPT, as etcd's. It is raised and disarmed by commands alone: whoever knows
-// of a quota or a disk proposes them. While NOSPACE is raised, whoever it is of, puts, grants and transactions in which there
+// An alarm is of a member and a kind, NOSPACE or CORRUPT, as etcd's. Commands raise and disarm it: whoever knows of a quota or a
+// disk proposes them. While NOSPACE is raised, whoever it is of, puts, grants and transactions in which there
 // is a put are refused, and nothing else. What a quota counts, [View.UsedBytes], is equal on all members.
+//
+// CORRUPT is also raised by the state itself, of each member whose state differs from a majority's (see Digest), and
+// disarmed when a later comparison finds that member's equal, or the member is removed. Nothing is refused for it: the
+// member that it is of takes no part by itself, and the others are right.
 //
 // # Compaction
 //
@@ -166,8 +170,8 @@
 // entry computes its digest there and then, and says it by a digest command. What was said is replicated too, so that
 // all members judge alike, each by the digest that it has computed ([View.Compare]): who has another state than a
 // majority stops; when no state can have a majority any more, all stop. A process that did not apply the entry, because
-// it came by a snapshot, waits for the next check. What a digest does not find is a value that rots in memory after it
-// was summed.
+// it came by a snapshot, waits for the next check. What a digest does not find is what rots in memory after it was summed: for
+// this a [Verifier] sums all versions anew, a few at a time.
 //
 // # Where things lie
 //

@@ -94,10 +94,11 @@
 //	announcement    who this member is, when the records say otherwise
 //	addresses       of a founder that was never started, and of a member that has moved and hears of no leader
 //	digest          its own, behind the entry of a check
-//	check           the leader, once in limits.CheckInterval, if anything has changed
+//	check           the leader, once in limits.CheckInterval, if anything has changed, or CORRUPT is raised
 //	feature level   the leader, when the records of all members say that they know a higher one
 //	compaction      the leader, when more history is there than its flags say should stay (retention.go)
-//	alarm           the leader, when NOSPACE is to be raised, or to be disarmed (quota.go)
+//	alarm           the leader, when NOSPACE is to be raised, or to be disarmed (quota.go); CORRUPT of its own, when memory does
+//	                not hold what was written to it (verify.go)
 //
 // # Order of start and stop
 //

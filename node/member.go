@@ -71,14 +71,15 @@ type member struct {
 	missed       int   // looks in a row at which a member that has moved had not announced itself
 	checked      int64 // revision at this leader's last check
 	idle         idleWatch
+	verifying    verifying
 
 	// Shared.
-	announcing, placing, relocating, comparing, checking, compacting, raising, guarding own // what this member itself has proposed
-	contacts                                                                            contacts
-	failure                                                                             atomic.Pointer[failure] // why the member ended; nil while it runs
-	complaints                                                                          atomic.Int64            // frames of peers that could not be read
-	refused                                                                             sync.Map                // peer to the reason, of the log's line about its refusal
-	refusing                                                                            sync.Map                // the same of peers that refuse this member
+	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own // what this member itself has proposed
+	contacts                                                                                        contacts
+	failure                                                                                         atomic.Pointer[failure] // why the member ended; nil while it runs
+	complaints                                                                                      atomic.Int64            // frames of peers that could not be read
+	refused                                                                                         sync.Map                // peer to the reason, of the log's line about its refusal
+	refusing                                                                                        sync.Map                // the same of peers that refuse this member
 }
 
 type failure struct{ err error }
@@ -299,6 +300,7 @@ func (m *member) look() {
 	m.raise()
 	m.retain()
 	m.guard()
+	m.verify()
 	if len(m.status.View().Members().All()) == 1 {
 		return
 	}
@@ -413,9 +415,12 @@ func (m *member) retain() {
 	}
 }
 
-// check lets the members compare their states, if this one leads and something has changed since it did so last.
+// check lets the members compare their states, if this one leads and something has changed since it did so last, or a member
+// is to be compared again.
 func (m *member) check() {
-	if revision := m.status.View().Revision(); m.status.Raft().Role == "leader" && revision != m.checked {
+	view := m.status.View()
+	corrupt := slices.ContainsFunc(view.Alarms(), func(a kv.Alarm) bool { return a.Kind == kv.AlarmCorrupt })
+	if revision := view.Revision(); m.status.Raft().Role == "leader" && (revision != m.checked || corrupt) {
 		m.checked = revision
 		m.checking.propose(m, index.AppendCheck(nil))
 	}

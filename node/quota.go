@@ -73,7 +73,7 @@ func mib(n int64) float64 { return float64(n) / (1 << 20) }
 func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms []actor.Alarm) {
 	own := func(a kv.Alarm) bool { // the member's own words say more
 		for _, s := range said {
-			if about := s.Member; string(s.Name) == a.Kind.String() && (about == a.Member || about == 0 && a.Member == m.folder.Member) {
+			if about := s.Member; string(s.Name) == a.Kind.String() && (about == a.Member || about == 0 && (a.Member == m.folder.Member || s.Subject == actor.StateSubject)) {
 				return true
 			}
 		}
@@ -85,7 +85,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 		case a.Kind == kv.AlarmNoSpace:
 			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "it was raised by hand, and is disarmed with `qkv alarm disarm`"})
+			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state is not what the others have, or not what it was; it takes no part until it is rebuilt, and this ends when it is compared again and equal, or with `qkv alarm disarm`"})
 		}
 	}
 	if m.status.Raft().Role != "leader" { // by whose flags it goes

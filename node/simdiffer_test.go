@@ -9,15 +9,36 @@ import (
 
 func init() {
 	commands["flip"] = (*story).doFlip
+	commands["unban"] = (*story).doUnban
 }
 
-// doFlip turns a bit in the state of members, another one in each: the sum of the keys' versions is not what the log says.
-// From then on nobody judges what members do but the story itself.
+// doFlip turns a bit in the state of members, another one in each: the sum of the keys' versions is not what the log says, or,
+// with a key, its value is not what was put. From then on nobody judges what members do but the story itself.
 func (s *story) doFlip(d *datadriven.TestData) string {
 	s.w.watch.blind = true
 	for i, h := range s.named(d) {
+		if d.HasArg("key") {
+			var key string
+			d.ScanArgs(s.t, "key", &key)
+			pair, _, err := h.member.status.View().Get([]byte(key), 0)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			pair.Value[0] ^= 1 << i // it is the state's own memory
+			continue
+		}
 		sum := reflect.ValueOf(h.member.state()).Elem().FieldByName("sum")
 		*(*uint64)(unsafe.Pointer(sum.UnsafeAddr())) ^= 1 << i
+	}
+	return ""
+}
+
+// doUnban lifts the quarantines of members, as an operator does.
+func (s *story) doUnban(d *datadriven.TestData) string {
+	for _, h := range s.named(d) {
+		if err := (endpoint{h.member}).Unban(h.member.folder.Member); err != nil {
+			return err.Message + "\n"
+		}
 	}
 	return ""
 }

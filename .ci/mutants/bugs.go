@@ -53,6 +53,20 @@ var mutants = []mutant{
 		{"index/history.go", "	for s.history.slots.first < s.dropping {\n", "	for s.history.slots.first <= min(s.dropping, s.revision-1) {\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 
+	// Damage in memory.
+	{"a member that differs is not told of", []change{
+		{"index/digest.go", "		s.convict()\n", ""},
+	}, []detector{story, direct("./index", "TestConvicted")}},
+	{"a member that was rebuilt stays convicted", []change{
+		{"index/alarms.go", "		case d.digest == right:\n", "		case d.digest == right && s.alarms == nil:\n"},
+	}, []detector{story, direct("./index", "TestConvicted")}},
+	{"memory is believed for ever", []change{
+		{"index/verify.go", "	if at.sum == sumOf(", "	if at.mod > 0 || at.sum == sumOf("},
+	}, []detector{story, direct("./index", "TestVerifier")}},
+	{"a member that found damage goes on", []change{
+		{"node/verify.go", "	m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})\n", ""},
+	}, []detector{story}},
+
 	// Sessions.
 	{"sessions forgotten in the snapshot", []change{
 		{"index/sessions.go", "		saved = v.saved.sessions\n", "		saved = v.saved.sessions[:len(v.saved.sessions)/2]\n"},

@@ -9,7 +9,8 @@ type AlarmKind uint8
 const (
 	// AlarmNoSpace: the quota is reached, or the disks of a quorum are full. Nothing is taken that makes the state larger.
 	AlarmNoSpace AlarmKind = 1
-	// AlarmCorrupt: the member's state is not what a majority has. It stops by itself; this is for those who ask the others.
+	// AlarmCorrupt: the member's state is not what a majority has, or what it was. It stops by itself; this is for those who
+	// ask the others.
 	AlarmCorrupt AlarmKind = 2
 	alarmKinds   AlarmKind = 3
 )

@@ -393,6 +393,11 @@ const (
 	// CheckInterval is how often the members compare their states, if anything has changed: a difference is found within
 	// it, for one small entry and one of each member.
 	CheckInterval = time.Minute
+	// VerifyVersions is how many versions in memory a member sums anew each LookInterval, to see whether they are what was
+	// written: less than a millisecond. It goes through all of them once in CheckInterval at most, and through ten million in ten
+	// minutes. VerifyTold is for how many looks a member that found damage tries to have the others know before it stops.
+	VerifyVersions = 4096
+	VerifyTold     = 5
 	// RequestTimeout bounds how long a member keeps a request that asks for no shorter time.
 	RequestTimeout = 60 * time.Second
 	// ClientHandshakeTimeout ends a native handshake during which nothing comes from the other side.

@@ -42,6 +42,8 @@
 //	  was compacted up to
 //	prev_kv of an event at the     is there, on all members; etcd's is gone
 //	  compacted revision
+//	CORRUPT of a member            has that member answer "corrupt cluster" and be not ready; in etcd all members do, since
+//	                               nobody knows who is right
 //	progress of a stream with a    comes when the future has come; etcd's never does
 //	  watch of the future
 //

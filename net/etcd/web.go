@@ -152,10 +152,11 @@ func (s *Server) agrees(ctx context.Context) error {
 	return s.calls.confirm(ctx)
 }
 
-// sound says that a state is another one than it should be.
+// sound says that this member's state is another one than it should be. Another one's is no reason not to be ready: that member
+// takes no part.
 func (s *Server) sound(context.Context) error {
 	for _, a := range alarmsOf(s.config.Member.View()) {
-		if a.Alarm == pb.AlarmType_CORRUPT {
+		if a.Alarm == pb.AlarmType_CORRUPT && a.MemberID == s.config.ID {
 			return fmt.Errorf("alarm activated: %v", a.Alarm)
 		}
 	}

@@ -1,0 +1,126 @@
+package index
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// TestConvicted: CORRUPT is raised of who differs from a majority, in the same entry on all members, and ends when a later
+// check finds it equal, or it is removed.
+func TestConvicted(t *testing.T) {
+	ids := map[uint64]string{1: "n1", 2: "n2", 3: "n3"}
+	states := map[uint64]*State{}
+	for id := range ids {
+		states[id] = NewState(limits.Defaults().Index)
+		states[id].Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3}))
+	}
+	apply := func(change bool, commands ...[]byte) {
+		for _, s := range states {
+			applied, _ := s.Applied()
+			do := s.Apply
+			if change {
+				do = s.ApplyChange
+			}
+			if _, err := do(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1}, commands), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	say := func(id uint64) {
+		if entry, digest, ok := states[id].View().PendingDigest(id); ok {
+			apply(false, AppendDigest(nil, id, entry, digest))
+		}
+	}
+	want := func(what string, of ...uint64) {
+		t.Helper()
+		var all []kv.Alarm
+		for _, id := range of {
+			all = append(all, kv.Alarm{Member: id, Kind: kv.AlarmCorrupt})
+		}
+		for id, s := range states {
+			if got := s.View().Alarms(); !slices.Equal(got, all) {
+				t.Errorf("%s: n%d has the alarms %v, want %v", what, id, got, all)
+			}
+		}
+	}
+	states[2].sum++
+	apply(false, put("a", "1"), AppendCheck(nil))
+	say(2)
+	say(1)
+	want("nobody knows who is right")
+	say(3)
+	want("two agree", 2)
+	apply(false, AppendAlarm(nil, kv.AlarmChange{}))
+	want("disarmed")
+	apply(false, AppendCheck(nil))
+	say(3)
+	say(1)
+	say(2)
+	want("it differs again", 2)
+	states[2].sum--
+	apply(false, AppendCheck(nil))
+	say(1)
+	say(3)
+	want("nothing is said of it", 2)
+	say(2)
+	want("it is right again")
+	states[2].sum++
+	apply(false, AppendCheck(nil))
+	say(1)
+	say(2)
+	say(3)
+	want("and wrong again", 2)
+	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
+	want("it is gone")
+}
+
+// TestVerifier turns one bit of each field that can be read of each version, and has each found.
+func TestVerifier(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	batch(t, s, 1, AppendGrant(nil, kv.Lease{ID: 7, TTL: 60}))
+	for i := range 40 {
+		batch(t, s, 1, put(fmt.Sprint("old", i), "v"), put(fmt.Sprint("k", i%7), fmt.Sprint(i)), del(fmt.Sprint("k", (i+3)%7), ""),
+			AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "leased", i%3), Value: []byte("x"), Lease: 7}))
+	}
+	batch(t, s, 1, AppendCompact(nil, 60))
+	batch(t, s, 1, del("old3", ""), put("k1", "2"))
+	reclaimed(s)
+	verified := func() error {
+		v := s.View()
+		for f := NewVerifier(v); ; v = s.View() {
+			if done, err := f.Step(v, 3); done {
+				return err
+			}
+		}
+	}
+	if err := verified(); err != nil {
+		t.Fatal(err)
+	}
+	turned := 0
+	s.tree.Scan(func(r ref) bool {
+		for at := ref(r.record().head.Load()); at != 0; at = at.version().older() {
+			v := at.version()
+			turn := func(what string, flip func()) {
+				turned++
+				flip()
+				if verified() == nil {
+					t.Errorf("%s of %q at revision %d is not missed", what, r.record().key(), v.mod)
+				}
+				flip()
+			}
+			turn("the sum", func() { v.sum ^= 1 << (turned % 64) })
+			turn("the sub revision", func() { v.sub ^= 1 << 20 })
+			if value := v.value(); len(value) > 0 {
+				turn("the value", func() { value[len(value)-1] ^= 1 })
+			}
+		}
+		return true
+	})
+	if err := verified(); err != nil || turned < 200 {
+		t.Errorf("%d bits were turned: %v", turned, err)
+	}
+}
