@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"qkv/index/kv"
 	"qkv/internal/meter"
 )
 
@@ -38,6 +39,17 @@ func newCounters() Counters {
 		Batches: meter.NewHistogram(100 * time.Microsecond), Syncs: meter.NewHistogram(100 * time.Microsecond),
 		Saves: meter.NewHistogram(10 * time.Millisecond),
 	}
+}
+
+// Uncounted is a ReplyTo whose requests are none of a client's, or that counts by itself what becomes of them.
+type Uncounted interface{ Uncounted() }
+
+// counted is how many failures there are in n requests.
+func counted(to kv.ReplyTo, n int) uint64 {
+	if _, not := to.(Uncounted); not {
+		return 0
+	}
+	return uint64(n)
 }
 
 // applied counts a batch of the applier's.

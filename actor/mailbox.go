@@ -177,6 +177,13 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	return batch
 }
 
+// Waiting is how many messages wait for the actor's turn.
+func (m *Mailbox[M]) Waiting() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.waiting)
+}
+
 // idle reports that no message waits for the actor's turn.
 func (m *Mailbox[M]) idle() bool {
 	m.mu.Lock()

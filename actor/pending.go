@@ -92,8 +92,8 @@ func (p *pending) expire(now time.Duration, why string, out *completions) {
 }
 
 func (p *pending) fail(batch *expected, err *kv.Error, out *completions) {
-	p.failed += uint64(len(batch.Requests))
 	for _, request := range batch.Requests {
+		p.failed += counted(request.ReplyTo, 1)
 		out.add(request.ReplyTo, kv.Completion{Request: request.Number, Kind: kv.CommandDone, Result: kv.Result{Err: err}})
 	}
 	p.forget(batch)

@@ -206,11 +206,11 @@ func (c *Consensus) expireWaiting() {
 		now = math.MaxInt64
 	}
 	for _, w := range c.proposals.takeExpired(now) {
-		c.Status.Counters.WritesFailed.Add(uint64(len(w.Requests) - w.packed))
+		c.Status.Counters.WritesFailed.Add(counted(w.ReplyTo, len(w.Requests)-w.packed))
 		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable("the write was not proposed and certainly did not happen"))
 	}
 	for _, r := range c.reads.takeExpired(now) {
-		c.Status.Counters.ReadsFailed.Add(uint64(len(r.Requests)))
+		c.Status.Counters.ReadsFailed.Add(counted(r.ReplyTo, len(r.Requests)))
 		kv.Refuse(r.ReplyTo, r.Requests, kv.ReadReady, c.unavailable("the read was not answered"))
 	}
 	for _, a := range c.asks.takeExpired(now) {

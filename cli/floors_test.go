@@ -39,6 +39,7 @@ const (
 	etcdModule   = "go.etcd.io/etcd/api/v3"
 	grpcModule   = "google.golang.org/grpc"
 	boltModule   = "go.etcd.io/bbolt"
+	promModule   = "github.com/prometheus/client_golang"
 	httpModule   = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
@@ -66,7 +67,7 @@ var house = map[string]room{
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
@@ -77,7 +78,7 @@ var house = map[string]room{
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 
 	"node": {floor: 4, imports: []string{
-		"actor", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits",
+		"actor", "net/peer", "net/server", "net/etcd", "net/wire", "net/wire/peerframe", "snapshot", "log", "index", "index/kv", "log/disk", "internal/pack", "internal/limits", "internal/meter",
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{

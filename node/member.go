@@ -51,6 +51,7 @@ type member struct {
 	consensus   *actor.Mailbox[actor.ConsensusMessage]
 	snapshots   *actor.Mailbox[actor.SnapshotterMessage]
 	watches     *actor.Mailbox[actor.WatchHubMessage]
+	mailboxes   map[string]func() int // how many messages wait
 	logWriter   *actor.LogWriter
 	logReader   *actor.LogReader
 	snapshotter *actor.Snapshotter
@@ -202,6 +203,10 @@ func (m *member) connect(r *recovered) error {
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
 	watches := actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: m.env.Limits.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting})
 	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
+	m.mailboxes = map[string]func() int{
+		"consensus": consensus.Waiting, "log writer": logWriter.Waiting, "log reader": logReader.Waiting, "applier": applier.Waiting,
+		"segment maker": segmentMaker.Waiting, "snapshotter": snapshots.Waiting, "watch hub": watches.Waiting,
+	}
 	if err := m.joinAgain(r); err != nil {
 		return err
 	}
@@ -442,6 +447,9 @@ func (o *own) propose(m *member, command []byte) {
 
 // Complete implements kv.ReplyTo.
 func (o *own) Complete([]kv.Completion) { o.underWay.Store(false) }
+
+// Uncounted implements actor.Uncounted: what is lost is proposed again.
+func (o *own) Uncounted() {}
 
 // fail ends the member: it says nothing to anybody from here on, and its process ends with err as its last words.
 func (m *member) fail(err error) {

@@ -36,6 +36,7 @@ type Node struct {
 	peers   *peer.Transport
 	server  *server.Server
 	etcd    *etcd.Server
+	trips   roundTrips
 
 	done chan struct{} // closed when the member has ended by itself
 	once sync.Once
@@ -80,6 +81,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, at.close())
 	}
+	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
 	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
@@ -95,7 +97,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: endpoint{n.member}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, credentials}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },

@@ -270,6 +270,10 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
+	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients
+	// are counted by: it is they who say them.
+	MetricsReaders     = 4
+	EtcdClientVersions = 16
 	// MetricsURLs bounds the addresses for metrics alone: a supervisor's, and a collector's, in both families.
 	MetricsURLs = 8
 	// EtcdMetricsConnections bounds the connections to an address for metrics alone, which a few supervisors use; more wait.

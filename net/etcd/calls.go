@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"qkv/index"
@@ -30,6 +31,8 @@ type calls struct {
 	limit   int
 
 	writes, reads, asks queue
+
+	writesFailed, readsFailed atomic.Uint64
 
 	mu      sync.Mutex
 	waiting map[uint64]*call
@@ -220,17 +223,24 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 			return outcome{}, err
 		}
 		out, err = c.wait(ctx, one)
-		if refusal := out.Result.Err; refusal == nil || refusal.Code != kv.Unavailable {
+		refusal := out.Result.Err
+		if err != nil && ctx.Err() != nil {
+			refusal = errLate
+		}
+		if refusal == nil || refusal.Code != kv.Unavailable {
+			c.count(to, refusal)
 			return out, err
 		}
 		again := *one
 		one = &again
 		left := time.Until(until)
 		if left <= 0 {
+			c.count(to, refusal)
 			return out, errTimeout
 		}
 		select {
 		case <-ctx.Done():
+			c.count(to, refusal)
 			return outcome{}, ctx.Err()
 		case <-time.After(min(left, leaderPause)):
 		}
@@ -239,6 +249,25 @@ func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err 
 
 // leaderPause is the pause before what found no leader is handed over again.
 const leaderPause = 20 * time.Millisecond
+
+// errLate stands for the outcome of a call that its client has not waited for: etcd counts that as failed, too.
+var errLate = &kv.Error{Code: kv.Unknown}
+
+// Uncounted says that the member does not count which calls fail: those without a leader are handed over again and again.
+func (c *calls) Uncounted() {}
+
+// count counts a call that has failed for want of a quorum, or of time.
+func (c *calls) count(of *queue, refusal *kv.Error) {
+	if refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {
+		return
+	}
+	switch of {
+	case &c.writes:
+		c.writesFailed.Add(1)
+	case &c.reads:
+		c.readsFailed.Add(1)
+	}
+}
 
 // hand hands a call to the member. wait follows.
 func (c *calls) hand(to *queue, one *call) error {

@@ -101,8 +101,10 @@ func (s *Server) memberUpdate(ctx context.Context, q *pb.MemberUpdateRequest) (a
 func (s *Server) memberPromote(ctx context.Context, q *pb.MemberPromoteRequest) (any, error) {
 	v, err := s.changeMembers(ctx, &kv.MemberChange{Kind: kv.PromoteMember, ID: q.ID})
 	if err != nil {
+		s.metrics.notPromoted.Inc()
 		return nil, err
 	}
+	s.metrics.promoted.Inc()
 	return &pb.MemberPromoteResponse{Header: s.clusterHeader(), Members: s.members(v)}, nil
 }
 

@@ -10,7 +10,7 @@
 //	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of all that waits ──► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
-//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version
+//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version, /metrics
 //
 // gRPC has a goroutine for each request. What these ask of the member is collected ([calls]) and handed over as one proposal of
 // all writes, and one confirmation of all linearizable reads, as the native endpoint does with the frames that came together.
@@ -26,6 +26,13 @@
 // etcdctl's snapshot is the file that a member of etcd would have (snapshot.go draws its buckets): written from one View to a
 // folder in the data folder, in transactions of limits.EtcdSnapshotBytes with a rest behind each, and deleted before it is sent, so
 // that only the open file is left of it. It is refused where the disk has not room enough beside the log.
+//
+// # Metrics
+//
+// What the endpoint does is counted where it happens (metrics.go), by counters of Prometheus' library that are found when it
+// starts; what the member does is counted by its actors and its state without a library, and asked for when somebody looks
+// ([Member].Metrics). The registry is the server's own, so that two of them in one process do not meet. The library brings its
+// formats and a reader of /proc, which are small; nothing of it has a goroutine.
 //
 // # What differs from etcd
 //

@@ -37,10 +37,21 @@ const wait = time.Minute
 // member is an in-memory member.
 type member struct {
 	*servertest.Member
-	raft atomic.Pointer[etcd.RaftStatus]
+	raft    atomic.Pointer[etcd.RaftStatus]
+	metrics atomic.Pointer[etcd.Metrics]
 }
 
 func (m *member) RaftStatus() etcd.RaftStatus { return *m.raft.Load() }
+
+// Metrics are those that a test has set, with the member's status.
+func (m *member) Metrics() etcd.Metrics {
+	var told etcd.Metrics
+	if t := m.metrics.Load(); t != nil {
+		told = *t
+	}
+	told.Status = m.Status()
+	return told
+}
 
 func (m *member) set(s etcd.RaftStatus) { m.raft.Store(&s) }
 

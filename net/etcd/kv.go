@@ -110,6 +110,7 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
 	if err := s.mayReadAt(ctx, t.Serializable(), newest); err != nil {
 		return outcome{}, err
 	}
+	s.metrics.reads.Add(1)
 	v := s.config.Member.View()
 	result, err := v.Evaluate(t)
 	if err != nil {
@@ -163,6 +164,7 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.ranges.Add(1)
 	if err := s.mayReadAt(ctx, q.Serializable, q.Revision); err != nil {
 		return nil, err
 	}

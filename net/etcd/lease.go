@@ -30,6 +30,7 @@ func (s *Server) grant(ctx context.Context, q *pb.LeaseGrantRequest) (any, error
 	if err != nil {
 		return nil, err
 	}
+	s.metrics.leaseTTL.Observe(float64(l.TTL))
 	return &pb.LeaseGrantResponse{Header: s.header(out.Result.Revision), ID: l.ID, TTL: l.TTL}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -98,6 +99,12 @@ func (s *Server) moveLeader(ctx context.Context, q *pb.MoveLeaderRequest) (any, 
 
 // defragment gives memory back to the system, as far as Go's own has some; the state's does so all the time.
 func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error) {
+	began := time.Now()
+	s.metrics.defragmenting.Inc()
+	defer func() {
+		s.metrics.defragmenting.Dec()
+		s.metrics.defragment.Observe(since(began))
+	}()
 	debug.FreeOSMemory()
 	return &pb.DefragmentResponse{}, nil
 }
@@ -130,8 +137,9 @@ func minorOf(version string) string { return version[:strings.LastIndexByte(vers
 
 // hash is that of all there is. In etcd it is of the whole file, and differs from one member to the next.
 func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
-	v := s.config.Member.View()
+	began, v := time.Now(), s.config.Member.View()
 	sum, err := s.sum(ctx, v, v.Revision())
+	s.metrics.hash.Observe(since(began))
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +158,9 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	case revision > v.Revision():
 		return nil, rpctypes.ErrGRPCFutureRev
 	}
+	began := time.Now()
 	sum, err := s.sum(ctx, v, revision)
+	s.metrics.hashRevision.Observe(since(began))
 	if err != nil {
 		return nil, err
 	}

@@ -19,11 +19,15 @@ import (
 type message [][]byte
 
 // codec is protobuf, and takes messages that are encoded.
-type codec struct{ proto encoding.CodecV2 }
+type codec struct {
+	proto   encoding.CodecV2
+	metrics *metrics
+}
 
 func (c codec) Name() string { return c.proto.Name() }
 
 func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
+	c.metrics.received.Add(float64(data.Len()))
 	if own, ok := to.(decoder); ok {
 		return own.decode(data.Materialize())
 	}
@@ -31,6 +35,12 @@ func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 }
 
 func (c codec) Marshal(from any) (mem.BufferSlice, error) {
+	out, err := c.encode(from)
+	c.metrics.sent.Add(float64(out.Len()))
+	return out, err
+}
+
+func (c codec) encode(from any) (mem.BufferSlice, error) {
 	m, ok := from.(message)
 	if !ok {
 		return c.proto.Marshal(from)

@@ -44,6 +44,7 @@ type Member interface {
 	AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration)
 	Refuse(q *wire.Request) *kv.Error
 	MoveLeader(ctx context.Context, to uint64) *kv.Error
+	Metrics() Metrics
 	View() *index.View
 	Status() wire.Status
 	// RaftStatus is what of the status each request needs, without the rest.
@@ -96,6 +97,8 @@ type Server struct {
 	webs   []*http.Server // of Config.Metrics
 	health *health.Server
 
+	metrics *metrics
+
 	running sync.WaitGroup // every goroutine of the server
 
 	// Shared.
@@ -115,8 +118,9 @@ func Start(config Config) *Server {
 	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
+	s.metrics = newMetrics(s)
 	s.grpc = grpc.NewServer(
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name)}),
+		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
 		grpc.Creds(handshaken{}),
 		grpc.MaxRecvMsgSize(config.MaxRequestBytes+limits.EtcdRequestOver),
 		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
@@ -128,6 +132,7 @@ func Start(config Config) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
 	)
 	for _, service := range s.services() {
+		s.measure(service)
 		s.grpc.RegisterService(service, nil)
 	}
 	s.health = health.NewServer()
@@ -252,6 +257,38 @@ func (s *Server) services() []*grpc.ServiceDesc {
 			ServiceName: "etcdserverpb.Auth", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{method(s, "AuthStatus", s.authStatus), method(s, "Authenticate", s.authenticate)},
 		},
+	}
+}
+
+// measure lets a service's RPCs be counted.
+func (s *Server) measure(service *grpc.ServiceDesc) {
+	for i := range service.Methods {
+		m := &service.Methods[i]
+		r, handle := s.metrics.of(service.ServiceName, m.MethodName, unaryKind), m.Handler
+		m.Handler = func(server any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (any, error) {
+			began := time.Now()
+			r.started.Inc()
+			r.in.Inc()
+			s.metrics.count(ctx, r)
+			answer, err := handle(server, ctx, decode, i)
+			if err == nil {
+				r.out.Inc()
+			}
+			r.ended(began, err)
+			return answer, err
+		}
+	}
+	for i := range service.Streams {
+		m := &service.Streams[i]
+		r, handle := s.metrics.of(service.ServiceName, m.StreamName, streamKind(m)), m.Handler
+		m.Handler = func(server any, stream grpc.ServerStream) error {
+			began := time.Now()
+			r.started.Inc()
+			s.metrics.count(stream.Context(), r)
+			err := handle(server, countedStream{stream, r})
+			r.ended(began, err)
+			return err
+		}
 	}
 }
 

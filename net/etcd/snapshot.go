@@ -56,6 +56,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 	}
 	ctx, cancel := s.untilStopped(ctx)
 	defer cancel()
+	defer func(began time.Time) { s.metrics.copies.Observe(since(began)) }(time.Now())
 	file, err := s.writeSnapshot(ctx)
 	if err != nil {
 		return statusOf(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -101,6 +102,8 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 // watch serves a stream.
 func (s *Server) watch(stream grpc.ServerStream) error {
 	w := &watches{s: s, stream: stream, wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
+	s.metrics.streams.Add(1)
+	defer s.metrics.streams.Add(-1)
 	failed := make(chan error, 1)
 	go func() { // it ends when the stream does, which is when this function has returned
 		if err := w.receive(); err != nil {
@@ -287,9 +290,11 @@ func (w *watches) send(failed <-chan error) error {
 		bytes := w.waiting
 		w.mu.Unlock()
 		for i := range taken {
+			began := time.Now()
 			if err := w.sendOne(&taken[i]); err != nil {
 				return err
 			}
+			w.s.metrics.delivered(&taken[i], began)
 		}
 		clear(taken)
 		w.sent(bytes)

@@ -37,6 +37,7 @@ func (s *Server) newWeb(port bool) *http.Server {
 	}
 	mux.HandleFunc("GET /version", s.webVersion)
 	mux.HandleFunc("GET /health", s.webHealth)
+	mux.Handle("GET /metrics", s.metrics.handler())
 	s.probe(mux, "/livez", check{"serializable_read", s.readable})
 	s.probe(mux, "/readyz", check{"data_corruption", s.sound}, check{"serializable_read", s.readable}, check{"linearizable_read", s.agrees},
 		check{"non_learner", s.votes})
@@ -68,10 +69,11 @@ func (s *Server) webVersion(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Server) webHealth(w http.ResponseWriter, r *http.Request) {
 	why := s.unhealthy(r.Context(), r.URL.Query()["exclude"], r.URL.Query().Get("serializable") == "true")
-	health, code := "true", http.StatusOK
+	health, code, count := "true", http.StatusOK, s.metrics.healthy
 	if why != "" {
-		health, code = "false", http.StatusServiceUnavailable
+		health, code, count = "false", http.StatusServiceUnavailable, s.metrics.unhealthy
 	}
+	count.Inc()
 	writeJSON(w, code, struct {
 		Health string `json:"health"`
 		Reason string `json:"reason"`
@@ -106,20 +108,22 @@ type check struct {
 func (s *Server) probe(mux *http.ServeMux, path string, checks ...check) {
 	mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 		excluded := r.URL.Query()["exclude"]
-		s.answerProbe(w, r, slices.DeleteFunc(slices.Clone(checks), func(c check) bool { return slices.Contains(excluded, c.name) }))
+		s.answerProbe(w, r, path[1:], slices.DeleteFunc(slices.Clone(checks), func(c check) bool { return slices.Contains(excluded, c.name) }))
 	})
 	for _, c := range checks {
-		mux.HandleFunc("GET "+path+"/"+c.name, func(w http.ResponseWriter, r *http.Request) { s.answerProbe(w, r, []check{c}) })
+		mux.HandleFunc("GET "+path+"/"+c.name, func(w http.ResponseWriter, r *http.Request) { s.answerProbe(w, r, path[1:], []check{c}) })
 	}
 }
 
-func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, checks []check) {
+func (s *Server) answerProbe(w http.ResponseWriter, r *http.Request, of string, checks []check) {
 	ctx, cancel := context.WithTimeout(r.Context(), limits.EtcdProbeTimeout)
 	defer cancel()
 	var said strings.Builder
 	failed := false
 	for _, c := range checks {
-		if err := c.fine(ctx); err != nil {
+		err := c.fine(ctx)
+		s.metrics.probe(of, c.name, err == nil)
+		if err != nil {
 			failed = true
 			fmt.Fprintf(&said, "[-]%s failed: %v\n", c.name, err)
 			continue

@@ -1,0 +1,80 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"qkv/internal/meter"
+	"qkv/net/etcd"
+	"qkv/net/peer"
+	"qkv/net/wire"
+)
+
+// etcdMember is the member as the endpoint of etcd's clients sees it: beside what it does for all clients, it tells what is counted.
+type etcdMember struct {
+	endpoint
+	node        *Node
+	credentials *wire.Credentials
+}
+
+// Metrics implements etcd.Member.
+func (e etcdMember) Metrics() etcd.Metrics {
+	c := &e.status.Counters
+	m := etcd.Metrics{
+		Status: e.Status(), LeaderChanges: c.LeaderChanges.Load(),
+		WritesFailed: c.WritesFailed.Load(), ReadsFailed: c.ReadsFailed.Load(), ReadsSlow: c.ReadsSlow.Load(), WritesPending: c.Pending.Load(),
+		Renewals: c.Renewals.Load(), BatchesSlow: c.BatchesSlow.Load(),
+		Batches: c.Batches.Times(), Syncs: c.Syncs.Times(), Saves: c.Saves.Times(), SyncBytes: c.SyncBytes.Load(),
+		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
+		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
+		CertificateEnds: e.credentials.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
+	}
+	for name, waiting := range e.mailboxes {
+		m.Mailboxes[name] = waiting()
+	}
+	if e.node.server == nil {
+		return m
+	}
+	s := e.node.server.Stats()
+	m.Native = etcd.NativeMetrics{
+		Connections: s.Connections, Handshakes: s.Handshakes, Requests: s.Requests, Bytes: s.Bytes, RangeRows: s.RangeRows, Accepted: s.Accepted,
+	}
+	return m
+}
+
+// roundTrips are those of the connections to the other members, as they were seen once in tripInterval.
+type roundTrips struct {
+	mu sync.Mutex
+	of map[uint64]*meter.Histogram // of those that are peers
+}
+
+const tripInterval = time.Second
+
+// look adds what the connections say now.
+func (r *roundTrips) look(peers []peer.PeerStatus) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := make(map[uint64]*meter.Histogram, len(peers))
+	for i := range peers {
+		p := &peers[i]
+		if now[p.ID] = r.of[p.ID]; now[p.ID] == nil {
+			now[p.ID] = meter.NewHistogram(100 * time.Microsecond)
+		}
+		if p.Connected && p.RTT > 0 {
+			now[p.ID].Observe(p.RTT)
+		}
+	}
+	r.of = now
+}
+
+func (r *roundTrips) metrics(peers []peer.PeerStatus) (all []etcd.PeerMetrics) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range peers {
+		all = append(all, etcd.PeerMetrics{
+			ID: p.ID, Connected: p.Connected, SentBytes: p.SentBytes, ReceivedBytes: p.ReceivedBytes, SentFrames: p.SentFrames, NotSent: p.Dropped,
+			Queued: int64(p.Queued), RoundTrips: r.of[p.ID].Times(), PacketsSent: p.PacketsSent, PacketsLost: p.PacketsLost,
+		})
+	}
+	return all
+}
