@@ -510,3 +510,27 @@ func (s *State) prefetchHistory() {
 	}
 	w.sink += sum
 }
+
+// prefetchNeighbours touches what relocating the next versions of the slab that is evacuated will need.
+func (s *State) prefetchNeighbours() {
+	w, e := &s.prefetching, &s.evacuation
+	refs := w.refs[:0]
+	for e.prefetched = e.offset; e.prefetched < e.source.used && len(refs) < prefetchCommands-1; {
+		v := (e.source.base + ref(e.prefetched)).version()
+		if e.prefetched += v.size(); v.owner&versionDead != 0 {
+			continue
+		}
+		next := v.newer()
+		if next == 0 {
+			next = ref(v.record.Load())
+		}
+		if refs = append(refs, next); v.owner&prevDropped == 0 && v.prev.Load() != 0 {
+			refs = append(refs, ref(v.prev.Load()))
+		}
+	}
+	sum := uint64(0)
+	for _, r := range refs {
+		sum += *(*uint64)(r.pointer())
+	}
+	w.sink += sum
+}

@@ -275,6 +275,11 @@ func (s *State) compact(revision int64) kv.Result {
 // Reclaim does a bounded part of what gives back memory: it drops what was compacted, and evacuates sparse slabs. It says
 // whether there is more to do. Apply does as much in proportion to what it adds; this is for a state that is idle.
 func (s *State) Reclaim() (more bool) {
+	if s.memory.ledger.atRest() {
+		for _, one := range s.memory.slabs {
+			s.evacuation.enqueue(one, sparseAtRest)
+		}
+	}
 	s.drop(s.limits.CompactionWork)
 	s.evacuate(s.limits.EvacuationBytes)
 	return s.history.slots.first < s.dropping || s.evacuation.source != nil || len(s.evacuation.waiting) > 0
@@ -347,7 +352,7 @@ func (s *State) dropVersion(at ref) {
 	v.owner |= versionDead
 	s.kept--
 	s.keptSum -= v.sum
-	s.evacuation.enqueue(s.memory.free(at, v.size()))
+	s.evacuation.enqueue(s.memory.free(at, v.size()), sparse)
 }
 
 // remove takes a key out whose last version is gone.
@@ -358,5 +363,5 @@ func (s *State) remove(r ref) {
 	s.tombstoned.Delete(r)
 	s.changed = true
 	record.owner |= recordDead
-	s.evacuation.enqueue(s.memory.free(r, recordSize(int(record.size))))
+	s.evacuation.enqueue(s.memory.free(r, recordSize(int(record.size))), sparse)
 }

@@ -42,8 +42,16 @@ type slab struct {
 	queued bool // it waits to be evacuated, or is being evacuated
 }
 
-// sparse says that a slab is worth being evacuated: less than half of it is in use, and nothing will be added.
-func (s *slab) sparse() bool { return s.full && !s.queued && 2*s.live < s.used-slabHead }
+const (
+	// sparse is one part in how many of a slab is in use when it is worth being evacuated: under overwriting at random a
+	// version is relocated half a time then, and once where it were done at the half.
+	sparse = 3
+	// sparseAtRest is that for who has nothing else to do.
+	sparseAtRest = 2
+)
+
+// below says that less than one part in so many of a slab is in use, and that nothing will be added.
+func (s *slab) below(parts int) bool { return s.full && !s.queued && parts*s.live < s.used-slabHead }
 
 // epoch keeps slabs that were given up while Views that may reach them are in use: those of this epoch and of all
 // earlier ones, which find it through next. The garbage collector does the counting.
@@ -183,6 +191,8 @@ type evacuation struct {
 	// source is being evacuated, or nil. What lies before offset in it is relocated or was not in use.
 	source *slab
 	offset int
+	// prefetched is the end of what prefetchNeighbours has gone through.
+	prefetched int
 	// from is the next version that refers to the old copy of a relocated record, or 0; to is that record's new
 	// copy. Versions before from do so, too, and none after it.
 	from, to ref
@@ -190,15 +200,15 @@ type evacuation struct {
 
 const (
 	// timesHanded is how much of a slab one entry may go through for each byte that it has added, beside
-	// limits.EvacuationBytes: a slab is at most half in use, so that at twice the pace there is never more to do.
+	// limits.EvacuationBytes: a slab is at most a third in use, so that at twice the pace there is never more to do.
 	timesHanded = 4
 	// fixWork is what it costs to correct one version's record, in bytes gone through.
 	fixWork = 128
 )
 
-// enqueue adds a slab if it has become sparse.
-func (e *evacuation) enqueue(s *slab) {
-	if s.sparse() {
+// enqueue adds a slab if less than one part in so many of it is in use.
+func (e *evacuation) enqueue(s *slab, parts int) {
+	if s.below(parts) {
 		s.queued = true
 		e.waiting = append(e.waiting, s)
 	}
@@ -208,7 +218,7 @@ func (e *evacuation) enqueue(s *slab) {
 func (s *State) evacuate(work int64) {
 	e := &s.evacuation
 	for _, filled := range s.memory.sealed {
-		e.enqueue(filled)
+		e.enqueue(filled, sparse)
 	}
 	clear(s.memory.sealed)
 	s.memory.sealed = s.memory.sealed[:0]
@@ -223,7 +233,7 @@ func (s *State) evacuate(work int64) {
 		case e.source == nil && len(e.waiting) == 0:
 			return
 		case e.source == nil:
-			e.source, e.offset = e.waiting[0], slabHead
+			e.source, e.offset, e.prefetched = e.waiting[0], slabHead, slabHead
 			e.waiting[0] = nil
 			e.waiting = e.waiting[1:]
 		case e.offset == e.source.used || e.source.live == 0:
@@ -240,6 +250,9 @@ func (s *State) evacuate(work int64) {
 // evacuateVersion relocates the next version and returns its size.
 func (s *State) evacuateVersion() int {
 	e := &s.evacuation
+	if e.offset >= e.prefetched {
+		s.prefetchNeighbours()
+	}
 	at := e.source.base + ref(e.offset)
 	v := at.version()
 	size := v.size()

@@ -13,11 +13,19 @@ import (
 const slabAlign = 64 << 10
 
 // ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
-type ledger struct{ retired atomic.Int64 }
+type ledger struct {
+	retired atomic.Int64
+	resting atomic.Bool // rest was called, and no slab wanted since
+}
+
+// rest has no spares to give back here.
+func (l *ledger) rest()        { l.resting.Store(true) }
+func (l *ledger) atRest() bool { return l.resting.Load() }
 
 // mapSlab takes memory from the heap: where there is no mmap of our own, and under the race detector, which sees only
 // the heap.
 func (l *ledger) mapSlab(size int) *slab {
+	l.resting.Store(false)
 	room := make([]byte, size+slabAlign)
 	at := uintptr(unsafe.Pointer(unsafe.SliceData(room)))
 	before := int(-at & (slabAlign - 1))

@@ -15,8 +15,9 @@ import (
 const slabAlign = 4 << 20
 
 // spareSlabs is how many large slabs that nobody can reach any longer are kept for the next ones: memory that was
-// never touched costs a page fault, and the zeroing of a huge page.
-const spareSlabs = 16
+// never touched costs a page fault, and the zeroing of a huge page. So many come at once when a snapshot is done, whose
+// View has held all that was given up meanwhile. Who is idle keeps none (ledger.rest).
+const spareSlabs = 32
 
 // mapping is memory of the kernel. It is given back when nothing refers to it.
 type mapping struct {
@@ -30,6 +31,7 @@ type ledger struct {
 	retired atomic.Int64 // bytes of slabs that are given up and still mapped
 	spares  atomic.Int32
 	top     atomic.Pointer[spare]
+	resting atomic.Bool // no spares are kept
 }
 
 // spare is an element of a stack to which the garbage collector's goroutines add, and from which the owner takes.
@@ -94,9 +96,8 @@ func (e ending) run() {
 	if e.given.Load() {
 		e.ledger.retired.Add(-e.bytes)
 	}
-	if e.bytes != slabAlign || e.ledger.spares.Load() >= spareSlabs {
-		e.mapping.cleanup.Stop()
-		unmap(e.mapping.base, e.mapping.bytes)
+	if e.bytes != slabAlign || e.ledger.resting.Load() || e.ledger.spares.Load() >= spareSlabs {
+		e.mapping.unmap()
 		return
 	}
 	e.ledger.spares.Add(1)
@@ -109,11 +110,35 @@ func (e ending) run() {
 	}
 }
 
-// take returns a spare, or nil. Only the owner takes, and an element never comes back once it was taken.
+func (m *mapping) unmap() {
+	m.cleanup.Stop()
+	unmap(m.base, m.bytes)
+}
+
+// atRest says that nobody has wanted a slab since rest was called.
+func (l *ledger) atRest() bool { return l.resting.Load() }
+
+// rest gives the spares back, and those that come until the next slab is wanted.
+func (l *ledger) rest() {
+	l.resting.Store(true)
+	for m := l.pop(); m != nil; m = l.pop() {
+		m.unmap()
+	}
+}
+
+// take returns a spare for a slab, or nil.
 func (l *ledger) take(size int) *mapping {
+	if l.resting.Load() {
+		l.resting.Store(false)
+	}
 	if size != slabAlign {
 		return nil
 	}
+	return l.pop()
+}
+
+// pop returns a spare, or nil. An element never comes back once it was taken.
+func (l *ledger) pop() *mapping {
 	for {
 		one := l.top.Load()
 		if one == nil {

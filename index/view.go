@@ -68,6 +68,9 @@ func (v *View) Dropped() bool { return v.history.slots.first >= v.compacted }
 func (v *View) MappedBytes() int64  { return v.mapped }
 func (v *View) RetiredBytes() int64 { return v.memory.ledger.retired.Load() }
 
+// Rest gives memory back that is kept for what comes next, when nothing does: until the state needs more.
+func (v *View) Rest() { v.memory.ledger.rest() }
+
 // Level returns the cluster's feature level.
 func (v *View) Level() uint64 { return v.level }
 

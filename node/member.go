@@ -322,6 +322,7 @@ func (m *member) look() {
 func (m *member) giveBack() {
 	view := m.status.View()
 	if applied, _ := view.Applied(); m.idle.look(applied, view.RetiredBytes()) && m.env.Idle != nil {
+		view.Rest()
 		m.env.Idle()
 	}
 }

@@ -1,0 +1,41 @@
+//go:build linux && !race
+
+package index
+
+import (
+	"sync/atomic"
+	"testing"
+)
+
+// TestSparesRest takes slabs, gives them up and lets the ledger rest: nothing is kept then, and the next slab makes it keep
+// spares again.
+func TestSparesRest(t *testing.T) {
+	l := &ledger{}
+	give := func() {
+		ending{mapping: mapMemory(slabAlign), ledger: l, given: new(atomic.Bool), bytes: slabAlign}.run()
+	}
+	for range spareSlabs + 3 {
+		give()
+	}
+	if n := l.spares.Load(); n != spareSlabs {
+		t.Fatalf("%d spares are kept of %d slabs, expected %d", n, spareSlabs+3, spareSlabs)
+	}
+	top := l.top.Load().mapping
+	if s := l.mapSlab(slabAlign); s.base != ref(uintptr(top.base)) {
+		t.Errorf("a slab was mapped at %#x, while there was a spare at %p", s.base, top.base)
+	}
+	l.rest()
+	if n := l.spares.Load(); n != 0 || l.top.Load() != nil {
+		t.Errorf("%d spares are there after all were given back", n)
+	}
+	l.mapSlab(slabAlign)
+	give()
+	if n := l.spares.Load(); n != 1 {
+		t.Errorf("%d spares are there, expected one: a slab was wanted since", n)
+	}
+	l.rest()
+	give()
+	if n := l.spares.Load(); n != 0 {
+		t.Errorf("%d spares are kept by who rests", n)
+	}
+}
