@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // pending is what this member's clients wait for, by the number of a batch's first command.
@@ -141,7 +142,12 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 		}
 		i = len(o.list)
 		o.at[to] = i
-		o.list = append(o.list, completedOf{to: to})
+		if i < cap(o.list) {
+			o.list = o.list[:i+1] // with the room of an earlier one
+		} else {
+			o.list = append(o.list, completedOf{})
+		}
+		o.list[i].to = to
 	}
 	o.last = i
 	one := &o.list[i]
@@ -149,12 +155,25 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	return one
 }
 
-// handOut gives each connection all that is done of it at once, in the order in which connections came up.
+// handOut gives each connection all that is done of it at once, in the order in which connections came up. The lists are
+// kept for the next ones, as far as they are not those of a burst.
 func (o *completions) handOut() {
-	for _, one := range o.list {
+	for i := range o.list {
+		one := &o.list[i]
 		one.to.Complete(one.done)
+		clear(one.done) // the messages that it refers to
+		one.to, one.done = nil, one.done[:0]
+		if i >= placesKept || cap(one.done) > completionsKept {
+			one.done = nil
+		}
 	}
 	clear(o.at)
-	clear(o.list)
 	o.list, o.last = o.list[:0], 0
 }
+
+const (
+	// placesKept is for how many connections room is kept from one batch to the next, and completionsKept for how many
+	// completions of each: those of two full batches.
+	placesKept      = 8
+	completionsKept = 2 * limits.BatchCommands
+)

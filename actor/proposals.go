@@ -29,6 +29,10 @@ type proposals struct {
 	waiting []waitingProposal
 	bytes   int64
 	next    uint64
+
+	// Scratch, of one call.
+	commands [][]byte // of the newest batch
+	envelope []byte   // of the newest one that raft was given, and has copied
 }
 
 type waitingProposal struct {
@@ -65,7 +69,14 @@ func weightOf(commands [][]byte) int64 {
 
 // pack fills a batch with commands in their order. Nothing is changed: the batch may yet be refused.
 func (p *proposals) pack(most limits.Tunable) batch {
-	b, bytes := batch{first: p.next}, 0
+	clear(p.commands) // of the batch before
+	b, bytes := batch{first: p.next, commands: p.commands[:0]}, 0
+	defer func() { p.commands = b.commands }()
+	waiting := 0
+	for i := range p.waiting {
+		waiting += len(p.waiting[i].Commands) - p.waiting[i].packed
+	}
+	b.requests = make([]Request, 0, min(waiting, most.BatchCommands))
 	for i := range p.waiting {
 		w := p.waiting[i]
 		b.until = max(b.until, w.until)
@@ -89,10 +100,21 @@ func (p *proposals) pack(most limits.Tunable) batch {
 	return b
 }
 
-// take removes the commands of a batch that was packed just now: they are on their way.
+// take removes the commands of a batch that was packed just now: they are on their way, and nobody refers to them any more.
 func (p *proposals) take(b batch) {
 	p.next += uint64(len(b.commands))
 	p.bytes -= weightOf(b.commands)
+	packed := p.waiting[:len(p.waiting)-len(b.rest)]
+	for i := range packed {
+		if packed[i].Release != nil {
+			packed[i].Release.Release()
+		}
+	}
+	clear(packed)
+	if len(b.rest) == 0 {
+		p.waiting = p.waiting[:0]
+		return
+	}
 	p.waiting = b.rest
 }
 
@@ -162,8 +184,13 @@ func (c *Consensus) propose() {
 	}
 	for len(c.proposals.waiting) > 0 && (leads || c.forwards.bytes < c.Limits.ForwardBytesInflight) {
 		b := c.proposals.pack(c.Limits)
-		envelope := c.envelope(b.first, b.commands)
-		if leads {
+		var envelope []byte
+		if leads { // raft copies what it is given
+			c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, b.commands)
+			envelope = c.proposals.envelope
+			if cap(envelope) > 2*limits.BatchBytes {
+				c.proposals.envelope = nil // of one large command
+			}
 			change, refused := c.changeIn(envelope, b.change)
 			if refused != nil {
 				kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
@@ -179,6 +206,7 @@ func (c *Consensus) propose() {
 		}
 		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
 		if !leads {
+			envelope = c.envelope(b.first, b.commands)
 			c.forward(status.Lead, c.forwards.add(b.first, envelope, c.now.Now))
 		}
 		c.proposals.take(b)
@@ -193,7 +221,11 @@ func (c *Consensus) propose() {
 
 // envelope is what an entry holds of this member's commands, the first of which has a number.
 func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
-	return index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
+	return c.appendEnvelope(make([]byte, 0, weightOf(commands)+64), first, commands)
+}
+
+func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) []byte {
+	return index.AppendEnvelope(dst, index.Envelope{
 		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.now.Wall,
 	}, commands)
 }

@@ -450,6 +450,7 @@ func TestProposalsArePacked(t *testing.T) {
 		next := uint64(7)
 		for i, n := range test.batches {
 			again := p.pack(limits.Defaults())
+			again.commands = slices.Clone(again.commands)
 			b := p.pack(limits.Defaults())
 			if len(b.commands) != n || len(b.requests) != n || b.first != next || len(again.commands) != n {
 				t.Fatalf("%s: batch %d has %d commands from %d on, want %d from %d on", test.what, i, len(b.commands), b.first, n, next)

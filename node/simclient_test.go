@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -326,6 +327,7 @@ func (s *session) serializable(o *operation) {
 // Complete implements kv.ReplyTo. What a transaction is answered with is read from the View that is there when the turn is
 // over in which it was completed: what a turn shows, it shows at its end.
 func (s *session) Complete(done []kv.Completion) {
+	done = slices.Clone(done) // it is read later
 	s.c.w.sim.Post(func() {
 		view := s.member.status.View()
 		for _, d := range done {

@@ -247,6 +247,7 @@ func (s *leaseSession) await(take func(d kv.Completion)) {
 
 // Complete implements kv.ReplyTo.
 func (s *leaseSession) Complete(done []kv.Completion) {
+	done = slices.Clone(done) // it is read later
 	s.l.w.sim.Post(func() {
 		if s.life.Over() {
 			return

@@ -445,6 +445,7 @@ type changeReply struct {
 
 // Complete implements kv.ReplyTo.
 func (r *changeReply) Complete(done []kv.Completion) {
+	done = slices.Clone(done) // it is read later
 	r.a.w.sim.Post(func() { r.end(done[0].Result) })
 }
 

@@ -167,6 +167,7 @@ func (q *onceRequest) send(o *onceWrite, name kv.SessionWrite) {
 
 // Complete implements kv.ReplyTo.
 func (q *onceRequest) Complete(done []kv.Completion) {
+	done = slices.Clone(done) // it is read later
 	w := q.r.w
 	w.sim.Post(func() {
 		if q.life.Over() {

@@ -61,6 +61,7 @@ func (f *flood) follow() {
 
 // Complete implements kv.ReplyTo.
 func (f *flood) Complete(done []kv.Completion) {
+	done = slices.Clone(done) // it is read later
 	f.w.sim.Post(func() {
 		now := f.w.sim.Now()
 		for _, d := range done {

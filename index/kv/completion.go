@@ -23,7 +23,7 @@ type Completion struct {
 	Lease   *LeaseTime // of LeaseTold
 }
 
-// ReplyTo is where completions go: one for each stream of a client. Complete must not block, and keeps the slice. Several
+// ReplyTo is where completions go: one for each stream of a client. Complete must not block, nor keep the slice. Several
 // actors call it, each from its own goroutine.
 type ReplyTo interface{ Complete([]Completion) }
 
@@ -34,7 +34,13 @@ type Proposal struct {
 	Requests []uint64
 	Commands [][]byte
 	Timeout  time.Duration // for how long the client waits; 0 is the longest that there is
+	// Release, where it is not nil, takes Requests, Commands and their bytes back when all commands are in batches: who made
+	// the proposal may use them for another one. A proposal that ends in another way is left to the garbage collector.
+	Release Release
 }
+
+// Release takes back what a proposal was made of.
+type Release interface{ Release() }
 
 // Refuse completes requests with one and the same error.
 func Refuse(to ReplyTo, requests []uint64, kind CompletionKind, err *Error) {

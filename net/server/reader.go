@@ -20,8 +20,7 @@ type batch struct {
 	keep    wire.Reuse // of answers
 
 	writes       []slot
-	commands     [][]byte
-	arena        []byte // the commands' bytes; the member's, once they are proposed
+	proposed     *proposed // what will be proposed; the member's, once it is
 	writeTimeout time.Duration
 
 	reads       []slot
@@ -239,36 +238,37 @@ func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
 // addWrite encodes the command as it will stand in the log.
 func (s *stream) addWrite(q *wire.Request, frame int, bytes int32) {
 	b := &s.batch
-	if len(b.writes) == limits.BatchCommands || len(b.arena)+frame > limits.BatchBytes {
+	if len(b.writes) == limits.BatchCommands || b.proposed != nil && len(b.proposed.arena)+frame > limits.BatchBytes {
 		s.flush()
 	}
-	if b.arena == nil {
-		b.arena = make([]byte, 0, frame+64+min(s.frames.Partial()*9/8, limits.BatchBytes))
+	if b.proposed == nil {
+		b.proposed = newProposed(frame + 64 + min(s.frames.Partial()*9/8, limits.BatchBytes))
 	}
-	start := len(b.arena)
+	to := b.proposed
+	start := len(to.arena)
 	head := index.Head{Once: q.Once}
 	var lease *wire.LeaseRequest // of a grant
 	switch q.Op {
 	case wire.OpPut:
-		b.arena = head.AppendPut(b.arena, &q.Put)
+		to.arena = head.AppendPut(to.arena, &q.Put)
 	case wire.OpDelete:
-		b.arena = head.AppendDelete(b.arena, q.Delete.Key, q.Delete.End)
+		to.arena = head.AppendDelete(to.arena, q.Delete.Key, q.Delete.End)
 	case wire.OpTxn:
-		b.arena = head.AppendTxn(b.arena, q.Txn)
+		to.arena = head.AppendTxn(to.arena, q.Txn)
 	case wire.OpChangeAlarm:
-		b.arena = index.AppendAlarm(b.arena, q.Alarm)
+		to.arena = index.AppendAlarm(to.arena, q.Alarm)
 	case wire.OpCompact:
-		b.arena = head.AppendCompact(b.arena, q.Compact)
+		to.arena = head.AppendCompact(to.arena, q.Compact)
 	case wire.OpChangeMember:
-		b.arena = index.AppendMemberChange(b.arena, &q.Change)
+		to.arena = index.AppendMemberChange(to.arena, &q.Change)
 	case wire.OpGrant:
 		l := s.newLease(q)
 		lease = &wire.LeaseRequest{ID: l.ID, TTL: l.TTL}
-		b.arena = head.AppendGrant(b.arena, l)
+		to.arena = head.AppendGrant(to.arena, l)
 	case wire.OpRevoke:
-		b.arena = head.AppendRevoke(b.arena, q.Lease.ID)
+		to.arena = head.AppendRevoke(to.arena, q.Lease.ID)
 	}
-	b.commands = append(b.commands, b.arena[start:len(b.arena):len(b.arena)])
+	to.commands = append(to.commands, to.arena[start:len(to.arena):len(to.arena)])
 	b.writes = append(b.writes, slot{id: q.ID, op: q.Op, bytes: bytes, lease: lease})
 	b.writeTimeout = max(b.writeTimeout, q.Timeout)
 }
@@ -290,7 +290,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 		s.end(1, int64(bytes))
 		return
 	}
-	number := s.registerLocked([]slot{{id: q.ID, op: q.Op, bytes: bytes}})[0]
+	number := s.registerLocked(nil, []slot{{id: q.ID, op: q.Op, bytes: bytes}})[0]
 	s.mu.Unlock()
 	to := q.MoveLeader
 	ctx, cancel := context.WithTimeout(s.qs.Context(), q.Timeout)
@@ -326,13 +326,16 @@ func (s *stream) flush() {
 		b.ready = b.ready[:0]
 		s.wakeWriter()
 	}
-	writes, reads, asks := s.registerLocked(b.writes), s.registerLocked(b.reads), s.registerLocked(b.asks)
+	if len(b.writes) > 0 {
+		b.proposed.requests = s.registerLocked(b.proposed.requests, b.writes)
+	}
+	reads, asks := s.registerLocked(nil, b.reads), s.registerLocked(nil, b.asks)
 	s.mu.Unlock()
 
-	if len(writes) > 0 {
-		p := kv.Proposal{ReplyTo: s, Requests: writes, Commands: b.commands, Timeout: b.writeTimeout}
+	if len(b.writes) > 0 {
+		p := kv.Proposal{ReplyTo: s, Requests: b.proposed.requests, Commands: b.proposed.commands, Timeout: b.writeTimeout, Release: b.proposed}
 		clear(b.writes) // a body has a View, and what was given up since is mapped as long
-		b.writes, b.commands, b.arena, b.writeTimeout = b.writes[:0], make([][]byte, 0, len(b.commands)), nil, 0
+		b.writes, b.proposed, b.writeTimeout = b.writes[:0], nil, 0
 		s.conn.server.config.Member.Propose(p)
 	}
 	if len(reads) > 0 {

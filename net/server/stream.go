@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -187,13 +188,10 @@ func (s *stream) wakeWriter() {
 	}
 }
 
-// registerLocked gives each slot its number.
-func (s *stream) registerLocked(slots []slot) []uint64 {
-	if len(slots) == 0 {
-		return nil
-	}
-	numbers := make([]uint64, len(slots))
-	for i, x := range slots {
+// registerLocked gives each slot its number, and appends the numbers.
+func (s *stream) registerLocked(numbers []uint64, slots []slot) []uint64 {
+	numbers = slices.Grow(numbers, len(slots))
+	for _, x := range slots {
 		var place uint32
 		if n := len(s.free); n > 0 {
 			place = s.free[n-1]
@@ -208,7 +206,7 @@ func (s *stream) registerLocked(slots []slot) []uint64 {
 		if x.read != nil && x.read.written() {
 			s.bodies++
 		}
-		numbers[i] = uint64(x.serial)<<32 | uint64(place)
+		numbers = append(numbers, uint64(x.serial)<<32|uint64(place))
 	}
 	return numbers
 }
