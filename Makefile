@@ -11,7 +11,7 @@ COMMIT     = $(addprefix -X qkv/cli.builtFrom=,$(shell git describe --always --d
 SIMFLAGS   = $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test compat race sim adverse hosts fuzz lint fmt bench full vuln
+.PHONY: help run build test compat kube race sim adverse hosts fuzz lint fmt bench full vuln
 
 help: ## this list
 	@echo 'qkv: a distributed, revisioned key-value store. Targets:'
@@ -29,6 +29,9 @@ test: lint ## all that a change must pass: format, vet, staticcheck, every test 
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
 	@.ci/compat $(COMPATFLAGS)
+
+kube: ## kube-apiserver 1.36.3, built from its module (minutes, 2 GB of Go's cache), on three members; what it relies on, long
+	cd net/etcd/compat && QKV_FULL=1 $(GO) test -count=1 -timeout 60m -v ./kube
 
 race: ## the tests under the race detector (PKG=./actor/... for a part)
 	$(GO) test -race -short -timeout 30m $(PKG)

@@ -191,7 +191,7 @@ func (m *Member) Start() {
 	cmd := exec.Command(m.program, m.arguments...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "QKV_") || strings.HasPrefix(s, "ETCD") })
 	cmd.Stdout, cmd.Stderr = out, out
-	if err := spawn(cmd); err != nil {
+	if err := Spawn(cmd); err != nil {
 		m.t.Fatalf("start %s: %v", m.Name, err)
 	}
 	ended := make(chan struct{})

@@ -19,8 +19,8 @@ var spawns = sync.OnceValue(func() chan func() {
 	return work
 })
 
-// spawn starts a process that dies with this one.
-func spawn(cmd *exec.Cmd) error {
+// Spawn starts a process that dies with this one.
+func Spawn(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	failed := make(chan error)
 	spawns() <- func() { failed <- cmd.Start() }

@@ -4,5 +4,5 @@ package member
 
 import "os/exec"
 
-// spawn starts a process.
-func spawn(cmd *exec.Cmd) error { return cmd.Start() }
+// Spawn starts a process.
+func Spawn(cmd *exec.Cmd) error { return cmd.Start() }
