@@ -39,6 +39,7 @@ const (
 	etcdModule   = "go.etcd.io/etcd/api/v3"
 	grpcModule   = "google.golang.org/grpc"
 	boltModule   = "go.etcd.io/bbolt"
+	jsonModule   = "github.com/grpc-ecosystem/grpc-gateway/v2"
 	promModule   = "github.com/prometheus/client_golang"
 	httpModule   = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
@@ -67,7 +68,7 @@ var house = map[string]room{
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},

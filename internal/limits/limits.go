@@ -270,6 +270,8 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
+	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
+	EtcdGatewayBytes = 64 << 20
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients
 	// are counted by: it is they who say them.
 	MetricsReaders     = 4

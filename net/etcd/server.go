@@ -98,6 +98,7 @@ type Server struct {
 	health *health.Server
 
 	metrics *metrics
+	gateway *gateway
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -131,10 +132,12 @@ func Start(config Config) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
 	)
-	for _, service := range s.services() {
+	services := s.services()
+	for _, service := range services {
 		s.measure(service)
 		s.grpc.RegisterService(service, nil)
 	}
+	s.gateway = newGateway(s, services)
 	s.health = health.NewServer()
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.calls.run(&s.running)

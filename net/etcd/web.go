@@ -32,6 +32,9 @@ func profiles(mux *http.ServeMux) {
 // is not worth a line.
 func (s *Server) newWeb(port bool) *http.Server {
 	mux := http.NewServeMux()
+	if port {
+		mux.Handle("/v3/", s.gateway)
+	}
 	if port && s.config.Profiles {
 		profiles(mux)
 	}
@@ -42,7 +45,7 @@ func (s *Server) newWeb(port bool) *http.Server {
 	s.probe(mux, "/readyz", check{"data_corruption", s.sound}, check{"serializable_read", s.readable}, check{"linearizable_read", s.agrees},
 		check{"non_learner", s.votes})
 	return &http.Server{
-		Handler: mux, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
+		Handler: older(mux), ConnContext: whose, ReadTimeout: s.config.Limits.Handshake, WriteTimeout: limits.EtcdWebTimeout, IdleTimeout: limits.EtcdWebTimeout,
 		MaxHeaderBytes: limits.EtcdHeaderBytes, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug),
 	}
 }

@@ -1,0 +1,175 @@
+package etcd_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"qkv/internal/limits"
+	"qkv/net/etcd"
+)
+
+// post sends JSON to a path of the gateway.
+func post(t *testing.T, s *etcd.Server, path, body string) (int, string) {
+	t.Helper()
+	r, err := http.Post("http://"+s.Addr().String()+path, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	all, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, strings.Join(strings.Fields(string(all)), "") // protojson puts spaces in at random
+}
+
+// TestGateway asks for something of each kind, right and wrong, and gets etcd's JSON and status codes.
+func TestGateway(t *testing.T) {
+	s := start(t, newMember(), nil)
+	header := func(revision int) string {
+		return fmt.Sprintf(`"header":{"cluster_id":"12","member_id":"1","revision":"%d","raft_term":"7"}`, revision)
+	}
+	for _, c := range []struct{ path, body, want string }{
+		{"/v3/kv/put", `{"key":"YQ==","value":"Yg=="}`, `200 {` + header(2) + `}`},
+		{"/v3beta/kv/range", `{"key":"YQ=="}`, `200 {` + header(2) + `,"kvs":[{"key":"YQ==","create_revision":"2","mod_revision":"2","version":"1","value":"Yg=="}],"count":"1"}`},
+		{"/v3/kv/range", `{"key":"YQ==","range_end":"eg==","limit":"1","serializable":true,"unknown":1}`, `200 {` + header(2) + `,"kvs":[{"key":"YQ==","create_revision":"2","mod_revision":"2","version":"1","value":"Yg=="}],"count":"1"}`},
+		{"/v3/kv/range", `{"key":"YQ==","revision":"9"}`, `400 {"code":11,"message":"etcdserver:mvcc:requiredrevisionisafuturerevision"}`},
+		{"/v3/kv/put", `{}`, `400 {"code":3,"message":"etcdserver:keyisnotprovided"}`},
+		{"/v3/kv/put", `{"key":"YQ=="`, `400 {"code":3,"message":"unexpectedEOF"}`},
+		{"/v3/kv/put", ``, `400 {"code":3,"message":"etcdserver:keyisnotprovided"}`},
+		{"/v3/kv/txn", `{"compare":[{"key":"YQ==","target":"VERSION","result":"EQUAL","version":"1"}],"success":[{"request_delete_range":{"key":"YQ=="}}]}`, `200 {` + header(3) + `,"succeeded":true,"responses":[{"response_delete_range":{"header":{"revision":"3"},"deleted":"1"}}]}`},
+		{"/v3/kv/deleterange", `{"key":"YQ=="}`, `200 {` + header(3) + `}`},
+		{"/v3/kv/compaction", `{"revision":"3"}`, `200 {` + header(3) + `}`},
+		{"/v3/kv/compaction", `{"revision":"2"}`, `400 {"code":11,"message":"etcdserver:mvcc:requiredrevisionhasbeencompacted"}`},
+		{"/v3/lease/grant", `{"TTL":"60","ID":"5"}`, `200 {` + header(3) + `,"ID":"5","TTL":"60"}`},
+		{"/v3/lease/leases", `{}`, `200 {` + header(3) + `,"leases":[{"ID":"5"}]}`},
+		{"/v3/lease/keepalive", `{"ID":"5"}`, `200 {"result":{` + header(3) + `,"ID":"5","TTL":"60"}}`},
+		{"/v3/kv/lease/revoke", `{"ID":"5"}`, `200 {` + header(3) + `}`},
+		{"/v3/lease/revoke", `{"ID":"5"}`, `404 {"code":5,"message":"etcdserver:requestedleasenotfound"}`},
+		{"/v3/maintenance/alarm", `{"action":"GET"}`, `200 {` + header(3) + `}`},
+		{"/v3/auth/status", `{}`, `200 {` + header(3) + `,"authRevision":"1"}`},
+		{"/v3/auth/authenticate", `{"name":"a"}`, `400 {"code":9,"message":"etcdserver:authenticationisnotenabled"}`},
+		{"/v3/auth/user/add", `{"name":"a"}`, `501 {"code":12,"message":"unknownmethod/etcdserverpb.Auth/UserAdd"}`},
+		{"/v3/kv/nothing", `{}`, `404 {"code":5,"message":"NotFound"}`},
+	} {
+		if code, body := post(t, s, c.path, c.body); fmt.Sprint(code, " ", body) != c.want {
+			t.Errorf("%s %s:\n%d %s, want\n%s", c.path, c.body, code, body, c.want)
+		}
+	}
+	if code, body := get(t, s, "/v3/kv/range"); code != http.StatusNotImplemented || !strings.Contains(body, "Method Not Allowed") {
+		t.Errorf("GET: %d %s", code, body)
+	}
+}
+
+// TestGatewayWatch watches with a request that is over and one that goes on, and gets a line of JSON for each message, as it
+// happens; a client that goes away is forgotten.
+func TestGatewayWatch(t *testing.T) {
+	s := start(t, newMember(), nil)
+	in, more := io.Pipe()
+	for name, body := range map[string]io.Reader{
+		"over":    strings.NewReader(`{"create_request":{"key":"YQ==","prev_kv":true}}`),
+		"goes on": io.MultiReader(strings.NewReader(`{"create_request":{"key":"YQ==","prev_kv":true}}`+"\n"), in),
+	} {
+		r, err := http.Post("http://"+s.Addr().String()+"/v3/watch", "application/json", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(r.Body)
+		next := func(want string) {
+			t.Helper()
+			if !lines.Scan() {
+				t.Fatalf("%s: the stream has ended: %v", name, lines.Err())
+			}
+			if got := strings.ReplaceAll(lines.Text(), " ", ""); !strings.Contains(got, want) {
+				t.Fatalf("%s: %s, want %s", name, got, want)
+			}
+		}
+		next(`"created":true`)
+		for i := range 3 {
+			if code, body := post(t, s, "/v3/kv/put", fmt.Sprintf(`{"key":"YQ==","value":"%s"}`, base64.StdEncoding.EncodeToString([]byte{byte(i)}))); code != 200 {
+				t.Fatal(body)
+			}
+			next(fmt.Sprintf(`"value":"%s"`, base64.StdEncoding.EncodeToString([]byte{byte(i)})))
+		}
+		if name == "goes on" {
+			_, _ = io.WriteString(more, `{"cancel_request":{"watch_id":"0"}}`)
+			next(`"canceled":true`)
+		}
+		_ = r.Body.Close()
+		for s.Stats().Watches > 0 {
+			if t.Context().Err() != nil {
+				t.Fatal("the watch is not forgotten")
+			}
+		}
+	}
+	_ = more.Close()
+}
+
+// TestGatewayHostile: pages in browsers are refused, what is too large is, in one request and in a stream of them, and what
+// nests too deep.
+func TestGatewayHostile(t *testing.T) {
+	s := start(t, newMember(), nil)
+	for _, name := range []string{"Origin", "Sec-Fetch-Site"} {
+		q, err := http.NewRequest(http.MethodPost, "http://"+s.Addr().String()+"/v3/kv/put", strings.NewReader(`{"key":"YQ=="}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Header.Set("Content-Type", "text/plain")
+		q.Header.Set(name, "http://example.org")
+		r, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if r.StatusCode != http.StatusForbidden || r.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("a page with %s: %s", name, r.Status)
+		}
+	}
+	most := limits.RequestBytesWritten
+	value := base64.StdEncoding.EncodeToString(make([]byte, most))
+	if code, body := post(t, s, "/v3/kv/put", `{"key":"YQ==","value":"`+value+`"}`); code != 400 || body != `{"code":3,"message":"etcdserver:requestistoolarge"}` {
+		t.Errorf("a value of %d bytes: %d %s", most, code, body)
+	}
+	endless := io.LimitReader(zeros{}, 1<<30)
+	r, err := http.Post("http://"+s.Addr().String()+"/v3/kv/put", "application/json", io.MultiReader(strings.NewReader(`{"value":"`), endless))
+	if err == nil {
+		_ = r.Body.Close()
+		if r.StatusCode != http.StatusBadRequest {
+			t.Errorf("an endless request: %s", r.Status)
+		}
+	}
+	if left := endless.(*io.LimitedReader).N; left < 1<<29 {
+		t.Errorf("of an endless request %d bytes were read", 1<<30-left)
+	}
+	r, err = http.Post("http://"+s.Addr().String()+"/v3/lease/keepalive", "application/json", io.MultiReader(strings.NewReader(`{"x":"`), io.LimitReader(zeros{}, 1<<30)))
+	if err == nil {
+		_, err = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+	}
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Logf("an endless message of a stream: %v", err)
+	}
+	deep := strings.Repeat(`{"success":[{"request_txn":`, 20000) + "{}" + strings.Repeat(`}]}`, 20000)
+	if code, body := post(t, s, "/v3/kv/txn", deep); code != 400 {
+		t.Errorf("20,000 transactions in each other: %d %.100s", code, body)
+	}
+	if code, body := post(t, s, "/v3/kv/range", `{"key":"YQ=="}`); code != 200 {
+		t.Errorf("afterwards: %d %s", code, body)
+	}
+}
+
+// zeros are characters 0 without end.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	for i := range b {
+		b[i] = '0'
+	}
+	return len(b), nil
+}
