@@ -367,7 +367,7 @@ func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*t
 
 // startClock starts the clock of a leader whose state holds an entry of its term.
 func (c *Consensus) startClock() {
-	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term {
+	if !c.clock.running && c.soft.RaftState == raft.StateLeader && c.membership.appliedTerm == c.term && c.raft.BasicStatus().GetTerm() == c.term && c.Status.View().Following() == nil {
 		c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
 	}
 }
@@ -397,6 +397,9 @@ func (c *Consensus) takeAsks(from uint64, asks []NumberedAsk) {
 // tickLeases lets the lease clock go on: a tick's keep-alives are one frame to the leader, and one round there.
 func (c *Consensus) tickLeases() {
 	c.askLeader()
+	if c.clock.running && c.Status.View().Following() != nil { // its source's clock counts
+		c.clock.stop()
+	}
 	if !c.clock.running {
 		return
 	}

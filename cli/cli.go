@@ -99,7 +99,7 @@ func newApp() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{
 			putCommand(), getCommand(), delCommand(), txnCommand(), watchCommand(), leaseCommand(), lockCommand(), electCommand(), compactCommand(), historyCommand(), diffCommand(), revertCommand(), logCommand(), importCommand(), exportCommand(),
-			statusCommand(), alarmCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), certCommand(), inspectCommand(),
+			statusCommand(), alarmCommand(), serveCommand(), etcdCommand(), demoCommand(), memberCommand(), moveLeaderCommand(), recoverCommand(), migrateCommand(), certCommand(), inspectCommand(),
 			benchCommand(), completionCommand(), versionCommand(),
 		},
 	}

@@ -71,6 +71,8 @@ var house = map[string]room{
 	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
+	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
+
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
 
 	"internal/testretry":    {floor: 3, helper: true},
@@ -83,7 +85,7 @@ var house = map[string]room{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/client/concurrency", "net/etcd", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
 	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule}},
 	".":     {floor: 6, imports: []string{"cli"}},

@@ -105,16 +105,22 @@ func (v *View) Alarms() []kv.Alarm { return v.alarms }
 // NoSpace tells whether the alarm NOSPACE is raised.
 func (v *View) NoSpace() bool { return v.alarms.has(kv.AlarmNoSpace) }
 
-// Refuses says why the state, as it is, refuses a command for want of room, or nil: what the proposer asks, so that nothing
+// Refuses says why the state, as it is, refuses a command for want of room, or because it follows a source, or nil: what the proposer asks, so that nothing
 // goes into the log for a refusal. A write of a session may have been made already, and then has its first outcome: that is
 // known where it is applied.
 func (v *View) Refuses(b []byte) *kv.Error {
-	if !v.NoSpace() {
+	if !v.NoSpace() && v.following == nil {
 		return nil
 	}
 	r := pack.NewReader(b)
 	var c command
-	if c.read(&r) != nil || c.once.Session != 0 || !c.grows() {
+	if c.read(&r) != nil || c.once.Session != 0 {
+		return nil
+	}
+	if err := v.following.refuses(c.kind); err != nil {
+		return err
+	}
+	if !v.NoSpace() || !c.grows() {
 		return nil
 	}
 	return errNoSpace

@@ -105,6 +105,9 @@ func (s *State) perform(c *command) kv.Result {
 	if e := c.refusal(); e != nil {
 		return s.refused(e)
 	}
+	if e := s.following.refuses(c.kind); e != nil {
+		return s.refused(e)
+	}
 	if s.alarms.has(kv.AlarmNoSpace) && c.grows() {
 		return s.refused(errNoSpace)
 	}
@@ -133,6 +136,8 @@ func (s *State) perform(c *command) kv.Result {
 		return s.raiseLevel(c)
 	case kindAlarm:
 		return s.changeAlarm(*c.alarm)
+	case kindFollow:
+		return s.follow(c.follow)
 	case kindCheck:
 		s.check = check{entry: s.applied + 1}
 		return kv.Result{Revision: s.revision}

@@ -173,7 +173,7 @@ func (w *walk) changes() error {
 		return broken(5, "the history ends before revision %d, the newest is %d", h.slots.end, w.s.revision)
 	case changes != w.inHistory:
 		return broken(5, "the history has %d changes, the keys have %d", changes, w.inHistory)
-	case first > max(w.s.compacted, 2), h.sub > 0 && first >= w.s.compacted, w.s.compacted > w.s.revision:
+	case first > max(w.s.compacted+1, 2), h.sub > 0 && first >= w.s.compacted, w.s.compacted > w.s.revision:
 		return broken(6, "compacted up to %d, the history begins with %d.%d, the newest revision is %d", w.s.compacted, first, h.sub, w.s.revision)
 	}
 	return nil

@@ -163,6 +163,16 @@ func samples() (names []string, commands [][]byte, same []msgCommand) {
 	inSession("transaction in a session", head.AppendTxn(nil, &kv.Txn{}), 10, empty)
 	add("alarm", AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 300, Kind: kv.AlarmNoSpace}}), 15, msgAlarm{true, 300, 1})
 	add("disarm", AppendAlarm(nil, kv.AlarmChange{}), 15, msgAlarm{})
+	add("follow", AppendFollowBegin(nil, 300, "old", 9), 16, []any{1, 300, "old", 9})
+	record := AppendRecord(nil, &FollowedRecord{Key: name, Version: Version{Mod: 300, Sub: 1, Create: 7, Version: 2, Lease: -1, Value: []byte("v")}})
+	if !bytes.Equal(record, []byte("\x98\xcd\x01\x2c\x01\xc2\x07\x02\xff\xc4\x03key\xc4\x01v")) {
+		panic(fmt.Sprintf("a record is % x", record))
+	}
+	add("records", AppendFollowRecords(nil, 300, Position{8, 0}, true, 60, [][]byte{record}), 16, []any{2, 300, 8, 0, true, 60, record})
+	add("leases of a source", AppendFollowLeases(nil, 300, -1<<63, 7, []kv.Lease{{ID: -1, TTL: 60, Remaining: 9}}), 16, []any{3, 300, int64(-1 << 63), 7, -1, 60, 9})
+	add("source loaded", AppendFollowLoaded(nil, 300, 9), 16, []any{4, 300, 9})
+	add("compact as the source", AppendFollowCompact(nil, 300, 9), 16, []any{5, 300, 9})
+	add("end of following", AppendFollowEnd(nil, 300, 9), 16, []any{6, 300, 9})
 	add("delete", AppendDelete(nil, []byte("key"), nil), 2, msgDelete{Key: []byte("key"), End: []byte{}})
 	add("delete range", AppendDelete(nil, []byte("key"), []byte{0}), 2, msgDelete{Key: []byte("key"), End: []byte{0}})
 	add("announce", AppendAnnounce(nil, testMember()), 3, testMember())

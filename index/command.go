@@ -116,7 +116,8 @@ const (
 	kindRevoke       = 13
 	kindCheckpoint   = 14
 	kindAlarm        = 15
-	kinds            = 16
+	kindFollow       = 16
+	kinds            = 17
 )
 
 // kindLevels are the feature levels from which on commands may be proposed.
@@ -124,7 +125,7 @@ var kindLevels = [kinds]uint64{
 	kindPut: FirstLevel, kindDelete: FirstLevel, kindAnnounce: FirstLevel, kindFeatureLevel: FirstLevel,
 	kindRefused: FirstLevel, kindCheck: FirstLevel, kindDigest: FirstLevel, kindMember: FirstLevel, kindEndExchange: FirstLevel,
 	kindTxn: FirstLevel, kindCompact: FirstLevel, kindGrant: FirstLevel, kindRevoke: FirstLevel, kindCheckpoint: FirstLevel,
-	kindAlarm: FirstLevel,
+	kindAlarm: FirstLevel, kindFollow: FirstLevel,
 }
 
 // inSessions are the kinds that may have a session: what a client writes.
@@ -342,6 +343,7 @@ type command struct {
 	granted uint64     // of a revocation
 	ttl     int64      // of a grant
 	alarm   *kv.AlarmChange
+	follow  *follow
 
 	keepValue, keepLease bool // of a put
 }
@@ -426,6 +428,8 @@ func (c *command) readBody(r *pack.Reader) error {
 	case kindAlarm:
 		r.ArrayOf(alarmFields)
 		c.alarm = &kv.AlarmChange{Raise: r.Bool(), Alarm: kv.Alarm{Member: r.Uint(), Kind: kv.AlarmKind(min(r.Uint(), math.MaxUint8))}}
+	case kindFollow:
+		c.follow = readFollow(r)
 	case kindFeatureLevel:
 		r.ArrayOf(levelFields)
 		level := r.Uint()
@@ -585,6 +589,8 @@ func (c *command) describe() string {
 		return fmt.Sprintf("checkpoint of %d leases", len(c.left))
 	case kindAlarm:
 		return c.alarm.String()
+	case kindFollow:
+		return c.follow.describe()
 	case kindCompact:
 		return fmt.Sprintf("compact to revision %d", c.number)
 	case kindRefused:

@@ -36,6 +36,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendUint(b, r.times.sum)
 	b = r.check.append(b)
 	b = r.alarms.append(b)
+	b = r.following.digest(b)
 	return xxhash.Sum64(r.members.append(b))
 }
 

@@ -36,6 +36,14 @@
 //	body 13    93 lease term granted                                           revoke; term 0: a client's
 //	body 14    9n term [lease remaining granted]...                            checkpoint of leases
 //	body 15    93 raise member kind                                            alarm; not raised: disarmed, 0 is all
+//	body 16    9n step source ...                                              a step of following source; steps:
+//	             1 name compacted        begin
+//	             2 revision sub complete ttl record...   records behind a place
+//	             3 from to [id ttl remaining]...         its leases between two ids
+//	             4 revision              all is there up to it
+//	             5 revision              compact as it has
+//	             6 revision              the end
+//	record     98 mod sub tombstone create version lease key value             in a binary
 //
 //	member     9d id name role manual since [peer...] [client...] [web...] version level folder boot process
 //
@@ -135,6 +143,22 @@
 // CORRUPT is also raised by the state itself, of each member whose state differs from a majority's (see Digest), and
 // disarmed when a later comparison finds that member's equal, or the member is removed. Nothing is refused for it: the
 // member that it is of takes no part by itself, and the others are right.
+//
+// # Following
+//
+// A state can take over the revisions of another store, an etcd, as they are, so that every revision, version and lease is the same
+// there and here. It must be one to which nobody has written. What the source keeps of its compacted revisions comes first, then
+// each revision behind it, whole: create revision and version of a key follow from what is there, and where the source says something
+// else, the record is refused. The state says up to which record it is, and takes only what comes next, so that whoever sends
+// may end at any time, and send again what may have arrived.
+//
+// The records of a revision that is too large for one command wait in the state until all are there. A change of the compacted revision
+// itself, which has no version before it any more at the source, gets one here that nobody can read: it is below the compacted
+// revision, and prev_kv ends there ([Change.Before]).
+//
+// Until it is said that all is loaded there are no reads, and until the end no writes but the source's: no client's, and no
+// revocation or note of the leader's clock, which does not run. A lease that a record names and nobody has granted is granted, because
+// the source has revoked it since: its keys go in a revision to come, and it in the next list of leases.
 //
 // # Compaction
 //
@@ -258,6 +282,7 @@
 //	  7  [clock floor session...]
 //	     session  95 id used first length [place revision deleted kind code flags, ...]
 //	  8  [alarm's member, kind, ...]
+//	  9  [source name revision sub loaded record...]     of a state that follows: up to which record, and those that wait
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
 // sum of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's
@@ -274,7 +299,7 @@
 //  4. Keys, bytes, the number of versions and their sum are those of the versions that are there.
 //  5. Each revision from the first one of the history to the newest has its changes in it, by sub revision without a
 //     gap; every version is such a change, or the oldest put of its key. The version before a change is kept.
-//  6. The history begins at or before the compacted revision, at the latest, and inside a revision only before it.
+//  6. The history begins right behind the compacted revision, at the latest, and inside a revision only before it.
 //  7. Each slab counts the bytes of what is in use in it.
 //  8. Times rise with revisions, and none is kept that no readable revision needs.
 //  9. Those of [Members].

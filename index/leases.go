@@ -111,15 +111,20 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 		s.addTombstone(r)
 	}
 	s.keepMatches(matches)
-	s.leases.granted.Delete(l)
-	s.leaseSum -= leaseSum(l)
-	s.leasesChanged = true
-	s.leaseChanges = append(s.leaseChanges, LeaseChange{Lease: l, Gone: true})
+	s.removeLease(l)
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
 	}
 	s.end()
 	return kv.Result{Revision: s.revision, Deleted: int64(len(matches))}
+}
+
+// removeLease takes a lease out that has no keys.
+func (s *State) removeLease(l kv.Lease) {
+	s.leases.granted.Delete(l)
+	s.leaseSum -= leaseSum(l)
+	s.leasesChanged = true
+	s.leaseChanges = append(s.leaseChanges, LeaseChange{Lease: l, Gone: true})
 }
 
 func leaseNotFound(id int64) *kv.Error {

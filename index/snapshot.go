@@ -25,7 +25,8 @@ const (
 	sectionLeases  = 6
 	sectionClients = 7
 	sectionAlarms  = 8
-	sections       = 9
+	sectionFollow  = 9
+	sections       = 10
 
 	sectionVersion = 1
 )
@@ -43,7 +44,8 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionCheck, v.check.append(nil))
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
-	return appendSection(dst, sectionAlarms, v.alarms.append(nil))
+	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
+	return appendSection(dst, sectionFollow, v.following.append(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -169,6 +171,8 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 		s.readSessions(&r)
 	case sectionAlarms:
 		s.alarms = readAlarms(&r)
+	case sectionFollow:
+		s.following = readFollowing(&r)
 	}
 	return r.Done()
 }
@@ -193,7 +197,7 @@ func (s *State) beginHistory(first, sub int64) error {
 	room := s.revision - first
 	switch {
 	case first < 2, sub < 0, room < -1, room >= limits.HistoryLoaded, s.compacted > s.revision,
-		first > max(s.compacted, 2), sub > 0 && first >= s.compacted:
+		first > max(s.compacted+1, 2), sub > 0 && first >= s.compacted:
 		return fmt.Errorf("the state has revision %d, compacted %d and a history from %d.%d", s.revision, s.compacted, first, sub)
 	}
 	s.history.slots.startAt(first)

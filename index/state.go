@@ -44,6 +44,8 @@ type replicated struct {
 	sessionNumbers
 	// alarms are those that are raised.
 	alarms alarms
+	// following is the source that the state follows; nil: none.
+	following *following
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.
 	times times
 }
@@ -158,7 +160,7 @@ func (s *State) Refound(id uint64, name string) {
 		records: []kv.Member{{ID: id, Name: name, Role: kv.Voter}},
 		removed: slices.Concat(s.members.removed, removed),
 	}
-	s.check, s.own, s.alarms = check{}, ownDigest{}, nil
+	s.check, s.own, s.alarms, s.following = check{}, ownDigest{}, nil, nil
 	for s.clients.oldest != nil { // what is sent again is sent to the other cluster
 		s.endSession(s.clients.oldest)
 	}

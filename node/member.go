@@ -410,7 +410,7 @@ func (m *member) raise() {
 // retain has the oldest history compacted, if this member leads and there is more of it than should stay.
 func (m *member) retain() {
 	view, now := m.status.View(), m.env.Driver.Time().Wall
-	if m.status.Raft().Role != "leader" {
+	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		return
 	}
 	if revision := m.config.oldestKept(view, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {

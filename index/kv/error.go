@@ -48,8 +48,10 @@ const (
 	SessionEnded Code = 34
 	// AnswerGone: the write was made by a copy of it that came before, and what its answer has beside that is compacted since.
 	AnswerGone Code = 35
+	// Following: the cluster follows another one, and takes no writes until that ends; or it is being loaded, and answers no reads.
+	Following Code = 36
 
-	codes = 36
+	codes = 37
 )
 
 var codeNames = [codes]string{
@@ -58,7 +60,7 @@ var codeNames = [codes]string{
 	"feature level", "amnesia", "corrupt", "no such member", "member exists", "address exists", "not a learner",
 	"learner behind", "too many members", "quorum at risk", "removed",
 	"key not found", "duplicate key", "value provided", "lease provided", "no such lease", "lease exists", "lease too long",
-	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone",
+	"invalid sort", "too many operations", "answer too large", "session ended", "answer gone", "following",
 }
 
 // String returns the code's name.

@@ -294,6 +294,12 @@ const (
 	EtcdSnapshotChunk = 32 << 10
 	EtcdSnapshotBytes = 4 << 20
 	EtcdSnapshotRoom  = 512 << 20
+	// FollowBytes is what of a source's records goes into one command, and FollowPendingBytes bounds the records of one of its
+	// revisions, which wait in the state until all are there: a deletion of four million keys. FollowNameBytes bounds what a source
+	// is called. They are parts of feature level 1.
+	FollowBytes        = 512 << 10
+	FollowPendingBytes = 512 << 20
+	FollowNameBytes    = 1 << 10
 	// EtcdKeepAlives is how many keep-alives of one stream are under way.
 	EtcdKeepAlives = 4096
 	// EtcdHandshakes is how many handshakes of TLS are made at a time: each costs a signature, and the others wait.

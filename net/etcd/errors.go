@@ -55,6 +55,7 @@ var otherCodes = map[kv.Code]codes.Code{
 	kv.FeatureLevel:   codes.FailedPrecondition,
 	kv.TooManyMembers: codes.FailedPrecondition,
 	kv.AnswerTooLarge: codes.ResourceExhausted,
+	kv.Following:      codes.FailedPrecondition,
 }
 
 // statusOf is what a client gets for an error of the member.

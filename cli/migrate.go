@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/etcd/migrate"
+	"qkv/node"
+)
+
+func migrateCommand() *cli.Command {
+	return &cli.Command{
+		Name: "migrate", Category: "cluster", Usage: "move from etcd to qkv, and back",
+		Description: "Revisions, versions and leases stay as they are, so that clients go on with what they know: `etcdctl endpoint hashkv` " +
+			"shows the same number on both sides.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "from-etcd", Usage: "make a data folder of a snapshot of etcd",
+				Description: "The file is that of `etcdctl snapshot save`, of etcd 3.4 to 3.7. It becomes the data folder of a cluster of one " +
+					"member, to which others are added with `qkv member add`. What qkv cannot hold is listed, and then nothing is written; " +
+					"--dry-run only looks.",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` that etcdctl snapshot save wrote"},
+					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to make (default: ./qkv-data/NAME)"},
+					&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member"},
+					&cli.BoolFlag{Name: "skip-hash-check", EnvVars: []string{"QKV_MIGRATE_SKIP_HASH_CHECK"}, Usage: "take a file without its SHA-256, such as a copy of member/snap/db"},
+					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
+					certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key, as for qkv serve; without it the local CA's, on loopback only"),
+				},
+				Action: migrateFrom,
+			},
+		},
+	}
+}
+
+func migrateFrom(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	if c.String("snapshot") == "" {
+		return usagef("--snapshot FILE is missing: what `etcdctl snapshot save FILE` has written")
+	}
+	return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c) })
+}
+
+// migrateFile makes a data folder of a file.
+func migrateFile(ctx context.Context, c *cli.Context) error {
+	file, err := migrate.OpenFile(c.String("snapshot"), c.Bool("skip-hash-check"))
+	if err != nil {
+		return migrateError(err)
+	}
+	defer file.Close()
+	if err := file.Check(ctx, nil); err != nil {
+		return migrateError(err)
+	}
+	for _, note := range file.Notes {
+		fmt.Fprintln(c.App.ErrWriter, "note:", note)
+	}
+	dir := c.String("data-dir")
+	if dir == "" {
+		dir = filepath.Join("qkv-data", c.String("name"))
+	}
+	bar := newProgress(c.App.ErrWriter, "migrate", int(file.Records))
+	defer bar.end()
+	fill := func(take func([]byte) error, view func() *index.View) error {
+		if err := fillFrom(ctx, file, take, bar); err != nil {
+			return err
+		}
+		if err := sameLeases(view(), file); err != nil || !c.Bool("dry-run") {
+			return err
+		}
+		return errDryRun
+	}
+	done, err := node.Migrate(ctx, node.MigrateConfig{
+		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Wall: time.Now().UnixNano(), Version: Version,
+		Logger: newLogger(io.Discard, "text", "error", ""),
+	}, fill)
+	bar.end()
+	if errors.Is(err, errDryRun) {
+		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases; nothing was written\n",
+			file.Path, file.Revision, file.Compacted, file.Records, len(file.Leases))
+		return nil
+	}
+	if err != nil {
+		return migrateError(err)
+	}
+	v := done.View
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", dir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), file.Path)
+	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", c.String("name"), dir)
+	return nil
+}
+
+var errDryRun = errors.New("nothing was written")
+
+// fillFrom hands out the commands of a file.
+func fillFrom(ctx context.Context, file *migrate.File, take func([]byte) error, bar *progress) error {
+	if err := take(index.AppendFollowBegin(nil, file.Source, filepath.Base(file.Path), file.Compacted)); err != nil {
+		return err
+	}
+	feed := migrate.NewFeed(file.Source, index.Position{}, take)
+	err := file.Each(ctx, index.Position{}, func(r *index.FollowedRecord) error {
+		bar.add(1)
+		return feed.Add(r)
+	})
+	if err == nil {
+		err = feed.End()
+	}
+	if err == nil {
+		err = migrate.SendLeases(file.Source, file.Leases, take)
+	}
+	if err == nil {
+		err = take(index.AppendFollowLoaded(nil, file.Source, file.Revision))
+	}
+	if err == nil {
+		err = take(index.AppendFollowEnd(nil, file.Source, file.Revision))
+	}
+	return err
+}
+
+// sameLeases says which leases keys have that the file has not: with a lease that nobody grants they would never expire in etcd.
+func sameLeases(v *index.View, file *migrate.File) (err error) {
+	v.Leases(-1<<63, func(l kv.Lease) bool {
+		_, known := slices.BinarySearchFunc(file.Leases, l.ID, func(a kv.Lease, id int64) int {
+			switch {
+			case a.ID < id:
+				return -1
+			case a.ID > id:
+				return 1
+			}
+			return 0
+		})
+		if !known {
+			v.LeaseKeys(l.ID, nil, func(key []byte) bool {
+				err = fmt.Errorf("%w: the key %q has lease %016x, which is not in %s: put or delete the key at the source, and take the snapshot again; nothing was written",
+					migrate.ErrFile, key, uint64(l.ID), file.Path)
+				return false
+			})
+		}
+		return err == nil
+	})
+	return err
+}
+
+// migrateError is why nothing was migrated.
+func migrateError(err error) error {
+	if errors.Is(err, migrate.ErrFile) {
+		return usagef("%w", err)
+	}
+	return serveError(err)
+}

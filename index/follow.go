@@ -1,0 +1,567 @@
+package index
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/cespare/xxhash/v2"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// following is the source whose revisions the state takes over, and how far it is. It is never changed in place.
+type following struct {
+	source uint64 // the id of its cluster
+	name   string // for messages
+	// at is the newest record that was taken.
+	at Position
+	// loaded says that all is there that the source had at some revision. Until then nothing is read.
+	loaded bool
+	// pending are the records of a revision that is not complete, each as AppendRecord wrote it, and pendingBytes and pendingSum
+	// their bytes and the sum of their hashes.
+	pending      [][]byte
+	pendingBytes int64
+	pendingSum   uint64
+}
+
+// FollowStatus is how far a state is that follows a source.
+type FollowStatus struct {
+	Source uint64
+	Name   string
+	At     Position // the newest record that was taken, complete revision or not
+	Loaded bool
+}
+
+// Following returns the source that the state follows, or nil.
+func (v *View) Following() *FollowStatus {
+	if v.following == nil {
+		return nil
+	}
+	f := v.following
+	return &FollowStatus{Source: f.source, Name: f.name, At: f.at, Loaded: f.loaded}
+}
+
+// FollowedRecord is one version of a source, with all that the source says of it.
+type FollowedRecord struct {
+	Key []byte
+	Version
+}
+
+// The steps of a command of kind 16.
+const (
+	followBegin   = 1
+	followRecords = 2
+	followLeases  = 3
+	followLoaded  = 4
+	followCompact = 5
+	followEnd     = 6
+	followSteps   = 7
+
+	recordFields     = 8
+	followBeginRest  = 2
+	followLeaseWords = 3
+)
+
+// follow is a decoded command of kind 16.
+type follow struct {
+	step     uint64
+	source   uint64
+	name     string
+	revision int64 // compacted, loaded, to compact, or the last
+	after    Position
+	complete bool
+	ttl      int64
+	records  [][]byte
+	from, to int64
+	leases   []kv.Lease
+}
+
+func appendFollow(dst []byte, step, source uint64, more int) []byte {
+	dst = pack.AppendArray(appendHead(dst, kindFollow), 2+more)
+	return pack.AppendUint(pack.AppendUint(dst, step), source)
+}
+
+// AppendFollowBegin appends the command with which an empty state begins to follow a source, which has compacted up to a revision
+// (0: nothing).
+func AppendFollowBegin(dst []byte, source uint64, name string, compacted int64) []byte {
+	return pack.AppendInt(pack.AppendString(appendFollow(dst, followBegin, source, followBeginRest), name), compacted)
+}
+
+// AppendFollowRecords appends the command that takes over records, each written by AppendRecord, in their order: the ones that come
+// behind a place. With complete the last one is the last of its revision. A lease that the state does not have is granted for ttl
+// seconds.
+func AppendFollowRecords(dst []byte, source uint64, after Position, complete bool, ttl int64, records [][]byte) []byte {
+	dst = appendFollow(dst, followRecords, source, 4+len(records))
+	dst = pack.AppendInt(pack.AppendInt(dst, after.Revision), after.Sub)
+	dst = pack.AppendInt(pack.AppendBool(dst, complete), ttl)
+	for _, one := range records {
+		dst = pack.AppendBytes(dst, one)
+	}
+	return dst
+}
+
+// AppendFollowLeases appends the command that says which leases the source has with ids between two: all others among those that have
+// no keys are gone.
+func AppendFollowLeases(dst []byte, source uint64, from, to int64, leases []kv.Lease) []byte {
+	dst = appendFollow(dst, followLeases, source, 2+followLeaseWords*len(leases))
+	dst = pack.AppendInt(pack.AppendInt(dst, from), to)
+	for _, l := range leases {
+		dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, l.ID), l.TTL), l.Remaining)
+	}
+	return dst
+}
+
+// AppendFollowLoaded appends the command that says that all is there which the source had at a revision.
+func AppendFollowLoaded(dst []byte, source uint64, revision int64) []byte {
+	return pack.AppendInt(appendFollow(dst, followLoaded, source, 1), revision)
+}
+
+// AppendFollowCompact appends the command that compacts as the source has.
+func AppendFollowCompact(dst []byte, source uint64, revision int64) []byte {
+	return pack.AppendInt(appendFollow(dst, followCompact, source, 1), revision)
+}
+
+// AppendFollowEnd appends the command that ends the following, at the newest revision: from then on clients write.
+func AppendFollowEnd(dst []byte, source uint64, revision int64) []byte {
+	return pack.AppendInt(appendFollow(dst, followEnd, source, 1), revision)
+}
+
+// AppendRecord appends a record for AppendFollowRecords.
+func AppendRecord(dst []byte, one *FollowedRecord) []byte {
+	dst = pack.AppendInt(pack.AppendInt(pack.AppendArray(dst, recordFields), one.Mod), one.Sub)
+	dst = pack.AppendBool(dst, one.Tombstone)
+	dst = pack.AppendInt(pack.AppendInt(pack.AppendInt(dst, one.Create), one.Version.Version), one.Lease)
+	return pack.AppendBytes(pack.AppendBytes(dst, one.Key), one.Value)
+}
+
+func readRecord(b []byte) (one FollowedRecord, err error) {
+	r := pack.NewReader(b)
+	r.ArrayOf(recordFields)
+	one.Mod, one.Sub, one.Tombstone = r.Int(), r.Int(), r.Bool()
+	one.Create, one.Version.Version, one.Lease = r.Int(), r.Int(), r.Int()
+	one.Key, one.Value = r.Bytes(), r.Bytes()
+	return one, r.Done()
+}
+
+// readFollow reads the body of a command of kind 16.
+func readFollow(r *pack.Reader) *follow {
+	f := &follow{}
+	n := r.Array() - 2
+	f.step, f.source = r.Uint(), r.Uint()
+	switch f.step {
+	case followBegin:
+		f.name, f.revision = r.String(), r.Int()
+		n -= followBeginRest
+	case followRecords:
+		f.after = Position{r.Int(), r.Int()}
+		f.complete, f.ttl = r.Bool(), r.Int()
+		for n -= 4; n > 0 && r.Err() == nil; n-- {
+			f.records = append(f.records, r.Bytes())
+		}
+	case followLeases:
+		f.from, f.to = r.Int(), r.Int()
+		for n -= 2; n >= followLeaseWords && r.Err() == nil; n -= followLeaseWords {
+			f.leases = append(f.leases, kv.Lease{ID: r.Int(), TTL: r.Int(), Remaining: r.Int()})
+		}
+	case followLoaded, followCompact, followEnd:
+		f.revision = r.Int()
+		n--
+	default:
+		r.Fail(fmt.Sprintf("step %d of following, which this qkv does not know", f.step))
+	}
+	if n != 0 {
+		r.Fail("a step of following with another number of fields")
+	}
+	return f
+}
+
+func (f *follow) describe() string {
+	switch f.step {
+	case followBegin:
+		return fmt.Sprintf("follow cluster %x (%s), compacted %d", f.source, f.name, f.revision)
+	case followRecords:
+		return fmt.Sprintf("%d records of cluster %x behind %d.%d", len(f.records), f.source, f.after.Revision, f.after.Sub)
+	case followLeases:
+		return fmt.Sprintf("%d leases of cluster %x", len(f.leases), f.source)
+	case followLoaded:
+		return fmt.Sprintf("cluster %x is loaded up to revision %d", f.source, f.revision)
+	case followCompact:
+		return fmt.Sprintf("compact to revision %d as cluster %x", f.revision, f.source)
+	}
+	return fmt.Sprintf("follow cluster %x no more, from revision %d", f.source, f.revision)
+}
+
+// followRefuses are the kinds that are refused while the state follows a source: what clients write, and what would make it
+// another one than the source's.
+var followRefuses = [kinds]bool{
+	kindPut: true, kindDelete: true, kindTxn: true, kindCompact: true, kindGrant: true, kindRevoke: true, kindCheckpoint: true,
+}
+
+// refuses says why a command is refused while the state follows a source.
+func (f *following) refuses(kind uint64) *kv.Error {
+	if f == nil || !followRefuses[kind] {
+		return nil
+	}
+	return kv.Errorf(kv.Following, "this cluster follows the etcd %s and takes no writes until `qkv migrate from-etcd --cut-over` has ended that: write to that etcd; "+
+		"the write certainly did not happen", f.name)
+}
+
+// unloaded says why nothing can be read yet.
+func (v *View) unloaded() error {
+	if f := v.following; f != nil && !f.loaded {
+		return kv.Errorf(kv.Following, "this cluster is being loaded from the etcd %s, and has only a part of its keys: read there", f.name)
+	}
+	return nil
+}
+
+// follow applies a step. What is refused has done nothing, but for records: those of the revisions before stay.
+func (s *State) follow(f *follow) kv.Result {
+	var err *kv.Error
+	now := s.following
+	switch {
+	case f.step == followBegin:
+		err = s.beginFollowing(f)
+	case now == nil || now.source != f.source:
+		err = kv.Errorf(kv.BadRequest, "this cluster does not follow the etcd cluster %x", f.source)
+	case f.step == followRecords:
+		err = s.takeRecords(f)
+	case f.step == followLeases:
+		err = s.takeLeases(f)
+	case len(now.pending) > 0 || f.step != followCompact && f.revision != s.revision || f.step == followEnd && !now.loaded:
+		err = kv.Errorf(kv.BadRequest, "the newest whole revision is %d, and the source's %d: there are records missing", s.revision, f.revision)
+	case f.step == followLoaded:
+		next := *now
+		next.loaded = true
+		s.following = &next
+	case f.step == followEnd:
+		s.following = nil
+	case f.revision > s.revision:
+		err = kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", f.revision, s.revision)
+	default:
+		s.compacted = max(s.compacted, f.revision)
+	}
+	if err != nil {
+		return s.refused(err)
+	}
+	return kv.Result{Revision: s.revision}
+}
+
+// beginFollowing takes over a source's compacted revision. The history begins behind it: its own changes come first.
+func (s *State) beginFollowing(f *follow) *kv.Error {
+	switch {
+	case s.following != nil && s.following.source == f.source:
+		return nil // it was sent twice
+	case s.following != nil:
+		return kv.Errorf(kv.BadRequest, "this cluster follows the etcd %s already", s.following.name)
+	case s.revision != 1 || s.kept != 0 || s.leases.granted.Len() != 0:
+		return kv.Errorf(kv.BadRequest, "this cluster is at revision %d and has %d keys and %d leases: only one to which nobody has written can follow another",
+			s.revision, s.live, s.leases.granted.Len())
+	case f.revision < 0 || len(f.name) > limits.FollowNameBytes:
+		return kv.Errorf(kv.BadRequest, "a source of %d bytes, compacted up to %d", len(f.name), f.revision)
+	}
+	s.following = &following{source: f.source, name: f.name}
+	if s.compacted = f.revision; f.revision > 1 {
+		s.revision = f.revision
+		s.history.slots.startAt(f.revision + 1)
+	}
+	return nil
+}
+
+// takeRecords takes over what comes behind the newest record, one complete revision after the other. What comes again, or too early,
+// is refused: who sends it asks how far the state is.
+func (s *State) takeRecords(f *follow) *kv.Error {
+	if f.after != s.following.at {
+		return kv.Errorf(kv.BadRequest, "records behind %d.%d, the newest is %d.%d", f.after.Revision, f.after.Sub, s.following.at.Revision, s.following.at.Sub)
+	}
+	if l := (kv.Lease{ID: 1, TTL: f.ttl}); l.Check() != nil {
+		return l.Check()
+	}
+	for rest := f.records; len(rest) > 0; {
+		n, mod := 0, int64(0)
+		for ; n < len(rest); n++ {
+			one, err := readRecord(rest[n])
+			if err != nil {
+				return kv.Errorf(kv.BadRequest, "a record behind %d.%d cannot be read: %v", s.following.at.Revision, s.following.at.Sub, err)
+			}
+			if n > 0 && one.Mod != mod {
+				break
+			}
+			mod = one.Mod
+		}
+		group := rest[:n]
+		if rest = rest[n:]; len(rest) == 0 && !f.complete {
+			return s.hold(group)
+		}
+		if err := s.takeRevision(group, f.ttl); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hold keeps the records of a revision that goes on in the next command.
+func (s *State) hold(group [][]byte) *kv.Error {
+	next := *s.following
+	for _, b := range group {
+		one, _ := readRecord(b)
+		if err := next.follows(&one); err != nil {
+			return err
+		}
+		next.at = Position{one.Mod, one.Sub}
+		if next.pendingBytes += int64(len(b)); next.pendingBytes > limits.FollowPendingBytes {
+			return kv.Errorf(kv.BadRequest, "revision %d has more than %d bytes", one.Mod, limits.FollowPendingBytes)
+		}
+		next.pending = append(next.pending, bytes.Clone(b))
+		next.pendingSum += xxhash.Sum64(b)
+	}
+	s.following = &next
+	return nil
+}
+
+// follows says why a record cannot be the next one, or nil.
+func (f *following) follows(one *FollowedRecord) *kv.Error {
+	if (Position{one.Mod, one.Sub}).Compare(f.at) <= 0 || len(f.pending) > 0 && one.Mod != f.at.Revision {
+		return kv.Errorf(kv.BadRequest, "record %d.%d cannot come behind %d.%d", one.Mod, one.Sub, f.at.Revision, f.at.Sub)
+	}
+	return nil
+}
+
+// takeRevision takes over the records of one revision, those that were held and the last ones.
+func (s *State) takeRevision(group [][]byte, ttl int64) *kv.Error {
+	next := *s.following
+	all := make([]FollowedRecord, 0, len(next.pending)+len(group))
+	for _, b := range next.pending {
+		one, _ := readRecord(b)
+		all = append(all, one)
+	}
+	for _, b := range group {
+		one, _ := readRecord(b)
+		if err := next.follows(&one); err != nil {
+			return err
+		}
+		next.at = Position{one.Mod, one.Sub}
+		all = append(all, one)
+	}
+	if err := s.fitsRevision(all); err != nil {
+		return err
+	}
+	next.pending, next.pendingBytes, next.pendingSum = nil, 0, 0
+	s.following = &next
+	for i := range all {
+		if id := all[i].Lease; id != 0 && s.checkLease(id) != nil {
+			s.setLease(kv.Lease{ID: id, TTL: ttl, Granted: s.applied + 1})
+		}
+	}
+	switch mod := all[0].Mod; {
+	case mod < s.compacted:
+		for i := range all {
+			s.loadVersion(&all[i])
+		}
+		return nil
+	case mod == s.compacted: // the history begins with it
+		for i := range all {
+			if before, needed := beforeCompacted(&all[i]); needed {
+				s.loadVersion(&before)
+			}
+		}
+		s.history.slots.startAt(mod)
+		s.revision = mod - 1
+	}
+	for i := range all {
+		one := &all[i]
+		hash := hashOf(one.Key)
+		if one.Tombstone {
+			s.addTombstone(s.find(hash, one.Key))
+		} else {
+			s.put(hash, &kv.Put{Key: one.Key, Value: one.Value, Lease: one.Lease})
+		}
+	}
+	s.end()
+	return nil
+}
+
+// fitsRevision says why records cannot be the next revision, or nil: what the source says of a key must be what this state makes of it.
+func (s *State) fitsRevision(all []FollowedRecord) *kv.Error {
+	seen := map[string]*FollowedRecord{} // of this revision
+	mod := all[0].Mod
+	if mod > s.compacted && mod != s.revision+1 || mod < 2 {
+		return kv.Errorf(kv.BadRequest, "revision %d cannot follow revision %d: the source lacks the ones between", mod, s.revision)
+	}
+	for i := range all {
+		one := &all[i]
+		if e := (kv.Put{Key: one.Key, Value: one.Value}).Check(requestBounds); e != nil {
+			return e
+		}
+		if mod >= s.compacted && one.Sub != int64(i) || one.Sub < 0 || one.Sub > math.MaxUint32 {
+			return kv.Errorf(kv.BadRequest, "change %d of revision %d is number %d: the source lacks the ones between", i, mod, one.Sub)
+		}
+		if !s.fits(one, seen[string(one.Key)]) {
+			return kv.Errorf(kv.BadRequest, "change %d.%d of the key %q (version %d since revision %d) does not follow what is there: the source lacks something",
+				mod, one.Sub, one.Key, one.Version.Version, one.Create)
+		}
+		if len(all) > 1 {
+			seen[string(one.Key)] = one
+		}
+	}
+	return nil
+}
+
+// fits says whether a record follows the version before it: one of the same revision, or the newest that is there.
+func (s *State) fits(one, same *FollowedRecord) bool {
+	exists, create, number := false, int64(0), int64(0)
+	if same != nil {
+		exists, create, number = !same.Tombstone, same.Create, same.Version.Version
+	} else if r := s.find(hashOf(one.Key), one.Key); r != 0 {
+		newest := r.record().newest()
+		exists, create, number = !newest.has(tombstone), newest.create(), newest.number()
+		if one.Mod <= s.compacted {
+			return false // the source keeps one version of what it has compacted
+		}
+	}
+	first := one.Version.Version == 1 && one.Create == one.Mod
+	switch {
+	case one.Tombstone && (one.Create != 0 || one.Version.Version != 0 || one.Lease != 0 || len(one.Value) != 0):
+		return false
+	case one.Tombstone && one.Mod == s.compacted && same == nil:
+		return one.Mod > 2 // of a key that is gone
+	case one.Tombstone:
+		return exists
+	case one.Mod <= s.compacted && same == nil:
+		return first || one.Version.Version > 1 && one.Create >= 2 && one.Create < one.Mod
+	case exists:
+		return one.Create == create && one.Version.Version == number+1
+	}
+	return first
+}
+
+// beforeCompacted is the version before a change of the compacted revision, which the source has no more. Nobody reads it: the
+// state keeps a version before each change of its history.
+func beforeCompacted(one *FollowedRecord) (before FollowedRecord, needed bool) {
+	before = FollowedRecord{Key: one.Key, Version: Version{Mod: one.Mod - 1, Create: one.Create, Version: one.Version.Version - 1}}
+	switch {
+	case one.Tombstone:
+		before.Create, before.Version.Version = before.Mod, 1
+	case before.Version.Version == 1:
+		before.Mod = before.Create
+	}
+	return before, before.Version.Version > 0
+}
+
+// loadVersion makes the one version of a key that is older than the history.
+func (s *State) loadVersion(one *FollowedRecord) {
+	hash := hashOf(one.Key)
+	r := s.newRecord(one.Key)
+	flags, words := uint32(0), [2]int64{one.Create, one.Version.Version}
+	if one.Version.Version == 1 {
+		flags = created
+		words = [2]int64{}
+	}
+	if one.Lease != 0 {
+		flags |= leased
+		s.attach(one.Lease, r)
+	}
+	at := s.newVersion(flags, len(one.Value))
+	v := at.version()
+	v.mod, v.sub = one.Mod, uint32(one.Sub)
+	v.sum = sumOf(hash, one.Value, one.Create, one.Mod, one.Sub, one.Version.Version, one.Lease)
+	v.setWords(words, one.Lease)
+	copy(v.value(), one.Value)
+	s.push(r, at, 0)
+	s.table.insert(hash, r)
+	s.newKeys = append(s.newKeys, r)
+	s.live++
+	s.liveBytes += int64(len(one.Key) + len(one.Value))
+	s.note(v)
+}
+
+// takeLeases makes the leases between two ids those of the source. One that has keys stays: a revision that is still to come
+// deletes them.
+func (s *State) takeLeases(f *follow) *kv.Error {
+	has := map[int64]bool{}
+	for i, l := range f.leases {
+		if e := l.Check(); e != nil {
+			return e
+		}
+		if l.ID < f.from || l.ID > f.to || l.Remaining < 0 || l.Remaining > l.TTL || i > 0 && f.leases[i-1].ID >= l.ID {
+			return kv.Errorf(kv.BadRequest, "lease %016x with %d of %d seconds, between %016x and %016x", uint64(l.ID), l.Remaining, l.TTL, uint64(f.from), uint64(f.to))
+		}
+		has[l.ID] = true
+	}
+	var gone []kv.Lease
+	s.leases.granted.Ascend(kv.Lease{ID: f.from}, func(l kv.Lease) bool {
+		used := false
+		if !has[l.ID] && l.ID <= f.to {
+			s.leases.each(l.ID, nil, &s.probe, func(ref) bool {
+				used = true
+				return false
+			})
+			if !used {
+				gone = append(gone, l)
+			}
+		}
+		return l.ID <= f.to
+	})
+	for _, l := range gone {
+		s.removeLease(l)
+	}
+	for _, l := range f.leases {
+		before, had := s.leases.get(l.ID)
+		if had && before.TTL == l.TTL && before.Remaining == l.Remaining {
+			continue
+		}
+		if l.Granted = s.applied + 1; had {
+			l.Granted = before.Granted
+		}
+		s.setLease(l)
+	}
+	return nil
+}
+
+// append appends what is followed as it stands in a snapshot's meta data.
+func (f *following) append(dst []byte) []byte {
+	if f == nil {
+		return pack.AppendArray(dst, 0)
+	}
+	dst = pack.AppendUint(pack.AppendArray(dst, 5+len(f.pending)), f.source)
+	dst = pack.AppendInt(pack.AppendInt(pack.AppendString(dst, f.name), f.at.Revision), f.at.Sub)
+	dst = pack.AppendBool(dst, f.loaded)
+	for _, b := range f.pending {
+		dst = pack.AppendBytes(dst, b)
+	}
+	return dst
+}
+
+func readFollowing(r *pack.Reader) *following {
+	n := r.Array()
+	if n == 0 {
+		return nil
+	}
+	f := &following{source: r.Uint(), name: r.String(), at: Position{r.Int(), r.Int()}, loaded: r.Bool()}
+	for n -= 5; n > 0 && r.Err() == nil; n-- {
+		b := bytes.Clone(r.Bytes())
+		if _, err := readRecord(b); err != nil {
+			r.Fail(fmt.Sprintf("a record that waits: %v", err))
+		}
+		f.pending = append(f.pending, b)
+		f.pendingBytes += int64(len(b))
+		f.pendingSum += xxhash.Sum64(b)
+	}
+	if n < 0 {
+		r.Fail("a source of another number of fields")
+	}
+	return f
+}
+
+// digest is the part of the following in the state's digest; nothing where there is none.
+func (f *following) digest(dst []byte) []byte {
+	if f == nil {
+		return dst
+	}
+	whole := *f
+	whole.pending = nil
+	return binary.BigEndian.AppendUint64(whole.append(dst), f.pendingSum)
+}

@@ -1,0 +1,143 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"path"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/internal/limits"
+	"qkv/log"
+	"qkv/log/disk"
+	"qkv/net/wire"
+)
+
+// MigrateConfig is what Migrate is told.
+type MigrateConfig struct {
+	DataDir  string // must not be there, or be empty
+	Name     string
+	CertsDir string // as Config's
+	Wall     int64  // the clock
+	Version  string
+	Logger   *slog.Logger
+}
+
+// Migrated is the member that has been made.
+type Migrated struct {
+	Cluster, Member uint64
+	View            *index.View
+}
+
+const migratingSuffix = ".migrating"
+
+// Migrate makes the data folder of a cluster of one member whose state is made by commands, which fill hands out. The state is made
+// in memory first: nothing is written before all commands were taken, and the folder gets its name when it is complete and durable.
+func Migrate(ctx context.Context, c MigrateConfig, fill func(take func(command []byte) error, view func() *index.View) error) (Migrated, error) {
+	domain := wire.LocalCluster
+	if c.CertsDir != "" {
+		credentials, err := wire.LoadMember(c.CertsDir, c.Name, time.Now)
+		if err != nil {
+			return Migrated{}, usagef("%w", err)
+		}
+		domain = credentials.Cluster()
+	}
+	return migrateOn(ctx, c, domain, disk.OS(), rand.Reader, limits.Defaults(), fill)
+}
+
+// migrateOn is Migrate on a disk.
+func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.FS, random io.Reader, l limits.Tunable,
+	fill func(take func(command []byte) error, view func() *index.View) error,
+) (Migrated, error) {
+	to := &folder{fs: disks, dir: path.Clean(c.DataDir)}
+	if err := to.mustBeFree(); err != nil {
+		return Migrated{}, err
+	}
+	s := storage{random: random, limits: l, segmentBytes: limits.SegmentBytes, version: c.Version, logger: c.Logger}
+	first := originOf(domain, fmt.Sprintf("migrated %016x", s.salt()), c.Name, []string{c.Name})
+	made := &folder{fs: disks, dir: to.dir + migratingSuffix, identity: identity{Cluster: first.cluster, Founding: first.founding}}
+	state := index.NewState(l.Index)
+	state.Found(made.founders())
+	results, err := state.Apply(foundingIndex, foundingTerm, nil, nil)
+	take := func(command []byte) error {
+		applied, _ := state.Applied()
+		envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel, Member: first.self, First: applied, Wall: c.Wall}, [][]byte{command})
+		if results, err = state.Apply(applied+1, foundingTerm, envelope, results[:0]); err != nil {
+			return err
+		}
+		state.View() // what was compacted is dropped behind a View
+		if results[0].Err != nil {
+			return results[0].Err
+		}
+		return ctx.Err()
+	}
+	if err == nil {
+		err = fill(take, state.View)
+	}
+	if err != nil {
+		return Migrated{}, err
+	}
+	s.folder = made
+	if err := s.migrated(state, first); err != nil {
+		return Migrated{}, err
+	}
+	if err := made.rename(to.dir); err != nil {
+		return Migrated{}, err
+	}
+	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
+}
+
+// mustBeFree refuses a data folder that holds anything.
+func (f *folder) mustBeFree() error {
+	names, err := f.fs.List(f.dir)
+	switch {
+	case err == nil && len(names) > 0:
+		return usagef("the data folder %s is not empty: a migration makes a new one; give another --data-dir; nothing was changed", f.dir)
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return usagef("--data-dir: %w", err)
+	}
+	return nil
+}
+
+// migrated writes the new folder beside its place.
+func (s *storage) migrated(state *index.State, first origin) error {
+	made := s.folder
+	if err := removeFolder(made.fs, made.dir); err != nil {
+		return fmt.Errorf("remove %s, which an earlier attempt left: %w", made.dir, err)
+	}
+	if err := made.fs.MkdirAll(made.path("snap")); err != nil {
+		return err
+	}
+	if err := made.found(first, s.random); err != nil {
+		return err
+	}
+	last, term := state.Applied()
+	view := state.ViewToSave()
+	confState := actor.ConfStateOf(view.Members().Configuration())
+	if err := s.saveAll(view, confState, last, term); err != nil {
+		return fmt.Errorf("save what was migrated: %w", err)
+	}
+	if err := log.Create(s.logOptions(), log.Marker{Index: last, Term: term, ConfState: confState}); err != nil {
+		return fmt.Errorf("create the log: %w", err)
+	}
+	made.Boot++ // the log is there
+	return made.publish()
+}
+
+// rename gives the folder its name.
+func (f *folder) rename(to string) error {
+	err := f.fs.Rename(f.dir, to)
+	if err == nil {
+		err = f.fs.SyncDir(path.Dir(to))
+	}
+	if err != nil {
+		return fmt.Errorf("rename %s to %s: %w; remove %s if it is there, and run the same command again", f.dir, to, err, to)
+	}
+	return nil
+}
