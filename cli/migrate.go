@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/net/etcd/migrate"
+	"qkv/net/wire"
 	"qkv/node"
 )
 
@@ -38,6 +40,15 @@ func migrateCommand() *cli.Command {
 				},
 				Action: migrateFrom,
 			},
+			{
+				Name: "to-etcd", Usage: "write a snapshot of the cluster that etcd can be restored from",
+				Description: "The file is that of `etcdctl snapshot save`, with its SHA-256: `etcdutl snapshot restore` makes etcd's data folder of " +
+					"it, with all revisions, versions and leases. It is written beside the running cluster, by the member that is asked.",
+				Flags: clientFlags(
+					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` to write; it must not be there yet"},
+				),
+				Action: migrateTo,
+			},
 		},
 	}
 }
@@ -50,6 +61,71 @@ func migrateFrom(c *cli.Context) error {
 		return usagef("--snapshot FILE is missing: what `etcdctl snapshot save FILE` has written")
 	}
 	return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c) })
+}
+
+func migrateTo(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	if c.String("snapshot") == "" {
+		return usagef("--snapshot FILE is missing: the file to write")
+	}
+	return interruptible(c, func(ctx context.Context) error {
+		t, err := targetOf(c)
+		if err != nil {
+			return err
+		}
+		to, err := t.etcd(ctx)
+		if err != nil {
+			return err
+		}
+		defer to.Close()
+		return saveSnapshot(ctx, c, to)
+	})
+}
+
+// etcd connects to the port for etcd's clients of the first member that answers.
+func (t target) etcd(ctx context.Context) (*migrate.Source, error) {
+	credentials, err := t.credentials()
+	if err != nil {
+		return nil, err
+	}
+	var all []error
+	for _, endpoint := range t.endpoints {
+		s, err := migrate.Dial(endpoint, wire.ClientTLS(credentials, "h2", wire.Identity{Class: wire.ClassMember}))
+		if err != nil {
+			return nil, err
+		}
+		try, cancel := context.WithTimeout(ctx, t.timeout)
+		err = s.Ask(try)
+		cancel()
+		if err == nil {
+			return s, nil
+		}
+		all = append(all, fmt.Errorf("%s: %w", endpoint, err), s.Close())
+	}
+	return nil, exitf(exitUnavailable, "no member answers etcd's API: %w", errors.Join(all...))
+}
+
+// saveSnapshot writes a file, and looks into it.
+func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Source) error {
+	path := c.String("snapshot")
+	bar := newBytesProgress(c.App.ErrWriter, "snapshot")
+	err := from.Save(ctx, path, bar.set)
+	bar.end()
+	if errors.Is(err, os.ErrExist) {
+		return usagef("--snapshot: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	file, err := migrate.OpenFile(path, false)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "%s has %d bytes, revision %d, compacted %d, %d leases\n", path, file.Size, file.Revision, file.Compacted, len(file.Leases))
+	fmt.Fprintf(c.App.Writer, "restore it: etcdutl snapshot restore %s --data-dir DIR\n", path)
+	return file.Close()
 }
 
 // migrateFile makes a data folder of a file.

@@ -25,6 +25,29 @@ func newProgress(w io.Writer, what string, total int) *progress {
 	)}
 }
 
+// newBytesProgress is a bar of bytes, whose number comes with the first of them.
+func newBytesProgress(w io.Writer, what string) *progress {
+	if !isTerminal(w) {
+		return &progress{}
+	}
+	return &progress{progressbar.NewOptions64(-1,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionShowBytes(true),
+		progressbar.OptionSetWidth(32),
+		progressbar.OptionThrottle(100_000_000),
+		progressbar.OptionClearOnFinish(),
+	)}
+}
+
+// set says how much there is, and how much is left.
+func (p *progress) set(done, left int64) {
+	if p.bar != nil {
+		p.bar.ChangeMax64(done + left)
+		_ = p.bar.Set64(done)
+	}
+}
+
 // add counts items; it may be called from any goroutine.
 func (p *progress) add(n int) {
 	if p.bar != nil {

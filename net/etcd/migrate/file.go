@@ -42,7 +42,6 @@ type File struct {
 	Compacted, Revision int64
 	Version             string // of the schema; empty before 3.6
 	Records             int64  // that are kept
-	Keys                int64  // versions among them that are the newest of their key, tombstones too; 0 before Check
 	Leases              []kv.Lease
 	Notes               []string // what is left behind, and harmless
 
@@ -65,7 +64,7 @@ func OpenFile(path string, unchecked bool) (f *File, err error) {
 	if err := f.readSum(unchecked); err != nil {
 		return nil, err
 	}
-	defer guard(&err)
+	defer guard(&err)()
 	f.db, err = bbolt.Open(path, 0o400, &bbolt.Options{ReadOnly: true, Timeout: openTimeout})
 	if err != nil {
 		return nil, fileError("%s cannot be opened as etcd's database: %w", path, err)
@@ -80,10 +79,12 @@ func OpenFile(path string, unchecked bool) (f *File, err error) {
 func (f *File) Close() error { return f.db.Close() }
 
 // guard makes an error of a panic: bbolt follows what damaged pages say, also out of its map.
-func guard(err *error) {
+func guard(err *error) func() {
 	debug.SetPanicOnFault(true)
-	if p := recover(); p != nil {
-		*err = fileError("it is damaged: %v", p)
+	return func() {
+		if p := recover(); p != nil {
+			*err = fileError("it is damaged: %v", p)
+		}
 	}
 }
 
@@ -262,9 +263,9 @@ func (f *File) readOthers(tx *bbolt.Tx) error {
 }
 
 // Check reads all records, and returns what qkv cannot hold of them as one error. It must come before Each. Progress is told how many
-// bytes of records were read, now and then.
+// records were read, now and then.
 func (f *File) Check(ctx context.Context, progress func(records int64)) (err error) {
-	defer guard(&err)
+	defer guard(&err)()
 	p := problems{file: f.Path}
 	for _, l := range f.Leases {
 		if e := l.Check(); e != nil {
@@ -430,7 +431,7 @@ func (f *File) keeps(r *record) bool {
 
 // Each hands out all records that etcd keeps, in their order, from behind a place on. A record's slices are f's until it returns.
 func (f *File) Each(ctx context.Context, after index.Position, hand func(r *index.FollowedRecord) error) (err error) {
-	defer guard(&err)
+	defer guard(&err)()
 	return f.db.View(func(tx *bbolt.Tx) error {
 		return f.each(ctx, tx, func(r *record) error {
 			if (index.Position{Revision: r.Mod, Sub: r.Sub}).Compare(after) <= 0 {

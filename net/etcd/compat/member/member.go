@@ -130,8 +130,14 @@ type Member struct {
 // Start starts a cluster of a program with the arguments added, and waits until each member answers a linearizable read.
 func Start(t testing.TB, program string, count int, arguments ...string) *Cluster {
 	t.Helper()
+	return StartOn(t, program, count, func(*Member) {}, arguments...)
+}
+
+// StartOn is Start of members whose data folders are made before.
+func StartOn(t testing.TB, program string, count int, prepare func(m *Member), arguments ...string) *Cluster {
+	t.Helper()
 	for attempt := 1; ; attempt++ {
-		c, err := start(t, program, count, arguments)
+		c, err := start(t, program, count, prepare, arguments)
 		if err == nil {
 			return c
 		}
@@ -143,7 +149,7 @@ func Start(t testing.TB, program string, count int, arguments ...string) *Cluste
 	}
 }
 
-func start(t testing.TB, program string, count int, arguments []string) (*Cluster, error) {
+func start(t testing.TB, program string, count int, prepare func(m *Member), arguments []string) (*Cluster, error) {
 	t.Helper()
 	dir, path := t.TempDir(), Program(t, program)
 	ports := freePorts(t, 2*count)
@@ -174,6 +180,7 @@ func start(t testing.TB, program string, count int, arguments []string) (*Cluste
 	for _, m := range c.Members {
 		m.arguments = append(m.arguments, "--initial-cluster", strings.Join(list, ","))
 		m.arguments = append(m.arguments, arguments...)
+		prepare(m)
 		m.Start()
 	}
 	t.Cleanup(c.Stop)
