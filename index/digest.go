@@ -36,6 +36,9 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendUint(b, r.times.sum)
 	b = r.check.append(b)
 	b = r.alarms.append(b)
+	if r.inherited != 0 {
+		b = pack.AppendInt(b, r.inherited)
+	}
 	b = r.following.digest(b)
 	return xxhash.Sum64(r.members.append(b))
 }

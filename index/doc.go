@@ -153,8 +153,8 @@
 // may end at any time, and send again what may have arrived.
 //
 // The records of a revision that is too large for one command wait in the state until all are there. A change of the compacted revision
-// itself, which has no version before it any more at the source, gets one here that nobody can read: it is below the compacted
-// revision, and prev_kv ends there ([Change.Before]).
+// itself, which has no version before it any more at the source, gets one here that nobody can read: that revision is noted as
+// inherited, and has no prev_kv ([Change.Before]).
 //
 // Until it is said that all is loaded there are no reads, and until the end no writes but the source's: no client's, and no
 // revocation or note of the leader's clock, which does not run. A lease that a record names and nobody has granted is granted, because
@@ -282,7 +282,7 @@
 //	  7  [clock floor session...]
 //	     session  95 id used first length [place revision deleted kind code flags, ...]
 //	  8  [alarm's member, kind, ...]
-//	  9  [source name revision sub loaded record...]     of a state that follows: up to which record, and those that wait
+//	  9  92 inherited [source name revision sub loaded record...]    up to which record it follows, and those that wait; none: []
 //
 // first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
 // sum of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's

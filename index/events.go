@@ -35,8 +35,8 @@ func (c *Change) Behind() Position {
 // Before returns the key as it was before the revision of the change. It is false when the key was not there, or when
 // that is compacted.
 func (c *Change) Before() (pair kv.KeyValue, ok bool) {
-	if c.KV.ModRevision <= c.view.compacted {
-		return pair, false // some members have it still, and some never had
+	if c.KV.ModRevision == c.view.inherited {
+		return pair, false // the source of it had nothing before it any more
 	}
 	for at := c.at; !at.has(created) && c.view.keepsBefore(at); {
 		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {

@@ -264,6 +264,7 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 		return kv.Errorf(kv.BadRequest, "a source of %d bytes, compacted up to %d", len(f.name), f.revision)
 	}
 	s.following = &following{source: f.source, name: f.name}
+	s.inherited = f.revision
 	if s.compacted = f.revision; f.revision > 1 {
 		s.revision = f.revision
 		s.history.slots.startAt(f.revision + 1)
@@ -521,7 +522,17 @@ func (s *State) takeLeases(f *follow) *kv.Error {
 	return nil
 }
 
-// append appends what is followed as it stands in a snapshot's meta data.
+// appendFollowing appends what is followed as it stands in a snapshot's meta data.
+func (r *replicated) appendFollowing(dst []byte) []byte {
+	return r.following.append(pack.AppendInt(pack.AppendArray(dst, 2), r.inherited))
+}
+
+func (s *State) readFollowing(r *pack.Reader) {
+	r.ArrayOf(2)
+	s.inherited = r.Int()
+	s.following = readFollowing(r)
+}
+
 func (f *following) append(dst []byte) []byte {
 	if f == nil {
 		return pack.AppendArray(dst, 0)

@@ -46,6 +46,9 @@ func recordText(v *View) string {
 	_, err := v.Changes(next, func(one *Change) bool {
 		c = *one
 		if c.KV.ModRevision == v.Compacted() {
+			if _, was := c.Before(); was && v.inherited == v.Compacted() {
+				out.WriteString("nobody knows what was before")
+			}
 			fmt.Fprintf(&out, "%d.%d %q\n", c.KV.ModRevision, c.Sub, c.KV.Key) // of a key that it has changed twice etcd has one
 			return true
 		}

@@ -45,7 +45,7 @@ func (v *View) AppendMeta(dst []byte) []byte {
 	dst = appendSection(dst, sectionLeases, v.leases.append(nil))
 	dst = appendSection(dst, sectionClients, v.appendSessions(nil))
 	dst = appendSection(dst, sectionAlarms, v.alarms.append(nil))
-	return appendSection(dst, sectionFollow, v.following.append(nil))
+	return appendSection(dst, sectionFollow, v.appendFollowing(nil))
 }
 
 func appendSection(dst []byte, kind uint64, content []byte) []byte {
@@ -172,7 +172,7 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 	case sectionAlarms:
 		s.alarms = readAlarms(&r)
 	case sectionFollow:
-		s.following = readFollowing(&r)
+		s.readFollowing(&r)
 	}
 	return r.Done()
 }

@@ -44,6 +44,8 @@ type replicated struct {
 	sessionNumbers
 	// alarms are those that are raised.
 	alarms alarms
+	// inherited is the compacted revision of the source that the state has followed: what was before its changes nobody knows. 0: none.
+	inherited int64
 	// following is the source that the state follows; nil: none.
 	following *following
 	// times has a point for the first revision of each millisecond, for revisions from compacted on.

@@ -371,6 +371,7 @@ func TestDigestHasEverything(t *testing.T) {
 		"alarms.member": func(r *replicated) { r.alarms = alarms{{Member: 2, Kind: kv.AlarmNoSpace}} },
 		"alarms.kind":   func(r *replicated) { r.alarms = alarms{{Member: 1, Kind: kv.AlarmCorrupt}} },
 
+		"inherited":         func(r *replicated) { r.inherited = 1 },
 		"following":         func(r *replicated) { r.following = &following{} },
 		"following.source":  func(r *replicated) { r.following = &following{source: 1} },
 		"following.name":    func(r *replicated) { r.following = &following{name: "x"} },
