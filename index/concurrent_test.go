@@ -48,6 +48,11 @@ func consistent(v *View, random *rand.Rand) error {
 			return fmt.Errorf("the value of %q is torn", pair.Key)
 		}
 	}
+	for f, done := NewVerifier(v), false; !done; {
+		if done, err = f.Step(v, 1+random.IntN(1000)); err != nil {
+			return err
+		}
+	}
 	return consistentPast(v, random)
 }
 
