@@ -262,6 +262,8 @@
 // count: of the newest revision the trees know it; of an older one it follows from that by the changes since, of which only
 // those that make or delete a key are looked at, or the range is walked where that is less. A range that is streamed
 // ([PagesReader]) keeps the View of its first step, so that no compaction overtakes it, until it is told to let go of it.
+// So does one in another order ([SortedReader]), which notes where its pairs are, sorts that in runs, and merges them into pages: no
+// step of it is longer than any other, and of all that it reads only a page is there at a time.
 //
 // The collector does not see memory outside of its heap. What Get, Range, Events and Scan hand out are parts of it:
 // keep the View reachable until the last use, with runtime.KeepAlive(view).

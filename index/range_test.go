@@ -251,8 +251,8 @@ func TestRangeSortedIsBounded(t *testing.T) {
 			if found, done, err := r.Step(v, 100); done {
 				return found, err
 			}
-			if len(r.all.KVs) > 2*20+prunedAt+100 && q.Limit > 0 {
-				t.Fatalf("%d pairs are kept for a limit of %d", len(r.all.KVs), q.Limit)
+			if noted := r.sorted.Bytes() / sortableBytes; noted > 4*q.Limit+prunedAt+4*runLength && q.Limit > 0 {
+				t.Fatalf("%d keys are noted for a limit of %d", noted, q.Limit)
 			}
 		}
 	}

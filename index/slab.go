@@ -14,6 +14,7 @@ type ref uint64
 func (r ref) pointer() unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&r)) }
 func (r ref) record() *record         { return (*record)(r.pointer()) }
 func (r ref) version() *version       { return (*version)(r.pointer()) }
+func refOf(v *version) ref            { return ref(uintptr(unsafe.Pointer(v))) }
 
 const (
 	// slabHead is what a slab keeps for itself at its beginning: its number among the slabs in use.

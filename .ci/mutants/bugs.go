@@ -114,9 +114,12 @@ var mutants = []mutant{
 		{"net/wire/message.go", " && (q.Op != OpTxn || !q.Txn.ReadOnly()) }", " }"},
 	}, []detector{direct("./net/server", "TestTxnReadOnly")}},
 	{"end a sorted range with its limit before it is sorted", []change{
-		{"index/whole.go", "	if !w.q.Sorted() && w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {\n", "	if w.q.Limit > 0 && w.q.Limit < math.MaxInt64 {\n"},
-		{"index/whole.go", "	full := !w.q.Sorted() && w.q.Limit > 0", "	full := w.q.Limit > 0"},
-	}, []detector{direct("./net/server", "TestRangeOptions"), direct("./net/client", "TestRangeFiltered")}},
+		{"index/sorted.go", "	r.passed++\n", "	if r.passed++; r.q.Limit > 0 && r.passed > r.q.Limit+1 {\n		return\n	}\n"},
+	}, []detector{direct("./index", "TestSortedReader"), direct("./net/server", "TestRangeOptions"), direct("./net/client", "TestRangeFiltered")}},
+	{"prune a sorted range to one pair too few", []change{
+		{"index/sorted.go", "len(r.heads) > 0 && r.kept <= r.q.Limit; rows--", "len(r.heads) > 0 && r.kept < r.q.Limit; rows--"},
+		{"index/sorted.go", "	if len(r.heads) == 0 || r.kept > r.q.Limit {\n", "	if len(r.heads) == 0 || r.kept >= r.q.Limit {\n"},
+	}, []detector{direct("./index", "TestSortedReader")}},
 	{"send a transaction that only reads once", []change{
 		{"net/client/txn.go", "	x.write = !t.ReadOnly()\n", "	x.write = true\n"},
 	}, []detector{direct("./net/client", "TestTxnTriedAgain")}},

@@ -100,8 +100,7 @@ func (c *Client) Get(ctx context.Context, key []byte) (pair KeyValue, found bool
 }
 
 // Range reads all that a query asks for, which the caller should know to fit into memory: see Pages. It comes from
-// one revision, however many pages it takes. One that is sorted, but by rising keys, comes at once, and is an Error with the code
-// AnswerTooLarge beyond [limits.BodyBytes]; a limit makes it smaller.
+// one revision, however many pages it takes.
 func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 	var whole RangeResult
 	first := true
@@ -124,6 +123,10 @@ func (c *Client) Range(ctx context.Context, q Range) (RangeResult, error) {
 // [limits.PagesHeld]. When the stream is lost, the rest comes from another member, as long as the revision is kept. Revision and Count are those of the first
 // page; More says in each that another follows, or in the last one that the limit left some out. After an error
 // nothing follows.
+//
+// One that is sorted, but by rising keys, comes as one page as long as it fits [limits.BodyBytes], and in pages beyond that. The
+// member that sorts it notes 16 bytes of each key: what it has no memory for is an Error with the code AnswerTooLarge, and a limit
+// makes it smaller.
 func (c *Client) Pages(ctx context.Context, q Range) iter.Seq2[RangeResult, error] {
 	return func(yield func(RangeResult, error) bool) {
 		r := pager{client: c, query: q}
@@ -149,6 +152,11 @@ type pager struct {
 	paged  bool        // the first page was read
 	over   bool
 	stream *pageStream // nil: there is none
+
+	// Of one that is sorted, and too large for one answer.
+	sorting bool
+	sent    int64 // pairs that were handed out
+	skip    int64 // of those that the stream sends once more
 }
 
 func (r *pager) close() {
@@ -161,7 +169,10 @@ func (r *pager) close() {
 // fetch reads the next page: from a stream, behind the first one, and by a request where that does not go, which is tried
 // again elsewhere.
 func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
-	if r.paged && r.stream == nil && !r.query.Sorted() {
+	if r.query.Sorted() && len(r.query.End) > 0 {
+		return r.fetchSorted(ctx)
+	}
+	if r.paged && r.stream == nil {
 		q := r.query
 		q.Serializable, q.Continued = true, true
 		r.stream = r.client.openPages(ctx, &q)
@@ -177,10 +188,76 @@ func (r *pager) fetch(ctx context.Context) (RangeResult, error) {
 	return r.read(ctx, r.query.Serializable || r.paged)
 }
 
+// fetchSorted reads a sorted range at once, and what is too large for that as a stream, page by page.
+func (r *pager) fetchSorted(ctx context.Context) (RangeResult, error) {
+	if !r.sorting {
+		page, err := r.read(ctx, r.query.Serializable)
+		if answer, is := errors.AsType[*kv.Error](err); !is || answer.Code != kv.AnswerTooLarge || r.query.CountOnly {
+			return page, err
+		}
+		if page, err = r.count(ctx, r.query.Serializable); err != nil {
+			return RangeResult{}, err
+		}
+		r.first = RangeResult{Revision: page.Revision, Count: page.Count}
+		if r.sorting, r.paged = true, true; r.query.Revision == 0 {
+			r.query.Revision = page.Revision
+		}
+	}
+	for tries := 1; ; tries++ {
+		page, lost, err := r.nextSorted(ctx)
+		if !lost {
+			return page, err
+		}
+		if tries == sortedTries {
+			return RangeResult{}, err
+		}
+		// Another member goes on, from the beginning. What the members confirm waits until there is one, and has it know the revision.
+		if _, err := r.count(ctx, false); err != nil {
+			return RangeResult{}, err
+		}
+	}
+}
+
+// sortedTries is how often in a row a sorted range is begun again without a page.
+const sortedTries = 5
+
+// nextSorted returns the next page of a sorted range, or that its stream is lost.
+func (r *pager) nextSorted(ctx context.Context) (page RangeResult, lost bool, err error) {
+	if r.stream == nil {
+		q := r.query
+		q.Serializable = true
+		if r.stream = r.client.openPages(ctx, &q); r.stream == nil {
+			return page, true, errStopping
+		}
+		r.skip = r.sent
+	}
+	for {
+		page, err = r.stream.next(ctx)
+		if err != nil {
+			r.close()
+			answer, is := errors.AsType[*kv.Error](err)
+			return RangeResult{}, ctx.Err() == nil && (!is || answer.Retryable() || answer.Code == kv.FutureRevision), err
+		}
+		known := min(r.skip, int64(len(page.KVs)))
+		r.skip -= known
+		page.KVs = page.KVs[known:]
+		if r.sent += int64(len(page.KVs)); len(page.KVs) > 0 || !page.More {
+			return page, false, nil
+		}
+	}
+}
+
+// count asks how many keys there are.
+func (r *pager) count(ctx context.Context, serializable bool) (RangeResult, error) {
+	one := pager{client: r.client, query: r.query}
+	one.query.CountOnly, one.query.Limit, one.query.Sort, one.query.Order = true, 0, kv.SortByKey, kv.SortNone
+	return one.read(ctx, serializable)
+}
+
 func (r *pager) next(ctx context.Context) (RangeResult, error) {
 	page, err := r.fetch(ctx)
 	var answer *kv.Error
-	if r.paged && errors.As(err, &answer) && answer.Code == kv.FutureRevision {
+	if r.paged && !r.sorting && errors.As(err, &answer) && answer.Code == kv.FutureRevision {
 		// Another member answers now, and it is behind the one that answered first.
 		page, err = r.read(ctx, false)
 	}
@@ -202,6 +279,9 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 // advance makes the query one for the pairs behind the page, and says whether there is nothing to ask for any more.
 func (r *pager) advance(page RangeResult) bool {
 	n := int64(len(page.KVs))
+	if r.sorting {
+		return !page.More || r.query.Limit > 0 && r.sent >= r.query.Limit
+	}
 	if !page.More || n == 0 || n == r.query.Limit {
 		return true
 	}

@@ -98,6 +98,53 @@ func TestPagesStreamElsewhere(t *testing.T) {
 	}
 }
 
+// A sorted range that is too large for one answer is streamed, at one revision, and goes on at another member where it was.
+func TestPagesSorted(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	first := servertest.NewMember()
+	one := servertest.Start(t, trust, first, nil)
+	other := servertest.Start(t, trust, servertest.NewMember(first), nil)
+	c := open(t, trust, servertest.Endpoint(one), servertest.Endpoint(other))
+	const n = 20_000
+	q := fill(t, c, n)
+	q.Sort, q.Order = kv.SortByValue, kv.SortDescend // bytes from 255 down, each value of many keys, in their order
+	for _, limit := range []int64{0, n - 500} {
+		q.Limit = limit
+		want := int64(n)
+		if limit > 0 {
+			want = limit
+		}
+		var before client.KeyValue
+		seen, more := int64(0), false
+		for page, err := range c.Pages(t.Context(), q) {
+			if err != nil {
+				t.Fatalf("behind %d keys: %v", seen, err)
+			}
+			for _, pair := range page.KVs {
+				if at := bytes.Compare(before.Value, pair.Value); seen > 0 && (at < 0 || at == 0 && bytes.Compare(before.Key, pair.Key) >= 0) {
+					t.Fatalf("%q comes behind %q", pair.Key, before.Key)
+				}
+				before = pair
+				seen++
+			}
+			if more = page.More; page.Count != n {
+				t.Fatalf("%d are counted", page.Count)
+			}
+			if limit > 0 && seen > n/2 {
+				_ = one.Close()
+			}
+		}
+		if seen != want || more != (limit > 0) {
+			t.Errorf("%d keys, more %v, of %d", seen, more, want)
+		}
+	}
+	q.Limit = 10
+	if found := must[client.RangeResult](t)(c.Range(t.Context(), q)); len(found.KVs) != 10 || !found.More || found.Count != n {
+		t.Errorf("%d of %d", len(found.KVs), found.Count)
+	}
+}
+
 func remove(c *client.Client, q client.Range) error {
 	_, err := c.DeleteRange(context.Background(), q.Key, q.End)
 	return err

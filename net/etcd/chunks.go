@@ -19,9 +19,11 @@ type chunks struct {
 	s    *Server
 	ctx  context.Context
 	send func(message) error
-	r    kv.Range // what is left
-	left int64    // pairs that the client's limit leaves; 0: no limit
-	size int64    // pairs of the next chunk
+	r    kv.Range                   // what is left
+	by   pb.RangeRequest_SortTarget // of the pairs in a chunk
+	bare bool                       // values are read for their order only
+	left int64                      // pairs that the client's limit leaves; 0: no limit
+	size int64                      // pairs of the next chunk
 
 	head int64 // the newest revision when the first chunk was read; 0 before
 	sent int64
@@ -32,9 +34,10 @@ type chunks struct {
 const firstChunk = 10
 
 func newChunks(ctx context.Context, s *Server, q *pb.RangeRequest, send func(message) error) *chunks {
+	byValue := q.KeysOnly && q.SortTarget == pb.RangeRequest_VALUE
 	return &chunks{
-		s: s, ctx: ctx, send: send, size: firstChunk, left: max(q.Limit, 0),
-		r: kv.Range{Key: q.Key, End: q.RangeEnd, Revision: max(q.Revision, 0), KeysOnly: q.KeysOnly, CountOnly: q.CountOnly},
+		s: s, ctx: ctx, send: send, by: q.SortTarget, bare: byValue, size: firstChunk, left: max(q.Limit, 0),
+		r: kv.Range{Key: q.Key, End: q.RangeEnd, Revision: max(q.Revision, 0), KeysOnly: q.KeysOnly && !byValue, CountOnly: q.CountOnly},
 	}
 }
 
@@ -98,14 +101,20 @@ func (c *chunks) read(a *rangeAnswer) (more bool, err error) {
 				c.sent = found.Count
 			}
 		}
-		for i := range found.KVs {
-			a.add(&found.KVs[i])
-		}
-		more = found.More
 		if n := len(found.KVs); n > 0 {
 			c.sent += int64(n)
 			c.r.Key, c.r.Continued = append(bytes.Clone(found.KVs[n-1].Key), 0), true
 		}
+		if c.by != pb.RangeRequest_KEY {
+			sortPairs(found.KVs, c.by)
+		}
+		for i := range found.KVs {
+			if c.bare {
+				found.KVs[i].Value = nil
+			}
+			a.add(&found.KVs[i])
+		}
+		more = found.More
 		return true, nil
 	})
 	return more, err

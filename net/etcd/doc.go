@@ -42,8 +42,8 @@
 //	Compact(0) on a fresh store    compacted, where etcd succeeds once
 //	keys_only                      keeps the lease, which etcd 3.7.3 loses
 //	ties of a sort                 come in the order of the keys
-//	a stream with a sort target    comes in the order of the keys, whole; etcd sorts each chunk and goes on behind its last
-//	  and no order                 key, so that keys come twice or never
+//	a stream with a sort target    is sorted chunk by chunk, as in etcd, and whole; etcd goes on behind the last pair of a
+//	  and no order                 sorted chunk, so that of more than ten keys some come twice or never
 //	a request that is too large    "request is too large", whatever else is wrong with it
 //	HashKV of a revision that      is computed as for any other; etcd answers with what it noted when it compacted
 //	  was compacted up to

@@ -181,6 +181,9 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
 		return s.rangeAll(ctx, &a, r, v)
 	}
+	if r.Sorted() && !r.CountOnly {
+		return s.rangeSorted(ctx, &a, r, v)
+	}
 	whole := index.NewWholeReader(r, limits.EtcdAnswerBytes)
 	defer runtime.KeepAlive(whole)
 	var found kv.RangeResult
@@ -255,6 +258,30 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 		return nil, err
 	}
 	return a.finish(s.header(v.Revision()), false, count), nil
+}
+
+// rangeSorted encodes a range in another order than that of its keys, page by page.
+func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
+	reads := index.NewSortedReader(r, 0)
+	var page kv.RangeResult
+	err := s.turns.read(ctx, func() (last bool, err error) {
+		var done bool
+		page, done, last, err = reads.Step(v, limits.RangeRows)
+		if err != nil || !done {
+			return false, err
+		}
+		for i := range page.KVs {
+			a.add(&page.KVs[i])
+		}
+		if a.size > limits.EtcdAnswerBytes {
+			return false, errAnswerTooLarge
+		}
+		return last, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a.finish(s.header(page.Revision), page.More, page.Count), nil
 }
 
 // errAnswerTooLarge is the answer to a range that has more than one message can carry.

@@ -92,8 +92,21 @@ func sortPage(q *pb.RangeRequest, found *kv.RangeResult) {
 	if !sortsPage(q) {
 		return
 	}
-	slices.SortStableFunc(found.KVs, func(a, b kv.KeyValue) int {
-		switch q.SortTarget {
+	sortPairs(found.KVs, q.SortTarget)
+	if found.More = int64(len(found.KVs)) > q.Limit; found.More {
+		found.KVs = found.KVs[:q.Limit]
+	}
+	if q.KeysOnly {
+		for i := range found.KVs {
+			found.KVs[i].Value = nil
+		}
+	}
+}
+
+// sortPairs sorts by a target that is not the key.
+func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
+	slices.SortStableFunc(pairs, func(a, b kv.KeyValue) int {
+		switch by {
 		case pb.RangeRequest_VERSION:
 			return cmp.Compare(a.Version, b.Version)
 		case pb.RangeRequest_CREATE:
@@ -104,14 +117,6 @@ func sortPage(q *pb.RangeRequest, found *kv.RangeResult) {
 			return bytes.Compare(a.Value, b.Value)
 		}
 	})
-	if found.More = int64(len(found.KVs)) > q.Limit; found.More {
-		found.KVs = found.KVs[:q.Limit]
-	}
-	if q.KeysOnly {
-		for i := range found.KVs {
-			found.KVs[i].Value = nil
-		}
-	}
 }
 
 // txnOf translates a transaction. Its checks come in etcd's order: first all of one request, then what it changes twice.

@@ -59,7 +59,7 @@ func TestPagesRefused(t *testing.T) {
 	r := e.raw(t)
 	r.send(put(1, "a", "1"))
 	r.want(1, kv.OK)
-	for i, q := range []kv.Range{{Key: []byte("a")}, {Key: []byte("a"), End: []byte{0}, Order: kv.SortDescend}, {Key: []byte("a"), End: []byte{0}, Limit: -1}} {
+	for i, q := range []kv.Range{{Key: []byte("a")}, {Key: []byte("a"), End: []byte{0}, Order: kv.SortDescend, Continued: true}, {Key: []byte("a"), End: []byte{0}, Limit: -1}} {
 		r.send(pagesOf(uint64(i), q))
 		r.want(uint64(i), kv.BadRequest)
 	}
@@ -74,4 +74,47 @@ func TestPagesRefused(t *testing.T) {
 	r.send(get(7, "a")) // the stream goes on
 	r.want(7, kv.OK)
 	e.idle(t)
+}
+
+// A sorted range is streamed as long as there is room for what sorting it notes, which is given back.
+func TestPagesSorted(t *testing.T) {
+	e, _ := crowd(t)
+	q := kv.Range{Key: []byte("0"), End: []byte("1"), Order: kv.SortDescend}
+	r := e.raw(t)
+	r.send(pagesOf(1, q))
+	for seen := manyKeys; ; {
+		var page kv.RangeResult
+		p := r.want(1, kv.OK)
+		if err := p.Range(&page); err != nil || page.Count != manyKeys {
+			t.Fatalf("count %d, %v", page.Count, err)
+		}
+		for _, pair := range page.KVs {
+			if seen--; string(pair.Key) != fmt.Sprintf("%06d", seen) {
+				t.Fatalf("%q at place %d from the end", pair.Key, seen)
+			}
+		}
+		if !page.More {
+			if seen != 0 {
+				t.Errorf("%d are missing", seen)
+			}
+			break
+		}
+	}
+	e.idle(t)
+	small := newEndpoint(t, func(c *server.Config) { c.Limits.Bytes = 4 << 20 }) // 512 KiB for one stream: 32,000 keys
+	small.fill(manyKeys, func(i int) []byte { return fmt.Appendf(nil, "%06d", i) })
+	r = small.raw(t)
+	r.send(pagesOf(1, q))
+	p := r.want(1, kv.AnswerTooLarge)
+	if err := p.Failed(); !strings.Contains(err.Message, "give a limit") {
+		t.Error(err)
+	}
+	q.Limit = 3
+	r.send(pagesOf(2, q))
+	var page kv.RangeResult
+	p = r.want(2, kv.OK)
+	if err := p.Range(&page); err != nil || len(page.KVs) != 3 || !page.More || string(page.KVs[0].Key) != fmt.Sprintf("%06d", manyKeys-1) {
+		t.Errorf("%+v %v", page, err)
+	}
+	small.idle(t)
 }

@@ -142,8 +142,10 @@ func (s *stream) readBody(w *writer, b *body, begun time.Time) bool {
 
 // pages is a streamed range that has begun.
 type pages struct {
-	*index.PagesReader
-	until time.Time // when it lets go of the View that it holds
+	pagesReader
+	until  time.Time           // when it lets go of the View that it holds
+	sorted *index.SortedReader // the reader, of one that is sorted
+	taken  int64               // of the stream's share, by what that notes
 
 	// One that had no room behind what is to be written first, from view; last is whether it is the last.
 	page kv.RangeResult
@@ -151,12 +153,44 @@ type pages struct {
 	last bool
 }
 
+// pagesReader reads a streamed range: an [index.PagesReader], or an [index.SortedReader].
+type pagesReader interface {
+	Step(newest *index.View, rows int) (page kv.RangeResult, done, last bool, err error)
+	Held() *index.View
+	Release()
+}
+
+func newPages(q kv.Range, until time.Time) *pages {
+	if !q.Sorted() {
+		return &pages{pagesReader: index.NewPagesReader(q, limits.PageBytes), until: until}
+	}
+	sorted := index.NewSortedReader(q, limits.PageBytes)
+	return &pages{pagesReader: sorted, sorted: sorted, until: until}
+}
+
+// account takes what a sorted range has noted from the stream's share, or says that there is no room for it.
+func (p *pages) account(share *share) *kv.Error {
+	if p.sorted == nil || p.sorted.Bytes() <= p.taken {
+		return nil
+	}
+	more := p.sorted.Bytes() - p.taken
+	if !share.take(more) {
+		return kv.Errorf(kv.AnswerTooLarge, "the range has more keys than this client's share of the member's memory can sort, at %d bytes for each %d keys: "+
+			"give a limit, or sort what comes in the order of the keys", sortedPart, sortedPart/16)
+	}
+	p.taken += more
+	return nil
+}
+
+// sortedPart is in what pieces a sorted range takes memory for its notes.
+const sortedPart = 8 << 10
+
 // readPages reads pages of the oldest one for one turn, as many as one write takes, and tells whether the last one is encoded.
 // Who reads on has time: what it was given is that for the next one.
 func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 	p := w.pages
 	if p == nil {
-		p = &pages{PagesReader: index.NewPagesReader(x.read.Range, limits.PageBytes), until: begun.Add(limits.PagesHeld)}
+		p = newPages(x.read.Range, begun.Add(limits.PagesHeld))
 		w.pages = p
 	}
 	x.read.until = begun.Add(limits.RequestTimeout)
@@ -170,6 +204,9 @@ func (s *stream) readPages(w *writer, x *slot, begun time.Time) bool {
 			s.conn.server.turns.rows.Add(limits.RangeRows)
 			if err != nil {
 				return w.appendReadError(x.id, err)
+			}
+			if refusal := p.account(w.share); refusal != nil {
+				return w.appendError(x.id, refusal.Code, refusal.Message)
 			}
 			if !done {
 				if time.Since(begun) >= limits.RangeTurn {
@@ -212,6 +249,9 @@ func (s *stream) refuseRange(w *writer, why string) error {
 // endRange takes the oldest range from those under way: its answer is about to be written.
 func (s *stream) endRange(w *writer) {
 	s.conn.server.turns.reading.Add(-1)
+	if w.pages != nil {
+		w.share.give(w.pages.taken)
+	}
 	s.endSlots(w.ranges[:1])
 	w.ranges[0].read.recycle()
 	w.ranges[0] = slot{}

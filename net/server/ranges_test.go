@@ -25,20 +25,22 @@ const manyKeys = 50_000
 func crowd(t *testing.T) (e *endpoint, old int64) {
 	t.Helper()
 	e = newEndpoint(t, nil)
-	puts := func(n int, key func(i int) []byte) {
-		for i := 0; i < n; {
-			p := kv.Proposal{ReplyTo: nobody{}}
-			for ; len(p.Commands) < 1000; i++ {
-				p.Requests = append(p.Requests, uint64(i))
-				p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: key(i)}))
-			}
-			e.member.Propose(p)
-		}
-	}
-	puts(manyKeys, func(i int) []byte { return fmt.Appendf(nil, "%06d", i) })
+	e.fill(manyKeys, func(i int) []byte { return fmt.Appendf(nil, "%06d", i) })
 	old = e.member.View().Revision()
-	puts(manyKeys+1000, func(int) []byte { return []byte("one more") })
+	e.fill(manyKeys+1000, func(int) []byte { return []byte("one more") })
 	return e, old
+}
+
+// fill puts n keys, a multiple of 1000.
+func (e *endpoint) fill(n int, key func(i int) []byte) {
+	for i := 0; i < n; {
+		p := kv.Proposal{ReplyTo: nobody{}}
+		for ; len(p.Commands) < 1000; i++ {
+			p.Requests = append(p.Requests, uint64(i))
+			p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: key(i)}))
+		}
+		e.member.Propose(p)
+	}
 }
 
 func count(id uint64, revision int64, timeout time.Duration) []byte {

@@ -128,8 +128,9 @@
 // latest, and says more. Who wants the rest asks again, from the key that follows the last one (that one with a zero
 // byte behind it; when it is as long as a key may be, the next that does not begin with it), at the revision of the
 // first page, with what is left of the limit. Count is that of the whole range, whatever the limit, the page, and the
-// bounds of revisions. A range that is not in the order of its keys is one page. That, all that a transaction reads, and
-// previous values are AnswerTooLarge beyond [limits.BodyBytes]; what was written with it was written all the same.
+// bounds of revisions. A range that is not in the order of its keys is one page, or is streamed from its beginning. One page, all
+// that a transaction reads, and previous values are AnswerTooLarge beyond [limits.BodyBytes], and a stream where the client has no
+// room left for 16 bytes of each key; what was written with it was written all the same.
 //
 // # Answers that are errors
 //

@@ -306,8 +306,8 @@ func (q *Request) Check(b kv.Bounds) *kv.Error {
 	case OpRange:
 		return q.Range.Check(b)
 	case OpPages:
-		if q.Range.Sorted() || len(q.Range.End) == 0 {
-			return kv.Errorf(kv.BadRequest, "a range is streamed in the order of its keys, and is no single key")
+		if len(q.Range.End) == 0 || q.Range.Sorted() && q.Range.Continued {
+			return kv.Errorf(kv.BadRequest, "a range that is streamed is no single key, and one that is sorted does not go on behind a key")
 		}
 		return q.Range.Check(b)
 	case OpTxn:

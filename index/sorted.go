@@ -1,0 +1,288 @@
+package index
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"runtime"
+	"slices"
+
+	"qkv/index/kv"
+)
+
+// SortedReader reads a range in another order than that of its keys, in steps of bounded length: it notes 16 bytes of each key,
+// in sorted runs, and then merges them into pages. Pairs that sort alike come in the order of their keys. Of a range with a
+// limit it keeps some times as many. It is for one goroutine.
+//
+// What it notes are places in the View of its first step, which it holds until Release. From then on it has only an error.
+//
+//	collect ──► merge, page by page
+//	 ▲    │
+//	 └── prune    where there is a limit, and far more was noted
+type SortedReader struct {
+	q     kv.Range
+	bytes int64 // bound of a page
+	begun bool
+	held  *View // nil before the first step, and behind Release
+	let   bool  // it was released
+	// at is what is read. pinned says that it came with the reader, and can be read there whatever was compacted meanwhile.
+	at     position
+	pinned bool
+
+	from      []byte // the next key, or nil when all were seen
+	count     int64  // keys that were seen
+	passed    int64  // of them, that the filters let through
+	noted     []sortable
+	runs      [][]sortable // each sorted
+	heads     []int32      // a heap of the runs that are not empty, by their first
+	pruned    [][]sortable // that are kept, while it prunes
+	kept      int64        // in pruned
+	merging   bool
+	delivered int64
+}
+
+// sortable is a version in a run.
+type sortable struct {
+	by uint64 // the number that it is sorted by, or how its value begins
+	at ref
+}
+
+const (
+	// runLength is how many keys are sorted at once, which takes a fraction of a millisecond.
+	runLength = 512
+	// prunedAt is how many keys more than four times its limit a range has noted before the last ones are given up.
+	prunedAt = 8 * runLength
+	// sortableBytes is what a key that was noted takes.
+	sortableBytes = 16
+)
+
+// NewSortedReader returns a reader before its first step. The query's slices must stay as they are. The keys and values of a page
+// have at most bytes bytes, but there is always one pair; 0 does not bound them.
+func NewSortedReader(q kv.Range, bytes int64) *SortedReader {
+	return &SortedReader{q: q, bytes: bytes, from: q.Key}
+}
+
+// Held is the View that the reader holds; nil before the first step, and behind Release.
+func (r *SortedReader) Held() *View { return r.held }
+
+// Release lets go of the View, and so of all that was noted.
+func (r *SortedReader) Release() {
+	r.held, r.let = nil, true
+	r.noted, r.runs, r.pruned = nil, nil, nil
+}
+
+// Bytes is what the reader's notes take.
+func (r *SortedReader) Bytes() int64 {
+	return int64(len(r.runs)+len(r.pruned)+1) * runLength * sortableBytes
+}
+
+// Step looks at rows more keys, or merges as many; newest is what it reads if it has not begun. What it returns is as
+// [PagesReader.Step] has it.
+func (r *SortedReader) Step(newest *View, rows int) (page kv.RangeResult, done, last bool, err error) {
+	if !r.begun {
+		if err := r.begin(newest); err != nil {
+			return page, true, true, err
+		}
+	}
+	if r.let {
+		return page, true, true, errLetGo
+	}
+	v := r.held
+	defer runtime.KeepAlive(v)
+	page.Revision = v.revision
+	switch {
+	case r.merging && r.from != nil:
+		r.prune(rows)
+		return page, false, false, nil
+	case !r.merging:
+		r.collect(rows)
+		if r.from == nil {
+			r.flush()
+			r.merge()
+		} else if r.q.Limit > 0 && (int64(len(r.runs))*runLength-prunedAt)/4 > r.q.Limit {
+			r.flush()
+			r.merge()
+		}
+		if r.from != nil || !r.q.CountOnly {
+			return page, false, false, nil
+		}
+		page.Count = r.count
+		return page, true, true, nil
+	}
+	page.Count = r.count
+	last = r.fill(&page, rows)
+	return page, true, last, nil
+}
+
+var errLetGo = &kv.Error{Code: kv.Unavailable, Message: "a sorted range was read too slowly for its state to be held: ask again"}
+
+func (r *SortedReader) begin(v *View) error {
+	r.begun, r.held = true, v
+	if r.pinned {
+		return nil
+	}
+	if e := r.q.Check(requestBounds); e != nil {
+		return e
+	}
+	revision, err := v.readable(r.q.Revision)
+	r.at = behind(revision)
+	return err
+}
+
+// collect notes rows more keys.
+func (r *SortedReader) collect(rows int) {
+	var from probe
+	var next []byte
+	r.held.tree.Ascend(from.set(r.from), func(one ref) bool {
+		record := one.record()
+		if beyond(record.key(), r.q.End) {
+			return false
+		}
+		if rows == 0 {
+			next = bytes.Clone(record.key())
+			return false
+		}
+		rows--
+		if at := record.newest().at(r.at); at != nil {
+			r.note(record, at)
+		}
+		return true
+	})
+	runtime.KeepAlive(from.words)
+	r.from = next
+}
+
+func (r *SortedReader) note(of *record, at *version) {
+	r.count++
+	pair := at.keyValue(of.key())
+	if r.q.CountOnly || !r.q.Passes(&pair) {
+		return
+	}
+	r.passed++
+	one := sortable{at: refOf(at)}
+	switch r.q.Sort {
+	case kv.SortByVersion:
+		one.by = uint64(pair.Version)
+	case kv.SortByCreate:
+		one.by = uint64(pair.CreateRevision)
+	case kv.SortByMod:
+		one.by = uint64(pair.ModRevision)
+	case kv.SortByValue:
+		var begins [8]byte
+		copy(begins[:], pair.Value)
+		one.by = binary.BigEndian.Uint64(begins[:])
+	default:
+		one.by = uint64(r.count)
+	}
+	if r.noted = append(r.noted, one); len(r.noted) == runLength {
+		r.flush()
+	}
+}
+
+// flush makes a run of what was noted.
+func (r *SortedReader) flush() {
+	if len(r.noted) == 0 {
+		return
+	}
+	slices.SortStableFunc(r.noted, r.order)
+	r.runs = append(r.runs, r.noted)
+	r.noted = make([]sortable, 0, runLength)
+}
+
+func (r *SortedReader) order(a, b sortable) int {
+	c := cmp.Compare(a.by, b.by)
+	if c == 0 && r.q.Sort == kv.SortByValue {
+		c = bytes.Compare(a.at.version().value(), b.at.version().value())
+	}
+	if r.q.Order == kv.SortDescend {
+		return -c
+	}
+	return c
+}
+
+// merge begins to merge the runs.
+func (r *SortedReader) merge() {
+	r.merging, r.heads = true, make([]int32, len(r.runs))
+	for i := range r.heads {
+		r.heads[i] = int32(i)
+	}
+	for i := len(r.heads)/2 - 1; i >= 0; i-- {
+		r.sink(i)
+	}
+}
+
+// before orders runs by their first, and those that have equal ones as they were made: in the order of their keys.
+func (r *SortedReader) before(a, b int32) bool {
+	return cmp.Or(r.order(r.runs[a][0], r.runs[b][0]), cmp.Compare(a, b)) < 0
+}
+
+func (r *SortedReader) sink(at int) {
+	for {
+		child := 2*at + 1
+		if child >= len(r.heads) {
+			return
+		}
+		if child+1 < len(r.heads) && r.before(r.heads[child+1], r.heads[child]) {
+			child++
+		}
+		if !r.before(r.heads[child], r.heads[at]) {
+			return
+		}
+		r.heads[at], r.heads[child] = r.heads[child], r.heads[at]
+		at = child
+	}
+}
+
+// first is the next pair's version; pop takes it.
+func (r *SortedReader) first() *version { return r.runs[r.heads[0]][0].at.version() }
+
+func (r *SortedReader) pop() (one sortable) {
+	i := r.heads[0]
+	one = r.runs[i][0]
+	if r.runs[i] = r.runs[i][1:]; len(r.runs[i]) == 0 {
+		r.runs[i] = nil
+		r.heads[0] = r.heads[len(r.heads)-1]
+		r.heads = r.heads[:len(r.heads)-1]
+	}
+	if len(r.heads) > 0 {
+		r.sink(0)
+	}
+	return one
+}
+
+// prune keeps as many as the limit allows, and one more, and gives up the others.
+func (r *SortedReader) prune(rows int) {
+	for ; rows > 0 && len(r.heads) > 0 && r.kept <= r.q.Limit; rows-- {
+		if n := len(r.pruned); n == 0 || len(r.pruned[n-1]) == runLength {
+			r.pruned = append(r.pruned, make([]sortable, 0, runLength))
+		}
+		at := &r.pruned[len(r.pruned)-1]
+		*at = append(*at, r.pop())
+		r.kept++
+	}
+	if len(r.heads) == 0 || r.kept > r.q.Limit {
+		r.runs, r.pruned, r.kept, r.merging = r.pruned, nil, 0, false
+	}
+}
+
+// fill fills a page, and says whether it is the last one.
+func (r *SortedReader) fill(page *kv.RangeResult, rows int) (last bool) {
+	for size := int64(0); len(r.heads) > 0 && len(page.KVs) < rows; r.delivered++ {
+		if r.q.Limit > 0 && r.delivered == r.q.Limit {
+			page.More = true
+			return true
+		}
+		at := r.first()
+		pair := at.keyValue(ref(at.record.Load()).record().key())
+		if r.q.KeysOnly {
+			pair.Value = nil
+		}
+		if size += int64(len(pair.Key) + len(pair.Value)); r.bytes > 0 && size > r.bytes && len(page.KVs) > 0 {
+			break
+		}
+		page.KVs = append(page.KVs, pair)
+		r.pop()
+	}
+	page.More = len(r.heads) > 0
+	return !page.More || r.q.Limit > 0 && r.delivered == r.q.Limit
+}
