@@ -16,15 +16,29 @@ import (
 // A member that was away while another one was added, which leads now, comes to know of that one by its log: it takes the
 // connection of a member that it has never heard of.
 func TestLeaderThatWasAddedMeanwhile(t *testing.T) {
-	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, false) })
+	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, stays) })
 }
+
+// moving is where a member is that comes back.
+type moving uint8
+
+const (
+	stays      moving = iota
+	moves             // elsewhere, and nobody is told
+	movesAsSet        // where the other founders were told at their start: they find it without its calling
+)
 
 // If it has moved meanwhile, too, neither finds the other one: the members that it calls tell the leader by the log.
 func TestMoveAwayFromALeaderThatWasAdded(t *testing.T) {
-	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, true) })
+	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, moves) })
 }
 
-func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
+// Those that were told at their start where it is do not keep that to themselves either.
+func TestMoveAsSetAwayFromALeaderThatWasAdded(t *testing.T) {
+	withCluster(t, 3, func(t testing.TB, c *cluster) { leaderAddedMeanwhile(t, c, movesAsSet) })
+}
+
+func leaderAddedMeanwhile(t testing.TB, c *cluster, how moving) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*wait)
 	defer cancel()
 	cl := c.client(0, 1, 2)
@@ -37,10 +51,25 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 		return !slices.ContainsFunc(members, func(m wire.Member) bool { return len(m.Clients) == 0 })
 	})
 	c.stop(away)
+	addresses := freeAddresses(t, 3)
+	if how != stays {
+		c.configs[away].ListenPeer, c.configs[away].AdvertisePeer = addresses[2], addresses[2]
+	}
+	if how == movesAsSet {
+		for i := range c.configs {
+			given := slices.Clone(c.configs[i].InitialCluster)
+			given[away].Address = c.configs[away].ListenPeer
+			c.configs[i].InitialCluster = given
+			if i != away {
+				c.stop(i)
+				c.start(i)
+			}
+		}
+	}
 
-	addresses := freeAddresses(t, 2)
 	added := c.configs[away]
-	added.Name, added.DataDir, added.Listen, added.ListenPeer, added.InitialCluster = "n4", t.TempDir()+"/data", addresses[0], addresses[1], nil
+	added.Name, added.DataDir, added.Listen, added.InitialCluster = "n4", t.TempDir()+"/data", addresses[0], nil
+	added.ListenPeer, added.AdvertisePeer = addresses[1], addresses[1]
 	for i, other := range c.configs {
 		if i != away {
 			added.Join = append(added.Join, other.ListenPeer)
@@ -67,10 +96,6 @@ func leaderAddedMeanwhile(t testing.TB, c *cluster, moves bool) {
 	})
 	if _, err := cl.Put(ctx, []byte("k"), []byte("after")); err != nil {
 		t.Fatal(err)
-	}
-	if moves {
-		c.configs[away].ListenPeer = freeAddresses(t, 1)[0]
-		c.configs[away].AdvertisePeer = c.configs[away].ListenPeer
 	}
 	c.start(away)
 	until(t, "the member that was away does not follow", func() bool {

@@ -69,8 +69,7 @@ func (m *member) called(id uint64) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	c.mu.Lock()
-	given := func(g Member) bool { return g.Address == from }
-	if one := c.members.Get(id); one == nil || slices.Contains(one.Peers, from) || slices.ContainsFunc(m.config.InitialCluster, given) || c.callers[id] == from {
+	if one := c.members.Get(id); one == nil || slices.Contains(one.Peers, from) || c.callers[id] == from {
 		c.mu.Unlock()
 		return
 	}

@@ -168,7 +168,7 @@ func (k *checker) finish() {
 		if h.alive() {
 			k.checkState(h)
 		}
-		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
+		if h.lost() && (w.shape.spares == 0 || h.alive() && h.meets(w.watch.members, kv.Voter, kv.Learner, kv.Leaving) > 1) && (!h.wasRefused || !hasAlarm(h.member, actor.Amnesia)) {
 			w.failf("%s %s, and its alarms are %+v", h.name(), h.forgot, h.member.Status().Alarms)
 		}
 	}

@@ -512,7 +512,7 @@ func (a *administrator) unfinished() string {
 		if h.removed || !w.watch.members.Removed(h.id()) || !h.alive() {
 			continue
 		}
-		if h.finds(leader) || h.meets(kv.Voter) > 1 {
+		if h.finds(leader) || h.meets(h.view.Members(), kv.Voter) > 1 {
 			return h.name() + " does not know that it was removed"
 		}
 	}
@@ -520,9 +520,9 @@ func (a *administrator) unfinished() string {
 }
 
 // meets counts the members with one of some roles that a host's member can dial.
-func (h *host) meets(roles ...kv.Role) (n int) {
+func (h *host) meets(members index.Members, roles ...kv.Role) (n int) {
 	for _, o := range h.w.listed() {
-		one := h.w.watch.members.Get(o.id())
+		one := members.Get(o.id())
 		if o != h && h.finds(o) && !o.lost() && one != nil && slices.Contains(roles, one.Role) {
 			n++
 		}

@@ -19,6 +19,7 @@ type probe struct {
 	wrote   int64      // revision of the put
 	done    int        // of the three
 	refused *operation // the last one that was
+	full    bool       // one was refused because there was no room
 }
 
 var probed = []operationKind{opPut, opRead, opSerializable}
@@ -31,15 +32,20 @@ func (w *world) serve(within time.Duration) {
 	}
 	begun := w.sim.Now()
 	var waits *probe
-	served := w.until(within, func() bool {
+	answered := func() bool {
 		waits = nil
 		for _, p := range probes {
-			if !p.h.lost() && !p.h.ruined() && !p.step() {
+			gone := w.watch.members.Removed(p.h.id()) // by what an administrator asked for before, and was not told of
+			if !p.h.lost() && !p.h.ruined() && !gone && !p.step() {
 				waits = p
 			}
 		}
 		return waits == nil
-	})
+	}
+	served := w.until(within, answered)
+	if !served && waits.h.alive() && slices.ContainsFunc(probes, func(p *probe) bool { return p.full }) {
+		served = w.until(within, answered) // it took until now that there is room again
+	}
 	w.totals.SlowestService = max(w.totals.SlowestService, w.sim.Now()-begun)
 	if !served && w.failure == "" {
 		w.failf("%s serves no %v %v after everything healed; it refused %v; %v", waits.h.name(), probed[waits.done], within, waits.refused, w.places())
@@ -57,7 +63,7 @@ func (p *probe) step() bool {
 	switch {
 	case p.o == nil:
 	case p.o.outcome != outcomeDone:
-		p.refused = p.o
+		p.refused, p.full = p.o, p.full || p.o.code == kv.NoSpace
 	case p.o.kind == opDelete: // which makes room
 		p.refused = nil
 	case p.o.kind == opPut:
