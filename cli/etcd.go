@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -160,13 +161,17 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 			return config, fmt.Errorf("QKV_SEGMENT_BYTES=%s is not a number of bytes", text)
 		}
 	}
-	if config.Home, err = wire.Home(os.Getenv); err != nil {
-		return config, err
-	}
 	if err := etcdPeers(c, &config, fresh); err != nil {
 		return config, err
 	}
-	return config, etcdClients(c, &config)
+	if err := etcdClients(c, &config); err != nil {
+		return config, err
+	}
+	if config.Home, err = wire.Home(os.Getenv); err != nil && config.Etcd.Peers != nil {
+		logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
+		config.Listen, err = "", nil
+	}
+	return config, err
 }
 
 // etcdFolder looks at the data folder, and says whether it is an empty one. One that holds data of etcd's is refused: beside
@@ -229,10 +234,25 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 	if c.Existing && fresh && len(config.Join) == 0 {
 		return fmt.Errorf("--initial-cluster-state existing joins a cluster, and --initial-cluster %s names no other member of it", c.InitialCluster)
 	}
-	if listen.Scheme == "http" {
+	if listen.Scheme == "http" || c.Peer.Auto && !c.Peer.Given() {
 		return plainPeers(c, listen)
 	}
-	return fmt.Errorf("--listen-peer-urls %s: certificates of members are not supported yet", listen)
+	return securePeers(c, config, listen)
+}
+
+// securePeers says by what members know each other.
+func securePeers(c *etcdflags.Config, config *node.Config, listen *url.URL) error {
+	if !c.Peer.Given() {
+		return fmt.Errorf("TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url %s with HTTPS scheme", listen)
+	}
+	if c.Peer.TrustedCAFile == "" {
+		return errors.New("--peer-trusted-ca-file is missing: a member is whoever that CA has signed for a host of the cluster, and without it anybody")
+	}
+	config.Etcd.Peers = &wire.FileNames{
+		Cert: c.Peer.CertFile, Key: c.Peer.KeyFile, DialCert: c.Peer.DialCertFile, DialKey: c.Peer.DialKeyFile,
+		CA: c.Peer.TrustedCAFile, CRL: c.Peer.CRLFile, AllowedNames: c.Peer.AllowedNames, AllowedHosts: c.Peer.AllowedHosts,
+	}
+	return nil
 }
 
 // plainPeers refuses members without certificates where others could reach them.
@@ -245,7 +265,7 @@ func plainPeers(c *etcdflags.Config, listen *url.URL) error {
 	if told := c.AdvertisePeer[0].Hostname(); told != "localhost" {
 		at = told
 	}
-	return fmt.Errorf("--listen-peer-urls %s: members talk without certificates on loopback only, since whoever reaches that port could be one of them. Make certificates with\n"+
+	return fmt.Errorf("--listen-peer-urls %s: members talk without certificates of their own on loopback only, since whoever reaches that port could be one of them. Make certificates with\n"+
 		"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n"+
 		"on one host, copy ca.crt and each member's two files to its own, and give\n"+
 		"  --peer-cert-file certs/member-%s.crt --peer-key-file certs/member-%s.key --peer-trusted-ca-file certs/ca.crt\n"+
@@ -259,19 +279,58 @@ func etcdClients(c *etcdflags.Config, config *node.Config) error {
 	if len(c.ListenClient) == 0 {
 		return errors.New("--listen-client-urls is empty: a member that no client can reach is of no use")
 	}
+	secure := false
 	for i := range c.ListenClient {
 		u := &c.ListenClient[i]
-		switch u.Scheme {
-		case "http":
-		default:
-			return fmt.Errorf("--listen-client-urls %s: %s:// is not supported", u, u.Scheme)
+		if u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("--listen-client-urls %s: sockets of Unix are not supported: give http:// or https://", u)
 		}
-		config.Etcd.Listen = append(config.Etcd.Listen, node.EtcdListen{Address: u.Host})
+		secure = secure || u.Scheme == "https"
+		config.Etcd.Listen = append(config.Etcd.Listen, node.EtcdListen{Address: u.Host, Secure: u.Scheme == "https"})
+		config.Etcd.AutoHosts = append(config.Etcd.AutoHosts, u.Hostname())
 		if config.Listen == "" {
 			config.Listen = onLoopback(u)
 		}
 	}
+	for i := range c.ListenMetrics {
+		secure = secure || c.ListenMetrics[i].Scheme == "https"
+	}
+	if !secure {
+		return nil
+	}
+	return etcdClientTLS(c, config)
+}
+
+// etcdClientTLS says what clients are shown, and whom of them a member believes.
+func etcdClientTLS(c *etcdflags.Config, config *node.Config) error {
+	config.Etcd.Auto = c.Client.Auto && !c.Client.Given()
+	if !config.Etcd.Auto && !c.Client.Given() {
+		return fmt.Errorf("TLS key/cert (--cert-file, --key-file) must be provided for client url %s with HTTPS scheme", c.ListenClient)
+	}
+	config.Etcd.AutoLifetime = time.Duration(max(c.SelfSignedYears, 1)) * 365 * 24 * time.Hour
+	config.Etcd.ClientsMustShow = c.Client.ClientAuth
+	config.Etcd.Clients = &wire.FileNames{
+		Cert: c.Client.CertFile, Key: c.Client.KeyFile, CA: c.Client.TrustedCAFile, CRL: c.Client.CRLFile, AllowedHosts: c.Client.AllowedHosts,
+		MinVersion: c.MinVersion, MaxVersion: c.MaxVersion,
+	}
+	for _, name := range c.CipherSuites {
+		id, err := cipherSuite(name)
+		if err != nil {
+			return err
+		}
+		config.Etcd.Clients.CipherSuites = append(config.Etcd.Clients.CipherSuites, id)
+	}
 	return nil
+}
+
+// cipherSuite returns the number of a cipher suite.
+func cipherSuite(name string) (uint16, error) {
+	for _, s := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		if s.Name == name {
+			return s.ID, nil
+		}
+	}
+	return 0, fmt.Errorf("unexpected TLS cipher suite %q", name)
 }
 
 // onLoopback is the port of a URL, on loopback.

@@ -29,6 +29,7 @@ type memberProcess struct {
 	name, listen, listenPeer string
 	dataDir, home, log       string
 	arguments                []string // of `qkv serve`, behind those that every member gets
+	line                     []string // of qkv, in place of `serve` with all of these
 	before                   []string // a command that runs it, as strace; it must become the member's process
 	environment              []string
 	out                      *os.File // where it logs, in place of log
@@ -67,6 +68,9 @@ func (m *memberProcess) start() {
 		program, "serve", "--name", m.name, "--data-dir", m.dataDir, "--listen", m.listen, "--listen-peer", m.listenPeer,
 		"--home", m.home, "--log-format", "text",
 	}, m.arguments)
+	if m.line != nil {
+		line = append(slices.Concat(m.before, []string{program}), m.line...)
+	}
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(withoutSettings(os.Environ()), m.environment...)
 	if m.out != nil {

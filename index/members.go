@@ -17,7 +17,8 @@ import (
 //
 // Invariants:
 //
-//  1. records have rising ids, and no two of them a name or a peer address in common.
+//  1. records have rising ids, and no two of them a name or a peer address in common. One that was added without a name has
+//     none until it announces itself.
 //  2. At least one of them is a voter, in each half of a joint configuration; a joiner's state has none at all before its
 //     first snapshot.
 //  3. No id of removed is in records, or ever will be again.
@@ -54,7 +55,19 @@ func (m Members) Get(id uint64) *kv.Member {
 
 // Named returns the record with a name, or nil.
 func (m Members) Named(name string) *kv.Member {
+	if name == "" {
+		return nil
+	}
 	if i := slices.IndexFunc(m.records, func(r kv.Member) bool { return r.Name == name }); i >= 0 {
+		return &m.records[i]
+	}
+	return nil
+}
+
+// Unnamed returns the record without a name that has one of these addresses, or nil.
+func (m Members) Unnamed(addresses []string) *kv.Member {
+	at := func(a string) bool { return slices.Contains(addresses, a) }
+	if i := slices.IndexFunc(m.records, func(r kv.Member) bool { return r.Name == "" && slices.ContainsFunc(r.Peers, at) }); i >= 0 {
 		return &m.records[i]
 	}
 	return nil
@@ -70,7 +83,7 @@ func (m Members) Level() uint64 {
 
 // NameOf returns the name of the member with an id, or the id where there is none.
 func (m Members) NameOf(id uint64) string {
-	if r := m.Get(id); r != nil {
+	if r := m.Get(id); r != nil && r.Name != "" {
 		return r.Name
 	}
 	return fmt.Sprintf("%016x", id)
@@ -202,6 +215,9 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 		return m, m.noMember(a.ID)
 	}
 	known := m.records[at]
+	if other := m.Named(a.Name); known.Name == "" && other != nil {
+		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name", other.Name, other.ID)
+	}
 	if err := forgot(&known, a); err != nil {
 		return m, err
 	}
@@ -210,7 +226,7 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 		next.records[i].Peers = slices.DeleteFunc(slices.Clone(r.Peers), func(address string) bool { return slices.Contains(a.Peers, address) })
 	}
 	one := *a
-	one.Name, one.Role, one.Manual, one.Since = known.Name, known.Role, known.Manual, known.Since
+	one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since
 	next.records[at] = one
 	return next, nil
 }
@@ -219,7 +235,7 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 // not make the others forget it too.
 func forgot(known, a *kv.Member) *kv.Error {
 	switch {
-	case a.Name != known.Name:
+	case a.Name == "" || known.Name != "" && a.Name != known.Name:
 		return kv.Errorf(kv.BadRequest, "the member %016x is %s, and not %s", a.ID, known.Name, a.Name)
 	case !known.Started():
 		return nil
@@ -293,7 +309,7 @@ func (m Members) check() error {
 		switch {
 		case i > 0 && r.ID <= m.records[i-1].ID:
 			return fmt.Errorf("the member %016x stands behind %016x", r.ID, m.records[i-1].ID)
-		case names[r.Name]:
+		case names[r.Name] && r.Name != "":
 			return fmt.Errorf("two members are called %s", r.Name)
 		case !r.Role.Known():
 			return fmt.Errorf("the member %s has the %s", r.Name, r.Role)

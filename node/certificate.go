@@ -1,11 +1,11 @@
 package node
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"time"
 
 	"qkv/actor"
-	"qkv/net/wire"
 )
 
 const (
@@ -16,10 +16,19 @@ const (
 	expiredReminder     = 10 * time.Minute
 )
 
+// certificate is one that follows its files.
+type certificate interface {
+	Problem() string
+	Certificate() *x509.Certificate
+	NotAfter() time.Time
+}
+
 // certificateWatch tells an operator of the member's own certificate, by an alarm and in the log. One clock calls it.
 type certificateWatch struct {
 	// Constant.
-	credentials *wire.Credentials
+	certificate certificate
+	file        string
+	subject     string // of its alarm, where a member has several certificates
 	status      *actor.Status
 	logger      *slog.Logger
 	now         func() time.Time
@@ -31,18 +40,18 @@ type certificateWatch struct {
 	repeatAt time.Time // not to be said again before; meaningful while alarmed
 }
 
-func newCertificateWatch(c *wire.Credentials, status *actor.Status, logger *slog.Logger) *certificateWatch {
-	return &certificateWatch{credentials: c, status: status, logger: logger, now: time.Now, serial: c.Certificate().SerialNumber.String()}
+func newCertificateWatch(c certificate, file string, status *actor.Status, logger *slog.Logger) *certificateWatch {
+	return &certificateWatch{certificate: c, file: file, status: status, logger: logger, now: time.Now, serial: c.Certificate().SerialNumber.String()}
 }
 
 func (w *certificateWatch) look() {
-	text, now := w.credentials.Problem(), w.now()
-	w.status.Alarm(actor.Alarm{Name: actor.Cert, Text: text})
-	if serial := w.credentials.Certificate().SerialNumber.String(); serial != w.serial {
+	text, now := w.certificate.Problem(), w.now()
+	w.status.Alarm(actor.Alarm{Name: actor.Cert, Subject: w.subject, Text: text})
+	if serial := w.certificate.Certificate().SerialNumber.String(); serial != w.serial {
 		w.serial = serial
-		w.logger.Info("a new certificate is in use", "file", w.credentials.Source, "until", w.credentials.NotAfter())
+		w.logger.Info("a new certificate is in use", "file", w.file, "until", w.certificate.NotAfter())
 	}
-	expired := text != "" && !now.Before(w.credentials.NotAfter())
+	expired := text != "" && !now.Before(w.certificate.NotAfter())
 	if text != "" && (!w.alarmed || expired != w.expired || !now.Before(w.repeatAt)) {
 		w.logger.Warn("CERT: " + text)
 		w.repeatAt = now.Add(certificateReminder)

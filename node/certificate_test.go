@@ -33,7 +33,7 @@ func TestCertificateWatch(t *testing.T) {
 	}
 	var said bytes.Buffer
 	status := &actor.Status{}
-	w := newCertificateWatch(credentials, status, slog.New(slog.NewTextHandler(&said, nil)))
+	w := newCertificateWatch(credentials, credentials.Source, status, slog.New(slog.NewTextHandler(&said, nil)))
 	w.now = clock
 	var story []string
 	for minutes := range 5 * 60 {

@@ -80,15 +80,25 @@ type Config struct {
 	advertisesEntry bool       // AdvertisePeer was not given, and is this member's in InitialCluster
 }
 
-// Etcd is what etcd's command line says of its clients.
+// Etcd is what etcd's command line says of clients and of trust.
 type Etcd struct {
 	Listen []EtcdListen
 	URLs   []string // that members and clients are told
+
+	Clients         *wire.FileNames // what clients are shown, and who signs what they show; nil where no address has TLS
+	ClientsMustShow bool            // a certificate, also where there is no CA for them
+	// Auto makes what clients are shown, for these hosts and as long.
+	Auto         bool
+	AutoHosts    []string
+	AutoLifetime time.Duration
+
+	Peers *wire.FileNames // what members are shown, and who signs what they show; nil is as without Etcd
 }
 
 // EtcdListen is one address for etcd's clients.
 type EtcdListen struct {
 	Address string // HOST:PORT, TCP
+	Secure  bool   // clients come by TLS; others do without
 }
 
 // Validate fills in what is derived, and refuses what cannot work with a *UsageError.
@@ -163,7 +173,7 @@ func (c *Config) validateAddresses() error {
 				return usagef("%s: %v", a.advertiseFlag, err)
 			}
 		}
-		if c.CertsDir == "" && !loopback(host) {
+		if c.CertsDir == "" && c.Etcd.Peers == nil && !loopback(host) {
 			return usagef("%s %s is not on loopback, and without certificates anybody could read and write: make them with\n"+
 				"  qkv cert ca --certs-dir certs --cluster NAME\n  qkv cert member --certs-dir certs %s %s\n  qkv cert client --certs-dir certs NAME\n"+
 				"copy ca.crt and the member's two files to its host, and give --certs-dir", a.flag, a.address, c.Name, host)
@@ -212,10 +222,10 @@ func (c *Config) web() []string {
 
 // peerScheme is how members' addresses begin as clients of etcd are told.
 func (c *Config) peerScheme() string {
-	if c.plain() {
-		return "http"
+	if len(c.Etcd.Listen) == 0 && !c.plain() || c.Etcd.Peers != nil {
+		return "https"
 	}
-	return "https"
+	return "http"
 }
 
 // native are the addresses for native clients. An address on loopback is nobody else's concern where others come from other

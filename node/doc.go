@@ -45,7 +45,7 @@
 //	folder.go      the data folder: lock, identity, boot counter, what is known of others; slots.go: its small files
 //	bootstrap.go   from the data folder to a log, a state and raft's beginning
 //	member.go      the actors and what connects them: the constructor that the simulator calls too
-//	node.go        Node: sockets, certificates, endpoints; start and stop
+//	node.go        Node: endpoints; start and stop; sockets.go: what it listens at; trust.go: by what it is known, and whom it believes
 //	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
 //	recover.go     one member's data as a new cluster
 //	status.go      what an operator must know; quota.go: NOSPACE
@@ -74,8 +74,9 @@
 //     It belongs to one name in one trust domain, and starts for no other.
 //  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no
 //     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
-//  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. Who was added and has announced a folder
-//     is that folder: where it is lost, the member is replaced.
+//  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. One that was added without a name, as
+//     etcd does it, is known by the address that it was added with, and has the name that it says when it first starts. Who was
+//     added and has announced a folder is that folder: where it is lost, the member is replaced.
 //  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
 //     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
 //     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log; and where

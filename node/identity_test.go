@@ -398,12 +398,12 @@ func TestWhoMayJoin(t *testing.T) {
 		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
 		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}))
 	h := peerHandler{m}
-	got, refusal := h.Join("n8")
+	got, refusal := h.Join(peerframe.JoinRequest{Name: "n8"})
 	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
 		t.Errorf("one that was added: %+v, %v", got, refusal)
 	}
 	for name, text := range map[string]string{"n7": "run `qkv member add n7 --peer HOST:PORT`", "n9": "run `qkv member replace n9 --peer HOST:PORT`"} {
-		if _, refusal := h.Join(name); refusal == nil || refusal.Code != peerframe.Refused || !strings.Contains(refusal.Text, text) {
+		if _, refusal := h.Join(peerframe.JoinRequest{Name: name}); refusal == nil || refusal.Code != peerframe.Refused || !strings.Contains(refusal.Text, text) {
 			t.Errorf("%s: %v", name, refusal)
 		}
 	}

@@ -7,14 +7,13 @@ import (
 	"qkv/internal/meter"
 	"qkv/net/etcd"
 	"qkv/net/peer"
-	"qkv/net/wire"
 )
 
 // etcdMember is the member as the endpoint of etcd's clients sees it: beside what it does for all clients, it tells what is counted.
 type etcdMember struct {
 	endpoint
 	node        *Node
-	credentials *wire.Credentials
+	certificate certificate
 }
 
 // Metrics implements etcd.Member.
@@ -27,7 +26,7 @@ func (e etcdMember) Metrics() etcd.Metrics {
 		Batches: c.Batches.Times(), Syncs: c.Syncs.Times(), Saves: c.Saves.Times(), SyncBytes: c.SyncBytes.Load(),
 		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
 		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
-		CertificateEnds: e.credentials.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
+		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
 	}
 	for name, waiting := range e.mailboxes {
 		m.Mailboxes[name] = waiting()

@@ -14,7 +14,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"qkv/actor"
@@ -56,11 +55,11 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if err := checkMode(c.DataDir); err != nil {
 		return nil, err
 	}
-	domain, credentials, err := identify(c)
+	trust, err := identify(&c)
 	if err != nil {
 		return nil, err
 	}
-	at, err := listen(&c, credentials)
+	at, err := listen(&c, &trust)
 	if err != nil {
 		return nil, err
 	}
@@ -68,24 +67,31 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
-	n.member, err = build(c, domain, environment{
+	n.member, err = build(c, trust.domain, environment{
 		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Limits: limits.Defaults(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
-			return n.transport(c, at.peers, credentials, f, process)
+			return n.transport(c, at.peers, trust.peers, f, process)
 		},
 		Join: func(addresses []string) (peerframe.Welcome, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
-			return peer.Ask(ctx, peer.AskConfig{Credentials: credentials, Addresses: addresses, Name: c.Name, Logger: c.Logger})
+			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, Logger: c.Logger})
 		},
 	}, n.ended)
 	if err != nil {
 		return nil, errors.Join(err, at.close())
 	}
 	n.runtime.Every(tripInterval, func() { n.trips.look(n.member.transport.Status()) })
-	n.runtime.Every(certificateClock, newCertificateWatch(credentials, n.member.status, c.Logger).look)
+	if trust.credentials != nil {
+		n.runtime.Every(certificateClock, newCertificateWatch(trust.credentials, trust.credentials.Source, n.member.status, c.Logger).look)
+	}
+	for _, files := range trust.files {
+		watch := newCertificateWatch(files, files.Source(), n.member.status, c.Logger)
+		watch.subject = files.Source()
+		n.runtime.Every(certificateClock, watch.look)
+	}
 	if at.clients != nil {
 		n.server, err = server.Start(server.Config{
-			Conn: at.clients, Credentials: credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
+			Conn: at.clients, Credentials: trust.credentials, ResetKey: n.member.folder.ResetKey, Member: endpoint{n.member},
 			Logger: c.Logger, MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Limits: n.member.env.Limits.Clients,
 		})
 	}
@@ -97,7 +103,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
 	}
 	n.etcd = etcd.Start(etcd.Config{
-		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, credentials}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
+		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
 		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
@@ -134,42 +140,14 @@ func checkMode(dir string) error {
 	return nil
 }
 
-// identify finds out the trust domain, and this member's credentials. The local CA's are made in the data folder, which must
-// not be another member's.
-func identify(c Config) (domain string, credentials *wire.Credentials, err error) {
-	domain = wire.LocalCluster
-	if c.CertsDir != "" {
-		if credentials, err = wire.LoadMember(c.CertsDir, c.Name, time.Now); err != nil {
-			return "", nil, usagef("%w", err)
-		}
-		domain = credentials.Cluster()
-	}
-	if c.TrustDomain != "" {
-		domain = c.TrustDomain
-	}
-	if err := refuseForeign(disk.OS(), c.DataDir, owner{c.Name, domain}); err != nil {
-		return "", nil, err
-	}
-	if credentials == nil {
-		maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
-		switch credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name); {
-		case errors.Is(err, syscall.ENOSPC):
-			return "", nil, err // nothing is wrong with the configuration
-		case err != nil:
-			return "", nil, usagef("%w", err)
-		}
-	}
-	return domain, credentials, nil
-}
-
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
 const etcdScratch = "etcd-snapshot"
 
 // transport makes the way to the other members.
-func (n *Node) transport(c Config, socket *net.UDPConn, credentials *wire.Credentials, f *folder, process [16]byte) (transport, error) {
+func (n *Node) transport(c Config, socket *net.UDPConn, trust peer.Trust, f *folder, process [16]byte) (transport, error) {
 	t, err := peer.New(peer.Config{
 		Cluster: f.Cluster, Name: c.Name, Member: f.Member, Process: process, Listen: socket,
-		Credentials: credentials, ResetKey: f.ResetKey, Seed: binary.BigEndian.Uint64(process[:]), Logger: c.Logger,
+		Trust: trust, ResetKey: f.ResetKey, Seed: binary.BigEndian.Uint64(process[:]), Logger: c.Logger,
 	})
 	n.peers = t
 	return t, err

@@ -322,10 +322,13 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("there is no member %s (%016x) in the cluster, as far as %s knows", name, id, own)}, false
 }
 
-// Join implements peer.Handler.
-func (h peerHandler) Join(name string) (w peerframe.Welcome, refusal *peerframe.Refusal) {
-	members := h.status.View().Members()
+// Join implements peer.Handler. A member that was added without a name is known by its address.
+func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
+	members, name := h.status.View().Members(), request.Name
 	one := members.Named(name)
+	if one == nil {
+		one = members.Unnamed(request.Addresses)
+	}
 	switch {
 	case h.status.Raft().Role == actor.RoleRefused:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}

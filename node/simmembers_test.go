@@ -44,7 +44,7 @@ func (h *host) join(addresses []string) (welcome peerframe.Welcome, err error) {
 			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
 			continue
 		}
-		welcome, no := o.handler.Join(h.config.Name)
+		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name})
 		if no == nil {
 			return welcome, nil
 		}

@@ -20,15 +20,19 @@ type sockets struct {
 }
 
 // listen opens all sockets.
-func listen(c *Config, credentials *wire.Credentials) (*sockets, error) {
+func listen(c *Config, t *trust) (*sockets, error) {
 	s := &sockets{}
 	open := s.openTogether
 	if len(c.Etcd.Listen) > 0 {
 		open = s.openApart
 	}
-	err := open(c, credentials)
+	err := open(c, t)
 	if err == nil {
-		err = s.openMetrics(c.metricsURLs, s.web[0].TLS)
+		secure := s.web[0].TLS
+		if t.web != nil {
+			secure = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
+		}
+		err = s.openMetrics(c.metricsURLs, secure)
 	}
 	if err == nil {
 		s.peers, err = peer.Listen(c.ListenPeer)
@@ -40,7 +44,7 @@ func listen(c *Config, credentials *wire.Credentials) (*sockets, error) {
 }
 
 // openTogether opens UDP for native clients, and TCP for etcd's, at one address.
-func (s *sockets) openTogether(c *Config, credentials *wire.Credentials) error {
+func (s *sockets) openTogether(c *Config, t *trust) error {
 	at, err := net.ResolveUDPAddr("udp", c.Listen)
 	if err != nil {
 		return usagef("--listen %s: %v", c.Listen, err)
@@ -52,7 +56,7 @@ func (s *sockets) openTogether(c *Config, credentials *wire.Credentials) error {
 		same := s.clients.LocalAddr().(*net.UDPAddr)
 		var web *net.TCPListener
 		if web, err = wire.ListenTCP(etcdClients, &net.TCPAddr{IP: same.IP, Port: same.Port, Zone: same.Zone}); err == nil {
-			s.web = []etcd.Listener{{Listener: web, TLS: wire.EtcdTLS(credentials), Plain: c.plain()}}
+			s.web = []etcd.Listener{{Listener: web, TLS: wire.EtcdTLS(t.credentials), Plain: c.plain()}}
 			return nil
 		}
 		if err = errors.Join(err, s.clients.Close()); at.Port != 0 {
@@ -70,7 +74,7 @@ const portTries = 20
 const etcdClients = "etcd's clients"
 
 // openApart opens TCP for etcd's clients where they are to come, and UDP for native ones where that is.
-func (s *sockets) openApart(c *Config, _ *wire.Credentials) error {
+func (s *sockets) openApart(c *Config, t *trust) error {
 	for _, l := range c.Etcd.Listen {
 		at, err := net.ResolveTCPAddr("tcp", l.Address)
 		if err != nil {
@@ -80,7 +84,11 @@ func (s *sockets) openApart(c *Config, _ *wire.Credentials) error {
 		if err != nil {
 			return err
 		}
-		s.web = append(s.web, etcd.Listener{Listener: socket, Plain: true})
+		one := etcd.Listener{Listener: socket, Plain: !l.Secure}
+		if l.Secure {
+			one.TLS = t.web.ClientsTLS(c.Etcd.ClientsMustShow)
+		}
+		s.web = append(s.web, one)
 	}
 	if c.Listen == "" {
 		return nil
@@ -108,10 +116,14 @@ func (s *sockets) openMetrics(urls []*url.URL, secure *tls.Config) error {
 			return err
 		}
 		l := etcd.Listener{Listener: one, Plain: u.Scheme != "https"}
-		if !l.Plain {
-			l.TLS = secure
-		}
 		s.metrics = append(s.metrics, l)
+		if l.Plain {
+			continue
+		}
+		if secure == nil {
+			return usagef("--listen-metrics-urls %s wants a certificate, and there is none", u)
+		}
+		s.metrics[len(s.metrics)-1].TLS = secure
 	}
 	return nil
 }

@@ -423,7 +423,7 @@ var mutants = []mutant{
 		{"net/etcd/watch.go", "				one.ended = true // no request for it goes to the hub any more\n", "				delete(w.byID, one.id)\n"},
 	}, []detector{direct("./net/etcd", "TestStories")}},
 	{"take plain text on a port of TLS", []change{
-		{"net/etcd/port.go", "	case over == net.Conn(c) && !c.from.Plain:\n", "	case over == net.Conn(c) && p.tls == nil:\n"},
+		{"net/etcd/port.go", "	case over == net.Conn(c) && !c.from.Plain:\n", "	case over == net.Conn(c) && c.from.TLS == nil:\n"},
 	}, []detector{direct("./net/etcd", "TestTrust")}},
 	{"hand a write over again whose outcome is unknown", []change{
 		{"net/etcd/calls.go", "refusal == nil || refusal.Code != kv.Unavailable {\n", "refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {\n"},

@@ -41,7 +41,7 @@ func (r Role) Votes() bool { return r != Learner }
 // decides, from what stands below it the member itself, by its announcement.
 type Member struct {
 	ID     uint64 // used once: a member that comes back without its data is another one
-	Name   string // no other member has it; as in its certificate
+	Name   string // no other member has it; as in its certificate; empty where it was added without, and has not started yet
 	Role   Role
 	Manual bool  // a learner that is promoted only when somebody says so
 	Since  int64 // when it was added, in nanoseconds since 1970; 0 for a founder
@@ -64,7 +64,7 @@ type MemberChangeKind uint8
 
 // The kinds of changes. A number never changes its meaning: it stands in logs.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name, Peers, Manual
+	AddLearner    MemberChangeKind = 1 // ID, Name (none: it says its own when it starts), Peers, Manual
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
@@ -88,8 +88,6 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "a change of the membership of kind %d is not known", c.Kind)
 	case c.ID == 0 || c.ID >= 1<<64-2: // raft uses these for itself
 		return Errorf(BadRequest, "%016x is no member's id", c.ID)
-	case c.Kind == AddLearner && c.Name == "":
-		return Errorf(BadRequest, "a member needs a name: the one in its certificate")
 	case (c.Kind == AddLearner || c.Kind == UpdateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
 	case !addressesFit(c.Peers):
@@ -119,6 +117,9 @@ var addressesTooLong = Errorf(BadRequest, "more than %d addresses of one kind, o
 func (c *MemberChange) String() string {
 	switch c.Kind {
 	case AddLearner:
+		if c.Name == "" {
+			return fmt.Sprintf("add a member at %s, %016x", strings.Join(c.Peers, ", "), c.ID)
+		}
 		return fmt.Sprintf("add the member %s, %016x", c.Name, c.ID)
 	case PromoteMember:
 		if c.Instead != 0 {

@@ -3,7 +3,6 @@ package etcd
 import (
 	"context"
 	"math/rand/v2"
-	"net"
 	"net/url"
 	"strings"
 
@@ -55,14 +54,14 @@ func addressesOf(urls []string) (all []string, err error) {
 	return all, nil
 }
 
-// memberAdd adds a member, which becomes a voter by itself as soon as it is level, unless it is to stay a learner. Etcd's request
-// has no name, and a member of qkv is known by its own: it is that of the address.
+// memberAdd adds a member, which becomes a voter by itself as soon as it is level, unless it is to stay a learner. It has no name
+// until it starts and says its own.
 func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, error) {
 	peers, err := addressesOf(q.PeerURLs)
 	if err != nil {
 		return nil, err
 	}
-	change := kv.MemberChange{Kind: kv.AddLearner, ID: 1 + rand.Uint64N(1<<63), Name: nameOf(peers[0]), Peers: peers, Manual: q.IsLearner}
+	change := kv.MemberChange{Kind: kv.AddLearner, ID: 1 + rand.Uint64N(1<<63), Peers: peers, Manual: q.IsLearner}
 	v, err := s.changeMembers(ctx, &change)
 	if err != nil {
 		return nil, err
@@ -70,12 +69,6 @@ func (s *Server) memberAdd(ctx context.Context, q *pb.MemberAddRequest) (any, er
 	return &pb.MemberAddResponse{
 		Header: s.clusterHeader(), Member: &pb.Member{ID: change.ID, PeerURLs: q.PeerURLs, IsLearner: q.IsLearner}, Members: s.members(v),
 	}, nil
-}
-
-// nameOf is the name of a member that was added by its address alone.
-func nameOf(address string) string {
-	host, port, _ := net.SplitHostPort(address)
-	return strings.NewReplacer(":", "-", "%", "-").Replace(host) + "-" + port
 }
 
 func (s *Server) memberRemove(ctx context.Context, q *pb.MemberRemoveRequest) (any, error) {

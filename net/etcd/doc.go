@@ -58,7 +58,8 @@
 //
 // With TLS whoever may come to the native endpoint: the same certificates, looked at anew with each handshake. Connections
 // without TLS are taken where the member has no certificates of its own, which is on loopback only, or where the operator said
-// so. Who comes without TLS to a member that does not take that, or in a full server, is told so in its own protocol.
+// so. By etcd's own command line each address has TLS or has none, with certificates of etcd's kind (wire.FileTrust).
+// Who comes without TLS to a member that does not take that, or in a full server, is told so in its own protocol.
 //
 // # Invariants
 //

@@ -128,13 +128,13 @@ func (t *Transport) greet(q *quic.Conn) {
 	}
 }
 
-// nameOf returns the name of the member whose certificate was shown.
+// nameOf returns the name of the member whose certificate was shown; none where it names nobody.
 func (t *Transport) nameOf(q *quic.Conn) (string, error) {
-	id, err := wire.PeerIdentity(q.ConnectionState().TLS)
-	if err == nil && id.Name == t.config.Name {
-		err = fmt.Errorf("%q is this member's own name: two processes use one certificate, or a member's address leads to itself", id.Name)
+	name, err := t.config.Trust.NameIn(q.ConnectionState().TLS)
+	if err == nil && name == t.config.Name {
+		err = fmt.Errorf("%q is this member's own name: two processes use one certificate, or a member's address leads to itself", name)
 	}
-	return id.Name, asRefusal(err)
+	return name, asRefusal(err)
 }
 
 // stranger returns what one is told that is no peer.
@@ -162,15 +162,18 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := (*t.links.Load())[theirs.From]
-	if l == nil || l.name != name {
+	l, err := t.linkOf(theirs.From, name, q)
+	if err == errOther {
 		if err := theirs.CheckCluster(t.config.Cluster); err != nil {
 			return nil, asRefusal(err)
 		}
 		no := t.stranger(name, theirs.From)
-		if l = (*t.links.Load())[theirs.From]; l == nil || l.name != name { // it may be a peer by now
+		if l, err = t.linkOf(theirs.From, name, q); err == errOther { // it may be a peer by now
 			return nil, no
 		}
+	}
+	if err != nil {
+		return l, asRefusal(err)
 	}
 	if err := l.judge(&theirs); err != nil {
 		return l, err
@@ -180,6 +183,15 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 		c.establish(stream, answer)
 	}
 	return l, nil
+}
+
+// linkOf returns the link of the member that says to have an id, and why it cannot be that one; errOther when there is none.
+func (t *Transport) linkOf(id uint64, name string, q *quic.Conn) (*link, error) {
+	l := (*t.links.Load())[id]
+	if l == nil {
+		return nil, errOther
+	}
+	return l, l.is(name, q)
 }
 
 // establish answers a handshake and waits for the other side's last word. If that does not come, the connection ends, and

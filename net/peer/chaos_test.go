@@ -131,8 +131,8 @@ func TestOwnNameFromOutside(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for want, change := range map[string]func(c *Config){
-		"is the certificate of":    func(c *Config) { c.Credentials = credentials(t, authority(), "n2") },
-		"qkv://test/client/alice,": func(c *Config) { c.Credentials, _ = wire.LoadClient(authority(), "alice", time.Now) },
+		"is the certificate of":    func(c *Config) { c.Trust = credentials(t, authority(), "n2") },
+		"qkv://test/client/alice,": func(c *Config) { c.Trust, _ = wire.LoadClient(authority(), "alice", time.Now) },
 	} {
 		m := newMembers(t, 2)[0]
 		change(&m.config)

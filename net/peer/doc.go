@@ -53,7 +53,8 @@
 // # Members come and go
 //
 // Who is a peer is said by [Transport.SetPeers] and may change at any time. A peer is an id and a name. A connection is for
-// the one whose id its handshake says, if the certificate is of that one's name: a member that was removed and one that
+// the one whose id its handshake says, if the certificate is of that one's name (or, where certificates name nobody,
+// holds the host of one of its addresses: [Trust]): a member that was removed and one that
 // was added under the same name are two, and so are a member and what is started again under its name with an
 // empty disk. Who is no peer is told what [Handler.Stranger] says, a peer that looks for another id here is told
 // that, and one that stops being a peer loses its connection in the same way: what it is told is the end of it, and
@@ -76,7 +77,8 @@
 //	                                <--   length, 4 bytes | welcome, end     or a close with a refusal's code
 //	close with 0                    -->
 //
-// Package peerframe draws both. The name in the request must be the certificate's. All of it has
+// Package peerframe draws both. The name in the request must be the certificate's; where that names nobody, it must hold the
+// host of an address with which the member was added. All of it has
 // limits.PeerHandshakeTimeout, and keeps its place among the handshakes until the end. [Ask] is the joiner's side.
 //
 // # Who is nobody yet

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,7 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 	}
 	until, _ := ctx.Deadline()
 	_ = stream.SetDeadline(until) // cannot fail
-	answer, err := t.judgeJoin(name, stream)
+	answer, err := t.judgeJoin(name, q, stream)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func (t *Transport) answerJoin(name string, q *quic.Conn) error {
 }
 
 // judgeJoin reads a request and returns the frame of the answer behind room for its length, or a refusal.
-func (t *Transport) judgeJoin(name string, stream *quic.Stream) ([]byte, error) {
+func (t *Transport) judgeJoin(name string, q *quic.Conn, stream *quic.Stream) ([]byte, error) {
 	b, err := readFrame(stream, limits.JoinRequestBytes)
 	if err != nil {
 		return nil, fmt.Errorf("its request to join cannot be read: %w", err)
@@ -50,12 +51,18 @@ func (t *Transport) judgeJoin(name string, stream *quic.Stream) ([]byte, error) 
 	if err != nil {
 		return nil, asRefusal(err)
 	}
-	if request.Name != name {
+	if name != "" && request.Name != name {
 		return nil, asRefusal(fmt.Errorf("it asks to join as %q, and its certificate is that of %q", request.Name, name))
 	}
-	welcome, no := t.handler.Join(name)
+	welcome, no := t.handler.Join(request)
 	if no != nil {
 		return nil, no
+	}
+	if name == "" {
+		own := slices.IndexFunc(welcome.Members, func(m peerframe.Member) bool { return m.ID == welcome.ID })
+		if err := t.config.Trust.Vouches(q.ConnectionState().TLS, welcome.Members[own].Addresses); err != nil {
+			return nil, asRefusal(err)
+		}
 	}
 	answer := welcome.Append(make([]byte, headerBytes, 4<<10))
 	if size := len(answer) - headerBytes; size > limits.JoinAnswerBytes {
@@ -66,10 +73,11 @@ func (t *Transport) judgeJoin(name string, stream *quic.Stream) ([]byte, error) 
 
 // AskConfig is what a joiner knows.
 type AskConfig struct {
-	Credentials *wire.Credentials
-	Addresses   []string // of members that may answer: host:port, UDP
-	Name        string   // the joiner's, as in its certificate
-	Logger      *slog.Logger
+	Trust     Trust
+	Addresses []string // of members that may answer: host:port, UDP
+	Name      string   // the joiner's, as in its certificate
+	At        []string // where the others reach the joiner
+	Logger    *slog.Logger
 }
 
 // Ask asks the members at the addresses, one after the other and again and again, who the member of that name is in the
@@ -77,8 +85,8 @@ type AskConfig struct {
 // lasts for limits.JoinRefusedTimeout: a member that was asked may be behind. The error then holds the
 // *peerframe.Refusal or *wire.TrustError.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
-	if id := c.Credentials.Identity; id.Class != wire.ClassMember || id.Name != c.Name {
-		return peerframe.Welcome{}, fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Credentials.Source, id, c.Name)
+	if err := c.Trust.Belongs(c.Name); err != nil {
+		return peerframe.Welcome{}, err
 	}
 	if len(c.Addresses) == 0 {
 		return peerframe.Welcome{}, errors.New("no address of a member is given that could be asked")
@@ -161,20 +169,20 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}
-	q, err := j.quic.Dial(ctx, at, wire.ClientTLS(j.config.Credentials, wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}), dialConfig)
+	q, err := j.quic.Dial(ctx, at, j.config.Trust.Dial(wire.ProtocolJoin, "", address), dialConfig)
 	if err != nil {
 		return peerframe.Welcome{}, answered(err)
 	}
 	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "given up") })
 	defer stop()
-	welcome, err := question(q, j.config.Name)
+	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		return peerframe.Welcome{}, answered(err)
 	}
 	closeQUIC(q, closeStopping, "the question is answered")
 	for _, m := range welcome.Members {
-		if m.ID == welcome.ID && m.Name != j.config.Name {
+		if m.ID == welcome.ID && m.Name != "" && m.Name != j.config.Name {
 			return peerframe.Welcome{}, fmt.Errorf("its answer is for the member %q, and this is %q", m.Name, j.config.Name)
 		}
 	}
@@ -182,13 +190,12 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 }
 
 // question asks on a connection.
-func question(q *quic.Conn, name string) (peerframe.Welcome, error) {
+func question(q *quic.Conn, request *peerframe.JoinRequest) (peerframe.Welcome, error) {
 	stream, err := q.OpenStream()
 	if err != nil {
 		return peerframe.Welcome{}, err
 	}
-	request := peerframe.JoinRequest{Name: name}
-	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, 128))); err != nil {
+	if err := writeFrame(stream, request.Append(make([]byte, headerBytes, limits.JoinRequestBytes))); err != nil {
 		return peerframe.Welcome{}, err
 	}
 	_ = stream.Close() // an error shows where the answer is read

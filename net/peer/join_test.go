@@ -42,7 +42,7 @@ func asked(t *testing.T, refuses int64) (m *member, questions *atomic.Int64) {
 }
 
 func askWith(t testing.TB, dir string, addresses ...string) AskConfig {
-	return AskConfig{Credentials: credentials(t, dir, "n3"), Addresses: addresses, Name: "n3", Logger: slog.New(slog.DiscardHandler)}
+	return AskConfig{Trust: credentials(t, dir, "n3"), Addresses: addresses, Name: "n3", Logger: slog.New(slog.DiscardHandler)}
 }
 
 // idle waits until no connection keeps a place among the handshakes.
@@ -113,7 +113,7 @@ func TestJoinByAnotherCA(t *testing.T) {
 func TestJoinAsAnother(t *testing.T) {
 	m, questions := asked(t, 0)
 	q := joining(t, m, "n2")
-	_, err := question(q, "n3")
+	_, err := question(q, &peerframe.JoinRequest{Name: "n3"})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `as "n3", and its certificate is that of "n2"`) {
 		t.Errorf("%v", err)
 	}
@@ -133,9 +133,9 @@ func TestJoinAsAnother(t *testing.T) {
 		t.Error("the member was asked")
 	}
 	for want, c := range map[string]AskConfig{
-		`this is the member "n4"`: {Credentials: credentials(t, authority(), "n3"), Addresses: []string{"a:1"}, Name: "n4"},
-		"qkv://test/client/alice": {Credentials: alice, Addresses: []string{"a:1"}, Name: "alice"},
-		"no address of a member":  {Credentials: credentials(t, authority(), "n3"), Name: "n3"},
+		`this is the member "n4"`: {Trust: credentials(t, authority(), "n3"), Addresses: []string{"a:1"}, Name: "n4"},
+		"qkv://test/client/alice": {Trust: alice, Addresses: []string{"a:1"}, Name: "alice"},
+		"no address of a member":  {Trust: credentials(t, authority(), "n3"), Name: "n3"},
 	} {
 		if _, err := Ask(t.Context(), c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
@@ -225,7 +225,7 @@ func TestJoinAnswerHasALimit(t *testing.T) {
 		return w, nil
 	}
 	m.mu.Unlock()
-	_, err := question(joining(t, m, "n3"), "n3")
+	_, err := question(joining(t, m, "n3"), &peerframe.JoinRequest{Name: "n3"})
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, "the list of members has") {
 		t.Errorf("%v", err)
 	}

@@ -25,7 +25,6 @@ type link struct {
 	// Constant.
 	transport *Transport
 	id        uint64
-	name      string
 	ctx       context.Context // ends with the Transport, or by errNoPeer
 	cancel    context.CancelCauseFunc
 	ended     chan struct{} // closed when the goroutine has ended: the handler is called no more
@@ -34,8 +33,9 @@ type link struct {
 	failures int // attempts in a row that came to nothing
 
 	// Shared.
-	out      atomic.Pointer[conn] // the connection that is served: where to send
-	changed  chan struct{}        // holds a token when a connection came into use, or moved or notBefore was set
+	called   atomic.Pointer[string] // its name, which changes once at most: from none
+	out      atomic.Pointer[conn]   // the connection that is served: where to send
+	changed  chan struct{}          // holds a token when a connection came into use, or moved or notBefore was set
 	sent     traffic
 	received traffic
 	dropped  atomic.Uint64
@@ -58,15 +58,40 @@ var errNoPeer = errors.New("it is no peer any more")
 // newLink is called with the Transport's lock.
 func newLink(t *Transport, p Peer) *link {
 	l := &link{
-		transport: t, id: p.ID, name: p.Name, ended: make(chan struct{}),
+		transport: t, id: p.ID, ended: make(chan struct{}),
 		jitter:  rand.New(rand.NewPCG(t.jitter.Uint64(), p.ID)),
 		changed: make(chan struct{}, 1),
 		choice:  choice{lower: t.config.Member < p.ID, process: t.config.Process},
 		lastErr: "not reached yet",
 	}
+	l.called.Store(&p.Name)
 	l.ctx, l.cancel = context.WithCancelCause(t.ctx)
 	return l
 }
+
+func (l *link) name() string { return *l.called.Load() }
+
+// is says whether the link is that of the member that a certificate names. Where it names nobody, it is that of a member at the
+// link's addresses, or where it has called from when none is known.
+func (l *link) is(name string, q *quic.Conn) error {
+	own := l.name()
+	switch {
+	case name != "" && own != "" && name != own:
+		return errOther
+	case name != "":
+		return nil
+	}
+	l.mu.Lock()
+	addresses := l.addresses
+	l.mu.Unlock()
+	if len(addresses) == 0 {
+		addresses = []string{q.RemoteAddr().String()}
+	}
+	return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)
+}
+
+// errOther says that a certificate is another member's.
+var errOther = errors.New("the certificate is another member's")
 
 // setAddresses says where the peer is from now on. What is dialled elsewhere is given up.
 func (l *link) setAddresses(addresses []string) {
@@ -136,7 +161,7 @@ func (l *link) leave(c *conn) {
 		c.close(closeStopping, "the member stops")
 		return
 	}
-	refuse(c.quic, l.transport.stranger(l.name, l.id))
+	refuse(c.quic, l.transport.stranger(l.name(), l.id))
 }
 
 func (l *link) inUse() *conn {
@@ -238,12 +263,12 @@ func (l *link) try(ctx context.Context, addresses []string) error {
 	if len(addresses) == 0 {
 		return errNoAddress
 	}
-	at, err := resolve(ctx, addresses[l.failures%len(addresses)], l.failures/len(addresses))
+	address := addresses[l.failures%len(addresses)]
+	at, err := resolve(ctx, address, l.failures/len(addresses))
 	if err != nil {
 		return err
 	}
-	expected := wire.Identity{Class: wire.ClassMember, Name: l.name}
-	q, err := t.quic.Dial(ctx, at, wire.ClientTLS(t.config.Credentials, wire.ProtocolPeer, expected), dialConfig)
+	q, err := t.quic.Dial(ctx, at, t.config.Trust.Dial(wire.ProtocolPeer, l.name(), address), dialConfig)
 	if err != nil {
 		return err
 	}
@@ -325,7 +350,7 @@ func (l *link) judge(theirs *peerframe.Handshake) error {
 		err = theirs.CheckMembers(t.config.Member, l.id)
 	}
 	if err == nil && l.ctx.Err() != nil {
-		err = t.stranger(l.name, l.id)
+		err = t.stranger(l.name(), l.id)
 	}
 	if err == nil {
 		err = t.handler.Admit(l.id, theirs.MemberIdentity)
@@ -397,7 +422,7 @@ func (l *link) connected(c *conn) {
 	l.mu.Lock()
 	l.lastErr = ""
 	l.mu.Unlock()
-	l.transport.log.info("connected "+l.name, "connected to a peer", "peer", l.name, "dialled", c.mine, "address", c.quic.RemoteAddr().String())
+	l.transport.log.info("connected "+l.name(), "connected to a peer", "peer", l.name(), "dialled", c.mine, "address", c.quic.RemoteAddr().String())
 }
 
 // failed tells everybody concerned why a dial or a connection came to nothing, unless that is because the link ends.
@@ -455,7 +480,7 @@ func (l *link) note(what, why string) {
 		l.lastErr = what + ": " + why
 	}
 	l.mu.Unlock()
-	l.transport.log.info(what+" "+l.name, what, "peer", l.name, "because", why)
+	l.transport.log.info(what+" "+l.name(), what, "peer", l.name(), "because", why)
 }
 
 // plain says what the library's errors about silence mean.
@@ -477,7 +502,7 @@ func (l *link) problem(what string, err error) {
 	}
 	addresses := l.addresses
 	l.mu.Unlock()
-	l.transport.log.warn(what+" "+l.name, what, "peer", l.name, "addresses", addresses, "error", err)
+	l.transport.log.warn(what+" "+l.name(), what, "peer", l.name(), "addresses", addresses, "error", err)
 }
 
 // wait makes the next dial wait some seconds.

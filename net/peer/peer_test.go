@@ -105,7 +105,7 @@ func newMembers(t testing.TB, n int) []*member {
 		m.config = Config{Cluster: 0xc1, Name: name, Member: uint64(i), Listen: socket}
 		m.config.Seed = uint64(time.Now().UnixNano()) + uint64(i)
 		m.config.ResetKey = [32]byte{byte(i)}
-		m.config.Credentials = credentials(t, authority(), name)
+		m.config.Trust = credentials(t, authority(), name)
 		m.config.Logger = slog.New(slog.NewTextHandler(m.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		all = append(all, m)
 	}
@@ -195,10 +195,10 @@ func (m *member) Stranger(_ string, id uint64) *peerframe.Refusal {
 }
 
 // Join implements Handler.
-func (m *member) Join(name string) (peerframe.Welcome, *peerframe.Refusal) {
+func (m *member) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.join(name)
+	return m.join(request.Name)
 }
 
 // link is what the Transport has for a peer.

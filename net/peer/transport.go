@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +23,7 @@ import (
 // Peer is another member, and how to reach it.
 type Peer struct {
 	ID        uint64
-	Name      string   // as in its certificate
+	Name      string   // as in its certificate; empty of one that has not said it yet, and may have any
 	Addresses []string // host:port, UDP; tried in turn, the first one first
 }
 
@@ -34,11 +35,26 @@ type Config struct {
 	Process [16]byte     // as in the member's identity
 	Listen  *net.UDPConn // belongs to the Transport from Start on, see Listen; also when Start fails
 
-	Credentials *wire.Credentials
-	ResetKey    [32]byte // persisted: lets peers notice at once that this member was restarted
-	Seed        uint64   // of the jitter in delays: another one at each start
+	Trust    Trust
+	ResetKey [32]byte // persisted: lets peers notice at once that this member was restarted
+	Seed     uint64   // of the jitter in delays: another one at each start
 
 	Logger *slog.Logger
+}
+
+// Trust is by what members know each other: *wire.Credentials, whose certificates name their members, or *wire.FileTrust, where a
+// certificate is that of the member at whose host it was made for.
+type Trust interface {
+	// Accept is how connections are accepted: who shows no certificate that is believed does not come in.
+	Accept() *tls.Config
+	// Dial is how the member of a name is dialled at an address; an empty name is any member.
+	Dial(protocol, name, address string) *tls.Config
+	// Belongs says why this is not the trust of a member of that name.
+	Belongs(name string) error
+	// NameIn returns the member that a certificate names; none where Vouches decides.
+	NameIn(state tls.ConnectionState) (string, error)
+	// Vouches says why a certificate that names nobody is not that of a member at these addresses.
+	Vouches(state tls.ConnectionState, addresses []string) error
 }
 
 // Handler is the member that a Transport serves. Its methods are called from many goroutines; but for one peer
@@ -57,10 +73,11 @@ type Handler interface {
 	Refused(peer uint64, why peerframe.Refusal)
 	// Stranger is asked about a member of this cluster that is no peer: it may make it one by SetPeers, and the connection goes
 	// on, or returns what a member of this cluster is told that is no peer, or no more; nil when that is all there is to
-	// say. Its name is as in its certificate, its id as it believes.
+	// say. Its name is as in its certificate, and empty where that names nobody, its id as it believes.
 	Stranger(name string, id uint64) *peerframe.Refusal
-	// Join answers a member that asks who it is in the cluster, or refuses it. The name is as in its certificate.
-	Join(name string) (peerframe.Welcome, *peerframe.Refusal)
+	// Join answers a member that asks who it is in the cluster, or refuses it. The name is as in its certificate; where that names
+	// nobody, the certificate must fit the addresses of the member that the answer is for.
+	Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal)
 }
 
 // Transport connects a member with its peers. All methods are for any goroutine.
@@ -136,10 +153,7 @@ func New(config Config) (*Transport, error) {
 
 // check refuses a configuration that cannot work.
 func (c *Config) check() error {
-	if id := c.Credentials.Identity; id.Class != wire.ClassMember || id.Name != c.Name {
-		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Credentials.Source, id, c.Name)
-	}
-	return nil
+	return c.Trust.Belongs(c.Name)
 }
 
 // Start begins to listen and to dial. The handler may be called before it returns. A Transport that was started is to
@@ -155,7 +169,7 @@ func (t *Transport) Start(h Handler) error {
 		ConnContext:         t.meet,
 		VerifySourceAddress: t.handshakes.Verify,
 	}
-	listener, err := t.quic.Listen(wire.PeersTLS(t.config.Credentials), acceptConfig)
+	listener, err := t.quic.Listen(t.config.Trust.Accept(), acceptConfig)
 	if err != nil {
 		_ = t.config.Listen.Close()
 		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)
@@ -171,7 +185,7 @@ func (t *Transport) Start(h Handler) error {
 // SetPeers says who the peers are from now on; this member itself among them is passed over. It may be called at any
 // time, and never waits. What is the same as before goes on undisturbed:
 //
-//  1. A new peer is dialled at once. One with another name or id than before is another peer.
+//  1. A new peer is dialled at once. One with another name or id than before is another peer, unless it had none.
 //  2. Other addresses are those of the next dial, which is at once if the peer is not connected.
 //  3. Who is no peer any more loses its connection, with what Handler.Stranger says; what waits for it is dropped.
 //     Handler.Disconnected is called once if it was connected, and is then the last that is said of it; if it was
@@ -188,7 +202,10 @@ func (t *Transport) SetPeers(peers []Peer) {
 			continue
 		}
 		l := before[p.ID]
-		if l == nil || l.name != p.Name {
+		if l != nil && l.name() == "" {
+			l.called.Store(&p.Name) // it has said so now
+		}
+		if l == nil || l.name() != p.Name {
 			l = newLink(t, p)
 		}
 		now[p.ID] = l
@@ -282,7 +299,7 @@ func (t *Transport) Status() []PeerStatus {
 
 func (l *link) status() PeerStatus {
 	l.mu.Lock()
-	s := PeerStatus{Peer: Peer{l.id, l.name, l.addresses}, LastErr: l.lastErr}
+	s := PeerStatus{Peer: Peer{l.id, l.name(), l.addresses}, LastErr: l.lastErr}
 	l.mu.Unlock()
 	s.SentFrames, s.SentBytes = l.sent.frames.Load(), l.sent.bytes.Load()
 	s.ReceivedFrames, s.ReceivedBytes = l.received.frames.Load(), l.received.bytes.Load()

@@ -45,7 +45,7 @@ func expectRefused(t *testing.T, change func(n1, n2 *member), atN1, atN2 string)
 func TestForeignCA(t *testing.T) {
 	dir := t.TempDir()
 	makeCerts(dir, "test")
-	expectRefused(t, func(_, n2 *member) { n2.config.Credentials = credentials(t, dir, "n2") },
+	expectRefused(t, func(_, n2 *member) { n2.config.Trust = credentials(t, dir, "n2") },
 		"is of another CA", "is of another CA")
 }
 
@@ -61,7 +61,7 @@ func TestForeignTrustDomain(t *testing.T) {
 		}
 	}
 	expectRefused(t, func(n1, n2 *member) {
-		n1.config.Credentials, n2.config.Credentials = credentials(t, ours, "n1"), credentials(t, theirs, "n2")
+		n1.config.Trust, n2.config.Trust = credentials(t, ours, "n1"), credentials(t, theirs, "n2")
 	}, `is of the cluster \"theirs\"`, `is of the cluster \"ours\"`)
 }
 
@@ -91,9 +91,9 @@ func TestExpired(t *testing.T) {
 		t.Errorf("at the next start: %v", err)
 	}
 	expectRefused(t, func(n1, n2 *member) {
-		n1.config.Credentials = credentials(t, dir, "n1")
+		n1.config.Trust = credentials(t, dir, "n1")
 		var err error
-		if n2.config.Credentials, err = wire.LoadMember(dir, "n2", old.Now); err != nil {
+		if n2.config.Trust, err = wire.LoadMember(dir, "n2", old.Now); err != nil {
 			t.Fatal(err)
 		}
 	}, "the certificate of qkv://test/member/n2 is valid from", "or not valid by its clock")
@@ -117,7 +117,7 @@ func TestRenewedOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		var err error
-		m.config.Credentials, err = wire.LoadMember(dir, m.config.Name, func() time.Time {
+		m.config.Trust, err = wire.LoadMember(dir, m.config.Name, func() time.Time {
 			judged[i].Add(1)
 			return clock()
 		})
@@ -303,7 +303,7 @@ func TestHostileStreams(t *testing.T) {
 		{9},                                  // no such class
 		{byte(peerframe.Append), 0, 0, 0, 0}, // an empty frame
 		{byte(peerframe.Bulk), 0xff, 0xff, 0xff, 0xff},  // 4 GiB
-		{byte(peerframe.Urgent), 0x00, 0x40, 0x00, 0x0}, // 4 MiB
+		{byte(peerframe.Urgent), 0x02, 0x00, 0x00, 0x0}, // 32 MiB
 	} {
 		q := hostile(t, m, "n2")
 		answer, first, err := exchange(q, &peerframe.Handshake{

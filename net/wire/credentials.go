@@ -107,14 +107,20 @@ func (c *Credentials) fresh() *keys {
 func (c *Credentials) stats() (all [3]stat) {
 	key := strings.TrimSuffix(c.Source, certSuffix) + keySuffix
 	for i, name := range []string{c.Source, key, c.caSource} {
-		if info, err := os.Stat(name); err == nil {
-			all[i] = stat{size: info.Size(), modified: info.ModTime()}
-			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				all[i].inode = s.Ino
-			}
-		}
+		all[i] = statOf(name)
 	}
 	return all
+}
+
+// statOf is by what a file is known; nothing of one that is not there.
+func statOf(name string) (s stat) {
+	if info, err := os.Stat(name); err == nil {
+		s = stat{size: info.Size(), modified: info.ModTime()}
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+			s.inode = sys.Ino
+		}
+	}
+	return s
 }
 
 // warnBefore is how long before its end an operator hears of a certificate: who renews it may be on holiday. One of a

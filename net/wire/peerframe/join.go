@@ -9,7 +9,8 @@ import (
 
 // JoinRequest is the question of a member that is to join: who it is in the cluster, and who else is.
 type JoinRequest struct {
-	Name string // as in its certificate
+	Name      string   // as in its certificate
+	Addresses []string // host:port, UDP, at which the others reach it
 }
 
 // Welcome answers a member that was added to the cluster.
@@ -21,13 +22,13 @@ type Welcome struct {
 // Member is what a joiner is told of one member.
 type Member struct {
 	ID        uint64
-	Name      string
+	Name      string   // empty of one that was added without, and has not joined
 	Addresses []string // host:port, UDP, at which the others reach it
 }
 
 const (
 	joinVersion   = 1
-	requestFields = 2
+	requestFields = 3
 	welcomeFields = 4
 	memberFields  = 3
 )
@@ -35,7 +36,15 @@ const (
 // Append appends the request's frame.
 func (j *JoinRequest) Append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, requestFields), joinVersion)
-	return pack.AppendString(dst, j.Name)
+	return appendAddresses(pack.AppendString(dst, j.Name), j.Addresses)
+}
+
+func appendAddresses(dst []byte, all []string) []byte {
+	dst = pack.AppendArray(dst, len(all))
+	for _, a := range all {
+		dst = pack.AppendString(dst, a)
+	}
+	return dst
 }
 
 // ReadJoinRequest reads what Append wrote.
@@ -45,7 +54,11 @@ func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 	if v := r.Uint(); r.Err() == nil && v != joinVersion {
 		return j, fmt.Errorf("its request to join has version %d, and this member knows %d: update the older of the two", v, joinVersion)
 	}
-	j.Name = readName(&r)
+	if j.Name = r.String(); r.Err() == nil && j.Name == "" {
+		r.Fail("a member that joins has a name")
+	}
+	checkName(&r, j.Name)
+	j.Addresses = readAddresses(&r)
 	for range more {
 		r.Skip()
 	}
@@ -63,10 +76,7 @@ func (w *Welcome) Append(dst []byte) []byte {
 	for _, m := range w.Members {
 		dst = pack.AppendUint(pack.AppendArray(dst, memberFields), m.ID)
 		dst = pack.AppendString(dst, m.Name)
-		dst = pack.AppendArray(dst, len(m.Addresses))
-		for _, a := range m.Addresses {
-			dst = pack.AppendString(dst, a)
-		}
+		dst = appendAddresses(dst, m.Addresses)
 	}
 	return dst
 }
@@ -105,27 +115,31 @@ func readMember(r *pack.Reader) (m Member) {
 	if m.ID = r.Uint(); r.Err() == nil && m.ID == 0 {
 		r.Fail("no member has the id 0")
 	}
-	m.Name = readName(r)
-	for range r.Array() {
-		address := r.String()
-		if r.Err() == nil && (address == "" || len(address) > limits.AddressBytes) {
-			r.Fail(fmt.Sprintf("an address has 1 to %d bytes", limits.AddressBytes))
-		}
-		if r.Err() != nil {
-			break
-		}
-		m.Addresses = append(m.Addresses, address)
-	}
+	m.Name = r.String()
+	checkName(r, m.Name)
+	m.Addresses = readAddresses(r)
 	for range more {
 		r.Skip()
 	}
 	return m
 }
 
-func readName(r *pack.Reader) string {
-	name := r.String()
-	if r.Err() == nil && (name == "" || len(name) > limits.NameBytes) {
-		r.Fail(fmt.Sprintf("a name has 1 to %d bytes", limits.NameBytes))
+func readAddresses(r *pack.Reader) (all []string) {
+	for range r.Array() {
+		address := r.String()
+		if r.Err() == nil && (address == "" || len(address) > limits.AddressBytes) {
+			r.Fail(fmt.Sprintf("an address has 1 to %d bytes", limits.AddressBytes))
+		}
+		if r.Err() != nil {
+			return nil
+		}
+		all = append(all, address)
 	}
-	return name
+	return all
+}
+
+func checkName(r *pack.Reader, name string) {
+	if r.Err() == nil && len(name) > limits.NameBytes {
+		r.Fail(fmt.Sprintf("a name has at most %d bytes", limits.NameBytes))
+	}
 }

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// pki is a folder of certificates as kubeadm makes them for etcd: of one CA, without a word of qkv.
+type pki struct {
+	t      testing.TB
+	dir    string
+	ca     *x509.Certificate
+	key    *ecdsa.PrivateKey
+	serial int64
+}
+
+func newPKI(t testing.TB) *pki {
+	t.Helper()
+	p := &pki{t: t, dir: t.TempDir(), serial: 1}
+	var err error
+	p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	template := p.template("etcd-ca")
+	template.IsCA, template.BasicConstraintsValid = true, true
+	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, p.key.Public(), p.key)
+	must(t, err)
+	p.ca, err = x509.ParseCertificate(der)
+	must(t, err)
+	p.write("ca.crt", "CERTIFICATE", der)
+	return p
+}
+
+func (p *pki) template(name string) *x509.Certificate {
+	p.serial++
+	return &x509.Certificate{
+		SerialNumber: big.NewInt(p.serial), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+	}
+}
+
+func (p *pki) write(name, block string, der []byte) {
+	p.t.Helper()
+	must(p.t, os.WriteFile(p.path(name), pem.EncodeToMemory(&pem.Block{Type: block, Bytes: der}), 0o600))
+}
+
+func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
+
+// sign makes NAME.crt and NAME.key. With hosts it is a server's, which dials as well; without, a client's.
+func (p *pki) sign(name string, hosts ...string) {
+	p.t.Helper()
+	template := p.template(name)
+	template.KeyUsage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if len(hosts) > 0 {
+		template.ExtKeyUsage = append(template.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(p.t, err)
+	der, err := x509.CreateCertificate(rand.Reader, template, p.ca, key.Public(), p.key)
+	must(p.t, err)
+	p.write(name+".crt", "CERTIFICATE", der)
+	private, err := x509.MarshalECPrivateKey(key)
+	must(p.t, err)
+	p.write(name+".key", "EC PRIVATE KEY", private)
+}
+
+// client is an HTTP client that believes the CA, and shows a certificate if one is named.
+func (p *pki) client(name string) *http.Client {
+	p.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(p.ca)
+	config := &tls.Config{RootCAs: roots}
+	if name != "" {
+		pair, err := tls.LoadX509KeyPair(p.path(name+".crt"), p.path(name+".key"))
+		must(p.t, err)
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: processWait}
+}
+
+// controlPlane are members as kubeadm starts them on hosts of their own, which are addresses of loopback.
+type controlPlane struct {
+	*clusterProcess
+	*pki
+	metrics, secure []string // URLs of each
+}
+
+func newControlPlane(t testing.TB, count int) *controlPlane {
+	t.Helper()
+	c := &controlPlane{clusterProcess: &clusterProcess{t: t, home: filepath.Join(t.TempDir(), "home")}, pki: newPKI(t)}
+	c.sign("healthcheck-client")
+	c.sign("apiserver-etcd-client")
+	port, err := freePorts(3 * count)
+	must(t, err)
+	var list []string
+	for i := range count {
+		list = append(list, fmt.Sprintf("node%d=%s", i+1, c.peerURL(i, port)))
+	}
+	for i := range count {
+		c.add(i, port, strings.Join(list, ","))
+	}
+	return c
+}
+
+func host(i int) string { return fmt.Sprintf("127.0.0.%d", i+1) }
+
+func (c *controlPlane) peerURL(i, port int) string {
+	return fmt.Sprintf("https://%s:%d", host(i), port+3*i+1)
+}
+
+// add is a member with the flags of kubeadm's static pod, whose certificates are made.
+func (c *controlPlane) add(i, port int, list string) {
+	name, dir := fmt.Sprintf("node%d", i+1), c.clusterProcess.t.TempDir()
+	server, peer := "server-"+name, "peer-"+name
+	c.sign(server, name, "localhost", "127.0.0.1", "::1", host(i))
+	c.sign(peer, name, host(i))
+	client := fmt.Sprintf("https://%s:%d", host(i), port+3*i)
+	urls := fmt.Sprintf("https://127.0.0.1:%d,%s", port+3*i, client)
+	if i == 0 {
+		urls = client
+	}
+	c.metrics = append(c.metrics, fmt.Sprintf("http://127.0.0.1:%d", port+3*i+2))
+	c.secure = append(c.secure, client)
+	m := &memberProcess{
+		t: c.clusterProcess.t, name: name, listen: loopback(port + 3*i), home: c.home, dataDir: filepath.Join(dir, "etcd"), log: filepath.Join(dir, name+".log"),
+		environment: []string{"QKV_HOME=" + c.home, "QKV_SEGMENT_BYTES=1048576"},
+	}
+	m.line = []string{
+		"etcd", "--advertise-client-urls=" + client,
+		"--cert-file=" + c.path(server+".crt"), "--client-cert-auth=true", "--data-dir=" + m.dataDir, "--feature-gates=InitialCorruptCheck=true",
+		"--initial-advertise-peer-urls=" + c.peerURL(i, port), "--initial-cluster=" + list, "--key-file=" + c.path(server+".key"),
+		"--listen-client-urls=" + urls, "--listen-metrics-urls=" + c.metrics[i], "--listen-peer-urls=" + c.peerURL(i, port), "--name=" + name,
+		"--peer-cert-file=" + c.path(peer+".crt"), "--peer-client-cert-auth=true", "--peer-key-file=" + c.path(peer+".key"),
+		"--peer-trusted-ca-file=" + c.path("ca.crt"), "--snapshot-count=10000", "--trusted-ca-file=" + c.path("ca.crt"),
+		"--watch-progress-notify-interval=5s",
+	}
+	c.members = append(c.members, m)
+	c.clusterProcess.t.Cleanup(m.cleanUp)
+}
+
+// probes asks for what a kubelet asks for, until the answer is well.
+func (c *controlPlane) probes(i int) {
+	c.clusterProcess.t.Helper()
+	for _, path := range []string{"/livez", "/readyz"} {
+		c.answers(http.DefaultClient, c.metrics[i]+path, "ok")
+	}
+}
+
+// answers asks until the answer is 200 and holds a text.
+func (c *controlPlane) answers(client *http.Client, url, want string) {
+	c.clusterProcess.t.Helper()
+	said := ""
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		r, err := client.Get(url)
+		if err != nil {
+			said = err.Error()
+			continue
+		}
+		body, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if said = fmt.Sprint(r.StatusCode, " ", string(body), err); r.StatusCode == http.StatusOK && strings.Contains(said, want) {
+			return
+		}
+	}
+	c.clusterProcess.t.Fatalf("%s does not answer %q: %s", url, want, said)
+}
+
+// TestProcessKubeadm starts the etcd of a single control plane by kubeadm's command line, unchanged.
+func TestProcessKubeadm(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t, 1)
+	m := c.members[0]
+	m.start()
+	m.says("ready to serve client requests")
+	c.probes(0)
+	c.answers(c.pki.client("healthcheck-client"), c.secure[0]+"/health", `{"health":"true"`)
+	c.answers(c.pki.client("apiserver-etcd-client"), c.secure[0]+"/version", `"etcdserver":"3.7`)
+	if _, err := c.pki.client("").Get(c.secure[0] + "/health"); err == nil {
+		t.Error("a client without a certificate came in")
+	}
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	m.stop()
+	m.start()
+	c.probes(0)
+	if said := c.qkv("get", "greeting").stdout; said != "hello\n" {
+		t.Errorf("after a restart: %q", said)
+	}
+
+	// Keys that anybody reads are kubeadm's business; a certificate that is replaced is used without a restart.
+	before := m.lines()
+	c.sign("server-node1", "127.0.0.1")
+	m.says("a new certificate is in use", c.path("server-node1.crt"))
+	c.answers(c.pki.client("healthcheck-client"), c.secure[0]+"/health", `{"health":"true"`)
+	if strings.Contains(before, `"level":"error"`) {
+		t.Errorf("the log has errors:\n%s", before)
+	}
+}
+
+// TestProcessKubeadmThree starts the members of three control planes. Who comes with a certificate of the same CA for another
+// host is none of them.
+func TestProcessKubeadmThree(t *testing.T) {
+	t.Parallel()
+	c := newControlPlane(t, 3)
+	for i := range 2 {
+		c.members[i].start()
+	}
+	last := c.members[2]
+	line := slices.Clone(last.line)
+	for i, word := range last.line { // the certificate of a client, and of another member
+		last.line[i] = strings.NewReplacer("peer-node3.crt", "peer-node1.crt", "peer-node3.key", "peer-node1.key").Replace(word)
+	}
+	c.members[0].says("ready to serve client requests")
+	last.start()
+	c.members[0].says("refused a peer", "is for node1, 127.0.0.1, and the member is at 127.0.0.3")
+	last.stop()
+	last.line = line
+	last.start()
+	for i, m := range c.members {
+		m.says("ready to serve client requests")
+		c.probes(i)
+	}
+	c.qkv("put", "greeting", "hello").exits(t, exitOK)
+	for i := range c.members { // one after the other is killed, and comes back
+		m := c.members[i]
+		m.kill()
+		c.qkv("put", "greeting", m.name).exits(t, exitOK)
+		m.start()
+		c.probes(i)
+	}
+	if said := c.qkv("get", "greeting").stdout; said != "node3\n" {
+		t.Errorf("got %q", said)
+	}
+}

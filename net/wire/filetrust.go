@@ -1,0 +1,416 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// FileNames are certificates by the names of their files, as etcd's flags give them.
+type FileNames struct {
+	Cert, Key         string
+	DialCert, DialKey string // shown to whom this process dials; none is Cert and Key
+	CA                string // who signs the other side's certificates; none of clients that show none
+	CRL               string // PEM or DER; none revokes nothing
+	// One of the first that are given must be the common name, and one of the second in the names, of the other side's certificate.
+	AllowedNames, AllowedHosts []string
+	MinVersion, MaxVersion     uint16 // of TLS, for clients; 0 is the library's
+	CipherSuites               []uint16
+}
+
+// FileTrust is trust by files, for certificates that know nothing of qkv. Of a member it is:
+//
+//  1. Its certificate is signed by the CA, its dates hold, it may be used as it is used, and it is not revoked.
+//  2. It is the certificate of the member one of whose addresses has a host that stands in it. Where it does hold a qkv:// identity, that
+//     says who the member is.
+//
+// Clients have no names: who is let in, is. Files that change are used from the next handshake on, as those of Credentials are.
+type FileTrust struct {
+	names FileNames
+	now   func() time.Time
+
+	inUse atomic.Pointer[fileKeys]
+
+	mu      sync.Mutex
+	seen    [6]stat
+	lastErr error
+}
+
+// fileKeys are one state of the files.
+type fileKeys struct {
+	own, dial tls.Certificate
+	roots     *x509.CertPool // nil: nobody has to show a certificate
+	revoked   map[string]bool
+}
+
+// LoadFiles loads what the names say.
+func LoadFiles(names FileNames, now func() time.Time) (*FileTrust, error) {
+	f := &FileTrust{names: names, now: now}
+	f.seen = f.stats()
+	first, err := f.load()
+	if err != nil {
+		return nil, err
+	}
+	f.inUse.Store(first)
+	return f, nil
+}
+
+func (f *FileTrust) stats() (all [6]stat) {
+	for i, name := range []string{f.names.Cert, f.names.Key, f.names.DialCert, f.names.DialKey, f.names.CA, f.names.CRL} {
+		all[i] = statOf(name)
+	}
+	return all
+}
+
+func (f *FileTrust) load() (*fileKeys, error) {
+	n := &f.names
+	if n.Cert == "" || n.Key == "" {
+		return nil, fmt.Errorf("KeyFile and CertFile must both be present[key: %v, cert: %v]", n.Key, n.Cert)
+	}
+	if (n.DialCert == "") != (n.DialKey == "") {
+		return nil, fmt.Errorf("ClientKeyFile and ClientCertFile must both be present or both absent: key: %v, cert: %v]", n.DialKey, n.DialCert)
+	}
+	k := &fileKeys{}
+	var err error
+	if k.own, err = loadPair(n.Cert, n.Key); err != nil {
+		return nil, err
+	}
+	if k.dial = k.own; n.DialCert != "" {
+		if k.dial, err = loadPair(n.DialCert, n.DialKey); err != nil {
+			return nil, err
+		}
+	}
+	if n.CA != "" {
+		if k.roots, err = loadPool(n.CA); err != nil {
+			return nil, err
+		}
+	}
+	if n.CRL != "" {
+		k.revoked, err = loadRevoked(n.CRL)
+	}
+	return k, err
+}
+
+// loadPair loads a certificate and its key. Their modes are left to who made them.
+func loadPair(cert, key string) (tls.Certificate, error) {
+	c, err := readBounded(cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	k, err := readBounded(key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.X509KeyPair(c, k)
+	if err != nil {
+		return pair, fmt.Errorf("%s with %s: %w", cert, key, err)
+	}
+	return pair, nil
+}
+
+func loadPool(name string) (*x509.CertPool, error) {
+	certificates, err := readCertificates(name)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range certificates {
+		pool.AddCert(c)
+	}
+	return pool, nil
+}
+
+// loadRevoked reads a list of revoked certificates.
+func loadRevoked(name string) (map[string]bool, error) {
+	text, err := readBounded(name)
+	if err != nil {
+		return nil, err
+	}
+	lists := [][]byte{text}
+	if bytes.Contains(text, []byte("-----BEGIN")) {
+		lists = nil
+		for {
+			var block *pem.Block
+			if block, text = pem.Decode(text); block == nil {
+				break
+			}
+			lists = append(lists, block.Bytes)
+		}
+	}
+	revoked := map[string]bool{}
+	for _, der := range lists {
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			return nil, fmt.Errorf("%s is no list of revoked certificates (X.509 CRL, PEM or DER): %w", name, err)
+		}
+		for _, one := range list.RevokedCertificateEntries {
+			revoked[revocation(list.RawIssuer, one.SerialNumber.Bytes())] = true
+		}
+	}
+	return revoked, nil
+}
+
+// revocation is how a certificate is named in a list.
+func revocation(issuer, serial []byte) string { return string(issuer) + "/" + string(serial) }
+
+// fresh returns what a handshake is to use.
+func (f *FileTrust) fresh() *fileKeys {
+	if f.mu.TryLock() {
+		_ = f.refreshLocked() // Problem tells
+		f.mu.Unlock()
+	}
+	return f.inUse.Load()
+}
+
+func (f *FileTrust) refreshLocked() error {
+	seen := f.stats()
+	if seen == f.seen && f.lastErr == nil {
+		return nil
+	}
+	next, err := f.load()
+	if err == nil {
+		f.inUse.Store(next)
+	}
+	f.seen, f.lastErr = seen, err
+	return err
+}
+
+// Source names the certificate, for messages.
+func (f *FileTrust) Source() string { return f.names.Cert }
+
+// Certificate returns the one that is in use.
+func (f *FileTrust) Certificate() *x509.Certificate { return f.inUse.Load().own.Leaf }
+
+// NotAfter returns when the certificate in use expires.
+func (f *FileTrust) NotAfter() time.Time { return f.Certificate().NotAfter }
+
+// Problem says what an operator must know: that the certificate expires soon, or has, or that its files have changed and
+// cannot be used. It is empty when all is well.
+func (f *FileTrust) Problem() string {
+	f.mu.Lock()
+	err := f.refreshLocked()
+	f.mu.Unlock()
+	own := f.Certificate()
+	what, left := "the certificate "+f.names.Cert, own.NotAfter.Sub(f.now())
+	switch {
+	case left <= 0:
+		what += fmt.Sprintf(" expired %s: connections that exist go on, and no new one comes about", stamp(own.NotAfter))
+	case left < min(warnBefore, lifetimeOf(own)/3):
+		what += fmt.Sprintf(" expires %s, in %s", stamp(own.NotAfter), span(left))
+	case err == nil:
+		return ""
+	}
+	if err != nil {
+		return what + "; its files cannot be used as they are now: " + err.Error()
+	}
+	return what + ": put a new one in its place, and it is used without a restart"
+}
+
+// ClientsTLS returns how a member accepts connections of etcd's clients and of HTTP. They have to show a certificate where there
+// is a CA, or required says so: then the system's CAs are believed.
+func (f *FileTrust) ClientsTLS(required bool) *tls.Config {
+	config := f.base("http/1.1", "h2")
+	config.MinVersion, config.MaxVersion, config.CipherSuites = f.names.MinVersion, f.names.MaxVersion, f.names.CipherSuites
+	if f.names.CA != "" || required {
+		f.demand(config, func(*x509.Certificate) error { return nil })
+	}
+	return config
+}
+
+// Accept returns how a member accepts connections on the peers' port.
+func (f *FileTrust) Accept() *tls.Config {
+	config := f.base(ProtocolPeer, ProtocolJoin)
+	f.demand(config, func(c *x509.Certificate) error { return notClient(c) })
+	return config
+}
+
+// Dial returns how to dial the member of a name at an address; an empty name is any member.
+func (f *FileTrust) Dial(protocol, name, address string) *tls.Config {
+	config := f.base(protocol)
+	config.InsecureSkipVerify = true // not by the library's verification, but by the one below
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if _, err := verifyChain(state.PeerCertificates, f.fresh().roots, f.now(), x509.ExtKeyUsageServerAuth); err != nil {
+			return err
+		}
+		if err := f.allowed(state.PeerCertificates); err != nil {
+			return err
+		}
+		is, err := f.NameIn(state)
+		switch {
+		case err != nil:
+			return &TrustError{err.Error()}
+		case is == "":
+			return f.Vouches(state, []string{address})
+		case name != "" && is != name:
+			return &TrustError{fmt.Sprintf("the member %q answers where %q is expected: are the addresses in the cluster list right?", is, name)}
+		}
+		return nil
+	}
+	return config
+}
+
+// Belongs says why this is not the trust of a member of that name.
+func (f *FileTrust) Belongs(name string) error {
+	if id, err := IdentityOf(f.Certificate()); err == nil && (id.Class != ClassMember || id.Name != name) {
+		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", f.names.Cert, id, name)
+	}
+	return nil
+}
+
+// NameIn returns the member that a certificate names; most name none.
+func (f *FileTrust) NameIn(state tls.ConnectionState) (string, error) {
+	if len(state.PeerCertificates) == 0 {
+		return "", errors.New("the other side showed no certificate")
+	}
+	id, err := IdentityOf(state.PeerCertificates[0])
+	if err != nil {
+		return "", nil // it is not qkv's
+	}
+	return id.Name, notClient(state.PeerCertificates[0])
+}
+
+// notClient refuses the certificate of one of qkv's clients.
+func notClient(c *x509.Certificate) error {
+	if id, err := IdentityOf(c); err == nil && id.Class != ClassMember {
+		return &TrustError{fmt.Sprintf("%v has the certificate of a %v, and one of a member is needed here", id, id.Class)}
+	}
+	return nil
+}
+
+// Vouches says why a certificate that names nobody is not that of a member at these addresses: it must hold the host of one.
+func (f *FileTrust) Vouches(state tls.ConnectionState, addresses []string) error {
+	var hosts []string
+	own := state.PeerCertificates[0]
+	for _, address := range addresses {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			host = address
+		}
+		if own.VerifyHostname(host) == nil {
+			return nil
+		}
+		if !slices.Contains(hosts, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return &TrustError{fmt.Sprintf("its certificate (%s) is for %s, and the member is at %s: one of these must stand in it",
+		own.Subject, orNothing(hostsIn(own)), orNothing(hosts))}
+}
+
+func orNothing(words []string) string {
+	if len(words) == 0 {
+		return "no host"
+	}
+	return strings.Join(words, ", ")
+}
+
+// demand makes the other side show a certificate that is believed, and that fits.
+func (f *FileTrust) demand(config *tls.Config, fits func(*x509.Certificate) error) {
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientCAs = f.inUse.Load().roots
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		if err := f.allowed(state.PeerCertificates); err != nil {
+			return err
+		}
+		return fits(state.PeerCertificates[0])
+	}
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := config.Clone()
+		now.ClientCAs = f.fresh().roots
+		return now, nil
+	}
+}
+
+// allowed refuses certificates that were revoked, or that are of none who was named.
+func (f *FileTrust) allowed(chain []*x509.Certificate) error {
+	revoked := f.inUse.Load().revoked
+	for _, c := range chain {
+		if revoked[revocation(c.RawIssuer, c.SerialNumber.Bytes())] {
+			return &TrustError{fmt.Sprintf("the certificate of %s was revoked (%s)", c.Subject, f.names.CRL)}
+		}
+	}
+	if names := f.names.AllowedNames; len(names) > 0 && !slices.Contains(names, chain[0].Subject.CommonName) {
+		return &TrustError{fmt.Sprintf("the common name of the certificate is %q, and must be one of %s", chain[0].Subject.CommonName, strings.Join(names, ", "))}
+	}
+	holds := func(host string) bool { return chain[0].VerifyHostname(host) == nil }
+	if hosts := f.names.AllowedHosts; len(hosts) > 0 && !slices.ContainsFunc(hosts, holds) {
+		return &TrustError{fmt.Sprintf("the certificate of %s holds none of the hosts %s", chain[0].Subject, strings.Join(hosts, ", "))}
+	}
+	return nil
+}
+
+// base is what both ends have in common.
+func (f *FileTrust) base(protocols ...string) *tls.Config {
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS13,
+		NextProtos:             protocols,
+		SessionTicketsDisabled: true,
+		Time:                   f.now,
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &f.fresh().own, nil },
+		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &f.fresh().dial, nil },
+	}
+}
+
+// Accept returns how a member accepts connections on the peers' port.
+func (c *Credentials) Accept() *tls.Config { return PeersTLS(c) }
+
+// Dial returns how to dial the member of a name; an empty name is any member. Where it is says nothing of who it is.
+func (c *Credentials) Dial(protocol, name, _ string) *tls.Config {
+	return ClientTLS(c, protocol, Identity{Class: ClassMember, Name: name})
+}
+
+// Belongs says why these are not the credentials of a member of that name.
+func (c *Credentials) Belongs(name string) error {
+	if id := c.Identity; id.Class != ClassMember || id.Name != name {
+		return fmt.Errorf("%s is the certificate of %v, and this is the member %q", c.Source, id, name)
+	}
+	return nil
+}
+
+// NameIn returns the member that a certificate names.
+func (c *Credentials) NameIn(state tls.ConnectionState) (string, error) {
+	id, err := PeerIdentity(state)
+	return id.Name, err
+}
+
+// Vouches is for certificates that name nobody, and these do.
+func (c *Credentials) Vouches(tls.ConnectionState, []string) error { return nil }
+
+// SelfSigned makes a certificate that nobody has signed, and its key, in files, unless a good one is there.
+func (m Maker) SelfSigned(cert, key string, hosts []string) error {
+	if pair, err := loadPair(cert, key); err == nil && m.Now().Before(pair.Leaf.NotAfter) {
+		return nil
+	}
+	private, err := m.newKey()
+	if err != nil {
+		return err
+	}
+	template := m.template(Identity{Cluster: "self-signed", Class: ClassMember, Name: "self-signed"}, leafLifetime)
+	template.URIs = nil
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if err := addHosts(template, hosts); err != nil {
+		return err
+	}
+	der, err := x509.CreateCertificate(m.Rand, template, template, private.Public(), private)
+	if err != nil {
+		return fmt.Errorf("make a certificate: %w", err)
+	}
+	text, err := encodeKey(private)
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(key, text, keyMode); err != nil {
+		return err
+	}
+	return replaceFile(cert, encodeCertificate(der), certMode)
+}

@@ -1,0 +1,124 @@
+package node
+
+import (
+	"crypto/rand"
+	"errors"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"qkv/log/disk"
+	"qkv/net/peer"
+	"qkv/net/wire"
+)
+
+// trust is by what a member is known, and whom it believes.
+type trust struct {
+	domain      string            // that its folder belongs to
+	credentials *wire.Credentials // nil: native clients do not come
+	peers       peer.Trust
+	web         *wire.FileTrust // of etcd's clients at addresses of their own; nil: none of them has TLS
+	files       []*wire.FileTrust
+}
+
+// identify finds out the trust domain, and by what this member is known. What the local CA has to make is made in the data
+// folder, which must not be another member's.
+func identify(c *Config) (t trust, err error) {
+	t.domain = wire.LocalCluster
+	if c.CertsDir != "" {
+		if t.credentials, err = wire.LoadMember(c.CertsDir, c.Name, time.Now); err != nil {
+			return t, usagef("%w", err)
+		}
+		t.domain = t.credentials.Cluster()
+	}
+	if c.TrustDomain != "" {
+		t.domain = c.TrustDomain
+	}
+	if c.Etcd.Peers != nil {
+		files, err := t.load(*c.Etcd.Peers)
+		if err != nil {
+			return t, err
+		}
+		if err := files.Belongs(c.Name); err != nil {
+			return t, usagef("%w", err)
+		}
+		t.peers = files
+	}
+	if c.Etcd.Clients != nil && !c.Etcd.Auto {
+		if t.web, err = t.load(*c.Etcd.Clients); err != nil {
+			return t, err
+		}
+	}
+	if err := refuseForeign(disk.OS(), c.DataDir, owner{c.Name, t.domain}); err != nil {
+		return t, err
+	}
+	if err := t.make(c); err != nil {
+		return t, err
+	}
+	if t.peers == nil {
+		t.peers = t.credentials
+	}
+	return t, nil
+}
+
+// first is the certificate that ends first.
+func (t *trust) first() certificate {
+	var all []certificate
+	if t.credentials != nil {
+		all = append(all, t.credentials)
+	}
+	for _, files := range t.files {
+		all = append(all, files)
+	}
+	return slices.MinFunc(all, func(a, b certificate) int { return a.NotAfter().Compare(b.NotAfter()) })
+}
+
+// load loads certificates by the names of their files.
+func (t *trust) load(names wire.FileNames) (*wire.FileTrust, error) {
+	files, err := wire.LoadFiles(names, time.Now)
+	if err != nil {
+		return nil, usagef("%w", err)
+	}
+	t.files = append(t.files, files)
+	return files, nil
+}
+
+// make makes what is to be made: by the local CA, where there are no other certificates, and for etcd's clients where nobody
+// is to sign it. A member that is known to others by files does without the local CA where there is no place for it.
+func (t *trust) make(c *Config) (err error) {
+	maker := wire.Maker{Now: time.Now, Rand: rand.Reader}
+	if t.credentials == nil && (t.peers == nil || c.Listen != "") {
+		t.credentials, err = maker.LocalMember(c.Home, c.DataDir, c.Name)
+		if err != nil && t.peers != nil {
+			c.Logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
+			t.credentials, c.Listen, c.Advertise, err = nil, "", "", nil
+		}
+		if err != nil {
+			return refusedUnlessFull(err)
+		}
+	}
+	if !c.Etcd.Auto {
+		return nil
+	}
+	dir := filepath.Join(c.DataDir, "certs")
+	names := *c.Etcd.Clients
+	names.Cert, names.Key = filepath.Join(dir, "auto-tls.crt"), filepath.Join(dir, "auto-tls.key")
+	maker.Lifetime = c.Etcd.AutoLifetime
+	if err := disk.OS().MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := maker.SelfSigned(names.Cert, names.Key, c.Etcd.AutoHosts); err != nil {
+		return refusedUnlessFull(err)
+	}
+	t.web, err = t.load(names)
+	return err
+}
+
+// refusedUnlessFull is a refused configuration, unless nothing is wrong with it but the disk.
+func refusedUnlessFull(err error) error {
+	if errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return usagef("%w", err)
+}
