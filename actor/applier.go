@@ -288,11 +288,12 @@ func (a *Applier) save(t Time) {
 	}
 	view := a.view
 	size := view.LiveBytes() + view.HistoryBytes()
-	worth := max(min(size, a.savedBytes), a.Limits.SnapshotBytes)
+	least := a.Status.worthSaving(a.Limits.SnapshotBytes)
+	worth := max(min(size, a.savedBytes), least)
 	applied, term := view.Applied()
 	// With one snapshot and the next one, so much of the log is before that one is begun, and as much may come until it is
 	// saved.
-	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)
+	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)
 	most := a.share(min(2*worth, half-half/9))
 	due := a.records > a.share(min(worth, half-half/9)) || a.saveNow ||
 		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8)

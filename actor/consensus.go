@@ -109,7 +109,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		last:            lastIndex(c.Window),
 		membership:      newMembership(c.Members, c.ConfState),
 		connected:       map[uint64]bool{},
-		spaces:          spaces{rooms: map[uint64]Room{}},
+		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]int64{}},
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
@@ -339,6 +339,7 @@ func (c *Consensus) receive(r Received) {
 		c.leasesTold(m)
 	case Room:
 		c.spaces.rooms[r.From] = m
+		c.spaces.held[r.From] = m.Holds
 		if c.soft.RaftState == raft.StateLeader {
 			c.tellSpace() // what comes next is refused already
 		}

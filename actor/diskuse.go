@@ -6,15 +6,40 @@ import (
 	"qkv/internal/limits"
 )
 
-// diskUse is what snapshots, log and spares may take together of this member's disk.
+// diskUse is what snapshots, log and spares may take together of this member's disk, and leave of it what takes all writes.
 func (s *Status) diskUse(least int64) int64 {
 	view := s.View()
-	return max(limits.DiskUse*(view.LiveBytes()+view.HistoryBytes()), least)
+	use := max(limits.DiskUse*(view.LiveBytes()+view.HistoryBytes()), least)
+	if capacity := s.capacity.Load(); capacity > 0 {
+		_, high := s.spaceMarks()
+		use = min(use, capacity-high)
+	}
+	return use
 }
+
+// spaceMarks are how much free space, beside what the next snapshot takes, makes this member refuse what makes the state larger,
+// and from how much on it takes everything again. Between the lower one and what the log makes no segment of there is room for
+// what is written until all know that there is none.
+func (s *Status) spaceMarks() (low, high int64) {
+	segment := s.spareBytes.Load() / limits.SparesMost
+	low = s.logKeeps(segment) + max(segment, min(limits.SpaceMargin, s.capacity.Load()/limits.SpaceMarginOfDisk))
+	return low, low + segment
+}
+
+// logKeeps is what the log makes no segment of, beside what the next snapshot takes.
+func (s *Status) logKeeps(segmentBytes int64) int64 { return (limits.SpareSegments + 1) * segmentBytes }
 
 // logRoom is what of that is left for the log's segments beside so many bytes of snapshots.
 func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
 	return max(s.diskUse(l.DiskUseLeast)-s.spareBytes.Load()-snapshots, 0)
+}
+
+// worthSaving is how much of records is worth a snapshot however small the state is; of a small disk it is not half of it.
+func (s *Status) worthSaving(most int64) int64 {
+	if capacity := s.capacity.Load(); capacity > 0 {
+		return min(most, max(capacity/limits.SnapshotOfDisk, 1))
+	}
+	return most
 }
 
 // outgrown tells whether the log has taken three quarters of its room; the last one is for what is written while the newer
@@ -31,17 +56,30 @@ func (s *Snapshotter) full() bool {
 }
 
 // bytes is what the folder's files take, or will have taken when the one that is being saved or received is complete.
-func (s *Snapshotter) bytes() (n int64) {
+func (s *Snapshotter) bytes() int64 {
+	n := s.written() + s.growth()
+	if r := s.receive; r != nil && !r.handed {
+		n += r.offer.Size - r.file.Offset()
+	}
+	return n
+}
+
+// written is what the folder's files take.
+func (s *Snapshotter) written() (n int64) {
 	for _, k := range s.files {
 		n += k.Bytes
 	}
 	if s.writing() {
 		n += s.order.saver.Info().Bytes
 	}
-	if s.receive != nil {
-		n += s.receive.offer.Size
+	switch r := s.receive; {
+	case r == nil:
+	case r.handed:
+		n += r.offer.Size
+	default:
+		n += r.file.Offset()
 	}
-	return n + s.growth()
+	return n
 }
 
 // growth is about what the snapshot that is being saved still takes.

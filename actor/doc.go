@@ -211,7 +211,8 @@
 //	U = max(4S, limits.DiskUseLeast)
 //
 // of which S is the state, live keys and values with the history that is kept: four times that from 384 MiB on, and 1.5 GiB
-// below. With X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
+// below; but never what the disk has not got beside the upper mark of its free space (below), as far as its capacity goes: what
+// is free, and what this member's files take. With X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
 // snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
 //
 //  1. A snapshot is ordered when records of seven to nine eighths of S were written, but of at most half of U - X - 2S; or
@@ -228,9 +229,15 @@
 // while one snapshot is saved: on a disk that is so slow, and kept so busy, that the log has the share above.
 // A snapshot is not begun on a disk that has no room for it.
 //
-// A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck. A member with less than
-// limits.SpaceLowSegments and what the next snapshot takes more than the one that can go before it has no room:
-// NOSPACE. Its log, whoever feeds it, makes no segment of the snapshot's room, nor of that for what the segments that
+// How much history there is to be kept is decided by the leader (package node), by what all members hold: each tells all others how
+// large a state its machine holds with ease, a part in limits.StateOfDisk of its disk's capacity, or in limits.StateOfMemory of
+// its memory where that is less. The least that any member has said last counts, also of one that is away: it comes back to what
+// there is then. So overwriting never fills a disk, however small it is.
+//
+// A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck, and with each segment that is
+// made. A member with less than what its log must leave, limits.SpaceMargin, and what the next snapshot takes more than the one
+// that can go before it has no room: NOSPACE. What the next snapshot takes counts all that is written and not applied yet. An order
+// that needs another file then is a group of its own: what it waits with for room can all be applied. Its log, whoever feeds it, makes no segment of the snapshot's room, nor of that for what the segments that
 // it has may add to it; and the older snapshot goes with all log behind the newer one when that is sound, so that
 // it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
 // judges, and what makes the state larger is refused with an error that names the full members and says that nothing

@@ -46,13 +46,18 @@ type LogWriter struct {
 	restoring *report // held back until the applier has loaded the snapshot
 	waiting   *report // its group waits for room on the disk
 	segments  *log.SegmentList
-	ordered   int // spare files that the segment maker was asked for
+	ordered   int   // spare files that the segment maker was asked for
+	inlined   int64 // segments that the log has made itself, as far as the segment maker was told
 	slow      slowSyncLog
+	unapplied unapplied
 	failed    bool
 }
 
 // ErrDisk is in the chain of errors of a disk that failed a write or a sync of the log, or does not answer.
 var ErrDisk = errors.New("the disk failed")
+
+// logSlack is more than an entry takes in the log beside its data, and a page.
+const logSlack = 4 << 10
 
 // report is what one sync makes true.
 type report struct {
@@ -75,6 +80,7 @@ func NewLogWriter(c LogWriterConfig) *LogWriter {
 // that all actors hear of this one first.
 func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	w.queue = append(w.queue, batch...)
+	w.noteUnapplied()
 	if w.failed || (w.restoring != nil && !w.takeRestored()) || len(w.queue) == 0 {
 		return false
 	}
@@ -105,8 +111,14 @@ func (w *LogWriter) work() error {
 			if a.Message.GetSnapshot() != nil {
 				break // what was ordered before a snapshot is not behind its marker
 			}
-			if w.Log.Pending()+entryBytes(a.Message.GetEntries()) > w.Limits.GroupBytes {
+			bytes := w.Log.Pending() + entryBytes(a.Message.GetEntries())
+			if bytes > w.Limits.GroupBytes {
 				w.Limits.Reach("group bytes")
+				break
+			}
+			// On a full disk, what needs another file may have to wait for room. It waits alone: what is before it must be
+			// applied, so that a snapshot can make room.
+			if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {
 				break
 			}
 		}
@@ -182,6 +194,8 @@ func (w *LogWriter) waits(waits bool) {
 
 // sync makes the group durable and reports it. What finds no room is kept.
 func (w *LogWriter) sync(r *report) error {
+	w.unapplied.add(r.entries)
+	w.noteUnapplied()
 	began, bytes := w.Clock().Now, w.Log.Pending()
 	positions, err := w.Log.Sync()
 	if errors.Is(err, log.ErrNoSpace) {
@@ -276,11 +290,68 @@ func (w *LogWriter) tell(r report) {
 	}
 }
 
+// noteUnapplied publishes how much of the log is not applied yet.
+func (w *LogWriter) noteUnapplied() {
+	if view := w.Status.View(); view != nil {
+		applied, _ := view.Applied()
+		w.Status.unapplied.Store(w.unapplied.behind(applied))
+	}
+}
+
+// unapplied is what was written of the log and may not be applied yet: the index of each report's last entry, and the bytes of
+// all reports up to there.
+type unapplied struct {
+	reports []unappliedReport
+	bytes   int64 // of all that was ever added
+	applied int64 // of what was taken away
+}
+
+type unappliedReport struct {
+	last  uint64
+	bytes int64
+}
+
+// add adds entries, in place of those from the first of them on.
+func (u *unapplied) add(entries []*raftpb.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	n := len(u.reports)
+	for n > 0 && u.reports[n-1].last >= entries[0].GetIndex() {
+		n--
+	}
+	if u.reports = u.reports[:n]; n > 0 {
+		u.bytes = u.reports[n-1].bytes
+	} else {
+		u.bytes = u.applied
+	}
+	u.bytes += entryBytes(entries)
+	u.reports = append(u.reports, unappliedReport{entries[len(entries)-1].GetIndex(), u.bytes})
+}
+
+// behind returns the bytes of those that are behind an entry, as far as reports go.
+func (u *unapplied) behind(applied uint64) int64 {
+	n := 0
+	for n < len(u.reports) && u.reports[n].last <= applied {
+		u.applied = u.reports[n].bytes
+		n++
+	}
+	if u.reports = u.reports[n:]; len(u.reports) == 0 {
+		u.reports = nil
+		return 0
+	}
+	return u.bytes - u.applied
+}
+
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
 func (w *LogWriter) orderSpares() {
 	stats := w.Log.Stats()
-	w.Status.noSpares.Store(stats.Spares == 0)
+	w.Status.spares.Store(int64(stats.Spares))
 	w.Status.logQuarters.Store(int32(stats.Quarters))
+	if stats.Inline != w.inlined {
+		w.inlined = stats.Inline
+		w.SegmentMaker.MustPost(Inlined{})
+	}
 	for stats.Spares+w.ordered < limits.SpareSegments {
 		w.ordered++
 		w.SegmentMaker.MustPost(MakeSpare{})

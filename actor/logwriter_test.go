@@ -43,8 +43,17 @@ var testMembers = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
 // openTestLog opens the log of member 1, and makes it where there is none.
 func openTestLog(t *testing.T, fs *disk.Mem) (*log.Log, *log.Recovered) {
 	t.Helper()
+	return openLogOf(t, fs, 64<<10, nil)
+}
+
+// openLogOf opens that log with segments of a size, and a reserve.
+func openLogOf(t *testing.T, fs *disk.Mem, segmentBytes int64, reserve func() int64) (*log.Log, *log.Recovered) {
+	t.Helper()
 	n := uint64(7)
-	o := log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, WindowBytes: limits.WindowBytes, Salt: func() uint64 { n++; return n }}
+	o := log.Options{
+		FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: segmentBytes, WindowBytes: limits.WindowBytes,
+		Salt: func() uint64 { n++; return n }, Reserve: reserve,
+	}
 	if names, err := fs.List("wal"); err != nil || len(names) == 0 {
 		if err := log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: testMembers}); err != nil {
 			t.Fatal(err)
@@ -104,6 +113,75 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 	if reported != orders {
 		t.Errorf("%d of %d orders are reported", reported, orders)
+	}
+}
+
+// An order that finds no room waits alone: all that was ordered before it is reported, so that it can be applied, and a snapshot of
+// it makes room. What it brings counts as room that the next snapshot takes.
+func TestOrderWithoutRoomWaitsAlone(t *testing.T) {
+	fs := disk.NewMem(1)
+	fs.SetCapacity(1 << 30)
+	reserve := int64(0)
+	l, _ := openLogOf(t, fs, 64<<10, func() int64 { return reserve })
+	reserve = 1 << 40 // no other segment may be made
+	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	w.Status.noSpace.Store(true)
+	var batch []LogWriterMessage
+	for i := range uint64(12) {
+		e := someEntry(2+i, 1)
+		e.Data = make([]byte, 10_000)
+		batch = append(batch, Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}})
+	}
+	handleAll(w, batch)
+	reported := 0
+	for _, m := range drainBox(consensus) {
+		if a, ok := m.(Appended); ok {
+			reported += a.Orders
+		}
+	}
+	if last := int(w.Status.Durable().Last) - 1; reported != 4 || last != reported || !w.Status.logWaits.Load() {
+		t.Errorf("%d orders are reported, %d entries are in the log, it waits %v", reported, last, w.Status.logWaits.Load())
+	}
+	if got := w.Status.unapplied.Load(); got < 5*10_000 || got >= 6*10_000 {
+		t.Errorf("%d bytes are not applied", got)
+	}
+}
+
+// What is written and not applied counts until it is applied, or others are written in its place.
+func TestUnapplied(t *testing.T) {
+	var u unapplied
+	entries := func(first, last uint64) (all []*raftpb.Entry) {
+		for i := first; i <= last; i++ {
+			e := someEntry(i, 1)
+			e.Data = make([]byte, 100)
+			all = append(all, e)
+		}
+		return all
+	}
+	one := entryBytes(entries(1, 1))
+	for i, step := range []struct {
+		entries []*raftpb.Entry
+		applied uint64
+		want    int64
+	}{
+		{entries(2, 4), 0, 3},
+		{entries(5, 5), 1, 4},
+		{nil, 3, 4},
+		{nil, 4, 1},
+		{entries(6, 9), 4, 5},
+		{entries(6, 7), 5, 2},
+		{nil, 7, 0},
+		{nil, 9, 0},
+		{entries(8, 8), 7, 1},
+		{entries(8, 8), 7, 1},
+		{entries(3, 3), 2, 1},
+		{nil, 20, 0},
+	} {
+		u.add(step.entries)
+		if got := u.behind(step.applied); got != step.want*one {
+			t.Errorf("step %d: %d entries of %d bytes", i, got/one, one)
+		}
 	}
 }
 

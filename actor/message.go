@@ -166,12 +166,15 @@ type (
 	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
 	Recycle struct{ Names []string }
+	// Inlined says that the log has made a segment itself: the free space may go quickly.
+	Inlined struct{}
 	// Retry is the segment maker's clock: what the disk refused is tried again. Offered.
 	Retry struct{}
 )
 
 func (MakeSpare) segmentMakerMessage() {}
 func (Recycle) segmentMakerMessage()   {}
+func (Inlined) segmentMakerMessage()   {}
 func (Retry) segmentMakerMessage()     {}
 
 // ApplierMessage is what the applier takes. All are posted.

@@ -64,6 +64,8 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		case Retry:
 			s.failed = false
 			s.checkSpace()
+		case Inlined:
+			s.checkSpace()
 		}
 	}
 	if s.ordered == 0 || s.failed {
@@ -84,6 +86,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		s.logged = false
 		s.ordered--
 		s.LogWriter.MustPost(SpareMade{Name: name})
+		s.checkSpace()
 	}
 	return s.ordered > 0
 }
@@ -105,8 +108,9 @@ func (s *SegmentMaker) checkSpace() {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
 		return
 	}
-	low := limits.SpaceLowSegments*s.SegmentBytes + s.Status.SnapshotNeeds()
-	high := low + (limits.SpaceHighSegments-limits.SpaceLowSegments)*s.SegmentBytes
+	s.Status.capacity.Store(free + s.Status.Durable().FileBytes + s.Status.spares.Load()*s.SegmentBytes + s.Maker.Bytes() + s.Status.snapFiles.Load())
+	low, high := s.Status.spaceMarks()
+	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()
 	switch {
 	case free < low:
 		if !s.Status.noSpace.Swap(true) {

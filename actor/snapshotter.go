@@ -142,6 +142,7 @@ func (s *Snapshotter) publishSize() {
 	}
 	s.Status.nextHas.Store(has)
 	s.Status.snapshots.Store(s.bytes())
+	s.Status.snapFiles.Store(s.written())
 }
 
 func (s *Snapshotter) remove(info snapshot.Info) {

@@ -23,8 +23,10 @@ import (
 //
 //  1. rooms[p] is what p said last on the connection that there is; one that has said nothing yet is taken to have room.
 //  2. told is what all peers that could be reached at toldAt were told.
+//  3. held[m] is what member m said last of how large a state it holds, also when it is away: it comes back to what there is then.
 type spaces struct {
 	rooms  map[uint64]Room
+	held   map[uint64]int64
 	told   Room
 	toldAt time.Duration
 }
@@ -117,7 +119,8 @@ func (c *Consensus) tellSpace() {
 	if c.quarantine.active() {
 		return
 	}
-	now := Room{Own: uint64(c.Status.Space())}
+	now := Room{Own: uint64(c.Status.Space()), Holds: c.Status.holds()}
+	c.findLeastHeld(now.Holds)
 	if c.soft.RaftState == raft.StateLeader {
 		space, why := c.judgeSpace()
 		now.Cluster, now.Why = uint64(space), why
@@ -136,6 +139,20 @@ func (c *Consensus) tellSpace() {
 		if c.connected[m.ID] {
 			c.Peers.Send(m.ID, now, true)
 		}
+	}
+}
+
+// findLeastHeld finds the member that holds least.
+func (c *Consensus) findLeastHeld(own int64) {
+	c.spaces.held[c.Member] = own
+	least := Held{}
+	for _, m := range c.membership.records.All() {
+		if held := c.spaces.held[m.ID]; held > 0 && (least.Bytes == 0 || held < least.Bytes) {
+			least = Held{held, m.ID}
+		}
+	}
+	if least != c.Status.LeastHeld() {
+		c.Status.leastHeld.Store(&least)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestSpaceOfAQuorum(t *testing.T) {
 		c := newTestConsensus(t, limits.Defaults())
 		c.lead()
 		c.Status.noSpace.Store(step.disks[0] > SpaceLeft)
-		c.Status.noSpares.Store(step.disks[0] > SpaceLow)
+		c.Status.spares.Store(map[bool]int64{false: 1}[step.disks[0] > SpaceLow])
 		for i, own := range step.disks[1:] {
 			peer := uint64(i + 2)
 			if own == unreachable {
@@ -63,7 +63,7 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.follow(2)
 	c.Status.noSpace.Store(true)
-	c.Status.noSpares.Store(true)
+	c.Status.spares.Store(0)
 	if sent := c.pass(TickInterval); !tells(sent, Room{Own: uint64(SpaceNone)}) {
 		t.Errorf("without room it says %+v", sent)
 	}

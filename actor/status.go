@@ -24,7 +24,10 @@ type Status struct {
 	snapBytes  atomic.Int64                      // the snapshotter's: of the newest one
 	snapshots  atomic.Int64                      // the snapshotter's: of all its files, and of the one being saved at its end
 	nextHas    atomic.Int64                      // the snapshotter's: of what the next one takes, what is written, or what can go for it
+	snapFiles  atomic.Int64                      // the snapshotter's: what is written of all its files
 	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
+	capacity   atomic.Int64                      // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
+	memory     atomic.Int64                      // of the machine; 0: not known; constant
 	otherDone  atomic.Int64                      // the snapshotter's and the segment maker's: when the disk had done a step of theirs
 	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
@@ -34,11 +37,14 @@ type Status struct {
 	// Counters are for anybody to read.
 	Counters Counters
 
-	noSpace  atomic.Bool // the segment maker's: the disk is nearly full
-	noSpares atomic.Bool // the log writer's: it has none
-	logWaits atomic.Bool // the log writer's: it waits for room
+	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full
+	spares   atomic.Int64 // the log writer's: how many it has
+	logWaits atomic.Bool  // the log writer's: it waits for room
+
+	unapplied atomic.Int64 // the log writer's: bytes of entries that it has and the state has not
 
 	fullDisks atomic.Pointer[string] // consensus': why a quorum has no room, while it leads; nil or empty: it has
+	leastHeld atomic.Pointer[Held]   // consensus': of all members
 
 	logQuarters atomic.Int32 // the log writer's: of a segment, that it has without another file
 
@@ -110,7 +116,7 @@ func (s *Status) Space() Space {
 		return SpaceNone
 	case !s.noSpace.Load():
 		return SpaceLeft
-	case s.noSpares.Load():
+	case s.spares.Load() == 0:
 		return SpaceNone
 	default:
 		return SpaceLow
@@ -123,6 +129,37 @@ func (s *Status) FullDisks() string {
 		return *why
 	}
 	return ""
+}
+
+// Held is how large a state a member's machine holds with ease.
+type Held struct {
+	Bytes  int64 // 0: not known
+	Member uint64
+}
+
+// SetMemory says how much memory this member's machine has.
+func (s *Status) SetMemory(bytes int64) { s.memory.Store(bytes) }
+
+// holds is how large a state this machine holds with ease, in MiB so that it is not another number all the time; 0 is not known.
+func (s *Status) holds() int64 {
+	least := int64(0)
+	for _, held := range []int64{s.capacity.Load() / limits.StateOfDisk, s.memory.Load() / limits.StateOfMemory} {
+		if held > 0 && (least == 0 || held < least) {
+			least = held
+		}
+	}
+	if least == 0 {
+		return 0
+	}
+	return max(least>>20<<20, 1)
+}
+
+// LeastHeld is the least that a member of the cluster holds, as far as this one knows.
+func (s *Status) LeastHeld() Held {
+	if h := s.leastHeld.Load(); h != nil {
+		return *h
+	}
+	return Held{}
 }
 
 // logTakes tells whether the log may be given commands: on a full disk only while it has so many quarters of a segment
@@ -162,11 +199,11 @@ func (s *Status) Durable() Durable {
 	return Durable{}
 }
 
-// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: a state's size, less the older snapshot,
-// which can go before, or less what is written of it.
+// SnapshotNeeds returns how much of the disk's free space the next snapshot takes: a state's size, with all that the log may add to
+// it, less the older snapshot, which can go before, or less what is written of it.
 func (s *Status) SnapshotNeeds() int64 {
 	view := s.View()
-	return max(view.LiveBytes()+view.HistoryBytes()-s.nextHas.Load(), 0)
+	return max(view.LiveBytes()+view.HistoryBytes()+s.unapplied.Load()-s.nextHas.Load(), 0)
 }
 
 // LogReserve returns what a new segment must leave free: what the next snapshot takes, and what entries may add to that until
@@ -175,7 +212,7 @@ func (s *Status) LogReserve(segmentBytes int64) int64 {
 	if s.View() == nil {
 		return 0 // it is being loaded
 	}
-	return s.SnapshotNeeds() + (limits.SpareSegments+1)*segmentBytes
+	return s.SnapshotNeeds() + s.logKeeps(segmentBytes)
 }
 
 // SnapshotBytes returns the size of the newest published snapshot.

@@ -56,7 +56,7 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "election-timeout", EnvVars: []string{"QKV_ELECTION_TIMEOUT"}, Value: time.Second, Usage: "`TIME` without a leader before an election: at least 5 heartbeats, at most 50s"},
 		&cli.DurationFlag{Name: "watch-progress-notify-interval", EnvVars: []string{"QKV_WATCH_PROGRESS_NOTIFY_INTERVAL"}, Value: limits.WatchProgressInterval, Usage: "`TIME` without a change after which a watch that wants it is told so: at least 100ms"},
 		&cli.Int64Flag{Name: "max-request-bytes", EnvVars: []string{"QKV_MAX_REQUEST_BYTES"}, Value: limits.RequestBytesWritten, Usage: "`N` bytes that a write may have at most, a transaction with all its values: up to 16777216"},
-		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, Value: limits.SegmentBytes, Usage: "`N` bytes of each of the log's files"},
+		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, DefaultText: "64 MiB, or a 64th of a smaller disk", Usage: "`N` bytes of each of the log's files"},
 		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: node.HistoryAuto, DefaultText: "1 GiB, or as much as is live", Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
 		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, Usage: "`TIME` after which the leader compacts a revision (default: never)"},
 		&cli.Int64Flag{Name: "quota-bytes", EnvVars: []string{"QKV_QUOTA_BYTES"}, Value: limits.QuotaBytes, Usage: "`N` bytes that keys, each 64 and its value, history and leases may weigh: at it NOSPACE is raised; 0: no quota"},

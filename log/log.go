@@ -140,6 +140,14 @@ func (l *Log) Pending() int64 {
 	return int64(len(l.group.buf) - pageBytes)
 }
 
+// Fits tells whether a group of so many bytes of records finds room without another file: in the active segment, or in a spare.
+func (l *Log) Fits(bytes int64) bool {
+	if !l.full && bytes <= l.active().size-l.writeAt-pageBytes {
+		return true
+	}
+	return len(l.spares) > 0 && bytes <= l.o.SegmentBytes-2*pageBytes
+}
+
 // Unsynced reports whether the next Sync has anything to make durable: a group, or a new Term or Vote alone.
 func (l *Log) Unsynced() bool { return l.voteDirty || len(l.group.frames) > 0 }
 

@@ -151,6 +151,15 @@ func (m *Maker) publish(name string) (string, error) {
 	return spare, err
 }
 
+// Bytes is what the files take that are not spares yet.
+func (m *Maker) Bytes() int64 {
+	n := int64(len(m.store)) * m.o.SegmentBytes
+	if m.file != nil {
+		n += m.at
+	}
+	return n
+}
+
 // Close gives up the file that is being filled.
 func (m *Maker) Close() {
 	if m.file != nil {

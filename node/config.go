@@ -61,7 +61,7 @@ type Config struct {
 	HeartbeatInterval time.Duration // 100 ms
 	ElectionTimeout   time.Duration // 1 s; at least 5 heartbeats, at most 50 s
 	MaxRequestBytes   int64         // largest write that is accepted
-	SegmentBytes      int64         // size of the log's files
+	SegmentBytes      int64         // size of the log's files; 0: by the size of the disk
 	// WatchProgress is for how long a watch that wants it hears nothing before it is told that there is nothing; 0: 10 m.
 	WatchProgress time.Duration
 
@@ -113,7 +113,7 @@ func (c *Config) Validate() error {
 		return usagef("--max-request-bytes %d: what may be written is %d to %d bytes, the most that can be read",
 			c.MaxRequestBytes, limits.RequestBytesLeast, limits.RequestBytes)
 	}
-	if c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
+	if c.SegmentBytes != 0 && c.SegmentBytes < limits.SegmentBytesLeast || c.SegmentBytes > limits.SegmentBytesMost {
 		return usagef("--segment-bytes %d: a segment has %d to %d bytes", c.SegmentBytes, limits.SegmentBytesLeast, limits.SegmentBytesMost)
 	}
 	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {

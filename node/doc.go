@@ -50,6 +50,7 @@
 //	recover.go     one member's data as a new cluster
 //	status.go      what an operator must know; quota.go: NOSPACE
 //	idle.go        an idle member gives memory back
+//	machine.go     what the machine has: the size of the log's files, memory
 //	certificate.go the warning before a certificate's end
 //
 // # Identity
@@ -100,6 +101,21 @@
 //	compaction      the leader, when more history is there than its flags say should stay (retention.go)
 //	alarm           the leader, when NOSPACE is to be raised, or to be disarmed (quota.go); CORRUPT of its own, when memory does
 //	                not hold what was written to it (verify.go)
+//
+// # How much history there is
+//
+// The leader has the oldest history compacted that is beyond its bound: --history-bytes, and by default limits.HistoryBytes or as
+// much as is live, whichever is more. A GiB is five minutes of 10,000 small writes a second, which is what Kubernetes and others
+// that resume a watch count on; and where more is live than that, the past costs no more than the present. But the bound gives
+// way, since history is cheaper to lose than writes:
+//
+//	to the quota       live data and history have limits.QuotaHistory hundredths of it
+//	to the machines    live data and history are what the least member holds with ease: a fifth of its disk, half of its
+//	                   memory (package actor, Space on the disk)
+//
+// What is left to it at any rate is an eighth of that, or limits.QuotaHistoryLeast hundredths of the quota. So what files take of a
+// disk under overwriting is at most four times the live data and the history that was asked for; and a disk that has less than
+// that has less history.
 //
 // # Order of start and stop
 //

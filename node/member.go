@@ -35,6 +35,7 @@ type environment struct {
 	Yield  func() // lets other goroutines run
 	Idle   func() // gives memory back that nothing uses any more; nil does nothing
 	Limits limits.Tunable
+	Memory int64 // of the machine, as far as this process may use it; 0 is not known
 }
 
 // member is one member's actors and what connects them.
@@ -93,9 +94,11 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	if m.folder, err = openFolder(env.FS, c.DataDir, owner{c.Name, trustDomain}, func() (origin, error) { return m.begin(trustDomain) }, env.Random); err != nil {
 		return nil, err
 	}
+	segmentBytes := segmentBytes(c.SegmentBytes, env.FS, m.folder.dir)
+	m.status.SetMemory(env.Memory)
 	m.storage = storage{
-		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: c.SegmentBytes, version: c.Version,
-		reserve: func() int64 { return m.status.LogReserve(c.SegmentBytes) }, logger: c.Logger,
+		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
+		reserve: func() int64 { return m.status.LogReserve(segmentBytes) }, logger: c.Logger,
 	}
 	m.noteDifferences()
 	if err := m.start(); err != nil {
@@ -236,7 +239,7 @@ func (m *member) connect(r *recovered) error {
 	})
 	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: logReader, Consensus: consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
-		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.config.SegmentBytes,
+		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.storage.segmentBytes,
 		Inbox: segmentMaker, LogWriter: logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
@@ -413,10 +416,11 @@ func (m *member) retain() {
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		return
 	}
-	if revision := m.config.oldestKept(view, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
+	least := m.status.LeastHeld()
+	if revision := m.config.oldestKept(view, least, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
-		if back, short := m.config.short(view, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
-			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view))
+		if back, short := m.config.short(view, least, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
+			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view, least))
 		}
 	}
 }

@@ -94,7 +94,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.Quota, Text: text})
 	}
-	if text := m.config.historyText(view, m.env.Driver.Time().Wall); text != "" {
+	if text := m.config.historyText(view, m.status.LeastHeld(), m.env.Driver.Time().Wall); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.ShortHistory, Text: text})
 	}
 	return alarms

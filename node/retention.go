@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"qkv/actor"
 	"qkv/index"
 	"qkv/internal/limits"
 )
@@ -11,25 +12,28 @@ import (
 // HistoryAuto is, as Config.HistoryBytes, as much as what is live weighs, and at least limits.HistoryBytes.
 const HistoryAuto = -1
 
-// historyBound is what the history of a state may weigh; 0 is no bound. What is bounded gives way to what is live, so that a quota
-// is not reached for the sake of the past.
-func (c *Config) historyBound(view *index.View) int64 {
+// historyBound is what the history of a state may weigh; 0 is no bound. What is bounded gives way to what is live, so that neither a
+// quota is reached for the sake of the past, nor what the machine of a member holds.
+func (c *Config) historyBound(view *index.View, least actor.Held) int64 {
 	most := c.HistoryBytes
 	if most == HistoryAuto {
 		most = max(limits.HistoryBytes, view.LiveBytes())
 	}
+	live := view.LiveUsedBytes()
 	if most > 0 && c.QuotaBytes > 0 {
-		live := view.LiveUsedBytes()
 		most = min(most, max(c.hundredths(limits.QuotaHistory)-live, c.hundredths(limits.QuotaHistoryLeast), 1))
+	}
+	if most > 0 && least.Bytes > 0 {
+		most = min(most, max(least.Bytes-live, least.Bytes/limits.HistoryOfHeld, 1))
 	}
 	return most
 }
 
 // oldestKept is the oldest revision that should stay readable, at a time in nanoseconds since 1970; none below the compacted
 // one. What is bounded goes down to seven eighths of its bound, so that a compaction is not due with each write.
-func (c *Config) oldestKept(view *index.View, now int64, revisions int64) int64 {
+func (c *Config) oldestKept(view *index.View, least actor.Held, now int64, revisions int64) int64 {
 	oldest := view.Compacted()
-	if most := c.historyBound(view); most > 0 && view.HistoryBytes() > most {
+	if most := c.historyBound(view, least); most > 0 && view.HistoryBytes() > most {
 		oldest = view.RevisionOfHistory(most / 8 * 7)
 	}
 	if revisions > 0 && view.Revision()-oldest > revisions {
@@ -57,19 +61,19 @@ func (p *pause) due(now time.Duration) bool {
 
 // short says for how long revisions stay readable as things go, when the history's weight makes a revision the oldest one
 // that is, and whether that is too short.
-func (c *Config) short(view *index.View, now, oldest int64) (back time.Duration, short bool) {
+func (c *Config) short(view *index.View, least actor.Held, now, oldest int64) (back time.Duration, short bool) {
 	wall, ok := view.TimeOf(oldest)
 	back = time.Duration(now - wall)
-	most := c.historyBound(view)
+	most := c.historyBound(view, least)
 	return back, ok && back < limits.HistoryShort && most > 0 && view.HistoryBytes() > most
 }
 
-const shortHistory = "who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes, or --quota-bytes where that is the bound"
+const shortHistory = "who resumes a watch after a longer pause, as Kubernetes may, has to begin anew; raise --history-bytes, or --quota-bytes where that is the bound, or give the least member a larger disk or more memory"
 
 // historyText is a notice of a history that reaches back for a short time because of its weight, or empty. Behind a compaction
 // it weighs nearly as much as it may.
-func (c *Config) historyText(view *index.View, now int64) string {
-	back, most := historyAge(view, now), c.historyBound(view)
+func (c *Config) historyText(view *index.View, least actor.Held, now int64) string {
+	back, most := historyAge(view, now), c.historyBound(view, least)
 	if most == 0 || view.HistoryBytes() < most/4*3 || view.Compacted() == 0 || back >= limits.HistoryShort {
 		return ""
 	}

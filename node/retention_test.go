@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -38,7 +39,7 @@ func TestOldestKept(t *testing.T) {
 		"a clock set far back": {Config{HistoryAge: 40 * time.Second}, 1, 0, 0},
 		"the strictest counts": {Config{HistoryBytes: 8000, HistoryAge: 40 * time.Second}, 100, 80, 61},
 	} {
-		if got := c.config.oldestKept(state.View(), c.now*second, c.revisions); got != c.want {
+		if got := c.config.oldestKept(state.View(), actor.Held{}, c.now*second, c.revisions); got != c.want {
 			t.Errorf("%s: revision %d, want %d", name, got, c.want)
 		}
 	}
@@ -46,7 +47,7 @@ func TestOldestKept(t *testing.T) {
 		t.Errorf("the oldest revision was written %v ago", age)
 	}
 	apply(101, 100*second, index.AppendCompact(nil, 61))
-	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), 100*second, 0); got != 61 {
+	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), actor.Held{}, 100*second, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)
 	}
 	for name, c := range map[string]struct {
@@ -58,7 +59,7 @@ func TestOldestKept(t *testing.T) {
 		"the weight drops what is old":   {Config{HistoryBytes: 2000}, 1000, false},
 		"what somebody compacts by hand": {Config{HistoryBytes: 1 << 20}, 100, false},
 	} {
-		if back, short := c.config.short(state.View(), c.now*second, 91); short != c.want || back != time.Duration(c.now-90)*time.Second {
+		if back, short := c.config.short(state.View(), actor.Held{}, c.now*second, 91); short != c.want || back != time.Duration(c.now-90)*time.Second {
 			t.Errorf("%s: %v, %v", name, back, short)
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -104,7 +105,7 @@ func makeHost(w *world, number int, m Member) *host {
 	h.drive = drive{median: w.shape.sync, read: w.shape.read, slow: 1}
 	h.config = Config{
 		Name: m.Name, DataDir: "data", Advertise: m.Address, AdvertisePeer: m.Address,
-		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, MaxRequestBytes: 1 << 20, HistoryBytes: hostHistory, QuotaBytes: w.shape.quota,
+		HeartbeatInterval: w.shape.heartbeat, ElectionTimeout: w.shape.election, MaxRequestBytes: 1 << 20, HistoryBytes: cmp.Or(w.shape.historyBytes, hostHistory), QuotaBytes: w.shape.quota,
 		SegmentBytes: w.shape.segmentBytes, Logger: slog.New(&simLogger{w: w, host: h}), Version: "sim",
 	}
 	h.equip()

@@ -17,6 +17,7 @@ type shape struct {
 	heartbeat         time.Duration
 	election          time.Duration
 	segmentBytes      int64
+	historyBytes      int64 // 0: hostHistory
 	limits            limits.Tunable
 	valueMost         int
 	large             float64       // share of values that are larger than a segment of the log

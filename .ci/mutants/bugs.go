@@ -220,8 +220,23 @@ var mutants = []mutant{
 		{"actor/diskuse.go", "	return s.Status.Durable().FileBytes > room-room/4\n", "	return room < 0\n"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
 	{"let the log take the next snapshot's room", []change{
-		{"actor/status.go", "	return s.SnapshotNeeds() + (limits.SpareSegments+1)*segmentBytes\n", "	return 0 * limits.SpareSegments\n"},
+		{"actor/status.go", "	return s.SnapshotNeeds() + s.logKeeps(segmentBytes)\n", "	return 0 * segmentBytes\n"},
 	}, []detector{direct("./node", "TestOwnLogFillsDisk")}},
+	{"let history fill the members' disks", []change{
+		{"node/retention.go", "	if most > 0 && least.Bytes > 0 {\n", "	if most > 0 && least.Bytes < 0 {\n"},
+	}, []detector{direct("./node", "TestHistoryGivesWay"), direct("./node", "TestOverwritingFillsNoDisk")}},
+	{"forget what an absent member's disk holds", []change{
+		{"actor/consensus.go", "		delete(c.spaces.rooms, m.Peer)\n", "		delete(c.spaces.rooms, m.Peer)\n		delete(c.spaces.held, m.Peer)\n"},
+	}, []detector{direct("./actor", "TestLeastHeld")}},
+	{"let the log grow past a small disk", []change{
+		{"actor/diskuse.go", "		use = min(use, capacity-high)\n", "		_ = high\n"},
+	}, []detector{direct("./actor", "TestSmallDisk")}},
+	{"reserve no room for what is not applied yet", []change{
+		{"actor/status.go", "view.HistoryBytes()+s.unapplied.Load()-s.nextHas", "view.HistoryBytes()-s.nextHas"},
+	}, []detector{direct("./actor", "TestSmallDisk")}},
+	{"let orders wait behind one that finds no room", []change{
+		{"actor/logwriter.go", "			if w.Status.noSpace.Load() && !w.Log.Fits(bytes+logSlack*int64(1+len(a.Message.GetEntries()))) {\n", "			if bytes < 0 {\n"},
+	}, []detector{direct("./actor", "TestOrderWithoutRoomWaitsAlone")}},
 	{"give a full disk's log what has no room in it", []change{
 		{"actor/consensus.go", "			if !c.takes(m.GetEntries()) {\n", "			if false {\n"},
 	}, []detector{direct("./actor", "TestLogIsKeptForVotes"), direct("./node", "TestFullMembersElect")}},
@@ -250,7 +265,7 @@ var mutants = []mutant{
 		{"actor/diskuse.go", "	if took <= limits.SnapshotStepQuick {", "	if took <= 1000*limits.SnapshotStepQuick {"},
 	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},
 	{"order a snapshot without a look at the log's room", []change{
-		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, a.Limits.SnapshotBytes)\n", "	half := size * 1000\n"},
+		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)\n", "	half := size*1000 + least\n"},
 	}, []detector{direct("./actor", "TestDiskUseUnderOverwriting")}},
 	{"fill what the log makes itself", []change{
 		{"log/segment.go", "	b, err = createReserved(l.o, seq, max(l.o.SegmentBytes, need))\n", "	b, err = createZeroed(l.o, seq, max(l.o.SegmentBytes, need))\n"},

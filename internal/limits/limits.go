@@ -323,6 +323,12 @@ const (
 	QuotaHistoryLeast = 5
 	// QuotaLeast is the least that a quota may be: the history of less would be gone at once.
 	QuotaLeast = 1 << 20
+	// StateOfDisk and StateOfMemory are how many times a state fits the disk and the memory of a machine that holds it with ease:
+	// DiskUse and what is kept free for the next snapshot of it, and twice, for what snapshots, reads and Go's collector hold. History
+	// gives way where the least machine of a cluster holds less, but for a part in HistoryOfHeld of that, so that watches can resume.
+	StateOfDisk   = DiskUse + 1
+	StateOfMemory = 2
+	HistoryOfHeld = 8
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes counts on five
 	// minutes.
 	HistoryShort = 5 * time.Minute
@@ -506,8 +512,10 @@ const (
 	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
 	// journal and stalls the log's sync.
 	SnapshotInterval = 10 * time.Second
-	// SnapshotBytes is the least amount of new records that makes a snapshot worth its cost.
-	SnapshotBytes = 64 << 20
+	// SnapshotBytes is the least amount of new records that makes a snapshot worth its cost; of a small disk a part in SnapshotOfDisk
+	// is worth it.
+	SnapshotBytes  = 64 << 20
+	SnapshotOfDisk = 8
 	// SnapshotsKept is how many published snapshots stay, so that one bad file loses nothing.
 	SnapshotsKept = 2
 	// DiskUse bounds what snapshots, log and spares take of a member's disk, in multiples of the keys and values and the history
@@ -515,8 +523,11 @@ const (
 	// needs.
 	DiskUse      = 4
 	DiskUseLeast = 3 << 29
-	// SegmentBytes is the size of a segment of the log by default; SegmentBytesLeast and SegmentBytesMost are what it may
-	// be set to.
+	// SegmentBytes is the size of a segment of the log by default, on a smaller disk what fits it SegmentsOfDisk times, but not less
+	// than SegmentBytesSmall: there are up to SparesMost spares, and room for five is kept free. SegmentBytesLeast and
+	// SegmentBytesMost are what it may be set to.
+	SegmentsOfDisk    = 64
+	SegmentBytesSmall = 1 << 20
 	SegmentBytes      = 64 << 20
 	SegmentBytesLeast = 64 << 10
 	SegmentBytesMost  = 1 << 30
@@ -535,11 +546,12 @@ const (
 	// wake-ups for each MiB cost more than its zeros.
 	SpareQuickTimes = 4
 	SpareStepQuick  = 5 * time.Millisecond
-	// SpaceLowSegments is how many segments' worth of free space, beside a snapshot's, makes a member refuse what makes the
-	// state larger: one more than its log must leave (actor.Status.LogReserve). With SpaceHighSegments it takes everything again. Between them are a few seconds of writing: the free space is looked at
-	// once in SpaceCheck.
-	SpaceLowSegments  = SpareSegments + 2
-	SpaceHighSegments = SpaceLowSegments + 1
+	// SpaceMargin, or a part in SpaceMarginOfDisk of a smaller disk, but at least a segment, is how much more than the log must leave
+	// (actor.Status.LogReserve) makes a member refuse what makes the state larger; with a segment more it takes everything again. It is
+	// what a fast disk is given in a third of a second: the free space is looked at with each segment that is made, and all must hear
+	// of it. SpaceCheck is how often it is looked at beside that.
+	SpaceMargin       = 32 << 20
+	SpaceMarginOfDisk = 16
 	SpaceCheck        = time.Second
 	SparesMost        = 4
 )

@@ -25,6 +25,8 @@ type FS interface {
 	SyncDir(dir string) error
 	// Free returns how many bytes may still be written on the file system of a directory.
 	Free(dir string) (int64, error)
+	// Size returns how many bytes the file system of a directory has, whoever uses them.
+	Size(dir string) (int64, error)
 	// Lock takes a file's lock until Close or the end of the process; ErrLocked when another one has it.
 	// It makes the file when there is none.
 	Lock(name string) (io.Closer, error)

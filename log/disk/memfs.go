@@ -234,6 +234,15 @@ func (m *Mem) Free(dir string) (int64, error) {
 	return max(m.capacity-m.used, 0), nil
 }
 
+// Size implements FS.
+func (m *Mem) Size(dir string) (int64, error) {
+	if _, err := m.enter(OpFree, dir, ""); err != nil {
+		return 0, err
+	}
+	_, err := m.find("size", dir)
+	return m.capacity, err
+}
+
 type lock struct {
 	m    *Mem
 	name string

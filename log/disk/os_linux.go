@@ -65,6 +65,14 @@ func (osFS) Free(dir string) (int64, error) {
 	return int64(s.Bavail) * s.Bsize, nil
 }
 
+func (osFS) Size(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
+		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	return int64(s.Blocks) * s.Bsize, nil
+}
+
 func (osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

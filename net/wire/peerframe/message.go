@@ -82,10 +82,12 @@ type (
 	}
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
-	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing.
+	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing;
+	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
+		Holds        int64
 	}
 )
 
@@ -157,7 +159,7 @@ const (
 )
 
 var elements = [...]int{
-	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 4, kindAsks: 2, kindTold: 3,
+	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 5, kindAsks: 2, kindTold: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -244,7 +246,7 @@ func (m Result) append(dst []byte) []byte {
 func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, kindAccused), m.By) }
 
 func (m Room) append(dst []byte) []byte {
-	return pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
+	return pack.AppendInt(pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why), m.Holds)
 }
 
 func (m Asks) append(dst []byte) []byte {
@@ -348,9 +350,12 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 const roomMost = 2
 
 func readRoom(r *pack.Reader) Room {
-	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String()}
+	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
 		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
+	}
+	if r.Err() == nil && m.Holds < 0 {
+		r.Fail("a machine holds no less than nothing")
 	}
 	return m
 }

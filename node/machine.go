@@ -1,0 +1,80 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"os"
+	"path"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// segmentBytes is the size of the log's files: what was asked for, or by the size of the disk that a folder is on.
+func segmentBytes(asked int64, fs disk.FS, dir string) int64 {
+	if asked != 0 {
+		return asked
+	}
+	size, err := fs.Size(dir)
+	if err != nil || size <= 0 {
+		return limits.SegmentBytes
+	}
+	whole := int64(1) << (bits.Len64(uint64(max(size/limits.SegmentsOfDisk, 1))) - 1)
+	return min(max(whole, limits.SegmentBytesSmall), limits.SegmentBytes)
+}
+
+// machineMemory is how much memory this process may use: that of the machine, less where its groups or GOMEMLIMIT say so. 0 is
+// not known.
+func machineMemory() int64 {
+	least := min(memTotal(), debug.SetMemoryLimit(-1))
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		groups = nil
+	}
+	for line := range strings.Lines(string(groups)) { // 0::/system.slice/qkv.service, or 4:memory:/docker/..
+		_, of, _ := strings.Cut(strings.TrimSpace(line), ":")
+		controllers, group, _ := strings.Cut(of, ":")
+		switch controllers {
+		case "":
+			least = min(least, groupLimit("/sys/fs/cgroup", group, "memory.max"))
+		case "memory":
+			least = min(least, groupLimit("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes"))
+		}
+	}
+	if least == math.MaxInt64 {
+		return 0
+	}
+	return least
+}
+
+// groupLimit is the least limit of a group and those around it; a container sees its own group as the outermost.
+func groupLimit(root, group, file string) int64 {
+	least := int64(math.MaxInt64)
+	for {
+		if b, err := os.ReadFile(path.Join(root, group, file)); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 { // else it is "max"
+				least = min(least, n)
+			}
+		}
+		if group == "" || group == "/" || group == "." {
+			return least
+		}
+		group = path.Dir(group)
+	}
+}
+
+func memTotal() int64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return math.MaxInt64
+	}
+	var kib int64
+	if n, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); n != 1 || err != nil {
+		return math.MaxInt64
+	}
+	return kib << 10
+}

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// The log's files are as large as was asked for, or fit the disk.
+func TestSegmentsFitTheDisk(t *testing.T) {
+	fs := disk.NewMem(1)
+	if err := fs.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ disk, asked, want int64 }{
+		{1 << 40, 0, limits.SegmentBytes},
+		{4 << 30, 0, limits.SegmentBytes},
+		{4<<30 - 1, 0, 32 << 20},
+		{512 << 20, 0, 8 << 20},
+		{1 << 20, 0, limits.SegmentBytesSmall},
+		{0, 0, limits.SegmentBytes},
+		{512 << 20, 64 << 20, 64 << 20},
+	} {
+		fs.SetCapacity(c.disk)
+		if got := segmentBytes(c.asked, fs, "data"); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	if got := segmentBytes(0, fs, "none"); got != limits.SegmentBytes {
+		t.Errorf("of a disk that says nothing: %d", got)
+	}
+}
+
+// A group has the least that it and those around it are given.
+func TestMemoryOfGroups(t *testing.T) {
+	root := t.TempDir()
+	dir := filepath.Join(root, "slice", "unit")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		outer, inner string
+		want         int64
+	}{
+		{"max\n", "max\n", math.MaxInt64}, {"1000\n", "max\n", 1000}, {"1000\n", "900\n", 900}, {"800\n", "900\n", 800}, {"", "-5", math.MaxInt64},
+	} {
+		for at, text := range map[string]string{filepath.Dir(dir): c.outer, dir: c.inner} {
+			if err := os.WriteFile(filepath.Join(at, "memory.max"), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := groupLimit(root, "/slice/unit", "memory.max"); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	if got := machineMemory(); got < 1<<20 {
+		t.Errorf("this machine has %d bytes of memory", got)
+	}
+}
