@@ -23,12 +23,10 @@ type ApplierConfig struct {
 	LogWriter   *Mailbox[LogWriterMessage]
 	Snapshotter *Mailbox[SnapshotterMessage]
 	WatchHub    *Mailbox[WatchHubMessage]
-	// Load reads a published snapshot.
-	Load   func(index, term uint64) (*index.State, error)
-	Status *Status
-	Limits limits.Tunable
-	Fail   func(error)
-	Logger *slog.Logger
+	Status      *Status
+	Limits      limits.Tunable
+	Fail        func(error)
+	Logger      *slog.Logger
 }
 
 // Applier turns committed entries into state. It owns the state, and what this member's clients wait for.
@@ -55,7 +53,6 @@ type Applier struct {
 	failed     bool
 	reclaiming bool // there was more to give back
 	saving     bool
-	saves      index.Members // those in the snapshot under way
 	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
 	saveTries  backoff       // since the last that was saved
 	saved      time.Duration // when the last snapshot was begun
@@ -103,7 +100,7 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
 			// A large one takes long, and is asked for again meanwhile: when the one under way will do, it is the one.
-			a.saveNow = a.saveNow || !a.saving || m.Member == 0 || a.saves.Get(m.Member) == nil
+			a.saveNow = a.saveNow || !a.saving || !m.First
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -260,14 +257,9 @@ func (a *Applier) expireReads(now time.Duration, why string) {
 	})
 }
 
-// restore replaces the state by a published snapshot's.
+// restore replaces the state by that of a published snapshot.
 func (a *Applier) restore(m Restore) {
-	state, err := a.Load(m.Index, m.Term)
-	if err != nil {
-		a.failed = true
-		a.Fail(fmt.Errorf("the snapshot at index %d that the leader sent cannot be loaded: %w", m.Index, err))
-		return
-	}
+	state := m.State
 	a.state, a.changed = state, true
 	a.reports = append(a.reports, MembersChanged{Members: state.Members(), At: m.Index, Restored: true})
 	view := state.View()
@@ -304,7 +296,6 @@ func (a *Applier) save(t Time) {
 		return
 	}
 	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records
-	a.saves = view.Members()
 	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
 }
 

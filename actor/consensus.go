@@ -86,11 +86,11 @@ type Consensus struct {
 	hardStates hardStates
 	quarantine quarantine
 	leaders    leaderWatch
-	unordered  int64            // bytes of entries that raft was handed since the last Ready
-	lastExpire time.Duration    // when the applier was last told to look for clients that do not wait any longer
-	received   *raftpb.Snapshot // handed to raft; nil as soon as raft takes it
-	replayed   bool             // a single voter has campaigned after replay
-	failed     bool             // the member ends
+	unordered  int64             // bytes of entries that raft was handed since the last Ready
+	lastExpire time.Duration     // when the applier was last told to look for clients that do not wait any longer
+	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
+	replayed   bool              // a single voter has campaigned after replay
+	failed     bool              // the member ends
 
 	refusedForwards uint64 // batches of followers that were not proposed
 }

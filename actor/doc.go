@@ -12,6 +12,7 @@
 //	                      │  applier  │ ──── Save(View) ────► │ snapshotter │ ◄──► Peers (offers, pieces)
 //	                      │  *State   │ ◄─── SaveEnded ────── │   folder    │ ───► consensus (SnapshotSaved,
 //	                      └───────────┘                       └─────────────┘      SnapshotReceived, SnapshotSent)
+//	                        │                                   ▲ snapshot reader: builds the state of what comes
 //	                        │    └── ViewPublished ──► watch hub ──► the streams that watch (kv.WatchStream)
 //	                        └── results ──► the connection that asked (kv.ReplyTo)
 //
@@ -93,9 +94,11 @@
 //     panics: nothing is right any more.
 //  4. One voter in another one's place is a joint configuration; raft's leader ends it by an empty ConfChangeV2, which stands
 //     for the command that ends the exchange.
-//  5. A new member is a learner with an empty log, and gets a snapshot that knows it: raft takes no other one, so that one is
-//     ordered. It becomes a voter by itself when it was level for two heartbeats (within limits.LearnerLevelEntries),
-//     unless it is to remain a learner.
+//  5. A new member is a learner with an empty log. It gets the newest snapshot that there is, and then the log, which has its
+//     addition: nobody saves one for it, unless there is none yet. raft takes no snapshot in which it has no part; so until
+//     the addition is applied, the new member's raft, and it alone, takes it for a learner. That is what it is: it has no vote,
+//     whatever is in the log before its addition, and its records and its disk say what was. It becomes a voter by itself when
+//     it was level for two heartbeats (within limits.LearnerLevelEntries), unless it is to remain a learner.
 //  6. A snapshot holds the records and raft's configuration, which must say the same. As soon as raft has taken one, what is
 //     applied below it changes raft no more; the snapshot's records follow.
 //  7. A removed member is not heard, and not connected to. It ends when a leader says that it was removed, or two members, or
@@ -141,7 +144,9 @@
 //
 // The leader's snapshotter offers a file; the receiver's answers from where on it wants it; pieces follow, a bounded
 // number at a time, each answered. What is lost is sent again after half a second, an interrupted file is continued
-// where it ended, also after a restart. The log behind a snapshot on its way, and from the lowest Match of the
+// where it ended, also after a restart. What has come is read back, checked, and made a state by the snapshot reader, while
+// the snapshotter writes the rest: neither waits for the other, and when the last piece has come, nearly all is done. What
+// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. The log behind a snapshot on its way, and from the lowest Match of the
 // followers that can be reached, is kept up to a bound: one that comes back under load needs one snapshot, and then
 // gets the log (catchup.go).
 //

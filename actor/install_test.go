@@ -117,7 +117,7 @@ func TestSaveAcrossInstall(t *testing.T) {
 	small.SnapshotStepBytes = 1
 	s := NewSnapshotter(SnapshotterConfig{
 		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room),
-		Consensus: cons, Applier: app, Peers: noPeers{}, Status: st, Limits: small, Logger: slog.New(slog.DiscardHandler),
+		Consensus: cons, Applier: app, Reader: NewMailbox[ReadSnapshot]("r", room), Peers: noPeers{}, Status: st, Limits: small, Logger: slog.New(slog.DiscardHandler),
 	})
 	var now time.Duration
 	turn := func(m ...SnapshotterMessage) bool { now += time.Millisecond; return s.Handle(Time{Now: now}, m) }
@@ -128,6 +128,12 @@ func TestSaveAcrossInstall(t *testing.T) {
 		t.Fatal("the save is over already")
 	}
 	s.fromPeer(FromPeer{From: 2, Message: Chunk{Index: 100, Term: 1, Offset: 0, Bytes: whole}})
+	for range 2 { // it was ordered to read when nothing had come
+		NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox}).Handle(Time{}, drainBox(s.Reader))
+		for _, m := range drainBox(s.Inbox) {
+			s.snapshotRead(m.(SnapshotRead))
+		}
+	}
 	s.installed(Installed{Index: 100, Term: 1})
 	st.view.Store(mk(100).View())
 	for s.writing() {

@@ -134,12 +134,11 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.Load = func(uint64, uint64) (*index.State, error) { return other, nil }
 	envelope := index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, [][]byte{index.AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})})
 	entry := someEntry(11, 2)
 	entry.Data = envelope
 	a.Handle(Time{}, []ApplierMessage{
-		Restore{Index: 10, Term: 2},
+		Restore{Index: 10, State: other},
 		Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{entry}, Responses: []*raftpb.Message{{}}}},
 	})
 	for _, m := range drainBox(a.Consensus) {

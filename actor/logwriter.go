@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index"
 	"qkv/internal/limits"
 	"qkv/log"
 )
@@ -64,6 +65,7 @@ type report struct {
 	entries   []*raftpb.Entry
 	positions []log.Position
 	marker    *log.Marker
+	state     *index.State // of the snapshot that the marker is for
 	responses []*raftpb.Message
 	orders    int
 }
@@ -125,6 +127,7 @@ func (w *LogWriter) work() error {
 		taken++
 		switch m := m.(type) {
 		case Append:
+			r.state = m.State
 			needSync = w.append(m.Message, &r) || needSync
 		case Release:
 			w.Log.Release(m.UpTo)
@@ -223,7 +226,7 @@ func (w *LogWriter) report(r report) error {
 	if r.marker != nil {
 		w.restoring = &r
 		w.Consensus.MustPost(Restoring{})
-		w.Applier.MustPost(Restore{Index: r.marker.Index, Term: r.marker.Term, ConfState: r.marker.ConfState})
+		w.Applier.MustPost(Restore{Index: r.marker.Index, State: r.state})
 		return nil
 	}
 	w.tell(r)

@@ -35,7 +35,8 @@ import (
 //
 // Invariants:
 //
-//  1. records and confState are those behind the newest MembersChanged; they say the same, and raft does.
+//  1. records and confState are those behind the newest MembersChanged; they say the same, and raft does. But while this member
+//     is early, it is a learner to raft, and no member yet by the records.
 //  2. changeAt is, in this term, the newest entry that raft takes for a change of the configuration, or where it would have
 //     stood that raft had no room for. Until raft knows it to be applied it drops another one without a word.
 //  3. appliedTerm is the term of the newest entry that raft knows to be applied. A leader of that term has applied
@@ -52,6 +53,7 @@ type membership struct {
 	confState   *raftpb.ConfState
 	changeAt    uint64
 	restoring   bool
+	early       bool // the snapshot that this member began with is of before it was added
 	appliedTerm uint64
 	durable     uint64 // up to here the own disk knows entries to be committed
 	removedAt   uint64 // of the newest removal whose member is still listened to; 0: none
@@ -299,7 +301,7 @@ func (c *Consensus) nudgeExchange() {
 }
 
 // tendLearners promotes those that have been level for two heartbeats, and sees to it that there is a snapshot for those
-// that have nothing yet: one that knows them, since raft takes no other.
+// that have nothing yet.
 func (c *Consensus) tendLearners() {
 	for _, id := range c.membership.confState.GetLearners() {
 		if c.behind(id) > 0 {
@@ -339,17 +341,16 @@ func (c *Consensus) promote(change *kv.MemberChange) bool {
 	return true
 }
 
-// wantSnapshotFor orders a snapshot when the newest one does not know a member that has nothing yet.
+// wantSnapshotFor orders a snapshot when there is none yet, and a member that has nothing.
 func (c *Consensus) wantSnapshotFor(id uint64) {
-	newest, err := c.Window.Snapshot()
-	if err == nil && knows(newest, id) || c.now.Now < c.membership.snapshotNotBefore || !c.connected[id] {
+	if _, err := c.Window.Snapshot(); err == nil || c.now.Now < c.membership.snapshotNotBefore || !c.connected[id] {
 		return
 	}
 	nothing := false
 	c.raft.WithProgress(func(i uint64, _ raft.ProgressType, p tracker.Progress) { nothing = nothing || i == id && p.Match == 0 })
 	if nothing {
 		c.membership.snapshotNotBefore = c.now.Now + limits.SnapshotRetry
-		c.Applier.MustPost(SnapshotWanted{Member: id})
+		c.Applier.MustPost(SnapshotWanted{First: true})
 	}
 }
 
@@ -369,6 +370,9 @@ func (c *Consensus) membersChanged(m MembersChanged) {
 	}
 	c.membership.records = m.Members
 	want := ConfStateOf(m.Members.Configuration())
+	if c.membership.early = c.membership.early && m.Members.Get(c.Member) == nil; c.membership.early {
+		want.Learners = append(want.Learners, c.Member)
+	}
 	switch {
 	case m.Change != nil:
 		c.membership.confState = c.raft.ApplyConfChange(m.Change)

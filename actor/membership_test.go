@@ -19,6 +19,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log"
 )
 
 // newTestMembers is a consensus that leads, with an applier: members 2 and 3 follow, and 3 is silent until it answers.
@@ -360,8 +361,7 @@ func TestNewLeaderLooksAtLearnersAnew(t *testing.T) {
 	}
 }
 
-// A member that has nothing gets a snapshot that knows it; one is ordered where the newest one does not, but not again
-// and again.
+// A member that has nothing needs a snapshot; one is ordered where there is none, but not again and again.
 func TestSnapshotForANewMember(t *testing.T) {
 	c := newTestMembers(t)
 	wanted := func() (n int) {
@@ -395,8 +395,7 @@ func TestSnapshotForANewMember(t *testing.T) {
 	}
 }
 
-// A snapshot for a new member is asked for again while a large one is saved: no second one is saved behind it, but where
-// the one under way was ordered before the member was added.
+// A first snapshot is asked for again while it is saved: no second one is saved behind it, but where one was lost.
 func TestOneSnapshotForANewMember(t *testing.T) {
 	c := newTestMembers(t)
 	saves := func(m ...ApplierMessage) (n int) {
@@ -409,34 +408,74 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 		}
 		return n
 	}
-	if n := saves(SnapshotWanted{}); n != 1 {
+	if n := saves(SnapshotWanted{First: true}); n != 1 {
 		t.Fatalf("%d saves", n)
 	}
-	c.change(adding(9))
-	if n := saves(SnapshotWanted{Member: 9}); n != 0 {
+	if n := saves(SnapshotWanted{First: true}) + saves(SaveEnded{}); n != 0 {
 		t.Errorf("%d saves beside the one under way", n)
 	}
-	if n := saves(SaveEnded{}); n != 1 {
-		t.Errorf("%d saves where the last one does not know the member", n)
-	}
-	if n := saves(SnapshotWanted{Member: 9}) + saves(SaveEnded{}); n != 0 {
-		t.Errorf("%d more saves", n)
-	}
-	if n := saves(SnapshotWanted{Member: 9}); n != 1 {
+	if n := saves(SnapshotWanted{First: true}); n != 1 {
 		t.Errorf("%d saves where one is wanted again", n)
+	}
+	if n := saves(SnapshotWanted{}); n != 0 {
+		t.Errorf("%d saves at a time", n)
+	}
+	if n := saves(SaveEnded{}); n != 1 {
+		t.Errorf("%d saves where one was damaged", n)
 	}
 }
 
-// raft takes no snapshot in which it has no part: none is sent.
-func TestSnapshotWithoutTheNewMemberStaysHere(t *testing.T) {
-	c := newTestMembers(t)
-	for knows, sent := range map[uint64]int{2: 1, 9: 0} {
-		c.ready(raft.Ready{Messages: []*raftpb.Message{{
-			Type: raftpb.MsgSnap.Enum(), To: u(knows), From: u(1), Term: u(c.term), Snapshot: snapshotAt(c.last, c.term, c.membership.confState),
+// A new member begins with the newest snapshot that there is, also with one of before it was added. raft takes it as if this
+// member were a learner in it; the disk and the records say what was, and both agree when the addition is applied.
+func TestSnapshotOfBeforeTheAddition(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.Consensus.Member, c.Members, c.ConfState = 9, index.Members{}, &raftpb.ConfState{}
+	joined, err := NewConsensus(c.ConsensusConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Consensus = joined
+	c.follow(2)
+	founders := c.state.Members()
+	takes := func(at uint64, confState *raftpb.ConfState) (ordered *raftpb.Snapshot) {
+		c.Handle(Time{}, []ConsensusMessage{SnapshotReceived{Message: &raftpb.Message{
+			Type: raftpb.MsgSnap.Enum(), From: u(2), To: u(9), Term: u(2), Snapshot: snapshotAt(at, 2, confState),
 		}}})
-		if n := len(drainBox(c.Snapshotter)); n != sent {
-			t.Errorf("%d snapshots for %d", n, knows)
+		for _, order := range drainBox(c.LogWriter) {
+			if a, ok := order.(Append); ok && a.Message.GetSnapshot() != nil {
+				ordered = a.Message.GetSnapshot()
+			}
 		}
+		return ordered
+	}
+	want := ConfStateOf(founders.Configuration())
+	if ordered := takes(10, want); ordered == nil || want.Equivalent(ordered.GetMetadata().GetConfState()) != nil {
+		t.Fatalf("the log writer got %v", ordered)
+	}
+	c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: founders, Restored: true}})
+	c.Handle(Time{}, []ConsensusMessage{Appended{Marker: &log.Marker{Index: 10, Term: 2, ConfState: want}, Orders: 1}})
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3) learners=(9)" || c.failed || c.role(raft.StateFollower) != roleLearner {
+		t.Errorf("raft has %s", got)
+	}
+	was := founders
+	for _, change := range []kv.MemberChange{
+		{Kind: kv.RemoveMember, ID: 3},
+		{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9"}},
+		{Kind: kv.PromoteMember, ID: 9},
+		{Kind: kv.RemoveMember, ID: 9},
+	} {
+		now, err := was.Change(&change, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Handle(Time{}, []ConsensusMessage{MembersChanged{Members: now, Change: configurationChange(was.Configuration(), now.Configuration())}})
+		was = now
+	}
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2)" {
+		t.Errorf("raft has %s", got)
+	}
+	if ordered := takes(20, want); ordered != nil {
+		t.Errorf("one that was removed takes %v", ordered)
 	}
 }
 

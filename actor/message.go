@@ -8,6 +8,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/log"
+	"qkv/snapshot"
 )
 
 // Requests are orders (Append, Apply), reports are facts (Appended, Applied).
@@ -100,6 +101,7 @@ type (
 	SnapshotReceived struct {
 		From    uint64
 		Message *raftpb.Message
+		State   *index.State // what it holds; it is the applier's, if raft takes the snapshot
 	}
 	// SnapshotSent reports how sending a snapshot to a peer ended. Posted.
 	SnapshotSent struct {
@@ -135,7 +137,10 @@ type LogWriterMessage interface{ logWriterMessage() }
 
 type (
 	// Append is raft's MsgStorageAppend: entries, hard state and snapshot to make durable, and what to say then.
-	Append struct{ Message *raftpb.Message }
+	Append struct {
+		Message *raftpb.Message
+		State   *index.State // that of a snapshot in it
+	}
 	// Release lets go of entries that a snapshot covers.
 	Release struct{ UpTo uint64 }
 	// Fence says that the log is idle, so that the disk may be told how far it is known to be synced.
@@ -157,6 +162,13 @@ func (Restored) logWriterMessage()    {}
 
 // ReadLog is what the log reader takes: an order to read older entries. Posted: the window bounds how many there are.
 type ReadLog struct{ Order log.ColdRead }
+
+// ReadSnapshot is what the snapshot reader takes: an order to read back what has arrived of a snapshot, and to build its state.
+// Posted: there is one, and those for what was given up meanwhile.
+type ReadSnapshot struct {
+	Back    *snapshot.Readback
+	Arrived int64
+}
 
 // SegmentMakerMessage is what the segment maker takes. The log writer's are posted.
 type SegmentMakerMessage interface{ segmentMakerMessage() }
@@ -204,18 +216,18 @@ type (
 		Requests []Request
 		Leases   []kv.LeaseTime
 	}
-	// Restore replaces the state by a published snapshot's.
+	// Restore replaces the state by that of a published snapshot, which is the applier's from then on.
 	Restore struct {
-		Index, Term uint64
-		ConfState   *raftpb.ConfState
+		Index uint64
+		State *index.State
 	}
 	// SaveEnded reports that the snapshotter is free again.
 	SaveEnded struct {
 		Failed bool // it must be tried again
 	}
-	// SnapshotWanted requests for a snapshot at once: a published one was damaged, or does not know a new member.
+	// SnapshotWanted requests for a snapshot at once: a published one was damaged, or there is none and a new member needs one.
 	SnapshotWanted struct {
-		Member uint64 // that it must know; 0: any is good
+		First bool // one that is being saved will do
 	}
 )
 
@@ -256,6 +268,12 @@ type (
 	}
 	// Discard drops a received snapshot that raft had no use for. Posted.
 	Discard struct{ Index, Term uint64 }
+	// SnapshotRead reports what came of an order to the snapshot reader, which has nothing of it any more. Posted.
+	SnapshotRead struct {
+		Back  *snapshot.Readback
+		Sound bool
+		Err   error
+	}
 	// Installed reports that a received snapshot is the state now. Posted.
 	Installed struct{ Index, Term uint64 }
 	// Wait is the snapshotter's clock. Offered.
@@ -266,5 +284,6 @@ func (Save) snapshotterMessage()         {}
 func (SendSnapshot) snapshotterMessage() {}
 func (FromPeer) snapshotterMessage()     {}
 func (Discard) snapshotterMessage()      {}
+func (SnapshotRead) snapshotterMessage() {}
 func (Installed) snapshotterMessage()    {}
 func (Wait) snapshotterMessage()         {}

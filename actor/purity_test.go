@@ -94,7 +94,7 @@ func isMailbox(x ast.Expr) bool {
 		return false
 	}
 	switch s.Sel.Name {
-	case "Inbox", "Consensus", "LogWriter", "LogReader", "Applier", "Snapshotter", "SegmentMaker":
+	case "Inbox", "Consensus", "LogWriter", "LogReader", "Applier", "Snapshotter", "Reader", "SegmentMaker":
 		return true
 	}
 	return false

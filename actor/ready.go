@@ -6,7 +6,9 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
+	"qkv/index"
 	"qkv/log"
 )
 
@@ -35,10 +37,6 @@ func (c *Consensus) ready(rd raft.Ready) {
 			c.orderApply(m)
 		case raftpb.MsgVote: // rule 2: it leaves with the responses above
 		case raftpb.MsgSnap:
-			if !knows(m.GetSnapshot(), m.GetTo()) { // raft takes none that it has no part in; another one is ordered
-				c.raft.ReportSnapshot(m.GetTo(), raft.SnapshotFailure)
-				continue
-			}
 			c.Snapshotter.MustPost(SendSnapshot{Peer: m.GetTo(), Message: m})
 		default:
 			c.send(m)
@@ -95,8 +93,10 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	if c.hardStates.hold(m) {
 		return
 	}
+	var state *index.State
 	if s := m.GetSnapshot(); s != nil {
-		c.received = nil // raft takes it
+		m.Snapshot, state = c.received.Message.GetSnapshot(), c.received.State // with the configuration that it is of
+		c.received = nil                                                       // raft takes it
 		c.membership.restoring = true
 		c.last = s.GetMetadata().GetIndex()
 		c.forwards.reset() // it does not say what it holds, and the applier says so to those who wait
@@ -113,7 +113,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	c.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
 	c.hardStates.given(c.now.Now)
-	c.LogWriter.PostAndYield(Append{Message: m})
+	c.LogWriter.PostAndYield(Append{Message: m, State: state})
 }
 
 // entryBytes is the length of entries' data.
@@ -153,19 +153,28 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
 		return
 	}
-	c.received = m.Message.GetSnapshot()
-	c.step(m.Message)
+	c.received = &m
+	told := m.Message
+	early := !knows(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
+	if early { // raft takes none that it has no part in
+		told = proto.CloneOf(told)
+		confState := told.GetSnapshot().GetMetadata().GetConfState()
+		confState.Learners = append(confState.Learners, c.Member)
+	}
+	c.step(told)
 	c.drain()
 	if c.received != nil { // raft had no use for it
 		c.received = nil
 		c.Snapshotter.MustPost(Discard{Index: meta.GetIndex(), Term: meta.GetTerm()})
+		return
 	}
+	c.membership.early = early
 }
 
 // installed follows the log writer's reset: the log begins behind the snapshot now.
 func (c *Consensus) installed(m log.Marker) {
 	c.Window.Reset(m)
-	if err := c.membership.confState.Equivalent(m.ConfState); err != nil {
+	if err := ConfStateOf(c.membership.records.Configuration()).Equivalent(m.ConfState); err != nil {
 		c.failed = true
 		c.Fail(fmt.Errorf("the snapshot at index %d that the leader sent has other members than it said: %w", m.Index, err))
 		return

@@ -17,8 +17,11 @@ type receiving struct {
 	from       uint64
 	offer      Offer
 	file       *snapshot.Receiver
+	back       *snapshot.Readback
+	reading    bool // the snapshot reader has back
 	info       snapshot.Info
 	handed     bool  // raft has it, and says later what became of it
+	told       int64 // what has arrived of it, by the last order to the snapshot reader
 	missed     int64 // where a piece is missing that was asked for again
 	progressed time.Duration
 }
@@ -47,7 +50,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 			s.abandonReceive()
 		default:
 			s.receive.file.Abort() // another one is wanted now; a part of this one is of no use
-			s.receive = nil
+			s.endReceive()
 		}
 	}
 	file, err := snapshot.Receive(s.FS, s.Dir, snapshot.Name(o.Index, o.Term), o.Size, o.SHA)
@@ -55,9 +58,9 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		s.receiveFailed(from, o, err)
 		return
 	}
-	s.receive = &receiving{from: from, offer: o, file: file, progressed: s.now, missed: -1}
+	s.receive = &receiving{from: from, offer: o, file: file, back: file.Readback(s.Limits.Index), progressed: s.now, missed: -1}
 	s.want()
-	s.finishReceive()
+	s.readBack()
 }
 
 func (s *Snapshotter) want() {
@@ -91,6 +94,14 @@ func (s *Snapshotter) endReceivingAlarm() {
 // abandonReceive closes the file; what is there is continued when the same snapshot is offered again.
 func (s *Snapshotter) abandonReceive() {
 	s.receive.file.Close()
+	s.endReceive()
+}
+
+// endReceive forgets what was received; the snapshot reader gives back what it has of it.
+func (s *Snapshotter) endReceive() {
+	if !s.receive.reading {
+		s.receive.back.Close()
+	}
 	s.receive = nil
 }
 
@@ -114,30 +125,59 @@ func (s *Snapshotter) chunk(from uint64, c Chunk) {
 	}
 	r.progressed = s.now
 	s.want()
-	s.finishReceive()
+	s.readBack()
 }
 
-// finishReceive verifies and publishes a complete file, and hands it to raft.
-func (s *Snapshotter) finishReceive() {
+// readBack has what has come read back, and the state built of it, while the rest comes.
+func (s *Snapshotter) readBack() {
+	if r := s.receive; !r.reading {
+		r.reading, r.told = true, r.file.Offset()
+		s.Reader.MustPost(ReadSnapshot{Back: r.back, Arrived: r.told})
+	}
+}
+
+// snapshotRead goes on with what has come meanwhile, or finishes what is whole.
+func (s *Snapshotter) snapshotRead(m SnapshotRead) {
 	r := s.receive
-	if r.file.Offset() < r.offer.Size {
+	if r == nil || r.back != m.Back {
+		m.Back.Close() // it was given up meanwhile
 		return
 	}
-	confState := &raftpb.ConfState{}
-	if err := proto.Unmarshal(r.offer.ConfState, confState); err != nil {
-		s.abandonReceive()
-		s.receiveFailed(r.from, r.offer, err)
-		return
+	r.reading, r.progressed = false, s.now
+	switch {
+	case m.Err != nil || m.Sound:
+		s.finishReceive(m.Err)
+	case r.file.Offset() > r.told:
+		s.readBack()
 	}
-	info, err := r.file.Finish()
+}
+
+// finishReceive publishes a file that is whole and sound, and hands it to raft.
+func (s *Snapshotter) finishReceive(err error) {
+	r := s.receive
+	r.back.Close()
+	state, confState := r.back.TakeState(), &raftpb.ConfState{}
+	if err == nil {
+		err = proto.Unmarshal(r.offer.ConfState, confState)
+	}
+	if err == nil {
+		if differs := confState.Equivalent(ConfStateOf(state.Members().Configuration())); differs != nil {
+			err = fmt.Errorf("%w: its configuration is not that of its members: %w", snapshot.ErrCorrupt, differs)
+		}
+	}
+	info := snapshot.Info{}
+	if err == nil {
+		info, err = r.file.Finish(r.back)
+	}
 	if err != nil {
+		r.file.Abort()
 		s.receive = nil
 		s.receiveFailed(r.from, r.offer, err)
 		return
 	}
 	r.handed, r.info = true, info
 	kind, self := raftpb.MsgSnap, s.Member
-	s.Consensus.MustPost(SnapshotReceived{From: r.from, Message: &raftpb.Message{
+	s.Consensus.MustPost(SnapshotReceived{From: r.from, State: state, Message: &raftpb.Message{
 		Type: &kind, To: &self, From: &r.from, Term: &r.offer.MessageTerm,
 		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
 	}})

@@ -25,6 +25,7 @@ type SnapshotterConfig struct {
 	Inbox           *Mailbox[SnapshotterMessage]
 	Consensus       *Mailbox[ConsensusMessage]
 	Applier         *Mailbox[ApplierMessage]
+	Reader          *Mailbox[ReadSnapshot]
 	Peers           Peers
 	Status          *Status
 	Limits          limits.Tunable
@@ -84,6 +85,8 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.beginSend(m)
 		case FromPeer:
 			s.fromPeer(m)
+		case SnapshotRead:
+			s.snapshotRead(m)
 		case Installed:
 			s.installed(m)
 		case Discard:
@@ -193,7 +196,7 @@ func (s *Snapshotter) send(to uint64, m PeerMessage) { s.Peers.Send(to, m, false
 func (s *Snapshotter) Close() {
 	s.abortSave()
 	if s.receive != nil && !s.receive.handed {
-		s.receive.file.Close()
+		s.abandonReceive()
 	}
 	s.endCheck()
 	for _, one := range s.sends {

@@ -24,6 +24,7 @@ type snapshotterTurns struct {
 	fs        *disk.Mem
 	consensus *Mailbox[ConsensusMessage]
 	at        time.Duration
+	unread    bool // the snapshot reader is busy
 }
 
 func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
@@ -36,7 +37,7 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 	consensus, status := NewMailbox[ConsensusMessage]("c", room), &Status{}
 	status.view.Store(view)
 	return &snapshotterTurns{fs: fs, consensus: consensus, Snapshotter: NewSnapshotter(SnapshotterConfig{
-		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus,
+		Cluster: 1, Member: 1, FS: fs, Dir: "snap", Inbox: NewMailbox[SnapshotterMessage]("s", room), Consensus: consensus, Reader: NewMailbox[ReadSnapshot]("r", room),
 		Applier: NewMailbox[ApplierMessage]("a", room), Peers: noPeers{}, Status: status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
 	})}
 }
@@ -44,8 +45,20 @@ func newTestSnapshotter(t *testing.T, view *index.View) *snapshotterTurns {
 func (s *snapshotterTurns) turn(m ...SnapshotterMessage) {
 	s.at += 100 * time.Millisecond
 	for again := s.Handle(Time{Now: s.at}, m); again; {
-		again = s.Handle(Time{Now: s.at}, nil)
+		again = s.Handle(Time{Now: s.at}, s.read())
 	}
+	for m := s.read(); len(m) > 0; m = s.read() {
+		s.Handle(Time{Now: s.at}, m)
+	}
+}
+
+// read has the snapshot reader do what it is told to.
+func (s *snapshotterTurns) read() []SnapshotterMessage {
+	if s.unread {
+		return nil
+	}
+	NewSnapshotReader(SnapshotReaderConfig{Snapshotter: s.Inbox}).Handle(Time{}, drainBox(s.Reader))
+	return drainBox(s.Inbox)
 }
 
 func (s *snapshotterTurns) problems() []string {
@@ -190,4 +203,100 @@ func TestReceiveGoesOnInLittleRoom(t *testing.T) {
 		}
 	}
 	t.Errorf("the snapshot is not complete: %q", s.problems())
+}
+
+// sentSnapshot is a snapshot on a leader's disk: its bytes, and the offer of it.
+func sentSnapshot(t *testing.T, state *index.State, at uint64) ([]byte, Offer) {
+	t.Helper()
+	leader := newTestSnapshotter(t, state.View())
+	confState := ConfStateOf(state.Members().Configuration())
+	leader.turn(Save{View: state.ViewToSave(), Index: at, Term: 1, ConfState: confState})
+	file, err := snapshot.Open(leader.fs, leader.files[0].Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	whole := make([]byte, file.Size())
+	if _, err := file.ReadAt(whole, 0); err != nil {
+		t.Fatal(err)
+	}
+	return whole, Offer{Index: at, Term: 1, Size: file.Size(), SHA: file.SHA(), MessageTerm: 2, ConfState: ConfStateBytes(confState)}
+}
+
+// The state of a snapshot is built while its pieces come, and handed to consensus when the file is published; what is wrong
+// with one shows before all has come.
+func TestStateIsBuiltWhileItComes(t *testing.T) {
+	state := stateAt(t, 20, 100_000)
+	whole, o := sentSnapshot(t, state, 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	const piece = 64 << 10
+	s.turn(FromPeer{From: 2, Message: o})
+	for at := 0; at < len(whole); at += piece {
+		s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(at), Bytes: whole[at:min(at+piece, len(whole))]}})
+	}
+	received := drainBox(s.consensus)
+	if len(received) != 1 {
+		t.Fatalf("consensus hears of %+v", received)
+	}
+	if m, ok := received[0].(SnapshotReceived); !ok || m.State.View().Digest() != state.View().Digest() || m.State.View().Revision() != state.View().Revision() {
+		t.Errorf("consensus hears of %+v", received[0])
+	}
+
+	s = newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	wrong := slices.Clone(whole)
+	wrong[len(wrong)/4] ^= 1
+	s.turn(FromPeer{From: 2, Message: o})
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: wrong[:len(wrong)*3/4]}})
+	if got := s.problems(); s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "checksum") {
+		t.Errorf("with a damaged piece it goes on: %q", got)
+	}
+	if got := names(t, s.fs); len(got) != 0 {
+		t.Errorf("what was received of it is still there: %v", got)
+	}
+}
+
+// The members that a snapshot is said to have are those in it.
+func TestReceivedSnapshotOfOtherMembers(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	o.ConfState = ConfStateBytes(&raftpb.ConfState{Voters: []uint64{1, 2}})
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o})
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	if got := s.problems(); len(drainBox(s.consensus)) != 0 || s.receive != nil || len(got) != 1 || !strings.Contains(got[0], "its configuration is not that of its members") {
+		t.Errorf("%q", got)
+	}
+	if got := names(t, s.fs); len(got) != 0 {
+		t.Errorf("it is still there: %v", got)
+	}
+}
+
+// What the snapshot reader says of a snapshot that was given up meanwhile is not taken for the next one's.
+func TestSnapshotGivenUpWhileItIsRead(t *testing.T) {
+	first, o1 := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	second, o2 := sentSnapshot(t, stateAt(t, 30, 100), 30)
+	o2.MessageTerm = 3
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o1})
+	s.unread = true
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: first}})
+	s.turn(FromPeer{From: 3, Message: o2}, FromPeer{From: 3, Message: Chunk{Index: 30, Term: 1, Bytes: second}})
+	s.unread = false
+	s.turn()
+	received := drainBox(s.consensus)
+	if len(received) == 1 {
+		if at, _ := received[0].(SnapshotReceived).State.View().Applied(); at == 30 {
+			return
+		}
+	}
+	t.Errorf("consensus hears of %+v", received)
+}
+
+// names are the files in the snapshots' folder.
+func names(t *testing.T, fs disk.FS) []string {
+	t.Helper()
+	got, err := fs.List("snap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
 }

@@ -69,7 +69,9 @@ func TestStalledDiskBeneathASnapshot(t *testing.T) {
 		ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
 		LogWriter: NewMailbox[LogWriterMessage]("l", Capacity{MustPost: 1}),
 	}}
-	c.orderAppend(&raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)})
+	received := &raftpb.Message{Snapshot: snapshotAt(10, 2, testMembers)}
+	c.received = &SnapshotReceived{Message: received}
+	c.orderAppend(&raftpb.Message{Snapshot: received.GetSnapshot()})
 	c.now.Now = limits.DiskStall + time.Second
 	if c.watchDisk(); !errors.Is(failure, ErrDisk) {
 		t.Errorf("the marker is not synced after %v: %v", c.now.Now, failure)

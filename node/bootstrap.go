@@ -268,16 +268,6 @@ func (s *storage) salt() uint64 {
 	return binary.BigEndian.Uint64(b[:])
 }
 
-// loadSnapshot reads the snapshot that a leader sent.
-func (s *storage) loadSnapshot(at, term uint64) (*index.State, error) {
-	state, meta, err := snapshot.Load(s.folder.fs, s.folder.path("snap")+"/"+snapshot.Name(at, term), s.limits.Index)
-	if err != nil {
-		return nil, err
-	}
-	_, err = configurationIn(state, meta)
-	return state, err
-}
-
 // configurationIn is raft's configuration of a snapshot, which must be the one that its members' records say.
 func configurationIn(state *index.State, meta snapshot.Meta) (*raftpb.ConfState, error) {
 	confState := &raftpb.ConfState{}

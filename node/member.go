@@ -204,6 +204,7 @@ func (m *member) connect(r *recovered) error {
 	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting})
 	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
 	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
+	snapshotReader := actor.NewMailbox[actor.ReadSnapshot]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting})
 	watches := actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: m.env.Limits.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting})
 	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
 	m.mailboxes = map[string]func() int{
@@ -223,9 +224,8 @@ func (m *member) connect(r *recovered) error {
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
 		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots, WatchHub: watches,
-		Load: m.storage.loadSnapshot, Status: m.status,
-		Limits: m.env.Limits,
-		Fail:   m.fail, Logger: m.logger,
+		Status: m.status, Limits: m.env.Limits,
+		Fail: m.fail, Logger: m.logger,
 	})
 	m.state = applies.Current
 	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
@@ -234,9 +234,10 @@ func (m *member) connect(r *recovered) error {
 	})
 	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
 		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots,
-		Inbox: snapshots, Consensus: consensus, Applier: applier, Peers: to, Status: m.status,
+		Inbox: snapshots, Consensus: consensus, Applier: applier, Reader: snapshotReader, Peers: to, Status: m.status,
 		Limits: m.env.Limits, Logger: m.logger,
 	})
+	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: snapshotReader, Snapshotter: snapshots})
 	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: logReader, Consensus: consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
 		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.storage.segmentBytes,
@@ -270,6 +271,7 @@ func (m *member) connect(r *recovered) error {
 	actor.Spawn(d, logReader, m.logReader)
 	actor.Spawn(d, segmentMaker, maker)
 	actor.Spawn(d, snapshots, m.snapshotter)
+	actor.Spawn(d, snapshotReader, reads)
 	actor.Spawn(d, watches, hub)
 	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
 	d.Every(limits.SpaceCheck, func() { segmentMaker.Offer(actor.Retry{}) })

@@ -142,9 +142,11 @@ func (m *member) setPeers() {
 	for _, one := range members.All() {
 		all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
 	}
-	if len(all) == 0 {
+	if members.Get(m.folder.Member) == nil { // nothing of the log has come yet, or nothing of since it was added
 		for _, one := range m.welcome.Members {
-			all = append(all, peer.Peer(one))
+			if members.Get(one.ID) == nil && !members.Removed(one.ID) {
+				all = append(all, peer.Peer(one))
+			}
 		}
 	}
 	all = append(all, m.contacts.newcomers...)

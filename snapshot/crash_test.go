@@ -94,8 +94,8 @@ func (l *life) receive() error {
 			r.Close()
 			continue
 		}
-		if _, err := r.Finish(); err != nil {
-			if _, again := r.Finish(); again == nil {
+		if _, err := r.Finish(nil); err != nil {
+			if _, again := r.Finish(nil); again == nil {
 				return errors.New("Finish succeeded after an error")
 			}
 			return err
@@ -429,7 +429,7 @@ func TestSyncsAsItGrows(t *testing.T) {
 				err = feed(r, b, 1<<20, from.Size())
 			}
 			if err == nil {
-				_, err = r.Finish()
+				_, err = r.Finish(nil)
 			}
 			return err
 		},

@@ -63,7 +63,7 @@
 // ones in the head. It does not compute the SHA-256: that would add no detection of rot to a CRC-32C for each
 // 256 KiB and a 64-bit digest of the state, but 0.16 s to the 0.11 s that reading and checking 290 MB takes. The
 // SHA-256 is a file's identity between members and for backups: the saver computes it, [Verify] and
-// [Receiver.Finish] check it. The saver's own look at its file is without it, too, and does not read the records: the
+// [Readback] check it. The saver's own look at its file is without it, too, and does not read the records: the
 // chain of what is on the medium is that of what was written, or is not.
 //
 // A length is believed only when its checksum is right, the file has that many bytes left and the limits table
@@ -74,8 +74,9 @@
 //
 //  1. Write under a temporary name in the same folder, with a sync every 1 MiB so that the last one does not hold
 //     up the log's; fsync the file.
-//  2. Check it: the saver reads it back from the medium, past the page cache, and looks at every block's checksums; the
-//     receiver verifies it. A file that is not sound is removed.
+//  2. Check it: the saver reads it back from the medium, past the page cache, and looks at every block's checksums; what is
+//     received is read back and verified while it comes, and the state is built in the same pass ([Readback]). A file that is
+//     not sound is removed.
 //  3. Close it, rename it to its published name, which must be free; fsync the folder.
 //  4. Only after that may anybody rely on it: release the log, remove older snapshots, answer "installed".
 //

@@ -132,8 +132,8 @@ func headOf(path string, f disk.File) (Meta, int64, error) {
 	if err != nil {
 		return Meta{}, 0, err
 	}
-	r := reading{walker: w}
-	_, err = r.head()
+	r := newReading(w, w.size, ignore{})
+	err = r.head()
 	return r.meta, w.size, err
 }
 

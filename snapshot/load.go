@@ -23,6 +23,18 @@ func (l *loading) key(key []byte, versions []index.Version) error {
 	return l.builder.Add(key, versions)
 }
 
+// finish returns the state, if it is the one that the head names.
+func (l *loading) finish(path string, m Meta) (*index.State, error) {
+	state, err := l.builder.Finish()
+	if err != nil {
+		return nil, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
+	}
+	if err := agree(m, state.View()); err != nil {
+		return nil, corruptAt(path, preludeBytes, "all checksums are right, but %v", err)
+	}
+	return state, nil
+}
+
 // Load reads a file and builds its state, with these bounds. Every checksum is verified, and that the state has the
 // digest, revision and applied index that the head names; not the SHA-256 (doc.go says why).
 //
@@ -40,12 +52,9 @@ func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	if err != nil {
 		return nil, Meta{}, err
 	}
-	state, err := content.builder.Finish()
+	state, err := content.finish(path, m)
 	if err != nil {
-		return nil, Meta{}, corruptAt(path, preludeBytes, "all checksums are right, but the state is not: %v", err)
-	}
-	if err := agree(m, state.View()); err != nil {
-		return nil, Meta{}, corruptAt(path, preludeBytes, "all checksums are right, but %v", err)
+		return nil, Meta{}, err
 	}
 	return state, m, nil
 }

@@ -16,12 +16,21 @@ type content interface {
 	key(key []byte, versions []index.Version) error
 }
 
-// reading is one pass over a file.
+// reading is one pass over a file, a block at a time.
 type reading struct {
 	*walker
-	to   content
-	meta Meta
-	keys decoder
+	to    content
+	total int64 // bytes of the whole file, of which walker may see the beginning only
+	begun bool  // the head is read
+	left  uint64
+	state []byte // so far; left bytes of it follow
+	keys  decoder
+	open  bool // content has the state
+	meta  Meta
+}
+
+func newReading(w *walker, total int64, c content) reading {
+	return reading{walker: w, to: c, total: total, keys: decoder{add: c.key, longer: w.longer}}
 }
 
 // read passes all of a file to c, in memory bounded by a few blocks, the state's bytes and the versions of one key.
@@ -31,76 +40,78 @@ func read(path string, f disk.File, sum hash.Hash, c content) (Meta, tail, error
 	if err != nil {
 		return Meta{}, tail{}, err
 	}
-	r := reading{walker: w, to: c, keys: decoder{add: c.key, longer: w.longer}}
-	left, err := r.head()
-	if err != nil {
-		return Meta{}, tail{}, err
+	r := newReading(w, w.size, c)
+	for {
+		if t, done, err := r.step(); done || err != nil {
+			return r.meta, t, err
+		}
 	}
-	if err := r.state(left); err != nil {
-		return Meta{}, tail{}, err
-	}
-	t, err := r.rest()
-	return r.meta, t, err
 }
 
-// head reads the first block and returns how many bytes of state follow it.
-func (r *reading) head() (uint64, error) {
+// step reads the next block: the head, a piece of the state, keys, or the tail, which is the last.
+func (r *reading) step() (t tail, done bool, err error) {
+	switch {
+	case !r.begun:
+		r.begun = true
+		err = r.head()
+	case r.left > 0:
+		err = r.piece()
+	default:
+		return r.keysOrTail()
+	}
+	if err == nil && r.left == 0 && !r.open {
+		r.open = true
+		if err = r.to.open(r.meta, r.state); err != nil {
+			err = fmt.Errorf("snapshot %s: %w", r.path, err)
+		}
+		r.state = nil
+	}
+	return t, false, err
+}
+
+// head reads the first block, which says how many bytes of state follow it.
+func (r *reading) head() error {
 	b, err := r.block()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if b.kind != kindHead {
-		return 0, corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
+		return corruptAt(r.path, b.at, "the first block is of kind %s, not head", b.kind)
 	}
 	m, state, err := readHead(b.payload, r.longer)
 	if errors.Is(err, errLonger) {
-		return 0, formatOf(r.path, "in the head at byte %d, %v", b.at, err)
+		return formatOf(r.path, "in the head at byte %d, %v", b.at, err)
 	}
 	if err != nil {
-		return 0, corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
+		return corruptAt(r.path, b.at+headerBytes, "the head: %v", err)
 	}
 	if n, ok := parseName(base(r.path)); ok && (n.index != m.Index || n.term != m.Term) {
-		return 0, corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
+		return corruptAt(r.path, b.at+headerBytes, "the file holds index %d of term %d, its name says index %d of term %d",
 			m.Index, m.Term, n.index, n.term)
 	}
-	if left := r.size - r.next; state > uint64(left) {
-		return 0, corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, the file has %d more", state, left)
+	if left := r.total - r.next; state > uint64(left) {
+		return corruptAt(r.path, b.at+headerBytes, "the head announces %d bytes of state, the file has %d more", state, left)
 	}
-	r.meta = m
-	return state, nil
-}
-
-// state gathers the pieces of the state that is not keys, and hands them on as one.
-func (r *reading) state(left uint64) error {
-	all := make([]byte, 0, left)
-	for uint64(len(all)) < left {
-		b, err := r.block()
-		if err != nil {
-			return err
-		}
-		if n := len(b.payload); b.kind != kindStat || n == 0 || uint64(n) > left-uint64(len(all)) {
-			return corruptAt(r.path, b.at, "block %d is %d bytes of kind %s where %d bytes of kind %s are missing",
-				b.number, n, b.kind, left-uint64(len(all)), kindStat)
-		}
-		all = append(all, b.payload...)
-	}
-	if err := r.to.open(r.meta, all); err != nil {
-		return fmt.Errorf("snapshot %s: %w", r.path, err)
-	}
+	r.meta, r.left = m, state
 	return nil
 }
 
-// rest reads the keys and the tail.
-func (r *reading) rest() (tail, error) {
-	for {
-		if t, done, err := r.restBlock(); done || err != nil {
-			return t, err
-		}
+// piece gathers the state that is not keys: content gets it as one.
+func (r *reading) piece() error {
+	b, err := r.block()
+	if err != nil {
+		return err
 	}
+	if n := len(b.payload); b.kind != kindStat || n == 0 || uint64(n) > r.left {
+		return corruptAt(r.path, b.at, "block %d is %d bytes of kind %s where %d bytes of kind %s are missing",
+			b.number, n, b.kind, r.left, kindStat)
+	}
+	r.state = append(r.state, b.payload...)
+	r.left -= uint64(len(b.payload))
+	return nil
 }
 
-// restBlock reads one block of keys, or the tail, which is the last.
-func (r *reading) restBlock() (t tail, done bool, err error) {
+func (r *reading) keysOrTail() (t tail, done bool, err error) {
 	b, err := r.block()
 	if err != nil {
 		return t, false, err
@@ -139,8 +150,8 @@ func (r *reading) tail(b block) (tail, error) {
 	case t != got:
 		return t, corruptAt(r.path, b.at+headerBytes, "the tail counts %d bytes, %d blocks, %d keys and %d versions, the file has %d, %d, %d and %d",
 			t.bytes, t.blocks, t.keys, t.versions, got.bytes, got.blocks, got.keys, got.versions)
-	case r.next != r.size:
-		return t, corruptAt(r.path, r.next, "%d bytes follow the tail", r.size-r.next)
+	case r.next != r.total:
+		return t, corruptAt(r.path, r.next, "%d bytes follow the tail", r.total-r.next)
 	}
 	return t, nil
 }
@@ -176,7 +187,6 @@ func (m medium) ReadAt(p []byte, off int64) (int, error) { return m.ReadMedium(p
 type Verifier struct {
 	file    disk.File
 	reading reading
-	begun   bool // head and state are read
 }
 
 // BeginVerify opens a file to verify it. Its error is the disk's, or of a prelude that is damaged or of another format.
@@ -190,22 +200,13 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Verifier{file: f, reading: reading{walker: w, to: ignore{}, keys: decoder{add: ignore{}.key, longer: w.longer}}}, nil
+	return &Verifier{file: f, reading: newReading(w, w.size, ignore{})}, nil
 }
 
-// Step reads about n bytes, at least one block, and in its first call all of the state that is not keys. It reports
-// done when the whole file is sound; an error is final.
+// Step reads about n bytes, at least one block. It reports done when the whole file is sound; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
-	if !v.begun {
-		v.begun = true
-		left, err := v.reading.head()
-		if err == nil {
-			err = v.reading.state(left)
-		}
-		return false, err
-	}
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
-		_, done, err = v.reading.restBlock()
+		_, done, err = v.reading.step()
 	}
 	return done, err
 }

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	iofs "io/fs"
@@ -128,7 +127,7 @@ func (r *Receiver) Offset() int64 { return r.offset }
 // a gap, or bytes past the announced size, are refused, and the sender has to ask for Offset.
 func (r *Receiver) WriteAt(off int64, piece []byte) error {
 	if r.err != nil || r.file == nil {
-		return r.state()
+		return r.ended()
 	}
 	end := off + int64(len(piece))
 	switch {
@@ -151,20 +150,27 @@ func (r *Receiver) WriteAt(off int64, piece []byte) error {
 	return nil
 }
 
-// Finish verifies all that has arrived, syncs and publishes it. When bytes are missing it says so and changes
-// nothing; when they are wrong, the file is removed and the snapshot has to be sent again from its beginning.
-func (r *Receiver) Finish() (Info, error) {
+// Finish syncs the file and publishes it. It was found sound by back, or by nobody yet, and is read back now: nil. When bytes
+// are missing it says so and changes nothing; when they are wrong, the file is removed and the snapshot has to be sent again
+// from its beginning.
+func (r *Receiver) Finish(back *Readback) (Info, error) {
 	if r.err != nil || r.file == nil {
-		return Info{}, r.state()
+		return Info{}, r.ended()
 	}
 	if r.offset != r.size {
 		return Info{}, fmt.Errorf("receive snapshot %s: %d of %d bytes have arrived", r.path(), r.offset, r.size)
 	}
-	m, err := r.verify()
-	if err == nil {
-		err = r.file.Sync()
+	if back == nil {
+		back = r.readback(ignore{})
+		defer back.Close()
+		if _, err := back.Step(r.size); err != nil {
+			return Info{}, r.fail(err)
+		}
 	}
-	if err != nil {
+	if back.size != r.size || back.sha != r.sha || back.name != r.name || !back.sound {
+		panic(fmt.Sprintf("publish %s, of which nobody has said that it is sound", r.path()))
+	}
+	if err := r.file.Sync(); err != nil {
 		return Info{}, r.fail(err)
 	}
 	f := r.file
@@ -172,22 +178,7 @@ func (r *Receiver) Finish() (Info, error) {
 	if err := publish(r.fs, f, r.dir, base(r.tmp()), r.name); err != nil {
 		return Info{}, r.fail(err)
 	}
-	return Info{Meta: m, Path: r.path(), Bytes: r.size}, nil
-}
-
-// verify reads back what was written.
-func (r *Receiver) verify() (Meta, error) {
-	m, t, err := read(r.tmp(), r.file, sha256.New(), ignore{})
-	if err != nil {
-		return m, err
-	}
-	if t.sha != r.sha {
-		return m, corruptAt(r.tmp(), r.size-tailPayload, "its SHA-256 is %x, %x was announced", t.sha, r.sha)
-	}
-	if name := Name(m.Index, m.Term); name != r.name {
-		return m, corruptAt(r.tmp(), preludeBytes+headerBytes, "it holds %s", name)
-	}
-	return m, nil
+	return Info{Meta: back.reading.meta, Path: r.path(), Bytes: r.size}, nil
 }
 
 func (r *Receiver) fail(err error) error {
@@ -196,8 +187,8 @@ func (r *Receiver) fail(err error) error {
 	return r.err
 }
 
-// state is the error of a receiver that is not receiving.
-func (r *Receiver) state() error {
+// ended is the error of a receiver that is not receiving.
+func (r *Receiver) ended() error {
 	if r.err != nil {
 		return r.err
 	}

@@ -48,7 +48,7 @@ func feed(r *Receiver, b []byte, piece int, to int64) error {
 
 func finished(t testing.TB, fs disk.FS, r *Receiver, s *fake) {
 	t.Helper()
-	info, err := r.Finish()
+	info, err := r.Finish(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, c, 1000, int64(len(c))); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) {
+		if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if err := r.WriteAt(0, b); err == nil {
@@ -194,7 +194,7 @@ func TestReceiveWrong(t *testing.T) {
 		if err := feed(r, b, 1000, from.Size()); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) {
+		if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("wrong %s: %v", name, err)
 		}
 		wantFiles(t, fs, "d")
@@ -212,7 +212,7 @@ func TestReceiveForged(t *testing.T) {
 	if err := r.WriteAt(0, b); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Finish(); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
+	if _, err := r.Finish(nil); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "SHA-256") {
 		t.Errorf("published, or refused with %v", err)
 	}
 	wantFiles(t, fs, "d")
@@ -236,7 +236,7 @@ func TestReceivePieces(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	_, err := r.Finish()
+	_, err := r.Finish(nil)
 	wrong(err)
 	wrong(r.WriteAt(100, b[100:200])) // a gap
 	ok(r.WriteAt(0, b[:100]))
@@ -250,7 +250,7 @@ func TestReceivePieces(t *testing.T) {
 	if r.Offset() != 100 {
 		t.Errorf("offset %d after 100 bytes", r.Offset())
 	}
-	_, err = r.Finish()
+	_, err = r.Finish(nil)
 	wrong(err)
 	ok(r.WriteAt(100, b[100:]))
 	finished(t, fs, r, s)

@@ -154,6 +154,19 @@ func (w *walker) block() (block, error) {
 	return bl, err
 }
 
+// whole tells whether the next block can be read to its end, or to where it is wrong.
+func (w *walker) whole() bool {
+	if w.next+headerBytes > w.size {
+		return false
+	}
+	b, err := w.bytes(headerBytes, "the next block's header")
+	if err != nil {
+		return true
+	}
+	h, _, ok := readHeader(b)
+	return !ok || w.check(h) != nil || w.next+headerBytes+int64(h.length) <= w.size
+}
+
 // check holds a header whose checksum is right against its place.
 func (w *walker) check(h header) error {
 	switch {

@@ -401,6 +401,21 @@ var mutants = []mutant{
 	{"change the configuration of a snapshot by what is below it", []change{
 		{"actor/membership.go", "	if c.membership.restoring && !m.Restored {\n", "	if c.membership.restoring && m.Restored {\n"},
 	}, []detector{direct("./actor", "TestChangesBelowASnapshotDoNothing")}},
+	{"begin with a snapshot of before the addition, and forget that", []change{
+		{"actor/ready.go", "	c.membership.early = early\n", "	c.membership.early = early && c.failed\n"},
+	}, []detector{direct("./actor", "TestSnapshotOfBeforeTheAddition")}},
+	{"write down that a new member was one before it was added", []change{
+		{"actor/ready.go", "		told = proto.CloneOf(told)\n", "		told = proto.CloneOf(told)\n		told = m.Message\n"},
+	}, []detector{direct("./actor", "TestSnapshotOfBeforeTheAddition")}},
+	{"give a removed member a snapshot in which it has a part", []change{
+		{"actor/ready.go", " && !c.membership.records.Removed(c.Member)\n	if early {", "\n	if early {"},
+	}, []detector{direct("./actor", "TestSnapshotOfBeforeTheAddition")}},
+	{"take another snapshot's readback for the one that is received", []change{
+		{"actor/snapshotreceive.go", "	if r == nil || r.back != m.Back {\n", "	if r == nil {\n"},
+	}, []detector{direct("./actor", "TestSnapshotGivenUpWhileItIsRead")}},
+	{"publish what is received without its SHA-256", []change{
+		{"snapshot/readback.go", "	if t.sha != b.sha {\n", "	if t.sha != b.sha && b.size == 0 {\n"},
+	}, []detector{direct("./snapshot", "TestReceiveWrong")}},
 	{"go on with a configuration that is not the records'", []change{
 		{"actor/membership.go", "	if c.membership.confState.Equivalent(want) != nil {\n", "	if c.membership.confState.Equivalent(want) != nil && c.failed {\n"},
 	}, []detector{direct("./actor", "TestConfigurationThatDiffers")}},
