@@ -284,6 +284,9 @@ const (
 	// EtcdRequests bounds what all of them together have waiting for the member.
 	EtcdStreams  = 8192
 	EtcdRequests = 64 << 10
+	// EtcdStreamWorkers are the goroutines that serve gRPC's streams, one after the other; what finds all of them busy gets one
+	// of its own. A new one grows its stack with each request, some 8 % of a get; they cost 2 KiB each until they have served.
+	EtcdStreamWorkers = 1024
 	// EtcdWatches bounds the watches of all of etcd's clients together; a stream has ClientWatches at most. EtcdWatchBytes bounds
 	// the events that wait for all of them: past it each stream has one delivery.
 	EtcdWatches    = 256 << 10

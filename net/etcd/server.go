@@ -127,6 +127,7 @@ func Start(config Config) *Server {
 		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
 		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(limits.EtcdStreamWorkers),
 		grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
 		grpc.ConnectionTimeout(config.Limits.Handshake),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -221,6 +222,22 @@ func (m *Member) Signal(s syscall.Signal) {
 	if err := m.cmd.Process.Signal(s); err != nil {
 		m.t.Fatalf("signal %v to %s: %v", s, m.Name, err)
 	}
+}
+
+// Processor is the time that the member's process has used.
+func (m *Member) Processor() time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))
+	if err != nil {
+		return 0 // not on this system
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // Said is what the member has logged.

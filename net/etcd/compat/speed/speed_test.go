@@ -56,6 +56,7 @@ func must(t testing.TB, err error) {
 type side struct {
 	program string
 	clients []*clientv3.Client
+	member  *member.Member
 	watched *atomic.Int64 // events that its watchers were told of
 }
 
@@ -66,7 +67,7 @@ func sides(t *testing.T, arguments map[string][]string) (both [2]*side) {
 			own = append(own, "--unsafe-no-fsync=false") // as qkv does
 		}
 		cluster := member.Start(t, program, 1, own...)
-		s := &side{program: program}
+		s := &side{program: program, member: cluster.Members[0]}
 		for range *connections {
 			c, err := clientv3.New(clientv3.Config{Endpoints: cluster.Endpoints(), Logger: zap.NewNop()})
 			must(t, err)
@@ -111,18 +112,22 @@ func median(all []float64) float64 {
 
 // compare takes turns, and prints medians: a ratio over one says that qkv is better.
 func compare(t *testing.T, what, unit string, both [2]*side, measure func(s *side) float64) {
-	var of [2][]float64
+	var of, used [2][]float64 // used is what the members' processors did, whatever the clients cost beside them
 	var ratios []float64
 	for round := range *rounds {
 		var now [2]float64
 		for i := range both {
 			at := (i + round) % 2
+			before, begun := both[at].member.Processor(), time.Now()
 			now[at] = measure(both[at])
 			of[at] = append(of[at], now[at])
+			done := now[at] * time.Since(begun).Seconds()
+			used[at] = append(used[at], (both[at].member.Processor()-before).Seconds()/done*1e6)
 		}
 		ratios = append(ratios, now[1]/now[0])
 	}
-	t.Logf("%s: etcd %.4g, qkv %.4g %s, %.2f times (median of %d rounds, %.2f to %.2f)", what, median(of[0]), median(of[1]), unit, median(ratios), *rounds, slices.Min(ratios), slices.Max(ratios))
+	t.Logf("%s: etcd %.4g, qkv %.4g %s, %.2f times (median of %d rounds, %.2f to %.2f); the members' processor %.3g and %.3g us each",
+		what, median(of[0]), median(of[1]), unit, median(ratios), *rounds, slices.Min(ratios), slices.Max(ratios), median(used[0]), median(used[1]))
 }
 
 var value = strings.Repeat("v", 256)
