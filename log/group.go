@@ -132,8 +132,7 @@ func (g *group) header(i int) frameHeader {
 	}
 }
 
-// reserve makes room for n more bytes in a buffer that begins at a page: the kernel copies whole pages faster, and a
-// later O_DIRECT needs it.
+// reserve makes room for n more bytes in a buffer that begins at a page, as disk.File.WritePages wants it.
 func (g *group) reserve(n int) {
 	need := len(g.buf) + n
 	if need <= cap(g.buf) {

@@ -256,7 +256,7 @@ func (l *Log) hardBeforeLast() HardState {
 
 // writeAndSync is the only way to the disk.
 func (l *Log) writeAndSync(b []byte, at int64) error {
-	if _, err := l.file.WriteAt(b, at); err != nil {
+	if err := l.file.WritePages(b, at); err != nil {
 		return fmt.Errorf("writing %d bytes at byte %d of %s: %w", len(b), at, l.file.Name(), err)
 	}
 	if err := l.file.Datasync(); err != nil {
@@ -329,7 +329,7 @@ func (l *Log) writeFence() error {
 	l.group.begin(kindFence, l.last+1, l.last, l.lastTerm)
 	l.group.close()
 	l.sealFrame(0, l.writeAt-pageBytes)
-	_, err := l.file.WriteAt(l.group.buf[pageBytes:], l.writeAt)
+	err := l.file.WritePages(l.group.buf[pageBytes:], l.writeAt)
 	l.group.reset()
 	if err != nil {
 		return fmt.Errorf("writing a fence at byte %d of %s: %w", l.writeAt, l.file.Name(), err)

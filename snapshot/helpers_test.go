@@ -14,6 +14,12 @@ import (
 	"qkv/log/disk"
 )
 
+// TestMain makes savers write little at a time, so that a small file takes many writes, each of which may fail.
+func TestMain(m *testing.M) {
+	gatherBytes = 8 * disk.DirectBytes
+	os.Exit(m.Run())
+}
+
 // full asks for the whole of each sweep; the share that is run otherwise takes seconds.
 var full = os.Getenv("QKV_FULL") != ""
 

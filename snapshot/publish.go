@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	iofs "io/fs"
+	"unsafe"
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -16,9 +17,61 @@ type output struct {
 	disk.File
 	offset int64 // the end of what is written
 	synced int64
+	// room gathers what is appended, where it is not nil: it begins at a page and is written when it is full, so that the file
+	// goes past the page cache. gathered is its part that is not written, which is counted in offset.
+	room     []byte
+	gathered int
+}
+
+// gatherBytes is how much is gathered: what is synced at once. Tests write more often.
+var gatherBytes = limits.SnapshotSyncBytes
+
+// gather makes a room for an output.
+func gather() []byte {
+	room := make([]byte, gatherBytes+disk.DirectBytes)
+	skip := int(-uintptr(unsafe.Pointer(unsafe.SliceData(room))) & (disk.DirectBytes - 1))
+	return room[skip : skip+gatherBytes]
+}
+
+// gatherAll appends b by way of the room.
+func (o *output) gatherAll(b []byte) error {
+	for len(b) > 0 {
+		n := copy(o.room[o.gathered:], b)
+		b = b[n:]
+		o.gathered += n
+		o.offset += int64(n)
+		if o.gathered == len(o.room) {
+			err := o.flush()
+			if err == nil {
+				err = o.syncNow()
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush writes what is gathered. Only the last time it is no whole room, and whole pages.
+func (o *output) flush() error {
+	at, b := o.offset-int64(o.gathered), o.room[:o.gathered]
+	o.gathered = 0
+	whole := len(b) &^ (disk.DirectBytes - 1)
+	err := o.WritePages(b[:whole], at)
+	if err == nil && whole < len(b) {
+		_, err = o.WriteAt(b[whole:], at+int64(whole))
+	}
+	if err != nil {
+		return fmt.Errorf("write %d bytes at %d: %w", len(b), at, err)
+	}
+	return nil
 }
 
 func (o *output) append(b []byte) error {
+	if o.room != nil {
+		return o.gatherAll(b)
+	}
 	n, err := o.WriteAt(b, o.offset)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
@@ -26,7 +79,13 @@ func (o *output) append(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %d bytes at %d: %w", len(b), o.offset, err)
 	}
-	if o.offset += int64(n); o.offset-o.synced < limits.SnapshotSyncBytes {
+	o.offset += int64(n)
+	return o.syncNow()
+}
+
+// syncNow syncs what is written, when that is enough.
+func (o *output) syncNow() error {
+	if o.offset-o.synced < limits.SnapshotSyncBytes {
 		return nil
 	}
 	o.synced = o.offset

@@ -31,7 +31,7 @@ type Source interface {
 //
 // Invariants:
 //
-//  1. What has been written to the file has been fed to sum; block is what comes next.
+//  1. What has been appended to the file has been fed to sum; block is what comes next.
 //  2. Every version of every key before from, and the first skip versions of from itself, are in one of them.
 //  3. After the first error the file is gone and every step returns that error.
 type Saver struct {
@@ -96,7 +96,7 @@ func (s *Saver) create() error {
 	if err != nil {
 		return err
 	}
-	s.file = &output{File: f}
+	s.file = &output{File: f, room: gather()}
 	prelude := appendPrelude(nil)
 	s.chain = binary.LittleEndian.Uint32(prelude[checksumAt:])
 	if err = s.write(prelude); err == nil {
@@ -268,7 +268,11 @@ func (s *Saver) finish() error {
 		return err
 	}
 	s.source, s.block = nil, nil
-	err := s.file.Sync()
+	err := s.file.flush()
+	s.file.room = nil
+	if err == nil {
+		err = s.file.Sync()
+	}
 	if err == nil {
 		s.back, err = walk(join(s.dir, saving(s.name)), medium{s.file}, nil, readWindow)
 	}

@@ -39,6 +39,10 @@ type File interface {
 	io.Closer
 	// Name returns the name that the file was opened by.
 	Name() string
+	// WritePages is WriteAt of what begins at a page in memory, where offset and length are multiples of DirectBytes: where the
+	// file system can, without the page cache, which costs a copy, and pages that nobody reads. It promises no more than
+	// WriteAt, and what is not as it wants goes there.
+	WritePages(p []byte, off int64) error
 	// WriteZeros writes n zeros at an offset, where the file system can without the page cache: what is filled ahead
 	// takes no memory, little processor time, and leaves no dirty pages that other files' syncs would wait behind. It
 	// promises no more than WriteAt. At most ZerosMost at a time.

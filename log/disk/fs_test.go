@@ -8,8 +8,10 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"qkv/log/disk"
 )
@@ -139,6 +141,75 @@ func TestWriteZeros(t *testing.T) {
 	})
 }
 
+// What is written past the page cache is read by whoever reads through it, what lies there already included, and the other way
+// round; and whatever offset, length and memory, it is written.
+func TestWritePages(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		const page = disk.DirectBytes
+		room := make([]byte, 8*page)
+		begin := int(-uintptr(unsafe.Pointer(&room[0])) & (page - 1))
+		f := create(t, d, dir+"/pages", string(make([]byte, 6*page)))
+		want := make([]byte, 6*page)
+		for i, c := range []struct{ from, n, at int }{
+			{begin, page, 0}, {begin, 3 * page, 2 * page}, {begin + 8, page, page}, {begin, 100, 20}, {begin, page, 10}, {begin, 2 * page, 6 * page}, {begin, 0, 0},
+		} {
+			p := room[c.from : c.from+c.n]
+			for j := range p {
+				p[j] = byte(i + j/11)
+			}
+			put(t, f, int64(c.at), "through the page cache")
+			must(t, f.WritePages(p, int64(c.at)))
+			want = append(want, make([]byte, max(0, c.at+c.n-len(want)))...)
+			if copy(want[c.at:], "through the page cache"); c.n > 0 {
+				copy(want[c.at:], p)
+			}
+			got := make([]byte, len(want))
+			if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%d bytes at %d: what is read is something else: %v", c.n, c.at, err)
+			}
+		}
+		must(t, d.Rename(dir+"/pages", dir+"/other")) // as the log's files are
+		must(t, f.WritePages(room[begin:begin+page], 4*page))
+		copy(want[4*page:], room[begin:begin+page])
+		must(t, f.Datasync())
+		must(t, f.Close())
+		if f.WritePages(room[begin:begin+page], 0) == nil {
+			t.Error("a closed file was written to")
+		}
+		if got := content(t, d, dir+"/other"); got != string(want) {
+			t.Errorf("the file of %d bytes is not as expected (%d bytes)", len(got), len(want))
+		}
+		must(t, d.Remove(dir+"/other"))
+	})
+}
+
+// A file takes its second descriptor with it.
+func TestWritePagesLeavesNoDescriptor(t *testing.T) {
+	dir := t.TempDir()
+	room := make([]byte, 2*disk.DirectBytes)
+	begin := int(-uintptr(unsafe.Pointer(&room[0])) & (disk.DirectBytes - 1))
+	open := func() (n int) {
+		names, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip(err)
+		}
+		for _, name := range names {
+			if to, err := os.Readlink("/proc/self/fd/" + name.Name()); err == nil && strings.HasPrefix(to, dir) {
+				n++
+			}
+		}
+		return n
+	}
+	f, err := disk.OS().Create(dir + "/file")
+	must(t, err)
+	must(t, f.WritePages(room[begin:begin+disk.DirectBytes], 0))
+	t.Logf("%d descriptors of the file", open())
+	must(t, f.Close())
+	if n := open(); n != 0 {
+		t.Errorf("%d descriptors are left", n)
+	}
+}
+
 // What is read past the page cache is what was synced, whatever offset and length, and up to the file's end.
 func TestReadMedium(t *testing.T) {
 	both(t, func(t *testing.T, d disk.FS, dir string) {
@@ -178,6 +249,7 @@ func TestWriteZerosElsewhere(t *testing.T) {
 	}
 	defer os.Remove(f.Name())
 	must(t, f.WriteZeros(disk.ZerosMost, 0))
+	must(t, f.WritePages(make([]byte, disk.ZerosMost), 0)) // begins at a page, as all that is allocated in this size does
 	size, err := f.Size()
 	must(t, err)
 	must(t, f.Close())

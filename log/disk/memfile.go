@@ -304,6 +304,11 @@ func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 }
 
+func (f *memFile) WritePages(p []byte, off int64) error {
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
 func (f *memFile) WriteZeros(n int, at int64) error {
 	_, err := f.WriteAt(zeroPages[:n], at)
 	return err

@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,6 +22,17 @@ type osFS struct{}
 type osFile struct {
 	*os.File
 	fd int
+
+	// past is another descriptor of the file, which writes past the page cache. Whoever reads by fd wants no multiples of
+	// DirectBytes, so that the flag cannot be set there. It is opened by the first WritePages.
+	past past
+}
+
+// past is a descriptor that may not be there.
+type past struct {
+	fd     int
+	opened bool
+	cannot bool // the file system has no such writes, or not of this file
 }
 
 func open(name string, flags int) (File, error) {
@@ -97,9 +110,45 @@ func (f *osFile) Size() (int64, error) {
 	return info.Size(), nil
 }
 
+func (f *osFile) WritePages(p []byte, off int64) error {
+	if len(p) == 0 || len(p)%DirectBytes != 0 || off%DirectBytes != 0 || uintptr(unsafe.Pointer(&p[0]))%DirectBytes != 0 || !f.openPast() {
+		_, err := f.WriteAt(p, off)
+		return err
+	}
+	n, err := writeAll(f.past.fd, p, off)
+	if errors.Is(err, unix.EINVAL) {
+		f.past.cannot = true
+		_, err = f.WriteAt(p[n:], off+int64(n))
+		return err
+	}
+	return f.named("write", err)
+}
+
+// openPast says whether there is a descriptor to write past the page cache. It is opened by way of the one that is there,
+// since the file may have another name by now.
+func (f *osFile) openPast() bool {
+	if f.past.cannot || f.past.opened {
+		return !f.past.cannot
+	}
+	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(f.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	f.past = past{fd: fd, opened: err == nil, cannot: err != nil}
+	return err == nil
+}
+
+func (f *osFile) Close() error {
+	if f.past.opened {
+		f.past.opened, f.past.cannot = false, true
+		_ = unix.Close(f.past.fd) // it held nothing back: fd's Close tells of what there is to tell
+	}
+	return f.File.Close()
+}
+
 func (f *osFile) WriteZeros(n int, at int64) error {
 	if n%DirectBytes == 0 && at%DirectBytes == 0 {
-		err := f.direct(func() error { return f.writeAll(zeroPages[:n], at) })
+		err := f.direct(func() error {
+			_, err := writeAll(f.fd, zeroPages[:n], at)
+			return err
+		})
 		if !errors.Is(err, unix.EINVAL) {
 			return f.named("write", err)
 		}
@@ -141,22 +190,23 @@ func (f *osFile) direct(do func() error) error {
 	return err
 }
 
-func (f *osFile) writeAll(b []byte, at int64) error {
-	for len(b) > 0 {
+// writeAll writes all of b, or returns how much was written.
+func writeAll(fd int, b []byte, at int64) (written int, err error) {
+	for written < len(b) {
 		var n int
 		err := again(func() (err error) {
-			n, err = unix.Pwrite(f.fd, b, at)
+			n, err = unix.Pwrite(fd, b[written:], at+int64(written))
 			return err
 		})
 		if err == nil && n == 0 {
 			err = io.ErrShortWrite
 		}
 		if err != nil {
-			return err
+			return written, err
 		}
-		b, at = b[n:], at+int64(n)
+		written += n
 	}
-	return nil
+	return written, nil
 }
 
 func (f *osFile) Reserve(size int64) error {
