@@ -153,6 +153,10 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 		logger.Warn("the bound of requests is raised to the least that there is", "max-request-bytes", c.MaxRequestBytes, "least", least)
 		config.MaxRequestBytes = least
 	}
+	config.Etcd.CompactAfter, config.Etcd.CompactRevisions = c.CompactAfter, c.CompactRevisions
+	if config.Etcd.TxnOperations = int(min(max(c.MaxTxnOps, 1), limits.TxnParts)); uint(config.Etcd.TxnOperations) != c.MaxTxnOps {
+		logger.Warn("the bound of operations is brought between what there is", "max-txn-ops", c.MaxTxnOps, "used", config.Etcd.TxnOperations)
+	}
 	if c.WatchProgress > 0 {
 		config.WatchProgress = max(c.WatchProgress, limits.WatchProgressLeast)
 	}

@@ -93,6 +93,13 @@ type Etcd struct {
 	AutoLifetime time.Duration
 
 	Peers *wire.FileNames // what members are shown, and who signs what they show; nil is as without Etcd
+
+	TxnOperations int // that a transaction of etcd's clients may have; 0 is the default
+
+	// What the leader compacts, beside what HistoryBytes and HistoryAge say: what is older, at most once in an hour or the time itself
+	// when that is shorter; or all but so many revisions, once in limits.EtcdCompaction. 0 is neither.
+	CompactAfter     time.Duration
+	CompactRevisions int64
 }
 
 // EtcdListen is one address for etcd's clients.

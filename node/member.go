@@ -64,16 +64,17 @@ type member struct {
 	voting      func() index.Configuration // raft's, for the same
 
 	// Owned by the clock that calls look.
-	looks        int   // since the last check
-	shortHistory pause // of the warning
-	nearQuota    pause // of that one
-	noSpace      pause // of the line about the alarm
-	space        pause // of the one about its end
-	leads        int   // looks in a row at which this member led
-	missed       int   // looks in a row at which a member that has moved had not announced itself
-	checked      int64 // revision at this leader's last check
-	idle         idleWatch
-	verifying    verifying
+	looks          int   // since the last check
+	shortHistory   pause // of the warning
+	autoCompaction autoCompaction
+	nearQuota      pause // of that one
+	noSpace        pause // of the line about the alarm
+	space          pause // of the one about its end
+	leads          int   // looks in a row at which this member led
+	missed         int   // looks in a row at which a member that has moved had not announced itself
+	checked        int64 // revision at this leader's last check
+	idle           idleWatch
+	verifying      verifying
 
 	// Shared.
 	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own // what this member itself has proposed
@@ -424,6 +425,9 @@ func (m *member) retain() {
 		if back, short := m.config.short(view, least, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view, least))
 		}
+	}
+	if revision := m.autoCompaction.due(&m.config.Etcd, view, m.env.Driver.Time()); revision > view.Compacted() {
+		m.compacting.propose(m, index.AppendCompact(nil, revision))
 	}
 }
 

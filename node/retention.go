@@ -48,6 +48,51 @@ func (c *Config) oldestKept(view *index.View, least actor.Held, now int64, revis
 	return oldest
 }
 
+// autoCompaction is when a leader compacts as etcd does: the first time when its member has run for as long as history is to stay,
+// then at regular times.
+type autoCompaction struct {
+	next  time.Duration // by the driver's clock; 0: not known yet
+	to    int64         // what is being compacted up to; 0: nothing
+	begun time.Duration // when that was decided
+}
+
+// due returns the revision that is to be compacted up to, or 0. It is asked again until the state has done so.
+func (a *autoCompaction) due(c *Etcd, view *index.View, now actor.Time) int64 {
+	first, then := c.CompactAfter, min(c.CompactAfter, time.Hour)
+	if c.CompactRevisions > 0 {
+		first, then = limits.EtcdCompaction, limits.EtcdCompaction
+	}
+	switch {
+	case first == 0:
+		return 0
+	case a.next == 0:
+		a.next = now.Now + first
+	case a.to > 0 && view.Compacted() >= a.to:
+		a.next, a.to = a.begun+then, 0
+	}
+	if now.Now < a.next {
+		return 0
+	}
+	if a.to == 0 {
+		a.to, a.begun = c.oldestKept(view, now.Wall), now.Now
+	}
+	if a.to <= max(view.Compacted(), 1) { // nothing yet: as soon as there is something
+		a.to = 0
+	}
+	return a.to
+}
+
+// oldestKept is the revision that etcd would compact up to.
+func (c *Etcd) oldestKept(view *index.View, now int64) int64 {
+	if c.CompactRevisions > 0 {
+		return view.Revision() - c.CompactRevisions
+	}
+	if revision, ok := view.RevisionAt(now - c.CompactAfter.Nanoseconds()); ok {
+		return revision
+	}
+	return 0
+}
+
 // pause lets something be said once in limits.LogRepeatsPauseMost.
 type pause struct{ next time.Duration }
 

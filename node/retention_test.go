@@ -64,3 +64,57 @@ func TestOldestKept(t *testing.T) {
 		}
 	}
 }
+
+// A leader compacts as etcd does: for the first time when it has run for as long as history is to stay, then once in that time or in
+// an hour; or all but a number of revisions, once in five minutes.
+func TestAutoCompaction(t *testing.T) {
+	second := time.Second
+	for name, c := range map[string]struct {
+		config Etcd
+		want   map[time.Duration]int64 // what is compacted up to, and when
+	}{
+		"never":      {Etcd{}, nil},
+		"a time":     {Etcd{CompactAfter: 30 * second}, map[time.Duration]int64{31 * second: 2, 61 * second: 32, 91 * second: 62}},
+		"an hour":    {Etcd{CompactAfter: time.Hour}, nil},
+		"revisions":  {Etcd{CompactRevisions: 100}, map[time.Duration]int64{300 * second: 201}},
+		"not enough": {Etcd{CompactRevisions: 1000}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state := index.NewState(limits.Defaults().Index)
+			at := uint64(0)
+			apply := func(wall time.Duration, command []byte) {
+				t.Helper()
+				at++
+				data := index.AppendEnvelope(nil, index.Envelope{Level: 1, Wall: int64(wall)}, [][]byte{command})
+				if results, err := state.Apply(at, 1, data, nil); err != nil || results[0].Err != nil {
+					t.Fatal(err, results)
+				}
+			}
+			var a autoCompaction
+			got := map[time.Duration]int64{}
+			const began = 1000 * time.Hour // of the wall clock; the driver's began with the process
+			for now := time.Duration(0); now <= 400*second; now += second {
+				if now > 0 && now <= 300*second { // a put each second: revision r at r-1 s
+					apply(began+now, index.AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("v")}))
+				}
+				for range 2 { // the first proposal is lost
+					revision := a.due(&c.config, state.View(), actor.Time{Now: now, Wall: int64(began + now)})
+					if revision > 0 && got[now] == revision {
+						apply(began+now, index.AppendCompact(nil, revision))
+					}
+					if revision > 0 {
+						got[now] = revision
+					}
+				}
+			}
+			for when, revision := range c.want {
+				if got[when] != revision {
+					t.Errorf("at %v it compacts up to %d, want %d (all: %v)", when, got[when], revision, got)
+				}
+			}
+			if len(c.want) == 0 && len(got) > 0 {
+				t.Errorf("it compacts: %v", got)
+			}
+		})
+	}
+}

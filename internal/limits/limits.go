@@ -324,6 +324,8 @@ const (
 	QuotaCleared = 90
 	// QuotaHistoryLeast is how many hundredths of it history may have at any rate, so that watches can resume.
 	QuotaHistoryLeast = 5
+	// EtcdCompaction is how often etcd compacts all but a number of revisions.
+	EtcdCompaction = 5 * time.Minute
 	// QuotaLeast is the least that a quota may be: the history of less would be gone at once.
 	QuotaLeast = 1 << 20
 	// StateOfDisk and StateOfMemory are how many times a state fits the disk and the memory of a machine that holds it with ease:

@@ -73,9 +73,11 @@ type Config struct {
 
 	// MaxRequestBytes is the largest write that is accepted, as etcd measures it, and about how large a piece of a stream is.
 	MaxRequestBytes int
-	LeaseLeast      int64         // seconds: shorter leases are granted for so long
-	Timeout         time.Duration // of a request, at most
-	Limits          limits.Etcd
+	// TxnOperations is how many operations a transaction may have, at most limits.TxnParts; 0: limits.TxnOperations.
+	TxnOperations int
+	LeaseLeast    int64         // seconds: shorter leases are granted for so long
+	Timeout       time.Duration // of a request, at most
+	Limits        limits.Etcd
 }
 
 // Listener is one address to serve at; the server closes it. One for metrics takes TLS or none, and not both.
@@ -115,6 +117,9 @@ type Server struct {
 func Start(config Config) *Server {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	if config.TxnOperations == 0 {
+		config.TxnOperations = limits.TxnOperations
 	}
 	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)

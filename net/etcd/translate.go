@@ -122,11 +122,11 @@ func sortPairs(pairs []kv.KeyValue, by pb.RangeRequest_SortTarget) {
 // txnOf translates a transaction. Its checks come in etcd's order: first all of one request, then what it changes twice.
 func (s *Server) txnOf(q *pb.TxnRequest) (*kv.Txn, error) {
 	parts := 0
-	t, err := s.nestedOf(q, limits.TxnOperations, 1, &parts)
+	t, err := s.nestedOf(q, s.config.TxnOperations, 1, &parts)
 	if err != nil {
 		return nil, err
 	}
-	return t, refused(t.Check(s.bounds(), limits.TxnOperations))
+	return t, refused(t.Check(s.bounds(), s.config.TxnOperations))
 }
 
 func (s *Server) nestedOf(q *pb.TxnRequest, operations, depth int, parts *int) (*kv.Txn, error) {
