@@ -86,7 +86,11 @@ func (l *line) checkLogging(c *Config) error {
 	if !slices.Contains([]string{"json", "console"}, c.LogFormat) {
 		return fmt.Errorf("unknown log format: %s, supported values json, console", c.LogFormat)
 	}
-	if logger := l.text("logger"); logger != "zap" {
+	switch logger := l.text("logger"); logger {
+	case "zap":
+	case "capnslog":
+		return errors.New("--logger=capnslog is removed in v3.5")
+	default:
 		return fmt.Errorf("unknown logger option %q", logger)
 	}
 	return nil

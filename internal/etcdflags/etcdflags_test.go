@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
@@ -32,7 +33,7 @@ func TestLines(t *testing.T) {
 			}
 			c, err := Parse(words, environment, func(name string) ([]byte, error) {
 				if name != "etcd.yml" {
-					return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+					return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOENT}
 				}
 				return []byte(content), nil
 			})
