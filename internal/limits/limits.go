@@ -270,6 +270,9 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
+	// EtcdBytes bounds what gRPC's clients hold together by requests that are not whole and answers that are not read: one answer
+	// of the largest, and half as much of others.
+	EtcdBytes = 3 << 29
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
 	EtcdGatewayBytes = 64 << 20
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients

@@ -113,6 +113,7 @@ type Etcd struct {
 	Streams     int // of a connection
 	Requests    int // that wait for the member
 	Watches     int
+	Bytes       int64         // of requests that are not whole, and of answers that are not read
 	Handshake   time.Duration // that a connection may take to say what it is
 }
 
@@ -140,7 +141,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout},
+		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

@@ -10,7 +10,7 @@
 //	                ├─► gRPC ──► handler: checks, translation ──► calls: batches of all that waits ──► Member
 //	                │               ▲                                                                    │
 //	                │               └── answer, encoded from a View ◄─────────── Complete ◄──────────────┘
-//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version, /metrics
+//	                └─► HTTP ──► web.go: /health, /livez, /readyz, /version, /metrics; gateway.go: /v3/
 //
 // gRPC has a goroutine for each request. What these ask of the member is collected ([calls]) and handed over as one proposal of
 // all writes, and one confirmation of all linearizable reads, as the native endpoint does with the frames that came together.
@@ -26,6 +26,19 @@
 // etcdctl's snapshot is the file that a member of etcd would have (snapshot.go draws its buckets): written from one View to a
 // folder in the data folder, in transactions of limits.EtcdSnapshotBytes with a rest behind each, and deleted before it is sent, so
 // that only the open file is left of it. It is refused where the disk has not room enough beside the log.
+//
+// # What clients hold
+//
+// gRPC bounds neither what the beginnings of messages take on all streams of a connection, nor the answers that nobody reads. Here
+// each connection's bytes are looked at as they pass (memory.go): data of streams that are not over, and answers until they are
+// written. When all hold more than limits.EtcdBytes, the connection that holds most is closed, which is never one that sends and
+// reads. What waits for the member, watches and their events have bounds of their own.
+//
+// # JSON
+//
+// At /v3/ there is etcd's JSON gateway (gateway.go): the code that etcd's module of messages has for it, and the library that this
+// needs, which brings little beside itself. An own translation would be that table again, written by hand. It calls the same
+// handlers in this process, without a connection to itself.
 //
 // # Metrics
 //

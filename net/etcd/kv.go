@@ -230,6 +230,8 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 	reads := index.NewRangeReader(r, 0)
 	var count int64
 	first := true
+	own, size := whoseShare(ctx), 0
+	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
 	err := s.turns.read(ctx, func() (done bool, err error) {
 		page, paged, err := reads.Step(v, limits.RangeRows)
 		if err != nil || !paged {
@@ -241,7 +243,8 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 		for i := range page.KVs {
 			a.add(&page.KVs[i])
 		}
-		if a.size > limits.EtcdAnswerBytes {
+		own.holds(int64(a.size - size))
+		if size = a.size; size > limits.EtcdAnswerBytes {
 			return false, errAnswerTooLarge
 		}
 		if !page.More {

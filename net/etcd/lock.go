@@ -33,6 +33,7 @@ type asked struct {
 	second []byte
 	third  []byte
 	lease  int64 // where the second field is a number
+	size   int   // of the message
 }
 
 // candidate is the leader that a request has in its first field.
@@ -57,6 +58,7 @@ func (a *asked) candidate() (c election.Candidate, err error) {
 
 // decode implements decoder.
 func (a *asked) decode(message []byte) error {
+	a.size = len(message)
 	return eachField(bytes.Clone(message), func(field protowire.Number, number int64, bytes []byte) {
 		switch field {
 		case 1:

@@ -41,6 +41,9 @@ func (c codec) Marshal(from any) (mem.BufferSlice, error) {
 }
 
 func (c codec) encode(from any) (mem.BufferSlice, error) {
+	if h, ok := from.(held); ok {
+		return h.buffers(), nil
+	}
 	m, ok := from.(message)
 	if !ok {
 		return c.proto.Marshal(from)

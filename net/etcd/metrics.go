@@ -279,15 +279,25 @@ func streamKind(s *grpc.StreamDesc) string {
 // countedStream counts the messages of a stream.
 type countedStream struct {
 	grpc.ServerStream
-	r *rpcMeter
+	r     *rpcMeter
+	share *share
+	taken atomic.Int64 // by RecvMsg
 }
 
+// end gives back what was taken: the stream is over.
+func (s *countedStream) end() { s.share.takes(-s.taken.Swap(0)) }
+
 // RecvMsg implements grpc.ServerStream.
-func (s countedStream) RecvMsg(m any) error {
+func (s *countedStream) RecvMsg(m any) error {
 	err := s.ServerStream.RecvMsg(m)
 	switch {
 	case err == nil:
 		s.r.in.Inc()
+		if s.share != nil {
+			n := sizeInStream(m)
+			s.taken.Add(n)
+			s.share.takes(n)
+		}
 	case !errors.Is(err, io.EOF) && codeOf(err) != codes.Canceled:
 		s.r.failures[0].Inc()
 	}
@@ -295,8 +305,8 @@ func (s countedStream) RecvMsg(m any) error {
 }
 
 // SendMsg implements grpc.ServerStream.
-func (s countedStream) SendMsg(m any) error {
-	err := s.ServerStream.SendMsg(m)
+func (s *countedStream) SendMsg(m any) error {
+	err := s.ServerStream.SendMsg(counted(m, s.share))
 	switch {
 	case err == nil:
 		s.r.out.Inc()
@@ -529,6 +539,7 @@ func (t telling) own(s *Server, own *Metrics) {
 	t.gauge("qkv_client_memory_bytes", "Memory that qkv's clients use.", float64(own.Native.Bytes))
 	t.counter("qkv_client_connections_total", "Connections of qkv's clients.", float64(own.Native.Accepted))
 	t.counter("qkv_range_rows_total", "Keys that ranges of qkv's clients looked at, about.", float64(own.Native.RangeRows))
+	t.gauge("qkv_client_message_bytes", "What requests of etcd's clients hold that are not whole, and answers that are not read.", float64(s.memory.total.Load()))
 	t.gauge("qkv_watch_waiting_bytes", "Bytes of events that wait to be sent to etcd's clients.", float64(s.watchBytes.Load()))
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -234,11 +235,12 @@ func (p *port) hand(c *conn, full bool) error {
 		return errors.New(why)
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
-	to := p.http
-	if h2 {
-		to = p.grpc
+	if !h2 {
+		return p.http.give(told{Conn: over, auth: auth})
 	}
-	return to.give(told{over, auth})
+	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
+	c.share.Store(own)
+	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
 // handshake does that of TLS.
@@ -274,6 +276,8 @@ type conn struct {
 	from *Listener
 	in   *bufio.Reader // nil once it is empty
 	once sync.Once
+
+	share atomic.Pointer[share] // of a connection of gRPC
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -288,7 +292,12 @@ func (c *conn) Read(b []byte) (int, error) {
 
 func (c *conn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() { c.port.leave(c) })
+	c.once.Do(func() {
+		c.port.leave(c)
+		if s := c.share.Load(); s != nil {
+			s.end()
+		}
+	})
 	return err
 }
 
@@ -296,6 +305,24 @@ func (c *conn) Close() error {
 type told struct {
 	net.Conn
 	auth credentials.AuthInfo
+	// Of a connection of gRPC: one goroutine reads, and one writes.
+	in, out *frames
+}
+
+func (t told) Read(b []byte) (int, error) {
+	n, err := t.Conn.Read(b)
+	if t.in != nil {
+		t.in.see(b[:n])
+	}
+	return n, err
+}
+
+func (t told) Write(b []byte) (int, error) {
+	n, err := t.Conn.Write(b)
+	if t.out != nil {
+		t.out.see(b[:n])
+	}
+	return n, err
 }
 
 // handed is a listener of connections that were told apart.

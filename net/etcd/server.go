@@ -101,6 +101,7 @@ type Server struct {
 
 	metrics *metrics
 	gateway *gateway
+	memory  *memory
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -125,6 +126,7 @@ func Start(config Config) *Server {
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)
+	s.memory = newMemory(config.Limits.Bytes, func(what, reason string) { s.port.note(what, reason) })
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
 		grpc.Creds(handshaken{}),
@@ -163,11 +165,13 @@ type Stats struct {
 	Connections int
 	Watches     int64
 	WatchBytes  int64 // of events that wait to be sent
+
+	MessageBytes int64 // of requests that are not whole, and of answers that are not read
 }
 
 // Stats returns the endpoint's numbers.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load()}
+	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load()}
 }
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
@@ -284,7 +288,7 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 				r.out.Inc()
 			}
 			r.ended(began, err)
-			return answer, err
+			return counted(answer, whoseShare(ctx)), err
 		}
 	}
 	for i := range service.Streams {
@@ -294,7 +298,9 @@ func (s *Server) measure(service *grpc.ServiceDesc) {
 			began := time.Now()
 			r.started.Inc()
 			s.metrics.count(stream.Context(), r)
-			err := handle(server, countedStream{stream, r})
+			counts := &countedStream{ServerStream: stream, r: r, share: whoseShare(stream.Context())}
+			defer counts.end()
+			err := handle(server, counts)
 			r.ended(began, err)
 			return err
 		}

@@ -1,0 +1,264 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/net/etcd"
+)
+
+// hostile is a client that speaks HTTP/2 frame by frame, as no library would.
+type hostile struct {
+	net.Conn
+	frames *http2.Framer
+	encode *hpack.Encoder
+	block  bytes.Buffer
+	stream uint32
+
+	mu     sync.Mutex
+	window int64 // of the connection, for what it sends
+	grown  sync.Cond
+	ended  bool
+}
+
+func attack(t *testing.T, s *etcd.Server) *hostile {
+	t.Helper()
+	h := &hostile{Conn: raw(t, s, http2.ClientPreface), window: 65535, stream: 1}
+	h.grown.L = &h.mu
+	h.frames, h.encode = http2.NewFramer(h.Conn, h.Conn), hpack.NewEncoder(&h.block)
+	if err := h.frames.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// read takes what comes, so that its window grows, until the connection ends.
+func (h *hostile) read() {
+	for {
+		f, err := h.frames.ReadFrame()
+		h.mu.Lock()
+		if w, ok := f.(*http2.WindowUpdateFrame); ok && w.StreamID == 0 {
+			h.window += int64(w.Increment)
+		}
+		h.ended = err != nil
+		h.grown.Broadcast()
+		h.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// begin opens a stream, and returns its number.
+func (h *hostile) begin(method string) (uint32, error) {
+	h.block.Reset()
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		_ = h.encode.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	id := h.stream
+	h.stream += 2
+	return id, h.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.block.Bytes(), EndHeaders: true})
+}
+
+// send sends data when the connection's window has room for it, and says whether it did.
+func (h *hostile) send(id uint32, data []byte, end bool) bool {
+	h.mu.Lock()
+	for !h.ended && h.window < int64(len(data)) {
+		h.grown.Wait()
+	}
+	h.window -= int64(len(data))
+	ended := h.ended
+	h.mu.Unlock()
+	return !ended && h.frames.WriteData(id, end, data) == nil
+}
+
+// message is what gRPC sends of a message that has so many bytes.
+func message(m proto.Message) []byte {
+	b, _ := proto.Marshal(m)
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(b))), b...)
+}
+
+// TestUnreadAndHalf lets one connection ask for much and read nothing, and one send the beginnings of many messages: each is closed
+// when all together hold too much, and others go on.
+func TestUnreadAndHalf(t *testing.T) {
+	const most = 8 << 20
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Bytes = most })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	other := func() {
+		t.Helper()
+		if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+			t.Fatalf("another client: %v", err)
+		}
+	}
+	for i := range 4 {
+		if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%d", i), Value: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rangeAll := message(&pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")})
+	for name, abuse := range map[string]func(h *hostile) error{
+		"unread": func(h *hostile) error {
+			for {
+				id, err := h.begin("/etcdserverpb.KV/Range")
+				if err == nil {
+					err = h.frames.WriteData(id, true, rangeAll)
+				}
+				if err != nil || h.stream > 2000 {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+		},
+		"unread stream": func(h *hostile) error {
+			for {
+				id, err := h.begin("/etcdserverpb.KV/RangeStream")
+				if err == nil {
+					err = h.frames.WriteData(id, true, rangeAll)
+				}
+				if err != nil || h.stream > 2000 {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+		},
+		"half": func(h *hostile) error {
+			go h.read()
+			part := append(binary.BigEndian.AppendUint32([]byte{0}, 1<<20), make([]byte, 32<<10)...)
+			for {
+				id, err := h.begin("/etcdserverpb.KV/Put")
+				if err != nil || h.stream > 2000 {
+					return err
+				}
+				if !h.send(id, part, false) {
+					return io.EOF
+				}
+			}
+		},
+	} {
+		h := attack(t, s)
+		if err := abuse(h); err == nil {
+			t.Errorf("%s: the connection is not closed; %d bytes are held", name, s.Stats().MessageBytes)
+		}
+		_ = h.Close()
+		other()
+		for s.Stats().Connections > 1 {
+			if ctx.Err() != nil {
+				t.Fatalf("%s: the connection counts for ever", name)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if n := s.Stats().MessageBytes; n != 0 {
+			t.Errorf("%s: %d bytes are held when it is gone", name, n)
+		}
+	}
+}
+
+// TestMemoryIsGivenBack uses all kinds of requests, with answers of all sizes, some given up in the middle: nothing stays counted.
+func TestMemoryIsGivenBack(t *testing.T) {
+	s := start(t, newMember(), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	store := pb.NewKVClient(c)
+	w, err := pb.NewWatchClient(c).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := &pb.WatchCreateRequest{Key: []byte("k"), RangeEnd: []byte("l"), PrevKv: true}
+	if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: create}}); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 40 {
+				key, value := fmt.Appendf(nil, "k%d/%d", i, j%10), make([]byte, 1<<(j%18))
+				_, _ = store.Put(ctx, &pb.PutRequest{Key: key, Value: value, PrevKv: true})
+				_, _ = store.Range(ctx, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+				_, _ = store.Range(ctx, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Revision: 1 << 40})
+				_, _ = store.Put(ctx, &pb.PutRequest{Key: key, Value: make([]byte, 2<<20)}) // too large
+				_, _ = store.Txn(ctx, &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}}})
+				short, done := context.WithTimeout(ctx, time.Duration(j)*100*time.Microsecond)
+				_, _ = store.Range(short, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")})
+				if stream, err := store.RangeStream(short, &pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l")}); err == nil {
+					_, _ = stream.Recv()
+				}
+				done()
+			}
+		})
+	}
+	go func() {
+		for {
+			if _, err := w.Recv(); err != nil {
+				return
+			}
+		}
+	}()
+	all.Wait()
+	deadline := time.Now().Add(wait)
+	for s.Stats().MessageBytes != 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes stay counted", s.Stats().MessageBytes)
+		}
+		runtime.GC() // what gRPC has forgotten is given back by that
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestResets opens streams and resets them, as fast as it can: others are served meanwhile, and no goroutine is left.
+func TestResets(t *testing.T) {
+	s := start(t, newMember(), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := pb.NewKVClient(dial(t, s))
+	h := attack(t, s)
+	go h.read()
+	done := make(chan error, 1)
+	request := message(&pb.RangeRequest{Key: []byte("a")})
+	go func() {
+		for h.stream < 40_000 {
+			id, err := h.begin("/etcdserverpb.KV/Range")
+			if err == nil && id%4 == 1 {
+				if !h.send(id, request, true) {
+					err = io.EOF
+				}
+			}
+			if err == nil {
+				err = h.frames.WriteRSTStream(id, http2.ErrCodeCancel)
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for finished := false; !finished; {
+		select {
+		case err := <-done:
+			t.Logf("%d streams, then %v", h.stream/2, err)
+			finished = true
+		default:
+		}
+		if _, err := c.Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+			t.Fatalf("another client: %v", err)
+		}
+	}
+	_ = h.Close()
+}

@@ -1,0 +1,317 @@
+package etcd
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/protobuf/proto"
+)
+
+// memory is what the messages of gRPC's clients hold: requests that have begun to come, and answers that wait until somebody
+// reads them. gRPC bounds neither for a connection, whose streams may all be in the middle of a message.
+//
+//  1. All connections together hold at most so much, and what they add in the moment in which one is closed.
+//  2. When they would hold more, the one that holds most is closed. Whoever sends and reads holds little, so that it is one that
+//     does not, and nobody waits for it.
+type memory struct {
+	most  int64
+	note  func(what, reason string)
+	total atomic.Int64
+
+	mu     sync.Mutex
+	shares map[*share]struct{}
+}
+
+// share is one connection's.
+//
+//  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole and is
+//     taken at once. got is the sum of that.
+//  2. taken is what the handlers that are running have taken of streams of requests.
+//  3. out is what was encoded and neither written nor given up.
+//  4. It holds got - taken + out, which is its part of memory.total.
+type share struct {
+	of    *memory
+	close func()
+	from  net.Addr
+
+	mu              sync.Mutex
+	streams         map[uint32]int64
+	got, taken, out int64
+	ended           bool
+}
+
+func newMemory(most int64, note func(what, reason string)) *memory {
+	return &memory{most: most, note: note, shares: map[*share]struct{}{}}
+}
+
+// begin makes a share of a connection that close ends.
+func (m *memory) begin(from net.Addr, close func()) *share {
+	s := &share{of: m, from: from, close: close}
+	m.mu.Lock()
+	m.shares[s] = struct{}{}
+	m.mu.Unlock()
+	return s
+}
+
+// end gives back all that the share holds.
+func (s *share) end() {
+	s.of.mu.Lock()
+	delete(s.of.shares, s)
+	s.of.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of.total.Add(-s.holdsLocked())
+	s.streams, s.got, s.taken, s.out, s.ended = nil, 0, 0, 0, true
+}
+
+// begins counts a stream from when its client has begun it.
+func (s *share) begins(stream uint32) {
+	s.change(func() {
+		if s.streams == nil {
+			s.streams = map[uint32]int64{}
+		}
+		s.streams[stream] = 0
+	})
+}
+
+// came counts data. Of a stream that is over, gRPC drops it.
+func (s *share) came(stream uint32, n int64) {
+	s.change(func() {
+		if before, there := s.streams[stream]; there {
+			s.streams[stream] = before + n
+			s.got += n
+		}
+	})
+}
+
+// over forgets what came on a stream.
+func (s *share) over(stream uint32) {
+	s.change(func() {
+		s.got -= s.streams[stream]
+		delete(s.streams, stream)
+	})
+}
+
+// takes counts what a handler takes of a stream of requests, or less than none when it ends.
+func (s *share) takes(n int64) {
+	if s != nil {
+		s.change(func() { s.taken += n })
+	}
+}
+
+// change changes what the share holds.
+func (s *share) change(f func()) {
+	s.mu.Lock()
+	before := s.holdsLocked()
+	if !s.ended {
+		f()
+	}
+	n := s.holdsLocked() - before
+	s.mu.Unlock()
+	s.of.add(n)
+}
+
+// holdsLocked is no less than nothing: a message that comes compressed has more bytes than its data.
+func (s *share) holdsLocked() int64 { return max(s.got-s.taken, 0) + s.out }
+
+// holds counts bytes that wait to be written, or less than none for those that wait no more.
+func (s *share) holds(n int64) {
+	if s != nil && n != 0 {
+		s.change(func() { s.out += n })
+	}
+}
+
+func (s *share) held() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holdsLocked()
+}
+
+func (m *memory) add(n int64) {
+	if n == 0 || m.total.Add(n) <= m.most || n < 0 {
+		return
+	}
+	for m.total.Load() > m.most {
+		if !m.closeLargest() {
+			return
+		}
+	}
+}
+
+// closeLargest ends the connection that holds most, and says whether there was one.
+func (m *memory) closeLargest() bool {
+	m.mu.Lock()
+	var worst *share
+	var most int64
+	for s := range m.shares {
+		if n := s.held(); n > most {
+			worst, most = s, n
+		}
+	}
+	m.mu.Unlock()
+	if worst == nil {
+		return false
+	}
+	worst.end()
+	worst.close()
+	m.note("a client's connection is closed: it holds most of the memory of all", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
+	return true
+}
+
+// whoseShare is that of the connection that an RPC came by; nil for one over HTTP, whose answers net/http writes.
+func whoseShare(ctx context.Context) *share {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	if a, ok := p.AuthInfo.(accounted); ok {
+		return a.share
+	}
+	return nil
+}
+
+// accounted is who is at the other end, with the connection's share.
+type accounted struct {
+	credentials.AuthInfo
+	share *share
+}
+
+// held is a message that is counted until it is written.
+type held struct {
+	message
+	share *share
+}
+
+// counted lets an answer be counted, if it is large enough for gRPC to say when it was written.
+func counted(answer any, s *share) any {
+	if s == nil {
+		return answer
+	}
+	switch m := answer.(type) {
+	case message:
+		return held{m, s}
+	case proto.Message: // what is encoded by the library is small, but for lists of leases and of their keys
+		if proto.Size(m) > smallAnswer {
+			if as, err := encoded(m); err == nil {
+				return held{as, s}
+			}
+		}
+	}
+	return answer
+}
+
+const smallAnswer = 16 << 10
+
+// buffers are what gRPC writes of a message, and gives back here.
+func (h held) buffers() (all mem.BufferSlice) {
+	all = make(mem.BufferSlice, 0, len(h.message))
+	own := h.share
+	w := &writing{share: own, left: new(atomic.Int64)}
+	for i := range h.message {
+		piece := &h.message[i]
+		if len(*piece) == 0 {
+			continue
+		}
+		if !mem.IsBelowBufferPoolingThreshold(cap(*piece)) {
+			w.left.Add(int64(len(*piece)))
+		}
+		all = append(all, mem.NewBuffer(piece, w))
+	}
+	if n := w.left.Load(); n > 0 {
+		own.holds(n)
+		runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
+	}
+	return all
+}
+
+// writing hears of the buffers of an answer that are not needed any more. Those of a stream that ends while they are handed over are
+// forgotten by gRPC without a word (grpc-go 1.83, loopyWriter.preprocessData): they are given back when the collector finds them.
+type writing struct {
+	share *share
+	left  *atomic.Int64
+}
+
+// Get implements mem.BufferPool.
+func (*writing) Get(n int) *[]byte {
+	b := make([]byte, n)
+	return &b
+}
+
+// Put implements mem.BufferPool.
+func (w *writing) Put(b *[]byte) {
+	w.left.Add(-int64(len(*b)))
+	w.share.holds(-int64(len(*b)))
+}
+
+// sizeInStream is what a message of a stream of requests had on its way, with what gRPC puts before it.
+func sizeInStream(m any) int64 {
+	const prefix = 5
+	if own, ok := m.(*asked); ok {
+		return prefix + int64(own.size)
+	}
+	return prefix + int64(proto.Size(m.(proto.Message)))
+}
+
+// frames sees what a connection carries one way: HTTP/2 has frames of a head of 9 bytes, with the length of what follows, its kind,
+// flags and stream; the client's are behind a preface of 24 bytes.
+type frames struct {
+	seen func(kind, flags byte, stream uint32, length int)
+	skip int // of the preface, or of a frame
+	head [9]byte
+	have int
+}
+
+const prefaceBytes = 24
+
+// The kinds of frames, and the flag of the last one of a stream, that tell how it stands.
+const (
+	dataFrame, headersFrame, resetFrame = 0, 1, 3
+	lastOfStream                        = 1
+)
+
+// fromClient sees what a client says.
+func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
+	last := flags&lastOfStream != 0
+	switch {
+	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):
+		s.over(stream)
+	case kind == headersFrame:
+		s.begins(stream)
+	case kind == dataFrame:
+		s.came(stream, int64(length))
+	}
+}
+
+// toClient sees what ends a stream from here.
+func (s *share) toClient(kind, flags byte, stream uint32, _ int) {
+	if kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0 {
+		s.over(stream)
+	}
+}
+
+func (f *frames) see(b []byte) {
+	for len(b) > 0 {
+		if f.skip > 0 {
+			n := min(f.skip, len(b))
+			f.skip -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(f.head[f.have:], b)
+		f.have += n
+		b = b[n:]
+		if f.have == len(f.head) {
+			h := &f.head
+			f.have, f.skip = 0, int(h[0])<<16|int(h[1])<<8|int(h[2])
+			f.seen(h[3], h[4], binary.BigEndian.Uint32(h[5:])&^(1<<31), f.skip)
+		}
+	}
+}
