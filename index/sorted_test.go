@@ -29,7 +29,7 @@ func TestSortedReader(t *testing.T) {
 		}
 	}
 	write(15_000)
-	for round := range 300 {
+	for round := range 120 {
 		write(20)
 		v := s.View()
 		q := kv.Range{
