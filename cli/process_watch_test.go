@@ -240,20 +240,8 @@ func watchResume(t *testing.T) {
 	}
 	all.Wait()
 	first = 2
-	latencies := func(lasts time.Duration) time.Duration {
-		var took []time.Duration
-		for until := time.Now().Add(lasts); time.Now().Before(until); {
-			begun := time.Now()
-			if _, err := s.Put(t.Context(), []byte("other"), value); err != nil {
-				t.Fatal(err)
-			}
-			took = append(took, time.Since(begun))
-			time.Sleep(time.Millisecond)
-		}
-		slices.Sort(took)
-		return took[len(took)*99/100]
-	}
-	calm := latencies(3 * time.Second)
+	probe := startProbe(c)
+	_, calm := probe.measure(3 * time.Second)
 	var clients []*client.Client
 	for i := range connections {
 		clients = append(clients, c.open(i, processWait))
@@ -262,6 +250,7 @@ func watchResume(t *testing.T) {
 	begun := time.Now()
 	var over atomic.Int64
 	members, own := c.cpu(t), cpuOf(t, os.Getpid())
+	probe.begin(3 * time.Second)
 	for _, s := range clients {
 		for prefix := range prefixes {
 			all.Go(func() {
@@ -286,8 +275,8 @@ func watchResume(t *testing.T) {
 			})
 		}
 	}
-	busy := latencies(3 * time.Second)
 	all.Wait()
+	_, busy := probe.end()
 	took := time.Duration(over.Load())
 	t.Logf("figures: %d watches that were %d revisions behind caught up in %v, with %v of processors for the members and %v for their clients; p99 of a put %v, and %v meanwhile; %d processors",
 		connections*prefixes, revisions, took.Round(time.Millisecond), c.cpu(t)-members, cpuOf(t, os.Getpid())-own, calm, busy, runtime.GOMAXPROCS(0))

@@ -21,7 +21,7 @@ import (
 
 // TestMain lets the scripts run qkv as a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"qkv": func() { os.Exit(Run(os.Args)) }})
+	testscript.Main(m, map[string]func(){"qkv": func() { os.Exit(Run(os.Args)) }, "qkv-probe": runProbe})
 }
 
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
