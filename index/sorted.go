@@ -21,7 +21,8 @@ import (
 //	 └── prune    where there is a limit, and far more was noted
 type SortedReader struct {
 	q     kv.Range
-	bytes int64 // bound of a page
+	end   []byte // q's, also of a single key
+	bytes int64  // bound of a page
 	begun bool
 	held  *View // nil before the first step, and behind Release
 	let   bool  // it was released
@@ -57,9 +58,13 @@ const (
 )
 
 // NewSortedReader returns a reader before its first step. The query's slices must stay as they are. The keys and values of a page
-// have at most bytes bytes, but there is always one pair; 0 does not bound them.
-func NewSortedReader(q kv.Range, bytes int64) *SortedReader {
-	return &SortedReader{q: q, bytes: bytes, from: q.Key}
+// have at most size bytes, but there is always one pair; 0 does not bound them.
+func NewSortedReader(q kv.Range, size int64) *SortedReader {
+	end := q.End
+	if len(end) == 0 {
+		end = append(bytes.Clone(q.Key), 0)
+	}
+	return &SortedReader{q: q, end: end, bytes: size, from: q.Key}
 }
 
 // Held is the View that the reader holds; nil before the first step, and behind Release.
@@ -135,7 +140,7 @@ func (r *SortedReader) collect(rows int) {
 	var next []byte
 	r.held.tree.Ascend(from.set(r.from), func(one ref) bool {
 		record := one.record()
-		if beyond(record.key(), r.q.End) {
+		if beyond(record.key(), r.end) {
 			return false
 		}
 		if rows == 0 {

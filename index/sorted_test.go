@@ -39,6 +39,9 @@ func TestSortedReader(t *testing.T) {
 		if !q.Sorted() {
 			q.Order = kv.SortDescend
 		}
+		if random.IntN(20) == 0 {
+			q.Key, q.End = fmt.Appendf(nil, "%04d", random.IntN(6000)), nil // a single key is its own order
+		}
 		if random.IntN(2) == 0 {
 			q.Limit = int64(1 + random.IntN([]int{3, 600, 7000}[random.IntN(3)]))
 		}
