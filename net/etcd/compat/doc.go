@@ -5,6 +5,16 @@
 //	go test . -seed N -at-once 1           the same sequence again
 //	go test . -against etcd                etcd with itself: what differs there is the test's fault
 //
+// Beside it:
+//
+//	clients   etcd's Go client, its packages, two versions of it
+//	ctl       scripts of etcdctl, all that it prints
+//	kube      what kube-apiserver relies on, and itself
+//	speed     figures of both sides
+//	member    processes of either
+//
+// The rest of this page is about random sequences.
+//
 // A sequence is steps (op_test.go) that a generator makes from its seed and from what was answered (generate_test.go).
 // Each side (side_test.go) is a cluster of real processes (package member) with new folders. Answers are compared after
 // ids of clusters, members and leases are mapped, and terms. What comes on watches (stream_test.go) is compared with the
