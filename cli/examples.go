@@ -75,6 +75,8 @@ var examples = map[string][]string{
 	"migrate from-etcd": {
 		"qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/qkv --dry-run",
 		"qkv migrate from-etcd --snapshot backup.db --data-dir /var/lib/qkv --name n1",
+		"qkv migrate from-etcd --endpoints http://old:2379  # follows it, until Ctrl-C",
+		"qkv migrate from-etcd --endpoints http://old:2379 --cut-over",
 	},
 	"migrate to-etcd":  {"qkv migrate to-etcd --snapshot backup.db"},
 	"recover":          {"qkv recover --accept-loss --data-dir /var/lib/qkv"},

@@ -26,17 +26,31 @@ func migrateCommand() *cli.Command {
 			"shows the same number on both sides.",
 		Subcommands: []*cli.Command{
 			{
-				Name: "from-etcd", Usage: "make a data folder of a snapshot of etcd",
-				Description: "The file is that of `etcdctl snapshot save`, of etcd 3.4 to 3.7. It becomes the data folder of a cluster of one " +
-					"member, to which others are added with `qkv member add`. What qkv cannot hold is listed, and then nothing is written; " +
-					"--dry-run only looks.",
+				Name: "from-etcd", Usage: "take over what an etcd has: from a snapshot's file, or while it runs",
+				Description: "With --snapshot, which is the file of `etcdctl snapshot save` of etcd 3.4 to 3.7: it becomes the data folder of a " +
+					"cluster of one member, to which others are added with `qkv member add`. What qkv cannot hold is listed, and then " +
+					"nothing is written.\n" +
+					"\nWith --endpoints the cluster --to, to which nobody has written yet, follows a running etcd: its snapshot, and then each " +
+					"revision as it comes. Until the same command with --cut-over ends that, it refuses all writes, and no lease expires there. " +
+					"Whoever is interrupted goes on by running the command again.\n" +
+					"\n--dry-run only looks, at either.",
 				Flags: []cli.Flag{
 					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` that etcdctl snapshot save wrote"},
-					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to make (default: ./qkv-data/NAME)"},
-					&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member"},
+					&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_DATA_DIR"}, Usage: "`DIR` to make of it (default: ./qkv-data/NAME)"},
+					&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_NAME"}, Value: "default", Usage: "`NAME` of the member of that folder"},
 					&cli.BoolFlag{Name: "skip-hash-check", EnvVars: []string{"QKV_MIGRATE_SKIP_HASH_CHECK"}, Usage: "take a file without its SHA-256, such as a copy of member/snap/db"},
+					&cli.StringSliceFlag{Name: "endpoints", EnvVars: []string{"QKV_MIGRATE_ENDPOINTS"}, Usage: "`URL,...` of members of the etcd to follow, as http://old:2379"},
+					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of that etcd (default: the host's)"},
+					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show it"},
+					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
+					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO", "QKV_ENDPOINTS"}, Usage: "`HOST:PORT,...` of members of the cluster that follows (default: as --endpoints of other commands)"},
+					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "wait for the etcd's last revision, compare the hashes, and let clients write"},
+					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded (default: the user's cache)"},
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
-					certsDirFlag("`DIR` with ca.crt, member-NAME.crt and member-NAME.key, as for qkv serve; without it the local CA's, on loopback only"),
+					&cli.DurationFlag{Name: "timeout", EnvVars: []string{"QKV_TIMEOUT"}, Value: 5 * time.Second, Usage: "`TIME` to wait for a first answer", Action: positive("timeout")},
+					certsDirFlag("`DIR` of certificates: member-NAME's with --snapshot, as for qkv serve, and a client's with --endpoints; without it the local CA's, on loopback only"),
+					&cli.StringFlag{Name: "client", EnvVars: []string{"QKV_CLIENT"}, Usage: "`NAME` of the client whose certificate to use, when --certs-dir has several"},
+					homeFlag(),
 				},
 				Action: migrateFrom,
 			},
@@ -57,10 +71,20 @@ func migrateFrom(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
-	if c.String("snapshot") == "" {
-		return usagef("--snapshot FILE is missing: what `etcdctl snapshot save FILE` has written")
+	file, live := c.String("snapshot") != "", len(c.StringSlice("endpoints")) > 0
+	switch {
+	case file && live:
+		return usagef("--snapshot makes a data folder of a file, and --endpoints follows a running etcd: give the one that is meant")
+	case live && (c.IsSet("data-dir") || c.IsSet("name") || c.IsSet("skip-hash-check")):
+		return usagef("--data-dir, --name and --skip-hash-check belong to --snapshot: a running etcd is followed by a running cluster, --to HOST:PORT")
+	case live:
+		return interruptible(c, func(ctx context.Context) error { return migrateLive(ctx, c) })
+	case file && (c.Bool("cut-over") || c.IsSet("work-dir") || c.IsSet("source-cacert") || c.IsSet("source-cert") || c.IsSet("source-key")):
+		return usagef("--cut-over, --work-dir, --source-cacert, --source-cert and --source-key belong to --endpoints: a file is neither followed nor cut over")
+	case file:
+		return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c, c.String("snapshot")) })
 	}
-	return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c) })
+	return usagef("--snapshot FILE is missing, what `etcdctl snapshot save FILE` has written, or --endpoints URL,... of a running etcd")
 }
 
 func migrateTo(c *cli.Context) error {
@@ -129,8 +153,8 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Source) err
 }
 
 // migrateFile makes a data folder of a file.
-func migrateFile(ctx context.Context, c *cli.Context) error {
-	file, err := migrate.OpenFile(c.String("snapshot"), c.Bool("skip-hash-check"))
+func migrateFile(ctx context.Context, c *cli.Context, path string) error {
+	file, err := migrate.OpenFile(path, c.Bool("skip-hash-check"))
 	if err != nil {
 		return migrateError(err)
 	}
@@ -230,6 +254,9 @@ func sameLeases(v *index.View, file *migrate.File) (err error) {
 func migrateError(err error) error {
 	if errors.Is(err, migrate.ErrFile) {
 		return usagef("%w", err)
+	}
+	if migrate.Unreachable(err) {
+		return exitf(exitUnavailable, "%w", err)
 	}
 	return serveError(err)
 }

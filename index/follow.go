@@ -32,7 +32,8 @@ type following struct {
 type FollowStatus struct {
 	Source uint64
 	Name   string
-	At     Position // the newest record that was taken, complete revision or not
+	At     Position // the newest record that was taken
+	Held   bool     // the revision of that is not complete
 	Loaded bool
 }
 
@@ -42,7 +43,15 @@ func (v *View) Following() *FollowStatus {
 		return nil
 	}
 	f := v.following
-	return &FollowStatus{Source: f.source, Name: f.name, At: f.at, Loaded: f.loaded}
+	return &FollowStatus{Source: f.source, Name: f.name, At: f.at, Held: len(f.pending) > 0, Loaded: f.loaded}
+}
+
+// Inherited is the compacted revision that the source had which the state follows or has followed; 0: none.
+func (v *View) Inherited() int64 { return v.inherited }
+
+// IsFollow tells whether a command is a step of following a source. It looks at the kind only.
+func IsFollow(command []byte) bool {
+	return len(command) > 1 && command[0] == 0x90|commandFields && command[1] == kindFollow
 }
 
 // FollowedRecord is one version of a source, with all that the source says of it.
@@ -226,13 +235,13 @@ func (s *State) follow(f *follow) kv.Result {
 	case f.step == followBegin:
 		err = s.beginFollowing(f)
 	case now == nil || now.source != f.source:
-		err = kv.Errorf(kv.BadRequest, "this cluster does not follow the etcd cluster %x", f.source)
+		err = kv.Errorf(kv.Following, "this cluster does not follow the etcd cluster %x", f.source)
 	case f.step == followRecords:
 		err = s.takeRecords(f)
 	case f.step == followLeases:
 		err = s.takeLeases(f)
 	case len(now.pending) > 0 || f.step != followCompact && f.revision != s.revision || f.step == followEnd && !now.loaded:
-		err = kv.Errorf(kv.BadRequest, "the newest whole revision is %d, and the source's %d: there are records missing", s.revision, f.revision)
+		err = kv.Errorf(kv.Following, "the newest whole revision is %d, and the source's %d: there are records missing", s.revision, f.revision)
 	case f.step == followLoaded:
 		next := *now
 		next.loaded = true
@@ -276,7 +285,7 @@ func (s *State) beginFollowing(f *follow) *kv.Error {
 // is refused: who sends it asks how far the state is.
 func (s *State) takeRecords(f *follow) *kv.Error {
 	if f.after != s.following.at {
-		return kv.Errorf(kv.BadRequest, "records behind %d.%d, the newest is %d.%d", f.after.Revision, f.after.Sub, s.following.at.Revision, s.following.at.Sub)
+		return kv.Errorf(kv.Following, "records behind %d.%d, the newest is %d.%d", f.after.Revision, f.after.Sub, s.following.at.Revision, s.following.at.Sub)
 	}
 	if l := (kv.Lease{ID: 1, TTL: f.ttl}); l.Check() != nil {
 		return l.Check()

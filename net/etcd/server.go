@@ -255,6 +255,7 @@ func (s *Server) services() []*grpc.ServiceDesc {
 				method(s, "MemberUpdate", s.memberUpdate), method(s, "MemberPromote", s.memberPromote),
 			},
 		},
+		s.followService(),
 		{
 			ServiceName: "v3lockpb.Lock",
 			Methods:     []grpc.MethodDesc{s.own("Lock", s.lock), s.own("Unlock", s.unlock)},

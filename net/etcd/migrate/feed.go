@@ -23,6 +23,7 @@ type Feed struct {
 
 	at      index.Position // the newest record that was sent
 	last    index.Position // the newest record
+	event   index.Position // of the newest event of a watch
 	records [][]byte
 	bytes   int
 }

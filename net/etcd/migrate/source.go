@@ -85,7 +85,7 @@ func (s *Source) Save(ctx context.Context, path string, progress func(written, l
 func (s *Source) receive(ctx context.Context, to io.Writer, progress func(written, left int64)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := pb.NewMaintenanceClient(s.conn).Snapshot(ctx, &pb.SnapshotRequest{}, grpc.WaitForReady(true))
+	stream, err := pb.NewMaintenanceClient(s.conn).Snapshot(ctx, &pb.SnapshotRequest{})
 	if err != nil {
 		return fmt.Errorf("snapshot of %s: %w", s.Endpoint, err)
 	}

@@ -109,6 +109,14 @@ func moduleDir(t testing.TB) string {
 	}
 }
 
+// Command is a program's command line, whose process ends with the test's, without the variables of either program.
+func Command(t testing.TB, program string, arguments ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(Program(t, program), arguments...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "QKV_") || strings.HasPrefix(s, "ETCD") })
+	return cmd
+}
+
 // Cluster is some members of one program, of one cluster.
 type Cluster struct {
 	Program string

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/net/etcd/migrate"
+	"qkv/net/wire"
+)
+
+// migrateLive lets a cluster follow a running etcd.
+func migrateLive(ctx context.Context, c *cli.Context) error {
+	from, err := sourceGroup(c)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if c.Bool("dry-run") {
+		return tryMigration(ctx, c, from)
+	}
+	to, err := targetGroup(c)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	dir := c.String("work-dir")
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return usagef("%w; give --work-dir DIR", err)
+		}
+		dir = filepath.Join(cache, "qkv-migrate")
+	}
+	var bar *progress
+	l := migrate.Live{
+		From: from, To: to, WorkDir: dir, CutOver: c.Bool("cut-over"), Timeout: c.Duration("timeout"),
+		Say: func(format string, values ...any) {
+			if bar != nil {
+				bar.end()
+			}
+			fmt.Fprintf(c.App.Writer, format+"\n", values...)
+		},
+		Bar: func(total, more int) {
+			if more == 0 {
+				bar = newProgress(c.App.ErrWriter, "load", total)
+			}
+			bar.add(more)
+		},
+	}
+	return migrateError(l.Run(ctx))
+}
+
+// tryMigration looks at what a running etcd has, by a snapshot that is removed again.
+func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) error {
+	if above := c.String("work-dir"); above != "" {
+		if err := os.MkdirAll(above, 0o700); err != nil {
+			return err
+		}
+	}
+	dir, err := os.MkdirTemp(c.String("work-dir"), "qkv-migrate-")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "snapshot.db")
+	bar := newBytesProgress(c.App.ErrWriter, "snapshot")
+	err = from.Save(ctx, path, bar.set)
+	bar.end()
+	if err == nil {
+		err = migrateFile(ctx, c, path)
+	}
+	return errors.Join(migrateError(err), os.RemoveAll(dir))
+}
+
+// sourceGroup are the members of the etcd that is followed.
+func sourceGroup(c *cli.Context) (*migrate.Group, error) {
+	config, err := sourceTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	var all []*migrate.Source
+	var names []string
+	for _, part := range c.StringSlice("endpoints") {
+		for text := range strings.SplitSeq(part, ",") {
+			u, err := url.Parse(strings.TrimSpace(text))
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
+				return nil, usagef("--endpoints %q is no URL of an etcd: http://HOST:PORT or https://HOST:PORT", text)
+			}
+			with := config
+			if u.Scheme == "http" {
+				with = nil
+			}
+			s, err := migrate.Dial(u.Host, with)
+			if err != nil {
+				return nil, usagef("%w", err)
+			}
+			all, names = append(all, s), append(names, u.Host)
+		}
+	}
+	return migrate.NewGroup(strings.Join(names, ","), all...), nil
+}
+
+// sourceTLS is how that etcd is dialled with https.
+func sourceTLS(c *cli.Context) (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if file := c.String("source-cacert"); file != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, usagef("--source-cacert: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, usagef("--source-cacert %s holds no certificate", file)
+		}
+	}
+	cert, key := c.String("source-cert"), c.String("source-key")
+	if (cert == "") != (key == "") {
+		return nil, usagef("--source-cert and --source-key belong together")
+	}
+	if cert != "" {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
+			return nil, usagef("--source-cert: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
+
+// targetGroup are the members of the cluster that follows.
+func targetGroup(c *cli.Context) (*migrate.Group, error) {
+	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
+	home, err := homeDir(c)
+	if err != nil && t.certsDir == "" {
+		return nil, err
+	}
+	t.home = home
+	if t.endpoints, t.source, err = endpoints(c.StringSlice("to"), home); err != nil {
+		return nil, err
+	}
+	credentials, err := t.credentials()
+	if err != nil {
+		return nil, err
+	}
+	var all []*migrate.Source
+	for _, endpoint := range t.endpoints {
+		s, err := migrate.Dial(endpoint, wire.ClientTLS(credentials, "h2", wire.Identity{Class: wire.ClassMember}))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return migrate.NewGroup(strings.Join(t.endpoints, ","), all...), nil
+}

@@ -1,0 +1,119 @@
+package migrate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"qkv/index"
+)
+
+// Group is members of one cluster, of which one is asked after the other until one answers.
+type Group struct {
+	Name    string // for messages
+	all     []*Source
+	current int
+}
+
+// NewGroup makes a group of members.
+func NewGroup(name string, all ...*Source) *Group { return &Group{Name: name, all: all} }
+
+// Close closes all connections.
+func (g *Group) Close() error {
+	var all []error
+	for _, s := range g.all {
+		all = append(all, s.Close())
+	}
+	return errors.Join(all...)
+}
+
+// callTimeout is how long a member may take for an answer before another one is asked.
+const callTimeout = 10 * time.Second
+
+// do asks the current member, and turns to the next when it does not answer.
+func (g *Group) do(ctx context.Context, f func(ctx context.Context, s *Source) error) error {
+	s := g.all[g.current]
+	try, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	err := f(try, s)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if retryable(err) {
+		g.current = (g.current + 1) % len(g.all)
+	}
+	return fmt.Errorf("%s at %s: %w", g.Name, s.Endpoint, err)
+}
+
+// retryable says that the same may succeed later, or with another member. A write may have been made all the same.
+func retryable(err error) bool {
+	if errors.Is(err, io.EOF) || errors.Is(err, errAgain) {
+		return true
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return false
+	}
+	switch s.Code() {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Aborted, codes.Canceled, codes.Internal, codes.Unknown, codes.FailedPrecondition:
+		return true
+	case codes.ResourceExhausted:
+		return s.Message() == "etcdserver: too many requests"
+	}
+	return false
+}
+
+// Unreachable says that an error is of a member that did not answer.
+func Unreachable(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && (s.Code() == codes.Unavailable || s.Code() == codes.DeadlineExceeded)
+}
+
+// errAgain is behind errors that another attempt may not have.
+var errAgain = errors.New("it ended")
+
+// progress is what a member tells of how far its cluster follows.
+type progress struct {
+	*index.FollowStatus
+
+	Inherited, Revision, Compacted int64
+}
+
+func (g *Group) progress(ctx context.Context) (p progress, err error) {
+	err = g.do(ctx, func(ctx context.Context, s *Source) error {
+		text := &wrapperspb.StringValue{}
+		if err := s.conn.Invoke(ctx, "/qkv.Follow/Progress", &emptypb.Empty{}, text, grpc.WaitForReady(false)); err != nil {
+			return err
+		}
+		p = progress{}
+		return json.Unmarshal([]byte(text.Value), &p)
+	})
+	return p, err
+}
+
+func (g *Group) take(ctx context.Context, command []byte) error {
+	return g.do(ctx, func(ctx context.Context, s *Source) error {
+		return s.conn.Invoke(ctx, "/qkv.Follow/Take", &wrapperspb.BytesValue{Value: command}, &emptypb.Empty{})
+	})
+}
+
+// Save is Source.Save of a member that answers.
+func (g *Group) Save(ctx context.Context, path string, progress func(written, left int64)) (err error) {
+	for range g.all {
+		s := g.all[g.current]
+		if err = s.Save(ctx, path, progress); err == nil || ctx.Err() != nil || !retryable(err) {
+			return err
+		}
+		g.current = (g.current + 1) % len(g.all)
+	}
+	return err
+}
