@@ -273,6 +273,8 @@ const (
 	// EtcdBytes bounds what gRPC's clients hold together by requests that are not whole and answers that are not read: one answer
 	// of the largest, and half as much of others.
 	EtcdBytes = 3 << 29
+	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each.
+	EtcdLeasesSorted = 4096
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
 	EtcdGatewayBytes = 64 << 20
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients

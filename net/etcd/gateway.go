@@ -163,10 +163,10 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 		proto.Merge(to.(proto.Message), question.(proto.Message))
 		return nil
 	})
-	header(options)
 	if err != nil {
 		return err
 	}
+	header(options)
 	if size := sizeOf(found); size > limits.EtcdGatewayBytes {
 		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
 	}
@@ -225,7 +225,7 @@ func (g *gateway) NewStream(ctx context.Context, _ *grpc.StreamDesc, method stri
 		return nil, status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
 	within, cancel := context.WithCancel(incoming(ctx))
-	p := &pipe{ctx: within, requests: make(chan proto.Message), answers: make(chan any), last: make(chan struct{}), done: make(chan struct{})}
+	p := &pipe{ctx: within, requests: make(chan proto.Message), answers: make(chan any), last: make(chan struct{}), begun: make(chan struct{}), done: make(chan struct{})}
 	g.s.running.Go(func() {
 		defer cancel()
 		p.err = handle(pipeServer{p})
@@ -241,6 +241,8 @@ type pipe struct {
 	answers  chan any
 	last     chan struct{} // closed when the client sends no more
 	once     sync.Once
+	first    sync.Once
+	begun    chan struct{} // closed when the handler sends something
 	done     chan struct{} // closed when the handler has returned err
 	err      error
 }
@@ -252,8 +254,15 @@ type (
 
 func (p *pipe) Context() context.Context { return p.ctx }
 
-// Header implements grpc.ClientStream.
-func (p pipeClient) Header() (metadata.MD, error) { return grpcHeader(), nil }
+// Header implements grpc.ClientStream: it comes with the first message.
+func (p pipeClient) Header() (metadata.MD, error) {
+	select {
+	case <-p.begun:
+		return grpcHeader(), nil
+	case <-p.done:
+		return nil, nil
+	}
+}
 
 // Trailer implements grpc.ClientStream.
 func (p pipeClient) Trailer() metadata.MD { return nil }
@@ -307,6 +316,7 @@ func (p pipeServer) SendMsg(m any) error {
 	} else {
 		m = proto.Clone(m.(proto.Message))
 	}
+	p.first.Do(func() { close(p.begun) })
 	select {
 	case p.answers <- m:
 		return nil

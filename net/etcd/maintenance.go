@@ -112,8 +112,12 @@ func (s *Server) defragment(context.Context, *pb.DefragmentRequest) (any, error)
 // downgrade answers as an etcd of Version that has no downgrade under way, and begins none.
 func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, error) {
 	answer := &pb.DowngradeResponse{Header: s.header(s.config.Member.View().Revision()), Version: minorOf(ClusterVersion)}
-	if q.Action == pb.DowngradeRequest_CANCEL {
+	switch q.Action {
+	case pb.DowngradeRequest_VALIDATE, pb.DowngradeRequest_ENABLE:
+	case pb.DowngradeRequest_CANCEL:
 		return answer, nil
+	default:
+		return nil, status.Error(codes.Unknown, "etcdserver: unknown method")
 	}
 	parts := strings.Split(q.Version, ".")
 	numbers := make([]int, len(parts))

@@ -10,11 +10,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -501,5 +505,103 @@ func TestWaitsForALeader(t *testing.T) {
 	_, err = c.Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
 	if status.Convert(err).Message() != "etcdserver: request timed out" || m.Proposals.Load() != before+1 {
 		t.Errorf("a write that may have happened: %v, handed over %d times", err, m.Proposals.Load()-before)
+	}
+}
+
+// TestReload replaces certificate and CA while the server runs: the next connection is by the new ones, whom the old CA has signed
+// is refused, and a connection that is there goes on.
+func TestReload(t *testing.T) {
+	trust, next := servertest.NewTrust(t), servertest.NewTrust(t)
+	s := start(t, newMember(), func(c *etcd.Config) { c.Listeners[0].TLS, c.Listeners[0].Plain = wire.EtcdTLS(trust.Member), false })
+	put := func(c *grpc.ClientConn) error {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		_, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")})
+		return err
+	}
+	dialBy := func(by servertest.Trust) *grpc.ClientConn {
+		c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tlsOf(by, true))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	before := dialBy(trust)
+	if err := put(before); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(dialBy(next)); err == nil {
+		t.Fatal("another CA's client was let in")
+	}
+	copyFile := func(name string) {
+		b, err := os.ReadFile(filepath.Join(next.Dir, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(trust.Dir, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"member-test.crt", "member-test.key"} {
+		copyFile(name)
+		if err := put(dialBy(next)); err == nil {
+			t.Fatal("another CA's client was let in, before its CA was there")
+		}
+	}
+	copyFile("ca.crt")
+	if err := put(dialBy(next)); err != nil {
+		t.Errorf("the new CA's client: %v", err)
+	}
+	old := tlsOf(trust, true)
+	old.VerifyConnection = nil // it would refuse the new member's certificate itself
+	if c, err := tls.Dial("tcp", s.Addr().String(), old); err == nil {
+		_ = c.SetDeadline(time.Now().Add(wait))
+		if _, err = c.Read(make([]byte, 1)); err == nil {
+			t.Error("the old CA's client was let in")
+		}
+		_ = c.Close()
+	}
+	if err := put(before); err != nil {
+		t.Errorf("the connection that was there: %v", err)
+	}
+}
+
+// TestMetadata sends metadata that is no text: what is asked for by it is refused, and the rest is overlooked.
+func TestMetadata(t *testing.T) {
+	s := start(t, newMember(), nil)
+	for _, c := range []struct{ name, value, want string }{
+		{"client-api-version", "\xff\xfe", "3"}, {"client-api-version", "3.7", "0"}, {"hasleader", "\xff", "0"}, {"x-other", "\xff\xfe\xfd", "0"}, {"token", "\xc3\x28", "0"},
+	} {
+		h := attack(t, s)
+		h.block.Reset()
+		for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.KV/Range"}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}, {c.name, c.value}} {
+			_ = h.encode.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+		}
+		if err := h.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: h.block.Bytes(), EndHeaders: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.frames.WriteData(1, true, message(&pb.RangeRequest{Key: []byte("a")})); err != nil {
+			t.Fatal(err)
+		}
+		h.frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		status := ""
+		for status == "" {
+			f, err := h.frames.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s %q: %v", c.name, c.value, err)
+			}
+			if m, ok := f.(*http2.MetaHeadersFrame); ok {
+				for _, one := range m.Fields {
+					if one.Name == "grpc-status" {
+						status = one.Value
+					}
+				}
+			}
+		}
+		if status != c.want {
+			t.Errorf("%s %q: status %s, want %s", c.name, c.value, status, c.want)
+		}
+		_ = h.Close()
 	}
 }
