@@ -10,6 +10,8 @@
 //	clients   etcd's Go client, its packages, two versions of it
 //	ctl       scripts of etcdctl, all that it prints
 //	kube      what kube-apiserver relies on, and itself
+//	robustness
+//	          etcd's judge of histories with faults
 //	speed     figures of both sides
 //	member    processes of either
 //

@@ -475,7 +475,10 @@ func (r *run) closeStream(stream int) error {
 // progress asks each stream that can tell for its progress until both sides have told it: all watchers are level then.
 func (r *run) progress() error {
 	for stream, watchers := range r.streams {
-		future := func(w *ordered) bool { return !w.over && w.from > r.revision+1 }
+		// Etcd keeps it back while one waits for a revision that it named itself, the next one among them.
+		future := func(w *ordered) bool {
+			return !w.over && (w.from > r.revision+1 || w.request.StartRevision > r.revision)
+		}
 		if slices.ContainsFunc(watchers, future) || !slices.ContainsFunc(watchers, func(w *ordered) bool { return !w.over }) {
 			continue
 		}
