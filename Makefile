@@ -63,8 +63,8 @@ lint: ## gofumpt, vet, staticcheck, and that the mutants fit, without changing a
 fmt: ## format the code with gofumpt
 	$(TOOL) gofumpt -w .
 
-bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench
-	./qkv bench --data-dir . $(BENCHFLAGS)
+bench: build ## puts and gets against members of its own, beside what disk and QUIC can do: ./qkv bench quick
+	./qkv bench quick --data-dir . $(BENCHFLAGS)
 
 vuln: ## known vulnerabilities in what is linked in (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...

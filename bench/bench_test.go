@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server/servertest"
@@ -37,7 +38,7 @@ func clients(t testing.TB, n int) ([]*client.Client, *servertest.Member) {
 func TestLoadByCount(t *testing.T) {
 	all, member := clients(t, 2)
 	var progress atomic.Int64
-	r, err := Load(t.Context(), Config{Clients: all, Op: Put, InFlight: 50, Keys: 300, Sequential: true, Count: 1000, Progress: progress.Store})
+	r, err := Load(t.Context(), Config{Stores: Natives(all), Op: Put, InFlight: 50, Keys: 300, Sequential: true, Count: 1000, Progress: progress.Store})
 	if err != nil || r.Done != 1000 || r.Latencies.Count != 1000 || r.Failed != 0 || progress.Load() != 1000 {
 		t.Fatalf("%v %+v, progress %d", err, r, progress.Load())
 	}
@@ -49,7 +50,7 @@ func TestLoadByCount(t *testing.T) {
 		t.Errorf("%+v %v %v", pair, found, err)
 	}
 	for _, op := range []Op{Get, GetSerializable} {
-		r, err := Load(t.Context(), Config{Clients: all, Op: op, InFlight: 50, Keys: 300, Count: 500})
+		r, err := Load(t.Context(), Config{Stores: Natives(all), Op: op, InFlight: 50, Keys: 300, Count: 500})
 		if err != nil || r.Done != 500 || r.Latencies.P50 <= 0 || r.Latencies.P99 < r.Latencies.P50 || r.Latencies.Max < r.Latencies.P99 || r.Rate <= 0 {
 			t.Errorf("%v: %v %v", op, err, r)
 		}
@@ -60,7 +61,7 @@ func TestLoadByTime(t *testing.T) {
 	all, _ := clients(t, 1)
 	testretry.Longer(t, 200*time.Millisecond, func(t testing.TB, limit time.Duration) {
 		begun := time.Now()
-		r, err := Load(t.Context(), Config{Clients: all, InFlight: 20, Duration: limit, WarmUp: limit / 2})
+		r, err := Load(t.Context(), Config{Stores: Natives(all), InFlight: 20, Duration: limit, WarmUp: limit / 2})
 		if took := time.Since(begun); err != nil || took < limit*3/2 || took > 10*limit {
 			t.Fatalf("%v after %v", err, took)
 		}
@@ -76,7 +77,7 @@ func TestLoadByTime(t *testing.T) {
 func TestLoadCountsErrors(t *testing.T) {
 	all, _ := clients(t, 1)
 	_ = all[0].Close() // each call fails at once, before it returns
-	r, err := Load(t.Context(), Config{Clients: all, InFlight: 10, Count: 100})
+	r, err := Load(t.Context(), Config{Stores: Natives(all), InFlight: 10, Count: 100})
 	if err != nil || r.Done != 0 || r.Failed != 100 || r.FirstError != client.ErrClosed.Error() || r.Rate != 0 {
 		t.Errorf("%v %+v", err, r)
 	}
@@ -90,7 +91,7 @@ func TestLoadEndsWithItsContext(t *testing.T) {
 	testretry.Longer(t, 100*time.Millisecond, func(t testing.TB, limit time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
-		r, err := Load(ctx, Config{Clients: all, InFlight: 10, Duration: time.Hour})
+		r, err := Load(ctx, Config{Stores: Natives(all), InFlight: 10, Duration: time.Hour})
 		if !errors.Is(err, context.DeadlineExceeded) || r.Done == 0 {
 			t.Errorf("%v %+v", err, r)
 		}
@@ -101,14 +102,15 @@ func TestLoadRefusesNonsense(t *testing.T) {
 	all, _ := clients(t, 1)
 	for _, c := range []Config{
 		{},
-		{Clients: all, InFlight: -1},
-		{Clients: all, InFlight: 1 << 20},
-		{Clients: all, Keys: -1},
-		{Clients: all, ValueBytes: 1 << 30},
-		{Clients: all, Prefix: strings.Repeat("x", 5000)},
-		{Clients: all, Op: 9},
-		{Clients: all, Count: -1},
-		{Clients: all, Duration: -1},
+		{Stores: Natives(all), InFlight: -1},
+		{Stores: Natives(all), InFlight: 1 << 20},
+		{Stores: Natives(all), Keys: -1},
+		{Stores: Natives(all), ValueBytes: 1 << 30},
+		{Stores: Natives(all), Prefix: strings.Repeat("x", limits.KeyBytes)},
+		{Stores: Natives(all), Rate: -1},
+		{Stores: Natives(all), Op: 9},
+		{Stores: Natives(all), Count: -1},
+		{Stores: Natives(all), Duration: -1},
 	} {
 		if _, err := Load(t.Context(), c); err == nil {
 			t.Errorf("%+v was accepted", c)
@@ -189,7 +191,7 @@ func BenchmarkLoad(b *testing.B) {
 		b.Run(strings.ReplaceAll(op.String(), " ", "-"), func(b *testing.B) {
 			all, _ := clients(b, 1)
 			for b.Loop() {
-				r, err := Load(b.Context(), Config{Clients: all, Op: op, Keys: 1000, Duration: 2 * time.Second, WarmUp: 200 * time.Millisecond})
+				r, err := Load(b.Context(), Config{Stores: Natives(all), Op: op, Keys: 1000, Duration: 2 * time.Second, WarmUp: 200 * time.Millisecond})
 				if err != nil || r.Failed+r.Unknown > 0 {
 					b.Fatal(err, r)
 				}

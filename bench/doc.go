@@ -1,15 +1,20 @@
-// Package bench measures: a load of puts and gets on a cluster, and what the machine below it could do at best.
+// Package bench measures: what a disk gives a log, what a machine could do at best, and what a store gives its clients.
 //
-//   - [Load] keeps a fixed number of requests in flight over the client library's asynchronous calls, so that one
-//     process makes as much load as there are processors for. Each request that ends begins the next one, so the
-//     rate is what the cluster gives and the latency belongs to that number in flight (a closed loop: a cluster that
-//     stands still is asked less, and what would have arrived meanwhile is not counted; LongestGap shows it).
+//   - [ProbeDisk] is how long writes take to be durable, on files of every kind and by every way there is; [DiskProbes] are
+//     the standard ones. [Fdatasync] is the log's own case: no put can be faster.
 //   - [Echo] is the rate at which this machine carries frames of the same size there and back over one QUIC
 //     connection, with nothing behind it: no member can be faster.
-//   - [Fdatasync] is how long the disk takes to make one page of a zero-filled file durable, back to back or after a
-//     rest: no put can be faster.
+//   - [Load] makes requests on a [Store]: qkv's client ([Native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed
+//     number in flight: the rate is what the store gives, the latency belongs to that number, and what a stall delays is
+//     not asked (LongestGap shows it). An open loop begins each request when it is due, and counts from then: what a stall
+//     delays is in it (what Gil Tene calls coordinated omission is not).
+//   - [Suite] makes the standard loads on several sides in turns, each on a cluster of its own, and keeps the runs as
+//     package result writes them.
 //
-// Only ratios of figures that were measured in one run, one after the other, are worth comparing: the same machine
-// drifts by a factor of 1.5 within an hour. Latencies are kept in HdrHistograms of three digits and merged as such;
-// percentiles are never averaged. What failed is counted and named, and is in no latency.
+// Only ratios of figures that were measured in one run, in turns, are worth comparing: the same machine drifts by a
+// factor of 1.5 within an hour. Latencies are kept in HdrHistograms of three digits and merged as such; percentiles are
+// never averaged. What failed is counted and named, and is in no latency.
+//
+// Beside it: bench/stat says what a few runs allow to say about a difference, bench/machine describes disks and hosts,
+// bench/result is the file and all that is made of it.
 package bench

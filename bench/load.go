@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sys/unix"
 
 	"qkv/internal/limits"
 	"qkv/net/client"
@@ -24,9 +25,13 @@ const (
 	Put             Op = iota // writes a value of its own for each request
 	Get                       // a linearizable read of one key
 	GetSerializable           // a read of whatever the member has
+	Mixed                     // one put among nine linearizable reads
 )
 
-var opNames = [...]string{"put", "linearizable get", "serializable get"}
+var opNames = [...]string{"put", "linearizable get", "serializable get", "mixed"}
+
+// mixedGets is how many reads there are to each put of Mixed.
+const mixedGets = 9
 
 func (o Op) String() string {
 	if int(o) < len(opNames) {
@@ -37,9 +42,10 @@ func (o Op) String() string {
 
 // Config says what load to make. What is 0 is as the comments say.
 type Config struct {
-	Clients    []*client.Client // the requests in flight are shared out evenly among them
+	Stores     []Store // the requests in flight are shared out evenly among them
 	Op         Op
-	InFlight   int           // 1000
+	InFlight   int           // 1000; of an open loop the most there may be
+	Rate       float64       // requests a second, begun when they are due: an open loop; 0: closed
 	Keys       int           // of the key space; 100,000
 	Sequential bool          // keys one after the other in place of at random
 	Prefix     string        // of the keys; "bench/"
@@ -65,10 +71,12 @@ func (c *Config) complete() error {
 		c.Duration = 10 * time.Second
 	}
 	switch {
-	case len(c.Clients) == 0:
+	case len(c.Stores) == 0:
 		return errors.New("bench: a load needs at least one client")
-	case c.InFlight < 1 || c.InFlight > len(c.Clients)*limits.RequestsInflight:
-		return fmt.Errorf("bench: %d requests in flight: 1 to %d are possible over %d clients", c.InFlight, len(c.Clients)*limits.RequestsInflight, len(c.Clients))
+	case c.InFlight < 1 || c.InFlight > len(c.Stores)*limits.RequestsInflight:
+		return fmt.Errorf("bench: %d requests in flight: 1 to %d are possible over %d clients", c.InFlight, len(c.Stores)*limits.RequestsInflight, len(c.Stores))
+	case c.Rate < 0:
+		return fmt.Errorf("bench: %v requests a second are not possible", c.Rate)
 	case c.Keys < 1 || c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes || len(c.Prefix)+keyDigits > limits.KeyBytes:
 		return fmt.Errorf("bench: %d keys with the prefix %q and values of %d bytes are not possible", c.Keys, c.Prefix, c.ValueBytes)
 	case c.Count < 0 || c.Duration < 0 || c.WarmUp < 0 || int(c.Op) >= len(opNames):
@@ -92,6 +100,7 @@ type load struct {
 	ends    time.Time // zero: by count
 	values  []byte    // from which each value is cut
 	running sync.WaitGroup
+	free    chan *slot // of an open loop; nil: closed
 
 	// Shared.
 	started atomic.Int64
@@ -101,27 +110,34 @@ type load struct {
 	last    atomic.Int64 // when something succeeded, in ns since begun; 0 for never
 	gap     atomic.Int64 // the longest so far
 
+	lag time.Duration // the pacer's: the longest that a request was begun after it was due
+
 	mu    sync.Mutex
 	first error
 }
 
-// share is what one client's requests record.
+// share is what one store's requests record.
 type share struct {
 	mu        sync.Mutex
 	histogram *hdrhistogram.Histogram
-	ended     time.Time // of the newest success that is recorded
+	windows   []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by when the request ended
+	ended     time.Time                 // of the newest success that is recorded
 }
 
-// slot is one of the requests in flight: when it ends, the slot begins the next.
+// windowTime is how long the parts of a run are that its course is shown by.
+const windowTime = time.Second
+
+// mostWindows bounds the course of a run that lasts longer than anybody looks at: what comes later is in the last one.
+const mostWindows = 3600
+
+// slot is one of the requests in flight: when it ends, a closed loop's begins the next, an open loop's is free.
 type slot struct {
-	load   *load
-	client *client.Client
-	share  *share
-	random *rand.Rand
-	key    []byte
-	begun  time.Time
-	wrote  func(client.Written, error)
-	got    func(client.KeyValue, bool, error)
+	load    *load
+	store   Store
+	share   *share
+	random  *rand.Rand
+	request Request
+	begun   time.Time // when it was due, in an open loop
 }
 
 // Load makes a load until its count or time is over, or ctx ends, and returns when the last request has ended. Requests
@@ -139,19 +155,26 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	for i := range l.values {
 		l.values[i] = byte(random.Uint32())
 	}
-	shares := make([]*share, len(config.Clients))
+	shares := make([]*share, len(config.Stores))
 	for i := range shares {
 		shares[i] = &share{histogram: newHistogram(), ended: l.begun}
 	}
-	l.running.Add(config.InFlight)
-	for i := range config.InFlight {
-		s := &slot{load: l, client: config.Clients[i%len(shares)], share: shares[i%len(shares)]}
+	slots := make([]*slot, config.InFlight)
+	for i := range slots {
+		s := &slot{load: l, store: config.Stores[i%len(shares)], share: shares[i%len(shares)]}
 		s.random = rand.New(rand.NewPCG(config.Seed, uint64(i)+2))
-		s.wrote = func(_ client.Written, err error) { s.end(err) }
-		s.got = func(_ client.KeyValue, _ bool, err error) { s.end(err) }
-		s.begin(time.Now())
+		s.request.Done = s.end
+		slots[i] = s
 	}
 	stop := l.watch()
+	if config.Rate > 0 {
+		l.pace(slots)
+	} else {
+		l.running.Add(len(slots))
+		for _, s := range slots {
+			s.begin(time.Now())
+		}
+	}
 	l.running.Wait()
 	stop()
 	return l.report(shares), ctx.Err()
@@ -196,20 +219,30 @@ func (s *slot) begin(now time.Time) {
 		s.load.running.Done()
 		return
 	}
+	s.ask(n, now)
+}
+
+// ask sends the slot's request, whose latency counts from a time on.
+func (s *slot) ask(n int64, due time.Time) {
 	config := &s.load.config
 	which := n % int64(config.Keys)
 	if !config.Sequential {
 		which = s.random.Int64N(int64(config.Keys))
 	}
-	s.key = appendKey(s.key[:0], config.Prefix, which)
-	s.begun = now
-	switch config.Op {
-	case Put:
-		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
-		s.client.PutAsync(s.key, s.load.values[from:from+config.ValueBytes], s.wrote)
-	default:
-		s.client.GetAsync(s.key, config.Op == GetSerializable, s.got)
+	r := &s.request
+	r.Key = appendKey(r.Key[:0], config.Prefix, which)
+	if r.Op = config.Op; r.Op == Mixed {
+		r.Op = Get
+		if s.random.IntN(mixedGets+1) == 0 {
+			r.Op = Put
+		}
 	}
+	if r.Op == Put {
+		from := s.random.IntN(len(s.load.values) - config.ValueBytes)
+		r.Value = s.load.values[from : from+config.ValueBytes]
+	}
+	s.begun = due
+	s.store.Do(r)
 }
 
 // errorPause is how long a slot rests after an error, so that a cluster that is away is not asked in a tight loop. It also
@@ -219,21 +252,76 @@ const errorPause = 10 * time.Millisecond
 // end records how the slot's request ended and begins the next.
 func (s *slot) end(err error) {
 	now := time.Now()
-	if err != nil {
+	if err == nil {
+		s.load.succeed(now)
+		s.record(now)
+	} else {
 		s.load.fail(err)
+	}
+	switch {
+	case s.load.free != nil:
+		s.load.free <- s
+		s.load.running.Done()
+	case err != nil:
 		time.AfterFunc(errorPause, func() { s.begin(time.Now()) })
+	default:
+		s.begin(now)
+	}
+}
+
+// record notes what a request took that began after the warm-up.
+func (s *slot) record(now time.Time) {
+	if s.begun.Before(s.load.begun) {
 		return
 	}
-	s.load.succeed(now)
-	if !s.begun.Before(s.load.begun) {
-		s.share.mu.Lock()
-		record(s.share.histogram, now.Sub(s.begun))
-		if now.After(s.share.ended) {
-			s.share.ended = now
-		}
-		s.share.mu.Unlock()
+	s.share.mu.Lock()
+	defer s.share.mu.Unlock()
+	took := now.Sub(s.begun)
+	record(s.share.histogram, took)
+	window := min(int(now.Sub(s.load.begun)/windowTime), mostWindows-1)
+	for len(s.share.windows) <= window {
+		s.share.windows = append(s.share.windows, newHistogram())
 	}
-	s.begin(now)
+	record(s.share.windows[window], took)
+	if now.After(s.share.ended) {
+		s.share.ended = now
+	}
+}
+
+// pace begins requests when they are due, until the run is over. One that no slot is free for waits, and the wait is in
+// its latency, since that counts from when it was due: nothing that the cluster delays goes unseen.
+func (l *load) pace(slots []*slot) {
+	l.free = make(chan *slot, len(slots))
+	for _, s := range slots {
+		l.free <- s
+	}
+	begun := time.Now()
+	interval := float64(time.Second) / l.config.Rate
+	for i := 0; ; i++ {
+		due := begun.Add(time.Duration(float64(i) * interval))
+		sleepUntil(due)
+		n, more := l.next(due)
+		if !more {
+			return
+		}
+		s := <-l.free
+		l.lag = max(l.lag, time.Since(due))
+		l.running.Add(1)
+		s.ask(n, due)
+	}
+}
+
+// sleepUntil returns when it is as late as that. The runtime's own timers are as late as a millisecond where nothing else
+// runs, which would be in every latency.
+func sleepUntil(due time.Time) {
+	for {
+		rest := time.Until(due)
+		if rest <= 0 {
+			return
+		}
+		t := unix.NsecToTimespec(int64(rest))
+		_ = unix.Nanosleep(&t, nil) // a signal ends it early
+	}
 }
 
 // succeed notes when something succeeded.
@@ -269,15 +357,26 @@ func (l *load) fail(err error) {
 func (l *load) report(shares []*share) Report {
 	all := newHistogram()
 	ended := l.begun
+	var windows []*hdrhistogram.Histogram
 	for _, s := range shares {
 		all.Merge(s.histogram)
+		for i, w := range s.windows {
+			if i == len(windows) {
+				windows = append(windows, newHistogram())
+			}
+			windows[i].Merge(w)
+		}
 		if s.ended.After(ended) {
 			ended = s.ended
 		}
 	}
 	r := Report{
 		Done: all.TotalCount(), Elapsed: ended.Sub(l.begun), Latencies: latencies(all),
-		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()),
+		Failed: l.failed.Load(), Unknown: l.unknown.Load(), LongestGap: time.Duration(l.gap.Load()), Lag: l.lag,
+	}
+	whole := int(r.Elapsed / windowTime) // what is left of the last one would look like a fall
+	for _, w := range windows[:min(whole, len(windows))] {
+		r.Windows = append(r.Windows, latencies(w))
 	}
 	if r.Elapsed > 0 {
 		r.Rate = float64(r.Done) / r.Elapsed.Seconds()

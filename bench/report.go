@@ -37,6 +37,14 @@ func latencies(h *hdrhistogram.Histogram) Latencies {
 	}
 }
 
+// LatenciesOf are the latencies of a histogram that was merged; none of nil.
+func LatenciesOf(h *hdrhistogram.Histogram) Latencies {
+	if h == nil {
+		h = newHistogram()
+	}
+	return latencies(h)
+}
+
 func (l Latencies) String() string {
 	return fmt.Sprintf("p50 %s p99 %s max %s", short(l.P50), short(l.P99), short(l.Max))
 }
@@ -53,6 +61,10 @@ type Report struct {
 	FirstError      string
 	// LongestGap is the longest time in which nothing succeeded, from the first success to the last.
 	LongestGap time.Duration
+	// Lag is the longest that a request of an open loop was begun after it was due.
+	Lag time.Duration
+	// Windows are the run's course, a second each.
+	Windows []Latencies
 }
 
 func (r Report) String() string {

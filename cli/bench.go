@@ -20,7 +20,17 @@ import (
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
-		Name: "bench", Category: "program", Usage: "measure puts and gets",
+		Name: "bench", Category: "program", Usage: "measure disks, members and clusters",
+		Description: "`qkv bench disk` says what a log feels of a disk, `qkv bench run` what clients get of members on it, several disks " +
+			"in turns; `qkv bench quick` is a minute's look. Results are saved as JSON (-o), and made into tables and pages by " +
+			"`qkv bench report`; `qkv bench gate` fails when one is worse than another.",
+		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchReportCommand(), benchGateCommand()},
+	}
+}
+
+func benchQuickCommand() *cli.Command {
+	return &cli.Command{
+		Name: "quick", Usage: "measure puts and gets, in a minute",
 		Description: "Without --endpoints: starts members of its own on loopback, one and then three, and measures beside them what this " +
 			"machine could do at best: its disk's fdatasync, back to back and after a rest as between a lone caller's puts, and a " +
 			"bare QUIC echo. With --endpoints, which no variable and no file stands for here: loads that cluster, under keys of its " +
@@ -297,7 +307,7 @@ func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench
 		warmUp = min(warmUp, time.Second)
 	}
 	return bench.Load(ctx, bench.Config{
-		Clients: clients, Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
+		Stores: bench.Natives(clients), Op: op, InFlight: inFlight, Keys: b.c.Int("keys"), ValueBytes: b.c.Int("value-bytes"),
 		Prefix: b.prefix, Duration: b.c.Duration("duration"), WarmUp: warmUp, Seed: 1,
 	})
 }

@@ -85,10 +85,15 @@ var house = map[string]room{
 	}, modules: []string{raftModule, protoModule}},
 
 	"cli": {floor: 5, imports: []string{
-		"node", "bench", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
+		"node", "bench", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
-	"bench": {floor: 5, imports: []string{"net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule}},
-	".":     {floor: 6, imports: []string{"cli"}},
+	"bench": {floor: 5, imports: []string{"bench/result", "net/client", "net/wire", "log/disk", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
+
+	"bench/stat":    {floor: 0},
+	"bench/machine": {floor: 0, modules: []string{sysModule}},
+	"bench/result":  {floor: 1, imports: []string{"bench/stat", "bench/machine"}, modules: []string{hdrModule}},
+
+	".": {floor: 6, imports: []string{"cli"}},
 }
 
 // stateFloor is the highest floor of state without goroutines.

@@ -48,6 +48,13 @@ func (p *progress) set(done, left int64) {
 	}
 }
 
+// describe says what is counted now.
+func (p *progress) describe(what string) {
+	if p.bar != nil {
+		p.bar.Describe(what)
+	}
+}
+
 // add counts items; it may be called from any goroutine.
 func (p *progress) add(n int) {
 	if p.bar != nil {

@@ -1,0 +1,138 @@
+package machine
+
+import (
+	"bufio"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Environment is what a benchmark ran in.
+type Environment struct {
+	Program     string    `json:"program"` // version and revision of the build
+	Go          string    `json:"go"`
+	Kernel      string    `json:"kernel"`
+	CPU         string    `json:"cpu"`
+	Processors  int       `json:"processors"` // that this process may use
+	GOMAXPROCS  int       `json:"gomaxprocs"`
+	MemoryBytes int64     `json:"memory_bytes"`
+	Governor    string    `json:"governor,omitempty"`
+	ClockSource string    `json:"clock_source,omitempty"`
+	Virtual     bool      `json:"virtual"`
+	CgroupCPU   string    `json:"cgroup_cpu,omitempty"`    // cpu.max
+	CgroupBytes string    `json:"cgroup_memory,omitempty"` // memory.max
+	ReadBuffer  int64     `json:"udp_read_buffer_bytes"`   // net.core.rmem_max
+	WriteBuffer int64     `json:"udp_write_buffer_bytes"`  // net.core.wmem_max
+	Pressure    *Pressure `json:"before,omitempty"`
+	After       *Pressure `json:"after,omitempty"`
+	Warnings    []string  `json:"warnings,omitempty"`
+}
+
+// Pressure is what else a machine was doing.
+type Pressure struct {
+	At   time.Time `json:"at"`
+	Load float64   `json:"load"` // of the last minute
+	// CPU and IO are the shares of the last 10 s, in percent, in which something waited for them (PSI); -1 where the
+	// kernel does not tell.
+	CPU   float64 `json:"cpu_some"`
+	IO    float64 `json:"io_some"`
+	Steal float64 `json:"steal_ticks"` // of all processors since boot, in clock ticks
+}
+
+// Environment describes the machine as it is now.
+func (h Host) Environment(program string) Environment {
+	e := Environment{
+		Program: program, Go: runtime.Version(), Processors: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		Governor: h.text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"), ClockSource: h.text("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+		CgroupCPU: h.text("sys/fs/cgroup/cpu.max"), CgroupBytes: h.text("sys/fs/cgroup/memory.max"),
+		ReadBuffer: h.number("proc/sys/net/core/rmem_max"), WriteBuffer: h.number("proc/sys/net/core/wmem_max"),
+	}
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range build.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				e.Program += " " + s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				e.Program += " modified"
+			}
+		}
+	}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		e.Kernel = unix.ByteSliceToString(name.Release[:]) + " " + unix.ByteSliceToString(name.Machine[:])
+	}
+	e.CPU = h.field("proc/cpuinfo", "model name")
+	e.Virtual = strings.Contains(" "+h.field("proc/cpuinfo", "flags")+" ", " hypervisor ")
+	e.MemoryBytes = kibibytes(h.field("proc/meminfo", "MemTotal")) << 10
+	before := h.Pressure()
+	e.Pressure = &before
+	e.Warnings = e.warnings()
+	return e
+}
+
+// busyShare of the processors, in load, is somebody else's work: a member and its clients then wait for them.
+const busyShare = 0.5
+
+func (e Environment) warnings() (all []string) {
+	if e.Governor == "powersave" {
+		all = append(all, "the processors' governor is powersave: `cpupower frequency-set -g performance`")
+	}
+	if e.Pressure != nil && e.Pressure.Load > busyShare*float64(e.Processors) {
+		all = append(all, "the host is busy: load "+strconv.FormatFloat(e.Pressure.Load, 'f', 1, 64)+" on "+strconv.Itoa(e.Processors)+" processors before anything began")
+	}
+	return all
+}
+
+// Pressure is what the machine is doing now.
+func (h Host) Pressure() Pressure {
+	p := Pressure{At: time.Now().UTC().Truncate(time.Second), CPU: h.some("cpu"), IO: h.some("io")}
+	if load := strings.Fields(h.text("proc/loadavg")); len(load) > 0 {
+		p.Load, _ = strconv.ParseFloat(load[0], 64)
+	}
+	// cpu user nice system idle iowait irq softirq steal
+	if cpu := strings.Fields(h.text("proc/stat")); len(cpu) > 8 {
+		p.Steal, _ = strconv.ParseFloat(cpu[8], 64)
+	}
+	return p
+}
+
+// some is avg10 of "some avg10=0.00 avg60=0.00 avg300=0.00 total=0".
+func (h Host) some(what string) float64 {
+	for _, f := range strings.Fields(h.text("proc/pressure", what)) {
+		if value, found := strings.CutPrefix(f, "avg10="); found {
+			share, err := strconv.ParseFloat(value, 64)
+			if err == nil {
+				return share
+			}
+		}
+	}
+	return -1
+}
+
+// field is the value of "name : value" in a file of such lines, the first one.
+func (h Host) field(file, name string) string {
+	f, err := os.Open(h.file(file))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		key, value, found := strings.Cut(lines.Text(), ":")
+		if found && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// kibibytes reads "123 kB".
+func kibibytes(s string) int64 {
+	n, _ := strconv.ParseInt(strings.TrimSuffix(s, " kB"), 10, 64)
+	return n
+}

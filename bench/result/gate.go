@@ -1,0 +1,64 @@
+package result
+
+import (
+	"fmt"
+	"slices"
+
+	"qkv/bench/stat"
+)
+
+// GateRuns is the fewest runs on each side of which a test can say that there is a difference: of three and three, the
+// farthest apart that they can be still happens once in ten.
+const GateRuns = 4
+
+// Regression is a figure that became worse.
+type Regression struct {
+	Side, Load, Figure string
+	Was, Is            string
+	Difference         stat.Difference
+}
+
+func (r Regression) String() string {
+	return fmt.Sprintf("%s, %s, %s: %s became %s, %v", r.Side, r.Load, r.Figure, r.Was, r.Is, r.Difference)
+}
+
+// Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
+// figures were compared. It is an error when there are too few runs to say anything, or nothing in common.
+func Gate(baseline, now *File, most float64) (worse []Regression, compared int, err error) {
+	for _, r := range now.Rows {
+		before := find(baseline.Rows, r.Side, r.load())
+		if len(before.Runs) == 0 || before.Mode != r.Mode {
+			continue
+		}
+		if a, b := len(before.Runs), len(r.Runs); a < GateRuns || b < GateRuns {
+			return nil, 0, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
+		}
+		for _, m := range metricsOf(r) {
+			was, is := m.values(before), m.values(r)
+			if m.Better == 0 || len(was) < GateRuns || len(is) < GateRuns {
+				continue
+			}
+			compared++
+			d := stat.Compare(was, is)
+			loss := 1 - d.Ratio
+			if m.Better < 0 {
+				loss = d.Ratio - 1
+			}
+			if d.Claimed && loss > most {
+				worse = append(worse, Regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
+			}
+		}
+	}
+	if compared == 0 {
+		return nil, 0, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))
+	}
+	return worse, compared, nil
+}
+
+func sides(f *File) (names []string) {
+	for _, s := range f.Sides {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,175 @@
+package result
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"github.com/cockroachdb/datadriven"
+
+	"qkv/bench/machine"
+)
+
+// sample is a file of two sides, of which the second is slower by a factor in everything.
+func sample(runs int, slower float64) *File {
+	draw := rand.New(rand.NewPCG(3, 3))
+	f := &File{
+		Version: Version, Kind: "run", Command: []string{"qkv", "bench", "run"}, Begun: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		Environment: machine.Environment{Program: "qkv 0.1.0", Go: "go1", CPU: "a CPU", Processors: 2, Kernel: "6.1"},
+		Sides:       []Side{{Name: "nvme", Device: &machine.Device{FileSystem: "ext4", Source: "/dev/nvme0n1p1"}}, {Name: "ssd", Emulated: "sata-ssd"}},
+		Notes:       []string{"a <note>"},
+	}
+	for i, side := range f.Sides {
+		put := Row{Side: side.Name, Name: "put", Mode: Closed, Parameters: map[string]string{"members": "3", "in flight": "1000"}}
+		open := Row{Side: side.Name, Name: "put", Mode: Open, Parameters: map[string]string{"a second": "1000"}}
+		event := Row{Side: side.Name, Name: "leader killed", Mode: Event}
+		probe := Row{Side: side.Name, Name: "4 KiB zero-filled", Mode: Probe}
+		factor := 1.0
+		if i == 1 {
+			factor = slower
+		}
+		for range runs {
+			h := hdrhistogram.New(1000, int64(2*time.Minute), 3)
+			for range 20_000 {
+				_ = h.RecordValue(int64(factor * (1e6 + 2e5*draw.ExpFloat64())))
+			}
+			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}, Windows: []Window{{1, 9000, 1e6, 2e6, 3e6}, {1, 11000, 1e6, 2e6, 3e6}}}
+			put.Runs, open.Runs, probe.Runs = append(put.Runs, run), append(open.Runs, run), append(probe.Runs, run)
+			event.Runs = append(event.Runs, Run{Count: 1, Values: map[string]float64{"write_gap_seconds": factor * (1 + 0.05*draw.Float64())}})
+		}
+		put.Runs[0].Failed, put.Runs[0].FirstError = 2, "the disk is full"
+		f.Rows = append(f.Rows, put, open, event, probe)
+	}
+	return f
+}
+
+// TestForms: each form of one file, in testdata/forms.
+func TestForms(t *testing.T) {
+	f := sample(5, 1.5)
+	datadriven.RunTest(t, "testdata/forms", func(t *testing.T, d *datadriven.TestData) string {
+		var b bytes.Buffer
+		var err error
+		switch d.Cmd {
+		case "text":
+			err = f.Report(&b, Table.Text, "")
+		case "markdown":
+			err = f.Report(&b, Table.Markdown, "- ")
+		case "csv":
+			err = f.CSV(&b)
+		case "bench":
+			err = f.BenchmarkLines(&b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	})
+}
+
+// TestRoundTrip: what is written is read, with all latencies.
+func TestRoundTrip(t *testing.T) {
+	f := sample(2, 1.1)
+	var first, second bytes.Buffer
+	if err := f.Write(&first); err != nil {
+		t.Fatal(err)
+	}
+	written := first.String()
+	again, err := Read(&first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Write(&second); err != nil || second.String() != written {
+		t.Errorf("%v: what was read is written otherwise", err)
+	}
+	was, is := f.Rows[0].Merged(), again.Rows[0].Merged()
+	if was.TotalCount() != 40_000 || is.TotalCount() != 40_000 || was.ValueAtQuantile(99) != is.ValueAtQuantile(99) {
+		t.Errorf("%d and %d latencies, p99 %d and %d", was.TotalCount(), is.TotalCount(), was.ValueAtQuantile(99), is.ValueAtQuantile(99))
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                 "no file of `qkv bench`",
+		"[]":               "no file of `qkv bench`",
+		`{"rows": []}`:     "has no version",
+		`{"version": 99}`:  "the file has version 99, and this qkv reads version 1",
+		`{"version": "1"}`: "no file of `qkv bench`",
+		`{"version": 1, "rows": [{"side": "x", "name": "put", "mode": "closed"}]}`:                                                                            `the side "x", which it does not name`,
+		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "put", "mode": "half"}]}`:                                                    `"put" in the mode "half"`,
+		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "p", "mode": "open", "runs": [{"histogram": "HISTFAAAAC94nJNpm"}]}]}`:        "the file is damaged",
+		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "p", "mode": "open", "runs": [{"histogram": "not base64 at all, is it"}]}]}`: "the file is damaged",
+	} {
+		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, not %s", text, err, want)
+		}
+	}
+}
+
+// TestPage: a page loads nothing, says what is emulated, and quotes what it was given.
+func TestPage(t *testing.T) {
+	var b bytes.Buffer
+	if err := Page(&b, []*File{sample(5, 1.5)}); err != nil {
+		t.Fatal(err)
+	}
+	page := b.String()
+	for _, never := range []string{"http:", "https:", "src=", "url(", "@import", "<script", "<note>", "ZgotmplZ", "NaN", "Inf"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page contains %s", never)
+		}
+	}
+	for _, always := range []string{"EMULATED", "<polyline", "class=\"heat\"", "put, in flight 1000, members 3: latency", "a &lt;note&gt;"} {
+		if !strings.Contains(page, always) {
+			t.Errorf("the page does not contain %s", always)
+		}
+	}
+	if err := Page(&b, []*File{{Version: Version}}); err != nil {
+		t.Errorf("a file without anything: %v", err)
+	}
+}
+
+// TestGate: equal sides are no difference, a slower one is found, and too few runs are an error and no answer.
+func TestGate(t *testing.T) {
+	base := sample(5, 1)
+	same := sample(5, 1)
+	if worse, compared, err := Gate(base, same, 0.05); err != nil || len(worse) > 0 || compared < 20 {
+		t.Errorf("%v: %d of %d are worse: %v", err, len(worse), compared, worse)
+	}
+	slow := sample(5, 1.2)
+	worse, _, err := Gate(base, slow, 0.05)
+	if err != nil || len(worse) < 8 {
+		t.Errorf("%v: only %v", err, worse)
+	}
+	for _, r := range worse {
+		if r.Side != "ssd" {
+			t.Errorf("%v is not what became slower", r)
+		}
+	}
+	if worse, _, err := Gate(base, slow, 0.5); err != nil || len(worse) > 0 {
+		t.Errorf("%v: %v within 50 %%", err, worse)
+	}
+	if _, _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
+		t.Error(err)
+	}
+	if _, _, err := Gate(&File{Sides: []Side{{Name: "hdd"}}}, slow, 0.05); err == nil || !strings.Contains(err.Error(), "[hdd]") {
+		t.Error(err)
+	}
+}
+
+// TestPercentileNeedsSamples: one that would rest on fewer than ten is not shown.
+func TestPercentileNeedsSamples(t *testing.T) {
+	h := hdrhistogram.New(1000, int64(time.Minute), 3)
+	for range 999 {
+		_ = h.RecordValue(5000)
+	}
+	run := Run{Histogram: &Latency{h}}
+	if _, ok := percentile("p99", 99).of(run); ok {
+		t.Error("p99 of 999 is shown")
+	}
+	_ = h.RecordValue(5000)
+	if v, ok := percentile("p99", 99).of(run); !ok || v < 5000 || v > 5119 {
+		t.Errorf("p99 of 1000: %v %v", v, ok)
+	}
+}

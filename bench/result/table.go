@@ -1,0 +1,304 @@
+package result
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"qkv/bench/stat"
+)
+
+// Table is the one table of a file: a line for each figure of each load. All its rows have one mode.
+type Table struct {
+	Title string
+	Head  []string
+	Lines [][]string
+}
+
+// modeTitles say above a table what its latencies mean.
+var modeTitles = map[string]string{
+	Closed: "Closed loop: a number of requests is always in flight. Latency belongs to that number.",
+	Open:   "Open loop: requests begin when planned. Latency counts from then, with all the time a request had to wait to begin.",
+	Probe:  "Probes: one operation after the other.",
+	Event:  "Events: each run is one.",
+}
+
+// Tables are a file's tables, one for each mode.
+func (f *File) Tables() (all []Table) {
+	for _, mode := range []string{Closed, Open, Event, Probe} {
+		rows := slices.DeleteFunc(slices.Clone(f.Rows), func(r Row) bool { return r.Mode != mode })
+		if len(rows) > 0 {
+			all = append(all, f.table(mode, rows))
+		}
+	}
+	return all
+}
+
+// table has a column for each side, and from the second on what it differs from the first by.
+func (f *File) table(mode string, rows []Row) Table {
+	t := Table{Title: modeTitles[mode], Head: []string{"load", "figure"}}
+	for i, side := range f.Sides {
+		t.Head = append(t.Head, f.label(side))
+		if i > 0 {
+			t.Head = append(t.Head, fmt.Sprintf("%s to %s", side.Name, f.Sides[0].Name))
+		}
+	}
+	for _, load := range loads(rows) {
+		first := find(rows, f.Sides[0].Name, load)
+		var metrics []Metric
+		for _, r := range rows {
+			if r.load() == load {
+				metrics = metricsOf(r)
+				break
+			}
+		}
+		for _, m := range metrics {
+			line, any := []string{load, m.Name}, false
+			for i, side := range f.Sides {
+				values := m.values(find(rows, side.Name, load))
+				any = any || len(values) > 0
+				line = append(line, m.figure(values))
+				if i > 0 {
+					line = append(line, stat.Compare(m.values(first), values).String())
+				}
+			}
+			if any {
+				t.Lines = append(t.Lines, line)
+			}
+		}
+		for _, side := range f.Sides {
+			if s := failures(find(rows, side.Name, load)); s != "" {
+				t.Lines = append(t.Lines, []string{load, side.Name + ": " + s})
+			}
+		}
+	}
+	return t
+}
+
+// label is what stands above a side's figures: what is emulated says so everywhere.
+func (f *File) label(s Side) string {
+	if s.Emulated != "" {
+		return s.Name + " (EMULATED)"
+	}
+	return s.Name
+}
+
+// figure is the median with its interval, where there are runs enough for one.
+func (m Metric) figure(values []float64) string {
+	switch len(values) {
+	case 0:
+		return "-"
+	case 1, 2:
+		return m.form(stat.Median(values))
+	default:
+		low, high := stat.Interval(values)
+		return fmt.Sprintf("%s (%s to %s)", m.form(stat.Median(values)), m.form(low), m.form(high))
+	}
+}
+
+// failures says what failed in a row.
+func failures(r Row) string {
+	var failed, unknown int64
+	first := ""
+	for _, run := range r.Runs {
+		failed, unknown = failed+run.Failed, unknown+run.Unknown
+		if first == "" {
+			first = run.FirstError
+		}
+	}
+	if failed+unknown == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d failed and %d of unknown outcome, first: %s", failed, unknown, first)
+}
+
+// load is a row's name with its parameters: what rows of several sides have in common.
+func (r Row) load() string {
+	s := r.Name
+	for _, name := range slices.Sorted(maps.Keys(r.Parameters)) {
+		s += ", " + name + " " + r.Parameters[name]
+	}
+	return s
+}
+
+// loads are the different loads, in the order of the rows.
+func loads(rows []Row) (all []string) {
+	for _, r := range rows {
+		if !slices.Contains(all, r.load()) {
+			all = append(all, r.load())
+		}
+	}
+	return all
+}
+
+func find(rows []Row, side, load string) Row {
+	for _, r := range rows {
+		if r.Side == side && r.load() == load {
+			return r
+		}
+	}
+	return Row{Side: side}
+}
+
+// Text prints the table in aligned columns.
+func (t Table) Text(w io.Writer) error {
+	if _, err := fmt.Fprintln(w, t.Title); err != nil {
+		return err
+	}
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tab, strings.Join(t.Head, "\t"))
+	for _, line := range t.Shown() {
+		fmt.Fprintln(tab, strings.Join(line, "\t"))
+	}
+	return tab.Flush()
+}
+
+// Shown are the lines for eyes: a load is named once.
+func (t Table) Shown() (all [][]string) {
+	before := ""
+	for _, line := range t.Lines {
+		shown := slices.Clone(line)
+		if line[0] == before {
+			shown[0] = ""
+		}
+		before = line[0]
+		all = append(all, shown)
+	}
+	return all
+}
+
+// Markdown prints the table as Markdown.
+func (t Table) Markdown(w io.Writer) error {
+	cell := strings.NewReplacer("|", `\|`, "\n", " ", "~", `\~`)
+	row := func(cells []string) string {
+		var b strings.Builder
+		for i := range t.Head {
+			text := ""
+			if i < len(cells) {
+				text = cell.Replace(cells[i])
+			}
+			b.WriteString("| " + text + " ")
+		}
+		return b.String() + "|\n"
+	}
+	s := t.Title + "\n\n" + row(t.Head) + strings.Repeat("|---", len(t.Head)) + "|\n"
+	for _, line := range t.Lines {
+		s += row(line)
+	}
+	_, err := io.WriteString(w, s)
+	return err
+}
+
+// CSV writes every run of every row with its figures as numbers, in seconds and units without prefixes.
+func (f *File) CSV(w io.Writer) error {
+	c := csv.NewWriter(w)
+	if err := c.Write([]string{"side", "emulated", "load", "mode", "run", "figure", "value"}); err != nil {
+		return err
+	}
+	for _, r := range f.Rows {
+		for _, m := range metricsOf(r) {
+			for i, run := range r.Runs {
+				if v, ok := m.of(run); ok {
+					if err := c.Write([]string{r.Side, f.side(r.Side).Emulated, r.load(), r.Mode, fmt.Sprint(i + 1), m.Name, fmt.Sprint(v)}); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	c.Flush()
+	return c.Error()
+}
+
+// BenchmarkLines writes Go's benchmark format, a line a run, so that benchstat compares files.
+func (f *File) BenchmarkLines(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "cpu: %s\n", f.Environment.CPU); err != nil {
+		return err
+	}
+	for _, r := range f.Rows {
+		name := "Benchmark" + strings.ToUpper(r.Name[:1]) + r.Name[1:]
+		for _, p := range slices.Sorted(maps.Keys(r.Parameters)) {
+			name += "/" + p + "=" + r.Parameters[p]
+		}
+		name += "/side=" + r.Side
+		if e := f.side(r.Side).Emulated; e != "" {
+			name += "/EMULATED=" + e
+		}
+		name = strings.NewReplacer(" ", "-", ",", "").Replace(name)
+		for _, run := range r.Runs {
+			line := fmt.Sprintf("%s\t%d", name, max(1, run.Count))
+			for _, m := range metricsOf(r) {
+				if v, ok := m.of(run); ok {
+					line += fmt.Sprintf("\t%v %s", v, unit(m))
+				}
+			}
+			if _, err := fmt.Fprintln(w, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// unit is a metric's name as a unit of Go's benchmark format.
+func unit(m Metric) string {
+	switch m.Name {
+	case "rate":
+		return "op/s"
+	case "p50", "p90", "p99", "p99.9", "max":
+		return m.Name + "-ns"
+	default:
+		return strings.ReplaceAll(m.Name, " ", "-")
+	}
+}
+
+// Report writes the file's tables, each as write does, with what they were measured on before them and the notes behind
+// them, each after a mark.
+func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark string) error {
+	e := f.Environment
+	lines := []string{
+		fmt.Sprintf("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), strings.Join(f.Command, " ")),
+		fmt.Sprintf("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel),
+	}
+	for _, s := range f.Sides {
+		switch {
+		case s.Emulated != "":
+			lines = append(lines, fmt.Sprintf("%s: EMULATED, profile %s", s.Name, s.Emulated))
+		case s.Device != nil:
+			lines = append(lines, fmt.Sprintf("%s: %v", s.Name, s.Device))
+		default:
+			lines = append(lines, fmt.Sprintf("%s: %s", s.Name, s.Target))
+		}
+	}
+	if err := writeLines(w, mark, lines); err != nil {
+		return err
+	}
+	for _, t := range f.Tables() {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := write(t, w); err != nil {
+			return err
+		}
+	}
+	if len(f.Notes) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return writeLines(w, mark, f.Notes)
+}
+
+func writeLines(w io.Writer, mark string, lines []string) error {
+	for _, l := range lines {
+		if _, err := fmt.Fprintln(w, mark+l); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,346 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"qkv/bench/result"
+)
+
+// Side is one of what a suite compares.
+type Side interface {
+	Describe() result.Side
+	// Start starts a cluster of so many members, with nothing in it.
+	Start(ctx context.Context, members int) (Cluster, error)
+}
+
+// Cluster is what a side has started.
+type Cluster interface {
+	// Stores are connections that begin at different members.
+	Stores() []Store
+	// KillLeader ends the leader at once, as kill -9 does; ErrNotPossible where the side cannot.
+	KillLeader(ctx context.Context) error
+	// Stop ends the cluster and removes what it left.
+	Stop() error
+}
+
+// Work is one load of a suite.
+type Work struct {
+	Name     string
+	Mode     string // of result
+	Op       Op
+	InFlight int
+	Rate     float64 // of an open loop
+	Most     int     // members that it makes sense on; 0: any number
+	Least    int     // likewise
+	kind     workKind
+}
+
+type workKind uint8
+
+const (
+	plainWork workKind = iota
+	sweepWork
+	killWork
+)
+
+// sweepP99 is what a sweep's headline is held to.
+const sweepP99 = 10 * time.Millisecond
+
+// Works are the standard loads of a suite. Those of one caller come first, while disk and machine are as quiet as they
+// get; the leader's death comes last, since a member is missing afterwards.
+func Works(inFlight int, rate float64) []Work {
+	return []Work{
+		{Name: "put by one caller", Mode: result.Closed, Op: Put, InFlight: 1},
+		{Name: "linearizable get by one caller", Mode: result.Closed, Op: Get, InFlight: 1},
+		{Name: "put", Mode: result.Closed, Op: Put, InFlight: inFlight},
+		{Name: "linearizable get", Mode: result.Closed, Op: Get, InFlight: inFlight},
+		{Name: "serializable get", Mode: result.Closed, Op: GetSerializable, InFlight: inFlight},
+		{Name: "mixed 9 to 1", Mode: result.Closed, Op: Mixed, InFlight: inFlight},
+		{Name: "put", Mode: result.Open, Op: Put, InFlight: inFlight, Rate: rate},
+		{Name: "most puts with p99 within 10 ms", Mode: result.Event, Op: Put, InFlight: inFlight, kind: sweepWork},
+		{Name: "leader killed", Mode: result.Event, Op: Put, InFlight: min(inFlight, 100), Least: 3, kind: killWork},
+	}
+}
+
+// WorkNames are the names of works, each once.
+func WorkNames(works []Work) (names []string) {
+	for _, w := range works {
+		if !slices.Contains(names, w.Name) {
+			names = append(names, w.Name)
+		}
+	}
+	return names
+}
+
+// Suite measures works on sides, each side as often as the others and in turns: A B, B A, A B, ... so that a machine
+// that drifts drifts for all of them.
+type Suite struct {
+	Sides      []Side
+	Members    []int // numbers of members to measure with
+	Works      []Work
+	Runs       int
+	Duration   time.Duration // of each load
+	WarmUp     time.Duration
+	KillRest   time.Duration // of load after the leader's death; 8 s. A cluster that is not back by then has a gap of so long.
+	ValueBytes int
+	Keys       int
+	// Prefix of all keys; empty: bench's default.
+	Prefix string
+	// Progress is told what begins, and which of how many that is.
+	Progress func(what string, step, of int)
+}
+
+// Run measures everything. It returns what there is when it fails as well.
+func (s *Suite) Run(ctx context.Context) (rows []result.Row, notes []string, err error) {
+	r := &suiteRun{Suite: s, ctx: ctx, index: map[string]int{}}
+	for round := range s.Runs {
+		for _, members := range s.Members {
+			sides := slices.Clone(s.Sides)
+			if round%2 == 1 {
+				slices.Reverse(sides)
+			}
+			for _, side := range sides {
+				if err := r.cluster(side, members); err != nil {
+					return r.rows, r.notes, fmt.Errorf("%s, %s, run %d: %w", side.Describe().Name, memberCount(members), round+1, err)
+				}
+			}
+		}
+	}
+	return r.rows, r.notes, nil
+}
+
+// suiteRun is a run of a suite so far.
+type suiteRun struct {
+	*Suite
+	ctx   context.Context
+	rows  []result.Row
+	index map[string]int // of a row, by side, members and work
+	notes []string
+	step  int
+}
+
+// cluster measures all works on one new cluster.
+func (r *suiteRun) cluster(side Side, members int) (err error) {
+	name := side.Describe().Name
+	r.progress("start " + memberCount(members) + " of " + name)
+	c, err := side.Start(r.ctx, members)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Stop()) }()
+	for i, w := range r.Works {
+		if w.Least > members || w.Most > 0 && w.Most < members {
+			continue
+		}
+		r.progress(fmt.Sprintf("%s: %s, %s", name, w.Name, memberCount(members)))
+		run, err := r.work(c, w)
+		switch {
+		case r.ctx.Err() != nil:
+			return context.Cause(r.ctx)
+		case errors.Is(err, ErrNotPossible):
+			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
+		case err != nil:
+			return fmt.Errorf("%s: %w", w.Name, err)
+		default:
+			r.add(name, members, i, w, run)
+		}
+	}
+	return nil
+}
+
+func memberCount(n int) string {
+	if n == 1 {
+		return "1 member"
+	}
+	return fmt.Sprintf("%d members", n)
+}
+
+func (r *suiteRun) progress(what string) {
+	r.step++
+	if r.Progress != nil {
+		r.Progress(what, r.step, r.Steps())
+	}
+}
+
+// Steps is how often Progress is called.
+func (s *Suite) Steps() (n int) {
+	for _, members := range s.Members {
+		n++
+		for _, w := range s.Works {
+			if w.Least <= members && (w.Most == 0 || members <= w.Most) {
+				n++
+			}
+		}
+	}
+	return n * s.Runs * len(s.Sides)
+}
+
+func (r *suiteRun) note(s string) {
+	if !slices.Contains(r.notes, s) {
+		r.notes = append(r.notes, s)
+	}
+}
+
+// add puts a run into its row.
+func (r *suiteRun) add(side string, members, work int, w Work, run result.Run) {
+	key := fmt.Sprintf("%s/%d/%d", side, members, work)
+	at, known := r.index[key]
+	if !known {
+		at = len(r.rows)
+		r.index[key] = at
+		parameters := map[string]string{"members": strconv.Itoa(members)}
+		if w.InFlight > 1 && w.Mode == result.Closed {
+			parameters["in flight"] = strconv.Itoa(w.InFlight)
+		}
+		if w.Rate > 0 {
+			parameters["a second"] = strconv.FormatFloat(w.Rate, 'f', -1, 64)
+		}
+		if r.ValueBytes > 0 && w.Op != Get && w.Op != GetSerializable {
+			parameters["value bytes"] = strconv.Itoa(r.ValueBytes)
+		}
+		r.rows = append(r.rows, result.Row{Side: side, Name: w.Name, Mode: w.Mode, Parameters: parameters})
+	}
+	r.rows[at].Runs = append(r.rows[at].Runs, run)
+}
+
+// work makes one load.
+func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
+	begun := time.Now().UTC()
+	config := Config{
+		Stores: c.Stores(), Op: w.Op, InFlight: w.InFlight, Keys: r.Keys, ValueBytes: r.ValueBytes, Prefix: r.Prefix,
+		Duration: r.Duration, WarmUp: r.WarmUp, Seed: 1, Rate: w.Rate,
+	}
+	var run result.Run
+	var err error
+	switch w.kind {
+	case sweepWork:
+		run, err = sweep(r.ctx, config)
+	case killWork:
+		run, err = kill(r.ctx, c, config, cmp.Or(r.KillRest, 8*time.Second))
+	default:
+		var report Report
+		report, err = Load(r.ctx, config)
+		run = report.Run()
+	}
+	run.Begun = begun
+	return run, err
+}
+
+// Run is a report as a file keeps it.
+func (r Report) Run() result.Run {
+	run := result.Run{
+		Seconds: r.Elapsed.Seconds(), Count: r.Done, Failed: r.Failed, Unknown: r.Unknown, FirstError: r.FirstError,
+		Rate: r.Rate, LongestGap: r.LongestGap.Seconds(), Histogram: &result.Latency{Histogram: r.Latencies.Histogram},
+	}
+	if r.Lag > 0 {
+		run.Values = map[string]float64{"begun_late_seconds": r.Lag.Seconds()}
+	}
+	for _, w := range r.Windows {
+		run.Windows = append(run.Windows, result.Window{Seconds: windowTime.Seconds(), Count: w.Count, P50: int64(w.P50), P99: int64(w.P99), Max: int64(w.Max)})
+	}
+	return run
+}
+
+// Run is what a probe found, as a file keeps it.
+func (l Latencies) Run(elapsed time.Duration) result.Run {
+	run := result.Run{Seconds: elapsed.Seconds(), Count: l.Count, Histogram: &result.Latency{Histogram: l.Histogram}}
+	if elapsed > 0 {
+		run.Rate = float64(l.Count) / elapsed.Seconds()
+	}
+	return run
+}
+
+const (
+	sweepFrom   = 500.0 // requests a second
+	sweepFactor = 2.0
+	sweepSteps  = 3 // of halving between the last rate that held and the first that did not
+	// sweepShare of the requests that were due must have ended in time for a rate to have held.
+	sweepShare = 0.95
+	sweepMost  = 4_000_000.0
+)
+
+// sweep finds the highest rate at which p99 stays within sweepP99.
+func sweep(ctx context.Context, config Config) (result.Run, error) {
+	all := result.Run{Values: map[string]float64{}}
+	holds := func(rate float64) (bool, error) {
+		config.Rate = rate
+		report, err := Load(ctx, config)
+		if err != nil {
+			return false, err
+		}
+		all.Seconds += report.Elapsed.Seconds()
+		all.Count += report.Done
+		all.Failed, all.Unknown = all.Failed+report.Failed, all.Unknown+report.Unknown
+		if all.FirstError == "" {
+			all.FirstError = report.FirstError
+		}
+		held := report.Latencies.P99 <= sweepP99 && float64(report.Done) >= sweepShare*rate*config.Duration.Seconds() && report.Failed+report.Unknown == 0
+		return held, nil
+	}
+	good, bad := 0.0, sweepFrom
+	for ; bad <= sweepMost; bad *= sweepFactor {
+		held, err := holds(bad)
+		if err != nil {
+			return all, err
+		}
+		if !held {
+			break
+		}
+		good = bad
+	}
+	for range sweepSteps {
+		middle := (good + bad) / 2
+		held, err := holds(middle)
+		if err != nil {
+			return all, err
+		}
+		if held {
+			good = middle
+		} else {
+			bad = middle
+		}
+	}
+	all.Values["sustained_rate"] = good
+	return all, nil
+}
+
+const (
+	killAfter = time.Second // of load, the leader dies
+	killMost  = 30 * time.Second
+)
+
+// kill ends the leader under load, and measures the longest time in which no write was acknowledged.
+func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (result.Run, error) {
+	loading, stop := context.WithTimeout(ctx, killMost)
+	defer stop()
+	killed := make(chan error, 1)
+	timer := time.AfterFunc(killAfter, func() {
+		err := c.KillLeader(ctx)
+		if err != nil {
+			stop()
+		}
+		killed <- err
+		time.AfterFunc(rest, stop)
+	})
+	config.WarmUp, config.Duration, config.Count = 0, 2*killMost, 0
+	report, err := Load(loading, config)
+	if timer.Stop() {
+		return result.Run{}, err // it ended before the leader did
+	}
+	if err := <-killed; err != nil {
+		return result.Run{}, err
+	}
+	if ctx.Err() != nil {
+		return result.Run{}, ctx.Err()
+	}
+	run := report.Run()
+	run.Histogram, run.Windows = nil, nil
+	run.Values = map[string]float64{"write_gap_seconds": report.LongestGap.Seconds()}
+	return run, nil
+}

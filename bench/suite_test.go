@@ -1,0 +1,150 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"qkv/bench/result"
+	"qkv/internal/testretry"
+)
+
+// slowStore answers each request after a time; while it stalls, none.
+type slowStore struct {
+	mu    sync.Mutex
+	takes time.Duration
+	until time.Time // of the stall
+}
+
+func (s *slowStore) Do(r *Request) {
+	s.mu.Lock()
+	at := time.Now().Add(s.takes)
+	if at.Before(s.until) {
+		at = s.until
+	}
+	s.mu.Unlock()
+	time.AfterFunc(time.Until(at), func() { r.Done(nil) })
+}
+
+func (s *slowStore) stall(d time.Duration) {
+	s.mu.Lock()
+	s.until = time.Now().Add(d)
+	s.mu.Unlock()
+}
+
+// TestOpenLoop: a stall is in the latencies of all requests that were due in it, where a closed loop sees one for each
+// request in flight.
+func TestOpenLoop(t *testing.T) {
+	testretry.Longer(t, 300*time.Millisecond, func(t testing.TB, stall time.Duration) {
+		share := func(rate float64) float64 {
+			s := &slowStore{takes: time.Millisecond}
+			timer := time.AfterFunc(stall, func() { s.stall(stall) })
+			defer timer.Stop()
+			r, err := Load(t.Context(), Config{Stores: []Store{s}, InFlight: 10, Duration: 3 * stall, Rate: rate})
+			if err != nil || r.Done == 0 || r.Failed > 0 {
+				t.Fatalf("%v %+v", err, r)
+			}
+			slow := int64(0)
+			for _, bar := range r.Latencies.Histogram.Distribution() {
+				if bar.From > int64(stall/5) {
+					slow += bar.Count
+				}
+			}
+			return float64(slow) / float64(r.Done)
+		}
+		// A third of the requests were due in the stall, four fifths of those more than a fifth of it before its end.
+		if open, closed := share(500), share(0); open < 0.2 || closed > open/2 {
+			t.Errorf("open loop: %.3f of the requests were slow; closed loop: %.3f", open, closed)
+		}
+	})
+}
+
+// TestOpenLoopRate: what is begun is what was asked for.
+func TestOpenLoopRate(t *testing.T) {
+	r, err := Load(t.Context(), Config{Stores: []Store{&slowStore{}}, InFlight: 100, Duration: 500 * time.Millisecond, Rate: 400})
+	if err != nil || r.Done != 200 {
+		t.Errorf("%v: %d requests, not 200", err, r.Done)
+	}
+}
+
+// fakeSide is a side of a suite that notes what becomes of it.
+type fakeSide struct {
+	name  string
+	store *slowStore
+	story *[]string
+	fails bool
+}
+
+type fakeCluster struct{ *fakeSide }
+
+func (s *fakeSide) Describe() result.Side { return result.Side{Name: s.name} }
+
+func (s *fakeSide) Start(_ context.Context, members int) (Cluster, error) {
+	*s.story = append(*s.story, fmt.Sprintf("%s starts %d", s.name, members))
+	if s.fails {
+		return nil, errors.New("no space left")
+	}
+	return fakeCluster{s}, nil
+}
+
+func (c fakeCluster) Stores() []Store { return []Store{c.store} }
+
+func (c fakeCluster) KillLeader(context.Context) error {
+	if c.name == "b" {
+		return ErrNotPossible
+	}
+	c.store.stall(200 * time.Millisecond)
+	return nil
+}
+
+func (c fakeCluster) Stop() error {
+	*c.story = append(*c.story, c.name+" stops")
+	return nil
+}
+
+// TestSuite: sides are measured in turns, each time anew; rows have a run each time; and what one cannot do is a note.
+func TestSuite(t *testing.T) {
+	var story []string
+	works := []Work{
+		{Name: "put", Mode: result.Closed, Op: Put, InFlight: 4},
+		{Name: "killed", Mode: result.Event, Op: Put, InFlight: 4, Least: 3, kind: killWork},
+	}
+	s := Suite{
+		Sides:   []Side{&fakeSide{"a", &slowStore{takes: time.Millisecond}, &story, false}, &fakeSide{"b", &slowStore{takes: 4 * time.Millisecond}, &story, false}},
+		Members: []int{1}, Works: works, Runs: 4, Duration: 50 * time.Millisecond, WarmUp: time.Millisecond,
+	}
+	steps := 0
+	s.Progress = func(string, int, int) { steps++ }
+	rows, notes, err := s.Run(t.Context())
+	if err != nil || len(rows) != 2 || len(rows[0].Runs) != 4 || len(notes) != 0 || steps != s.Steps() {
+		t.Fatalf("%v: %d rows, notes %v, %d steps of %d", err, len(rows), notes, steps, s.Steps())
+	}
+	want := "a starts 1, a stops, b starts 1, b stops, b starts 1, b stops, a starts 1, a stops"
+	if got := strings.Join(story[:8], ", "); got != want {
+		t.Errorf("the order is %s, not %s", got, want)
+	}
+	f := result.File{Sides: []result.Side{{Name: "a"}, {Name: "b"}}, Rows: rows}
+	table := f.Tables()[0]
+	if claim := table.Lines[0][4]; !strings.HasPrefix(claim, "-") { // b takes four times as long
+		t.Errorf("the rate of b differs from a's by %s: %v", claim, table.Lines)
+	}
+
+	s.Members, s.Runs, s.Works, s.KillRest = []int{3}, 1, works[1:], 500*time.Millisecond
+	rows, notes, err = s.Run(t.Context())
+	if err != nil || len(rows) != 1 || rows[0].Runs[0].Values["write_gap_seconds"] < 0.15 || !slices.Contains(notes, "b: killed is not possible there") {
+		t.Errorf("%v %+v %v", err, rows, notes)
+	}
+}
+
+func TestSuiteFails(t *testing.T) {
+	var story []string
+	s := Suite{Sides: []Side{&fakeSide{"a", &slowStore{}, &story, true}}, Members: []int{1}, Works: Works(10, 10), Runs: 1}
+	if _, _, err := s.Run(t.Context()); err == nil || err.Error() != "a, 1 member, run 1: no space left" {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench"
+	"qkv/bench/machine"
+	"qkv/bench/result"
+)
+
+// sideDir is one --dir: a name and a folder.
+type sideDir struct{ name, dir string }
+
+// dirFlag is shared by the benchmarks that compare folders.
+func dirFlag(usage string) cli.Flag {
+	return &cli.StringSliceFlag{Name: "dir", EnvVars: []string{"QKV_BENCH_DIR"}, Usage: usage}
+}
+
+// sideDirs reads --dir NAME=DIR, and DIR alone, whose name is its last part. Without any it is the folder that one is in.
+func sideDirs(c *cli.Context) (all []sideDir, err error) {
+	given := c.StringSlice("dir")
+	if len(given) == 0 {
+		given = []string{"here=."}
+	}
+	for _, g := range given {
+		name, dir, named := strings.Cut(g, "=")
+		if !named {
+			name, dir = filepath.Base(g), g
+		}
+		if name == "" || dir == "" {
+			return nil, usagef("--dir %q: NAME=DIR is needed, as in --dir nvme=/mnt/nvme", g)
+		}
+		if slices.ContainsFunc(all, func(s sideDir) bool { return s.name == name }) {
+			return nil, usagef("--dir %q: the name %q is taken; name them, as in --dir nvme=%s", g, name, dir)
+		}
+		info, err := os.Stat(dir)
+		if err != nil {
+			return nil, usagef("--dir %q: %v", g, err)
+		}
+		if !info.IsDir() {
+			return nil, usagef("--dir %q: %s is no folder", g, dir)
+		}
+		all = append(all, sideDir{name, dir})
+	}
+	return all, nil
+}
+
+// devices describes what holds the folders, and warns of folders that share a disk.
+func devices(dirs []sideDir) (sides []result.Side, warnings []string, err error) {
+	for _, d := range dirs {
+		device, err := machine.Host{}.Device(d.dir)
+		if err != nil {
+			return nil, nil, fmt.Errorf("bench: %w", err)
+		}
+		for _, other := range sides {
+			if machine.SameDevice(*other.Device, device) {
+				warnings = append(warnings, fmt.Sprintf("%s and %s are on one device: what differs between them is chance", other.Name, d.name))
+			}
+		}
+		for _, w := range device.Warnings {
+			warnings = append(warnings, d.name+": "+w)
+		}
+		sides = append(sides, result.Side{Name: d.name, Device: &device})
+	}
+	return sides, warnings, nil
+}
+
+func benchDiskCommand() *cli.Command {
+	return &cli.Command{
+		Name: "disk", Usage: "measure what a log feels of a disk",
+		Description: "Writes and syncs of 512 bytes to 64 KiB, to files that grow, are allocated, are filled with zeros or are used " +
+			"again; after rests, by three writers, with O_DSYNC and O_DIRECT. Several folders are measured in turns. The verdict " +
+			"goes by what was measured, never by what the disk says of itself.",
+		Flags: append([]cli.Flag{
+			dirFlag("`NAME=DIR` on the disk to measure; more of them are compared; the folder that you are in"),
+			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_DISK_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
+			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_DISK_DURATION"}, Value: 300 * time.Millisecond, Usage: "`TIME` of each probe, at most", Action: positive("duration")},
+		}, resultFlags()...),
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			if c.Int("runs") < 1 {
+				return usagef("--runs %d: at least one is needed", c.Int("runs"))
+			}
+			return interruptible(c, func(ctx context.Context) error { return benchDisk(ctx, c) })
+		},
+	}
+}
+
+func benchDisk(ctx context.Context, c *cli.Context) error {
+	dirs, err := sideDirs(c)
+	if err != nil {
+		return err
+	}
+	f, err := newResult(c, "disk", dirs)
+	if err != nil {
+		return err
+	}
+	probes := bench.DiskProbes(c.Duration("duration"))
+	bar := newProgress(c.App.ErrWriter, "probes", c.Int("runs")*len(dirs)*len(probes))
+	defer bar.end()
+	at := map[string]int{}
+	for round := range c.Int("runs") {
+		for _, p := range probes {
+			order := slices.Clone(dirs)
+			if round%2 == 1 {
+				slices.Reverse(order)
+			}
+			for _, d := range order {
+				bar.add(1)
+				config := p.Config
+				config.Dir = d.dir
+				begun := time.Now()
+				l, err := bench.ProbeDisk(ctx, config)
+				switch {
+				case ctx.Err() != nil:
+					return fmt.Errorf("bench: %w", context.Cause(ctx))
+				case errors.Is(err, bench.ErrNotPossible):
+					if round == 0 {
+						f.Notes = append(f.Notes, fmt.Sprintf("%s: %s is %v", d.name, p.Name, bench.ErrNotPossible))
+					}
+					continue
+				case err != nil:
+					return fmt.Errorf("bench: %w", err)
+				}
+				key := d.name + "\x00" + p.Name
+				i, known := at[key]
+				if !known {
+					i = len(f.Rows)
+					at[key] = i
+					f.Rows = append(f.Rows, result.Row{Side: d.name, Name: p.Name, Mode: result.Probe})
+				}
+				f.Rows[i].Runs = append(f.Rows[i].Runs, l.Run(time.Since(begun)))
+			}
+		}
+	}
+	for i, d := range dirs {
+		var m bench.DiskMedians
+		for _, row := range f.Rows {
+			if row.Side == d.name {
+				m.Add(row.Name, bench.LatenciesOf(row.Merged()))
+			}
+		}
+		class := machine.ClassOf(*f.Sides[i].Device, m.Small)
+		for _, s := range m.Verdict(class.Name, class.Meaning) {
+			f.Notes = append(f.Notes, d.name+": "+s)
+		}
+		f.Notes = append(f.Notes, crossCheck(ctx, d, m)...)
+	}
+	bar.end()
+	return writeResult(c, f)
+}
+
+// crossCheck names fio's command for the same writes, and compares with what it finds where it is installed.
+func crossCheck(ctx context.Context, d sideDir, m bench.DiskMedians) []string {
+	args := []string{"--name=qkv", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--size=2300k", "--bs=2300", "--fallocate=native", "--directory=" + d.dir, "--unlink=1"}
+	line := "fio " + strings.Join(args, " ")
+	fio, err := exec.LookPath("fio")
+	if err != nil {
+		return []string{d.name + ": fio is not installed; the same writes are `" + line + "`"}
+	}
+	out, err := exec.CommandContext(ctx, fio, append(args, "--output-format=json")...).Output()
+	if err != nil {
+		return []string{fmt.Sprintf("%s: `%s` failed: %v", d.name, line, err)}
+	}
+	median, err := bench.FioSync(out)
+	if err != nil {
+		return []string{fmt.Sprintf("%s: `%s`: %v", d.name, line, err)}
+	}
+	return []string{fmt.Sprintf("%s: fio's median sync of 2300 bytes is %v, this one's write and sync %v (`%s`)", d.name, median, m.Fio50, line)}
+}

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench/machine"
+	"qkv/bench/result"
+)
+
+// The formats of a benchmark's report.
+const (
+	reportTable    = "table"
+	reportJSON     = "json"
+	reportMarkdown = "markdown"
+	reportCSV      = "csv"
+	reportBench    = "bench" // Go's benchmark format
+	reportHTML     = "html"
+)
+
+var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV, reportBench, reportHTML}
+
+// resultFlags are shared by the commands that print what benchmarks found.
+func resultFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "write-out", Aliases: []string{"w"}, Value: reportTable, EnvVars: []string{"QKV_BENCH_WRITE_OUT"},
+			Usage: "`FORMAT` of what is printed: " + strings.Join(reportFormats, ", "),
+			Action: func(_ *cli.Context, format string) error {
+				if !slices.Contains(reportFormats, format) {
+					return usagef("--write-out %q is not a format: %s", format, strings.Join(reportFormats, ", "))
+				}
+				return nil
+			},
+		},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, EnvVars: []string{"QKV_BENCH_OUTPUT"}, Usage: "`FILE` to write as well: .json, .html, .md, .csv or .txt"},
+	}
+}
+
+// newResult begins a file, and warns on stderr before anything is measured.
+func newResult(c *cli.Context, kind string, dirs []sideDir) (*result.File, error) {
+	if _, err := formatOf(c.String("output")); err != nil {
+		return nil, err
+	}
+	sides, warnings, err := devices(dirs)
+	if err != nil {
+		return nil, err
+	}
+	f := &result.File{
+		Version: result.Version, Kind: kind, Command: append([]string{"qkv"}, os.Args[1:]...), Begun: time.Now().UTC().Truncate(time.Second),
+		Environment: machine.Host{}.Environment("qkv " + Version), Sides: sides, Notes: warnings,
+	}
+	f.Notes = append(f.Notes, f.Environment.Warnings...)
+	for _, n := range f.Notes {
+		fmt.Fprintln(c.App.ErrWriter, "warning:", n)
+	}
+	return f, nil
+}
+
+// formatOf is the format of a file by its name; empty for none.
+func formatOf(name string) (string, error) {
+	switch filepath.Ext(name) {
+	case "":
+		if name == "" {
+			return "", nil
+		}
+	case ".json":
+		return reportJSON, nil
+	case ".html":
+		return reportHTML, nil
+	case ".md":
+		return reportMarkdown, nil
+	case ".csv":
+		return reportCSV, nil
+	case ".txt":
+		return reportTable, nil
+	}
+	return "", usagef("--output %q: its ending says what it is to be: .json, .html, .md, .csv or .txt", name)
+}
+
+// writeResult prints what was found, and writes it to the file that was asked for.
+func writeResult(c *cli.Context, f *result.File) error {
+	after := machine.Host{}.Pressure()
+	f.Environment.After = &after
+	if err := writeReport(c.App.Writer, c.String("write-out"), []*result.File{f}); err != nil {
+		return err
+	}
+	return writeReportFile(c.String("output"), []*result.File{f})
+}
+
+// writeReportFile writes a report under another name first, so that a file is whole or not there.
+func writeReportFile(name string, files []*result.File) (err error) {
+	format, err := formatOf(name)
+	if err != nil || format == "" {
+		return err
+	}
+	out, err := os.CreateTemp(filepath.Dir(name), ".qkv-bench-*")
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("bench: write %s: %w", name, err), os.Remove(out.Name()))
+		}
+	}()
+	if err := writeReport(out, format, files); err != nil {
+		return errors.Join(err, out.Close())
+	}
+	if err := errors.Join(out.Chmod(0o644), out.Close()); err != nil {
+		return err
+	}
+	return os.Rename(out.Name(), name)
+}
+
+// writeReport writes files in a format. JSON is of one file: what several say together is a report.
+func writeReport(w io.Writer, format string, files []*result.File) error {
+	switch format {
+	case reportHTML:
+		return result.Page(w, files)
+	case reportJSON:
+		if len(files) > 1 {
+			return usagef("json is the format of one file: choose another one for %d", len(files))
+		}
+		return files[0].Write(w)
+	}
+	for _, f := range files {
+		var err error
+		switch format {
+		case reportCSV:
+			err = f.CSV(w)
+		case reportBench:
+			err = f.BenchmarkLines(w)
+		case reportMarkdown:
+			err = f.Report(w, result.Table.Markdown, "- ")
+		default:
+			err = f.Report(w, result.Table.Text, "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func benchReportCommand() *cli.Command {
+	return &cli.Command{
+		Name: "report", Usage: "make tables and pages of saved results", ArgsUsage: "FILE.json...",
+		Description: "A page (-o report.html) needs nothing but itself: it loads nothing. `-w bench` prints Go's benchmark format, for benchstat.",
+		Flags:       resultFlags(),
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 1, 1000); err != nil {
+				return err
+			}
+			if _, err := formatOf(c.String("output")); err != nil {
+				return err
+			}
+			var files []*result.File
+			for _, name := range c.Args().Slice() {
+				f, err := readResult(name)
+				if err != nil {
+					return err
+				}
+				files = append(files, f)
+			}
+			if c.String("output") != "" {
+				return writeReportFile(c.String("output"), files)
+			}
+			return writeReport(c.App.Writer, c.String("write-out"), files)
+		},
+	}
+}
+
+func readResult(name string) (*result.File, error) {
+	in, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %w", err)
+	}
+	defer func() { _ = in.Close() }()
+	f, err := result.Read(in)
+	if err != nil {
+		return nil, fmt.Errorf("bench: %s: %w", name, err)
+	}
+	return f, nil
+}
+
+func benchGateCommand() *cli.Command {
+	return &cli.Command{
+		Name: "gate", Usage: "fail when a result is worse than a baseline", ArgsUsage: "FILE.json",
+		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance: the Mann-Whitney test and a 95 %% "+
+			"interval must both say so. Each load needs %d runs in both files.", result.GateRuns),
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "baseline", EnvVars: []string{"QKV_BENCH_BASELINE"}, Usage: "`FILE` to compare with"},
+			&cli.StringFlag{Name: "max-regress", EnvVars: []string{"QKV_BENCH_MAX_REGRESS"}, Value: "5%", Usage: "`SHARE` that a figure may be worse by"},
+		},
+		Action: benchGate,
+	}
+}
+
+func benchGate(c *cli.Context) error {
+	if err := arguments(c, 1, 1); err != nil {
+		return err
+	}
+	if c.String("baseline") == "" {
+		return usagef("--baseline is needed: the file to compare with")
+	}
+	most, err := share(c.String("max-regress"))
+	if err != nil {
+		return err
+	}
+	baseline, err := readResult(c.String("baseline"))
+	if err != nil {
+		return err
+	}
+	now, err := readResult(c.Args().First())
+	if err != nil {
+		return err
+	}
+	worse, compared, err := result.Gate(baseline, now, most)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	for _, r := range worse {
+		fmt.Fprintln(c.App.Writer, r)
+	}
+	if len(worse) > 0 {
+		return fmt.Errorf("bench: %d of %d figures are worse than the baseline's by more than %s", len(worse), compared, c.String("max-regress"))
+	}
+	fmt.Fprintf(c.App.Writer, "none of %d figures is worse than the baseline's by more than %s\n", compared, c.String("max-regress"))
+	return nil
+}
+
+// share reads 5% or 0.05.
+func share(s string) (float64, error) {
+	var v float64
+	number, percent := strings.CutSuffix(s, "%")
+	if _, err := fmt.Sscanf(number+"\n", "%g\n", &v); err != nil || v < 0 {
+		return 0, usagef("--max-regress %q: a share is needed, as in 5%%", s)
+	}
+	if percent {
+		v /= 100
+	}
+	return v, nil
+}

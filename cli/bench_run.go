@@ -1,0 +1,275 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench"
+	"qkv/bench/result"
+	"qkv/net/client"
+)
+
+func benchRunCommand() *cli.Command {
+	return &cli.Command{
+		Name: "run", Usage: "measure members on disks, or an etcd v3 server",
+		Description: "Starts members of its own in each folder, and makes the standard loads on them: closed loops for what is possible, " +
+			"an open loop for what a client waits at a rate, the highest rate with p99 within 10 ms, and how long no write is " +
+			"acknowledged when the leader is killed. Folders and targets are measured in turns, each time with new members, and " +
+			"a difference is claimed where a test says that it is none by chance; `~` where not.",
+		Flags: append([]cli.Flag{
+			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
+			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
+			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_RUN_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
+			&cli.IntSliceFlag{Name: "members", EnvVars: []string{"QKV_BENCH_RUN_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members to measure with: 1, 3 or 5"},
+			&cli.StringSliceFlag{Name: "load", EnvVars: []string{"QKV_BENCH_RUN_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ")},
+			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_RUN_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
+			&cli.Float64Flag{Name: "rate", EnvVars: []string{"QKV_BENCH_RUN_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
+			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_RUN_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
+			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_RUN_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
+			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_RUN_DURATION"}, Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
+			&cli.DurationFlag{Name: "warm-up", EnvVars: []string{"QKV_BENCH_RUN_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before anything is counted", Action: positive("warm-up")},
+			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_RUN_PORT"}, Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
+		}, resultFlags()...),
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			return interruptible(c, func(ctx context.Context) error { return benchRun(ctx, c) })
+		},
+	}
+}
+
+func benchRun(ctx context.Context, c *cli.Context) error {
+	suite := bench.Suite{
+		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
+		ValueBytes: c.Int("value-bytes"), Keys: c.Int("keys"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
+	}
+	if err := checkSuite(c, &suite); err != nil {
+		return err
+	}
+	targets, err := etcdTargets(c.StringSlice("target"))
+	if err != nil {
+		return err
+	}
+	var dirs []sideDir
+	if len(targets) == 0 || len(c.StringSlice("dir")) > 0 {
+		if dirs, err = sideDirs(c); err != nil {
+			return err
+		}
+	}
+	f, err := newResult(c, "run", dirs)
+	if err != nil {
+		return err
+	}
+	for i, d := range dirs {
+		suite.Sides = append(suite.Sides, &memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")})
+	}
+	suite.Prefix = fmt.Sprintf("qkv-bench/%016x/", rand.Uint64())
+	for _, t := range targets {
+		t.prefix = suite.Prefix
+		suite.Sides = append(suite.Sides, t)
+		f.Sides = append(f.Sides, t.Describe())
+	}
+	if len(dirs) == 0 {
+		suite.Members = suite.Members[:1] // a server that is there has as many as it has
+	}
+	bar := newProgress(c.App.ErrWriter, "loads", suite.Steps())
+	suite.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
+	f.Rows, f.Notes, err = suiteRows(ctx, &suite, f.Notes)
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	return writeResult(c, f)
+}
+
+func suiteRows(ctx context.Context, suite *bench.Suite, notes []string) ([]result.Row, []string, error) {
+	rows, more, err := suite.Run(ctx)
+	return rows, append(notes, more...), err
+}
+
+func checkSuite(c *cli.Context, s *bench.Suite) error {
+	if s.Runs < 1 {
+		return usagef("--runs %d: at least one is needed", s.Runs)
+	}
+	if c.Float64("rate") <= 0 {
+		return usagef("--rate %v: it must be above zero", c.Float64("rate"))
+	}
+	for _, n := range s.Members {
+		if n < 1 || n > 5 {
+			return usagef("--members %d: 1 to 5 are possible", n)
+		}
+	}
+	names := c.StringSlice("load")
+	if len(names) == 0 {
+		return nil
+	}
+	known := bench.WorkNames(s.Works)
+	for _, n := range names {
+		if !slices.Contains(known, n) {
+			return usagef("--load %q is unknown: %s", n, strings.Join(known, ", "))
+		}
+	}
+	s.Works = slices.DeleteFunc(s.Works, func(w bench.Work) bool { return !slices.Contains(names, w.Name) })
+	return nil
+}
+
+// memberSide starts members of this program in a folder.
+type memberSide struct {
+	describe result.Side
+	dir      string
+	port     int
+}
+
+// Describe implements bench.Side.
+func (s *memberSide) Describe() result.Side { return s.describe }
+
+// memberCluster is what a memberSide has started.
+type memberCluster struct {
+	*localCluster
+	dir     string
+	clients []*client.Client
+}
+
+// benchClients are how many connections a suite's requests are shared among.
+const benchClients = 2
+
+// Start implements bench.Side.
+func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, err error) {
+	dir, err := os.MkdirTemp(s.dir, "qkv-bench-")
+	if err != nil {
+		return nil, err
+	}
+	c := &memberCluster{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Stop())
+		}
+	}()
+	said := &tail{}
+	l, err := newLocalCluster(members, s.port, dir, filepath.Join(dir, "home"), newTerminal(said))
+	if err != nil {
+		return nil, err
+	}
+	c.localCluster = l
+	if err := l.start(); err != nil {
+		return nil, err
+	}
+	if _, err := l.healthy(ctx); err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, said)
+	}
+	t := l.target()
+	for range benchClients {
+		one, err := t.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.clients = append(c.clients, one)
+		t.endpoints = append(t.endpoints[1:len(t.endpoints):len(t.endpoints)], t.endpoints[0])
+	}
+	return c, nil
+}
+
+// Stores implements bench.Cluster.
+func (c *memberCluster) Stores() []bench.Store { return bench.Natives(c.clients) }
+
+// KillLeader implements bench.Cluster.
+func (c *memberCluster) KillLeader(ctx context.Context) error {
+	all, err := c.target().status(ctx)
+	if err != nil {
+		return err
+	}
+	leader := leaderOf(all)
+	if leader == nil {
+		return errors.New("nobody leads")
+	}
+	for _, m := range c.members {
+		if m.name == leader.Name {
+			return m.kill()
+		}
+	}
+	return fmt.Errorf("%s leads, which is none of these members", leader.Name)
+}
+
+// Stop implements bench.Cluster.
+func (c *memberCluster) Stop() error {
+	for _, one := range c.clients {
+		_ = one.Close()
+	}
+	if c.localCluster != nil {
+		c.stop()
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// etcdTarget is a server that is there.
+type etcdTarget struct{ name, url, address, prefix string }
+
+// etcdTargets reads --target NAME=URL.
+func etcdTargets(given []string) (all []*etcdTarget, err error) {
+	for _, g := range given {
+		name, text, named := strings.Cut(g, "=")
+		if !named {
+			return nil, usagef("--target %q: NAME=URL is needed, as in --target etcd=http://127.0.0.1:12379", g)
+		}
+		u, err := url.Parse(text)
+		if err != nil || u.Scheme != "http" || u.Port() == "" {
+			return nil, usagef("--target %q: the URL of an etcd v3 server in plain text is needed, as in http://127.0.0.1:12379", g)
+		}
+		all = append(all, &etcdTarget{name: name, url: text, address: u.Host})
+	}
+	return all, nil
+}
+
+// Describe implements bench.Side.
+func (t *etcdTarget) Describe() result.Side { return result.Side{Name: t.name, Target: t.url} }
+
+// etcdConnections are how many connections an etcd's requests are shared among, as many clients would.
+const etcdConnections = 100
+
+// Start implements bench.Side.
+func (t *etcdTarget) Start(ctx context.Context, _ int) (bench.Cluster, error) {
+	connections, err := bench.DialEtcd(ctx, t.address, etcdConnections, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &etcdCluster{connections, t.prefix}, nil
+}
+
+// etcdCluster is a server that was there before.
+type etcdCluster struct {
+	connections []*bench.Etcd
+	prefix      string
+}
+
+// Stores implements bench.Cluster.
+func (c *etcdCluster) Stores() (all []bench.Store) {
+	for _, e := range c.connections {
+		all = append(all, e)
+	}
+	return all
+}
+
+// KillLeader implements bench.Cluster: nobody kills another one's server.
+func (c *etcdCluster) KillLeader(context.Context) error { return bench.ErrNotPossible }
+
+// Stop implements bench.Cluster.
+func (c *etcdCluster) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), localWait)
+	defer cancel()
+	err := c.connections[0].Remove(ctx, c.prefix)
+	for _, e := range c.connections {
+		err = errors.Join(err, e.Close())
+	}
+	return err
+}
