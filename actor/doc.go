@@ -101,8 +101,8 @@
 //     it was level for two heartbeats (within limits.LearnerLevelEntries), unless it is to remain a learner.
 //  6. A snapshot holds the records and raft's configuration, which must say the same. As soon as raft has taken one, what is
 //     applied below it changes raft no more; the snapshot's records follow.
-//  7. A removed member is not heard, and not connected to. It ends when a leader says that it was removed, or two members, or
-//     its own log and one; it writes that into its folder first, and the folder does not start again. Its id is never used again.
+//  7. A removed member is not heard, and not connected to. It ends when a leader says that it was removed (not one that claims to
+//     lead while this member commits with another leader), or two members, or its own log and one; it writes that into its folder first, and the folder does not start again. Its id is never used again.
 //     A learner's word is not counted: who says so has the removal committed on its disk, and so can lead without the vote
 //     of who was removed; of two voters the one that is left could not, if it starts again before its own disk knows.
 //  8. A learner never campaigns, and raft goes on to name the leader that it heard last. One that was silent for two election

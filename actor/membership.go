@@ -429,7 +429,11 @@ func (c *Consensus) setMembers() {
 // refusedAsRemoved hears that a peer takes this member for removed. A leader knows, two cannot both be wrong, and one that
 // says what the own log says is not. A learner's word is not enough: it may know of the removal when no voter's disk does,
 // and voters that start again without knowing it may need this member's vote.
+// Who says that it leads while this member commits with another leader's quorum is a peer like others: a folder that has ended
+// starts no more, and one stolen certificate must not do that to all of them. A leader that this member has not heard of yet
+// says it again with the next connection.
 func (c *Consensus) refusedAsRemoved(peer uint64, r Refusal) {
+	r.Leads = r.Leads && !c.serves(peer)
 	if one := c.membership.records.Get(peer); one != nil && one.Role == kv.Learner && !r.Leads {
 		return
 	}

@@ -687,6 +687,27 @@ func TestRemovedMemberEnds(t *testing.T) {
 	}
 }
 
+// One that says that it leads, and that this member was removed, is not believed while this member serves with another leader;
+// when that one is gone, it is.
+func TestRemovedByWhoDoesNotLead(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	ended := false
+	c.Consensus.Removed = func() error { return nil }
+	c.Fail = func(err error) { ended = errors.Is(err, ErrRemoved) }
+	c.follow(2)
+	c.handedTerm = c.term // what the leader has begun its term with is committed
+	says := Refused{3, Refusal{Removed: true, Leads: true, Text: "removed"}}
+	for range 3 {
+		if c.turn(says); ended {
+			t.Fatal("it ends by the word of a peer, and follows another leader")
+		}
+	}
+	c.pass(3 * c.ElectionTimeout) // the leader is silent
+	if c.turn(says); !ended {
+		t.Error("the leader's word is not believed")
+	}
+}
+
 // Learners know of a removal that no voter's disk may know of yet: where one voter is left, it needs the vote of the other one
 // when it starts again.
 func TestLearnersDoNotEndARemovedMember(t *testing.T) {

@@ -416,6 +416,9 @@ var mutants = []mutant{
 	{"publish what is received without its SHA-256", []change{
 		{"snapshot/readback.go", "	if t.sha != b.sha {\n", "	if t.sha != b.sha && b.size == 0 {\n"},
 	}, []detector{direct("./snapshot", "TestReceiveWrong")}},
+	{"end by the word of whoever says that it leads", []change{
+		{"actor/membership.go", "	r.Leads = r.Leads && !c.serves(peer)\n", ""},
+	}, []detector{direct("./actor", "TestRemovedByWhoDoesNotLead")}},
 	{"go on with a configuration that is not the records'", []change{
 		{"actor/membership.go", "	if c.membership.confState.Equivalent(want) != nil {\n", "	if c.membership.confState.Equivalent(want) != nil && c.failed {\n"},
 	}, []detector{direct("./actor", "TestConfigurationThatDiffers")}},
