@@ -23,8 +23,9 @@ func memberReplaceCommand() *cli.Command {
 		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and level. 3. Makes it a voter " +
 			"and removes NAME, in one step. It can be interrupted, and run again: it goes on where it was.\n" +
 			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
-			"replacement NAME-3; its certificate needs that name. To come back on the same host, with name, address and certificate " +
-			"as they were: `qkv member remove NAME`, then `qkv member add NAME`.",
+			"replacement NAME-3; its certificate needs that name. But when --peer is the address of the lost one, or --name its name, " +
+			"that one is removed first, and the new one takes its place with name, address and certificate as they were: all that is " +
+			"needed on its host is an empty data folder. A member that still answers is not removed so.",
 		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
 		),
@@ -44,6 +45,10 @@ type replacement struct {
 	name  string // of the new one
 	peers []string
 	said  string // the last thing that was printed
+	// In the place of one with the same name or address:
+	removed uint64        // that one's id, from when it is to go
+	added   uint64        // the new one's id
+	waited  time.Duration // for the lost one to be silent
 }
 
 func memberReplace(c *cli.Context) error {
@@ -98,6 +103,8 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		next = &members[i]
 	}
 	switch {
+	case r.inPlace(old, next):
+		return r.stepInPlace(ctx, members, old, next)
 	case old == nil && next != nil && next.Role == kv.Voter:
 		r.say("3 of 3: %s votes, and %s is no member any more", r.name, r.old)
 		return true, nil
@@ -118,18 +125,102 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 // chooseName gives the new member a name when the user did not. Once it is chosen it stays.
 func (r *replacement) chooseName(old *client.Member) error {
 	if r.name == "" {
-		r.name = nextName(r.old)
-		if old != nil {
+		switch {
+		case old == nil:
+			r.name = nextName(r.old)
+		case r.at(old):
+			r.name = old.Name
+		default:
 			r.name = nextName(old.Name)
 		}
 	}
 	if err := wire.CheckName(r.name); err != nil {
 		return usagef("the new member's name: %w; --name gives another", err)
 	}
-	if r.name == r.old || old != nil && r.name == old.Name {
-		return usagef("the new member cannot be called %s as long as the other one is a member: without --name it is %s", r.name, nextName(r.name))
-	}
 	return nil
+}
+
+// at tells whether the new member is to have an address of another one.
+func (r *replacement) at(old *client.Member) bool {
+	return slices.ContainsFunc(r.peers, func(address string) bool { return slices.Contains(old.Peers, address) })
+}
+
+// inPlace tells whether the new member has the name or an address of the old one, which has to go first, or has gone.
+func (r *replacement) inPlace(old, next *client.Member) bool {
+	switch {
+	case r.removed != 0 || r.added != 0:
+		return true
+	case old == nil:
+		return next != nil && next.Role == kv.Learner && r.at(next)
+	}
+	return r.name == old.Name || r.at(old)
+}
+
+// silence is how long a member may seem to be there that has died: others notice it by its connection.
+const silence = 5 * time.Second
+
+// stepInPlace does what is next where the old member goes first. old is the new one, once that is added under its name.
+func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, old, next *client.Member) (done bool, err error) {
+	switch {
+	case next != nil && next.ID != r.removed && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
+		return r.awaitVoter(members, next), nil
+	case r.added != 0:
+		return false, exitf(exitNotFound, "%s (%s) is no member any more: somebody has removed it", r.name, hex(r.added))
+	case old == nil || r.removed != 0 && old.ID != r.removed:
+		return false, r.later(r.addInPlace(ctx, members))
+	case old.Role == kv.Learner:
+		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
+	}
+	status, err := r.s.Status(ctx, "")
+	if err != nil {
+		return false, r.later(err)
+	}
+	if status.ID == old.ID || slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == old.ID && l.Connected }) {
+		if r.waited += replaceInterval; r.waited > silence {
+			return false, exitf(exitCondition, "%s runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name)
+		}
+		return false, nil
+	}
+	if err := r.s.RemoveMember(ctx, old.ID); err != nil {
+		return false, r.later(err)
+	}
+	r.removed = old.ID
+	return false, r.later(r.addInPlace(ctx, members))
+}
+
+// addInPlace adds the new member, also when the command is interrupted now: between the two changes there is nothing that a
+// later run could go on from.
+func (r *replacement) addInPlace(ctx context.Context, members []client.Member) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.c.Duration("timeout"))
+	defer cancel()
+	id, err := r.s.AddMember(ctx, r.name, r.peers, false)
+	if err != nil {
+		return err
+	}
+	r.added = id
+	r.say("1 of 3: the lost one (%s) is removed, and %s (%s) is added as a learner", hex(r.removed), r.name, hex(id))
+	writeHostCommand(r.w, r.c, r.name, r.peers, joinAddresses(members, r.removed))
+	return nil
+}
+
+// awaitVoter tells how far the new member is, and whether that is all.
+func (r *replacement) awaitVoter(members []client.Member, next *client.Member) (done bool) {
+	if r.said == "" {
+		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
+		if !next.Started() {
+			writeHostCommand(r.w, r.c, r.name, next.Peers, joinAddresses(members, next.ID))
+		}
+	}
+	r.added = next.ID
+	switch {
+	case next.Role == kv.Voter:
+		r.say("3 of 3: %s votes, in the place of the lost one", r.name)
+	case next.Started():
+		r.say("2 of 3: %s runs, and gets the data", r.name)
+	default:
+		r.say("2 of 3: waiting until %s is started", r.name)
+	}
+	return next.Role == kv.Voter
 }
 
 // nextName is the name of who comes after a member: n3-2, and then n3-3.
@@ -149,12 +240,6 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 func (r *replacement) add(ctx context.Context, members []client.Member, old *client.Member) error {
-	for _, address := range r.peers {
-		if slices.Contains(old.Peers, address) {
-			return usagef("%s has the address %s itself. To come back there, with an empty data folder: `qkv member remove %s`, then `qkv member add %s --peer %s`; nothing was changed",
-				old.Name, address, old.Name, old.Name, address)
-		}
-	}
 	id, err := r.s.AddMember(ctx, r.name, r.peers, true)
 	if err == nil {
 		r.say("1 of 3: %s (%s) is added as a learner", r.name, hex(id))

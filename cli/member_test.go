@@ -173,8 +173,6 @@ func (s *stopAt) Write(b []byte) (int, error) {
 func TestMemberReplace(t *testing.T) {
 	b := threeMembers(t)
 	peer := []string{"n3", "--peer", "10.0.0.4:2380"}
-	b.expect(t, 2, "", "n3 has the address 10.0.0.3:2380 itself. To come back there, with an empty data folder: `qkv member remove n3`, then `qkv member add n3 --peer 10.0.0.3:2380`", "member", "replace", "n3", "--peer", "10.0.0.3:2380")
-	b.expect(t, 2, "", "cannot be called n3", "member", "replace", "n3", "--peer", "10.0.0.4:2380", "--name", "n3")
 	b.expect(t, 3, "", "no member is called n9", "member", "replace", "n9", "--peer", "10.0.0.4:2380")
 	b.expect(t, 4, "", "n1 is a voter beside n3", "member", "replace", "n3", "--peer", "10.0.0.4:2380", "--name", "n1")
 
@@ -230,6 +228,83 @@ func TestMemberReplace(t *testing.T) {
 	if m := b.list(t); len(m) != 3 || m["n3-2"].Role != "voter" || m["n3-2"].ID != id {
 		t.Errorf("%+v", m)
 	}
+}
+
+// In the place of the lost one, with its address and name, the lost one goes first; the command goes on where it was, and does
+// not remove what still answers.
+func TestMemberReplaceInPlace(t *testing.T) {
+	b := threeMembers(t)
+	peer := []string{"n3", "--peer", "10.0.0.3:2380"}
+	links := func(connected bool) {
+		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}, {Member: 3, Connected: connected}}})
+	}
+	links(true)
+	b.expect(t, 4, "", "n3 runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", append([]string{"member", "replace"}, peer...)...)
+	if m := b.list(t); len(m) != 3 || m["n3"].ID != "0000000000000003" {
+		t.Fatalf("%+v", m)
+	}
+	links(false)
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			return kv.Errorf(kv.QuorumAtRisk, "n2 does not answer")
+		}
+		return nil
+	})
+	b.expect(t, 4, "", "n2 does not answer", append([]string{"member", "replace"}, peer...)...)
+	b.member.SetBefore(nil)
+
+	command := "qkv serve --name n3 --listen 10.0.0.3:2379 --listen-peer 10.0.0.3:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380\n"
+	_, out, stderr := b.replace(t, "2 of 3: waiting until n3 is started", peer...)
+	id := b.list(t)["n3"].ID
+	if !strings.HasPrefix(out, "1 of 3: the lost one (0000000000000003) is removed, and n3 ("+id+") is added as a learner\n") || !strings.Contains(out, command) || id == "0000000000000003" {
+		t.Fatalf("%q %q", out, stderr)
+	}
+	_, out, stderr = b.replace(t, "2 of 3: waiting until n3 is started", peer...)
+	if !strings.HasPrefix(out, "1 of 3: n3 ("+id+") was added before\n") || !strings.Contains(out, command) || b.list(t)["n3"].ID != id {
+		t.Fatalf("again: %q %q", out, stderr)
+	}
+	var number uint64
+	_, _ = fmt.Sscanf(id, "%x", &number)
+	started := announcement(3, "n3")
+	started.ID = number
+	b.member.Announce(started)
+	if _, out, stderr = b.replace(t, "2 of 3: n3 runs, and gets the data\n", peer...); strings.Contains(out, "qkv serve") || b.list(t)["n3"].ID != id {
+		t.Fatalf("%q %q", out, stderr)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			if code, _, _ := b.qkv(t, "", "member", "promote", "n3"); code == 0 {
+				return
+			}
+		}
+	}()
+	code, out, stderr := b.replace(t, "", peer...)
+	if <-ended; code != 0 || !strings.HasSuffix(out, "3 of 3: n3 votes, in the place of the lost one\n") {
+		t.Errorf("%d %q %q", code, out, stderr)
+	}
+
+	// Under another name, at the same address; and a leader goes in the middle of it.
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1})
+	n := 0
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if n += writes; writes > 0 && n == 2 {
+			return kv.Errorf(kv.Unknown, "the leader went")
+		}
+		return nil
+	})
+	_, out, stderr = b.replace(t, "2 of 3: waiting until n2b is started", "n2", "--peer", "10.0.0.2:2380", "--name", "n2b")
+	if m := b.list(t); len(m) != 3 || m["n2"].ID != "" || m["n2b"].Role != "learner" {
+		t.Errorf("%q %q %+v", out, stderr, m)
+	}
+	b.member.SetBefore(nil)
+	_, out, stderr = b.replace(t, "2 of 3: waiting until n2b is started", "n2", "--peer", "10.0.0.2:2380", "--name", "n2b")
+	if !strings.HasPrefix(out, "1 of 3: n2b (") || !strings.Contains(out, "was added before") {
+		t.Errorf("again: %q %q", out, stderr)
+	}
+	b.expect(t, 3, "", "no member is called n2", "member", "replace", "n2", "--peer", "10.0.0.8:2380")
 }
 
 // A refusal ends it, with what was done left as it is.

@@ -216,7 +216,7 @@ func (t *told) SetPeers(all []peer.Peer) { t.peers = all }
 // was told then.
 func TestAddressesThatAreTried(t *testing.T) {
 	welcome := peerframe.Welcome{Members: []peerframe.Member{{ID: 1, Name: "n1", Addresses: []string{"a:1"}}}}
-	m := &member{welcome: welcome, config: Config{InitialCluster: []Member{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
+	m := &member{folder: &folder{identity: identity{Member: 2}}, welcome: welcome, config: Config{Name: "n2", InitialCluster: []Member{{"n1", "b:1"}, {"n2", "b:2"}, {"n9", "b:9"}}}}
 	transport := &told{}
 	m.transport = transport
 	p := peers{transport, m}
@@ -235,6 +235,38 @@ func TestAddressesThatAreTried(t *testing.T) {
 	}
 	if got := members.Get(1).Peers; len(got) != 0 {
 		t.Errorf("the records hold %v", got)
+	}
+}
+
+// The snapshot that a new member begins with may be of before it was added: who was added meanwhile too, and leads now, it knows
+// by what it was told; and one of its own name, whose place it takes, is nobody to talk to.
+func TestPeersBeforeTheAddition(t *testing.T) {
+	told5 := peerframe.Welcome{Members: []peerframe.Member{{ID: 2, Name: "n2", Addresses: []string{"moved:2"}}, {ID: 4, Name: "n4", Addresses: []string{"b:4"}}, {ID: 5, Name: "n3", Addresses: []string{"b:3"}}}}
+	m := &member{folder: &folder{identity: identity{Member: 5}}, welcome: told5, config: Config{Name: "n3"}}
+	transport := &told{}
+	m.transport = transport
+	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
+	for _, one := range []kv.Member{{ID: 2, Name: "n2", Boot: 1, Peers: []string{"b:2"}}, {ID: 3, Name: "n3", Boot: 1, Peers: []string{"b:3"}}} {
+		next, refused := members.Announce(&one)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		members = next
+	}
+	peers{transport, m}.SetMembers(members)
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 []} {2 n2 [b:2 moved:2]} {4 n4 [b:4]} {5 n3 [b:3]}]" {
+		t.Errorf("it talks to %s", got)
+	}
+	for _, change := range []kv.MemberChange{{Kind: kv.RemoveMember, ID: 3}, {Kind: kv.AddLearner, ID: 4, Name: "n4", Peers: []string{"c:4"}}, {Kind: kv.RemoveMember, ID: 4}, {Kind: kv.AddLearner, ID: 5, Name: "n3", Peers: []string{"b:3"}}} {
+		next, refused := members.Change(&change, 0)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		members = next
+		peers{transport, m}.SetMembers(members)
+	}
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 []} {2 n2 [b:2]} {5 n3 [b:3]}]" {
+		t.Errorf("as a member it talks to %s", got)
 	}
 }
 

@@ -139,12 +139,19 @@ func (m *member) meet(name string, id uint64) {
 func (m *member) setPeers() {
 	members := m.contacts.members
 	var all []peer.Peer
+	added := members.Get(m.folder.Member) != nil
 	for _, one := range members.All() {
-		all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
+		if added || one.Name != m.config.Name { // one that this member has replaced may stand in what it has so far
+			all = append(all, peer.Peer{ID: one.ID, Name: one.Name, Addresses: one.Peers})
+		}
 	}
-	if members.Get(m.folder.Member) == nil { // nothing of the log has come yet, or nothing of since it was added
+	if !added { // nothing of the log has come yet, or nothing of since it was added
 		for _, one := range m.welcome.Members {
-			if members.Get(one.ID) == nil && !members.Removed(one.ID) {
+			i := slices.IndexFunc(all, func(p peer.Peer) bool { return p.ID == one.ID })
+			switch {
+			case i >= 0: // and it may have moved since
+				all[i].Addresses = slices.Compact(slices.Concat(all[i].Addresses, one.Addresses))
+			case !members.Removed(one.ID):
 				all = append(all, peer.Peer(one))
 			}
 		}
