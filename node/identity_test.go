@@ -317,7 +317,6 @@ func TestCallersAreRemembered(t *testing.T) {
 	start()
 	call(2, "a:2", false)
 	call(2, "x:2", true)
-	call(3, "c:3", false)
 	call(9, "x:9", false)
 	if len(m.contacts.callers) != 0 {
 		t.Errorf("%v was known", m.contacts.callers)
