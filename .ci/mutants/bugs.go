@@ -53,6 +53,10 @@ var mutants = []mutant{
 		{"index/history.go", "	for s.history.slots.first < s.dropping {\n", "	for s.history.slots.first <= min(s.dropping, s.revision-1) {\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 
+	{"compaction drops a tombstone at its revision", []change{
+		{"index/history.go", "	for s.history.slots.first < s.dropping {\n", "	for h := &s.history; h.slots.first < s.dropping || h.slots.first == s.dropping && h.slots.first < s.revision && h.change(h.slots.first, 0).Load()&changeDeleted != 0; {\n"},
+	}, []detector{direct("./index", "TestScripts|TestModel")}},
+
 	// Damage in memory.
 	{"a member that differs is not told of", []change{
 		{"index/digest.go", "		s.convict()\n", ""},
