@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"qkv/index/kv"
 	"qkv/net/client"
 )
 
@@ -29,33 +28,11 @@ func rssAnon(t *testing.T, pid int) int64 {
 
 // TestProcessRangeFigures measures ranges of a million keys. Its limits hold on a host that does nothing else.
 func TestProcessRangeFigures(t *testing.T) {
-	if os.Getenv("QKV_FULL") == "" {
-		t.Skip("figures of ranges: QKV_FULL=1; TestPagesStream in net/client holds what must be true of them")
-	}
-	const keys = 1_000_000
-	c := startProcesses(t, 1)
-	s := c.open(0, processWait)
-	value := make([]byte, 256)
-	load := func(from, to int64) {
-		var all sync.WaitGroup
-		var next atomic.Int64
-		next.Store(from)
-		for range 64 {
-			all.Go(func() {
-				for i := next.Add(100) - 100; i < to; i = next.Add(100) - 100 {
-					var txn client.Txn
-					for j := range int64(100) {
-						txn.Success = append(txn.Success, client.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "key/%08d", i+j), Value: value}})
-					}
-					if _, err := s.Txn(t.Context(), txn); err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		all.Wait()
-	}
-	load(0, keys)
+	const keys = stateKeys
+	f := newStateFigures(t) // TestPagesStream in net/client holds what must be true of ranges
+	c, s := f.c, f.s
+	value := make([]byte, stateValue)
+	f.load(0, keys, value, 0)
 	pid := c.members[0].cmd.Process.Pid
 	time.Sleep(5 * time.Second)
 	everything := client.Range{Key: []byte("key/"), End: client.Prefix([]byte("key/"))}

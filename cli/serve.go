@@ -160,6 +160,12 @@ func serveError(err error) error {
 
 // nodeConfig is the configuration that the flags say.
 func nodeConfig(c *cli.Context, logger *slog.Logger) (node.Config, error) {
+	for _, name := range []string{"initial-cluster", "join", "data-dir"} {
+		if c.IsSet(name) && c.String(name) == "" { // as a flag it is refused before
+			return node.Config{}, usagef("%[1]s is set and empty: is a variable not set that should stand there? `unset %[1]s` means the default of --%[2]s",
+				"QKV_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), name)
+		}
+	}
 	cluster, err := parseCluster(c.String("initial-cluster"))
 	if err != nil {
 		return node.Config{}, err

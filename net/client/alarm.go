@@ -17,17 +17,7 @@ type (
 // Alarms returns the alarms that are raised; serializable ones as the member knows them that serves this client, also
 // without a quorum.
 func (c *Client) Alarms(ctx context.Context, serializable bool) ([]Alarm, error) {
-	x := c.newCall(ctx, wire.OpAlarms)
-	x.body = wire.AppendMembersBody(x.body[:0], serializable)
-	if err := c.do(ctx, x); err != nil {
-		return nil, err
-	}
-	defer x.recycle()
-	p, err := wire.ReadResponse(x.answer)
-	if err != nil {
-		return nil, err
-	}
-	return p.Alarms()
+	return replicated(ctx, c, wire.OpAlarms, serializable, (*wire.Response).Alarms)
 }
 
 // ChangeAlarm raises an alarm, or disarms one or several. An error says the same of it as of any other write. The leader

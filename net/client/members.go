@@ -23,7 +23,12 @@ type (
 // Members returns the members' records; serializable ones as the member knows them that serves this client, also without
 // a quorum.
 func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, error) {
-	x := c.newCall(ctx, wire.OpMembers)
+	return replicated(ctx, c, wire.OpMembers, serializable, (*wire.Response).Members)
+}
+
+// replicated asks for records of the replicated state, and reads them from the answer.
+func replicated[T any](ctx context.Context, c *Client, op wire.Op, serializable bool, read func(*wire.Response) ([]T, error)) ([]T, error) {
+	x := c.newCall(ctx, op)
 	x.body = wire.AppendMembersBody(x.body[:0], serializable)
 	if err := c.do(ctx, x); err != nil {
 		return nil, err
@@ -33,7 +38,7 @@ func (c *Client) Members(ctx context.Context, serializable bool) ([]Member, erro
 	if err != nil {
 		return nil, err
 	}
-	return p.Members()
+	return read(&p)
 }
 
 // ChangeMember changes the membership. An error says the same of it as of any other write.
