@@ -52,7 +52,7 @@ func readAlarms(r *pack.Reader) (a alarms) {
 // convict raises CORRUPT of the members whose states differ from what a majority has, by the newest check, and disarms it of
 // those that have the same again: one that was rebuilt, and compared.
 func (s *State) convict() {
-	right, ok := s.check.majority(len(s.members.All()))
+	right, ok := s.check.majority(len(s.members.All()), func(id uint64) bool { return s.members.Get(id) == nil })
 	if !ok {
 		return
 	}

@@ -82,10 +82,14 @@ func readCheck(r *pack.Reader) (c check) {
 
 func compareMembers(a, b memberDigest) int { return cmp.Compare(a.member, b.member) }
 
-// majority returns the digest that more than half of so many members have, if they have said it.
-func (c *check) majority(members int) (digest uint64, ok bool) {
+// majority returns the digest that more than half of so many members have, if they have said it. What one said that was removed
+// since does not count.
+func (c *check) majority(members int, removed func(member uint64) bool) (digest uint64, ok bool) {
 	count := map[uint64]int{}
 	for _, d := range c.digests {
+		if removed(d.member) {
+			continue
+		}
 		if count[d.digest]++; count[d.digest] > members/2 {
 			return d.digest, true
 		}
@@ -134,7 +138,7 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 		by[d.digest] = append(by[d.digest], nameOf(d.member))
 		most = max(most, len(by[d.digest]))
 	}
-	majority, known := v.check.majority(members)
+	majority, known := v.check.majority(members, v.members.Removed)
 	has := v.own.entry != 0 && v.own.entry == v.check.entry
 	if _, _, pending := v.PendingDigest(self); pending {
 		by[v.own.digest] = append(by[v.own.digest], nameOf(self))

@@ -25,6 +25,7 @@ type model struct {
 	names     []string             // of keys, sorted; whoever adds one makes a new list
 	leases    map[int64]kv.Lease
 	alarms    map[kv.Alarm]bool
+	checked   modelCheck
 	events    []modelEvent
 	points    []point // of every batch that made a revision
 	clients   modelSessions
@@ -46,7 +47,7 @@ func (m *model) frozen() *model {
 	for k, versions := range m.keys {
 		f.keys[k] = slices.Clip(versions)
 	}
-	f.leases, f.alarms = maps.Clone(m.leases), maps.Clone(m.alarms)
+	f.leases, f.alarms, f.checked.said = maps.Clone(m.leases), maps.Clone(m.alarms), maps.Clone(m.checked.said)
 	f.clients = m.clients.frozen()
 	f.events, f.points = slices.Clip(m.events), slices.Clip(m.points)
 	return &f
@@ -116,6 +117,51 @@ func (m *model) alarm(c kv.AlarmChange) kv.Result {
 		for a := range m.alarms {
 			if (c.Member == 0 || c.Member == a.Member) && (c.Kind == 0 || c.Kind == a.Kind) {
 				delete(m.alarms, a)
+			}
+		}
+	}
+	return r
+}
+
+// modelCheck is the newest comparison of the members' states.
+type modelCheck struct {
+	entry uint64
+	said  map[uint64]uint64 // digests by member
+}
+
+func (m *model) check() kv.Result {
+	m.checked = modelCheck{entry: m.applied, said: map[uint64]uint64{}}
+	return kv.Result{Revision: m.revision}
+}
+
+// digest convicts who differs from two of the members 1 to 3, and acquits the others.
+func (m *model) digest(member, entry, digest uint64) kv.Result {
+	r := kv.Result{Revision: m.revision}
+	if _, again := m.checked.said[member]; entry != m.checked.entry || again {
+		return r
+	}
+	if m.checked.said == nil {
+		m.checked.said = map[uint64]uint64{}
+	}
+	m.checked.said[member] = digest
+	alike := map[uint64]int{}
+	for of, said := range m.checked.said {
+		if of <= 3 {
+			alike[said]++
+		}
+	}
+	for of, said := range m.checked.said {
+		corrupt := kv.Alarm{Member: of, Kind: kv.AlarmCorrupt}
+		switch before := m.alarms[corrupt]; {
+		case alike[said] >= 2 && alike[1-said] < 2:
+			delete(m.alarms, corrupt)
+			if before {
+				made["a member acquitted"]++
+			}
+		case alike[1-said] >= 2 && alike[said] < 2 && of <= 3:
+			m.alarms[corrupt] = true
+			if !before {
+				made["a member convicted"]++
 			}
 		}
 	}

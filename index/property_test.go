@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -209,9 +210,9 @@ func answerText(a *kv.TxnResult) string {
 }
 
 func (m *machine) command(t *rapid.T) (d drawn) {
-	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint", "alarm"}).Draw(t, "command")
+	kind := rapid.SampledFrom([]string{"put", "put", "put", "put", "del", "range", "all", "txn", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest", "digest", "bad"}).Draw(t, "command")
 	write := m.write(t, kind)
-	if kind != "checkpoint" && kind != "alarm" && rapid.IntRange(0, 2).Draw(t, "in a session") == 0 {
+	if !slices.Contains([]string{"checkpoint", "alarm", "check", "digest", "bad"}, kind) && rapid.IntRange(0, 2).Draw(t, "in a session") == 0 {
 		return m.once(t, write)
 	}
 	d = write.make(&Head{})
@@ -308,12 +309,39 @@ func (m *machine) writeOf(t *rapid.T, kind string) (w sentWrite) {
 		}
 		w.make = func(*Head) drawn { return drawn{kind: kindAlarm, command: AppendAlarm(nil, c)} }
 		w.result = func(d *drawn) { d.result = m.model.alarm(c) }
+	case "check":
+		w.make = func(*Head) drawn { return drawn{kind: kindCheck, command: AppendCheck(nil)} }
+		w.result = func(d *drawn) { d.result = m.model.check() }
+	case "digest":
+		member, digest := uint64(rapid.IntRange(1, 4).Draw(t, "member")), uint64(rapid.IntRange(0, 4).Draw(t, "digest")/4)
+		entry := m.model.checked.entry - uint64(rapid.IntRange(0, 6).Draw(t, "older")/6)
+		w.make = func(*Head) drawn { return drawn{kind: kindDigest, command: AppendDigest(nil, member, entry, digest)} }
+		w.result = func(d *drawn) { d.result = m.model.digest(member, entry, digest) }
+	case "bad":
+		one := bad[rapid.IntRange(0, len(bad)-1).Draw(t, "what")]
+		w.make = func(*Head) drawn { return drawn{command: one.command, vague: true} }
+		w.result = func(d *drawn) { d.result = kv.Result{Revision: m.model.revision, Err: &kv.Error{Code: one.code}} }
 	case "compact":
 		revision := m.revision(t)
 		w.make = func(h *Head) drawn { return drawn{kind: kindCompact, command: h.AppendCompact(nil, revision)} }
 		w.result = func(d *drawn) { d.result = m.model.compact(revision) }
 	}
 	return w
+}
+
+// bad are commands that are refused whatever the state is.
+var bad = []struct {
+	command []byte
+	code    kv.Code
+}{
+	{put("", "v"), kv.EmptyKey},
+	{del("", "x"), kv.EmptyKey},
+	{put(string(tooLong), ""), kv.KeyTooLarge},
+	{AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("v"), IgnoreValue: true}), kv.ValueProvided},
+	{AppendPut(nil, &kv.Put{Key: []byte("a"), Lease: 1, IgnoreLease: true}), kv.LeaseProvided},
+	{AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong},
+	{AppendFeatureLevel(nil, 0), kv.FeatureLevel},
+	{AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: 9}}), kv.BadRequest},
 }
 
 func (m *machine) put(t *rapid.T) *kv.Put {
@@ -513,7 +541,9 @@ func TestModel(t *testing.T) {
 	})
 	t.Logf("%v", made)
 	for _, kind := range []string{
-		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm",
+		"put", "del", "range", "all", "txn", "compact", "grant", "revoke", "checkpoint", "alarm", "check", "digest",
+		"bad: empty key", "bad: key too large", "bad: value provided", "bad: lease provided", "bad: lease too long", "bad: feature level", "bad: bad request",
+		"a member convicted", "a member acquitted",
 		"put: no such lease", "txn: no such lease", "grant: lease exists", "revoke: no such lease", "revoke: unavailable",
 		"resent put", "resent del", "resent range", "resent txn", "resent compact", "resent grant", "resent revoke",
 		"in a session: session ended", "in a session: overloaded", "in a session: bad request", "answer gone", "answer read again",
