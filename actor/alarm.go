@@ -43,6 +43,8 @@ const (
 	Quota AlarmName = "QUOTA"
 	// ShortHistory is a notice: the history reaches back for less than limits.HistoryShort.
 	ShortHistory AlarmName = "HISTORY"
+	// Follows is a notice: the state follows another store, and takes no writes.
+	Follows AlarmName = "FOLLOWS"
 )
 
 // key is what can be true of a member once.

@@ -67,6 +67,14 @@ func (m *member) quotaText(view *index.View) string {
 		"compactions, revocations and reads are taken; delete keys, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes))
 }
 
+// followingText is a notice of a source that the state follows.
+func followingText(view *index.View, f *index.FollowStatus) string {
+	if !f.Loaded {
+		return fmt.Sprintf("the etcd %s is being loaded, up to revision %d so far: nothing is read or written here until that is done", f.Name, f.At.Revision)
+	}
+	return fmt.Sprintf("the etcd %s is followed, up to revision %d: writes go there until `qkv migrate from-etcd --cut-over`, and no lease expires here", f.Name, view.Revision())
+}
+
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
 // replicatedAlarms are those of the state, and the notices of what may become one, beside what this member says already.
@@ -90,6 +98,9 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 	}
 	if m.status.Raft().Role != "leader" { // by whose flags it goes
 		return alarms
+	}
+	if f := view.Following(); f != nil {
+		alarms = append(alarms, actor.Alarm{Name: actor.Follows, Text: followingText(view, f)})
 	}
 	if text := m.quotaText(view); text != "" {
 		alarms = append(alarms, actor.Alarm{Name: actor.Quota, Text: text})

@@ -81,7 +81,7 @@ func fill(ctx context.Context, t testing.TB, conn *grpc.ClientConn, keys, gone, 
 		var ops []*pb.RequestOp
 		for i := from; i < to; i++ {
 			p := &pb.PutRequest{Key: fmt.Appendf(nil, "key/%07d", i), Value: fmt.Appendf(nil, "value %d %d", i, random.Uint64())}
-			if i%7 == 0 && len(ids) > 0 {
+			if i%7 == 0 && i < keys && len(ids) > 0 {
 				p.Lease = ids[random.IntN(len(ids))]
 			}
 			ops = append(ops, &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: p}})
