@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"qkv/internal/etcdflags"
 )
 
 // TestReadme: every command of the README, and of what else is written for users, is one that this program has, with flags
@@ -31,7 +33,11 @@ func checkCommands(t *testing.T, text string) (commands int) {
 			continue
 		}
 		commands++
-		if _, err := arrange(newApp(), append([]string{"qkv"}, words[1:]...)); err != nil {
+		_, err := arrange(newApp(), append([]string{"qkv"}, words[1:]...))
+		if _, etcds, ok := etcdLine(append([]string{"qkv"}, words[1:]...)); ok {
+			_, err = etcdflags.Parse(etcds, nil, func(string) ([]byte, error) { return nil, nil })
+		}
+		if err != nil {
 			t.Errorf("%s\n%v", line, err)
 		}
 	}

@@ -261,7 +261,7 @@ func (m Members) addressFree(addresses []string, id uint64) *kv.Error {
 	for _, r := range m.records {
 		for _, a := range addresses {
 			if r.ID != id && slices.Contains(r.Peers, a) {
-				return kv.Errorf(kv.AddressExists, "the member %s has the peer address %s already", r.Name, a)
+				return kv.Errorf(kv.AddressExists, "the member %s has the peer address %s already", m.NameOf(r.ID), a)
 			}
 		}
 	}

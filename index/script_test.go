@@ -368,6 +368,9 @@ func announcementOf(f []string) *kv.Member {
 	if len(f) > 3 && f[3] != "" {
 		m.Peers = []string{f[3]}
 	}
+	if len(f) > 4 && f[4] != "" {
+		m.Name = f[4]
+	}
 	return m
 }
 
@@ -376,7 +379,7 @@ func memberChangeOf(f []string) *kv.MemberChange {
 	id, _ := strconv.ParseUint(f[1], 10, 64)
 	switch f[0] {
 	case "add":
-		return &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: f[2], Peers: []string{f[3]}}
+		return &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: strings.TrimPrefix(f[2], "-"), Peers: []string{f[3]}}
 	case "promote":
 		instead, _ := strconv.ParseUint(f[2], 10, 64)
 		return &kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead}

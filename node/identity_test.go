@@ -440,6 +440,27 @@ func TestWhoMayJoin(t *testing.T) {
 	}
 }
 
+// Who was added without a name is known by its address, and cannot take another one's name.
+func TestWhoMayJoinWithoutAName(t *testing.T) {
+	h := peerHandler{memberWith(t,
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))}
+	for _, c := range []struct {
+		name, at string
+		id       uint64
+		refusal  string
+	}{
+		{"any", "h9:1", 9, ""},
+		{"any", "h7:1", 0, "was not added to the cluster"},
+		{"n1", "h9:1", 0, "there is one called n1 already"},
+	} {
+		got, refusal := h.Join(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}})
+		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {
+			t.Errorf("%s at %s: %+v, %v", c.name, c.at, got, refusal)
+		}
+	}
+}
+
 // A member that has applied nothing knows nothing that could be told, also of the members.
 func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 	fresh, later := endpoint{memberWith(t)}, endpoint{memberWith(t, index.AppendPut(nil, &kv.Put{Key: []byte("k")}), index.AppendPut(nil, &kv.Put{Key: []byte("k")}))}

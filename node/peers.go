@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"qkv/actor"
@@ -334,11 +335,14 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 // Join implements peer.Handler. A member that was added without a name is known by its address.
 func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
-	one := members.Named(name)
+	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
 	if one == nil {
-		one = members.Unnamed(request.Addresses)
+		one = unnamed
 	}
 	switch {
+	case unnamed != nil && one != unnamed:
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+			"a member was added at %s, and there is one called %s already, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
 	case h.status.Raft().Role == actor.RoleRefused:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:

@@ -1,0 +1,40 @@
+package main
+
+var filePeers = direct("./net/wire", "TestFilePeers")
+
+// The bugs of etcd's command line, and of certificates that know nothing of qkv.
+func init() {
+	mutants = append(mutants, []mutant{
+		{"take any certificate of the CA for any member's", []change{
+			{"net/wire/filetrust.go", "		if own.VerifyHostname(host) == nil {\n", "		if own.VerifyHostname(host) == nil || host != \"\" {\n"},
+		}, []detector{filePeers, direct("./cli", "TestProcessKubeadmThree")}},
+		{"let whoever calls be the member that it says", []change{
+			{"net/peer/link.go", "	return l.transport.config.Trust.Vouches(q.ConnectionState().TLS, addresses)\n", "	_ = addresses\n	return nil\n"},
+		}, []detector{direct("./cli", "TestProcessKubeadmThree")}},
+		{"take the certificate of one of qkv's clients for a member's", []change{
+			{"net/wire/filetrust.go", "	if id, err := IdentityOf(c); err == nil && id.Class != ClassMember {\n		return &TrustError", "	if id, err := IdentityOf(c); err == nil && id.Class == ClassCA {\n		return &TrustError"},
+		}, []detector{filePeers}},
+		{"let in a client whose certificate was revoked", []change{
+			{"net/wire/filetrust.go", "		if revoked[revocation(c.RawIssuer, c.SerialNumber.Bytes())] {\n", "		if revoked[revocation(c.RawSubject, c.SerialNumber.Bytes())] {\n"},
+		}, []detector{direct("./net/wire", "TestFileClients")}},
+		{"ask clients for no certificate where there is a CA", []change{
+			{"net/wire/filetrust.go", "	if f.names.CA != \"\" || required {\n", "	if required {\n"},
+		}, []detector{direct("./net/wire", "TestFileClients")}},
+		{"give two members one name", []change{
+			{"index/members.go", "	if other := m.Named(a.Name); known.Name == \"\" && other != nil {\n", "	if other := m.Named(a.Name); known.Name != \"\" && other != nil && other.ID != a.ID {\n"},
+		}, []detector{direct("./index", "TestScripts")}},
+		{"take a member without a name for any", []change{
+			{"index/members.go", "return r.Name == \"\" && slices.ContainsFunc(r.Peers, at) }", "return r.Name == \"\" || slices.ContainsFunc(r.Peers, at) }"},
+		}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+		{"compact what etcd keeps", []change{
+			{"node/retention.go", "	case a.next == 0:\n		a.next = now.Now + first\n", "	case a.next == 0:\n		a.next = now.Now + 1\n"},
+		}, []detector{direct("./node", "TestAutoCompaction")}},
+		{"take a variable in place of the flag", []change{
+			{"internal/etcdflags/parse.go", "		if value == \"\" || shadowed[name] || f.Name == \"version\" {\n", "		if value == \"\" || f.Name == \"version\" {\n"},
+			{"internal/etcdflags/parse.go", "		case shadowed[name]:\n", "		case shadowed[name] && !used[name]:\n"},
+		}, []detector{direct("./internal/etcdflags", "TestLines")}},
+		{"begin anew beside the data of an etcd", []change{
+			{"cli/etcd.go", "	if _, err := os.Stat(filepath.Join(c.DataDir, \"member\")); err == nil {\n", "	if _, err := os.Stat(filepath.Join(c.DataDir, \"member\", \"x\")); err == nil {\n"},
+		}, []detector{direct("./cli", "TestScript/etcd")}},
+	}...)
+}
