@@ -171,9 +171,14 @@ func etcdNode(c *etcdflags.Config, logger *slog.Logger) (node.Config, error) {
 	if err := etcdClients(c, &config); err != nil {
 		return config, err
 	}
-	if config.Home, err = wire.Home(os.Getenv); err != nil && config.Etcd.Peers != nil {
+	config.Home, err = wire.Home(os.Getenv)
+	switch {
+	case err == nil:
+	case config.Etcd.Peers != nil:
 		logger.Warn("qkv's own commands do not reach this member, but etcd's do", "error", err)
 		config.Listen, err = "", nil
+	case len(c.Cluster) == 1: // in a container, as a rule
+		config.Home, err = filepath.Join(c.DataDir, "home"), nil
 	}
 	return config, err
 }
@@ -216,7 +221,7 @@ func etcdPeers(c *etcdflags.Config, config *node.Config, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	config.ListenPeer, config.AdvertisePeer = listen.Host, told.Host
+	config.ListenPeer, config.AdvertisePeer, config.Etcd.PeerScheme = listen.Host, told.Host, listen.Scheme
 	for _, m := range c.Cluster {
 		at, err := oneURL("--initial-cluster of "+m.Name, m.URLs)
 		if err != nil {

@@ -255,3 +255,46 @@ func TestProcessKubeadmThree(t *testing.T) {
 		t.Errorf("got %q", said)
 	}
 }
+
+// TestProcessEtcdAuto starts a member with certificates that it makes itself, in an environment that says nothing: of a container
+// without a home.
+func TestProcessEtcdAuto(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	port, err := freePorts(3)
+	must(t, err)
+	client, peer := "https://"+loopback(port), "https://"+loopback(port+1)
+	m := &memberProcess{t: t, name: "a", log: filepath.Join(dir, "a.log"), before: []string{"/usr/bin/env", "-u", "HOME", "-u", "XDG_CONFIG_HOME"}}
+	m.environment = []string{"QKV_SEGMENT_BYTES=1048576"}
+	m.line = []string{
+		"etcd", "--name=a", "--data-dir=" + filepath.Join(dir, "a"), "--auto-tls", "--peer-auto-tls", "--self-signed-cert-validity=2",
+		"--listen-client-urls=" + client, "--advertise-client-urls=" + client, "--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=a=" + peer, "--listen-metrics-urls=https://" + loopback(port+2),
+	}
+	t.Cleanup(m.cleanUp)
+	anybody := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}, Timeout: processWait}
+	certificate := func() *x509.Certificate {
+		t.Helper()
+		r, err := anybody.Get(client + "/version")
+		must(t, err)
+		_ = r.Body.Close()
+		return r.TLS.PeerCertificates[0]
+	}
+	m.start()
+	m.says("ready to serve client requests")
+	c := &controlPlane{clusterProcess: &clusterProcess{t: t}}
+	c.answers(anybody, "https://"+loopback(port+2)+"/readyz", "ok")
+	first := certificate()
+	if err := first.VerifyHostname("127.0.0.1"); err != nil {
+		t.Error(err)
+	}
+	if years := time.Until(first.NotAfter).Hours() / 24 / 365; years < 1.9 || years > 2.1 {
+		t.Errorf("it ends in %.1f years", years)
+	}
+	m.stop()
+	m.start()
+	c.answers(anybody, client+"/health", `{"health":"true"`)
+	if !certificate().Equal(first) {
+		t.Error("it is another one after a restart")
+	}
+}

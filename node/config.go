@@ -92,7 +92,8 @@ type Etcd struct {
 	AutoHosts    []string
 	AutoLifetime time.Duration
 
-	Peers *wire.FileNames // what members are shown, and who signs what they show; nil is as without Etcd
+	Peers      *wire.FileNames // what members are shown, and who signs what they show; nil is as without Etcd
+	PeerScheme string          // of the members' URLs, as clients are told
 
 	TxnOperations int // that a transaction of etcd's clients may have; 0 is the default
 
@@ -229,10 +230,13 @@ func (c *Config) web() []string {
 
 // peerScheme is how members' addresses begin as clients of etcd are told.
 func (c *Config) peerScheme() string {
-	if len(c.Etcd.Listen) == 0 && !c.plain() || c.Etcd.Peers != nil {
-		return "https"
+	switch {
+	case len(c.Etcd.Listen) > 0:
+		return c.Etcd.PeerScheme
+	case c.plain():
+		return "http"
 	}
-	return "http"
+	return "https"
 }
 
 // native are the addresses for native clients. An address on loopback is nobody else's concern where others come from other

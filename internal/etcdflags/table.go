@@ -73,7 +73,7 @@ var table = []group{
 		{name: "max-txn-ops", kind: count, value: fmt.Sprint(defaultMaxTxnOps), usage: "operations that a transaction may have"},
 		{name: "max-request-bytes", kind: count, value: fmt.Sprint(defaultMaxRequest), usage: "bytes that a client's request may have"},
 		{name: "listen-client-http-urls", kind: urls, use: refused, usage: "HTTP and gRPC share one port, and neither holds up the other: leave this out"},
-		{name: "wal-dir", use: refused, usage: "the log stays in the data folder: mount the quick disk there, or link DATA/wal to it before the first start"},
+		{name: "wal-dir", use: refused, usage: "the log stays in the data folder: put that on the quick disk"},
 		{name: "snapshot-count", kind: count64, value: "10000", use: ignored, usage: "a snapshot is taken when the log outweighs the state"},
 		{name: "snapshot-catchup-entries", kind: count64, value: "5000", use: ignored, usage: "the log is kept back to the older of two snapshots"},
 		{name: "initial-election-tick-advance", kind: onOff, value: "true", use: ignored, usage: "elections begin as soon as they may"},
