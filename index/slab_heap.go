@@ -12,11 +12,18 @@ import (
 // slabAlign is smaller here, since that much is wasted in each slab.
 const slabAlign = 64 << 10
 
+// spareSlabs is none: the garbage collector has them.
+const spareSlabs = 0
+
 // ledger is what slabs report to when nothing refers to them any longer. It refers to no slab.
 type ledger struct {
 	retired atomic.Int64
 	resting atomic.Bool // rest was called, and no slab wanted since
 }
+
+// There are no spares here.
+func (*ledger) prepare() {}
+func (*ledger) trim()    {}
 
 // rest has no spares to give back here.
 func (l *ledger) rest()        { l.resting.Store(true) }

@@ -100,13 +100,39 @@ func (e ending) run() {
 		e.mapping.unmap()
 		return
 	}
-	e.ledger.spares.Add(1)
-	one := &spare{mapping: e.mapping}
+	e.ledger.push(e.mapping)
+}
+
+// push makes memory a spare.
+func (l *ledger) push(m *mapping) {
+	l.spares.Add(1)
+	one := &spare{mapping: m}
 	for {
-		one.next = e.ledger.top.Load()
-		if e.ledger.top.CompareAndSwap(one.next, one) {
+		one.next = l.top.Load()
+		if l.top.CompareAndSwap(one.next, one) {
 			return
 		}
+	}
+}
+
+// prepare adds a spare that was touched.
+func (l *ledger) prepare() {
+	m := mapMemory(slabAlign)
+	all := unsafe.Slice((*byte)(m.base), slabAlign)
+	for i := 0; i < slabAlign; i += unix.Getpagesize() {
+		all[i] = 1
+	}
+	l.push(m)
+}
+
+// trim gives back the spares that are too many.
+func (l *ledger) trim() {
+	for l.spares.Load() > spareSlabs {
+		m := l.pop()
+		if m == nil {
+			return
+		}
+		m.unmap()
 	}
 }
 

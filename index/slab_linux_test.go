@@ -39,3 +39,5 @@ func TestSparesRest(t *testing.T) {
 		t.Errorf("%d spares are kept by who rests", n)
 	}
 }
+
+func ready(l *ledger) int { return int(l.spares.Load()) }

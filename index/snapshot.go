@@ -235,7 +235,12 @@ type subChange struct {
 
 // NewBuilder begins with what AppendMeta wrote.
 func NewBuilder(meta []byte, l limits.Index) (*Builder, error) {
-	s := NewState(l)
+	return NewBuilderIn(NewReserve(), meta, l)
+}
+
+// NewBuilderIn is NewBuilder, for a state that takes its memory from a reserve.
+func NewBuilderIn(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
+	s := NewStateIn(r, l)
 	want, err := s.readMeta(meta)
 	if err != nil {
 		return nil, err

@@ -123,10 +123,12 @@ type State struct {
 }
 
 // NewState returns the state before the first entry.
-func NewState(l limits.Index) *State {
+func NewState(l limits.Index) *State { return newState(&ledger{}, l) }
+
+func newState(memories *ledger, l limits.Index) *State {
 	s := &State{
 		replicated: replicated{revision: 1, level: FirstLevel, sessionNumbers: sessionNumbers{clock: 1}},
-		memory:     &memory{most: min(l.SlabBytes, slabAlign), ledger: &ledger{}},
+		memory:     &memory{most: min(l.SlabBytes, slabAlign), ledger: memories},
 		table:      &table{},
 		tree:       newTree(),
 		tombstoned: newTree(),

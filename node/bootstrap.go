@@ -34,6 +34,8 @@ type storage struct {
 	segmentBytes int64
 	version      string
 	reserve      func() int64 // as log.Options'; nil where nothing runs
+	background   func(func()) // as environment's
+	memory       int64        // as environment's
 	logger       *slog.Logger
 }
 
@@ -45,6 +47,7 @@ type recovered struct {
 	state       *index.State
 	applied     uint64
 	confState   *raftpb.ConfState
+	memory      *index.Reserve   // of the state, where it came from a snapshot
 	newest      *raftpb.Snapshot // nil before the first snapshot
 	snapshots   []snapshot.Info  // valid ones, newest first
 	useless     []snapshot.Info  // published, but the log does not continue them
@@ -205,8 +208,11 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		return nil
 	}
 	if r.state == nil {
-		state, meta, err := snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+		reserve := index.NewReserve()
+		s.prepare(reserve, r, found, info)
+		state, meta, err := snapshot.LoadIn(reserve, s.folder.fs, info.Path, s.limits.Index)
 		if err != nil {
+			reserve.Close()
 			return s.putAside(r, info, err)
 		}
 		confState, err := configurationIn(state, meta)
@@ -214,11 +220,28 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 			return s.putAside(r, info, err)
 		}
 		at, term := meta.Index, meta.Term
-		r.state, r.applied, r.confState = state, at, confState
+		r.state, r.applied, r.confState, r.memory = state, at, confState, reserve
 		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	}
 	r.snapshots = append(r.snapshots, info)
 	return nil
+}
+
+// prepare has memory made ready for what a snapshot holds, and for what the log adds to it, but no more than that again: what
+// comes later takes the place of what is compacted.
+func (s *storage) prepare(reserve *index.Reserve, r *recovered, found *log.Recovered, info snapshot.Info) {
+	if s.background == nil {
+		return
+	}
+	bytes := info.Bytes
+	if found.Last > info.Index && info.Index >= found.First {
+		part := float64(found.Last-info.Index) / float64(found.Last-found.First+1)
+		bytes += min(int64(part*float64(r.log.Stats().Bytes)), info.Bytes)
+	}
+	if s.memory > 0 {
+		bytes = min(bytes, s.memory/2)
+	}
+	s.background(func() { reserve.Fill(bytes) })
 }
 
 // continues tells whether the log goes on from a snapshot: it has the snapshot's marker, or an entry of the same term

@@ -31,11 +31,13 @@ type environment struct {
 	// Transport makes the way to the other members, for a process of the member with this folder.
 	Transport func(f *folder, process [16]byte) (transport, error)
 	// Join asks the members at these addresses who this one is.
-	Join   func(addresses []string) (peerframe.Welcome, error)
-	Yield  func() // lets other goroutines run
-	Idle   func() // gives memory back that nothing uses any more; nil does nothing
-	Limits limits.Tunable
-	Memory int64 // of the machine, as far as this process may use it; 0 is not known
+	Join  func(addresses []string) (peerframe.Welcome, error)
+	Yield func() // lets other goroutines run
+	Idle  func() // gives memory back that nothing uses any more; nil does nothing
+	// Background runs what nobody waits for, beside everything else; nil: it is not done.
+	Background func(func())
+	Limits     limits.Tunable
+	Memory     int64 // of the machine, as far as this process may use it; 0 is not known
 }
 
 // member is one member's actors and what connects them.
@@ -75,6 +77,8 @@ type member struct {
 	checked        int64 // revision at this leader's last check
 	idle           idleWatch
 	verifying      verifying
+	memory         *index.Reserve // of the state, until what the log has committed is applied again, up to applyTo
+	applyTo        uint64
 
 	// Shared.
 	announcing, placing, relocating, comparing, checking, compacting, raising, guarding, corrupting own // what this member itself has proposed
@@ -99,7 +103,7 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	m.status.SetMemory(env.Memory)
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,
-		reserve: func() int64 { return m.status.LogReserve(segmentBytes) }, logger: c.Logger,
+		reserve: func() int64 { return m.status.LogReserve(segmentBytes) }, background: env.Background, memory: env.Memory, logger: c.Logger,
 	}
 	m.noteDifferences()
 	if err := m.start(); err != nil {
@@ -199,6 +203,7 @@ func (m *member) start() error {
 
 // connect builds the actors, in the order of the floors they stand on, and lets them run.
 func (m *member) connect(r *recovered) error {
+	m.memory, m.applyTo = r.memory, r.hardState.Commit
 	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: m.env.Limits.ProposalBytesWaiting, Offer: m.env.Limits.PeerMessagesWaiting, MustPost: limits.PostsWaiting})
 	logWriter := actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
 	logReader := actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads})
@@ -327,7 +332,12 @@ func (m *member) look() {
 // giveBack lets an idle member's memory go.
 func (m *member) giveBack() {
 	view := m.status.View()
-	if applied, _ := view.Applied(); m.idle.look(applied, view.RetiredBytes()) && m.env.Idle != nil {
+	applied, _ := view.Applied()
+	if m.memory != nil && applied >= m.applyTo {
+		m.memory.Close()
+		m.memory = nil
+	}
+	if m.idle.look(applied, view.RetiredBytes()) && m.env.Idle != nil {
 		view.Rest()
 		m.env.Idle()
 	}

@@ -68,7 +68,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, trust.domain, environment{
-		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Limits: limits.Defaults(), Memory: machineMemory(),
+		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: machineMemory(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at.peers, trust.peers, f, process)
 		},

@@ -153,6 +153,47 @@ func TestRecoverTakesAll(t *testing.T) {
 	checkRecovered(t, fs, 200)
 }
 
+// Memory is made ready for what a snapshot holds, once, on another goroutine; a start without a snapshot needs none.
+func TestStartPreparesMemory(t *testing.T) {
+	fs := disk.NewMem(1)
+	started := func() (calls []func()) {
+		f, err := openFolder(fs, recoverDir, owner{"n1", "test"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := recoverStorage(f)
+		s.background = func(do func()) { calls = append(calls, do) }
+		s.memory = 16 << 20
+		r, err := s.recover()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (r.memory != nil) != (len(r.snapshots) > 0) {
+			t.Errorf("%d snapshots, and the state's memory is %p", len(r.snapshots), r.memory)
+		}
+		for _, do := range calls {
+			do()
+		}
+		if r.memory != nil {
+			r.memory.Close()
+		}
+		if err := errors.Join(r.state.Check(), r.log.Close(), f.lock.Close()); err != nil {
+			t.Error(err)
+		}
+		return calls
+	}
+	writtenFolder(t, fs, 200, 17)
+	if n := len(started()); n != 0 {
+		t.Errorf("memory is made ready %d times where there is no snapshot", n)
+	}
+	if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(started()); n != 1 {
+		t.Errorf("memory is made ready %d times for a snapshot", n)
+	}
+}
+
 func TestRecoverRefuses(t *testing.T) {
 	for name, one := range map[string]struct {
 		config RecoverConfig

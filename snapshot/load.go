@@ -11,11 +11,12 @@ import (
 // loading is content that becomes a state.
 type loading struct {
 	limits  limits.Index
+	reserve *index.Reserve
 	builder *index.Builder
 }
 
 func (l *loading) open(_ Meta, state []byte) (err error) {
-	l.builder, err = index.NewBuilder(state, l.limits)
+	l.builder, err = index.NewBuilderIn(l.reserve, state, l.limits)
 	return err
 }
 
@@ -42,12 +43,17 @@ func (l *loading) finish(path string, m Meta) (*index.State, error) {
 // ErrFormat, that a newer qkv is. Any other error is the disk's, or the index refusing what it does not know, and
 // says nothing against the file.
 func Load(fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
+	return LoadIn(index.NewReserve(), fs, path, l)
+}
+
+// LoadIn is Load, of a state that takes its memory from a reserve.
+func LoadIn(r *index.Reserve, fs disk.FS, path string, l limits.Index) (*index.State, Meta, error) {
 	f, err := fs.Open(path)
 	if err != nil {
 		return nil, Meta{}, fmt.Errorf("load snapshot: %w", err)
 	}
 	defer f.Close()
-	content := loading{limits: l}
+	content := loading{limits: l, reserve: r}
 	m, _, err := read(path, f, nil, &content)
 	if err != nil {
 		return nil, Meta{}, err

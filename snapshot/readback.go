@@ -34,7 +34,7 @@ type Readback struct {
 
 // Readback returns a reader of what arrives, which builds the state with these bounds.
 func (r *Receiver) Readback(l limits.Index) *Readback {
-	build := &loading{limits: l}
+	build := &loading{limits: l, reserve: index.NewReserve()}
 	b := r.readback(build)
 	b.build = build
 	return b

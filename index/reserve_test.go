@@ -1,0 +1,45 @@
+package index
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// A state takes what its reserve has made ready, and what is too much goes when the reserve is closed.
+func TestReserve(t *testing.T) {
+	l := limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows}
+	r := NewReserve()
+	const made = 50
+	r.Fill(made*slabAlign + 1)
+	s := NewStateIn(r, l)
+	value := bytes.Repeat([]byte("v"), 8<<10)
+	for i := 0; len(s.memory.slabs) < 20; i++ {
+		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", i), Value: value}))
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	before := ready(s.memory.ledger)
+	r.Close()
+	r.Fill(10 * slabAlign)
+	after := ready(s.memory.ledger)
+	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.memory.slabs), after)
+	if spareSlabs > 0 {
+		large := 0
+		for _, one := range s.memory.slabs {
+			if one.size == slabAlign {
+				large++
+			}
+		}
+		if before != made-large {
+			t.Errorf("of %d slabs that were ready %d are left, %d were taken", made, before, large)
+		}
+		if after > before || after > spareSlabs {
+			t.Errorf("%d slabs are ready after the reserve was closed", after)
+		}
+	}
+}
