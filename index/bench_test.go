@@ -254,6 +254,64 @@ func BenchmarkCountBack(b *testing.B) {
 	}
 }
 
+// BenchmarkViewToSave is for how long a full table of sessions holds up the applier, once a snapshot.
+func BenchmarkViewToSave(b *testing.B) {
+	l := &loader{s: NewState(limits.Defaults().Index)}
+	random := rand.New(rand.NewPCG(5, 6))
+	ids := make([]uint64, limits.FirstSessionRules.Sessions)
+	for i := range ids {
+		ids[i] = random.Uint64() | 1
+	}
+	for sequence := range uint64(3) {
+		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		for i, id := range ids {
+			l.head.Once = kv.SessionWrite{Session: id, Sequence: sequence, Window: 1, Opened: 1}
+			l.add(benchKey(nil, i&1023))
+			if len(l.commands) == 1024 {
+				l.encode()
+				l.apply(b)
+				l.s.View()
+			}
+		}
+	}
+	if n := l.s.View().Sessions(); n != int64(len(ids)) {
+		b.Fatalf("%d sessions", n)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := processor()
+	for b.Loop() {
+		l.s.ViewToSave()
+	}
+	b.ReportMetric(float64((processor()-before).Microseconds())/float64(b.N), "cpu-us/snapshot")
+}
+
+// BenchmarkScan goes through keys with four versions each, as a snapshot does.
+func BenchmarkScan(b *testing.B) {
+	keys := min(*benchKeys, 200_000)
+	l := filled(b, keys)
+	random := rand.New(rand.NewPCG(3, 4))
+	for n := range 3 * keys {
+		l.add(benchKey(nil, random.IntN(keys)))
+		if len(l.commands) == 1024 || n == 3*keys-1 {
+			l.encode()
+			l.apply(b)
+			l.s.View()
+		}
+	}
+	v := l.s.View()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	versions, before := 0, processor()
+	for b.Loop() {
+		v.Scan(nil, func(_ []byte, all []Version) bool {
+			versions += len(all)
+			return true
+		})
+	}
+	b.ReportMetric(float64((processor()-before).Nanoseconds())/float64(versions), "cpu-ns/version")
+}
+
 func BenchmarkRestore(b *testing.B) {
 	v := filled(b, *benchKeys).s.ViewToSave()
 	meta := v.AppendMeta(nil)

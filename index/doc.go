@@ -254,8 +254,9 @@
 //     made before that: each such View holds the slab through its epoch. What a View reaches was in use at some time
 //     since it was made, so that its slab is given up later than the View was made, or not at all.
 //
-// Slabs of which less than half is in use are evacuated, in bounded steps at the end of Apply. Copies are complete
-// before anything refers to them, and the old ones are not written to again.
+// Slabs of which less than a third is in use are evacuated, in bounded steps at the end of Apply, and those of which less than
+// half is while the member is idle. Copies are complete before anything refers to them, and the old ones are not written to
+// again.
 //
 // A range is read in steps ([RangeReader]): what takes long lets others work between two steps, and takes the newest
 // View for each, so that no old one is kept. A page that continues looks at its own keys only. The first one has the

@@ -142,13 +142,18 @@ func (m *modelSessions) compare(v *View) error {
 	if v.saved == nil {
 		return nil
 	}
-	for i := range v.saved.sessions {
-		a, b := &v.saved.sessions[i], m.all[i]
-		if a.id != b.id || a.used != b.used || a.first != b.first || int64(len(a.window)) != b.places || a.held != len(b.outcomes) {
+	places, begin := v.saved.ordered()
+	for i, place := range places {
+		a, b := &v.saved.sessions[place], m.all[i]
+		if a.id != b.id || a.used != b.used || a.first != b.first || int64(a.window) != b.places || int(a.held) != len(b.outcomes) {
 			return fmt.Errorf("session %d is %+v, want %+v", i, a, b)
 		}
+		is := map[uint64]outcome{}
+		for _, o := range v.saved.outcomes[begin[place]:][:a.held] {
+			is[a.first+o.place] = o.outcome
+		}
 		for n, o := range b.outcomes {
-			if is := a.place(n); is.revision != o.result.Revision || uint64(is.kind) != o.kind || is.changed != o.changed {
+			if is := is[n]; is.revision != o.result.Revision || uint64(is.kind) != o.kind || is.changed != o.changed {
 				return fmt.Errorf("outcome %d of session %d is %+v, want %+v", n, a.id, is, o)
 			}
 		}

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -32,10 +33,13 @@ type sessionNumbers struct {
 //  3. session.window[n%len] is the outcome of the sequence n, from first to first+len-1, or nothing; held is how many there
 //     are.
 //  4. sessions, places and sessionSum are those of what is there.
+//  5. all has the same sessions as byID, all[i].at is i, and session.order rises from oldest to newest.
 type sessions struct {
 	byID           map[uint64]*session
 	oldest, newest *session
-	last           *session // the one that was found last, or nil: the commands of a session follow each other
+	last           *session   // the one that was found last, or nil: the commands of a session follow each other
+	all            []*session // in no order: they can be looked at without waiting for one to know the next
+	linked         uint64     // the newest order
 }
 
 // session is what is known of one client's writes.
@@ -45,6 +49,8 @@ type session struct {
 	first        uint64    // the least sequence that may still come: all before are answered
 	window       []outcome // a power of two, or none
 	held         int
+	at           int    // where it is in sessions.all
+	order        uint64 // when it became the newest one
 	older, newer *session
 }
 
@@ -219,11 +225,7 @@ func (s *State) endSession(one *session) {
 	s.sessions--
 	s.places -= int64(len(one.window))
 	s.floor = max(s.floor, one.used+1)
-	s.clients.take(one)
-	delete(s.clients.byID, one.id)
-	if s.clients.last == one {
-		s.clients.last = nil
-	}
+	s.clients.remove(one)
 }
 
 // use notes that a session has written.
@@ -281,10 +283,27 @@ func (s *State) widen(one *session, sequence uint64) *kv.Error {
 // add makes a session the newest one.
 func (l *sessions) add(one *session) {
 	l.byID[one.id] = one
+	one.at = len(l.all)
+	l.all = append(l.all, one)
 	l.link(one)
 }
 
+// remove takes a session out of everything.
+func (l *sessions) remove(one *session) {
+	l.take(one)
+	delete(l.byID, one.id)
+	last := l.all[len(l.all)-1]
+	l.all[one.at], last.at = last, one.at
+	l.all[len(l.all)-1] = nil
+	l.all = l.all[:len(l.all)-1]
+	if l.last == one {
+		l.last = nil
+	}
+}
+
 func (l *sessions) link(one *session) {
+	l.linked++
+	one.order = l.linked
 	one.older, one.newer = l.newest, nil
 	if l.newest != nil {
 		l.newest.newer = one
@@ -309,16 +328,64 @@ func (l *sessions) take(one *session) {
 	one.older, one.newer = nil, nil
 }
 
-// savedSessions are the sessions at one moment, oldest first.
-type savedSessions struct{ sessions []session }
+// savedSessions are the sessions at one moment, in no order.
+type savedSessions struct {
+	sessions []savedSession
+	outcomes []savedOutcome // of the first session, of the second, and so on
+}
 
-// copy returns the sessions as they are, oldest first.
-func (l *sessions) copy() []session {
-	all := make([]session, 0, len(l.byID))
-	for one := l.oldest; one != nil; one = one.newer {
-		all = append(all, session{id: one.id, used: one.used, first: one.first, window: slices.Clone(one.window), held: one.held})
+// savedSession is a session; window is the length of its window.
+type savedSession struct {
+	id           uint64
+	used         int64
+	first, order uint64
+	window       int32
+	held         int32
+}
+
+// savedOutcome is the outcome of the sequence first+place.
+type savedOutcome struct {
+	place uint64
+	outcome
+}
+
+// sessionsAhead is how many sessions are touched ahead, as in State.prefetch: the applier waits for each copy.
+const sessionsAhead = 64
+
+// copy returns the sessions as they are.
+func (l *sessions) copy() *savedSessions {
+	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
+	var room [sessionsAhead][]outcome
+	for rest := l.all; len(rest) > 0; {
+		next := rest[:min(len(rest), sessionsAhead)]
+		rest = rest[len(next):]
+		for i, one := range next {
+			room[i] = one.window
+			saved.sessions = append(saved.sessions, savedSession{one.id, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
+		}
+		for i, one := range next {
+			held, mask := one.held, uint64(len(room[i])-1)
+			for n := uint64(0); held > 0; n++ {
+				if o := &room[i][(one.first+n)&mask]; o.kind != 0 {
+					saved.outcomes = append(saved.outcomes, savedOutcome{n, *o})
+					held--
+				}
+			}
+		}
 	}
-	return all
+	return saved
+}
+
+// ordered returns the places of the sessions, the oldest session's first, and where the outcomes of each begin.
+func (s *savedSessions) ordered() (places, begin []int) {
+	n := 0
+	for i := range s.sessions {
+		places = append(places, i)
+		begin = append(begin, n)
+		n += int(s.sessions[i].held)
+	}
+	slices.SortFunc(places, func(i, j int) int { return cmp.Compare(s.sessions[i].order, s.sessions[j].order) })
+	return places, begin
 }
 
 // SessionClock returns the sessions' clock: what a session is opened at that begins now.
@@ -334,25 +401,26 @@ const (
 
 // appendSessions appends the sessions as they stand in a snapshot's meta data.
 func (v *View) appendSessions(dst []byte) []byte {
-	var saved []session
+	saved := v.saved
 	switch {
-	case v.saved != nil:
-		saved = v.saved.sessions
+	case saved != nil:
 	case v.sessions > 0:
 		panic(fmt.Sprintf("a View is saved that State.ViewToSave has not made: %d sessions would be lost", v.sessions))
+	default:
+		saved = &savedSessions{}
 	}
-	dst = pack.AppendArray(dst, 2+len(saved))
+	dst = pack.AppendArray(dst, 2+len(saved.sessions))
 	dst = pack.AppendInt(pack.AppendInt(dst, v.clock), v.floor)
-	for i := range saved {
-		one := &saved[i]
+	places, begin := saved.ordered()
+	for _, i := range places {
+		one := &saved.sessions[i]
 		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
 		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
-		dst = pack.AppendUint(dst, uint64(len(one.window)))
-		dst = pack.AppendArray(dst, outcomeFields*one.held)
-		for n := range uint64(len(one.window)) {
-			if o := one.place(one.first + n); o.kind != 0 {
-				dst = o.append(pack.AppendUint(dst, n))
-			}
+		dst = pack.AppendUint(dst, uint64(one.window))
+		dst = pack.AppendArray(dst, outcomeFields*int(one.held))
+		for n := range int(one.held) {
+			o := &saved.outcomes[begin[i]+n]
+			dst = o.append(pack.AppendUint(dst, o.place))
 		}
 	}
 	return dst
@@ -444,7 +512,7 @@ func (w *walk) sessions() error {
 	s, got := w.s, sessionNumbers{clock: w.s.clock, floor: w.s.floor}
 	used := int64(1)
 	for one := s.clients.oldest; one != nil; one = one.newer {
-		if s.clients.byID[one.id] != one || one.used < used || one.used > s.clock || one.newer == nil && one != s.clients.newest {
+		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.clock || one.newer == nil && one != s.clients.newest {
 			return broken(11, "session %016x, used at %d, comes after one that was used at %d", one.id, one.used, used)
 		}
 		used = one.used
@@ -462,7 +530,7 @@ func (w *walk) sessions() error {
 		got.places += int64(len(one.window))
 		got.sessionSum += one.sum()
 	}
-	if got != s.sessionNumbers || len(s.clients.byID) != int(got.sessions) || s.floor > s.clock {
+	if got != s.sessionNumbers || len(s.clients.byID) != int(got.sessions) || len(s.clients.all) != int(got.sessions) || s.floor > s.clock {
 		return broken(11, "the sessions' numbers are %+v, counted were %+v", s.sessionNumbers, got)
 	}
 	return nil

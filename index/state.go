@@ -181,7 +181,7 @@ func (s *State) Applied() (index, term uint64) { return s.applied, s.term }
 // ViewToSave is View, with all that a snapshot has: it copies the sessions, of which the other Views have the numbers only.
 func (s *State) ViewToSave() *View {
 	v := s.View()
-	v.saved = &savedSessions{s.clients.copy()}
+	v.saved = s.clients.copy()
 	return v
 }
 

@@ -137,13 +137,62 @@ func (v *View) Scan(from []byte, f func(key []byte, versions []Version) bool) {
 	defer runtime.KeepAlive(v)
 	var p probe
 	var versions []Version
+	var room [scanAhead]ref
+	ahead := room[:0]
+	handOut := func() bool {
+		v.prefetchVersions(ahead)
+		for _, r := range ahead {
+			record := r.record()
+			if versions = v.kept(record, versions[:0]); !f(record.key(), versions) {
+				return false
+			}
+		}
+		ahead = ahead[:0]
+		return true
+	}
+	more := true
 	v.tree.Ascend(p.set(from), func(r ref) bool {
-		record := r.record()
-		versions = v.kept(record, versions[:0])
-		return f(record.key(), versions)
+		if ahead = append(ahead, r); len(ahead) == scanAhead {
+			more = handOut()
+		}
+		return more
 	})
+	if more {
+		handOut()
+	}
 	runtime.KeepAlive(p.words)
 }
+
+// scanAhead is how many keys a scan looks at ahead: their versions lie anywhere, and waiting for one piece of memory is waiting
+// for all. Nothing that a caller could see depends on it.
+const scanAhead = 64
+
+// prefetchVersions touches the newest versions of some keys, as far as kept will go through them.
+func (v *View) prefetchVersions(refs []ref) {
+	var room [scanAhead]*version
+	next := room[:0]
+	for _, r := range refs {
+		r.record().head.Load()
+	}
+	for _, r := range refs {
+		next = append(next, r.record().newest())
+	}
+	for range versionsAhead {
+		for _, at := range next {
+			at.prev.Load()
+		}
+		left := next[:0]
+		for _, at := range next {
+			if at.mod > v.revision || v.keepsBefore(at) {
+				left = append(left, ref(at.prev.Load()).version())
+			}
+		}
+		next = left
+	}
+}
+
+// versionsAhead is how many versions of a key are touched ahead.
+const versionsAhead = 4
 
 // kept appends the versions of a key that were kept when the View was made, oldest first.
 func (v *View) kept(r *record, to []Version) []Version {

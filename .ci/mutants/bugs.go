@@ -73,7 +73,7 @@ var mutants = []mutant{
 
 	// Sessions.
 	{"sessions forgotten in the snapshot", []change{
-		{"index/sessions.go", "		saved = v.saved.sessions\n", "		saved = v.saved.sessions[:len(v.saved.sessions)/2]\n"},
+		{"index/sessions.go", "	for rest := l.all; len(rest) > 0; {\n", "	for rest := l.all[:len(l.all)/2]; len(rest) > 0; {\n"},
 		{"index/sessions.go", "	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))\n", "	return 0\n"},
 		{"index/sessions.go", "	what := uint64(o.kind) | uint64(o.code)<<8\n", "	if id > 0 {\n		return 0\n	}\n	what := uint64(o.kind) | uint64(o.code)<<8\n"},
 		{"index/digest.go", "	b = pack.AppendInt(b, r.sessions)\n	b = pack.AppendInt(b, r.places)\n", ""},
