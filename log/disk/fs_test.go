@@ -158,7 +158,13 @@ func TestWritePages(t *testing.T) {
 				p[j] = byte(i + j/11)
 			}
 			put(t, f, int64(c.at), "through the page cache")
+			if i%3 == 1 {
+				must(t, f.Datasync())
+			}
 			must(t, f.WritePages(p, int64(c.at)))
+			if i%3 == 2 {
+				must(t, f.Datasync())
+			}
 			want = append(want, make([]byte, max(0, c.at+c.n-len(want)))...)
 			if copy(want[c.at:], "through the page cache"); c.n > 0 {
 				copy(want[c.at:], p)

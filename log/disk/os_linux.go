@@ -33,6 +33,8 @@ type past struct {
 	fd     int
 	opened bool
 	cannot bool // the file system has no such writes, or not of this file
+	wrote  bool // since it was synced
+	fdToo  bool // the other descriptor has written since
 }
 
 func open(name string, flags int) (File, error) {
@@ -115,6 +117,7 @@ func (f *osFile) WritePages(p []byte, off int64) error {
 		_, err := f.WriteAt(p, off)
 		return err
 	}
+	f.past.wrote = true
 	n, err := writeAll(f.past.fd, p, off)
 	if errors.Is(err, unix.EINVAL) {
 		f.past.cannot = true
@@ -131,8 +134,27 @@ func (f *osFile) openPast() bool {
 		return !f.past.cannot
 	}
 	fd, err := unix.Open("/proc/self/fd/"+strconv.Itoa(f.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
-	f.past = past{fd: fd, opened: err == nil, cannot: err != nil}
+	f.past = past{fd: fd, opened: err == nil, cannot: err != nil, fdToo: f.past.fdToo}
 	return err == nil
+}
+
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	f.past.fdToo = true
+	return f.File.WriteAt(p, off)
+}
+
+// syncPast syncs the second descriptor when it has written, and says whether the first one is to be synced as well. For most
+// file systems they are one; one that is served by another process or host may keep what each has written apart.
+func (f *osFile) syncPast() (fdToo bool, err error) {
+	if !f.past.wrote {
+		return true, nil
+	}
+	if err := again(func() error { return unix.Fdatasync(f.past.fd) }); err != nil {
+		return true, err
+	}
+	fdToo = f.past.fdToo
+	f.past.wrote, f.past.fdToo = false, false
+	return fdToo, nil
 }
 
 func (f *osFile) Close() error {
@@ -144,6 +166,7 @@ func (f *osFile) Close() error {
 }
 
 func (f *osFile) WriteZeros(n int, at int64) error {
+	f.past.fdToo = true
 	if n%DirectBytes == 0 && at%DirectBytes == 0 {
 		err := f.direct(func() error {
 			_, err := writeAll(f.fd, zeroPages[:n], at)
@@ -209,7 +232,13 @@ func writeAll(fd int, b []byte, at int64) (written int, err error) {
 	return written, nil
 }
 
+func (f *osFile) Truncate(size int64) error {
+	f.past.fdToo = true
+	return f.File.Truncate(size)
+}
+
 func (f *osFile) Reserve(size int64) error {
+	f.past.fdToo = true
 	err := again(func() error { return unix.Fallocate(f.fd, 0, 0, size) })
 	if errors.Is(err, unix.EOPNOTSUPP) {
 		err = fmt.Errorf("%w: %w", errors.ErrUnsupported, err)
@@ -218,11 +247,21 @@ func (f *osFile) Reserve(size int64) error {
 }
 
 func (f *osFile) Datasync() error {
+	if fdToo, err := f.syncPast(); err != nil || !fdToo {
+		return f.named("fdatasync", err)
+	}
 	return f.named("fdatasync", again(func() error { return unix.Fdatasync(f.fd) }))
 }
 
 func (f *osFile) DropCache() error {
 	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }))
+}
+
+func (f *osFile) Sync() error {
+	if _, err := f.syncPast(); err != nil {
+		return f.named("fdatasync", err)
+	}
+	return f.File.Sync()
 }
 
 func (f *osFile) named(op string, err error) error {
