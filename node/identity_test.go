@@ -343,7 +343,7 @@ func TestCallersAreRemembered(t *testing.T) {
 // A newcomer is a peer until the records know it, or that it was removed; and there are not endlessly many.
 func TestNewcomers(t *testing.T) {
 	transport := &told{}
-	m := &member{transport: transport}
+	m := &member{transport: transport, folder: &folder{identity: identity{Member: 1}}, config: Config{Name: "n1"}}
 	p := peers{transport, m}
 	founders := index.Founders(map[string]uint64{"n1": 1})
 	p.SetMembers(founders)
