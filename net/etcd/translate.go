@@ -57,7 +57,8 @@ func (s *Server) rangeOf(q *pb.RangeRequest, nested bool) (kv.Range, error) {
 		KeysOnly: q.KeysOnly, CountOnly: q.CountOnly, Sort: kv.SortTarget(q.SortTarget), Order: kv.SortOrder(q.SortOrder),
 		MinMod: q.MinModRevision, MaxMod: q.MaxModRevision, MinCreate: q.MinCreateRevision, MaxCreate: q.MaxCreateRevision,
 	}
-	if !nested {
+	// In a transaction, etcd compares with the compacted revision, which is -1 before there is one.
+	if !nested || q.Revision == -1 && s.config.Member.View().Compacted() == 0 {
 		r.Revision = max(q.Revision, 0)
 	}
 	switch {

@@ -38,4 +38,6 @@
 //	                                   etcd answers what it stored of its last compactions, until its next start; not sent
 //	a delete to "\0" and then a put of a key that it deleted, in one transaction, at a revision that is compacted:
 //	                                   etcd dies when the key is read; such a compaction is not sent
+//	a put that ignores value or lease, of a key that its transaction has deleted
+//	                                   etcd dies, qkv says that there is no such key; not sent
 package compat

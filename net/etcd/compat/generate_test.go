@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -80,10 +81,12 @@ func (g *generator) make(kind string) op {
 	case kindDelete:
 		o.request = g.deletion()
 	case kindTxn:
-		o.request = g.txn(3)
+		t := g.txn(3)
 		if g.one(12) {
-			o.request = g.putThenDelete()
+			t = g.putThenDelete()
 		}
+		respect(t, deletions(t, nil))
+		o.request = t
 	case kindCompact:
 		o.request = g.compaction()
 	case kindGrant:
@@ -316,6 +319,39 @@ func (g *generator) operation(depth int) *pb.RequestOp {
 		return nested(g.txn(depth - 1))
 	}
 	return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: g.put()}}
+}
+
+// deletions are all of a transaction's, whichever way it goes.
+func deletions(t *pb.TxnRequest, all []*pb.DeleteRangeRequest) []*pb.DeleteRangeRequest {
+	for _, one := range slices.Concat(t.Success, t.Failure) {
+		if d := one.GetRequestDeleteRange(); d != nil {
+			all = append(all, d)
+		}
+		if t := one.GetRequestTxn(); t != nil {
+			all = deletions(t, all)
+		}
+	}
+	return all
+}
+
+// respect makes puts set what they would ignore, of keys that the transaction may have deleted before. Etcd looks whether they are
+// there before it begins, and dies when they are not any more.
+func respect(t *pb.TxnRequest, deleted []*pb.DeleteRangeRequest) {
+	for _, one := range slices.Concat(t.Success, t.Failure) {
+		if t := one.GetRequestTxn(); t != nil {
+			respect(t, deleted)
+		}
+		p := one.GetRequestPut()
+		if p == nil || !p.IgnoreValue && !p.IgnoreLease {
+			continue
+		}
+		for _, d := range deleted {
+			open := len(d.RangeEnd) == 1 && d.RangeEnd[0] == 0
+			if bytes.Equal(p.Key, d.Key) || bytes.Compare(p.Key, d.Key) > 0 && (open || bytes.Compare(p.Key, d.RangeEnd) < 0) {
+				p.IgnoreValue, p.IgnoreLease = false, false
+			}
+		}
+	}
 }
 
 func nested(t *pb.TxnRequest) *pb.RequestOp {
