@@ -179,6 +179,30 @@ func compactedOf(v *index.View) int64 {
 	return -1
 }
 
+// emptied is whether a revision has no key by etcd's index: one that it deleted and put again is gone there.
+func emptied(v *index.View, revision int64) (bool, error) {
+	all := kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision}
+	older := all
+	older.Limit, older.KeysOnly, older.MaxCreate = 1, true, revision-1
+	if revision > 1 {
+		found, err := v.Range(older, 0)
+		if err != nil || len(found.KVs) > 0 || found.Count == 0 {
+			return err == nil && found.Count == 0, err
+		}
+	}
+	all.KeysOnly = true // what one revision made: as many as a transaction may put
+	made, err := v.Range(all, 0)
+	if err != nil {
+		return false, err
+	}
+	for i := range made.KVs {
+		if _, before, err := v.Get(made.KVs[i].Key, revision-1); err != nil || !before {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // sum is etcd's number for all records up to a revision: the CRC-32C of the name of their bucket, and of each one's key and value
 // there, in their order. Of those at or below the compacted revision it has the ones that are still what the revision reads;
 // where that has no key at all, those that the compacted revision reads.
@@ -195,11 +219,11 @@ func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32
 		return hash.Sum32(), nil
 	}
 	compacted, keep := compactedOf(v), revision
-	some, err := v.Range(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: revision, CountOnly: true}, 0)
+	none, err := emptied(v, revision)
 	if err != nil {
 		return 0, statusOf(err)
 	}
-	if some.Count == 0 {
+	if none {
 		keep = max(compacted, 1)
 	}
 	var buf []byte
