@@ -275,6 +275,10 @@ const (
 	EtcdBytes = 3 << 29
 	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each.
 	EtcdLeasesSorted = 4096
+	// EtcdStreamsAll bounds the streams of all connections together, of watches and others, at some 10 KiB each; EtcdHubCallers is how
+	// many of them wait for the watch hub at a time.
+	EtcdStreamsAll = 64 << 10
+	EtcdHubCallers = 64
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
 	EtcdGatewayBytes = 64 << 20
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients

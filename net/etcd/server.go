@@ -13,12 +13,14 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	protocodec "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -110,6 +112,8 @@ type Server struct {
 	watches    atomic.Int64
 	hashing    chan struct{} // has room for one, so that one state after the other is hashed
 	watchBytes atomic.Int64  // of events that wait to be sent
+	streams    atomic.Int64  // that handlers serve
+	toHub      chan struct{} // has room for those that may wait for the watch hub
 	stopping   chan struct{}
 	stop       sync.Once
 }
@@ -122,7 +126,7 @@ func Start(config Config) *Server {
 	if config.TxnOperations == 0 {
 		config.TxnOperations = limits.TxnOperations
 	}
-	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1)}
+	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1), toHub: make(chan struct{}, limits.EtcdHubCallers)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)
@@ -338,6 +342,10 @@ func (s *Server) stream(name string, requests, answers bool, serve func(grpc.Ser
 			var q proto.Message
 			if name == "Snapshot" { // a learner serves that, too
 				q = &pb.SnapshotRequest{}
+			}
+			defer s.streams.Add(-1)
+			if s.streams.Add(1) > limits.EtcdStreamsAll {
+				return status.Errorf(codes.ResourceExhausted, "etcdserver: this member serves %d streams of etcd's clients, its limit", limits.EtcdStreamsAll)
 			}
 			if err := s.admit(stream.Context(), q); err != nil {
 				return err

@@ -37,6 +37,10 @@ type watches struct {
 
 	wake chan struct{} // has a token whenever there is something to send
 
+	hub   sync.Mutex // held while the hub is asked, so that the end is the last that it hears
+	known bool       // the hub has heard of the stream: most that are reset at once never came so far
+	ended bool
+
 	mu      sync.Mutex
 	out     []notice
 	waiting int64 // bytes of events in out
@@ -135,7 +139,7 @@ func (w *watches) receive() error {
 		case q.GetCancelRequest() != nil:
 			w.cancel(q.GetCancelRequest().WatchId)
 		case q.GetProgressRequest() != nil:
-			w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchProgress})
+			w.ask(kv.WatchRequest{Kind: kv.WatchProgress})
 		}
 	}
 }
@@ -167,13 +171,16 @@ func (w *watches) create(q *pb.WatchCreateRequest) {
 		w.refuse(why)
 		return
 	}
-	w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one})
+	w.ask(kv.WatchRequest{Kind: kv.WatchCreate, ID: hub, Watch: one})
 }
 
 // register finds an id for a new watch, or says why there is none.
 func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.over {
+		return 0, "etcdserver: the stream has ended"
+	}
 	id := q.WatchId
 	if id == 0 {
 		for w.byID[w.nextID] != nil {
@@ -212,7 +219,7 @@ func (w *watches) cancel(id int64) {
 	ended := one.ended
 	w.mu.Unlock()
 	if !ended {
-		w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
+		w.ask(kv.WatchRequest{Kind: kv.WatchCancel, ID: one.hub})
 		return
 	}
 	w.add(notice{answer: &pb.WatchResponse{Header: w.s.header(w.s.config.Member.View().Revision()), WatchId: id, Canceled: true}})
@@ -312,7 +319,7 @@ func (w *watches) sent(bytes int64) {
 	}
 	w.mu.Unlock()
 	if again {
-		w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchRoom})
+		w.ask(kv.WatchRequest{Kind: kv.WatchRoom})
 	}
 }
 
@@ -407,5 +414,27 @@ func (w *watches) end() {
 	w.s.watchBytes.Add(-w.waiting)
 	w.out, w.waiting, w.byID = nil, 0, map[int64]*watched{}
 	w.mu.Unlock()
-	w.s.config.Member.Watch(w, kv.WatchRequest{Kind: kv.WatchEnd})
+	w.hub.Lock()
+	defer w.hub.Unlock()
+	w.ended = true
+	if w.known {
+		w.tell(kv.WatchRequest{Kind: kv.WatchEnd})
+	}
+}
+
+// ask asks the member's hub for something. What comes when the stream is over is not asked any more.
+func (w *watches) ask(r kv.WatchRequest) {
+	w.hub.Lock()
+	defer w.hub.Unlock()
+	if !w.ended {
+		w.known = true
+		w.tell(r)
+	}
+}
+
+// tell waits until the hub has room. Only some wait there at a time: each time that there is room, all of them would wake.
+func (w *watches) tell(r kv.WatchRequest) {
+	w.s.toHub <- struct{}{}
+	defer func() { <-w.s.toHub }()
+	w.s.config.Member.Watch(w, r)
 }
