@@ -260,7 +260,7 @@ func TestMigrateLive(t *testing.T) {
 	ctx, dir := t.Context(), t.TempDir()
 	old := member.Start(t, member.Etcd, 1)
 	source := connect(t, old.Endpoints()[0])
-	fill(ctx, t, source, *migrateKeys, *migrateGone, *migrateLeases)
+	fill(ctx, t, source, min(*migrateKeys, 50_000), min(*migrateGone, 5000), *migrateLeases)
 	here := member.Start(t, member.QKV, 3, "--quota-bytes", "0")
 	home := filepath.Join(filepath.Dir(here.Members[0].Dir), "home")
 	arguments := []string{

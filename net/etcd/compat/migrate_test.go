@@ -22,12 +22,19 @@ import (
 	"qkv/net/etcd/compat/member"
 )
 
-// How large what is migrated is: the whole of it takes a minute or two.
+// How large what is migrated is. The whole of it, with QKV_FULL=1, takes some minutes.
 var (
-	migrateKeys   = flag.Int("migrate-keys", 5000, "keys that are migrated")
-	migrateGone   = flag.Int("migrate-tombstones", 500, "keys that were deleted")
-	migrateLeases = flag.Int("migrate-leases", 100, "leases that are migrated")
+	migrateKeys   = flag.Int("migrate-keys", share(1_000_000, 5000), "keys that are migrated")
+	migrateGone   = flag.Int("migrate-tombstones", share(100_000, 500), "keys that were deleted")
+	migrateLeases = flag.Int("migrate-leases", share(1000, 100), "leases that are migrated")
 )
+
+func share(whole, part int) int {
+	if os.Getenv("QKV_FULL") != "" {
+		return whole
+	}
+	return part
+}
 
 // command runs a program and returns what it has printed.
 func command(t testing.TB, name string, arguments ...string) string {
