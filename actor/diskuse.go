@@ -110,8 +110,9 @@ func (s *Snapshotter) makeRoom() {
 }
 
 // Rest implements Paced: hardly any after a step that the disk has not held up. Else as long as the step took while the log
-// has taken none of its room, less and less up to half of that, and from there on hardly any: what lets go of the log has to
-// be ready before there is no room.
+// has taken none of its room, less and less up to half of that, and from there on a part of it: what lets go of the log has to
+// be ready before there is no room. In that part the log's next group comes, so that it has its turn: the disk has just done one,
+// and what follows from that must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	s.Status.otherDone.Store(int64(s.now + took))
 	if took <= limits.SnapshotStepQuick {
@@ -119,5 +120,5 @@ func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	}
 	half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
 	left := max(half-s.Status.Durable().FileBytes, 0)
-	return restAfter(time.Duration(float64(took) * float64(left) / float64(half)))
+	return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/limits.SnapshotRest))
 }

@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -22,22 +23,49 @@ type diskWatch struct {
 	groupBytes int64 // the most that one sync covers
 	orders     []diskOrder
 	seen       time.Duration // the last tick, by which a pause of the whole process shows
-	overtaken  overtaken
+	others     map[uint64][]diskProgress
 }
 
-// overtaken is what is known of another disk that has done what this one is at.
-type overtaken struct {
-	begun time.Duration // when this one began with it
-	took  time.Duration // the other one, since then
+// diskProgress says when another member's disk was done with the log up to an entry.
+type diskProgress struct {
+	match uint64
+	at    time.Duration
 }
 
-// overtake notes that another disk has done what this one is at, and says whether that one is clearly faster: by half.
-// Equal disks that are slow are done with a group at about the same time.
-func (d *diskWatch) overtake(now time.Duration) (clearly bool) {
-	if d.overtaken.begun != d.begun() || d.overtaken.took == 0 {
-		d.overtaken = overtaken{begun: d.begun(), took: now - d.begun()}
+// diskProgresses is how many of them are kept of a member: there are a few for each group that this disk may be behind.
+const diskProgresses = 64
+
+// progressed notes how far another disk is.
+func (d *diskWatch) progressed(id, match uint64, now time.Duration) {
+	all := d.others[id]
+	switch n := len(all); {
+	case n > 0 && all[n-1].match == match:
+		return
+	case n > 0 && all[n-1].match > match: // it begins anew
+		all = nil
+	case n == diskProgresses:
+		all = slices.Delete(all, 0, 1)
 	}
-	return now-d.begun() >= d.overtaken.took*3/2
+	if d.others == nil {
+		d.others = map[uint64][]diskProgress{}
+	}
+	d.others[id] = append(all, diskProgress{match, now})
+}
+
+// overtaken says whether another disk has done what this one is at, up to an entry, and is clearly faster: by half. What counts
+// is how long it was at that itself. Equal disks that are slow take about as long for a group, and this one may be a group or
+// two behind when it had more turns of other actors.
+func (d *diskWatch) overtaken(id, goal uint64, now time.Duration) bool {
+	all := d.others[id]
+	i := slices.IndexFunc(all, func(p diskProgress) bool { return p.match >= goal })
+	if i < 0 {
+		return false
+	}
+	began := d.orders[0].given
+	if i > 0 {
+		began = max(began, all[i-1].at)
+	}
+	return now-d.begun() >= (all[i].at-began)*3/2
 }
 
 // diskOrder is an order that the log writer works on.
@@ -149,6 +177,7 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 // when the disk does not answer at all: on a very slow one a group waits for what others gave it before, and is not late
 // when that is done. What raft says of a follower's activity is no sign of its disk.
 func (c *Consensus) watchDisk() {
+	c.watchOthers()
 	if c.Status.logWaits.Load() { // it is full, and not to blame
 		if !c.disk.idle() {
 			c.disk.orders[0].since = c.now.Now
@@ -164,23 +193,26 @@ func (c *Consensus) watchDisk() {
 		return
 	}
 	stalled := c.disk.stalled(c.now.Now, 0)
-	if stalled <= c.ElectionTimeout/2 || c.soft.RaftState != raft.StateLeader {
+	if stalled <= 2*c.ElectionTimeout || c.soft.RaftState != raft.StateLeader {
 		return
 	}
 	_, goal := c.disk.underWay()
-	if c.hasFollower(func(p tracker.Progress) bool { return p.Match >= goal }) && c.disk.overtake(c.now.Now) && stalled > 2*c.ElectionTimeout {
-		c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(_ uint64, p tracker.Progress) bool {
-			return p.Match >= goal
-		})
-	}
+	c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(id uint64, p tracker.Progress) bool {
+		return p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)
+	})
 }
 
-// hasFollower tells whether a voter that can be reached has made such progress.
-func (c *Consensus) hasFollower(fit func(p tracker.Progress) bool) (has bool) {
-	c.raft.WithProgress(func(id uint64, kind raft.ProgressType, p tracker.Progress) {
-		has = has || id != c.Member && kind == raft.ProgressTypePeer && c.connected[id] && fit(p)
+// watchOthers follows how far the disks of the others are, while this member leads.
+func (c *Consensus) watchOthers() {
+	if c.soft.RaftState != raft.StateLeader {
+		c.disk.others = nil
+		return
+	}
+	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if id != c.Member {
+			c.disk.progressed(id, p.Match, c.now.Now)
+		}
 	})
-	return has
 }
 
 // transferLeadership hands leadership to the most advanced follower that can be reached and is fit, if there is one.

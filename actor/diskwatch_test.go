@@ -5,22 +5,38 @@ import (
 	"time"
 )
 
-// Disks that are equally slow are done with a group at about the same time: one that was first by a little is not faster.
+// Disks that are equally slow take about as long for a group: one that was first by a little is not faster, and neither is one that is
+// a group ahead because this one had more turns of other actors.
 func TestOvertakenByHalf(t *testing.T) {
 	d := diskWatch{groupBytes: 4 << 20}
+	at := func(seconds int) time.Duration { return time.Duration(seconds) * time.Second }
+	want := func(what string, goal uint64, seconds int, clearly bool) {
+		t.Helper()
+		if got := d.overtaken(2, goal, at(seconds)); got != clearly {
+			t.Errorf("%s: overtaken %v", what, got)
+		}
+	}
 	d.ordered(4<<20, 9, 0)
-	if d.overtake(20 * time.Second) {
-		t.Error("another disk was done a moment ago, and counts as faster")
+	want("the other one is not done", 9, 100, false)
+	d.progressed(2, 9, at(20))
+	want("another disk was done a moment ago", 9, 20, false)
+	want("29 s against 20 s", 9, 29, false)
+	want("30 s against 20 s", 9, 30, true)
+	d.ordered(1<<20, 10, at(21))
+	d.progressed(2, 10, at(41)) // another 20 s, before this one begins
+	d.reported(1, at(45))
+	want("it is a group behind, at the same rate", 10, 74, false)
+	want("it is slower by half", 10, 75, true)
+	d.reported(1, at(80))
+	d.ordered(1, 11, at(200)) // after a pause
+	d.progressed(2, 11, at(201))
+	want("the pause counts for nobody", 11, 202, true)
+	d.progressed(2, 3, at(203)) // another life of it
+	want("what is known of its last life counts", 11, 300, false)
+	for i := range uint64(1000) {
+		d.progressed(3, i, at(int(i)))
 	}
-	if d.overtake(29 * time.Second) {
-		t.Error("29 s against 20 s count as slower by half")
-	}
-	if !d.overtake(30 * time.Second) {
-		t.Error("30 s against 20 s do not count as slower by half")
-	}
-	d.ordered(1<<20, 10, 21*time.Second)
-	d.reported(1, 31*time.Second)
-	if d.overtake(32*time.Second) || !d.overtake(33*time.Second) {
-		t.Error("what was known of the last group has part in this one")
+	if n := len(d.others[3]); n != diskProgresses {
+		t.Errorf("%d are kept", n)
 	}
 }

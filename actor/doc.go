@@ -226,7 +226,8 @@
 //     the medium within limits.SnapshotSound, and else as soon as it is found so; it does so before a save, too, when the
 //     disk itself has no room for a third.
 //  3. The log that a follower needs is kept within the room only.
-//  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on there are hardly any.
+//  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on they are just long enough for the
+//     log's next group to come first.
 //
 // So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
 // of a state between about 180 MiB and a GiB the older one goes while the next one is saved beside much writing, since U cannot

@@ -66,8 +66,8 @@ func TestSnapshotterRests(t *testing.T) {
 		{limits.SnapshotStepQuick, restLeast, 0},
 		{slow, slow, 0},
 		{slow, slow / 2, half / 2},
-		{slow, restLeast, half},
-		{slow, restLeast, 2 * half},
+		{slow, slow / limits.SnapshotRest, half},
+		{slow, slow / limits.SnapshotRest, 2 * half},
 		{time.Hour, restMost, 0},
 	} {
 		s.Status.publishDurable(log.Stats{Bytes: c.log})

@@ -20,7 +20,8 @@ type Maker struct {
 	o     Options
 	store []string // released files that will be used again
 
-	// Quick says that the disk is: more is then filled at a time, and between two syncs. It is set between steps.
+	// Quick says that the disk is: more is then filled at a time, and between two syncs. It is set between steps. The first zeros of a
+	// file are few all the same: the step before them has written nothing, and so says nothing of the disk.
 	Quick bool
 
 	// The file that is being filled.
@@ -77,7 +78,7 @@ func (m *Maker) start() (err error) {
 // fill writes the next zeros. With the last ones it makes the file durable, and a spare.
 func (m *Maker) fill() (spare string, err error) {
 	step, unsynced := int64(limits.SpareStepBytes), int64(limits.SpareSyncBytes)
-	if m.Quick {
+	if m.Quick && m.at > 0 {
 		step, unsynced = limits.SpareQuickTimes*step, limits.SpareQuickTimes*unsynced
 	}
 	n := min(step, m.o.SegmentBytes-m.at)
@@ -90,7 +91,7 @@ func (m *Maker) fill() (spare string, err error) {
 	case err != nil:
 	case last:
 		err = m.file.Sync()
-	case m.at-m.synced >= unsynced:
+	case m.at-m.synced+step > unsynced:
 		m.synced = m.at
 		err = m.file.Datasync()
 	}

@@ -63,6 +63,25 @@ func TestMakerSteps(t *testing.T) {
 	}
 }
 
+// The first zeros of a file are few: nothing is known of the disk since the last one.
+func TestMakerBegins(t *testing.T) {
+	w := opened(t, 64<<10)
+	o := w.o
+	o.SegmentBytes = 10 << 20
+	m := log.NewMaker(o)
+	m.Quick = true
+	var grown []int64
+	for range 3 {
+		used := w.m.Used()
+		_, _, err := m.Step()
+		must(t, err)
+		grown = append(grown, w.m.Used()-used)
+	}
+	if want := []int64{0, 256 << 10, 1 << 20}; !slices.Equal(grown, want) {
+		t.Errorf("steps of %d bytes, want %d", grown, want)
+	}
+}
+
 // Of the released files few are kept; those of another size are removed.
 func TestMakerRecycles(t *testing.T) {
 	w := opened(t, 64<<10)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -125,6 +126,10 @@ func (w *world) leader() *host {
 // slower than another, and what the disks can do is done.
 func TestSlowDisks(t *testing.T) {
 	const inFlight, value, rate = 1000, 8000, 2_000_000
+	past := 2 * hostHistory // bytes
+	if os.Getenv("QKV_FULL") != "" {
+		past = 2 << 30
+	}
 	for _, test := range []struct {
 		name         string
 		leader, rest int64 // bytes a second
@@ -142,7 +147,7 @@ func TestSlowDisks(t *testing.T) {
 				l.SnapshotStepBytes = limits.SnapshotSyncBytes // what the page cache takes before a sync costs no time
 			})
 			f := newFlood(w, value)
-			for f.puts*value < 2*hostHistory && w.failure == "" { // at full speed until the state is as heavy as it gets
+			for f.puts*value < past && w.failure == "" { // at full speed until the state is as heavy as it gets, and longer
 				f.follow()
 				f.fill(inFlight)
 				w.run(10 * time.Millisecond)

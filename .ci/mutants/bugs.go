@@ -200,14 +200,20 @@ var mutants = []mutant{
 		{"actor/catchup.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math\"\n"},
 	}, []detector{actors, campaign}},
 	{"hand leadership to a follower that lacks something", []change{
-		{"actor/diskwatch.go", "			return p.Match >= goal\n", "			return p.Match > 0 || goal > 0\n"},
+		{"actor/diskwatch.go", "		return p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)\n", "		return p.Match > 0 || goal > 0\n"},
 	}, []detector{actors, story, campaign}},
 	{"stay the leader with a disk that stands", []change{
-		{"actor/diskwatch.go", "c.disk.overtake(c.now.Now) && stalled > 2*c.ElectionTimeout {", "c.disk.overtake(c.now.Now) && stalled > 200*c.ElectionTimeout {"},
+		{"actor/diskwatch.go", "	if stalled <= 2*c.ElectionTimeout || ", "	if stalled <= 200*c.ElectionTimeout || "},
 	}, []detector{actors, story, campaign}},
 	{"hand leadership to a disk that is no faster", []change{
-		{"actor/diskwatch.go", "d.overtaken.took*3/2", "0"},
+		{"actor/diskwatch.go", "(all[i].at-began)*3/2", "0*(all[i].at-began)"},
 	}, []detector{actors}},
+	{"take a disk that is a group ahead for a faster one", []change{
+		{"actor/diskwatch.go", "		began = max(began, all[i-1].at)\n", "		began = max(began, d.begun())\n"},
+	}, []detector{actors}},
+	{"begin a spare of a slow disk as on a quick one", []change{
+		{"log/maker.go", "	if m.Quick && m.at > 0 {\n", "	if m.Quick {\n"},
+	}, []detector{direct("./log", "TestMakerBegins")}},
 	{"order all that raft has at once", []change{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},

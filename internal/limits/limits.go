@@ -144,6 +144,8 @@ const (
 	SnapshotStepBytes = 1 << 20
 	// SnapshotStepQuick is what a step takes at most that no disk has held up. After a longer one the disk gets a rest as long.
 	SnapshotStepQuick = 20 * time.Millisecond
+	// SnapshotRest is what part of such a step the shortest rest is, however little room the log has left.
+	SnapshotRest = 8
 	// SnapshotChunkBytes is one piece of a streamed snapshot.
 	SnapshotChunkBytes = 256 << 10
 	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
