@@ -51,6 +51,17 @@ func DialEtcd(ctx context.Context, address string, connections int, tls credenti
 	return all, nil
 }
 
+// Leads tells whether the server leads its cluster.
+func (e *Etcd) Leads(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, etcdTimeout)
+	defer cancel()
+	s, err := etcdserverpb.NewMaintenanceClient(e.connection).Status(ctx, &etcdserverpb.StatusRequest{})
+	if err != nil {
+		return false, err
+	}
+	return s.Leader == s.Header.MemberId, nil
+}
+
 // Close closes the connection.
 func (e *Etcd) Close() error { return e.connection.Close() }
 

@@ -29,17 +29,7 @@ func benchRunCommand() *cli.Command {
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
-			&cli.IntFlag{Name: "runs", EnvVars: []string{"QKV_BENCH_RUN_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
-			&cli.IntSliceFlag{Name: "members", EnvVars: []string{"QKV_BENCH_RUN_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members to measure with: 1, 3 or 5"},
-			&cli.StringSliceFlag{Name: "load", EnvVars: []string{"QKV_BENCH_RUN_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ")},
-			&cli.IntFlag{Name: "in-flight", EnvVars: []string{"QKV_BENCH_RUN_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
-			&cli.Float64Flag{Name: "rate", EnvVars: []string{"QKV_BENCH_RUN_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
-			&cli.IntFlag{Name: "value-bytes", EnvVars: []string{"QKV_BENCH_RUN_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
-			&cli.IntFlag{Name: "keys", EnvVars: []string{"QKV_BENCH_RUN_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
-			&cli.DurationFlag{Name: "duration", EnvVars: []string{"QKV_BENCH_RUN_DURATION"}, Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
-			&cli.DurationFlag{Name: "warm-up", EnvVars: []string{"QKV_BENCH_RUN_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before anything is counted", Action: positive("warm-up")},
-			&cli.IntFlag{Name: "port", EnvVars: []string{"QKV_BENCH_RUN_PORT"}, Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
-		}, resultFlags()...),
+		}, append(suiteFlags("QKV_BENCH_RUN"), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
@@ -49,12 +39,48 @@ func benchRunCommand() *cli.Command {
 	}
 }
 
-func benchRun(ctx context.Context, c *cli.Context) error {
-	suite := bench.Suite{
+// suiteFlags are shared by the commands that run a suite; their variables begin alike.
+func suiteFlags(variable string) []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
+		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members to measure with: 1, 3 or 5"},
+		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ")},
+		&cli.IntFlag{Name: "in-flight", EnvVars: []string{variable + "_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
+		&cli.Float64Flag{Name: "rate", EnvVars: []string{variable + "_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
+		&cli.IntFlag{Name: "value-bytes", EnvVars: []string{variable + "_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
+		&cli.IntFlag{Name: "keys", EnvVars: []string{variable + "_KEYS"}, Value: 100_000, Usage: "`N` different keys"},
+		&cli.DurationFlag{Name: "duration", EnvVars: []string{variable + "_DURATION"}, Value: 3 * time.Second, Usage: "`TIME` of each load", Action: positive("duration")},
+		&cli.DurationFlag{Name: "warm-up", EnvVars: []string{variable + "_WARM_UP"}, Value: 2 * time.Second, Usage: "`TIME` of each load before anything is counted", Action: positive("warm-up")},
+		&cli.IntFlag{Name: "port", EnvVars: []string{variable + "_PORT"}, Value: 2579, Usage: "first of ten `PORT`s in a row, for members of its own"},
+	}
+}
+
+// suiteOf is the suite that the flags ask for, without its sides.
+func suiteOf(c *cli.Context) (*bench.Suite, error) {
+	s := &bench.Suite{
 		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
 		ValueBytes: c.Int("value-bytes"), Keys: c.Int("keys"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
+		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
-	if err := checkSuite(c, &suite); err != nil {
+	return s, checkSuite(c, s)
+}
+
+// runSuite measures, prints and keeps what a suite finds.
+func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.File) error {
+	bar := newProgress(c.App.ErrWriter, "loads", s.Steps())
+	s.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
+	rows, notes, err := s.Run(ctx)
+	bar.end()
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	f.Rows, f.Notes = rows, append(f.Notes, notes...)
+	return writeResult(c, f)
+}
+
+func benchRun(ctx context.Context, c *cli.Context) error {
+	suite, err := suiteOf(c)
+	if err != nil {
 		return err
 	}
 	targets, err := etcdTargets(c.StringSlice("target"))
@@ -74,7 +100,6 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	for i, d := range dirs {
 		suite.Sides = append(suite.Sides, &memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")})
 	}
-	suite.Prefix = fmt.Sprintf("qkv-bench/%016x/", rand.Uint64())
 	for _, t := range targets {
 		t.prefix = suite.Prefix
 		suite.Sides = append(suite.Sides, t)
@@ -83,19 +108,7 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if len(dirs) == 0 {
 		suite.Members = suite.Members[:1] // a server that is there has as many as it has
 	}
-	bar := newProgress(c.App.ErrWriter, "loads", suite.Steps())
-	suite.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
-	f.Rows, f.Notes, err = suiteRows(ctx, &suite, f.Notes)
-	bar.end()
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	return writeResult(c, f)
-}
-
-func suiteRows(ctx context.Context, suite *bench.Suite, notes []string) ([]result.Row, []string, error) {
-	rows, more, err := suite.Run(ctx)
-	return rows, append(notes, more...), err
+	return runSuite(ctx, c, suite, f)
 }
 
 func checkSuite(c *cli.Context, s *bench.Suite) error {
@@ -129,6 +142,7 @@ type memberSide struct {
 	describe result.Side
 	dir      string
 	port     int
+	api      bool // asked by etcd's API
 }
 
 // Describe implements bench.Side.
@@ -139,6 +153,7 @@ type memberCluster struct {
 	*localCluster
 	dir     string
 	clients []*client.Client
+	api     []*bench.Etcd // in place of clients
 }
 
 // benchClients are how many connections a suite's requests are shared among.
@@ -168,6 +183,16 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if _, err := l.healthy(ctx); err != nil {
 		return nil, fmt.Errorf("%w\n%s", err, said)
 	}
+	if s.api {
+		for _, share := range spread(etcdConnections, l.endpoints()) {
+			connections, err := dialWhenReady(ctx, share.address, share.connections)
+			if err != nil {
+				return nil, err
+			}
+			c.api = append(c.api, connections...)
+		}
+		return c, nil
+	}
 	t := l.target()
 	for range benchClients {
 		one, err := t.open(ctx)
@@ -181,7 +206,12 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 }
 
 // Stores implements bench.Cluster.
-func (c *memberCluster) Stores() []bench.Store { return bench.Natives(c.clients) }
+func (c *memberCluster) Stores() []bench.Store {
+	if c.api != nil {
+		return etcdStores(c.api)
+	}
+	return bench.Natives(c.clients)
+}
 
 // KillLeader implements bench.Cluster.
 func (c *memberCluster) KillLeader(ctx context.Context) error {
@@ -204,6 +234,9 @@ func (c *memberCluster) KillLeader(ctx context.Context) error {
 // Stop implements bench.Cluster.
 func (c *memberCluster) Stop() error {
 	for _, one := range c.clients {
+		_ = one.Close()
+	}
+	for _, one := range c.api {
 		_ = one.Close()
 	}
 	if c.localCluster != nil {
@@ -253,8 +286,10 @@ type etcdCluster struct {
 }
 
 // Stores implements bench.Cluster.
-func (c *etcdCluster) Stores() (all []bench.Store) {
-	for _, e := range c.connections {
+func (c *etcdCluster) Stores() []bench.Store { return etcdStores(c.connections) }
+
+func etcdStores(connections []*bench.Etcd) (all []bench.Store) {
+	for _, e := range connections {
 		all = append(all, e)
 	}
 	return all

@@ -170,10 +170,13 @@ func Compare(a, b []float64) Difference {
 	return d
 }
 
-// String is "~", or the change in percent with its interval.
+// String is "~", or the change with its interval: in percent, or as a multiple where it is twice or half.
 func (d Difference) String() string {
 	if !d.Claimed {
 		return "~"
+	}
+	if d.Ratio >= 2 || d.Ratio <= 0.5 {
+		return fmt.Sprintf("%.3g x (%.3g to %.3g)", d.Ratio, d.Low, d.High)
 	}
 	return fmt.Sprintf("%+.1f %% (%+.1f to %+.1f)", 100*(d.Ratio-1), 100*(d.Low-1), 100*(d.High-1))
 }

@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench"
+	"qkv/bench/result"
+)
+
+// etcdVersion is the etcd that members are compared with.
+const etcdVersion = "v3.7.3"
+
+func benchVsEtcdCommand() *cli.Command {
+	return &cli.Command{
+		Name: "vs-etcd", Usage: "measure members beside etcd " + etcdVersion + ", in turns",
+		Description: "Builds etcd " + etcdVersion + " from its module with this machine's Go (in a module of its own, in the user's cache), or takes " +
+			"the binary that --etcd names, and makes the standard loads on etcd, on members by etcd's API with the same client, " +
+			"and on members by qkv's own client, in turns, on the same disk.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_VS_ETCD_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for everybody's data; folders are made in it, and removed"},
+			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_VS_ETCD_ETCD"}, Usage: "`FILE` that is etcd's binary, in place of building it"},
+		}, append(suiteFlags("QKV_BENCH_VS_ETCD"), resultFlags()...)...),
+		Action: func(c *cli.Context) error {
+			if err := arguments(c, 0, 0); err != nil {
+				return err
+			}
+			return interruptible(c, func(ctx context.Context) error { return benchVsEtcd(ctx, c) })
+		},
+	}
+}
+
+func benchVsEtcd(ctx context.Context, c *cli.Context) error {
+	suite, err := suiteOf(c)
+	if err != nil {
+		return err
+	}
+	dir := c.String("data-dir")
+	f, err := newResult(c, "run", []sideDir{{"etcd", dir}})
+	if err != nil {
+		return err
+	}
+	binary := c.String("etcd")
+	if binary == "" {
+		fmt.Fprintln(c.App.ErrWriter, "building etcd", etcdVersion, "from its module, unless that was done before")
+		if binary, err = buildEtcd(ctx); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+	}
+	version, err := exec.CommandContext(ctx, binary, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("bench: %s --version: %w", binary, err)
+	}
+	first, _, _ := strings.Cut(string(version), "\n")
+	f.Notes = append(f.Notes, first+", with its defaults: it syncs every write, too")
+	device := f.Sides[0].Device
+	f.Sides = append(f.Sides, result.Side{Name: "qkv by etcd's API", Device: device}, result.Side{Name: "qkv", Device: device})
+	own := memberSide{describe: f.Sides[2], dir: dir, port: c.Int("port")}
+	api := own
+	api.describe, api.api = f.Sides[1], true
+	suite.Sides = []bench.Side{&etcdSide{f.Sides[0], dir, binary, c.Int("port")}, &api, &own}
+	return runSuite(ctx, c, suite, f)
+}
+
+// buildEtcd builds etcd from its module into the user's cache, and says where it is. It needs Go, and the module proxy
+// when it was never built before.
+func buildEtcd(ctx context.Context) (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "qkv", "etcd-"+etcdVersion)
+	binary := filepath.Join(dir, "etcd")
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		return "", fmt.Errorf("etcd is built with Go, which is not installed: name a binary with --etcd: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	const module = "module etcd\n\ngo 1.26\n\nrequire go.etcd.io/etcd/server/v3 " + etcdVersion + "\n"
+	const program = "package etcd\n\nimport _ \"go.etcd.io/etcd/server/v3/etcdmain\"\n"
+	for name, text := range map[string]string{"go.mod": module, "etcd.go": program} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return "", err
+		}
+	}
+	for _, args := range [][]string{{"mod", "tidy"}, {"build", "-o", binary + ".tmp", "go.etcd.io/etcd/server/v3"}} {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return binary, os.Rename(binary+".tmp", binary)
+}
+
+// etcdSide starts etcds.
+type etcdSide struct {
+	describe result.Side
+	dir      string
+	binary   string
+	port     int
+}
+
+// Describe implements bench.Side.
+func (s *etcdSide) Describe() result.Side { return s.describe }
+
+// etcds are the members of one etcd cluster.
+type etcds struct {
+	etcdCluster
+	dir     string
+	members []*exec.Cmd
+	said    []*tail
+}
+
+// Start implements bench.Side.
+func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err error) {
+	dir, err := os.MkdirTemp(s.dir, "qkv-bench-")
+	if err != nil {
+		return nil, err
+	}
+	c := &etcds{dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Stop())
+		}
+	}()
+	var cluster, addresses []string
+	for i := range members {
+		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, loopback(s.port+2*i+1)))
+		addresses = append(addresses, loopback(s.port+2*i))
+	}
+	spawn := newSpawner()
+	for i := range members {
+		client, peer := "http://"+addresses[i], "http://"+loopback(s.port+2*i+1)
+		cmd := exec.Command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", filepath.Join(dir, strconv.Itoa(i)),
+			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
+			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error")
+		said := &tail{}
+		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = said, said, childAttributes()
+		if err := spawn(cmd); err != nil {
+			return nil, err
+		}
+		c.members, c.said = append(c.members, cmd), append(c.said, said)
+	}
+	c.prefix = "qkv-bench/"
+	for _, share := range spread(etcdConnections, addresses) {
+		connections, err := dialWhenReady(ctx, share.address, share.connections)
+		if err != nil {
+			return nil, fmt.Errorf("%w\n%s", err, c.said[0])
+		}
+		c.connections = append(c.connections, connections...)
+	}
+	return c, nil
+}
+
+// connectionShare is how many connections one member gets.
+type connectionShare struct {
+	address     string
+	connections int
+}
+
+// spread shares connections out evenly.
+func spread(connections int, addresses []string) (all []connectionShare) {
+	for i, a := range addresses {
+		n := connections / len(addresses)
+		if i < connections%len(addresses) {
+			n++
+		}
+		all = append(all, connectionShare{a, n})
+	}
+	return all
+}
+
+// dialWhenReady dials until the server answers.
+func dialWhenReady(ctx context.Context, address string, connections int) (all []*bench.Etcd, err error) {
+	ctx, cancel := context.WithTimeout(ctx, localWait)
+	defer cancel()
+	for {
+		if all, err = bench.DialEtcd(ctx, address, connections, nil); err == nil {
+			return all, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// KillLeader implements bench.Cluster.
+func (c *etcds) KillLeader(ctx context.Context) error {
+	at := 0 // of a member's connections
+	for i, share := range spread(len(c.connections), make([]string, len(c.members))) {
+		leads, err := c.connections[at].Leads(ctx)
+		if err != nil {
+			return err
+		}
+		if leads {
+			return c.members[i].Process.Kill()
+		}
+		at += share.connections
+	}
+	return errors.New("nobody leads")
+}
+
+// Stop implements bench.Cluster.
+func (c *etcds) Stop() error {
+	for _, e := range c.connections {
+		_ = e.Close()
+	}
+	for _, m := range c.members {
+		_ = m.Process.Signal(syscall.SIGTERM)
+	}
+	for _, m := range c.members {
+		timer := time.AfterFunc(stopTime, func() { _ = m.Process.Kill() })
+		_ = m.Wait()
+		timer.Stop()
+	}
+	return os.RemoveAll(c.dir)
+}
