@@ -340,14 +340,22 @@ func TestFollowRefuses(t *testing.T) {
 	refused("there are records missing", AppendFollowEnd(nil, 7, 11))
 	refused("there are records missing", AppendFollowLoaded(nil, 7, 12))
 	f.must(AppendFollowLoaded(nil, 7, 11))
-	refused("revision 12 is not there yet", AppendFollowCompact(nil, 7, 12))
+	leased := AppendRecord(nil, &FollowedRecord{Key: []byte("l"), Version: Version{Mod: 12, Create: 12, Version: 1, Lease: 9}})
+	f.must(records(Position{11, 2}, true, leased))
+	f.must(AppendFollowLeases(nil, 7, math.MinInt64, math.MaxInt64, nil))
+	if f.state.View().LeaseCount() != 1 {
+		t.Error("a lease that has a key is gone")
+	}
+	f.must(records(Position{12, 0}, true, gone(13, 0, "l")))
+	f.must(AppendFollowLeases(nil, 7, math.MinInt64, math.MaxInt64, nil))
+	refused("revision 14 is not there yet", AppendFollowCompact(nil, 7, 14))
 	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 6, TTL: 60}}))
 	refused("of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60}, {ID: 3, TTL: 60}}))
 	refused("with 61 of 60 seconds", AppendFollowLeases(nil, 7, 1, 5, []kv.Lease{{ID: 3, TTL: 60, Remaining: 61}}))
 	for _, command := range [][]byte{put("x", ""), del("c", ""), AppendTxn(nil, &kv.Txn{}), AppendCompact(nil, 11), AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), AppendRevoke(nil, 1, 0, 0), AppendCheckpoint(nil, nil, 1)} {
 		refused("follows the etcd old and takes no writes", command)
 	}
-	f.must(AppendFollowEnd(nil, 7, 11))
-	refused("is at revision 11 and has 1 keys", AppendFollowBegin(nil, 7, "old", 0))
+	f.must(AppendFollowEnd(nil, 7, 13))
+	refused("is at revision 13 and has 1 keys", AppendFollowBegin(nil, 7, "old", 0))
 	f.must(put("x", ""))
 }

@@ -4,9 +4,6 @@ func init() { mutants = append(mutants, migrateMutants...) }
 
 // migrateMutants are bugs in following another store, and in reading an etcd's file.
 var migrateMutants = []mutant{
-	{"take records twice", []change{
-		{"index/follow.go", "	if f.after != s.following.at {\n", "	if f.after.Compare(s.following.at) > 0 {\n"},
-	}, []detector{direct("./index", "TestFollow")}},
 	{"take a revision before all of it is there", []change{
 		{"index/follow.go", "if rest = rest[n:]; len(rest) == 0 && !f.complete {\n", "if rest = rest[n:]; len(rest) == 0 && !f.complete && len(group) == 0 {\n"},
 	}, []detector{direct("./index", "TestFollow")}},
@@ -24,7 +21,7 @@ var migrateMutants = []mutant{
 	}, []detector{direct("./index", "TestFollow")}},
 	{"take a lease out that has keys", []change{
 		{"index/follow.go", "			if !used {\n", "			if !used || l.TTL == 60 {\n"},
-	}, []detector{direct("./index", "TestFollow")}},
+	}, []detector{direct("./index", "TestFollowRefuses")}},
 	{"forget records that wait in a snapshot", []change{
 		{"index/follow.go", "	for _, b := range f.pending {\n		dst = pack.AppendBytes(dst, b)\n	}\n", "	for range f.pending {\n		dst = pack.AppendBytes(dst, []byte{0x90})\n	}\n"},
 	}, []detector{direct("./index", "TestFollow")}},
@@ -33,11 +30,8 @@ var migrateMutants = []mutant{
 	}, []detector{direct("./net/etcd/migrate", "TestFile")}},
 	{"take a file whose sum is another one", []change{
 		{"net/etcd/migrate/file.go", "	if said != f.Sum && !unchecked {\n", "	if said != f.Sum && f.Size == 0 {\n"},
-	}, []detector{direct("./net/etcd/migrate", "TestFile")}},
-	{"begin a watch behind a revision that is there in part", []change{
-		{"net/etcd/migrate/live.go", "	if p.Held {\n", "	if p.Held && p.Loaded == false {\n"},
-	}, []detector{direct("./net/etcd/migrate", "TestLive")}},
+	}, []detector{direct("./net/etcd/migrate", "TestFileDamaged")}},
 	{"cut over without a look at the hashes", []change{
 		{"net/etcd/migrate/live.go", "	if here.Hash != old.Hash ||", "	if here.Hash != old.Hash && l.source == 0 ||"},
-	}, []detector{direct("./net/etcd/migrate", "TestLive")}},
+	}, []detector{direct("./net/etcd/migrate", "TestLiveRefuses")}},
 }
