@@ -43,7 +43,7 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of that etcd (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show it"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
-					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO", "QKV_ENDPOINTS"}, Usage: "`HOST:PORT,...` of members of the cluster that follows (default: as --endpoints of other commands)"},
+					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO"}, Usage: "`HOST:PORT,...` of members of the cluster that follows; without it $QKV_HOME/endpoints, then " + defaultEndpoint},
 					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "wait for the etcd's last revision, compare the hashes, and let clients write"},
 					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded (default: the user's cache)"},
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},

@@ -15,7 +15,11 @@ import (
 type stuck struct{ begun, until chan struct{} }
 
 func (s stuck) Handle(actor.Time, []int) bool {
-	close(s.begun)
+	select {
+	case <-s.begun: // it was let go before it was told to stop, which is another turn
+	default:
+		close(s.begun)
+	}
 	<-s.until
 	return false
 }
