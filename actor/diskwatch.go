@@ -23,6 +23,7 @@ type diskWatch struct {
 	groupBytes int64 // the most that one sync covers
 	orders     []diskOrder
 	seen       time.Duration // the last tick, by which a pause of the whole process shows
+	done       uint64        // the last entry of the newest order that was reported
 	others     map[uint64][]diskProgress
 }
 
@@ -53,8 +54,8 @@ func (d *diskWatch) progressed(id, match uint64, now time.Duration) {
 }
 
 // overtaken says whether another disk has done what this one is at, up to an entry, and is clearly faster: by half. What counts
-// is how long it was at that itself. Equal disks that are slow take about as long for a group, and this one may be a group or
-// two behind when it had more turns of other actors.
+// is how long it was at that itself, in however many groups: since it was done with what this one has done. Equal disks that are
+// slow take about as long, and this one may be a group or two behind when it had more turns of other actors.
 func (d *diskWatch) overtaken(id, goal uint64, now time.Duration) bool {
 	all := d.others[id]
 	i := slices.IndexFunc(all, func(p diskProgress) bool { return p.match >= goal })
@@ -62,8 +63,10 @@ func (d *diskWatch) overtaken(id, goal uint64, now time.Duration) bool {
 		return false
 	}
 	began := d.orders[0].given
-	if i > 0 {
-		began = max(began, all[i-1].at)
+	for _, p := range all[:i] {
+		if p.match <= d.done {
+			began = max(began, p.at)
+		}
 	}
 	return now-d.begun() >= (all[i].at-began)*3/2
 }
@@ -84,6 +87,9 @@ func (d *diskWatch) ordered(bytes int64, last uint64, now time.Duration) {
 
 // reported removes the n oldest orders.
 func (d *diskWatch) reported(n int, now time.Duration) {
+	if n > 0 {
+		d.done = d.orders[n-1].last
+	}
 	d.orders = d.orders[n:]
 	if n > 0 && len(d.orders) > 0 {
 		d.orders[0].since = now // its turn begins now

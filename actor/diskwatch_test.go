@@ -18,6 +18,7 @@ func TestOvertakenByHalf(t *testing.T) {
 	}
 	d.ordered(4<<20, 9, 0)
 	want("the other one is not done", 9, 100, false)
+	d.progressed(2, 5, at(19)) // it did that in two groups
 	d.progressed(2, 9, at(20))
 	want("another disk was done a moment ago", 9, 20, false)
 	want("29 s against 20 s", 9, 29, false)

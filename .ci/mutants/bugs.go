@@ -209,7 +209,10 @@ var mutants = []mutant{
 		{"actor/diskwatch.go", "(all[i].at-began)*3/2", "0*(all[i].at-began)"},
 	}, []detector{actors}},
 	{"take a disk that is a group ahead for a faster one", []change{
-		{"actor/diskwatch.go", "		began = max(began, all[i-1].at)\n", "		began = max(began, d.begun())\n"},
+		{"actor/diskwatch.go", "			began = max(began, p.at)\n", "			began = max(began, d.begun(), p.at)\n"},
+	}, []detector{actors}},
+	{"count another disk's last group only", []change{
+		{"actor/diskwatch.go", "		if p.match <= d.done {\n", "		if p.match < 1<<63 {\n"},
 	}, []detector{actors}},
 	{"begin a spare of a slow disk as on a quick one", []change{
 		{"log/maker.go", "	if m.Quick && m.at > 0 {\n", "	if m.Quick {\n"},
