@@ -179,8 +179,9 @@ func TestConcurrency(t *testing.T) {
 			must(t, a.Lock(e.ctx))
 			ctx, cancel := context.WithCancel(e.ctx)
 			got := make(chan error, 1)
-			w := e.Watch(e.ctx, e.key("m"), clientv3.WithPrefix(), clientv3.WithCreatedNotify())
-			<-w
+			r, err := e.Get(e.ctx, a.Key())
+			must(t, err)
+			w := e.Watch(e.ctx, e.key("m"), clientv3.WithPrefix(), clientv3.WithRev(r.Kvs[0].ModRevision+1)) // its member may be behind
 			go func() { got <- b.Lock(ctx) }()
 			e.events(w, 1) // it waits in line
 			cancel()

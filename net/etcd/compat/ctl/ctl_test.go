@@ -217,6 +217,7 @@ var (
 		{regexp.MustCompile(`"RaftTerm" : [0-9]+`), `"RaftTerm" : TERM`},
 		{regexp.MustCompile(`\{"level".*\n`), ""}, // the client's log
 		{regexp.MustCompile(`[0-9]+(\.[0-9]+)? [kMG]?B\b`), "SIZE"},
+		{regexp.MustCompile(` {2,}|─+`), " "}, // tables are as wide as ids are, which may begin with zeros
 	}
 )
 
@@ -230,13 +231,13 @@ func (s *side) normal(text string) string {
 		text = strings.NewReplacer(id, fmt.Sprintf("L%d", i+1), fmt.Sprint(n), fmt.Sprintf("L%d", i+1)).Replace(text)
 	}
 	text = s.ids.Replace(text)
+	for _, v := range variable {
+		text = v.what.ReplaceAllString(text, v.as)
+	}
 	if s.sorted(text) { // by ids, which differ, or by which member was the quickest
 		lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 		slices.Sort(lines)
 		text = strings.Join(lines, "\n") + "\n"
-	}
-	for _, v := range variable {
-		text = v.what.ReplaceAllString(text, v.as)
 	}
 	return text
 }
