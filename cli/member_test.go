@@ -145,7 +145,7 @@ func TestNextName(t *testing.T) {
 // replace runs `member replace` until it ends, or until it has printed some words.
 func (b *rig) replace(t *testing.T, until string, words ...string) (code int, out, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	w := &stopAt{until: until, stop: cancel}
 	var messages bytes.Buffer
@@ -271,18 +271,24 @@ func TestMemberReplaceInPlace(t *testing.T) {
 	if _, out, stderr = b.replace(t, "2 of 3: n3 runs, and gets the data\n", peer...); strings.Contains(out, "qkv serve") || b.list(t)["n3"].ID != id {
 		t.Fatalf("%q %q", out, stderr)
 	}
-	ended := make(chan struct{})
+	promoted := make(chan string, 1)
 	go func() {
-		defer close(ended)
-		for range 100 {
-			time.Sleep(10 * time.Millisecond)
-			if code, _, _ := b.qkv(t, "", "member", "promote", "n3"); code == 0 {
-				return
+		var refused string
+		for range 1000 {
+			var code int
+			if code, _, refused = b.qkv(t, "", "member", "promote", "n3"); code == 0 {
+				refused = ""
+				break
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
+		promoted <- refused
 	}()
 	code, out, stderr := b.replace(t, "", peer...)
-	if <-ended; code != 0 || !strings.HasSuffix(out, "3 of 3: n3 votes, in the place of the lost one\n") {
+	if refused := <-promoted; refused != "" {
+		t.Errorf("n3 is not promoted: %s", refused)
+	}
+	if code != 0 || !strings.HasSuffix(out, "3 of 3: n3 votes, in the place of the lost one\n") {
 		t.Errorf("%d %q %q", code, out, stderr)
 	}
 
