@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,7 +148,12 @@ func (b *rig) replace(t *testing.T, until string, words ...string) (code int, ou
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	w := &stopAt{until: until, stop: cancel}
+	return b.replaceThen(ctx, until, cancel, words...)
+}
+
+// replaceThen runs `member replace` until it ends, and does something once it has printed some words.
+func (b *rig) replaceThen(ctx context.Context, until string, then func(), words ...string) (code int, out, stderr string) {
+	w := &stopAt{until: until, stop: sync.OnceFunc(then)}
 	var messages bytes.Buffer
 	args := append(append([]string{"qkv", "member", "replace"}, words...), b.flags...)
 	code = run(ctx, args, strings.NewReader(""), w, &messages)
@@ -272,24 +278,17 @@ func TestMemberReplaceInPlace(t *testing.T) {
 		t.Fatalf("%q %q", out, stderr)
 	}
 	promoted := make(chan string, 1)
-	go func() {
-		var refused string
-		for range 1000 {
-			var code int
-			if code, _, refused = b.qkv(t, "", "member", "promote", "n3"); code == 0 {
-				refused = ""
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		promoted <- refused
-	}()
-	code, out, stderr := b.replace(t, "", peer...)
-	if refused := <-promoted; refused != "" {
-		t.Errorf("n3 is not promoted: %s", refused)
+	promote := func() { // from when the command has seen the learner
+		go func() {
+			_, _, refused := b.qkv(t, "", "member", "promote", "n3")
+			promoted <- refused
+		}()
 	}
-	if code != 0 || !strings.HasSuffix(out, "3 of 3: n3 votes, in the place of the lost one\n") {
-		t.Errorf("%d %q %q", code, out, stderr)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	code, out, stderr := b.replaceThen(ctx, "2 of 3: n3 runs, and gets the data\n", promote, peer...)
+	if refused := <-promoted; refused != "" || code != 0 || !strings.HasSuffix(out, "3 of 3: n3 votes, in the place of the lost one\n") {
+		t.Errorf("%d %q %q; promoted: %q", code, out, stderr, refused)
 	}
 
 	// Under another name, at the same address; and a leader goes in the middle of it.
