@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/limits"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/wire"
@@ -92,7 +93,7 @@ func planCluster(t testing.TB, members int, election time.Duration) *cluster {
 			Name: list[i].Name, DataDir: t.TempDir() + "/data", Listen: addresses[i], ListenPeer: list[i].Address,
 			InitialCluster: list, InitialClusterToken: "test", Home: c.home,
 			HeartbeatInterval: election / 10, ElectionTimeout: election,
-			MaxRequestBytes: 1 << 20, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test",
+			MaxRequestBytes: limits.RequestBytesWritten, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "test",
 		})
 	}
 	t.Cleanup(func() {
