@@ -39,7 +39,7 @@ var foreignCommands = map[string]string{
 	"remove": "`qkv del KEY`", "unset": "`qkv del KEY`", "kv": "without kv: `qkv get`, `qkv put`, `qkv del`, `qkv import`, `qkv export`",
 	"agent": "`qkv serve` runs a member", "server": "`qkv serve` runs a member", "start": "`qkv serve` runs a member", "run": "`qkv serve` runs a member",
 	"dev": "`qkv demo` runs three members", "tls": "`qkv cert` makes certificates", "mk": "`qkv put KEY VALUE`", "mkdir": "there are no folders: a key may hold slashes",
-	"exec": useTxn, "migrate": useExport, "perf": "`qkv bench` measures", "benchmark": "`qkv bench` measures",
+	"exec": useTxn, "perf": "`qkv bench` measures", "benchmark": "`qkv bench` measures",
 }
 
 var foreignFlags = map[string]string{
