@@ -281,6 +281,8 @@ const (
 	// many of them wait for the watch hub at a time.
 	EtcdStreamsAll = 64 << 10
 	EtcdHubCallers = 64
+	// EtcdResets is how many streams a second a connection may give up before they are over; past it the connection is read slower.
+	EtcdResets = 2000
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
 	EtcdGatewayBytes = 64 << 20
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients

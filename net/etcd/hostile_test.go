@@ -232,7 +232,7 @@ func TestResets(t *testing.T) {
 	done := make(chan error, 1)
 	request := message(&pb.RangeRequest{Key: []byte("a")})
 	go func() {
-		for h.stream < 40_000 {
+		for h.stream < 10_000 {
 			id, err := h.begin("/etcdserverpb.KV/Range")
 			if err == nil && id%4 == 1 {
 				if !h.send(id, request, true) {

@@ -8,11 +8,14 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
+
+	"qkv/internal/limits"
 )
 
 // memory is what the messages of gRPC's clients hold: requests that have begun to come, and answers that wait until somebody
@@ -41,6 +44,10 @@ type share struct {
 	of    *memory
 	close func()
 	from  net.Addr
+
+	// Of who reads the connection.
+	resets int       // by the client, that are not paced yet
+	paced  time.Time // when those before would have come at limits.EtcdResets a second
 
 	mu              sync.Mutex
 	streams         map[uint32]int64
@@ -280,6 +287,9 @@ const (
 // fromClient sees what a client says.
 func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
+	if kind == resetFrame {
+		s.resets++
+	}
 	switch {
 	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):
 		s.over(stream)
@@ -287,6 +297,23 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 		s.begins(stream)
 	case kind == dataFrame:
 		s.came(stream, int64(length))
+	}
+}
+
+// pace waits as long as the client's resets have come too fast: each costs what a request costs, and it may send them without end.
+// Nothing more is read of its connection meanwhile, and nobody else waits.
+func (s *share) pace() {
+	if s.resets == 0 {
+		return
+	}
+	now := time.Now()
+	if least := now.Add(-time.Second); s.paced.Before(least) {
+		s.paced = least // as many as come in a second may come at once
+	}
+	s.paced = s.paced.Add(time.Duration(s.resets) * time.Second / limits.EtcdResets)
+	s.resets = 0
+	if wait := s.paced.Sub(now); wait > 0 {
+		time.Sleep(wait)
 	}
 }
 

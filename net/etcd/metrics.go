@@ -135,6 +135,7 @@ func newMetrics(s *Server) *metrics {
 	m.rangeDurations = histograms("etcd_server_range_duration_seconds", "How long ranges have taken.", prometheus.ExponentialBuckets(0.0001, 2, 16), "success")
 	m.streamFailures = counters("etcd_network_server_stream_failures_total", "Streams that have ended with an error.", "Type", "API")
 	m.requests = counters("etcd_server_client_requests_total", "Requests by the version of the client's library.", "type", "client_api_version")
+	m.versions.none = m.requestsOf("unknown")
 	m.versions.all.Store(&map[string]*[2]prometheus.Counter{})
 	m.healthy = counter("etcd_server_health_success", "Answers of /health that all is well.")
 	m.unhealthy = counter("etcd_server_health_failures", "Answers of /health that something is wrong.")
@@ -348,8 +349,9 @@ func codeOf(err error) codes.Code {
 // clientVersions counts requests by the version that the client's library says. It is a client's word: what is no version of etcd's
 // API is none, and further ones than limits.EtcdClientVersions are counted together.
 type clientVersions struct {
-	all atomic.Pointer[map[string]*[2]prometheus.Counter] // a map never changes, but is replaced
-	mu  sync.Mutex
+	all  atomic.Pointer[map[string]*[2]prometheus.Counter] // a map never changes, but is replaced
+	none *[2]prometheus.Counter                            // of what is no version
+	mu   sync.Mutex
 }
 
 // count counts a request by what its metadata says.
@@ -367,7 +369,7 @@ func (m *metrics) count(ctx context.Context, r *rpcMeter) {
 
 func (m *metrics) version(version string) *[2]prometheus.Counter {
 	if !isVersion(version) {
-		version = "unknown"
+		return m.versions.none
 	}
 	m.versions.mu.Lock()
 	defer m.versions.mu.Unlock()
@@ -382,10 +384,14 @@ func (m *metrics) version(version string) *[2]prometheus.Counter {
 	for k, v := range known {
 		next[k] = v
 	}
-	one := &[2]prometheus.Counter{m.requests.WithLabelValues("unary", version), m.requests.WithLabelValues("stream", version)}
+	one := m.requestsOf(version)
 	next[version] = one
 	m.versions.all.Store(&next)
 	return one
+}
+
+func (m *metrics) requestsOf(version string) *[2]prometheus.Counter {
+	return &[2]prometheus.Counter{m.requests.WithLabelValues("unary", version), m.requests.WithLabelValues("stream", version)}
 }
 
 // isVersion says that a text is two or three numbers, as in 3.7.

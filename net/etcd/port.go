@@ -240,7 +240,7 @@ func (p *port) hand(c *conn, full bool) error {
 	}
 	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
 	c.share.Store(own)
-	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
+	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
 // handshake does that of TLS.
@@ -307,12 +307,14 @@ type told struct {
 	auth credentials.AuthInfo
 	// Of a connection of gRPC: one goroutine reads, and one writes.
 	in, out *frames
+	share   *share
 }
 
 func (t told) Read(b []byte) (int, error) {
 	n, err := t.Conn.Read(b)
 	if t.in != nil {
 		t.in.see(b[:n])
+		t.share.pace()
 	}
 	return n, err
 }
