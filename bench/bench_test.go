@@ -141,22 +141,22 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-func TestFdatasync(t *testing.T) {
+func TestLogSyncs(t *testing.T) {
 	dir := t.TempDir()
-	l, err := Fdatasync(t.Context(), dir, 0)
-	if err != nil || l.Count != syncCount || l.P50 <= 0 {
+	l, err := ProbeDisk(t.Context(), LogSyncs(dir, 0))
+	if err != nil || l.Count != 1000 || l.P50 <= 0 {
 		t.Fatalf("%v %+v", err, l)
 	}
 	t.Log(l)
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("%v was left", left)
 	}
-	if _, err := Fdatasync(t.Context(), "/proc/nowhere", 0); err == nil {
+	if _, err := ProbeDisk(t.Context(), LogSyncs("/proc/nowhere", 0)); err == nil {
 		t.Error("measured a disk that is none")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Fdatasync(ctx, dir, LoneRest); !errors.Is(err, context.Canceled) {
+	if _, err := ProbeDisk(ctx, LogSyncs(dir, LoneRest)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }
@@ -173,10 +173,10 @@ func BenchmarkEcho(b *testing.B) {
 	}
 }
 
-func BenchmarkFdatasync(b *testing.B) {
+func BenchmarkLogSyncs(b *testing.B) {
 	dir := b.TempDir()
 	for b.Loop() {
-		l, err := Fdatasync(b.Context(), dir, 0)
+		l, err := ProbeDisk(b.Context(), LogSyncs(dir, 0))
 		if err != nil {
 			b.Fatal(err)
 		}

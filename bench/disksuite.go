@@ -13,6 +13,9 @@ type DiskProbe struct {
 	Config ProbeConfig // without a folder
 }
 
+// probeFileBytes is how much a probe's file is filled with at most, which takes a slow disk its time.
+const probeFileBytes = 16 << 20
+
 // The probes that verdicts are made of.
 const (
 	nameSmall  = "4 KiB zero-filled"
@@ -27,7 +30,7 @@ const (
 // rests between, several writers, and other ways to be durable. Longest is the time of each.
 func DiskProbes(longest time.Duration) (all []DiskProbe) {
 	add := func(name string, c ProbeConfig) {
-		c.Longest, c.Count = longest, min(1000, syncFileBytes/c.Bytes)
+		c.Longest, c.Count = longest, min(1000, probeFileBytes/c.Bytes)
 		all = append(all, DiskProbe{name, c})
 	}
 	for _, before := range []Before{Zeroed, Growing, Allocated, Recycled} {

@@ -1,7 +1,7 @@
 // Package bench measures: what a disk gives a log, what a machine could do at best, and what a store gives its clients.
 //
 //   - [ProbeDisk] is how long writes take to be durable, on files of every kind and by every way there is; [DiskProbes] are
-//     the standard ones. [Fdatasync] is the log's own case: no put can be faster.
+//     the standard ones. [LogSyncs] is the log's own case: no put can be faster.
 //   - [Echo] is the rate at which this machine carries frames of the same size there and back over one QUIC
 //     connection, with nothing behind it: no member can be faster.
 //   - [Load] makes requests on a [Store]: qkv's client ([Native]) or an etcd v3 server ([Etcd]). A closed loop keeps a fixed

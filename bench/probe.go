@@ -56,6 +56,16 @@ type ProbeConfig struct {
 	Longest time.Duration
 }
 
+// LoneRest is about how long a disk rests between the syncs of a lone caller: while the answer goes to it and the next
+// request comes. That makes a difference of half as much again where the processor sleeps meanwhile, as a virtual one does:
+// back to back, a sync is found done by a processor that is still awake.
+const LoneRest = 200 * time.Microsecond
+
+// LogSyncs is the log's own case: pages of a zero-filled file, each made durable before the next. No put can be faster.
+func LogSyncs(dir string, rest time.Duration) ProbeConfig {
+	return ProbeConfig{Dir: dir, Bytes: 4 << 10, Before: Zeroed, Rest: rest, Longest: time.Minute}
+}
+
 // ErrNotPossible says that this file system cannot do what a probe asks for.
 var ErrNotPossible = errors.New("not possible on this file system")
 
@@ -63,7 +73,7 @@ var ErrNotPossible = errors.New("not possible on this file system")
 const probeBlock = 4 << 10
 
 // ProbeDisk measures how long writes in the folder take to be durable, one after the other for each writer. Its files are
-// gone when it returns. What ctx ended is no error: the latencies are those there were until then.
+// gone when it returns. It ends with ctx, and its error.
 func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	setDefault(&config.Writers, 1)
 	setDefault(&config.Count, 1000)
@@ -106,7 +116,7 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 			errs = append(errs, f.remove())
 		}
 	}
-	return latencies(all), errors.Join(errs...)
+	return latencies(all), errors.Join(append(errs, ctx.Err())...)
 }
 
 // probeFile is a file that a probe writes.

@@ -36,8 +36,7 @@ type Work struct {
 	Op       Op
 	InFlight int
 	Rate     float64 // of an open loop
-	Most     int     // members that it makes sense on; 0: any number
-	Least    int     // likewise
+	Least    int     // members that it makes sense on; 0: any number
 	kind     workKind
 }
 
@@ -135,7 +134,7 @@ func (r *suiteRun) cluster(side Side, members int) (err error) {
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
 	for i, w := range r.Works {
-		if w.Least > members || w.Most > 0 && w.Most < members {
+		if w.Least > members {
 			continue
 		}
 		r.progress(fmt.Sprintf("%s: %s, %s", name, w.Name, memberCount(members)))
@@ -173,7 +172,7 @@ func (s *Suite) Steps() (n int) {
 	for _, members := range s.Members {
 		n++
 		for _, w := range s.Works {
-			if w.Least <= members && (w.Most == 0 || members <= w.Most) {
+			if w.Least <= members {
 				n++
 			}
 		}

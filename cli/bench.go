@@ -175,12 +175,12 @@ func (b *benchmark) machine(ctx context.Context) (err error) {
 		return fmt.Errorf("bench: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	busy, err := bench.Fdatasync(ctx, dir, 0)
+	busy, err := bench.ProbeDisk(ctx, bench.LogSyncs(dir, 0))
 	if err != nil {
 		return err
 	}
 	b.line("", "fdatasync, back to back", busy.String())
-	rested, err := bench.Fdatasync(ctx, dir, bench.LoneRest)
+	rested, err := bench.ProbeDisk(ctx, bench.LogSyncs(dir, bench.LoneRest))
 	if err != nil {
 		return err
 	}

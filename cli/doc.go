@@ -15,7 +15,7 @@
 //   - Every flag has an environment variable: QKV_FLAG where all commands, or serve, have it, and QKV_COMMAND_FLAG
 //     where it changes what one command does, so that a variable set for `get` cannot make a `del` larger. The
 //     command line goes first. A QKV_ variable that no flag has is refused by name, with exit code 2. The one flag
-//     without a variable is bench's --endpoints: nobody loads a cluster by what another command needs.
+//     without a variable is bench quick's --endpoints: nobody loads a cluster by what another command needs.
 //   - --timeout bounds a command. import and export take as long as they have files, member replace as long as the new
 //     member takes: there it bounds the wait for each answer.
 //

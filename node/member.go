@@ -215,7 +215,7 @@ func (m *member) connect(r *recovered) error {
 	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
 	m.mailboxes = map[string]func() int{
 		"consensus": consensus.Waiting, "log writer": logWriter.Waiting, "log reader": logReader.Waiting, "applier": applier.Waiting,
-		"segment maker": segmentMaker.Waiting, "snapshotter": snapshots.Waiting, "watch hub": watches.Waiting,
+		"segment maker": segmentMaker.Waiting, "snapshotter": snapshots.Waiting, "snapshot reader": snapshotReader.Waiting, "watch hub": watches.Waiting,
 	}
 	if err := m.joinAgain(r); err != nil {
 		return err

@@ -61,7 +61,7 @@ type cell struct{ X, Y, Width, Height, Opacity float64 }
 const (
 	chartLeft, chartTop     = 70.0, 12.0
 	chartWidth, chartHeight = 550.0, 230.0
-	chartRight, chartBottom = chartLeft + chartWidth, chartTop + chartHeight
+	chartBottom             = chartTop + chartHeight
 	mostSeries              = 6 // colours that can be told apart
 	heatColumns             = 60
 	spectrumPoints          = 120
