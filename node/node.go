@@ -406,7 +406,7 @@ func (e endpoint) MoveLeader(ctx context.Context, to uint64) *kv.Error {
 // RaftStatus implements etcd.Member.
 func (e endpoint) RaftStatus() etcd.RaftStatus {
 	raft := e.status.Raft()
-	return etcd.RaftStatus{Term: raft.Term, Leader: raft.Leader, Learner: raft.Role == "learner"}
+	return etcd.RaftStatus{Term: raft.Term, Leader: raft.Leader}
 }
 
 // View implements server.Member.

@@ -393,6 +393,9 @@ const (
 	EtcdProbeTimeout = 2 * time.Second
 	// EtcdRequestTime is how long a request of etcd's API may wait, beside two election timeouts, as etcd has it.
 	EtcdRequestTime = 5 * time.Second
+	// EtcdLearnerAsks is for how long a member that would refuse a request as a learner asks the leader whether it still is one: an
+	// election lasts less.
+	EtcdLearnerAsks = 3 * time.Second
 	// EtcdPingLeast is how often a client may ping, EtcdPing when one is that says nothing, and EtcdPingTimeout how long its
 	// answer may take: as etcd has them.
 	EtcdPingLeast   = 5 * time.Second

@@ -17,11 +17,10 @@ import (
 // clusterHeader is that of answers about the members, which has no revision.
 func (s *Server) clusterHeader() *pb.ResponseHeader { return s.header(0) }
 
-// members are the members as etcd lists them: one that was never started has no name yet, and one that becomes a voter by
-// itself is no learner.
+// members are the members as etcd lists them: one that was never started has no name yet.
 func (s *Server) members(v *index.View) (all []*pb.Member) {
 	for _, one := range v.Members().All() {
-		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: !one.Role.Votes() && one.Manual}
+		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: isLearner(&one)}
 		if one.Started() {
 			m.Name = one.Name
 		}

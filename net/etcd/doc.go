@@ -64,6 +64,8 @@
 //	  compacted revision
 //	CORRUPT of a member            has that member answer "corrupt cluster" and be not ready; in etcd all members do, since
 //	                               nobody knows who is right
+//	a learner that reaches no      answers "no leader": it may have been promoted, and etcd's learner goes by what it knew
+//	  leader
 //	progress of a stream with a    comes when the future has come; etcd's never does
 //	  watch of the future
 //

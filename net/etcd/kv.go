@@ -212,7 +212,7 @@ func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int6
 	if !serializable || revision <= s.config.Member.View().Revision() {
 		return s.mayRead(ctx, serializable)
 	}
-	if raft := s.config.Member.RaftStatus(); raft.Leader != 0 && !raft.Learner {
+	if learner, _ := s.learner(); !learner && s.config.Member.RaftStatus().Leader != 0 {
 		_ = s.calls.confirm(ctx) // without it, the answer is what this member has
 	}
 	return ctx.Err()

@@ -25,11 +25,12 @@ import (
 
 func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
 	own, v := s.config.Member.Status(), s.config.Member.View()
+	learner, _ := s.learner()
 	answer := &pb.StatusResponse{
 		Header: s.header(own.Revision), Version: Version, StorageVersion: ClusterVersion, Leader: own.Leader,
 		RaftIndex: own.Commit, RaftTerm: own.Term, RaftAppliedIndex: own.Applied,
 		DbSize: max(own.UsedBytes, 1), DbSizeInUse: min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1)), DbSizeQuota: own.QuotaBytes,
-		IsLearner: own.Role == "learner", DowngradeInfo: &pb.DowngradeInfo{},
+		IsLearner: learner, DowngradeInfo: &pb.DowngradeInfo{},
 	}
 	if own.Leader == 0 {
 		answer.Errors = append(answer.Errors, "etcdserver: no leader")

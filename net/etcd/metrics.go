@@ -421,7 +421,8 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	own.WritesFailed += c.m.s.calls.writesFailed.Load()
 	own.ReadsFailed += c.m.s.calls.readsFailed.Load()
 	self := fmt.Sprintf("%016x", own.ID)
-	t.raft(&own, self)
+	learner, _ := c.m.s.learner()
+	t.raft(&own, self, learner)
 	t.peers(&own, self)
 
 	t.histogram("etcd_disk_wal_fsync_duration_seconds", "How long it took to write to the log and make it durable: one sync for all that waited.", &own.Syncs)
@@ -458,10 +459,10 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 // raft tells where the member stands.
-func (t telling) raft(own *Metrics, self string) {
+func (t telling) raft(own *Metrics, self string, learner bool) {
 	t.gauge("etcd_server_has_leader", "Whether this member knows a leader.", truth(own.Leader != 0))
 	t.gauge("etcd_server_is_leader", "Whether this member leads.", truth(own.Role == "leader"))
-	t.gauge("etcd_server_is_learner", "Whether this member has no vote.", truth(own.Role == "learner"))
+	t.gauge("etcd_server_is_learner", "Whether this member is a learner until somebody promotes it.", truth(learner))
 	t.counter("etcd_server_leader_changes_seen_total", "How often another leader became known.", float64(own.LeaderChanges))
 	t.gauge("etcd_server_id", "This member's id.", 1, "server_id", self)
 	t.gauge("etcd_server_version", "The version of etcd whose API this is.", 1, "server_version", Version)

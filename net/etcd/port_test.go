@@ -28,6 +28,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/etcd"
@@ -101,10 +102,6 @@ func TestWeb(t *testing.T) {
 	}
 	if code, body := get(t, s, "/livez"); code != 200 || body != "ok" {
 		t.Errorf("without a leader: %d %s", code, body)
-	}
-	m.set(etcd.RaftStatus{Term: 7, Leader: 1, Learner: true})
-	if code, body := get(t, s, "/readyz/non_learner"); code != 503 || body != "[-]non_learner failed: not supported for learner" {
-		t.Errorf("a learner: %d %s", code, body)
 	}
 	m.set(etcd.RaftStatus{Term: 7})
 	if code, body := get(t, s, "/health?serializable=true"); code != 200 {
@@ -338,8 +335,6 @@ func TestRefusals(t *testing.T) {
 		q    *pb.RangeRequest
 		want string
 	}{
-		{"a learner", etcd.RaftStatus{Learner: true, Leader: 1}, t.Context(), key, "etcdserver: rpc not supported for learner"},
-		{"a learner's own state", etcd.RaftStatus{Learner: true, Leader: 1}, t.Context(), local, ""},
 		{"no leader", etcd.RaftStatus{}, leader, local, "etcdserver: no leader"},
 		{"no leader, and none is asked for", etcd.RaftStatus{}, t.Context(), local, ""},
 	} {
@@ -355,6 +350,75 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("a member whose state is another one: %v", err)
 	}
 }
+
+// TestLearners asks members for what learners do not serve: who stays a learner until somebody promotes it, who becomes a voter by
+// itself, and those whose own state is older than what has become of them.
+func TestLearners(t *testing.T) {
+	key := &pb.RangeRequest{Key: []byte("a")}
+	ask := func(s *etcd.Server, q *pb.RangeRequest) string {
+		_, err := pb.NewKVClient(dial(t, s)).Range(t.Context(), q)
+		return status.Convert(err).Message()
+	}
+	change := func(m *member, c kv.MemberChange) {
+		m.Propose(kv.Proposal{ReplyTo: discard{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendMemberChange(nil, &c)}})
+	}
+	const refusal = "etcdserver: rpc not supported for learner"
+
+	m := newMember()
+	change(m, kv.MemberChange{Kind: kv.AddLearner, ID: 2, Name: "two", Peers: []string{"h:1"}, Manual: true})
+	change(m, kv.MemberChange{Kind: kv.AddLearner, ID: 3, Name: "three", Peers: []string{"h:2"}})
+	is := func(id uint64) *etcd.Server { return start(t, m, func(c *etcd.Config) { c.ID = id }) }
+	for _, one := range []struct {
+		name    string
+		id      uint64
+		q       *pb.RangeRequest
+		want    string
+		learner bool
+	}{
+		{"a voter", 1, key, "", false},
+		{"a learner", 2, key, refusal, true},
+		{"a learner's own state", 2, &pb.RangeRequest{Key: []byte("a"), Serializable: true}, "", true},
+		{"one that becomes a voter by itself", 3, key, "", false},
+		{"one that nobody knows", 4, key, "etcdserver: no leader", false},
+	} {
+		s := is(one.id)
+		if said := ask(s, one.q); said != one.want {
+			t.Errorf("%s: %q, want %q", one.name, said, one.want)
+		}
+		if is, err := pb.NewMaintenanceClient(dial(t, s)).Status(t.Context(), &pb.StatusRequest{}); err != nil || is.IsLearner != one.learner {
+			t.Errorf("%s has the status of a learner: %v %v, want %v", one.name, is.GetIsLearner(), err, one.learner)
+		}
+		if code, body := get(t, s, "/readyz/non_learner"); one.learner && body != "[-]non_learner failed: not supported for learner" || (code == 503) != one.learner {
+			t.Errorf("%s is not ready: %d %s", one.name, code, body)
+		}
+		if _, body := get(t, s, "/metrics"); strings.Contains(body, "etcd_server_is_learner 1") != one.learner {
+			t.Errorf("%s has the metric of a learner: %v, want %v", one.name, !one.learner, one.learner)
+		}
+	}
+
+	// It is promoted meanwhile, and hears of it from the leader that it asks.
+	m.SetBefore(func(_, reads int) *kv.Error {
+		if reads > 0 {
+			m.SetBefore(nil)
+			change(m, kv.MemberChange{Kind: kv.PromoteMember, ID: 2})
+		}
+		return nil
+	})
+	if said := ask(is(2), key); said != "" {
+		t.Errorf("one that was promoted while it was away: %q", said)
+	}
+	// It cannot ask, and what it knows may be old.
+	change(m, kv.MemberChange{Kind: kv.AddLearner, ID: 5, Name: "five", Peers: []string{"h:3"}, Manual: true})
+	m.SetBefore(func(_, reads int) *kv.Error { return kv.Errorf(kv.Unavailable, "no leader is known") })
+	if said := ask(is(5), key); said != "etcdserver: no leader" {
+		t.Errorf("a learner that reaches nobody: %q", said)
+	}
+}
+
+// discard is who is not interested.
+type discard struct{}
+
+func (discard) Complete([]kv.Completion) {}
 
 // TestSlowWatch has a client that reads nothing: what it does not take waits in the history, and it gets all of it in the end.
 func TestSlowWatch(t *testing.T) {

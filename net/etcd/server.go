@@ -55,9 +55,8 @@ type Member interface {
 
 // RaftStatus is where the member stands in the cluster.
 type RaftStatus struct {
-	Term    uint64
-	Leader  uint64 // 0: none is known
-	Learner bool
+	Term   uint64
+	Leader uint64 // 0: none is known
 }
 
 // Config says how to serve. All but Logger must be given.
@@ -362,16 +361,17 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 		return errStopped
 	default:
 	}
-	raft := s.config.Member.RaftStatus()
 	local := servedByLearner(q)
-	if raft.Learner && !local {
-		return rpctypes.ErrGRPCNotSupportedForLearner
+	if !local {
+		if err := s.takesPart(ctx); err != nil {
+			return err
+		}
 	}
 	if md, ok := metadata.FromIncomingContext(ctx); ok {
 		if version := md.Get(rpctypes.MetadataClientAPIVersionKey); len(version) > 0 && !utf8.ValidString(version[0]) {
 			return rpctypes.ErrGRPCInvalidClientAPIVersion
 		}
-		if require := md.Get(rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && raft.Leader == 0 {
+		if require := md.Get(rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && s.config.Member.RaftStatus().Leader == 0 {
 			return rpctypes.ErrGRPCNoLeader
 		}
 	}
@@ -381,6 +381,37 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 	as := wire.Request{Op: wire.OpRange}
 	as.Range.Serializable = local
 	return refused(s.config.Member.Refuse(&as))
+}
+
+// isLearner says that a member is a learner as etcd's clients understand it: one that somebody has to promote. One that becomes a
+// voter by itself as soon as it is level was added as a voter, and serves what voters serve.
+func isLearner(m *kv.Member) bool { return !m.Role.Votes() && m.Manual }
+
+// learner says what this member's state knows of it: whether it is a learner, and whether it is there at all.
+func (s *Server) learner() (is, known bool) {
+	own := s.config.Member.View().Members().Get(s.config.ID)
+	return own != nil && isLearner(own), own != nil
+}
+
+// takesPart refuses what a learner does not serve. Its own state may be from before it was promoted, or added, and a client does
+// not try again what a learner has refused: it says so only when the leader was asked, and the state is as new as its answer.
+func (s *Server) takesPart(ctx context.Context) error {
+	if is, known := s.learner(); known && !is {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, limits.EtcdLearnerAsks)
+	defer cancel()
+	err := s.calls.confirm(ctx)
+	switch is, known := s.learner(); {
+	case known && !is:
+		return nil
+	case err == nil && known:
+		return rpctypes.ErrGRPCNotSupportedForLearner
+	case err == nil || ctx.Err() != nil: // nobody knows it, or nobody answers
+		return rpctypes.ErrGRPCNoLeader
+	default:
+		return err
+	}
 }
 
 // servedByLearner says that a learner answers a request, too.

@@ -171,7 +171,7 @@ func (s *Server) sound(context.Context) error {
 }
 
 func (s *Server) votes(context.Context) error {
-	if s.config.Member.RaftStatus().Learner {
+	if learner, _ := s.learner(); learner {
 		return errors.New("not supported for learner")
 	}
 	return nil
