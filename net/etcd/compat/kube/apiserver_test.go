@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -73,10 +72,7 @@ func serve(t *testing.T, path string, endpoints []string) (a *apiserver, took ti
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(t, err)
 	key := file("key.pem", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(k)}))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	port := l.Addr().(*net.TCPAddr).Port
-	must(t, l.Close())
+	port := member.FreePort(t)
 	var urls []string
 	for _, one := range endpoints {
 		urls = append(urls, "http://"+one)

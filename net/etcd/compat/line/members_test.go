@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,7 +131,7 @@ func newWorld(t *testing.T, program string) *world {
 	}
 	for i := 1; i <= 6; i++ {
 		name := fmt.Sprintf("m%d", i)
-		w.client[name], w.peer[name] = w.free(), w.free()
+		w.client[name], w.peer[name] = fmt.Sprintf("127.0.0.1:%d", member.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", member.FreePort(t))
 		w.names[w.client[name]], w.names[w.peer[name]] = name+"-client", name+"-peer"
 	}
 	t.Cleanup(func() {
@@ -141,32 +140,6 @@ func newWorld(t *testing.T, program string) *world {
 		}
 	})
 	return w
-}
-
-// taken are the ports of this test, so that none is given twice.
-var taken = map[int]bool{}
-
-func (w *world) free() string {
-	w.t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		at := fmt.Sprintf("127.0.0.1:%d", port)
-		p, busy := net.ListenPacket("udp", at)
-		_ = l.Close()
-		if busy == nil {
-			_ = p.Close()
-			if !taken[port] {
-				taken[port] = true
-				return at
-			}
-		}
-	}
-	w.t.Fatal("no free ports")
-	return ""
 }
 
 func (w *world) list(names ...string) string {

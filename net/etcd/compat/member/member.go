@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -335,25 +336,56 @@ func tail(text string) string {
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// freePorts returns ports that nobody uses, neither over TCP nor over UDP.
-func freePorts(t testing.TB, count int) (ports []int) {
+// Ports are taken from blocks below those that a system gives to whoever asks for any, and to connections (Linux: from 32768 on):
+// a member that is started later, or again, finds its own free. A process has a block for as long as it listens at its first port.
+const (
+	firstBlock = 12000
+	endOfBlock = 32000
+	blockPorts = 50
+)
+
+var block struct {
+	sync.Mutex
+	locks     []net.Listener // of all that this process has
+	next, end int
+}
+
+// FreePort returns a port that nobody uses, neither over TCP nor over UDP, and that is given to nobody else.
+func FreePort(t testing.TB) int {
 	t.Helper()
-	for tries := 0; len(ports) < count; tries++ {
-		if tries == 100*count {
-			t.Fatal("no free ports")
+	block.Lock()
+	defer block.Unlock()
+	for tries := 0; tries < endOfBlock-firstBlock; tries++ {
+		if block.next == block.end {
+			first := firstBlock + blockPorts*rand.IntN((endOfBlock-firstBlock)/blockPorts)
+			lock, err := net.Listen("tcp", loopback(first))
+			if err != nil {
+				continue
+			}
+			block.locks = append(block.locks, lock)
+			block.next, block.end = first+1, first+blockPorts
 		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		port := l.Addr().(*net.TCPAddr).Port
-		p, err := net.ListenPacket("udp", loopback(port))
+		port := block.next
+		block.next++
+		l, err := net.Listen("tcp", loopback(port))
 		if err != nil {
 			continue
 		}
-		defer p.Close()
-		ports = append(ports, port)
+		p, err := net.ListenPacket("udp", loopback(port))
+		_ = l.Close()
+		if err == nil {
+			_ = p.Close()
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func freePorts(t testing.TB, count int) (ports []int) {
+	t.Helper()
+	for range count {
+		ports = append(ports, FreePort(t))
 	}
 	return ports
 }
