@@ -69,6 +69,7 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 		step: func(t Time) bool {
 			batch := box.take(spare)
 			again := h.Handle(t, batch)
+			box.turnEnds()
 			clear(batch) // so that a message's memory does not live until the next large batch
 			spare = batch
 			return again

@@ -6,7 +6,7 @@ import (
 )
 
 // Capacity is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
-// of it free again.
+// of it free again; of the room for Send, when it is worked off.
 type Capacity struct {
 	Send     int64 // weight that clients may have waiting; past it Send waits
 	Offer    int   // messages that peers and clocks may have waiting; past it Offer drops
@@ -39,6 +39,8 @@ type Mailbox[M any] struct {
 	posted   int
 	woken    bool // the driver knows that a message waits
 	closed   bool
+
+	told bool // the actor's: it has called Hold in this turn
 }
 
 // NewMailbox returns an empty mailbox. Messages may be put in before its actor is spawned.
@@ -154,13 +156,22 @@ func (m *Mailbox[M]) put(message M, wake func()) {
 	}
 }
 
-// Hold tells how much of what was taken still waits inside the actor. It counts against the clients' room, so that
-// an actor that cannot get on makes its clients wait. Only the actor calls it.
+// Hold tells how much of all that was taken still waits inside the actor. It counts against the clients' room, so that
+// an actor that cannot get on makes its clients wait. Only the actor calls it, in each turn; one that keeps nothing need not.
 func (m *Mailbox[M]) Hold(weight int64) {
+	m.told = true
 	m.mu.Lock()
 	m.held = weight
 	m.mu.Unlock()
 	m.roomMade.Broadcast()
+}
+
+// turnEnds makes the clients' room free again that the batch of this turn took, unless the actor has said what it kept.
+func (m *Mailbox[M]) turnEnds() {
+	if !m.told && m.capacity.Send > 0 {
+		m.Hold(0)
+	}
+	m.told = false
 }
 
 // take returns all that waits, and keeps the slice it is given for what comes next.
@@ -168,7 +179,7 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	m.mu.Lock()
 	batch := m.waiting
 	m.waiting = spare[:0]
-	m.held += m.sent // until the actor says what it kept
+	m.held += m.sent // until the turn ends, or the actor says what it kept
 	m.sent, m.offered, m.posted, m.woken = 0, 0, 0, false
 	if m.closed {
 		batch = nil

@@ -105,6 +105,29 @@ func TestFullMailbox(t *testing.T) {
 	<-sent
 }
 
+// TestRoomIsFreeBehindEachTurn: an actor that keeps nothing, and says nothing of it, never makes its clients wait for good.
+func TestRoomIsFreeBehindEachTurn(t *testing.T) {
+	const room = 4
+	r := NewRuntime()
+	box := NewMailbox[hop]("keeps nothing", Capacity{Send: room})
+	Spawn(r, box, handlerFunc(func([]hop) {}))
+	sent := make(chan int, 10*room)
+	go func() {
+		for i := range cap(sent) {
+			box.Send(hop{}, 1)
+			sent <- i
+		}
+	}()
+	for i := range cap(sent) {
+		select {
+		case <-sent:
+		case <-time.After(time.Minute):
+			t.Fatalf("message %d has no room, although all before it are worked off", i)
+		}
+	}
+	r.Stop()
+}
+
 func TestAgainIsCalledAgain(t *testing.T) {
 	r := NewRuntime()
 	box := NewMailbox[int]("test", Capacity{MustPost: 1})

@@ -47,6 +47,9 @@ func init() {
 		{"resume a watch within a revision", []change{
 			{"net/client/watch.go", "	w.partial, w.parts = nil, 0 // of the stream before\n", "	w.parts = 0\n"},
 		}, []detector{direct("./net/client", "TestWatchResumesWithinRevision")}},
+		{"let what the watch hub has worked off take its clients' room", []change{
+			{"actor/driver.go", "			box.turnEnds()\n", ""},
+		}, []detector{direct("./actor", "TestRoomIsFreeBehindEachTurn")}},
 		{"tell the watch hub of a View before it is there", []change{
 			{"actor/applier.go", "		a.Status.view.Store(view)\n		a.Status.watch.published(a.WatchHub)\n", "		a.Status.view.Store(view)\n"},
 		}, []detector{actors, campaign}},
