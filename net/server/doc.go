@@ -8,6 +8,7 @@
 //	stream ─► frames that came together ─► one Proposal, one ReadIndex ► Member
 //	             │                                                        │ Complete
 //	             ├─► reads that need no confirmation ──► ready ◄── done ◄─┘
+//	             ├─► such reads of one key: encoded ───► now    │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all that waits ─► stream
 //
 // Each stream has two goroutines, and no request has one. The reader decodes all frames that one Read brought, hands
@@ -15,7 +16,9 @@
 // needs no room (status, requests that are refused). The writer is woken once for whatever
 // arrived since it last looked, lets others run first so that more may arrive, and encodes all of it into one
 // Write. Reads are read from the View by the writer, linearizable ones when they are ready, straight
-// into its buffer.
+// into its buffer. A serializable read of one key the reader answers itself, into a buffer that the writer takes as it is (measured:
+// a tenth less CPU than to hand the request over); once the writer has one that it has not taken, its client is slow, and
+// such reads wait for the writer as the others do.
 //
 // # Watches
 //

@@ -50,7 +50,7 @@ func (s *stream) waitForWork(w *writer) bool {
 // writeShort writes what was taken and is no range. That may wait for the client: nobody waits meanwhile for a turn that
 // this stream does not use. It tells whether the turn that has come is still there.
 func (s *stream) writeShort(w *writer, mine bool) (bool, error) {
-	if w.turn != nil && (len(w.done) > 0 || len(w.answers) > 0) {
+	if w.turn != nil && w.some() {
 		w.turn.pause()
 		defer w.turn.resume()
 		mine = false

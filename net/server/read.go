@@ -98,9 +98,15 @@ func pageLimit(limit int64) int64 {
 // appendOne answers for one key, read from v, which the caller keeps alive. It returns false when there is no room behind
 // what is there.
 func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
+	size, done := b.tryOne(id, v, q)
+	return done || len(b.out) == 0 && b.appendNoRoom(id, size)
+}
+
+// tryOne is appendOne where there is room, and else returns how large the answer is.
+func (b *buffer) tryOne(id uint64, v *index.View, q *kv.Range) (int, bool) {
 	pair, found, err := v.Get(q.Key, q.Revision)
 	if err != nil {
-		return b.appendReadError(id, err)
+		return 0, b.appendReadError(id, err)
 	}
 	if q.KeysOnly {
 		pair.Value = nil
@@ -110,7 +116,7 @@ func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 		pairs, size = 1, wire.PairBytes(len(pair.Key), len(pair.Value))
 	}
 	if !b.fit(wire.AnswerBytes + size) {
-		return len(b.out) == 0 && b.appendNoRoom(id, size)
+		return size, false
 	}
 	var page wire.Page
 	count := int64(0)
@@ -122,7 +128,7 @@ func (b *buffer) appendOne(id uint64, v *index.View, q *kv.Range) bool {
 		b.out = wire.AppendPair(b.out, &pair)
 	}
 	b.out = wire.EndPage(b.out, page)
-	return true
+	return size, true
 }
 
 // appendMembers answers with the members, as appendOne does for one key.

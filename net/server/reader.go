@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"qkv/index"
@@ -31,6 +32,7 @@ type batch struct {
 	askTimeout time.Duration
 
 	ready []slot // serializable reads
+	now   buffer // answers to serializable reads of one key, while the writer keeps up
 }
 
 // read is the reader goroutine.
@@ -167,6 +169,9 @@ func (s *stream) handle(frame []byte) error {
 	if refusal == nil && q.Op == wire.OpUnban {
 		refusal = s.conn.server.config.Member.Unban(q.Unban)
 	}
+	if refusal == nil && q.OneLocal() && s.answerNow(q) {
+		return nil
+	}
 	if refusal == nil && waits(q.Op) {
 		bytes, refusal = s.begin(weight)
 	}
@@ -207,6 +212,23 @@ func (s *stream) handle(frame []byte) error {
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
+}
+
+// answerNow answers a serializable read of one key at once, which then never is under way and changes hands only as a part of
+// what is written. It says no when the writer has not taken what was answered so before, so that a client that does not take its
+// answers is read from all the same, and when there is no room for the answer.
+func (s *stream) answerNow(q *wire.Request) bool {
+	b := &s.batch.now
+	if s.behind || len(b.out) >= writeBytes {
+		return false
+	}
+	if b.share == nil {
+		b.share = s.share
+	}
+	v := s.conn.server.config.Member.View()
+	_, answered := b.tryOne(q.ID, v, &q.Range)
+	runtime.KeepAlive(v)
+	return answered
 }
 
 // readable are the bounds of keys and values that any member reads.
@@ -320,6 +342,12 @@ func (s *stream) flush() {
 		}
 		s.wakeWriter()
 	}
+	s.behind = len(s.now) > 0
+	if len(b.now.out) > 0 {
+		s.now = append(s.now, b.now)
+		b.now, s.spare = s.spare, buffer{}
+		s.wakeWriter()
+	}
 	if len(b.ready) > 0 {
 		s.ready = append(s.ready, b.ready...)
 		clear(b.ready)
@@ -357,5 +385,6 @@ func (s *stream) forget() {
 	for _, slots := range [][]slot{s.batch.writes, s.batch.reads, s.batch.asks, s.batch.ready} {
 		s.endSlots(slots)
 	}
+	s.batch.now.release()
 	s.batch = batch{}
 }

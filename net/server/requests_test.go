@@ -70,6 +70,38 @@ func TestStreamGoesOn(t *testing.T) {
 	e.idle(t)
 }
 
+// A client that does not take its answers is read from all the same, and what is encoded for it is no more for that: what
+// was not answered at once waits, and is answered when there is room.
+func TestAnswersNotTaken(t *testing.T) {
+	const reads = 8000
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	r.send(put(1, "k", strings.Repeat("v", 2<<10)))
+	r.want(1, kv.OK)
+	r.send(getSerializable(2, "k"))
+	r.want(2, kv.OK)
+	var all []byte
+	for id := range uint64(reads) {
+		all = append(all, getSerializable(id, "k")...)
+	}
+	r.send(all)
+	for begun := time.Now(); e.server.Stats().Requests < reads/2; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("%+v", e.server.Stats())
+		}
+	}
+	if s := e.server.Stats(); s.Bytes-s.Requests*(limits.RequestOverhead+64) > 1<<20 {
+		t.Errorf("%+v", s)
+	}
+	for range reads { // in any order
+		if p, err := r.next(); err != nil || p.Code != kv.OK {
+			t.Fatal(p.Code, err)
+		}
+	}
+	_ = r.conn.CloseWithError(0, "")
+	e.idle(t)
+}
+
 func TestRequestLimit(t *testing.T) {
 	_, err := server.Start(server.Config{
 		Address: "127.0.0.1:0", Credentials: servertest.NewTrust(t).Member, Member: servertest.NewMember(), MaxRequestBytes: limits.RequestBytes + 1,

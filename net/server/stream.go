@@ -36,6 +36,7 @@ type stream struct {
 	frames  *wire.FrameReader
 	request wire.Request
 	batch   batch
+	behind  bool      // what was answered at once when the batch before was handed over had not been taken by then
 	asked   bool      // a frame has come
 	watched bool      // a read deadline is set
 	filled  bool      // something came since it was set
@@ -45,7 +46,9 @@ type stream struct {
 	mu      sync.Mutex
 	room    sync.Cond       // out was taken, or the stream is gone
 	out     []byte          // answers that the reader encoded: at most about limits.AnswerBytesWaiting
-	ready   []slot          // reads that need no confirmation
+	now     []buffer        // answers of reads that the reader answered at once; at most two
+	spare   buffer          // one that the writer has written
+	ready   []slot          // other reads that need no confirmation
 	done    []kv.Completion // that the writer has not taken
 	slots   []slot          // slots[place] is used while the member has its request
 	free    []uint32        // places in slots that are not used
@@ -269,7 +272,10 @@ func (s *stream) abandon(why wire.StreamCode) {
 	s.gone = true
 	s.dropLocked(s.done)
 	s.endSlots(s.ready)
-	s.done, s.out, s.ready = nil, nil, nil
+	for i := range s.now {
+		s.now[i].release()
+	}
+	s.done, s.out, s.now, s.ready = nil, nil, nil, nil
 	s.room.Broadcast()
 	s.wakeWriter()
 	own := s.watches

@@ -18,7 +18,8 @@ const writeBytes = 128 << 10
 
 // writer is what the writer goroutine owns.
 type writer struct {
-	answers []byte // that the reader encoded
+	answers []byte   // that the reader encoded
+	now     []buffer // and those of reads
 	done    []kv.Completion
 	slots   []slot // of done; without an op where there is none
 	buffer
@@ -73,6 +74,11 @@ func (s *stream) take(w *writer) bool {
 		return false
 	}
 	w.answers, s.out = s.out, w.answers
+	if len(w.now) > 0 {
+		s.spare = w.now[0]
+		clear(w.now)
+	}
+	w.now, s.now = s.now, w.now[:0]
 	w.done, s.done = s.done, w.done[:0]
 	w.slots = w.slots[:0]
 	for i := range w.done {
@@ -108,13 +114,19 @@ func (s *stream) writeAll(w *writer) error {
 	defer w.release()
 	next := 0
 	var err error
-	if len(w.done) > 0 || len(w.answers) > 0 {
+	if w.some() {
 		err = w.written()
 	}
 	if err == nil {
 		err = s.send(w.answers)
 	}
 	w.answers = w.answers[:0]
+	for i := range w.now {
+		if err == nil {
+			err = s.send(w.now[i].out)
+		}
+		w.now[i].release()
+	}
 	for err == nil && next < len(w.done) {
 		from := next
 		next = s.encode(w, next)
@@ -129,6 +141,9 @@ func (s *stream) writeAll(w *writer) error {
 	}
 	return err
 }
+
+// some says that something was taken that is to be written.
+func (w *writer) some() bool { return len(w.done) > 0 || len(w.answers) > 0 || len(w.now) > 0 }
 
 // encode appends outcomes from next on until there is enough for one write, and returns how far it came: by one at
 // least. All reads among them were confirmed before the View is taken.
@@ -222,7 +237,7 @@ func (s *stream) fail(err error) {
 func (s *stream) ended(w *writer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
+	if !s.ending && !s.conn.server.draining.Load() || len(s.free) < len(s.slots) || len(s.out) > 0 || len(s.now) > 0 || len(s.done) > 0 || len(s.ready) > 0 || len(w.ranges) > 0 {
 		return false
 	}
 	s.gone = true

@@ -140,6 +140,11 @@ func (q *Request) Local() bool {
 	}
 }
 
+// OneLocal says that it is a read of one key, and [Request.Local].
+func (q *Request) OneLocal() bool {
+	return q.Op == OpRange && q.Range.Serializable && len(q.Range.End) == 0
+}
+
 // AppendPutBody appends the body of a put.
 func AppendPutBody(dst []byte, p *kv.Put) []byte { return kv.AppendPut(dst, p) }
 
