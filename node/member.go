@@ -167,6 +167,9 @@ func elsewhere(address, listen string) bool {
 	return a != nil && b != nil && !b.IsUnspecified() && !a.Equal(b)
 }
 
+// forgetsCallers is what an operator reads who must say where the members are, if all of them have moved meanwhile.
+const forgetsCallers = "where members were that had moved is not known any more; the log and the flags say where they are"
+
 func (m *member) start() error {
 	r, err := m.storage.recover()
 	if err != nil {
@@ -183,7 +186,7 @@ func (m *member) start() error {
 		return err
 	}
 	if m.contacts.callers, err = m.folder.callers(); err != nil {
-		m.logger.Warn("where members were that had moved is not known any more; the log and the flags say where they are", "error", err)
+		m.logger.Warn(forgetsCallers, "error", err)
 	}
 	m.admission = actor.NewAdmission(&actor.Admission{
 		Self: m.folder.Member, Status: m.status, Remember: m.folder.remember,

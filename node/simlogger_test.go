@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 )
 
 // simLogger counts what members say, and shows it in a trace.
@@ -46,6 +47,8 @@ func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
 		})
 	case "handing leadership over":
 		l.w.totals.Transfers++
+	case forgetsCallers:
+		l.w.sim.After(time.Second, l.host.tellWhere)
 	}
 	if l.w.tracing {
 		var b strings.Builder

@@ -327,6 +327,19 @@ func (a *administrator) moveAll() {
 	}
 }
 
+// tellWhere starts a member again with flags that say where all are, as it has asked for.
+func (h *host) tellWhere() {
+	if !h.alive() {
+		return
+	}
+	h.kill()
+	h.config.InitialCluster, h.hinted = nil, true
+	for _, o := range h.w.listed() {
+		h.config.InitialCluster = append(h.config.InitialCluster, Member{Name: o.config.Name, Address: o.config.AdvertisePeer})
+	}
+	h.start()
+}
+
 // wake starts a member again that knows that it was removed.
 func (a *administrator) wake() {
 	for _, h := range a.w.hosts {
