@@ -217,6 +217,15 @@ var mutants = []mutant{
 	{"begin a spare of a slow disk as on a quick one", []change{
 		{"log/maker.go", "	if m.Quick && m.at > 0 {\n", "	if m.Quick {\n"},
 	}, []detector{direct("./log", "TestMakerBegins")}},
+	{"send late writes again", []change{
+		{"net/client/health.go", "	return !k.health.ill()\n", "	return false\n"},
+	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
+	{"wait for a member without a leader", []change{
+		{"net/client/health.go", "	h.well = led(s) && (", "	h.well = (led(s) || true) && ("},
+	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
+	{"wait for a member that is stuck", []change{
+		{"net/client/health.go", "now.Sub(h.marked) < stuckAfter)", "now.Sub(h.marked) < 1000*stuckAfter)"},
+	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
 	{"order all that raft has at once", []change{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},

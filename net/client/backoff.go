@@ -31,28 +31,36 @@ const (
 	// attemptMost is what one attempt of a small read gets while there are endpoints that were not tried. An election takes
 	// as long.
 	attemptMost = time.Second
-	// attemptWrite is what the first attempt of a write gets that may be sent again: an election, and the write after it.
+	// attemptWrite is after how long the member of a write that may be sent again is asked whether it is well: an election, and
+	// the write after it.
 	attemptWrite = 2 * time.Second
+	// wellFor is for how long its word counts, and stuckAfter how long a member that is well may take to apply what was
+	// committed: on equal disks that are slow, one is a group behind the others, which is two seconds at 2 MB a second.
+	wellFor    = attemptMost
+	stuckAfter = 4 * time.Second
 	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
 	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
 	// it is known now that it did not happen.
 	answerMargin = 250 * time.Millisecond
 )
 
-// attemptTime is how long a member may try, of the time that is left, when so many attempts were made. With several
-// endpoints it is half: the member may be cut off from the others, and would only know it at the end. A read of one key
-// gets a second, until every endpoint was tried: no healthy member needs more. A write that may be sent again gets two, and twice
-// as long each time, since what is slow is not made faster by more of it. One that may not does not, since it has an unknown
-// outcome when it is given up after it was proposed, nor does a range, which a busy member may take long for.
-func attemptTime(x *call, left time.Duration, endpoints int) time.Duration {
-	if endpoints < 2 || left < 2*attemptLeast {
-		return max(left-min(left/4, answerMargin), time.Millisecond)
-	}
+// attemptTime is how long a member may try, of the time that is left, when so many attempts were made, and for how long the
+// client leaves it at that. With several endpoints it is half: the member may be cut off from the others, and would only know it
+// at the end. A read of one key gets a second, until every endpoint was tried: no healthy member needs more. A write that may be
+// sent again may be tried for all of the time, as its member can be asked meanwhile how it is; it is after two seconds, and later
+// each time. One that may not has half, since it has an unknown outcome when it is given up after it was proposed, and so has a
+// range, which a busy member may take long for.
+func attemptTime(x *call, left time.Duration, endpoints int) (member, own time.Duration) {
+	all := max(left-min(left/4, answerMargin), time.Millisecond)
 	switch {
+	case endpoints < 2 || left < 2*attemptLeast:
+		return all, all + answerMargin
 	case !x.write && !x.bulk && x.attempts < endpoints-1:
-		return min(left/2, attemptMost)
+		member = min(left/2, attemptMost)
 	case x.session != nil:
-		return min(left/2, attemptWrite<<min(x.attempts, 10))
+		return all, min(left/2, attemptWrite<<min(x.attempts, 10))
+	default:
+		member = left / 2
 	}
-	return left / 2
+	return member, member + answerMargin
 }

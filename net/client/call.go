@@ -35,7 +35,8 @@ type call struct {
 	where atomic.Pointer[conn] // the connection that it was last sent on
 
 	// Of who has it.
-	until    time.Time // when this attempt is given up, if it is a read
+	until    time.Time // when this attempt is given up, if it is a read, or its member is asked how it is
+	latest   time.Time // when it is given up, if it is a write with a name, however well its member is
 	round    uint64    // of the stream's writes, the one that it goes out with
 	attempts int
 	retryAt  time.Time

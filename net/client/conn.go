@@ -47,6 +47,8 @@ type conn struct {
 	heardAt  time.Time // when the newest packet was noticed
 	probed   bool      // the member was asked something since heardAt
 
+	health health
+
 	// Shared.
 	retired atomic.Bool // takes no new calls
 	avoided atomic.Bool // retired because its member could not serve: it is better than none

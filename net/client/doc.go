@@ -43,6 +43,8 @@
 //	the connection broke after the request was sent         tried again      tried again, in doubt
 //	the member reset the stream after that                  tried again      tried again, in doubt
 //	the member does not answer in its part of the time      tried again      tried again, in doubt
+//	the member is late, and says that it has no leader or
+//	does not apply what is committed                        -                tried again, in doubt
 //	the member: unavailable, overloaded, amnesia,
 //	corrupt, removed                                        tried again      tried again
 //	the member: outcome unknown                             tried again      tried again, in doubt
@@ -76,8 +78,9 @@
 //
 // A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
 // canceled. A member is told how much time there is, less a margin, and when there are several endpoints it gets half
-// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked, and a
-// write at first two.
+// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked. The member
+// of a write that is late is asked from the second second on, once in a second, how it is, and has its half when it is well: on
+// slow disks, what is sent again elsewhere makes all of them slower still.
 // A call that ends is not taken back: what was sent may still happen. What was not sent is forgotten, with its key and
 // value.
 //

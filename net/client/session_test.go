@@ -14,6 +14,7 @@ import (
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
+	"qkv/net/wire"
 )
 
 // pair is two members over one store, with sessions, and a client that begins with the first.
@@ -23,7 +24,7 @@ type pair struct {
 	*client.Client
 }
 
-func newPair(t *testing.T, timeout time.Duration) *pair {
+func newPair(t testing.TB, timeout time.Duration) *pair {
 	t.Helper()
 	p := &pair{a: servertest.NewMember()}
 	p.b = servertest.NewMember(p.a)
@@ -49,6 +50,9 @@ func (p *pair) version(key string) int64 {
 	return pair.Version
 }
 
+// noLeader is the status of a member that was cut off from the others.
+var noLeader = wire.Status{Name: "test", ID: 1, Role: "candidate"}
+
 // What a member applied and did not answer is asked of another one, and answered as it was when it was applied.
 func TestWritesAreSentAgain(t *testing.T) {
 	t.Parallel()
@@ -58,6 +62,7 @@ func TestWritesAreSentAgain(t *testing.T) {
 	must[client.Written](t)(p.Put(ctx, b("first"), b("1")))
 	lease := must[client.Lease](t)(p.Grant(ctx, 9, 60))
 	p.a.Lose.Store(true)
+	p.a.SetStatus(noLeader)
 	var all sync.WaitGroup
 	for what, f := range map[string]func() error{
 		"put": func() error {
@@ -177,6 +182,7 @@ func TestSessionsEnd(t *testing.T) {
 		return nil
 	})
 	p.a.Lose.Store(true)
+	p.a.SetStatus(noLeader)
 	_, err := p.Put(t.Context(), []byte("a"), nil)
 	if !errors.Is(err, client.ErrOutcomeUnknown) || codeOf(err) != kv.SessionEnded {
 		t.Errorf("a write of an ended session: %v", err)

@@ -91,8 +91,12 @@ func (s *stream) send(x *call) bool {
 	if x.attempts > 0 || s.conn.client.queued.Load() > 0 {
 		now = time.Now()
 	}
-	timeout := attemptTime(x, x.deadline.Sub(now), s.conn.client.alternatives())
-	x.until = now.Add(timeout + answerMargin)
+	left := x.deadline.Sub(now)
+	timeout, own := attemptTime(x, left, s.conn.client.alternatives())
+	x.until, x.latest = now.Add(own), x.deadline
+	if !x.doubt {
+		x.latest = now.Add(left / 2)
+	}
 	x.round = s.round
 	id := s.place(slot{call: x, bytes: int32(weight), used: true})
 	if len(s.out) == 0 {
@@ -309,7 +313,7 @@ func (s *stream) expire(now time.Time) bool {
 		case !now.Before(x.deadline):
 			over = append(over, x)
 			s.slots[i].call = nil
-		case x.repeatable() && now.After(x.until) && x.attempts < attemptsLast:
+		case x.repeatable() && now.After(x.until) && x.attempts < attemptsLast && !s.conn.waits(x, now):
 			slow = append(slow, x)
 			s.slots[i].call = nil
 		}
