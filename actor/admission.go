@@ -162,12 +162,17 @@ func compare(known Known, its MemberIdentity) string {
 	return ""
 }
 
+// foundingIndex is that of the marker with which every log begins.
+const foundingIndex = 1
+
 // amnesiaWord begins whatever says that a member has forgotten what it promised, on both sides, for people to search for.
 const amnesiaWord = string(Amnesia)
 
 // forgot is the refusal of a member that must not vote any more under its id.
 func (a *Admission) forgot(member uint64, why string) error {
-	return &Refusal{Forgot: true, Leads: a.Status.Raft().Role == "leader", Text: fmt.Sprintf(
+	role := a.Status.Raft().Role
+	applied, _ := a.Status.View().Applied()
+	return &Refusal{Forgot: true, Leads: role == "leader", Refused: role == RoleRefused || applied <= foundingIndex, Text: fmt.Sprintf(
 		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with; the README says under \"When a member has lost its disk\" what else is left",
 		a.Status.NameOf(member), why)}
 }

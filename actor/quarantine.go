@@ -14,6 +14,7 @@ type Refusal struct {
 	Forgot  bool // it has forgotten what it promised; nothing follows from a refusal for another reason but
 	Removed bool // it was removed from the cluster
 	Leads   bool // the one who refuses leads
+	Refused bool // the one who refuses takes no part itself, or has nothing of the cluster's log yet
 	Text    string
 }
 
@@ -43,12 +44,16 @@ const StateSubject = "state"
 // One word is never enough to end a member's part, and never ignored by one that has no quorum: it may come from the
 // only member that knows. So who is refused as forgetful by one member that does not lead is *held back* until
 //
-//   - a leader, or a second member, says the same: then it is quarantined until an operator lifts it;
+//   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
 //   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
 //   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
 //   - so many are accused by the same member that the rest is no quorum: what that member knows of cannot come back.
 //
 // Who commits with a quorum without the accuser overrules it.
+//
+// Who takes no part itself may have learned what it says from a copy of the accused one's folder, which met it first after its own
+// was lost. But it may also be the only one that is up and knows: so its word holds back, and is none of the two that end a part.
+// A leader's quorum shows who is right: what it has committed it has without the accused.
 //
 // Invariants:
 //
@@ -59,8 +64,8 @@ type quarantine struct {
 	Quarantine
 	record func(Quarantine) error
 
-	// accusers are the peers that refuse this member as one that has forgotten, by what they said last. While there are
-	// any, the others are told.
+	// accusers are the peers that refuse this member as one that has forgotten, by what they said last: whether they take part
+	// themselves. While there are any, the others are told.
 	accusers map[uint64]bool
 	// accused are the accusations of the last three election timeouts that the accused have told of, one of each kind.
 	accused []accusation
@@ -97,17 +102,29 @@ func (q *quarantine) set(next Quarantine) error {
 // accuse judges the word of a member that this one has forgotten what it promised, serving when this one commits with a
 // quorum without that member. It returns what is to be decided, or that the word is overruled.
 func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine, overruled bool) {
-	q.accusers[by] = true
+	q.accusers[by] = !r.Refused
 	switch {
 	case q.active() && !q.held():
 		return q.Quarantine, false
 	case serving:
 		return q.Quarantine, true
-	case r.Leads, q.held() && q.By != by:
+	case r.Leads, !r.Refused && q.held() && q.seconded(by):
 		return Quarantine{Reason: r.Text}, false
+	case r.Refused && q.held():
+		return q.Quarantine, false
 	default:
 		return Quarantine{Reason: r.Text, By: by}, false
 	}
+}
+
+// seconded tells whether another member that takes part says the same as one does.
+func (q *quarantine) seconded(by uint64) bool {
+	for other, takesPart := range q.accusers {
+		if takesPart && other != by {
+			return true
+		}
+	}
+	return false
 }
 
 // admitted tells whether what a peer sends ends that this member is held back: who refuses it sends nothing.

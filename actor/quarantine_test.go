@@ -31,6 +31,15 @@ func TestQuarantine(t *testing.T) {
 			return ""
 		}
 	}
+	// doubts is the word of one that takes no part itself.
+	doubts := func(by uint64) step {
+		return func(q *quarantine, _ time.Duration) string {
+			if next, _ := q.accuse(by, Refusal{Forgot: true, Refused: true, Text: "forgot"}, false); next != q.Quarantine {
+				_ = q.set(next)
+			}
+			return ""
+		}
+	}
 	lift := func(over bool, q *quarantine) string {
 		if !over {
 			return ""
@@ -64,6 +73,17 @@ func TestQuarantine(t *testing.T) {
 		{"a leader's word", []turn{{0, says(n2, true, false), "", "out"}}},
 		{"one member's word", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n2, false, false), "", "held"}}},
 		{"two members' words", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n3, false, false), "", "out"}}},
+		{"two words of those that take no part", []turn{
+			{0, doubts(n2), "", "held"},
+			{0, doubts(n3), "", "held"},
+			{0, leads(n4, 7), "", "held"},
+			{election, leads(n4, 7), "", "held"},
+			{2 * election, leads(n4, 7), "", "held"},
+			{3 * election, leads(n4, 7), "lifted", "part"},
+		}},
+		{"one of two takes part", []turn{{0, doubts(n2), "", "held"}, {0, says(n3, false, false), "", "held"}, {0, admits(n2), "", "held"}, {0, doubts(n2), "", "held"}, {0, says(n4, false, false), "", "out"}}},
+		{"one of two took part once", []turn{{0, says(n2, false, false), "", "held"}, {0, doubts(n2), "", "held"}, {0, says(n3, false, false), "", "held"}}},
+		{"a leader's word behind that of one that takes no part", []turn{{0, doubts(n2), "", "held"}, {0, says(n3, true, false), "", "out"}}},
 		{"the same member leads now", []turn{{0, says(n2, false, false), "", "held"}, {0, says(n2, true, false), "", "out"}}},
 		{"in a quorum without the accuser", []turn{{0, says(n2, false, true), "overruled", "part"}, {0, says(n3, false, true), "overruled", "part"}}},
 		{"in a quorum without somebody who thinks that it leads", []turn{{0, says(n2, true, true), "overruled", "part"}}},

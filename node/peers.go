@@ -298,6 +298,8 @@ func wireRefusal(r *actor.Refusal) *peerframe.Refusal {
 		code = peerframe.Removed
 	case r.Forgot && r.Leads:
 		code = peerframe.ForgotByLeader
+	case r.Forgot && r.Refused:
+		code = peerframe.ForgotByRefused
 	case r.Forgot:
 		code = peerframe.Forgot
 	}
@@ -394,8 +396,10 @@ func (h peerHandler) Disconnected(peer uint64) { h.consensus.MustPost(actor.Disc
 func (h peerHandler) Refused(peer uint64, why peerframe.Refusal) {
 	h.once(&h.refusing, peer, "a member refuses this one", why.Text)
 	h.consensus.Offer(actor.Refused{Peer: peer, Refusal: actor.Refusal{
-		Forgot: why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader, Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
-		Leads: why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
+		Forgot:  why.Code == peerframe.Forgot || why.Code == peerframe.ForgotByLeader || why.Code == peerframe.ForgotByRefused,
+		Refused: why.Code == peerframe.ForgotByRefused,
+		Removed: why.Code == peerframe.Removed || why.Code == peerframe.RemovedByLeader,
+		Leads:   why.Code == peerframe.ForgotByLeader || why.Code == peerframe.RemovedByLeader, Text: why.Text,
 	}})
 }
 

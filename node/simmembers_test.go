@@ -358,11 +358,7 @@ func (a *administrator) copy() {
 	if twin == nil || !h.alive() || h.lost() || h.hinted || len(h.view.Members().Configuration().Voters) < 2 { // alone it would lead
 		return
 	}
-	twin.spare, twin.twin = false, true
-	twin.disk = h.disk.Clone(w.random.Uint64())
-	twin.disk.Kill()
-	twin.rotted, twin.rottedLog = h.rotted, h.rottedLog // with all that is on it
-	twin.removed = true                                 // until it begins
+	twin.copyOf(h)
 	boot := h.boot
 	h.kill()
 	w.lasting(w.between(0, time.Second), h.start)
@@ -377,17 +373,31 @@ func (a *administrator) copy() {
 			w.sim.After(50*time.Millisecond, begin)
 			return
 		}
-		twin.label, twin.memberID = h.name()+"'", h.id()
-		twin.config.Name, twin.config.InitialCluster, twin.config.Join = h.config.Name, h.config.InitialCluster, h.config.Join
-		twin.removed = false
-		twin.forgot, twin.fresh = "is a copy of "+h.name(), true
-		twin.equip()
-		h.copied = true
-		w.totals.Copied++
-		w.trace("a copy of the folder of %s runs as %s", h.name(), twin.name())
-		twin.start()
+		twin.startAs(h)
 	}
 	begin()
+}
+
+// copyOf gives a free host a copy of a member's disk.
+func (h *host) copyOf(original *host) {
+	h.spare, h.twin = false, true
+	h.disk = original.disk.Clone(h.w.random.Uint64())
+	h.disk.Kill()
+	h.rotted, h.rottedLog = original.rotted, original.rottedLog // with all that is on it
+	h.removed = true                                            // until it begins
+}
+
+// startAs starts it with that, as the member.
+func (h *host) startAs(original *host) {
+	h.label, h.memberID = original.name()+"'", original.id()
+	h.config.Name, h.config.InitialCluster, h.config.Join = original.config.Name, original.config.InitialCluster, original.config.Join
+	h.removed = false
+	h.forgot, h.fresh = "is a copy of "+original.name(), true
+	h.equip()
+	original.copied = true
+	h.w.totals.Copied++
+	h.w.trace("a copy of the folder of %s runs as %s", original.name(), h.name())
+	h.start()
 }
 
 // quorumBeside tells whether the others are a quorum, also when each member whose folder was copied is refused.

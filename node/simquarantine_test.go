@@ -2,6 +2,7 @@ package node
 
 import (
 	"math"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 
@@ -9,7 +10,20 @@ import (
 )
 
 func init() {
-	commands["anew"] = (*story).doAnew
+	commands["anew"], commands["twin"] = (*story).doAnew, (*story).doTwin
+}
+
+// doTwin runs a copy of a member's folder beside the member, when all know of a later start of it.
+func (s *story) doTwin(d *datadriven.TestData) string {
+	h, twin := s.named(d)[0], (&administrator{w: s.w}).free()
+	twin.copyOf(h)
+	h.kill()
+	h.start()
+	if !s.w.until(20*time.Second, func() bool { return s.w.known(h) }) {
+		return h.name() + " is not known"
+	}
+	twin.startAs(h)
+	return ""
 }
 
 // doAnew takes the folders of members away and lets them found a new cluster with the same ids. From then on there are

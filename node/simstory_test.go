@@ -119,6 +119,9 @@ func (s *story) doCluster(d *datadriven.TestData) string {
 		limits: limits.Defaults(),
 	}
 	shape.limits.MessageEntriesBytes, shape.limits.SnapshotBytes, shape.limits.SnapshotChunkBytes = 16<<10, 1<<20, 1<<10
+	if d.HasArg("spares") {
+		d.ScanArgs(s.t, "spares", &shape.spares)
+	}
 	if word(d, "snapshots", "") == "small" {
 		shape.limits.SnapshotBytes, shape.limits.SnapshotInterval = 16<<10, 100*time.Millisecond
 	}

@@ -101,4 +101,5 @@
 //	3     of what the text says: the other side broke the rules of this page
 //	4, 5  the other side has forgotten what it promised, says one who does not lead, and one who does
 //	6, 7  the other side was removed from the cluster, says one who does not lead, and one who does
+//	8     as 4, says one who takes no part itself, or has nothing of the log yet
 package peer

@@ -24,7 +24,9 @@ const (
 	Removed RefusalCode = 6
 	// RemovedByLeader is the same, said by a member that leads.
 	RemovedByLeader RefusalCode = 7
+	// ForgotByRefused is Forgot, said by a member that takes no part itself, or has nothing of the cluster's log yet.
+	ForgotByRefused RefusalCode = 8
 )
 
 // Known says whether a code is a refusal's.
-func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= RemovedByLeader }
+func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= ForgotByRefused }
