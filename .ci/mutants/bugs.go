@@ -171,6 +171,9 @@ var mutants = []mutant{
 	{"take a connection for an admission", []change{
 		{"actor/quarantine.go", "	delete(c.quarantine.accusers, peer)\n", "	delete(c.quarantine.accusers, peer)\n	if c.quarantine.admitted(peer) {\n		c.leaveQuarantine(\"it is connected\")\n	}\n"},
 	}, []detector{actors}},
+	{"let who takes no part itself be the second word", []change{
+		{"actor/quarantine.go", "	q.accusers[by] = !r.Refused\n", "	q.accusers[by], r.Refused = true, false\n"},
+	}, []detector{actors, story}},
 	{"begin with the first endpoint", []change{
 		{"net/client/client.go", "c.first = rand.IntN(len(config.Endpoints))", "c.first = 0 * rand.IntN(len(config.Endpoints))"},
 	}, []detector{direct("./net/client", "TestClientsSpread")}},
