@@ -269,7 +269,7 @@ func (a *Applier) restore(m Restore) {
 
 // save orders a snapshot when the records since the last one outweigh the state of that time, so that what is written for
 // snapshots is about what is written to the log, and a restart applies about what it loads; or when the log's files have
-// grown to several times that for another reason. Never before the last one is done; not soon after it either, unless the
+// grown to several times that for another reason, but for a follower that needs it: a snapshot would let go of nothing. Never before the last one is done; not soon after it either, unless the
 // records outweigh it twice. But earlier where the log has not so much room.
 func (a *Applier) save(t Time) {
 	if a.saving {
@@ -288,7 +288,7 @@ func (a *Applier) save(t Time) {
 	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)
 	most := a.share(min(2*worth, half-half/9))
 	due := a.records > a.share(min(worth, half-half/9)) || a.saveNow ||
-		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8)
+		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !a.Status.logKept.Load())
 	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
 	// A log that takes nothing until then is not made to wait for the interval, too.
 	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))

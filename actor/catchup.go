@@ -91,16 +91,18 @@ func (c *Consensus) sendMore(id, upTo uint64) {
 func (c *Consensus) release() {
 	first, err := c.Window.FirstIndex()
 	if err != nil || c.covered < first {
+		c.Status.logKept.Store(false)
 		return
 	}
 	upTo := c.covered
-	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= min(max(c.Limits.CatchUpBytes, 2*c.Status.SnapshotBytes()), c.Status.logRoom(&c.Limits, c.Status.snapshots.Load())) {
+	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
 		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 			if id != c.Member && c.connected[id] {
 				upTo = min(upTo, neededFrom(p, first-1))
 			}
 		})
 	}
+	c.Status.logKept.Store(upTo < c.covered)
 	if upTo < first {
 		return
 	}

@@ -7,9 +7,12 @@ import (
 )
 
 // diskUse is what snapshots, log and spares may take together of this member's disk, and leave of it what takes all writes.
-func (s *Status) diskUse(least int64) int64 {
+func (s *Status) diskUse(least int64) int64 { return s.timesState(limits.DiskUse, least) }
+
+// timesState is so many times the state, or least where that is more, as far as the disk's capacity goes.
+func (s *Status) timesState(times, least int64) int64 {
 	view := s.View()
-	use := max(limits.DiskUse*(view.LiveBytes()+view.HistoryBytes()), least)
+	use := max(times*(view.LiveBytes()+view.HistoryBytes()), least)
 	if capacity := s.capacity.Load(); capacity > 0 {
 		_, high := s.spaceMarks()
 		use = min(use, capacity-high)
@@ -29,9 +32,20 @@ func (s *Status) spaceMarks() (low, high int64) {
 // logKeeps is what the log makes no segment of, beside what the next snapshot takes.
 func (s *Status) logKeeps(segmentBytes int64) int64 { return (limits.SpareSegments + 1) * segmentBytes }
 
-// logRoom is what of that is left for the log's segments beside so many bytes of snapshots.
+// logRoom is what of that is left for the log's segments beside so many bytes of snapshots, or what of more is while the log is kept
+// for a follower.
 func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
-	return max(s.diskUse(l.DiskUseLeast)-s.spareBytes.Load()-snapshots, 0)
+	use := s.diskUse(l.DiskUseLeast)
+	if s.logKept.Load() {
+		use = s.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
+	}
+	return max(use-s.spareBytes.Load()-snapshots, 0)
+}
+
+// catchUpRoom is how large the log may be that is kept for a follower which gets a snapshot, or catches up behind one.
+func (s *Status) catchUpRoom(l *limits.Tunable, snapshots int64) int64 {
+	use := s.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
+	return min(max(l.CatchUpBytes, limits.CatchUpSnapshots*s.SnapshotBytes()), max(use-s.spareBytes.Load()-snapshots, 0))
 }
 
 // worthSaving is how much of records is worth a snapshot however small the state is; of a small disk it is not half of it.

@@ -146,9 +146,9 @@
 // number at a time, each answered. What is lost is sent again after half a second, an interrupted file is continued
 // where it ended, also after a restart. What has come is read back, checked, and made a state by the snapshot reader, while
 // the snapshotter writes the rest: neither waits for the other, and when the last piece has come, nearly all is done. What
-// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. The log behind a snapshot on its way, and from the lowest Match of the
-// followers that can be reached, is kept up to a bound: one that comes back under load needs one snapshot, and then
-// gets the log (catchup.go).
+// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. The log behind a
+// snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound: one that comes
+// back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk).
 //
 // # Amnesia
 //
@@ -225,7 +225,9 @@
 //  2. From three quarters of its room on the older snapshot goes with the log behind it, if the newer one was found sound on
 //     the medium within limits.SnapshotSound, and else as soon as it is found so; it does so before a save, too, when the
 //     disk itself has no room for a third.
-//  3. The log that a follower needs is kept within the room only.
+//  3. The log that a follower needs, which can be reached and gets a snapshot or catches up behind one, is kept while all files
+//     take at most U and limits.DiskUseCatchUp times S. Else the next snapshot, saved while one is sent, would take the room
+//     of what is written meanwhile, and the follower would need one after the other.
 //  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on they are just long enough for the
 //     log's next group to come first.
 //

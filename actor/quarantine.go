@@ -2,6 +2,7 @@ package actor
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -119,12 +120,7 @@ func (q *quarantine) accuse(by uint64, r Refusal, serving bool) (next Quarantine
 
 // seconded tells whether another member that takes part says the same as one does.
 func (q *quarantine) seconded(by uint64) bool {
-	for other, takesPart := range q.accusers {
-		if takesPart && other != by {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Sorted(maps.Keys(q.accusers)), func(other uint64) bool { return other != by && q.accusers[other] })
 }
 
 // admitted tells whether what a peer sends ends that this member is held back: who refuses it sends nothing.

@@ -37,6 +37,7 @@ type Status struct {
 	// Counters are for anybody to read.
 	Counters Counters
 
+	logKept  atomic.Bool  // consensus': the log is kept for a follower
 	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full
 	spares   atomic.Int64 // the log writer's: how many it has
 	logWaits atomic.Bool  // the log writer's: it waits for room

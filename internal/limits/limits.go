@@ -148,8 +148,9 @@ const (
 	SnapshotRest = 8
 	// SnapshotChunkBytes is one piece of a streamed snapshot.
 	SnapshotChunkBytes = 256 << 10
-	// SnapshotChunksInflight is how many pieces may be on their way: 2 MiB, a LAN's bandwidth times delay.
-	SnapshotChunksInflight = 8
+	// SnapshotChunksInflight is how many pieces may be on their way: 8 MiB. Each is answered when it is written; where that takes
+	// 80 ms, on a busy machine, 2 MiB are 25 MB/s, and a member that was away needs longer for a snapshot than the log is kept.
+	SnapshotChunksInflight = 32
 
 	// ProposalBytesWaiting bounds the commands that wait in consensus' mailbox and in consensus itself: some hundred
 	// full batches, which no quorum needs more of. When it is full, connections wait, and QUIC's flow control makes
@@ -157,7 +158,7 @@ const (
 	ProposalBytesWaiting = 64 << 20
 	// SnapshotFramesWaiting bounds the snapshotter's frames from peers: two windows of pieces, and the requests of
 	// all members.
-	SnapshotFramesWaiting = 64
+	SnapshotFramesWaiting = 2*SnapshotChunksInflight + 32
 	// PeerMessagesWaiting bounds messages from peers in consensus' mailbox; what is past it is dropped, raft sends again.
 	PeerMessagesWaiting = 16384
 	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
@@ -526,10 +527,11 @@ const (
 	// SnapshotSound is how long a snapshot that was read back from the medium counts as sound there when an older one has to
 	// go. What rots within minutes of a write that was read back is a disk that loses the log, too.
 	SnapshotSound = 10 * time.Minute
-	// CatchUpBytes is how large the log's files may be, or twice as large as the newest snapshot, while a follower that can
-	// be reached needs more of them than the snapshots do: what is written at 50 MB/s while it gets and loads a snapshot, and
-	// catches up. Past that it has to begin with another snapshot.
-	CatchUpBytes = 512 << 20
+	// CatchUpBytes is how large the log's files may be, or CatchUpSnapshots times as large as the newest snapshot, while a follower
+	// that can be reached needs more of them than the snapshots do: what is written at 50 MB/s while it gets and loads a snapshot,
+	// and catches up. Past that it has to begin with another snapshot, which takes as long, and is of no more use.
+	CatchUpBytes     = 512 << 20
+	CatchUpSnapshots = 3
 	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
 	// journal and stalls the log's sync.
 	SnapshotInterval = 10 * time.Second
@@ -544,6 +546,9 @@ const (
 	// needs.
 	DiskUse      = 4
 	DiskUseLeast = 3 << 29
+	// DiskUseCatchUp is by how much more that is while the log is kept for a follower: of DiskUse the next snapshot, which is saved
+	// meanwhile, leaves the log less than what is written while a large state is sent.
+	DiskUseCatchUp = 2
 	// SegmentBytes is the size of a segment of the log by default, on a smaller disk what fits it SegmentsOfDisk times, but not less
 	// than SegmentBytesSmall: there are up to SparesMost spares, and room for five is kept free. SegmentBytesLeast and
 	// SegmentBytesMost are what it may be set to.

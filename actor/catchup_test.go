@@ -1,0 +1,68 @@
+package actor
+
+import (
+	"testing"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// The log that a follower needs, which can be reached, is kept while the next snapshot is saved beside two others, and up to a
+// bound. As long as it is, its size makes no snapshot due, which would let go of nothing.
+func TestLogIsKeptForAFollower(t *testing.T) {
+	l := limits.Defaults()
+	l.DiskUseLeast, l.CatchUpBytes, l.SnapshotBytes = 0, 0, 1
+	c := newTestConsensus(t, l)
+	c.lead()
+	for i := range uint64(8) {
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{i}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte{byte(i)}})}}})
+		c.acknowledge() // member 3 does not
+	}
+	state := c.Status.View()
+	defer c.Status.view.Store(state)
+	view := viewAt(t, 10, 100_000)
+	c.Status.view.Store(view)
+	size := view.LiveBytes() + view.HistoryBytes()
+	c.Status.snapBytes.Store(size)
+	c.Status.snapshots.Store(3 * size)
+	c.covered = c.last - 2
+	for _, one := range []struct {
+		what  string
+		do    func()
+		bytes int64
+		kept  bool
+	}{
+		{"more than what is left of four times the state", func() {}, 2 * size, true},
+		{"nearly all that is left of six times", func() {}, 3*size - 1, true},
+		{"it cannot be reached", func() { c.turn(Disconnected{Peer: 3}) }, size / 2, false},
+	} {
+		one.do()
+		c.fileBytes = one.bytes
+		c.release()
+		first, err := c.Window.FirstIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kept := first <= c.covered; kept != one.kept || c.Status.logKept.Load() != one.kept {
+			t.Errorf("%s: the log begins at %d, snapshots hold it up to %d; kept: %v", one.what, first, c.covered, c.Status.logKept.Load())
+		}
+	}
+	c.turn(Connected{Peer: 3})
+	c.covered = c.last
+	c.fileBytes = 3*size + 1
+	if c.release(); c.Status.logKept.Load() {
+		t.Error("it is kept beyond its bound")
+	}
+
+	a := NewApplier(ApplierConfig{
+		Member: 1, State: stateAt(t, 10, 100_000), Inbox: c.Applier, Consensus: c.Inbox, Snapshotter: c.Snapshotter, Status: c.Status, Limits: l,
+	})
+	for _, kept := range []bool{true, false} {
+		c.Status.logKept.Store(kept)
+		a.fileBytes, a.records = 3*size, size/4
+		if a.save(Time{Now: 1 << 40}); a.saving == kept {
+			t.Errorf("the log has three times the state, kept for a follower: %v; a snapshot is ordered: %v", kept, a.saving)
+		}
+	}
+}
