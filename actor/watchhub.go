@@ -75,8 +75,13 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 	return &WatchHub{WatchHubConfig: c, hub: watch.NewHub(c.Limits.Watches, c.Seed)}
 }
 
-// Rest implements Paced.
-func (w *WatchHub) Rest(took time.Duration) time.Duration { return restAfter(took) }
+// Rest implements Paced. Those that are behind can wait: they get a fourth of the time.
+func (w *WatchHub) Rest(took time.Duration) time.Duration {
+	if w.hub.Behind() {
+		took *= limits.WatchRest
+	}
+	return restAfter(took)
+}
 
 // Handle implements Handler.
 func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {

@@ -50,6 +50,9 @@ func init() {
 		{"let what the watch hub has worked off take its clients' room", []change{
 			{"actor/driver.go", "			box.turnEnds()\n", ""},
 		}, []detector{direct("./actor", "TestRoomIsFreeBehindEachTurn")}},
+		{"hand those that are behind as much as there is in one step", []change{
+			{"index/watch/walk.go", "	if p == h.sweep {\n		each += len(g.body) / sentWork\n	}\n", ""},
+		}, []detector{direct("./index/watch", "TestStepSendsLittle")}},
 		{"tell the watch hub of a View before it is there", []change{
 			{"actor/applier.go", "		a.Status.view.Store(view)\n		a.Status.watch.published(a.WatchHub)\n", "		a.Status.view.Store(view)\n"},
 		}, []detector{actors, campaign}},

@@ -34,7 +34,9 @@
 // # Steps
 //
 // Each call of Step does a bounded amount of work, limits.WatchStepWork, about half a millisecond, for live and as much for the
-// others. So the time that a put, or another watch, waits for those that are behind does not depend on how many they are.
+// others. So the time that a put, or another watch, waits for those that are behind does not depend on how many they are. What they
+// are sent counts for what it costs the streams, which is more than it costs the hub: else one step would hand out what
+// keeps every processor busy for long.
 //
 // # What holds for a watch
 //

@@ -297,6 +297,50 @@ func (w *world) finish() {
 	}
 }
 
+// counter is a stream that takes everything, and counts its bytes.
+type counter struct{ bytes, largest int }
+
+func (c *counter) Format() *kv.WatchFormat { return format }
+
+func (c *counter) Deliver(d *kv.WatchDelivery) bool {
+	c.bytes, c.largest = c.bytes+len(d.Events), max(c.largest, len(d.Events))
+	return true
+}
+
+// TestStepSendsLittle: however much was collected for those that are behind, and however many they are, one step gives the
+// streams no more to send than they send in about that time.
+func TestStepSendsLittle(t *testing.T) {
+	const revisions, value, streams = 256, 1 << 10, 20
+	l := limits.Defaults().Watches
+	w := newWorld(t, limits.Defaults().Index, l)
+	first := w.view.Revision() + 1
+	for i := range revisions {
+		w.apply(index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "p%d", i), Value: make([]byte, value)}))
+	}
+	var to counter
+	for i := range streams {
+		one := &struct{ *counter }{&to}
+		for j := range revisions {
+			key := fmt.Appendf(nil, "p%d", j)
+			q := kv.Watch{Key: key, End: append(fmt.Appendf(nil, "p%d", j), 0), Revision: first} // a range of one key: no shortcut by its versions
+			w.hub.Request(w.view, one, &kv.WatchRequest{Kind: kv.WatchCreate, ID: uint64(i*revisions + j + 1), Watch: q})
+		}
+	}
+	most, again := 0, true
+	for again {
+		before := to.bytes
+		again = w.hub.Step(0, w.view, false)
+		most = max(most, to.bytes-before)
+	}
+	if to.bytes < revisions*value*streams {
+		t.Fatalf("%d bytes were sent", to.bytes)
+	}
+	if bound := 8*l.StepWork + to.largest*streams; most > bound { // the last one of a step goes to all its watchers
+		t.Errorf("one step sends %d bytes, %d at most are expected", most, bound)
+	}
+	t.Logf("%d bytes in all, %d at most in one step", to.bytes, most)
+}
+
 // TestWatches lets random watches on random streams see random changes, and judges each by the history: ordered, unique, reliable,
 // atomic, resumable and bookmarkable, with previous values, creations and filters.
 func TestWatches(t *testing.T) {

@@ -26,12 +26,15 @@ func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) 
 		h.catchUp(v, &work)
 	}
 	h.tellProgress()
-	again = h.behindWaits() || h.sweep.count > 0 || len(h.keys) > 0 || len(h.ended) > 0 || h.live.count > 0 && h.told() < v.Revision()
+	again = h.Behind() || len(h.ended) > 0 || h.live.count > 0 && h.told() < v.Revision()
 	if again {
 		h.limits.Reach("watch step")
 	}
 	return again
 }
+
+// Behind says whether any watch is behind live that there is something to tell of.
+func (h *Hub) Behind() bool { return h.sweep.count > 0 || len(h.keys) > 0 || h.behindWaits() }
 
 // behindWaits says whether any of those that wait is not one of the future.
 func (h *Hub) behindWaits() bool {
@@ -137,6 +140,7 @@ const (
 	encodeWork  = 4 // it is encoded, and each 256 bytes of it
 	deliverWork = 4 // a body is delivered to one stream
 	keyWork     = 20
+	sentWork    = 8 // so many bytes go to one that is behind: encryption and system calls, in goroutines of the stream
 )
 
 // catchUpKeys brings watches of one key up by the versions of the key.
@@ -188,7 +192,7 @@ func (h *Hub) catchUpKey(v *index.View, one *subscription, work *int) bool {
 			return true
 		}
 		one.open = false
-		*work -= deliverWork
+		*work -= deliverWork + len(d.Events)/sentWork
 	}
 	if one.cursor = behind; done {
 		one.place = nowhere

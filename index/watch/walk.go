@@ -107,9 +107,13 @@ func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	d := &kv.WatchDelivery{
 		Kind: kv.WatchEvents, Revision: behind.Revision - 1, Events: g.body, Count: g.count, Fragment: fragment,
 	}
+	each := deliverWork
+	if p == h.sweep {
+		each += len(g.body) / sentWork
+	}
 	p.pending -= len(g.body)
 	g.body = nil
-	*work -= deliverWork * len(g.subscriptions)
+	*work -= each * len(g.subscriptions)
 	for i := len(g.subscriptions) - 1; i >= 0; i-- {
 		if one := g.subscriptions[i]; !h.deliver(one, d) {
 			h.leave(one) // its cursor is where this begins
