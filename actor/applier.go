@@ -91,6 +91,8 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		case Expire:
 			a.pending.expire(t.Now, m.Why, &a.done)
 			a.expireReads(t.Now, m.Why)
+		case RefusedWrites:
+			a.refuseWrites(m)
 		case ReadReady:
 			a.reads = append(a.reads, m)
 		case Restore:
@@ -201,6 +203,17 @@ func (a *Applier) applyEntry(e *raftpb.Entry) error {
 		}
 	}
 	return nil
+}
+
+// refuseWrites answers writes that there is no room for: a copy that was sent before may have been applied.
+func (a *Applier) refuseWrites(m RefusedWrites) {
+	for i, command := range m.Commands {
+		result, ok := a.state.AppliedBefore(command)
+		if !ok {
+			result.Err = m.Why[i]
+		}
+		a.done.add(m.Requests[i].ReplyTo, kv.Completion{Request: m.Requests[i].Number, Kind: kv.CommandDone, Result: result})
+	}
 }
 
 // tellMembers tells consensus when the records have changed.

@@ -74,6 +74,7 @@ type Consensus struct {
 	connected  map[uint64]bool // the peers that can be reached
 	membership membership
 	proposals  proposals
+	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
 	accepted   accepted
 	reads      reads
@@ -187,6 +188,10 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.LogReader.MustPost(ReadLog{Order: order})
 	}
 	c.publish()
+	if len(c.noRoomFor.Requests) > 0 {
+		c.Applier.PostAndYield(c.noRoomFor)
+		c.noRoomFor = RefusedWrites{}
+	}
 	c.Inbox.Hold(c.proposals.bytes)
 	return false
 }

@@ -249,7 +249,7 @@
 // it has may add to it; and the older snapshot goes with all log behind the newer one when that is sound, so that
 // it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
 // judges, and what makes the state larger is refused with an error that names the full members and says that nothing
-// happened (space.go). Deletions go on as long as a quorum's logs have spare segments, which are the reserve that
+// happened (space.go); but a write of a session that was made before, and is sent again, gets its answer from the applier. Deletions go on as long as a quorum's logs have spare segments, which are the reserve that
 // somebody else's files cannot take, and a snapshot of less lets go of the log. From then on no write is taken. A log with
 // less than half a segment is given no command either, whoever has proposed it: what raft once has must be written
 // before any term or vote. So these, and the entry with which a leader begins, find room, and there is a leader for reads; a

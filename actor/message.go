@@ -208,6 +208,13 @@ type (
 	}
 	// Expire drops expectations whose clients do not wait any longer, and says why there is no answer.
 	Expire struct{ Why string }
+	// RefusedWrites are those of sessions for which there is no room: Commands[i] is of Requests[i], and has its own bytes. One that
+	// was applied before is answered with what became of it, the others with Why[i].
+	RefusedWrites struct {
+		Requests []Request
+		Commands [][]byte
+		Why      []*kv.Error
+	}
 	// ReadReady lets reads go on as soon as an index is applied. Leases, where it is not nil, is what the leader's clock says to
 	// each of the requests.
 	ReadReady struct {
@@ -234,6 +241,7 @@ type (
 func (Apply) applierMessage()          {}
 func (Expect) applierMessage()         {}
 func (Expire) applierMessage()         {}
+func (RefusedWrites) applierMessage()  {}
 func (ReadReady) applierMessage()      {}
 func (Restore) applierMessage()        {}
 func (SaveEnded) applierMessage()      {}

@@ -144,9 +144,10 @@ func (c *Consensus) refuse(p *kv.Proposal) {
 	for i, command := range p.Commands {
 		err := index.CheckLevel(command, c.Status.Level())
 		if err == nil {
-			err = noRoom(command, space, why)
-		}
-		if err == nil {
+			if full := noRoom(command, space, why); full != nil {
+				c.refuseForRoom(p.ReplyTo, p.Requests[i], command, full)
+				continue
+			}
 			err = view.Refuses(command)
 		}
 		if err != nil {

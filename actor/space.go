@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -97,8 +98,22 @@ func (c *Consensus) refuseFull() {
 		return
 	}
 	for _, w := range c.proposals.takeExpired(forever) {
-		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, noRoom(nil, SpaceNone, why))
+		for i := w.packed; i < len(w.Requests); i++ {
+			c.refuseForRoom(w.ReplyTo, w.Requests[i], w.Commands[i], noRoom(nil, SpaceNone, why))
+		}
 	}
+}
+
+// refuseForRoom answers a write that the cluster has no room for. One of a session may have been made when another copy of it
+// came: the applier knows.
+func (c *Consensus) refuseForRoom(to kv.ReplyTo, request uint64, command []byte, why *kv.Error) {
+	if !index.HasSession(command) {
+		kv.Refuse(to, []uint64{request}, kv.CommandDone, why)
+		return
+	}
+	c.noRoomFor.Requests = append(c.noRoomFor.Requests, Request{ReplyTo: to, Number: request})
+	c.noRoomFor.Commands = append(c.noRoomFor.Commands, bytes.Clone(command)) // its bytes are the sender's again
+	c.noRoomFor.Why = append(c.noRoomFor.Why, why)
 }
 
 // noRoom is the refusal of a command that the cluster has no room for.

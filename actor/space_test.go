@@ -87,6 +87,46 @@ func TestRefusalsForWantOfRoom(t *testing.T) {
 	}
 }
 
+// TestFullClusterKnowsWhatItMade: a write of a session that was made before the disks were full gets its answer when it is sent
+// again, with a reserve and without; another one of the session is refused.
+func TestFullClusterKnowsWhatItMade(t *testing.T) {
+	c := newTestMembersWith(t, limits.Defaults())
+	var told []kv.Completion
+	propose := func(sequence uint64) kv.Completion {
+		t.Helper()
+		told = nil
+		head := index.Head{Once: kv.SessionWrite{Session: 5, Sequence: sequence, Window: sequence, Opened: 1}}
+		command := head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")})
+		c.turn(Propose{Proposal: kv.Proposal{ReplyTo: completionsTo{&told}, Requests: []uint64{sequence}, Commands: [][]byte{command}}})
+		clear(command) // it is its sender's again
+		c.acknowledge()
+		if len(told) != 1 || told[0].Request != sequence {
+			t.Fatalf("write %d: told %+v", sequence, told)
+		}
+		return told[0]
+	}
+	first := propose(1)
+	if first.Result.Err != nil {
+		t.Fatal(first.Result.Err)
+	}
+	for _, room := range []Space{SpaceLow, SpaceNone} {
+		c.turn(Received{From: 2, Message: Room{Own: uint64(room)}}, Received{From: 3, Message: Room{Own: uint64(room)}})
+		if again := propose(1).Result; again.Err != nil || !again.Resent || again.Revision != first.Result.Revision {
+			t.Errorf("room %v: the write that was made is answered with %+v", room, again)
+		}
+		if other := propose(2).Result; other.Err == nil || other.Err.Code != kv.NoSpace {
+			t.Errorf("room %v: a write that was not made is answered with %+v", room, other)
+		}
+	}
+	if view := c.Status.View(); view.Revision() != first.Result.Revision {
+		t.Errorf("revision %d after a write at %d", view.Revision(), first.Result.Revision)
+	}
+}
+
+type completionsTo struct{ all *[]kv.Completion }
+
+func (to completionsTo) Complete(all []kv.Completion) { *to.all = append(*to.all, all...) }
+
 // A leader without room goes where there is some, and to nobody of whom that is not known.
 func TestFullLeaderLeaves(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())

@@ -152,6 +152,32 @@ func (s *State) again(c *command, o *outcome) kv.Result {
 	return r
 }
 
+// HasSession says whether a command is a write of a session, which may have been applied before.
+func HasSession(b []byte) bool {
+	r := pack.NewReader(b)
+	var c command
+	return c.read(&r) == nil && c.once.Session != 0
+}
+
+// AppliedBefore returns the result of a write of a session that was applied before, as applying it again would, or false. It changes
+// nothing.
+func (s *State) AppliedBefore(b []byte) (result kv.Result, ok bool) {
+	r := pack.NewReader(b)
+	var c command
+	if c.read(&r) != nil || c.once.Session == 0 || c.once.Check() != nil {
+		return result, false
+	}
+	one := s.clients.byID[c.once.Session]
+	if one == nil || c.once.Sequence < one.first || !one.spans(c.once.Sequence) {
+		return result, false
+	}
+	o := one.place(c.once.Sequence)
+	if o.kind == 0 {
+		return result, false
+	}
+	return s.again(&c, o), true
+}
+
 // explain says once more why a command was refused.
 func (c *command) explain(code kv.Code) *kv.Error {
 	switch {

@@ -72,6 +72,9 @@ var mutants = []mutant{
 	}, []detector{story}},
 
 	// Sessions.
+	{"a full disk refuses a write that was made", []change{
+		{"actor/space.go", "	if !index.HasSession(command) {\n", "	if index.HasSession(command) || true {\n"},
+	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"sessions forgotten in the snapshot", []change{
 		{"index/sessions.go", "	for rest := l.all; len(rest) > 0; {\n", "	for rest := l.all[:len(l.all)/2]; len(rest) > 0; {\n"},
 		{"index/sessions.go", "	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))\n", "	return 0\n"},
