@@ -129,6 +129,41 @@ func BenchmarkApplyUpdate(b *testing.B) {
 	}
 }
 
+// BenchmarkRevoke revokes leases with one key each, a thousand in an envelope, of 100,000.
+func BenchmarkRevoke(b *testing.B) {
+	const leases, batch = 100_000, 1024
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ids := rand.New(rand.NewPCG(1, 2))
+	var a applying
+	for range b.N {
+		l := &loader{s: NewState(limits.Defaults().Index)}
+		all := make([]int64, leases)
+		for i := range all {
+			all[i] = ids.Int64() + 1
+			l.commands = append(l.commands, AppendGrant(nil, kv.Lease{ID: all[i], TTL: 60}), AppendPut(nil, &kv.Put{Key: benchKey(nil, i), Value: benchValue, Lease: all[i]}))
+			if len(l.commands) >= batch || i == leases-1 {
+				l.encode()
+				l.apply(b)
+				l.s.View()
+			}
+		}
+		slices.Sort(all)
+		ids.Shuffle(leases, func(i, j int) { all[i], all[j] = all[j], all[i] })
+		for some := range slices.Chunk(all, batch) {
+			for _, id := range some {
+				l.commands = append(l.commands, AppendRevoke(nil, id, 0, 0))
+			}
+			l.encode()
+			a.apply(b, l)
+		}
+		if n := l.s.View().LeaseCount(); n > 0 {
+			b.Fatalf("%d leases are left", n)
+		}
+	}
+	a.report(b)
+}
+
 // BenchmarkApplyOnce is BenchmarkApplyUpdate in a session.
 func BenchmarkApplyOnce(b *testing.B) {
 	for _, keys := range []int{100_000, *benchKeys} {
