@@ -128,7 +128,7 @@ func (s *Snapshotter) makeRoom() {
 // be ready before there is no room. In that part the log's next group comes, so that it has its turn: the disk has just done one,
 // and what follows from that must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
-	s.Status.otherDone.Store(int64(s.now + took))
+	s.Status.DiskGoesOn(s.now + took)
 	if took <= limits.SnapshotStepQuick {
 		return restAfter(0)
 	}

@@ -139,14 +139,31 @@ func (d *diskWatch) underWay() (bytes int64, last uint64) {
 	return bytes, last
 }
 
-// stalled is for how long the disk has been at one group, or only since a later time, beyond the time that its bytes may
-// take.
-func (d *diskWatch) stalled(now, since time.Duration) time.Duration {
-	if d.idle() || d.orders[0].loading {
+// stalled is for how long the disk has been at one group beyond the time that its bytes may take.
+func (d *diskWatch) stalled(now time.Duration) time.Duration {
+	if d.idle() {
 		return 0
 	}
 	bytes, _ := d.underWay()
-	return max(now-max(d.begun(), since)-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)
+	return d.beyond(now, d.begun(), bytes, limits.DiskBytesPerSecond)
+}
+
+// silent is for how long the disk has done nothing at all beyond the time that the slowest one takes; it did something at done.
+// What it has done of a group does not show before it has done all of it: a part at a time, the log would be in turn with the
+// others for each, and have half of the disk. The group counts as a full one where so much was given: what was given a moment later is in it, too, when the log writer had its turn later.
+func (d *diskWatch) silent(now, done time.Duration) time.Duration {
+	if d.idle() {
+		return 0
+	}
+	bytes, _ := d.underWay()
+	return d.beyond(now, max(d.begun(), done), max(bytes, min(d.bytes(), d.groupBytes)), limits.DiskBytesLeast)
+}
+
+func (d *diskWatch) beyond(now, since time.Duration, bytes, rate int64) time.Duration {
+	if d.orders[0].loading {
+		return 0
+	}
+	return max(now-since-time.Duration(bytes)*time.Second/time.Duration(rate), 0)
 }
 
 // readWatch follows the orders to read older entries. Nothing but what needs them waits for these, so a slow one does no
@@ -194,11 +211,11 @@ func (c *Consensus) watchDisk() {
 		c.Fail(fmt.Errorf("%w: it has not answered a read of the log for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, read.Round(time.Millisecond)))
 		return
 	}
-	if dead := c.disk.stalled(c.now.Now, time.Duration(c.Status.otherDone.Load())); dead > c.Limits.DiskStall {
+	if dead := c.disk.silent(c.now.Now, time.Duration(c.Status.diskDone.Load())); dead > c.Limits.DiskStall {
 		c.Fail(fmt.Errorf("%w: it has not finished a write for %v; what was acknowledged is safe, anything else is unknown", ErrDisk, dead.Round(time.Millisecond)))
 		return
 	}
-	stalled := c.disk.stalled(c.now.Now, 0)
+	stalled := c.disk.stalled(c.now.Now)
 	if stalled <= 2*c.ElectionTimeout || c.soft.RaftState != raft.StateLeader {
 		return
 	}

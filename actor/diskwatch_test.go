@@ -3,6 +3,8 @@ package actor
 import (
 	"testing"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // Disks that are equally slow take about as long for a group: one that was first by a little is not faster, and neither is one that is
@@ -39,5 +41,21 @@ func TestOvertakenByHalf(t *testing.T) {
 	}
 	if n := len(d.others[3]); n != diskProgresses {
 		t.Errorf("%d are kept", n)
+	}
+}
+
+// A disk has the time for a group that one of 64 KB a second takes. What is given while the log writer has not had its turn yet is in the same group, and has its time.
+func TestOrdersAMomentLaterAreInTheGroup(t *testing.T) {
+	d := diskWatch{groupBytes: 4 << 20}
+	d.ordered(1000, 1, 0)
+	for i := range uint64(100) {
+		d.ordered(1<<20, 2+i, time.Millisecond)
+	}
+	most := time.Duration(d.groupBytes) * time.Second / limits.DiskBytesLeast
+	if got := d.silent(most, 0); got != 0 {
+		t.Errorf("silent for %v after the time of a group", got)
+	}
+	if got := d.silent(most+time.Second, 0); got != time.Second {
+		t.Errorf("silent for %v a second after the time of a group", got)
 	}
 }

@@ -199,7 +199,7 @@
 // of the disk while a snapshot is saved, and no group waits for more than one turn of each. A rest is at most five seconds,
 // so that a disk that is slower still gets on with them. What the maker does not fill in time the log only reserves. A group
 // that waits for a turn of another one is not late, however long it takes: what is finished shows that the disk goes on
-// (diskwatch.go).
+// (diskwatch.go); and it has the time that limits.DiskBytesLeast a second would take, so that no such disk ends a member.
 //
 // # Memory
 //

@@ -93,7 +93,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 
 // Rest implements Paced: on a disk that is slow the log's own files, which are not filled, cost less than filled ones.
 func (s *SegmentMaker) Rest(took time.Duration) time.Duration {
-	s.Status.otherDone.Store(int64(s.now + took))
+	s.Status.DiskGoesOn(s.now + took)
 	s.Maker.Quick = took <= limits.SpareStepQuick
 	return restAfter(took)
 }

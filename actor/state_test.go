@@ -213,7 +213,7 @@ func TestDiskWatch(t *testing.T) {
 		{"an order given while it stood still", func() { d.seen = 0; d.ordered(0, 9, 3*pause); d.tick(4*pause, pause) }, 5 * pause, pause, 0},
 	} {
 		step.do()
-		if got := d.stalled(step.now, 0); got != step.stalled || d.bytes() != step.bytes || d.idle() != (len(d.orders) == 0) {
+		if got := d.stalled(step.now); got != step.stalled || d.bytes() != step.bytes || d.idle() != (len(d.orders) == 0) {
 			t.Errorf("%s: stalled for %v, %d bytes", step.what, got, d.bytes())
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/tracker"
@@ -28,7 +29,7 @@ type Status struct {
 	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
 	capacity   atomic.Int64                      // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
 	memory     atomic.Int64                      // of the machine; 0: not known; constant
-	otherDone  atomic.Int64                      // the snapshotter's and the segment maker's: when the disk had done a step of theirs
+	diskDone   atomic.Int64                      // the snapshotter's and the segment maker's: when the disk had done a step of theirs
 	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
 	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
 
@@ -206,6 +207,9 @@ func (s *Status) SnapshotNeeds() int64 {
 	view := s.View()
 	return max(view.LiveBytes()+view.HistoryBytes()+s.unapplied.Load()-s.nextHas.Load(), 0)
 }
+
+// DiskGoesOn says that the disk has done something that it was given.
+func (s *Status) DiskGoesOn(now time.Duration) { s.diskDone.Store(int64(now)) }
 
 // LogReserve returns what a new segment must leave free: what the next snapshot takes, and what entries may add to that until
 // the segment that is being written and the spares are full.

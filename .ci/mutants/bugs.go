@@ -236,8 +236,14 @@ var mutants = []mutant{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},
 	{"take a slow disk for one that stands", []change{
-		{"actor/diskwatch.go", "	return max(now-max(d.begun(), since)-time.Duration(bytes)*time.Second/limits.DiskBytesPerSecond, 0)\n", "	return now - max(d.begun(), since) + time.Duration(bytes*limits.DiskBytesPerSecond*0)\n"},
+		{"actor/diskwatch.go", "	return max(now-since-time.Duration(bytes)*time.Second/time.Duration(rate), 0)\n", "	return now - since + time.Duration(bytes*rate*0)\n"},
 	}, []detector{actors, direct("./node", "TestSlowDisks")}},
+	{"take a group for what was ordered when the disk could begin", []change{
+		{"actor/diskwatch.go", "max(bytes, min(d.bytes(), d.groupBytes))", "bytes"},
+	}, []detector{direct("./actor", "TestOrdersAMomentLaterAreInTheGroup")}},
+	{"take a disk of 100 KB a second for a dead one", []change{
+		{"actor/diskwatch.go", "limits.DiskBytesLeast)", "limits.DiskBytesPerSecond)"},
+	}, []detector{direct("./actor", "TestOrdersAMomentLaterAreInTheGroup")}},
 	{"go on with a follower at heartbeats only", []change{
 		{"actor/catchup.go", "		c.sendMore(id, hi)\n", "		_ = id\n"},
 	}, []detector{direct("./node", "TestColdReadsHoldUpNothing")}},
@@ -284,7 +290,7 @@ var mutants = []mutant{
 		{"actor/snapshotcheck.go", " && s.now-s.soundAt < limits.SnapshotSound", " && s.soundAt < limits.SnapshotSound*100"},
 	}, []detector{direct("./actor", "TestOlderSnapshotStaysUntilTheNewerIsSoundNow")}},
 	{"end a member whose disk is at what others wrote", []change{
-		{"actor/diskwatch.go", "time.Duration(c.Status.otherDone.Load())", "0*time.Duration(c.Status.otherDone.Load())"},
+		{"actor/diskwatch.go", "time.Duration(c.Status.diskDone.Load())", "0*time.Duration(c.Status.diskDone.Load())"},
 	}, []detector{direct("./actor", "TestVerySlowDiskIsNotDead"), direct("./node", "TestSlowDisks")}},
 	{"fill spares of a slow disk as on a quick one", []change{
 		{"actor/segmentmaker.go", "took <= limits.SpareStepQuick", "took > 0*limits.SpareStepQuick"},

@@ -103,8 +103,10 @@ const (
 	// OrderBytes is how much of entries consensus hands raft before it gives the log writer an order for them. An order is
 	// acknowledged as a whole, so it is part of a group, and overshoots by at most one message or batch.
 	OrderBytes = 1 << 20
-	// DiskBytesPerSecond is how slow a disk may be before it counts as stalled: each byte under way gives it time.
+	// DiskBytesPerSecond is how slow a disk may be before it counts as stalled, so that another member leads if it has a better one:
+	// each byte under way gives it time. DiskBytesLeast is how slow one may be that is not dead.
 	DiskBytesPerSecond = 1 << 20
+	DiskBytesLeast     = 64 << 10
 
 	// MessageEntriesBytes is raft's MaxSizePerMsg.
 	MessageEntriesBytes = 1 << 20
