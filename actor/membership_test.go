@@ -27,13 +27,18 @@ func newTestMembers(t *testing.T) *consensusTurns { return newTestMembersWith(t,
 
 func newTestMembersWith(t *testing.T, bounds limits.Tunable) *consensusTurns {
 	c := newTestConsensus(t, bounds)
-	c.applier = NewApplier(ApplierConfig{
-		Member: 1, Incarnation: 7, State: c.state, Inbox: c.Applier, Consensus: c.Inbox, LogWriter: c.LogWriter,
-		Snapshotter: c.Snapshotter, Status: c.Status, Limits: bounds, Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
-	})
+	c.applies()
 	c.lead()
 	c.acknowledge()
 	return c
+}
+
+// applies gives it an applier.
+func (c *consensusTurns) applies() {
+	c.applier = NewApplier(ApplierConfig{
+		Member: 1, Incarnation: 7, State: c.state, Inbox: c.Applier, Consensus: c.Inbox, LogWriter: c.LogWriter,
+		Snapshotter: c.Snapshotter, Status: c.Status, Limits: c.Limits, Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
+	})
 }
 
 // answer lets a member say that it has all of the log.
@@ -317,6 +322,69 @@ func TestLevelLearnerIsPromoted(t *testing.T) {
 		if !manual && (!slices.Contains(c.membership.confState.Voters, 9) || !slices.Contains(c.told[len(c.told)-1].Configuration().Voters, 9)) {
 			t.Errorf("raft has %v, and the transport was told %v", c.membership.confState, c.told[len(c.told)-1].Configuration())
 		}
+	}
+}
+
+// Raft's configuration is that of the records behind the entry that is applied: neither what is committed and not applied yet
+// changes it, nor what an entry says of itself.
+func TestConfigurationComesWithTheRecords(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.applies()
+	c.follow(2)
+	var entries []*raftpb.Entry
+	for i, one := range []kv.MemberChange{adding(9), {Kind: kv.AddLearner, ID: 10, Name: "n9", Peers: []string{"h10:1"}}} { // a name twice: the records refuse it
+		data, err := proto.Marshal(&raftpb.ConfChangeV2{
+			Changes: []*raftpb.ConfChangeSingle{{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: &one.ID}},
+			Context: index.AppendEnvelope(nil, index.Envelope{Level: 1, Member: 2, Incarnation: 5, First: uint64(1 + i), Wall: 1}, [][]byte{index.AppendMemberChange(nil, &one)}),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, &raftpb.Entry{Type: raftpb.EntryConfChangeV2.Enum(), Term: u(2), Index: u(uint64(2 + i)), Data: data})
+	}
+	handle := func(batch ...ConsensusMessage) {
+		c.Handle(Time{Now: c.at}, batch)
+		handleAll(c.writer, drainBox(c.LogWriter))
+	}
+	handle(from(2, raftpb.MsgApp, 2, func(m *raftpb.Message) { m.Index, m.LogTerm, m.Commit, m.Entries = u(1), u(1), u(3), entries }))
+	handle(drainBox(c.Inbox)...)
+	orders := drainBox(c.Applier)
+	if at := c.raft.BasicStatus(); at.GetCommit() != 3 || len(orders) == 0 || c.raft.Status().Config.String() != "voters=(1 2 3)" {
+		t.Fatalf("entry %d is committed, %d orders to apply are given, and raft has %s", at.GetCommit(), len(orders), c.raft.Status().Config.String())
+	}
+	c.applier.Handle(Time{Now: c.at}, orders)
+	c.turn(drainBox(c.Inbox)...)
+	if got := c.raft.Status().Config.String(); got != "voters=(1 2 3) learners=(9)" || c.raft.BasicStatus().Applied != 3 {
+		t.Errorf("entry %d is applied, and raft has %s", c.raft.BasicStatus().Applied, got)
+	}
+}
+
+// However many learners have an entry, answer, or have room: only voters are counted.
+func TestLearnersDoNotCount(t *testing.T) {
+	c := newTestMembers(t)
+	for _, id := range []uint64{8, 9} {
+		c.change(adding(id))
+		c.turn(Connected{Peer: id})
+	}
+	c.live(3*time.Second, 2, 8, 9) // 3 is silent
+	if told := *c.ask(removing(2)); len(told) != 1 || told[0].Result.Err == nil || told[0].Result.Err.Code != kv.QuorumAtRisk {
+		t.Errorf("of the voters that stay one is silent, and the client was told %+v", told)
+	}
+	c.turn(Received{From: 2, Message: Room{Own: uint64(SpaceLow)}}, Received{From: 3, Message: Room{Own: uint64(SpaceLow)}})
+	if space, why := c.judgeSpace(); space != SpaceLow {
+		t.Errorf("two of three voters have no room: %v, %q", space, why)
+	}
+	c.turn(Received{From: 2, Message: Room{}}, Received{From: 3, Message: Room{}})
+
+	commit := c.raft.BasicStatus().GetCommit()
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}}})
+	c.answer(8)
+	c.answer(9)
+	if at := c.raft.BasicStatus().GetCommit(); at != commit {
+		t.Errorf("an entry that the leader and two learners have is committed: %d of %d", at, c.last)
+	}
+	if c.answer(3); c.raft.BasicStatus().GetCommit() != c.last {
+		t.Error("an entry that two of three voters have is not committed")
 	}
 }
 

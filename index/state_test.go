@@ -440,3 +440,36 @@ func TestDigestHasEverything(t *testing.T) {
 		sums[sum] = name
 	}
 }
+
+// A snapshot has the records of the members, and knows who was removed: an id that was used is refused by who begins with it.
+func TestSnapshotHasTheMembers(t *testing.T) {
+	s := founded()
+	change := func(s *State, c *kv.MemberChange) *kv.Error {
+		t.Helper()
+		applied, _ := s.Applied()
+		results, err := s.ApplyChange(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 9e9}, [][]byte{AppendMemberChange(nil, c)}), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return results[0].Err
+	}
+	batch(t, s, 8e9, put("k", "v"))
+	for _, c := range []*kv.MemberChange{
+		{Kind: kv.AddLearner, ID: 7, Name: "n7", Peers: []string{"h7:1"}},
+		{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}, Manual: true},
+		{Kind: kv.RemoveMember, ID: 7},
+	} {
+		if refused := change(s, c); refused != nil {
+			t.Fatal(refused)
+		}
+	}
+	got := restored(t, s.ViewToSave())
+	if !reflect.DeepEqual(got.Members(), s.Members()) || !got.Members().Removed(7) || got.Members().Get(8) == nil {
+		t.Errorf("a snapshot makes %+v of %+v", got.Members(), s.Members())
+	}
+	for what, one := range map[string]*State{"what was saved": s, "what is begun with it": got} {
+		if refused := change(one, &kv.MemberChange{Kind: kv.AddLearner, ID: 7, Name: "n9", Peers: []string{"h9:1"}}); refused == nil || refused.Code != kv.MemberExists {
+			t.Errorf("%s takes an id again: %v", what, refused)
+		}
+	}
+}

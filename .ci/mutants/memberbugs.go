@@ -1,0 +1,28 @@
+package main
+
+func init() { mutants = append(mutants, memberMutants...) }
+
+// memberMutants are bugs in who counts, and in what is kept of the members.
+var memberMutants = []mutant{
+	{"apply a configuration when its entry is committed", []change{
+		{"actor/ready.go", "	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})\n", "	for _, e := range entries {\n		var now raftpb.ConfChangeV2\n		if e.GetType() == raftpb.EntryConfChangeV2 && proto.Unmarshal(e.GetData(), &now) == nil {\n			c.membership.confState = c.raft.ApplyConfChange(&now)\n		}\n	}\n	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})\n"},
+	}, []detector{direct("./actor", "TestConfigurationComesWithTheRecords")}},
+	{"apply a configuration behind its entry", []change{
+		{"actor/applier.go", "	a.reports = append(a.reports, Applied{Response: m.Message.GetResponses()[0]})\n", "	a.reports = append([]ConsensusMessage{Applied{Response: m.Message.GetResponses()[0]}}, a.reports...)\n"},
+	}, []detector{direct("./actor", "TestNextChangeWaitsForRaft")}},
+	{"count a learner in the quorum", []change{
+		{"index/members.go", "			c.Learners = append(c.Learners, r.ID)\n", "			c.Voters = append(c.Voters, r.ID)\n"},
+	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
+	{"count a learner among those who must answer", []change{
+		{"actor/membership.go", "voters: m.confState.GetVoters(), learners:", "voters: slices.Concat(m.confState.GetVoters(), m.confState.GetLearners()), learners:"},
+	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
+	{"count a learner's disk among those with room", []change{
+		{"actor/space.go", "	voters := c.membership.confState.GetVoters()\n", "	voters := slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners())\n"},
+	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
+	{"forget the members in a snapshot", []change{
+		{"index/snapshot.go", "	dst = appendSection(dst, sectionMembers, v.members.append(nil))\n", "	dst = appendSection(dst, sectionMembers, Members{}.append(nil))\n"},
+	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
+	{"forget in a snapshot who was removed", []change{
+		{"index/members.go", "	m = Members{record.Records, record.Removed}\n", "	m = Members{records: record.Records}\n"},
+	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
+}
