@@ -416,14 +416,19 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
-// A large file is synced as it grows; each of those syncs is as final as the last one.
+// A large file that is saved is synced as it grows; one that is received is written back as it grows, and synced once. Each of
+// those calls is as final as the last one.
 func TestSyncsAsItGrows(t *testing.T) {
 	s := small()
 	s.put("large", sized(1_200_000), 101, 102, 103, 104, 105)
 	from, b := sent(t, s)
-	for what, do := range map[string]func(l *life) error{
-		"save": func(l *life) error { return l.save(s) },
-		"receive": func(l *life) error {
+	for what, one := range map[string]struct {
+		op    disk.Op
+		syncs int64 // at most
+		do    func(l *life) error
+	}{
+		"save": {disk.OpSync, from.Size(), func(l *life) error { return l.save(s) }},
+		"receive": {disk.OpWriteBack, 1, func(l *life) error {
 			r, err := Receive(l.fs, "d", from.Name(), from.Size(), from.SHA())
 			if err == nil {
 				err = feed(r, b, 1<<20, from.Size())
@@ -432,22 +437,22 @@ func TestSyncsAsItGrows(t *testing.T) {
 				_, err = r.Finish(nil)
 			}
 			return err
-		},
+		}},
 	} {
 		l := &life{fs: newDisk(t), known: map[string]*fake{}}
-		if err := do(l); err != nil {
+		if err := one.do(l); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		all := l.fs.Count(disk.OpSync)
-		if least := from.Size() / (2 * limits.SnapshotSyncBytes); all < least {
-			t.Errorf("%s: %d syncs of %d bytes", what, all, from.Size())
+		all, syncs := l.fs.Count(one.op), l.fs.Count(disk.OpSync)
+		if least := from.Size() / (2 * limits.SnapshotSyncBytes); all < least || syncs > one.syncs {
+			t.Errorf("%s: %d calls of %v and %d syncs, of %d bytes", what, all, one.op, syncs, from.Size())
 		}
 		for n := int64(1); n <= all+1; n++ {
 			l := &life{fs: newDisk(t), known: map[string]*fake{}}
-			l.fs.Fail(disk.Fault{Op: disk.OpSync, Call: n, Err: syscall.EIO})
-			err := do(l)
-			if syncs := l.fs.Count(disk.OpSync); n <= all && (err == nil || syncs != n) || n > all && (err != nil || syncs != all) {
-				t.Fatalf("%s with sync %d failing: %d syncs, %v", what, n, syncs, err)
+			l.fs.Fail(disk.Fault{Op: one.op, Call: n, Err: syscall.EIO})
+			err := one.do(l)
+			if calls := l.fs.Count(one.op); n <= all && (err == nil || calls != n) || n > all && (err != nil || calls != all) {
+				t.Fatalf("%s with %v %d failing: %d calls, %v", what, one.op, n, calls, err)
 			}
 			if err != nil {
 				wantFiles(t, l.fs, "d")

@@ -11,8 +11,8 @@ import (
 	"qkv/log/disk"
 )
 
-// output is a file that is written once from its beginning to its end. It is synced as it grows, so that the last
-// sync is short, and what was received survives. Its first error is final: the caller abandons the file.
+// output is a file that is written once from its beginning to its end. It is synced, or written back, as it grows, so that
+// the last sync is short. Its first error is final: the caller abandons the file.
 type output struct {
 	disk.File
 	offset int64 // the end of what is written
@@ -21,6 +21,9 @@ type output struct {
 	// goes past the page cache. gathered is its part that is not written, which is counted in offset.
 	room     []byte
 	gathered int
+	// behind says that the file is written back as it grows, and synced at its end only: back is how much was begun.
+	behind bool
+	back   int64
 }
 
 // gatherBytes is how much is gathered: what is synced at once. Tests write more often.
@@ -80,7 +83,26 @@ func (o *output) append(b []byte) error {
 		return fmt.Errorf("write %d bytes at %d: %w", len(b), o.offset, err)
 	}
 	o.offset += int64(n)
+	if o.behind {
+		return o.writeBack()
+	}
 	return o.syncNow()
+}
+
+// writeBack has the medium keep pace: what is begun and not there yet is limits.SnapshotBackBytes at most, so that the sync at
+// the end is short, and nobody's sync waits for more.
+func (o *output) writeBack() error {
+	for ; o.offset-o.back >= limits.SnapshotSyncBytes; o.back += limits.SnapshotSyncBytes {
+		if err := o.WriteBack(o.back, limits.SnapshotSyncBytes, false); err != nil {
+			return err
+		}
+		if there := o.back - limits.SnapshotBackBytes; there >= 0 {
+			if err := o.WriteBack(there, limits.SnapshotSyncBytes, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // syncNow syncs what is written, when that is enough.

@@ -9,7 +9,7 @@ import (
 )
 
 // Receiver takes a snapshot from another member, piece by piece in order, and publishes it when it is whole. What
-// has arrived survives a restart up to its last whole block.
+// has arrived survives a restart, and a loss of power as far as the disk had it, up to the last whole block of that.
 //
 // After an error of the disk the partial file is gone and the error stays. A refused piece changes nothing.
 type Receiver struct {
@@ -67,7 +67,7 @@ func (r *Receiver) open() error {
 	if err != nil {
 		return err
 	}
-	r.file = &output{File: f}
+	r.file = &output{File: f, behind: true}
 	if err := r.resume(); err == nil || errors.Is(err, ErrFormat) {
 		return err
 	}
@@ -79,7 +79,7 @@ func (r *Receiver) open() error {
 func (r *Receiver) create() error {
 	f, err := r.fs.Create(r.tmp())
 	if err == nil {
-		r.file = &output{File: f}
+		r.file = &output{File: f, behind: true}
 	}
 	return err
 }
@@ -104,7 +104,7 @@ func (r *Receiver) resume() error {
 	if r.offset > r.size {
 		return fmt.Errorf("%d bytes are there, %d were announced", r.offset, r.size)
 	}
-	r.file.offset, r.file.synced = r.offset, r.offset
+	r.file.offset, r.file.back = r.offset, r.offset
 	return r.file.Truncate(r.offset)
 }
 

@@ -52,6 +52,10 @@ type File interface {
 	Datasync() error
 	// Sync makes contents and all metadata durable (fsync), except the directory entry.
 	Sync() error
+	// WriteBack begins to write what was written of a range to the medium, or waits until what was begun is there. It promises
+	// nothing, and does less than a sync: the file system's journal is not committed, nor the disk's cache flushed. It is for
+	// what grows, so that the sync at its end is short. An error is as final as that of a sync.
+	WriteBack(off, n int64, wait bool) error
 	// DropCache makes later reads come from the medium, for pages that are not waiting to be written.
 	DropCache() error
 	// ReadMedium is ReadAt of what is on the medium of a file that is synced, whatever the page cache has. Where offset and

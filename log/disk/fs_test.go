@@ -115,6 +115,50 @@ func TestFiles(t *testing.T) {
 	})
 }
 
+// What is written back is as it was, and no more durable than before: where the disk is in memory, a loss of power may take it.
+func TestWriteBack(t *testing.T) {
+	both(t, func(t *testing.T, d disk.FS, dir string) {
+		f := create(t, d, dir+"/grows", "")
+		piece := strings.Repeat("x", 64<<10)
+		for at := range int64(8) {
+			put(t, f, at<<16, piece)
+			must(t, f.WriteBack(at<<16, 64<<10, false))
+			if at > 1 {
+				must(t, f.WriteBack((at-2)<<16, 64<<10, true))
+			}
+		}
+		must(t, f.WriteBack(1<<20, 1, true)) // there is nothing
+		must(t, f.Sync())
+		if got := content(t, d, dir+"/grows"); got != strings.Repeat(piece, 8) {
+			t.Errorf("it has %d bytes", len(got))
+		}
+		if err := f.WriteBack(-1, 1, false); err == nil {
+			t.Error("it writes back what is before the file")
+		}
+		must(t, f.Close())
+		if err := f.WriteBack(0, 1, false); err == nil {
+			t.Error("a closed file is written back")
+		}
+	})
+	lost := 0
+	for seed := range uint64(20) {
+		m := disk.NewMem(seed)
+		must(t, m.MkdirAll("d"))
+		f := create(t, m, "d/f", "")
+		must(t, m.SyncDir("d"))
+		put(t, f, 0, "hello")
+		must(t, f.WriteBack(0, 5, false))
+		must(t, f.WriteBack(0, 5, true))
+		m.Crash(disk.Prefix)
+		if content(t, m, "d/f") != "hello" {
+			lost++
+		}
+	}
+	if lost == 0 {
+		t.Error("what was written back, and not synced, survives each loss of power")
+	}
+}
+
 // Zeros are written over what was there, past its end, and where no file system can leave the page cache out.
 func TestWriteZeros(t *testing.T) {
 	both(t, func(t *testing.T, d disk.FS, dir string) {

@@ -32,6 +32,7 @@ const (
 	OpWrite
 	OpSize
 	OpSync // Datasync and Sync
+	OpWriteBack
 	OpDropCache
 	OpTruncate
 	OpReserve
@@ -40,7 +41,7 @@ const (
 
 var opNames = [opCount]string{
 	"any", "mkdir", "create", "open", "rename", "remove", "list", "syncdir", "free", "lock",
-	"read", "write", "size", "sync", "dropcache", "truncate", "reserve",
+	"read", "write", "size", "sync", "writeback", "dropcache", "truncate", "reserve",
 }
 
 func (o Op) String() string { return opNames[o] }

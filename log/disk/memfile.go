@@ -375,6 +375,21 @@ func (f *memFile) sync(what string) error {
 	return nil
 }
 
+func (f *memFile) WriteBack(off, n int64, wait bool) error {
+	if off < 0 || n <= 0 {
+		return &fs.PathError{Op: OpWriteBack.String(), Path: f.name, Err: fs.ErrInvalid}
+	}
+	what := "begin"
+	if wait {
+		what = "wait"
+	}
+	fault, err := f.enter(OpWriteBack, f.detail("%s %d+%d", what, off, n))
+	if fault != nil {
+		f.m.failSync(f.inode)
+	}
+	return err // what has come to the medium a crash decides, as always
+}
+
 func (f *memFile) DropCache() error {
 	if _, err := f.enter(OpDropCache, ""); err != nil {
 		return err

@@ -253,6 +253,18 @@ func (f *osFile) Datasync() error {
 	return f.named("fdatasync", again(func() error { return unix.Fdatasync(f.fd) }))
 }
 
+func (f *osFile) WriteBack(off, n int64, wait bool) error {
+	flags := unix.SYNC_FILE_RANGE_WRITE
+	if wait {
+		flags = unix.SYNC_FILE_RANGE_WAIT_BEFORE
+	}
+	err := again(func() error { return unix.SyncFileRange(f.fd, off, n, flags) })
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ESPIPE) { // the sync at the end does it all
+		return nil
+	}
+	return f.named("sync_file_range", err)
+}
+
 func (f *osFile) DropCache() error {
 	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }))
 }
