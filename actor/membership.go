@@ -204,6 +204,10 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if len(f.voters)+len(f.learners) >= limits.Members+limits.Learners {
 			return kv.Errorf(kv.TooManyMembers, "there are %d members"+not, len(f.voters)+len(f.learners)), nil
 		}
+		if slices.Contains(f.voters, change.Instead) { // it is to be removed next
+			refused, _ := judgeVoters(slices.DeleteFunc(slices.Clone(f.voters), func(id uint64) bool { return id == change.Instead }), change.Instead, f)
+			return refused, nil
+		}
 	case kv.PromoteMember:
 		if one == nil || one.Role != kv.Learner {
 			return nil, nil // refused by the records

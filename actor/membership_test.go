@@ -107,8 +107,9 @@ func TestUnwiseChangesAreRefused(t *testing.T) {
 				c.membership.confState.Voters = append(c.membership.confState.Voters, id)
 			}
 		}, promoting(9, 0), kv.TooManyMembers, "voters"},
-		"of those that stay one is silent": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
-		"one cannot be reached":            {func(c *consensusTurns) { c.answer(3); c.turn(Disconnected{Peer: 3}) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"of those that stay one is silent":                             {func(c *consensusTurns) { c.live(3*time.Second, 2) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
+		"one in another's place, and of those that stay one is silent": {func(c *consensusTurns) { c.live(3*time.Second, 2) }, kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}, Instead: 2}, kv.QuorumAtRisk, "n3 would not"},
+		"one cannot be reached":                                        {func(c *consensusTurns) { c.answer(3); c.turn(Disconnected{Peer: 3}) }, removing(2), kv.QuorumAtRisk, "n3 would not"},
 		"two are silent": {func(c *consensusTurns) {
 			c.change(adding(9))
 			c.turn(Connected{Peer: 9})

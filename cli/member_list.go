@@ -120,7 +120,11 @@ func writeMemberTable(w helpWriter, records []memberRecord) {
 		if r.Since != "" {
 			since = r.Since
 		}
-		t.add(printable([]byte(r.Name), tableNameMost), r.ID, r.Status, r.Role, strings.Join(r.Peers, ","), strings.Join(r.Clients, ","), r.Version, since)
+		name := "-" // it says its own when it starts
+		if r.Name != "" {
+			name = printable([]byte(r.Name), tableNameMost)
+		}
+		t.add(name, r.ID, r.Status, r.Role, strings.Join(r.Peers, ","), strings.Join(r.Clients, ","), r.Version, since)
 	}
 	t.fit(w.width)
 	t.write(w)

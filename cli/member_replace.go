@@ -24,7 +24,7 @@ func memberReplaceCommand() *cli.Command {
 			"and removes NAME, in one step. It can be interrupted, and run again: it goes on where it was.\n" +
 			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
 			"replacement NAME-3; its certificate needs that name. But when --peer is the address of the lost one, or --name its name, " +
-			"that one is removed first, and the new one takes its place with name, address and certificate as they were: all that is " +
+			"that one is removed, and the new one takes its place with name, address and certificate as they were: all that is " +
 			"needed on its host is an empty data folder. A member that still answers is not removed so.",
 		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
@@ -46,9 +46,8 @@ type replacement struct {
 	peers []string
 	said  string // the last thing that was printed
 	// In the place of one with the same name or address:
-	removed uint64        // that one's id, from when it is to go
-	added   uint64        // the new one's id
-	waited  time.Duration // for the lost one to be silent
+	added  uint64        // the new one's id
+	waited time.Duration // for the lost one to be silent
 }
 
 func memberReplace(c *cli.Context) error {
@@ -95,7 +94,8 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		return false, r.later(err)
 	}
 	old, missing := named(members, r.old)
-	if err := r.chooseName(old); err != nil {
+	unnamed := r.unnamed(members)
+	if err := r.chooseName(old, unnamed); err != nil {
 		return false, err
 	}
 	var next *client.Member
@@ -103,8 +103,12 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		next = &members[i]
 	}
 	switch {
+	case unnamed != nil && old != nil:
+		return r.takePlace(ctx, members, old, unnamed)
+	case unnamed != nil:
+		return r.awaitVoter(members, unnamed), nil
 	case r.inPlace(old, next):
-		return r.stepInPlace(ctx, members, old, next)
+		return r.stepInPlace(ctx, members, old, next, missing)
 	case old == nil && next != nil && next.Role == kv.Voter:
 		r.say("3 of 3: %s votes, and %s is no member any more", r.name, r.old)
 		return true, nil
@@ -123,12 +127,14 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 }
 
 // chooseName gives the new member a name when the user did not. Once it is chosen it stays.
-func (r *replacement) chooseName(old *client.Member) error {
+func (r *replacement) chooseName(old, unnamed *client.Member) error {
 	if r.name == "" {
 		switch {
+		case old == nil && unnamed != nil:
+			r.name = r.old
 		case old == nil:
 			r.name = nextName(r.old)
-		case r.at(old):
+		case unnamed != nil, r.at(old):
 			r.name = old.Name
 		default:
 			r.name = nextName(old.Name)
@@ -145,10 +151,19 @@ func (r *replacement) at(old *client.Member) bool {
 	return slices.ContainsFunc(r.peers, func(address string) bool { return slices.Contains(old.Peers, address) })
 }
 
+// unnamed returns the new one that was added in the place of one with the same name or address, until it is started.
+func (r *replacement) unnamed(members []client.Member) *client.Member {
+	i := slices.IndexFunc(members, func(m client.Member) bool { return m.Name == "" && m.Role == kv.Learner && r.at(&m) })
+	if i < 0 {
+		return nil
+	}
+	return &members[i]
+}
+
 // inPlace tells whether the new member has the name or an address of the old one, which has to go first, or has gone.
 func (r *replacement) inPlace(old, next *client.Member) bool {
 	switch {
-	case r.removed != 0 || r.added != 0:
+	case r.added != 0:
 		return true
 	case old == nil:
 		return next != nil && next.Role == kv.Learner && r.at(next)
@@ -159,48 +174,61 @@ func (r *replacement) inPlace(old, next *client.Member) bool {
 // silence is how long a member may seem to be there that has died: others notice it by its connection.
 const silence = 5 * time.Second
 
-// stepInPlace does what is next where the old member goes first. old is the new one, once that is added under its name.
-func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, old, next *client.Member) (done bool, err error) {
+// stepInPlace does what is next where the old one has to go before the new one can have its name: the new one is added without
+// a name first, and takes the address over, so that each later run knows what there is to go on with. old is the new one, once
+// that has said its name.
+func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, old, next *client.Member, missing error) (done bool, err error) {
 	switch {
-	case next != nil && next.ID != r.removed && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
+	case next != nil && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
 		return r.awaitVoter(members, next), nil
 	case r.added != 0:
 		return false, exitf(exitNotFound, "%s (%s) is no member any more: somebody has removed it", r.name, hex(r.added))
-	case old == nil || r.removed != 0 && old.ID != r.removed:
-		return false, r.later(r.addInPlace(ctx, members))
+	case old == nil:
+		return false, missing
 	case old.Role == kv.Learner:
 		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
 	}
-	status, err := r.s.Status(ctx, "")
-	if err != nil {
+	if silent, err := r.silent(ctx, old); !silent || err != nil {
 		return false, r.later(err)
 	}
-	if status.ID == old.ID || slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == old.ID && l.Connected }) {
-		if r.waited += replaceInterval; r.waited > silence {
-			return false, exitf(exitCondition, "%s runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name)
-		}
-		return false, nil
+	id, err := r.s.AddMemberInstead(ctx, r.peers, old.ID)
+	if err == nil {
+		r.added = id
+		r.say("1 of 3: a learner (%s) is added at %s, in the place of %s (%s)", hex(id), strings.Join(r.peers, ", "), old.Name, hex(old.ID))
+	}
+	return false, r.later(err)
+}
+
+// takePlace removes the old one, now that the new one is there.
+func (r *replacement) takePlace(ctx context.Context, members []client.Member, old, unnamed *client.Member) (done bool, err error) {
+	if r.said == "" {
+		r.say("1 of 3: a learner (%s) was added before", hex(unnamed.ID))
+	}
+	r.added = unnamed.ID
+	if silent, err := r.silent(ctx, old); !silent || err != nil {
+		return false, r.later(err)
 	}
 	if err := r.s.RemoveMember(ctx, old.ID); err != nil {
 		return false, r.later(err)
 	}
-	r.removed = old.ID
-	return false, r.later(r.addInPlace(ctx, members))
+	r.say("1 of 3: the lost one (%s) is removed", hex(old.ID))
+	writeHostCommand(r.w, r.c, r.name, r.peers, joinAddresses(members, old.ID))
+	return false, nil
 }
 
-// addInPlace adds the new member, also when the command is interrupted now: between the two changes there is nothing that a
-// later run could go on from.
-func (r *replacement) addInPlace(ctx context.Context, members []client.Member) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.c.Duration("timeout"))
-	defer cancel()
-	id, err := r.s.AddMember(ctx, r.name, r.peers, false)
+// silent tells whether a member is lost: one that answers the others is not, when that goes on.
+func (r *replacement) silent(ctx context.Context, old *client.Member) (bool, error) {
+	status, err := r.s.Status(ctx, "")
 	if err != nil {
-		return err
+		return false, err
 	}
-	r.added = id
-	r.say("1 of 3: the lost one (%s) is removed, and %s (%s) is added as a learner", hex(r.removed), r.name, hex(id))
-	writeHostCommand(r.w, r.c, r.name, r.peers, joinAddresses(members, r.removed))
-	return nil
+	if status.ID != old.ID && !slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == old.ID && l.Connected }) {
+		return true, nil
+	}
+	if r.waited += replaceInterval; r.waited > silence {
+		return false, exitf(exitCondition, "%s runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name)
+	}
+	return false, nil
 }
 
 // awaitVoter tells how far the new member is, and whether that is all.

@@ -184,11 +184,20 @@ func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 	case other != nil:
 		return m, kv.Errorf(kv.MemberExists, "there is a member %s already, %016x: give another name, or remove that one first", other.Name, other.ID)
 	}
-	if err := m.addressFree(c.Peers, c.ID); err != nil {
+	next := Members{slices.Clone(m.records), m.removed}
+	if c.Instead != 0 {
+		other := next.Get(c.Instead)
+		if other == nil {
+			return m, m.noMember(c.Instead)
+		}
+		other.Peers = without(other.Peers, c.Peers)
+	}
+	if err := next.addressFree(c.Peers, c.ID); err != nil {
 		return m, err
 	}
 	one := kv.Member{ID: c.ID, Name: c.Name, Role: kv.Learner, Manual: c.Manual, Since: wall, Peers: slices.Clone(c.Peers)}
-	return Members{slices.Insert(slices.Clone(m.records), at, one), m.removed}, nil
+	next.records = slices.Insert(next.records, at, one)
+	return next, nil
 }
 
 // EndExchange returns the members behind the end of a joint configuration.
@@ -223,12 +232,17 @@ func (m Members) Announce(a *kv.Member) (Members, *kv.Error) {
 	}
 	next := Members{slices.Clone(m.records), m.removed}
 	for i, r := range next.records { // who listens at an address has it, whoever had it before
-		next.records[i].Peers = slices.DeleteFunc(slices.Clone(r.Peers), func(address string) bool { return slices.Contains(a.Peers, address) })
+		next.records[i].Peers = without(r.Peers, a.Peers)
 	}
 	one := *a
 	one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since
 	next.records[at] = one
 	return next, nil
+}
+
+// without returns addresses but for those that somebody else takes over.
+func without(addresses, taken []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(one string) bool { return slices.Contains(taken, one) })
 }
 
 // forgot says why an announcement cannot be of the member that is known. One that has forgotten what is known of it must

@@ -374,12 +374,16 @@ func announcementOf(f []string) *kv.Member {
 	return m
 }
 
-// memberChangeOf makes a change of its kind, a member, and then what the kind needs.
+// memberChangeOf makes a change of its kind, a member, and then what the kind needs; of one that is added also in whose place.
 func memberChangeOf(f []string) *kv.MemberChange {
 	id, _ := strconv.ParseUint(f[1], 10, 64)
 	switch f[0] {
 	case "add":
-		return &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: strings.TrimPrefix(f[2], "-"), Peers: []string{f[3]}}
+		c := &kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: strings.TrimPrefix(f[2], "-"), Peers: []string{f[3]}}
+		if len(f) > 4 {
+			c.Instead, _ = strconv.ParseUint(f[4], 10, 64)
+		}
+		return c
 	case "promote":
 		instead, _ := strconv.ParseUint(f[2], 10, 64)
 		return &kv.MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead}

@@ -76,7 +76,7 @@
 //  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no
 //     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
 //  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. One that was added without a name, as
-//     etcd does it, is known by the address that it was added with, and has the name that it says when it first starts. Who was
+//     etcd does it, or in the place of a lost one whose name it will have, is known by the address that it was added with, and has the name that it says when it first starts. Who was
 //     added and has announced a folder is that folder: where it is lost, the member is replaced.
 //  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
 //     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their

@@ -64,7 +64,7 @@ type MemberChangeKind uint8
 
 // The kinds of changes. A number never changes its meaning: it stands in logs.
 const (
-	AddLearner    MemberChangeKind = 1 // ID, Name (none: it says its own when it starts), Peers, Manual
+	AddLearner    MemberChangeKind = 1 // ID, Name (none: it says its own when it starts), Peers, Manual, Instead
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
@@ -78,7 +78,7 @@ type MemberChange struct {
 	Name    string
 	Peers   []string
 	Manual  bool
-	Instead uint64 // a voter that leaves in the same change; 0: none
+	Instead uint64 // a voter that leaves in the same change, or gives the addresses to who is added; 0: none
 }
 
 // Check says what of a change can be refused without a look at the members, or nil.
@@ -92,8 +92,8 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
 	case !addressesFit(c.Peers):
 		return addressesTooLong
-	case c.Instead != 0 && c.Kind != PromoteMember, c.Instead == c.ID:
-		return Errorf(BadRequest, "only a member that is promoted takes another one's place")
+	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner, c.Instead == c.ID:
+		return Errorf(BadRequest, "only a member that is added or promoted takes another one's place")
 	}
 	return nil
 }
@@ -117,6 +117,9 @@ var addressesTooLong = Errorf(BadRequest, "more than %d addresses of one kind, o
 func (c *MemberChange) String() string {
 	switch c.Kind {
 	case AddLearner:
+		if c.Instead != 0 {
+			return fmt.Sprintf("add a member at %s, %016x, for the place of %016x", strings.Join(c.Peers, ", "), c.ID, c.Instead)
+		}
 		if c.Name == "" {
 			return fmt.Sprintf("add a member at %s, %016x", strings.Join(c.Peers, ", "), c.ID)
 		}

@@ -56,6 +56,13 @@ func (c *Client) AddMember(ctx context.Context, name string, peers []string, man
 	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Name: name, Peers: peers, Manual: manual})
 }
 
+// AddMemberInstead adds a learner that is to take the place of a member that is lost, and will be removed: that one's addresses
+// are the learner's from now on, where they are among peers. It says its own name when it starts, which may be that one's by then.
+func (c *Client) AddMemberInstead(ctx context.Context, peers []string, instead uint64) (id uint64, err error) {
+	id = newMemberID()
+	return id, c.ChangeMember(ctx, MemberChange{Kind: kv.AddLearner, ID: id, Peers: peers, Instead: instead})
+}
+
 // PromoteMember makes a learner a voter, in the place of another voter, which leaves, where instead is not 0.
 func (c *Client) PromoteMember(ctx context.Context, id, instead uint64) error {
 	return c.ChangeMember(ctx, MemberChange{Kind: kv.PromoteMember, ID: id, Instead: instead})

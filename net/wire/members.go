@@ -121,7 +121,7 @@ func checkChange(c *kv.MemberChange) *kv.Error {
 	if err := c.Check(); err != nil {
 		return err
 	}
-	if c.Kind == kv.AddLearner {
+	if c.Kind == kv.AddLearner && (c.Name != "" || c.Instead == 0) { // who comes in another one's place says its name when it starts
 		if err := CheckName(c.Name); err != nil {
 			return kv.Errorf(kv.BadRequest, "no certificate can have this name: %v", err)
 		}
