@@ -168,11 +168,14 @@ const foundingIndex = 1
 // amnesiaWord begins whatever says that a member has forgotten what it promised, on both sides, for people to search for.
 const amnesiaWord = string(Amnesia)
 
+// replaceCommand is what ends the part of a member that is lost, or cannot be trusted any more; it wants that one's name.
+const replaceCommand = "`qkv member replace %s --peer HOST:PORT`"
+
 // forgot is the refusal of a member that must not vote any more under its id.
 func (a *Admission) forgot(member uint64, why string) error {
-	role := a.Status.Raft().Role
+	role, name := a.Status.Raft().Role, a.Status.NameOf(member)
 	applied, _ := a.Status.View().Applied()
 	return &Refusal{Forgot: true, Leads: role == "leader", Refused: role == RoleRefused || applied <= foundingIndex, Text: fmt.Sprintf(
-		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with; the README says under \"When a member has lost its disk\" what else is left",
-		a.Status.NameOf(member), why)}
+		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with, or replace it: "+replaceCommand,
+		name, why, name)}
 }

@@ -152,7 +152,8 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 		return Verdict{
 			Stop: has && v.own.digest != majority,
 			Text: fmt.Sprintf("%s the state of %s is not what the others have: it took damage, or is made by another qkv: "+
-				"after qkv member unban and a restart it is rebuilt from its disk, and compared again", where, names(by)),
+				"after qkv member unban and a restart it is rebuilt from its disk, and compared again; if it comes again, its host is broken: "+
+				"`qkv member replace %s --peer HOST:PORT`", where, names(by), cmp.Or(oneOf(by), "NAME")),
 		}
 	case most+members-len(v.check.digests) > members/2:
 		return Verdict{Text: fmt.Sprintf("%s the states of %s differ; who is right is known when another member says its own", where, names(by))}
@@ -160,6 +161,14 @@ func (v *View) Compare(self uint64, members int, nameOf func(member uint64) stri
 		return Verdict{Stop: has, Text: fmt.Sprintf("%s the states of %s differ, and no majority has the same one: "+
 			"nobody knows who is right; compare their snapshots", where, names(by))}
 	}
+}
+
+// oneOf returns the member of all digests if there is only one.
+func oneOf(by map[uint64][]string) string {
+	if all := names(by); !strings.Contains(all, " and ") {
+		return all
+	}
+	return ""
 }
 
 // names lists the members of all digests.

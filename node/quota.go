@@ -93,7 +93,8 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 		case a.Kind == kv.AlarmNoSpace:
 			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
-			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state is not what the others have, or not what it was; it takes no part until it is rebuilt, and this ends when it is compared again and equal, or with `qkv alarm disarm`"})
+			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state is not what the others have, or not what it was; it takes no part until it is rebuilt, and this ends when it is compared again and equal, or with `qkv alarm disarm`; " +
+				"if it comes again: `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
 	if m.status.Raft().Role != "leader" { // by whose flags it goes
