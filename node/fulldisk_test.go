@@ -241,7 +241,7 @@ func TestOverwritingFillsNoDisk(t *testing.T) {
 }
 
 // Two disks that are full are one too many: a put is refused at once and certainly, by all three members, and says whose disks
-// they are; deletions and reads go on.
+// they are; reads go on. Deletions do for as long as what the log has made ahead lasts, which here is next to nothing.
 func TestTwoDisksFill(t *testing.T) {
 	w := diskWorld(t, 2)
 	full := w.hosts[:2]

@@ -1,6 +1,26 @@
 package server
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
+
+// TestTurnsAtATime: of eight processors two are for ranges, however many ask, and of one or two that one.
+func TestTurnsAtATime(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for processors, want := range map[int]int{1: 1, 2: 1, 8: 2} {
+		runtime.GOMAXPROCS(processors)
+		all, got := newTurns(), 0
+		for range 100 {
+			if all.ask().has() {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%d processors: %d of 100 ranges are read at a time, not %d", processors, got, want)
+		}
+	}
+}
 
 // has says that a turn has come, without taking its token.
 func (one *turn) has() bool { return len(one.ready) > 0 }

@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestProcessExportSyncs: each file of an export is on the disk before it gets its key's name, and each folder after names came to it.
+func TestProcessExportSyncs(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("no strace here to see what is synced")
+	}
+	c := startProcesses(t, 1)
+	for i := range 5 {
+		c.qkv("put", fmt.Sprintf("folder/%d", i), "value").exits(t, 0)
+	}
+	calls, into := filepath.Join(t.TempDir(), "calls"), filepath.Join(t.TempDir(), "out")
+	ctx, cancel := context.WithTimeout(context.Background(), 2*processWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "strace", "-f", "-q", "-y", "-o", calls, "-e", "trace=fsync,fdatasync,rename,renameat,renameat2", "qkv", "export", into)
+	cmd.Env = append(withoutSettings(os.Environ()), c.environment()...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	synced, renamed, unsynced := map[string]bool{}, 0, map[string]bool{}
+	sync := regexp.MustCompile(`f(?:data)?sync\(\d+<(.*?)>`)
+	rename := regexp.MustCompile(`renameat2?\(\d+<(.*?)>, "(.*?)", \d+<(.*?)>, "(.*?)"`)
+	for line := range strings.Lines(string(readFile(t, calls))) {
+		if m := sync.FindStringSubmatch(line); m != nil {
+			synced[m[1]] = true
+			delete(unsynced, m[1])
+		} else if m := rename.FindStringSubmatch(line); m != nil {
+			renamed++
+			if !synced[filepath.Join(m[1], m[2])] {
+				t.Errorf("a file gets its name before it was synced: %s", line)
+			}
+			unsynced[filepath.Dir(filepath.Join(m[3], m[4]))] = true
+		}
+	}
+	if renamed != 5 || len(unsynced) > 0 {
+		t.Errorf("%d files got their names, and folders that were not synced after that are %v:\n%s", renamed, unsynced, readFile(t, calls))
+	}
+}
