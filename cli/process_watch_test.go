@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -96,6 +97,29 @@ func TestProcessWatches(t *testing.T) {
 	cancel()
 	reading.Wait()
 	t.Logf("figures: %d watches saw each of %d revisions once, over %d kills of the leader", connections*each, newest, kills)
+}
+
+// TestProcessWatchesComeAndGo: what a member has done for watches that are gone leaves nothing behind that keeps later ones out,
+// although it is far more than may wait for it at a time.
+func TestProcessWatchesComeAndGo(t *testing.T) {
+	const watches = 3 * limits.WatchRequestsWaiting / (2 * limits.RequestOverhead)
+	c := startProcesses(t, 1)
+	s := c.open(0, processWait)
+	var all sync.WaitGroup
+	var begun atomic.Int64
+	for range 64 {
+		all.Go(func() {
+			for begun.Add(1) <= watches && !t.Failed() {
+				w, err := s.Watch(t.Context(), client.Watch{Key: []byte("k")})
+				if err != nil {
+					t.Errorf("of %d watches, one at a time in each of 64 goroutines, one was not served: %v", begun.Load(), err)
+					return
+				}
+				w.Close()
+			}
+		})
+	}
+	all.Wait()
 }
 
 // cpuOf is the processor time that a process has used.
