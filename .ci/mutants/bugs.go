@@ -71,6 +71,13 @@ var mutants = []mutant{
 		{"node/verify.go", "	m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})\n", ""},
 	}, []detector{story}},
 
+	// Members.
+	{"an announcement makes a voter of who waits for its promotion", []change{
+		{"index/members.go", "	one.Role, one.Manual, one.Since = known.Role, known.Manual, known.Since\n", "	one.Role, one.Since = known.Role, known.Since\n"},
+	}, []detector{direct("./index", "TestMembersModel")}},
+	{"an id that was removed is used again", []change{
+		{"index/members.go", "	case used || m.Removed(c.ID):\n", "	case used:\n"},
+	}, []detector{direct("./index", "TestMembersModel")}},
 	// Sessions.
 	{"a full disk refuses a write that was made", []change{
 		{"actor/space.go", "	if !index.HasSession(command) {\n", "	if index.HasSession(command) || true {\n"},
