@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"qkv/log/disk"
 )
 
 // Durable is a way to make bytes durable.
@@ -117,6 +119,41 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 		}
 	}
 	return latencies(all), errors.Join(append(errs, ctx.Err())...)
+}
+
+// ProbeFS is ProbeDisk of the log's own case on any file system: pages of a file that is there, a rest before each, each
+// durable before the next. That is how a disk that is emulated is probed.
+func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, count int) (_ Latencies, err error) {
+	name := filepath.Join(dir, fmt.Sprintf("qkv-probe-%016x.tmp", rand.Uint64()))
+	f, err := on.Create(name)
+	if err != nil {
+		return Latencies{}, err
+	}
+	defer func() { err = errors.Join(err, f.Close(), on.Remove(name)) }()
+	if err := f.WriteZeros(min(count*probeBlock, disk.ZerosMost), 0); err != nil {
+		return Latencies{}, err
+	}
+	if err := f.Sync(); err != nil {
+		return Latencies{}, err
+	}
+	page, all := aligned(probeBlock), newHistogram()
+	random(page)
+	for i := range count {
+		if ctx.Err() != nil {
+			return latencies(all), ctx.Err()
+		}
+		time.Sleep(rest)
+		begun := time.Now()
+		_, err := f.WriteAt(page, int64(i)*probeBlock%disk.ZerosMost)
+		if err == nil {
+			err = f.Datasync()
+		}
+		if err != nil {
+			return latencies(all), err
+		}
+		record(all, time.Since(begun))
+	}
+	return latencies(all), nil
 }
 
 // probeFile is a file that a probe writes.

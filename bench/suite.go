@@ -19,6 +19,11 @@ type Side interface {
 	Start(ctx context.Context, members int) (Cluster, error)
 }
 
+// Prober is a side that can say how long its disk takes to sync, without members.
+type Prober interface {
+	Probe(ctx context.Context) (Latencies, error)
+}
+
 // Cluster is what a side has started.
 type Cluster interface {
 	// Stores are connections that begin at different members.
@@ -128,6 +133,9 @@ type suiteRun struct {
 func (r *suiteRun) cluster(side Side, members int) (err error) {
 	name := side.Describe().Name
 	r.progress("start " + memberCount(members) + " of " + name)
+	if err := r.probe(side); err != nil {
+		return err
+	}
 	c, err := side.Start(r.ctx, members)
 	if err != nil {
 		return err
@@ -150,6 +158,33 @@ func (r *suiteRun) cluster(side Side, members int) (err error) {
 			r.add(name, members, i, w, run)
 		}
 	}
+	return nil
+}
+
+// probeName is the row of what a side's disk gives the log.
+const probeName = "fdatasync of 4 KiB, rested"
+
+// probe measures the disk that members are about to be started on.
+func (r *suiteRun) probe(side Side) error {
+	p, can := side.(Prober)
+	if !can {
+		return nil
+	}
+	begun := time.Now()
+	l, err := p.Probe(r.ctx)
+	if err != nil {
+		return fmt.Errorf("probe the disk: %w", err)
+	}
+	run := l.Run(time.Since(begun))
+	run.Begun = begun.UTC()
+	name := side.Describe().Name
+	at, known := r.index[name]
+	if !known {
+		at = len(r.rows)
+		r.index[name] = at
+		r.rows = append(r.rows, result.Row{Side: name, Name: probeName, Mode: result.Probe})
+	}
+	r.rows[at].Runs = append(r.rows[at].Runs, run)
 	return nil
 }
 

@@ -209,7 +209,9 @@ func (a *arranger) line() []string {
 
 func names(commands []*cli.Command) (all []string) {
 	for _, c := range commands {
-		all = append(all, c.Name)
+		if !c.Hidden {
+			all = append(all, c.Name)
+		}
 	}
 	return all
 }

@@ -73,6 +73,9 @@ func TestFlags(t *testing.T) {
 	var visit func(commands []*cli.Command)
 	visit = func(commands []*cli.Command) {
 		for _, c := range commands {
+			if c.Hidden { // no user starts it
+				continue
+			}
 			for _, f := range c.Flags {
 				d := f.(cli.DocGenerationFlag)
 				variables := d.GetEnvVars()

@@ -24,7 +24,7 @@ func benchCommand() *cli.Command {
 		Description: "`qkv bench disk` says what a log feels of a disk, `qkv bench run` what clients get of members on it, several disks " +
 			"in turns, `qkv bench vs-etcd` what etcd's get beside them; `qkv bench quick` is a minute's look. Results are saved as JSON (-o), and made into tables and pages by " +
 			"`qkv bench report`; `qkv bench gate` fails when one is worse than another.",
-		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchReportCommand(), benchGateCommand()},
+		Subcommands: []*cli.Command{benchQuickCommand(), benchDiskCommand(), benchRunCommand(), benchVsEtcdCommand(), benchReportCommand(), benchGateCommand(), benchMemberCommand()},
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/bench"
+	"qkv/bench/emulate"
 	"qkv/bench/result"
+	"qkv/log/disk"
 	"qkv/net/client"
 )
 
@@ -28,6 +30,7 @@ func benchRunCommand() *cli.Command {
 			"a difference is claimed where a test says that it is none by chance; `~` where not.",
 		Flags: append([]cli.Flag{
 			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
+			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk that is not there: members sync as slowly as it would, and durably not at all; what it gives says EMULATED: " + strings.Join(emulate.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
 		}, append(suiteFlags("QKV_BENCH_RUN"), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
@@ -87,8 +90,12 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	profiles, err := profilesOf(c)
+	if err != nil {
+		return err
+	}
 	var dirs []sideDir
-	if len(targets) == 0 || len(c.StringSlice("dir")) > 0 {
+	if len(targets)+len(profiles) == 0 || len(c.StringSlice("dir")) > 0 {
 		if dirs, err = sideDirs(c); err != nil {
 			return err
 		}
@@ -97,15 +104,21 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, p := range profiles {
+		side := result.Side{Name: result.Emulated + " " + p.Name, Emulated: p.Name}
+		f.Sides = append(f.Sides, side)
+		f.Notes = append(f.Notes, fmt.Sprintf("%s: its syncs take as long as this says, and make nothing durable: %s", side.Name, p.Source))
+		suite.Sides = append(suite.Sides, &memberSide{describe: side, dir: emulatedDir(dirs), port: c.Int("port"), profile: &p})
+	}
 	for i, d := range dirs {
-		suite.Sides = append(suite.Sides, &memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")})
+		suite.Sides = slices.Insert(suite.Sides, i, bench.Side(&memberSide{describe: f.Sides[i], dir: d.dir, port: c.Int("port")}))
 	}
 	for _, t := range targets {
 		t.prefix = suite.Prefix
 		suite.Sides = append(suite.Sides, t)
 		f.Sides = append(f.Sides, t.Describe())
 	}
-	if len(dirs) == 0 {
+	if len(dirs)+len(profiles) == 0 {
 		suite.Members = suite.Members[:1] // a server that is there has as many as it has
 	}
 	return runSuite(ctx, c, suite, f)
@@ -142,11 +155,24 @@ type memberSide struct {
 	describe result.Side
 	dir      string
 	port     int
-	api      bool // asked by etcd's API
+	profile  *emulate.Profile // of a disk that is not there; nil: the folder's own
+	api      bool             // asked by etcd's API
 }
 
 // Describe implements bench.Side.
 func (s *memberSide) Describe() result.Side { return s.describe }
+
+// probeSyncs is how many syncs a side's disk is probed with: p99 needs a thousand.
+const probeSyncs = 1000
+
+// Probe implements bench.Prober.
+func (s *memberSide) Probe(ctx context.Context) (bench.Latencies, error) {
+	on := disk.OS()
+	if s.profile != nil {
+		on = emulate.On(on, *s.profile, rand.Uint64())
+	}
+	return bench.ProbeFS(ctx, on, s.dir, bench.LoneRest, probeSyncs)
+}
 
 // memberCluster is what a memberSide has started.
 type memberCluster struct {
@@ -177,6 +203,11 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 		return nil, err
 	}
 	c.localCluster = l
+	if s.profile != nil {
+		for _, m := range l.members {
+			m.command = memberCommandOf(*s.profile)
+		}
+	}
 	if err := l.start(); err != nil {
 		return nil, err
 	}

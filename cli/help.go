@@ -70,7 +70,7 @@ func writeHelp(to io.Writer, path string, c *cli.Command) {
 	switch {
 	case len(c.Subcommands) > 0:
 		fmt.Fprintf(w, "usage: %s COMMAND [flags]\n\n", path)
-		for _, sub := range c.Subcommands {
+		for _, sub := range c.VisibleCommands() {
 			w.columns(sub.Name, 14, sub.Usage)
 		}
 	default:

@@ -22,6 +22,9 @@ func TestHelp(t *testing.T) {
 	}
 	visit = func(path string, commands []*cli.Command) {
 		for _, c := range commands {
+			if c.Hidden {
+				continue
+			}
 			path := strings.TrimSpace(path + " " + c.Name)
 			var help bytes.Buffer
 			writeHelp(&help, "qkv "+path, c)

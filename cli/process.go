@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ import (
 type process struct {
 	name, listen, listenPeer string
 	dataDir, home, cluster   string
+	command                  []string // in place of `serve`
 	executable               string
 	environment              []string // beside this process' own
 	spawn                    func(*exec.Cmd) error
@@ -49,10 +51,14 @@ func (p *process) start() error {
 
 // arguments are what the member is started with.
 func (p *process) arguments() []string {
-	return []string{
-		"serve", "--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer,
-		"--initial-cluster", p.cluster, "--home", p.home,
+	command := p.command
+	if command == nil {
+		command = []string{"serve"}
 	}
+	return append(slices.Clone(command),
+		"--name", p.name, "--data-dir", p.dataDir, "--listen", p.listen, "--listen-peer", p.listenPeer,
+		"--initial-cluster", p.cluster, "--home", p.home,
+	)
 }
 
 // withoutSettings keeps the settings meant for other members from reaching these.

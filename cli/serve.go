@@ -102,10 +102,15 @@ func serveMember(c *cli.Context, logger *slog.Logger) error {
 
 // runMember runs a member until it ends, or a signal asks for its end. When it has started, started is called beside it.
 func runMember(within context.Context, config node.Config, started func(context.Context, *node.Node)) error {
+	return runMemberBy(within, config, node.Start, started)
+}
+
+// runMemberBy is runMember with another way to start it.
+func runMemberBy(within context.Context, config node.Config, start func(context.Context, node.Config) (*node.Node, error), started func(context.Context, *node.Node)) error {
 	signals, forget := withSignals(within)
 	defer forget()
 	signal.Ignore(syscall.SIGPIPE) // a member lives on when who reads its log goes away
-	n, err := node.Start(signals, config)
+	n, err := start(signals, config)
 	if err != nil {
 		return serveError(err)
 	}

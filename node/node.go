@@ -46,6 +46,14 @@ type Node struct {
 // Start starts a member: checks, data folder, recovery, actors, endpoints, in this order. A configuration that is
 // refused is a *UsageError, and nothing was started.
 func Start(ctx context.Context, c Config) (*Node, error) {
+	if err := refuseEmulated(c.DataDir); err != nil {
+		return nil, err
+	}
+	return start(ctx, c, disk.OS())
+}
+
+// start is Start on any disk.
+func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -68,7 +76,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
 	n.member, err = build(c, trust.domain, environment{
-		FS: disk.OS(), Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: machineMemory(),
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: machineMemory(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at.peers, trust.peers, f, process)
 		},

@@ -16,6 +16,9 @@ import (
 // Version is the format that [File.Write] writes.
 const Version = 1
 
+// Emulated stands in the name of each side that is emulated, so that no row, chart or file of it can do without.
+const Emulated = "EMULATED"
+
 // The modes of rows.
 const (
 	Closed = "closed"

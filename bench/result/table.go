@@ -81,8 +81,8 @@ func (f *File) table(mode string, rows []Row) Table {
 
 // label is what stands above a side's figures: what is emulated says so everywhere.
 func (f *File) label(s Side) string {
-	if s.Emulated != "" {
-		return s.Name + " (EMULATED)"
+	if s.Emulated != "" && !strings.Contains(s.Name, Emulated) {
+		return s.Name + " (" + Emulated + ")"
 	}
 	return s.Name
 }
@@ -267,7 +267,7 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 	for _, s := range f.Sides {
 		switch {
 		case s.Emulated != "":
-			lines = append(lines, fmt.Sprintf("%s: EMULATED, profile %s", s.Name, s.Emulated))
+			lines = append(lines, fmt.Sprintf("%s: a disk that is not there, by the profile %s", f.label(s), s.Emulated))
 		case s.Device != nil:
 			lines = append(lines, fmt.Sprintf("%s: %v", s.Name, s.Device))
 		default:

@@ -1,0 +1,73 @@
+package cli
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"qkv/bench/emulate"
+	"qkv/log/disk"
+	"qkv/node"
+)
+
+// benchMemberCommand is by which a benchmark starts a member on an emulated disk: `serve` for the rest. It is hidden, since
+// nobody else wants what it runs, and it is the one place that starts such a member. See node.StartEmulated for what it
+// refuses.
+func benchMemberCommand() *cli.Command {
+	return &cli.Command{
+		Name: "member", Hidden: true, Usage: "run one member on an emulated disk, for `qkv bench run --profile`",
+		Flags:  append(serveFlags(), &cli.StringFlag{Name: "profile", Usage: "`NAME` of the disk"}, &cli.DurationFlag{Name: "sync-delay", Usage: "`TIME` that each sync takes longer"}),
+		Action: benchMember,
+	}
+}
+
+// memberCommandOf is how a member on a disk is started.
+func memberCommandOf(p emulate.Profile) []string {
+	return []string{"bench", "member", "--profile", p.Name}
+}
+
+func benchMember(c *cli.Context) error {
+	if err := arguments(c, 0, 0); err != nil {
+		return err
+	}
+	profile, err := emulate.Find(c.String("profile"))
+	if err != nil {
+		return usagef("--profile: %w", err)
+	}
+	if d := c.Duration("sync-delay"); d > 0 {
+		profile = profile.Plus(d)
+	}
+	config, err := nodeConfig(c, newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level"), c.String("name")))
+	if err != nil {
+		return err
+	}
+	config.Logger.Warn("the disk is EMULATED: nothing that this member acknowledges is durable", "profile", profile.Name, "source", profile.Source)
+	return runMemberBy(c.Context, config, func(ctx context.Context, c node.Config) (*node.Node, error) {
+		return node.StartEmulated(ctx, c, emulate.On(disk.OS(), profile, rand.Uint64()))
+	}, nil)
+}
+
+// profilesOf reads --profile NAME.
+func profilesOf(c *cli.Context) (all []emulate.Profile, err error) {
+	for _, name := range c.StringSlice("profile") {
+		p, err := emulate.Find(name)
+		if err != nil {
+			return nil, usagef("--profile: %w", err)
+		}
+		if slices.ContainsFunc(all, func(q emulate.Profile) bool { return q.Name == p.Name }) {
+			return nil, usagef("--profile %q is there twice", name)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// emulatedDir is where members on emulated disks keep their files.
+func emulatedDir(dirs []sideDir) string {
+	if len(dirs) > 0 {
+		return dirs[0].dir
+	}
+	return "."
+}

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"qkv/log/disk"
+)
+
+// emulatedMark is a file in the data folder of a member on an emulated disk.
+const emulatedMark = "EMULATED"
+
+// StartEmulated starts a member on a disk that is not there, for benchmarks: package bench/emulate. Nothing that it
+// acknowledges is durable. So it takes a data folder only that is empty or was its own, and marks it; and Start refuses that
+// one, so that neither a member's data come to be written by this, nor what this wrote is ever taken for a member's data.
+func StartEmulated(ctx context.Context, c Config, on disk.FS) (*Node, error) {
+	if err := markEmulated(c.DataDir); err != nil {
+		return nil, err
+	}
+	return start(ctx, c, on)
+}
+
+func markEmulated(dir string) error {
+	mark := filepath.Join(dir, emulatedMark)
+	if _, err := os.Stat(mark); err == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	if len(entries) > 0 {
+		return usagef("the data folder %s is not empty: a member on an emulated disk syncs nothing, and takes no data of others", dir)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	return os.WriteFile(mark, []byte("A benchmark's member on an emulated disk has written this folder, and synced nothing of it.\n"), 0o600)
+}
+
+// refuseEmulated refuses what a member on an emulated disk has left.
+func refuseEmulated(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, emulatedMark)); err == nil {
+		return usagef("the data folder %s is that of a benchmark's member on an emulated disk: nothing in it was ever synced; remove it, or give another --data-dir", dir)
+	}
+	return nil
+}
