@@ -60,6 +60,7 @@ type Applier struct {
 	records    int64         // bytes of records since the last snapshot
 	ordered    int64         // records when the snapshot under way was ordered
 	batch      bool          // entries were applied in this turn
+	followed   bool          // one of them is the one that Stages follow
 	fileBytes  int64
 }
 
@@ -120,6 +121,10 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 		a.changed = false
 	}
 	a.letReadsGo()
+	if a.followed {
+		a.followed = false
+		a.Status.Stages.applied(began)
+	}
 	a.done.handOut()
 	a.count(began)
 	for _, r := range a.reports {
@@ -161,6 +166,7 @@ func (a *Applier) publish(view *index.View) {
 // apply applies the entries of one order.
 func (a *Applier) apply(m Apply) {
 	a.fileBytes, a.batch = m.FileBytes, true
+	a.followed = a.followed || a.Status.Stages.among(m.Message.GetEntries())
 	for _, e := range m.Message.GetEntries() {
 		if err := a.applyEntry(e); err != nil {
 			a.failed = true

@@ -201,6 +201,9 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case Propose:
 		if c.refuse(&m.Proposal); len(m.Proposal.Commands) > 0 {
 			c.proposals.add(m.Proposal, c.now.Now)
+			c.proposals.follow(m.Followed)
+		} else if m.Followed != 0 {
+			c.Status.Stages.drop()
 		}
 	case ReadIndex:
 		c.reads.add(m, c.now.Now)
@@ -268,6 +271,7 @@ func (c *Consensus) tick(n int) {
 			}
 		})
 	}
+	c.Status.Stages.lost(c.now.Now)
 	c.silence += n
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0

@@ -200,6 +200,10 @@ func (w *LogWriter) sync(r *report) error {
 	w.unapplied.add(r.entries)
 	w.noteUnapplied()
 	began, bytes := w.Clock().Now, w.Log.Pending()
+	followed := w.Status.Stages.among(r.entries)
+	if followed {
+		w.Status.Stages.syncBegun.Store(int64(began))
+	}
 	positions, err := w.Log.Sync()
 	if errors.Is(err, log.ErrNoSpace) {
 		w.waiting = r
@@ -210,6 +214,9 @@ func (w *LogWriter) sync(r *report) error {
 		return err
 	}
 	now := w.Clock().Now
+	if followed {
+		w.Status.Stages.syncEnded.Store(int64(now))
+	}
 	w.Status.synced(now, now-began)
 	w.Status.Counters.SyncBytes.Add(bytes)
 	w.slow.add(w.Logger, now, now-began, bytes)

@@ -19,7 +19,10 @@ type ConsensusMessage interface{ consensusMessage() }
 type (
 	// Propose requests for commands to be agreed on. Their completions go to Proposal.ReplyTo. Sent by clients; what the
 	// member itself proposes, its announcement and comparisons of states, is offered: its clock proposes it again.
-	Propose struct{ Proposal kv.Proposal }
+	Propose struct {
+		Proposal kv.Proposal
+		Followed time.Duration // when it arrived, of one that Stages follow
+	}
 	// ReadIndex requests whether reads may be answered: a kv.Completion of kind ReadReady comes once the View holds all that was
 	// acknowledged before the read was asked for. Sent.
 	ReadIndex struct {

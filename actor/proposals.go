@@ -39,6 +39,8 @@ type waitingProposal struct {
 	kv.Proposal
 	until  time.Duration // when its client does not wait any longer
 	packed int           // commands that are in a batch
+
+	followed bool // by Stages
 }
 
 // batch is what fits into one entry.
@@ -49,6 +51,7 @@ type batch struct {
 	change   bool      // the one command changes the membership
 	until    time.Duration
 	rest     []waitingProposal // what waits when this is taken
+	followed kv.ReplyTo        // of a write that Stages follow; nil: there is none in it
 }
 
 func (p *proposals) add(proposal kv.Proposal, now time.Duration) {
@@ -57,6 +60,11 @@ func (p *proposals) add(proposal kv.Proposal, now time.Duration) {
 	}
 	p.waiting = append(p.waiting, waitingProposal{Proposal: proposal, until: now + proposal.Timeout})
 	p.bytes += weightOf(proposal.Commands)
+}
+
+// follow says that the proposal that was added last is followed from a time on; 0: it is not.
+func (p *proposals) follow(from time.Duration) {
+	p.waiting[len(p.waiting)-1].followed = from != 0
 }
 
 func weightOf(commands [][]byte) int64 {
@@ -80,6 +88,9 @@ func (p *proposals) pack(most limits.Tunable) batch {
 	for i := range p.waiting {
 		w := p.waiting[i]
 		b.until = max(b.until, w.until)
+		if w.followed {
+			b.followed = w.ReplyTo // should another batch be full before its first command, that is one more wait of the queue
+		}
 		for j := w.packed; j < len(w.Commands); j++ {
 			full := len(b.commands) == most.BatchCommands || bytes+len(w.Commands[j]) > most.BatchBytes
 			change := index.ChangesMembership(w.Commands[j])
@@ -210,6 +221,9 @@ func (c *Consensus) propose() {
 			envelope = c.envelope(b.first, b.commands)
 			c.forward(status.Lead, c.forwards.add(b.first, envelope, c.now.Now))
 		}
+		if b.followed != nil {
+			c.followed(b, leads)
+		}
 		c.proposals.take(b)
 		if leads {
 			c.handed(int64(len(envelope)))
@@ -218,6 +232,14 @@ func (c *Consensus) propose() {
 	if len(c.proposals.waiting) > 0 {
 		c.Limits.Reach("forwarded bytes")
 	}
+}
+
+// followed notes that a batch is on its way in which a write is followed.
+func (c *Consensus) followed(b batch, leads bool) {
+	for i := range b.rest {
+		b.rest[i].followed = false
+	}
+	c.Status.Stages.propose(b.first, leads, b.followed)
 }
 
 // envelope is what an entry holds of this member's commands, the first of which has a number.

@@ -111,6 +111,7 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 			}
 		}
 	}
+	c.Status.Stages.order(c.Member, c.Incarnation, m.GetEntries())
 	c.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
 	c.hardStates.given(c.now.Now)
 	c.LogWriter.PostAndYield(Append{Message: m, State: state})

@@ -35,6 +35,9 @@ type Status struct {
 
 	watch WatchSignal // the watch hub's
 
+	// Stages are how long the parts of a write take.
+	Stages Stages
+
 	// Counters are for anybody to read.
 	Counters Counters
 
@@ -63,7 +66,9 @@ type Status struct {
 
 // NewStatus returns the status of a member whose actors a driver runs.
 func NewStatus(d Driver) *Status {
-	return &Status{hold: d.hold(), clock: d.Time, Counters: newCounters()}
+	s := &Status{hold: d.hold(), clock: d.Time, Counters: newCounters()}
+	s.Stages.begin(s.moment)
+	return s
 }
 
 // show makes something visible, now or when the simulator says so.

@@ -252,6 +252,7 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	}
 	var run result.Run
 	var err error
+	looking := observe(r.ctx, c, config.WarmUp)
 	switch w.kind {
 	case sweepWork:
 		run, err = sweep(r.ctx, config)
@@ -262,6 +263,7 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 		report, err = Load(r.ctx, config)
 		run = report.Run()
 	}
+	looking.end(&run)
 	run.Begun = begun
 	return run, err
 }

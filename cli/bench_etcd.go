@@ -122,9 +122,10 @@ func (s *etcdSide) Describe() result.Side { return s.describe }
 // etcds are the members of one etcd cluster.
 type etcds struct {
 	etcdCluster
-	dir     string
-	members []*exec.Cmd
-	said    []*tail
+	addresses []string
+	dir       string
+	members   []*exec.Cmd
+	said      []*tail
 }
 
 // Start implements bench.Side.
@@ -157,7 +158,7 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 		}
 		c.members, c.said = append(c.members, cmd), append(c.said, said)
 	}
-	c.prefix = "qkv-bench/"
+	c.prefix, c.addresses = "qkv-bench/", addresses
 	for _, share := range spread(etcdConnections, addresses) {
 		connections, err := dialWhenReady(ctx, share.address, share.connections)
 		if err != nil {
@@ -200,6 +201,14 @@ func dialWhenReady(ctx context.Context, address string, connections int) (all []
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// Metrics implements bench.Metered.
+func (c *etcds) Metrics() (all []string) {
+	for _, a := range c.addresses {
+		all = append(all, "http://"+a+"/metrics")
+	}
+	return all
 }
 
 // KillLeader implements bench.Cluster.

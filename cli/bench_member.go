@@ -18,7 +18,7 @@ import (
 func benchMemberCommand() *cli.Command {
 	return &cli.Command{
 		Name: "member", Hidden: true, Usage: "run one member on an emulated disk, for `qkv bench run --profile`",
-		Flags:  append(serveFlags(), &cli.StringFlag{Name: "profile", Usage: "`NAME` of the disk"}, &cli.DurationFlag{Name: "sync-delay", Usage: "`TIME` that each sync takes longer"}),
+		Flags:  append(serveFlags(), &cli.StringFlag{Name: "profile", Usage: "`NAME` of the disk"}),
 		Action: benchMember,
 	}
 }
@@ -35,9 +35,6 @@ func benchMember(c *cli.Context) error {
 	profile, err := emulate.Find(c.String("profile"))
 	if err != nil {
 		return usagef("--profile: %w", err)
-	}
-	if d := c.Duration("sync-delay"); d > 0 {
-		profile = profile.Plus(d)
 	}
 	config, err := nodeConfig(c, newLogger(c.App.ErrWriter, c.String("log-format"), c.String("log-level"), c.String("name")))
 	if err != nil {

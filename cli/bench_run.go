@@ -244,6 +244,14 @@ func (c *memberCluster) Stores() []bench.Store {
 	return bench.Natives(c.clients)
 }
 
+// Metrics implements bench.Metered.
+func (c *memberCluster) Metrics() (all []string) {
+	for _, m := range c.members {
+		all = append(all, "http://"+m.listen+"/metrics")
+	}
+	return all
+}
+
 // KillLeader implements bench.Cluster.
 func (c *memberCluster) KillLeader(ctx context.Context) error {
 	all, err := c.target().status(ctx)

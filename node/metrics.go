@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"qkv/actor"
 	"qkv/internal/meter"
 	"qkv/net/etcd"
 	"qkv/net/peer"
@@ -27,6 +28,9 @@ func (e etcdMember) Metrics() etcd.Metrics {
 		SnapshotsSent: c.SendsDone.Load(), SendsFailed: c.SendsFailed.Load(),
 		SnapshotsInstalled: c.InstallsDone.Load(), SnapshotsNotTaken: c.ReceiveFailed.Load(),
 		CertificateEnds: e.certificate.NotAfter(), Peers: e.node.trips.metrics(e.transport.Status()), Mailboxes: map[string]int{},
+	}
+	for stage, times := range &e.status.Stages.Times {
+		m.Stages = append(m.Stages, etcd.StageMetrics{Name: actor.Stage(stage).String(), Times: times.Times()})
 	}
 	for name, waiting := range e.mailboxes {
 		m.Mailboxes[name] = waiting()

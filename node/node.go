@@ -309,7 +309,7 @@ func (e endpoint) Propose(p kv.Proposal) {
 	for _, c := range p.Commands {
 		weight += int64(len(c))
 	}
-	if !e.consensus.Send(actor.Propose{Proposal: p}, weight) {
+	if !e.consensus.Send(actor.Propose{Proposal: p, Followed: e.status.Stages.Arrive()}, weight) {
 		kv.Refuse(p.ReplyTo, p.Requests, kv.CommandDone, stopping("the write certainly did not happen"))
 	}
 }

@@ -167,7 +167,7 @@ var mutants = []mutant{
 
 	// Rules that the campaign once did not hold: each has a direct test.
 	{"publish the View behind the answers", []change{
-		{"actor/applier.go", "	if a.changed {\n		a.publish(a.state.View())\n		a.changed = false\n	}\n	a.letReadsGo()\n	a.done.handOut()\n", "	a.letReadsGo()\n	a.done.handOut()\n	if a.changed {\n		a.publish(a.state.View())\n		a.changed = false\n	}\n"},
+		{"actor/applier.go", "	if a.changed {\n		a.publish(a.state.View())\n		a.changed = false\n	}\n	a.letReadsGo()\n	if a.followed {\n		a.followed = false\n		a.Status.Stages.applied(began)\n	}\n	a.done.handOut()\n", "	a.letReadsGo()\n	if a.followed {\n		a.followed = false\n		a.Status.Stages.applied(began)\n	}\n	a.done.handOut()\n	if a.changed {\n		a.publish(a.state.View())\n		a.changed = false\n	}\n"},
 	}, []detector{actors, campaign}},
 	{"take a forward of an earlier term", []change{
 		{"actor/forwarding.go", "status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {", "status.RaftState != raft.StateLeader {"},

@@ -54,9 +54,17 @@ func TestProfiles(t *testing.T) {
 		if found, err := Find(p.Name); err != nil || found.Name != p.Name {
 			t.Errorf("%s is not found: %v", p.Name, err)
 		}
-		slower := p.Plus(time.Millisecond)
+		slower, err := Find(p.Name + "+1ms")
+		if err != nil {
+			t.Fatal(err)
+		}
 		if got := slower.Percentile(50) - p.Percentile(50); got < 990*time.Microsecond || got > 1010*time.Microsecond {
 			t.Errorf("%s is %v slower", slower.Name, got)
+		}
+	}
+	for _, bad := range []string{"sata-ssd+", "sata-ssd+much", "sata-ssd+-1ms"} {
+		if _, err := Find(bad); err == nil {
+			t.Errorf("%q is a profile", bad)
 		}
 	}
 	if _, err := Find("floppy"); err == nil || err.Error() != `there is no profile "floppy": nvme-plp, nvme-consumer, sata-ssd, cloud-gp3` {

@@ -116,12 +116,21 @@ var Profiles = []Profile{
 
 const us = time.Microsecond
 
-// Find returns the profile of a name.
+// Find returns the profile of a name, or NAME+TIME: one whose syncs all take so much longer.
 func Find(name string) (Profile, error) {
+	first, more, slower := strings.Cut(name, "+")
 	for _, p := range Profiles {
-		if p.Name == name {
+		if p.Name != first {
+			continue
+		}
+		if !slower {
 			return p, nil
 		}
+		d, err := time.ParseDuration(more)
+		if err != nil || d <= 0 || d > time.Minute {
+			return Profile{}, fmt.Errorf("%q: a time is needed behind the profile's name, as in %s+1ms", name, first)
+		}
+		return p.plus(d), nil
 	}
 	return Profile{}, fmt.Errorf("there is no profile %q: %s", name, strings.Join(Names(), ", "))
 }
@@ -134,10 +143,11 @@ func Names() (all []string) {
 	return all
 }
 
-// Plus returns the profile of a disk whose syncs all take so much longer.
-func (p Profile) Plus(d time.Duration) Profile {
+// plus returns the profile of a disk whose syncs all take so much longer.
+func (p Profile) plus(d time.Duration) Profile {
 	slower := p
 	slower.Name = fmt.Sprintf("%s+%v", p.Name, d)
+	slower.Source += fmt.Sprintf("; and %v more for each", d)
 	slower.Syncs = nil
 	for _, at := range p.Syncs {
 		slower.Syncs = append(slower.Syncs, Point{at.Percent, at.Took + d})

@@ -68,6 +68,10 @@ type Run struct {
 	LongestGap float64   `json:"longest_gap_seconds,omitempty"`
 	Histogram  *Latency  `json:"histogram,omitempty"`
 	Windows    []Window  `json:"windows,omitempty"`
+	// Stages are the parts of a write's way through the leader, of some of the writes.
+	Stages []StageTime `json:"stages,omitempty"`
+	// Syncs are the members' syncs, as they went on.
+	Syncs []SyncWindow `json:"syncs,omitempty"`
 	// Values are other figures of the run by name, with the unit at the end of it, such as "memory_bytes".
 	Values map[string]float64 `json:"values,omitempty"`
 }

@@ -49,6 +49,7 @@ func metricsOf(row Row) []Metric {
 	default:
 		all = append(all, rate, percentile("p50", 50), percentile("p90", 90), percentile("p99", 99), percentile("p99.9", 99.9), longest)
 	}
+	all = append(all, parts(row)...)
 	names := map[string]bool{}
 	for _, run := range row.Runs {
 		for name := range run.Values {

@@ -28,6 +28,7 @@ type pageFile struct {
 	Facts    []fact
 	Tables   []Table
 	Charts   []chart
+	Verdicts []string
 	Notes    []string
 	Emulated []string // names of sides
 }
@@ -42,6 +43,7 @@ type chart struct {
 	XTicks      []tick
 	YTicks      []tick
 	Cells       []cell // of a heat map
+	Bars        []bar
 }
 
 type chartLine struct {
@@ -53,6 +55,12 @@ type chartLine struct {
 type tick struct {
 	At   float64
 	Text string
+}
+
+// bar is a part of a bar, with a colour.
+type bar struct {
+	X, Y, Width, Height float64
+	Class               int
 }
 
 type cell struct{ X, Y, Width, Height, Opacity float64 }
@@ -79,7 +87,7 @@ func Page(w io.Writer, files []*File) error {
 
 func (f *File) page() pageFile {
 	e := f.Environment
-	p := pageFile{Tables: f.Tables(), Notes: f.Notes}
+	p := pageFile{Tables: f.Tables(), Verdicts: f.Verdicts(), Notes: f.Notes}
 	add := func(name, value string) {
 		if value != "" {
 			p.Facts = append(p.Facts, fact{name, value})
@@ -139,7 +147,100 @@ func (f *File) charts(load string, rows []Row) (all []chart) {
 		c.Emulated = emulated
 		all = append(all, c)
 	}
+	if c, ok := f.stages(load, rows); ok {
+		c.Emulated = emulated
+		all = append(all, c)
+	}
+	for _, r := range rows {
+		if c, ok := f.syncs(load, r); ok {
+			c.Emulated = f.side(r.Side).Emulated != ""
+			all = append(all, c)
+		}
+	}
 	return all
+}
+
+// stages draws what a write's time is spent on: a bar for each side.
+func (f *File) stages(load string, rows []Row) (chart, bool) {
+	c := chart{Title: load + ": where a write's mean time goes", X: "since the client asked"}
+	rows = slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return len(parts(r)) == 0 })
+	longest := 0.0
+	for _, r := range rows {
+		longest = max(longest, stat.Median(mean.values(r)))
+	}
+	if longest == 0 {
+		return c, false
+	}
+	height := min(chartHeight/float64(len(rows)), 60)
+	for i, r := range rows {
+		x, y := 0.0, chartTop+height*float64(i)
+		all := parts(r)[1:]
+		for class, m := range all {
+			width := stat.Median(m.values(r)) / longest * chartWidth
+			c.Bars = append(c.Bars, bar{chartLeft + x, y + 4, max(0, min(width, chartWidth-x)), height - 8, class})
+			x = min(x+width, chartWidth)
+			if i == 0 {
+				name := append(slices.Clone(Stages), outside)[class]
+				c.Lines = append(c.Lines, chartLine{name + ": " + stageMeanings[name], class, ""})
+			}
+		}
+		c.YTicks = append(c.YTicks, tick{y + height/2, short(f.label(f.side(r.Side)))})
+	}
+	for _, part := range []float64{0, 0.25, 0.5, 0.75, 1} {
+		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*part, duration(longest * part)})
+	}
+	return c, true
+}
+
+// short cuts a name to what fits beside a chart.
+func short(name string) string {
+	name = strings.TrimPrefix(name, Emulated+" ")
+	if r := []rune(name); len(r) > 11 {
+		return string(r[:10]) + "\u2026"
+	}
+	return name
+}
+
+// syncs draws how long the members' syncs took at what time of a side's longest run: a column for each look at the members.
+func (f *File) syncs(load string, r Row) (chart, bool) {
+	c := chart{Title: fmt.Sprintf("%s, %s: syncs over time, the darker, the more of them took that long", load, f.label(f.side(r.Side))), X: "seconds", Y: "latency"}
+	var windows []SyncWindow
+	for _, run := range r.Runs {
+		if len(run.Syncs) > len(windows) {
+			windows = run.Syncs
+		}
+	}
+	low, high, most, longest := math.MaxInt, -1, 0.0, 0.0
+	for _, w := range windows {
+		longest = max(longest, w.At)
+		for b, n := range w.Counts {
+			if n > 0 {
+				low, high, most = min(low, b), max(high, b), max(most, n)
+			}
+		}
+	}
+	if len(windows) < 2 || high < 0 {
+		return c, false
+	}
+	low, high = max(0, low-1), min(high+1, len(windows[0].Ends)-1)
+	height := chartHeight / float64(high-low+1)
+	before := 0.0
+	for _, w := range windows {
+		for b, n := range w.Counts {
+			if n > 0 {
+				x := chartLeft + chartWidth*before/longest
+				c.Cells = append(c.Cells, cell{x, chartBottom - height*float64(b-low+1), max(1, chartWidth*(w.At-before)/longest-1), max(1, height-1), 0.1 + 0.9*math.Sqrt(n/most)})
+			}
+		}
+		before = w.At
+	}
+	for b := low; b <= high; b++ {
+		c.YTicks = append(c.YTicks, tick{chartBottom - height*float64(b-low+1), duration(windows[0].Ends[b] * 1e9)})
+	}
+	for part := range 6 {
+		c.XTicks = append(c.XTicks, tick{chartLeft + chartWidth*float64(part)/5, fmt.Sprintf("%.1f", longest*float64(part)/5)})
+	}
+	return c, true
 }
 
 // spectrum draws latency over percentiles, both on logarithmic axes: each step to the right is a tenth of the requests.

@@ -37,7 +37,17 @@ func sample(runs int, slower float64) *File {
 				_ = h.RecordValue(int64(factor * (1e6 + 2e5*draw.ExpFloat64())))
 			}
 			run := Run{Seconds: 2, Count: 20_000, Rate: 10_000 / factor * (1 + 0.01*draw.NormFloat64()), Histogram: &Latency{h}, Windows: []Window{{1, 9000, 1e6, 2e6, 3e6}, {1, 11000, 1e6, 2e6, 3e6}}}
-			put.Runs, open.Runs, probe.Runs = append(put.Runs, run), append(open.Runs, run), append(probe.Runs, run)
+			ends := []float64{1e-4, 2e-4}
+			stages := Run{Syncs: []SyncWindow{{1, ends, []float64{500, 20}}, {2, ends, []float64{450, 70}}}}
+			for n, name := range Stages {
+				stages.Stages = append(stages.Stages, StageTime{name, 1e-4 * (1 + 0.01*draw.Float64()), 1000})
+				if n == 2 {
+					stages.Stages[n].Mean += (factor - 1) * 1e-3
+				}
+			}
+			followed := run
+			followed.Stages, followed.Syncs, followed.Values = stages.Stages, stages.Syncs, map[string]float64{"processors_busy_share": 0.5, "processors_by_these_share": 0.4, "disk_syncing_share": 0.4}
+			put.Runs, open.Runs, probe.Runs = append(put.Runs, followed), append(open.Runs, run), append(probe.Runs, run)
 			event.Runs = append(event.Runs, Run{Count: 1, Values: map[string]float64{"write_gap_seconds": factor * (1 + 0.05*draw.Float64())}})
 		}
 		put.Runs[0].Failed, put.Runs[0].FirstError = 2, "the disk is full"
@@ -171,5 +181,35 @@ func TestPercentileNeedsSamples(t *testing.T) {
 	_ = h.RecordValue(5000)
 	if v, ok := percentile("p99", 99).of(run); !ok || v < 5000 || v > 5119 {
 		t.Errorf("p99 of 1000: %v %v", v, ok)
+	}
+}
+
+// TestVerdicts: what bounds a load is said with its reasons, and what is slower is found where it is.
+func TestVerdicts(t *testing.T) {
+	all := strings.Join(sample(5, 2).Verdicts(), "\n")
+	for _, want := range []string{
+		"nvme, put, in flight 1000, members 3: network-bound: ", // 0.3 of its 1.2 ms are in no other stage
+		"ssd (EMULATED), put, in flight 1000, members 3: disk-bound: ",
+		"ssd (EMULATED) beside nvme, put, in flight 1000, members 3: a write takes 1.2ms more, of which 1ms are in sync: writing it to the disk and syncing",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not said:\n%s", want, all)
+		}
+	}
+	f := sample(5, 2)
+	for i := range f.Rows[0].Runs {
+		f.Rows[0].Runs[i].Values = map[string]float64{"processors_busy_share": 0.97, "processors_by_these_share": 0.9}
+	}
+	if v := verdict(f.Rows[0]); !strings.HasPrefix(v, "CPU-bound: ") {
+		t.Error(v)
+	}
+	for i := range f.Rows[0].Runs {
+		f.Rows[0].Runs[i].Values["processors_by_these_share"] = 0.2
+	}
+	if v := verdict(f.Rows[0]); !strings.HasPrefix(v, "CPU-bound by what else runs on this machine: ") {
+		t.Error(v)
+	}
+	if all := sample(5, 1).Verdicts(); strings.Contains(strings.Join(all, ""), "beside") {
+		t.Errorf("equal sides differ: %v", all)
 	}
 }

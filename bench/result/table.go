@@ -249,9 +249,12 @@ func unit(m Metric) string {
 	switch m.Name {
 	case "rate":
 		return "op/s"
-	case "p50", "p90", "p99", "p99.9", "max":
+	case "p50", "p90", "p99", "p99.9", "max", "mean":
 		return m.Name + "-ns"
 	default:
+		if strings.HasPrefix(m.Name, "mean ") {
+			return strings.ReplaceAll(m.Name, " ", "-") + "-ns"
+		}
 		return strings.ReplaceAll(m.Name, " ", "-")
 	}
 }
@@ -285,13 +288,14 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 			return err
 		}
 	}
-	if len(f.Notes) == 0 {
+	notes := slices.Concat(f.Verdicts(), f.Notes)
+	if len(notes) == 0 {
 		return nil
 	}
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	return writeLines(w, mark, f.Notes)
+	return writeLines(w, mark, notes)
 }
 
 func writeLines(w io.Writer, mark string, lines []string) error {

@@ -27,6 +27,12 @@ type Completion struct {
 // actors call it, each from its own goroutine.
 type ReplyTo interface{ Complete([]Completion) }
 
+// WriteWatcher is a ReplyTo that can say when it has written what it is told next.
+type WriteWatcher interface{ WhenWritten(Written) }
+
+// Written is told so, by any goroutine. It never waits.
+type Written interface{ Written() }
+
 // Proposal is what a client's connection wants to be put into the log: commands, and the numbers of the requests
 // that they answer, one each. The bytes of the commands belong to the one that gets the proposal.
 type Proposal struct {

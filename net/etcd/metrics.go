@@ -41,6 +41,7 @@ type Metrics struct {
 	Renewals                              uint64
 	BatchesSlow                           uint64
 	Batches, Syncs, Saves                 meter.Times
+	Stages                                []StageMetrics
 	SyncBytes                             int64
 	SnapshotsSent, SendsFailed            uint64
 	SnapshotsInstalled, SnapshotsNotTaken uint64
@@ -48,6 +49,12 @@ type Metrics struct {
 	Peers                                 []PeerMetrics
 	Native                                NativeMetrics
 	Mailboxes                             map[string]int // messages that wait, by actor
+}
+
+// StageMetrics are of one part of a write's way.
+type StageMetrics struct {
+	Name  string
+	Times meter.Times
 }
 
 // PeerMetrics are of the way to another member.
@@ -525,6 +532,9 @@ func (t telling) own(s *Server, own *Metrics) {
 		}
 		raised[one] = true
 		t.gauge("qkv_alarm", "What an operator must know of this member.", 1, "name", one[0], "member", one[1])
+	}
+	for i := range own.Stages {
+		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of one write a millisecond of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
 	}
 	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
 	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot.", float64(own.SnapshotBytes))

@@ -57,6 +57,8 @@ type stream struct {
 	watches *watches        // nil while the stream is one of requests
 	ending  bool            // the client sends nothing more
 	gone    bool            // nothing is read or written any more
+
+	written kv.Written // to be told when what is in done then is written; nil mostly
 }
 
 // slot is a request that is under way.
@@ -181,6 +183,13 @@ func (s *stream) Complete(done []kv.Completion) {
 	s.keepViewLocked(done)
 	s.done = append(s.done, done...)
 	s.wakeWriter()
+}
+
+// WhenWritten implements kv.WriteWatcher.
+func (s *stream) WhenWritten(tell kv.Written) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.written = tell
 }
 
 // wakeWriter leaves the token.

@@ -30,6 +30,7 @@ type writer struct {
 	pages  *pages // of the oldest one, when it is streamed and has begun
 	turn   *turn  // asked for, for the oldest one
 	clock  *time.Timer
+	told   kv.Written // to be told when done is written; nil mostly
 	behind chan error // has the outcome of what is written of a streamed range while the next pages are read; nil: nothing is
 }
 
@@ -80,6 +81,9 @@ func (s *stream) take(w *writer) bool {
 	}
 	w.now, s.now = s.now, w.now[:0]
 	w.done, s.done = s.done, w.done[:0]
+	if s.written != nil && len(w.done) > 0 {
+		w.told, s.written = s.written, nil
+	}
 	w.slots = w.slots[:0]
 	for i := range w.done {
 		x, _ := s.resolveLocked(w.done[i].Request)
@@ -133,6 +137,10 @@ func (s *stream) writeAll(w *writer) error {
 		s.endSlots(w.slots[from:next])
 		err = s.send(w.out)
 		w.out = w.out[:0]
+	}
+	if w.told != nil {
+		w.told.Written()
+		w.told = nil
 	}
 	s.endSlots(w.slots[next:])
 	clear(w.done) // the messages that it refers to

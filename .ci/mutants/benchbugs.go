@@ -1,0 +1,30 @@
+package main
+
+// The bugs of the benchmark suite, and of what members count for it.
+func init() {
+	emulated := direct("./bench/emulate", "(TestDraws|TestBytes|TestWait)")
+	stages := direct("./actor", "TestStages.*")
+	mutants = append(mutants, []mutant{
+		{"serve what a member on an emulated disk has left", []change{
+			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
+		}, []detector{direct("./node", "TestEmulatedFolders")}},
+		{"emulate a disk on a member's own data", []change{
+			{"node/emulated.go", "	if len(entries) > 0 {\n", "	if len(entries) > 1<<20 {\n"},
+		}, []detector{direct("./node", "TestEmulatedFolders")}},
+		{"end an emulated sync early", []change{
+			{"bench/emulate/wait.go", "	for w.now() < due { //nolint:revive // it spins\n", "	for w.now() < due-spin/2 { //nolint:revive // it spins\n"},
+		}, []detector{emulated}},
+		{"draw from half of the percentiles", []change{
+			{"bench/emulate/profile.go", "	percent := float64(d.left[last]) + d.random.Float64()\n", "	percent := float64(d.left[last])/2 + d.random.Float64()\n"},
+		}, []detector{emulated}},
+		{"follow another write's entry", []change{
+			{"actor/stages.go", "v.Incarnation == incarnation && v.First == s.first", "v.Incarnation == incarnation"},
+		}, []detector{stages}},
+		{"follow a lost write for ever", []change{
+			{"actor/stages.go", "	if s.index.Swap(0) != 0 || s.first != 0 {", "	if s.first != 0 {"},
+		}, []detector{stages}},
+		{"count a sync twice that others were faster than", []change{
+			{"actor/stages.go", "	if ended == 0 || ended > taken {", "	if ended > taken {"},
+		}, []detector{stages}},
+	}...)
+}

@@ -1,0 +1,79 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/bench/result"
+	"qkv/internal/testretry"
+)
+
+// said is what a member says after so many looks.
+func said(look int64) string {
+	return fmt.Sprintf(`# HELP qkv_write_stage_seconds x
+qkv_write_stage_seconds_bucket{stage="sync",le="0.001"} %[1]d
+qkv_write_stage_seconds_sum{stage="sync"} %[2]g
+qkv_write_stage_seconds_count{stage="sync"} %[1]d
+qkv_write_stage_seconds_sum{stage="queue"} %[3]g
+qkv_write_stage_seconds_count{stage="queue"} %[1]d
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} %[1]d
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.002"} %[4]d
+etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} %[4]d
+etcd_disk_wal_fsync_duration_seconds_sum 1e-3
+etcd_disk_wal_fsync_duration_seconds_count %[4]d
+process_cpu_seconds_total %[1]d
+process_resident_memory_bytes 1.5e+07
+other_metric{stage="sync"} 7
+`, 10*look, 0.02*float64(look), 0.001*float64(look), 30*look)
+}
+
+type meteredCluster struct {
+	Cluster
+	urls []string
+}
+
+func (c meteredCluster) Metrics() []string { return c.urls }
+
+func TestParseCounts(t *testing.T) {
+	c := parseCounts([]byte(said(2)))
+	if s := c.stages["sync"]; s.count != 20 || s.seconds != 0.04 || len(c.stages) != 2 {
+		t.Errorf("%+v", c.stages)
+	}
+	if len(c.ends) != 2 || c.ends[1] != 0.002 || c.within[0] != 20 || c.within[1] != 60 || c.syncs.count != 60 || c.processor != 20 || c.resident != 1.5e7 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestObserve: what members count between the warm-up's end and the load's is in the run, and one that is gone is no error.
+func TestObserve(t *testing.T) {
+	var looks atomic.Int64
+	member := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, said(looks.Add(1)))
+	}))
+	defer member.Close()
+	testretry.Longer(t, 20*time.Millisecond, func(t testing.TB, warmUp time.Duration) {
+		o := observe(context.Background(), meteredCluster{urls: []string{member.URL, "http://127.0.0.1:1/metrics"}}, warmUp)
+		time.Sleep(2 * warmUp)
+		var run result.Run
+		o.end(&run)
+		if len(run.Stages) != 2 || run.Stages[0].Name != "queue" || run.Stages[1].Count < 10 || run.Stages[1].Mean < 0.0019 || run.Stages[1].Mean > 0.0021 {
+			t.Errorf("%+v", run.Stages)
+		}
+		if len(run.Syncs) == 0 || run.Syncs[0].Counts[0] < 10 || run.Syncs[0].Counts[1] < 20 {
+			t.Errorf("%+v", run.Syncs)
+		}
+		if run.Values["processors_by_these_share"] <= 0 {
+			t.Errorf("%+v", run.Values)
+		}
+	})
+	var none result.Run
+	observe(context.Background(), fakeCluster{}, 0).end(&none)
+	if none.Values != nil {
+		t.Errorf("a cluster without metrics has %+v", none)
+	}
+}

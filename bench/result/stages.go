@@ -1,0 +1,171 @@
+package result
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"qkv/bench/stat"
+)
+
+// Stages are the parts of a write's way through the leader, in their order.
+var Stages = []string{"queue", "batch", "sync", "replicate", "apply", "reply"}
+
+// stageMeanings say what each is spent on.
+var stageMeanings = map[string]string{
+	"queue": "waiting to be put into a batch", "batch": "waiting for the sync before", "sync": "writing it to the disk and syncing",
+	"replicate": "waiting for a quorum of members", "apply": "applying it", "reply": "writing the answer",
+	outside: "the way between client and member, and the client itself",
+}
+
+// outside is what of a write's latency is in none of its stages.
+const outside = "outside"
+
+// StageTime is how long a part of a write took on average. Means add up, where percentiles do not.
+type StageTime struct {
+	Name  string  `json:"name"`
+	Mean  float64 `json:"mean_seconds"`
+	Count int64   `json:"count"` // writes that were followed
+}
+
+// SyncWindow are the syncs of a part of a run.
+type SyncWindow struct {
+	At     float64   `json:"at_seconds"` // its end, since the warm-up's
+	Ends   []float64 `json:"ends_seconds"`
+	Counts []float64 `json:"counts"` // of syncs above the end before and up to this one
+}
+
+// stage is a metric of one part.
+func stage(name string) Metric {
+	return Metric{"mean in " + name, 0, func(r Run) (float64, bool) {
+		for _, s := range r.Stages {
+			if s.Name == name {
+				return s.Mean * 1e9, true
+			}
+		}
+		return 0, false
+	}, duration}
+}
+
+// mean is the latency's; it is what the stages are parts of.
+var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
+	if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
+		return 0, false
+	}
+	return r.Histogram.Mean(), true
+}, duration}
+
+// outsideOf is a metric of what is in no stage.
+var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
+	all, ok := mean.of(r)
+	if !ok || len(r.Stages) == 0 {
+		return 0, false
+	}
+	for _, s := range r.Stages {
+		all -= s.Mean * 1e9
+	}
+	return max(all, 0), true
+}, duration}
+
+// parts are the metrics of a row whose writes were followed; none of others.
+func parts(row Row) (all []Metric) {
+	if !slices.ContainsFunc(row.Runs, func(r Run) bool { return len(r.Stages) > 0 }) {
+		return nil
+	}
+	all = append(all, mean)
+	for _, name := range Stages {
+		all = append(all, stage(name))
+	}
+	return append(all, outsideOf)
+}
+
+// What a load is bound by where this much of the time goes there.
+const (
+	boundShare = 0.5 // of the mean latency
+	busyShare  = 0.9 // of the processors
+	ownShare   = 0.6 // of the processors, for members and benchmark
+	syncShare  = 0.8 // of the time, the busiest disk is at it
+)
+
+// Verdicts say of each load whose writes were followed what bounds it, and why; and of each side after the first where what it
+// differs by is spent.
+func (f *File) Verdicts() (all []string) {
+	for _, row := range f.Rows {
+		if v := verdict(row); v != "" {
+			all = append(all, fmt.Sprintf("%s, %s: %s", f.label(f.side(row.Side)), row.load(), v))
+		}
+	}
+	for i := 1; i < len(f.Sides); i++ {
+		for _, row := range f.Rows {
+			if row.Side != f.Sides[i].Name {
+				continue
+			}
+			if v := explain(find(f.Rows, f.Sides[0].Name, row.load()), row); v != "" {
+				all = append(all, fmt.Sprintf("%s beside %s, %s: %s", f.label(f.Sides[i]), f.label(f.Sides[0]), row.load(), v))
+			}
+		}
+	}
+	return all
+}
+
+func verdict(row Row) string {
+	all := stat.Median(mean.values(row))
+	if len(parts(row)) == 0 || all == 0 {
+		return ""
+	}
+	share := func(names ...string) (s float64) {
+		for _, n := range names {
+			m := stage(n)
+			if n == outside {
+				m = outsideOf
+			}
+			s += stat.Median(m.values(row)) / all
+		}
+		return s
+	}
+	percent := func(s float64) string { return fmt.Sprintf("%.0f %%", 100*s) }
+	value := func(name string) float64 { return stat.Median(valueMetric(name).values(row)) }
+	disk, network, busy, syncing := share("batch", "sync"), share("replicate", outside), value("processors_busy_share"), value("disk_syncing_share")
+	own := value("processors_by_these_share")
+	evidence := fmt.Sprintf("%s of a write's %s are sync and the wait for the sync before, %s are replication and the way to the client; the processors were %s busy, %s with these members and the benchmark; the busiest disk was syncing %s of the time",
+		percent(disk), duration(all), percent(network), percent(busy), percent(own), percent(syncing))
+	switch {
+	case syncing >= syncShare || disk >= boundShare && own < ownShare:
+		return "disk-bound: " + evidence
+	case busy >= busyShare && own >= ownShare:
+		return "CPU-bound: " + evidence
+	case busy >= busyShare:
+		return "CPU-bound by what else runs on this machine: " + evidence
+	case network >= boundShare:
+		return "network-bound: " + evidence
+	}
+	most := slices.MaxFunc(append(slices.Clone(Stages), outside), func(a, b string) int { return int(math.Copysign(1, share(a)-share(b))) })
+	return fmt.Sprintf("bound by no single thing, most of all by %s (%s): %s", most, stageMeanings[most], evidence)
+}
+
+// explain says in which part of a write the difference of b to a is, where a test says that there is one.
+func explain(a, b Row) string {
+	if d := stat.Compare(mean.values(a), mean.values(b)); !d.Claimed || len(parts(a)) == 0 || len(parts(b)) == 0 {
+		return ""
+	}
+	difference := func(m Metric) float64 { return stat.Median(m.values(b)) - stat.Median(m.values(a)) }
+	whole := difference(mean)
+	var most Metric
+	for _, m := range parts(b)[1:] {
+		if difference(m)/whole > 0 && (most.Name == "" || math.Abs(difference(m)) > math.Abs(difference(most))) {
+			most = m
+		}
+	}
+	if most.Name == "" || !stat.Compare(most.values(a), most.values(b)).Claimed {
+		return ""
+	}
+	more := "more"
+	if whole < 0 {
+		more = "less"
+	}
+	name := most.Name[len("mean "):]
+	if len(name) > 3 && name[:3] == "in " {
+		name = name[3:]
+	}
+	return fmt.Sprintf("a write takes %s %s, of which %s are in %s: %s", duration(math.Abs(whole)), more, duration(math.Abs(difference(most))), name, stageMeanings[name])
+}
