@@ -11,6 +11,9 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
+// largeAnswers lets one answer be as large as a million keys are.
+var largeAnswers = grpc.MaxCallRecvMsgSize(2 << 30)
+
 // etcdTimeout bounds one request: a stall is to be measured, a dead server is an error.
 const etcdTimeout = 30 * time.Second
 

@@ -54,6 +54,7 @@ type Config struct {
 	Duration   time.Duration // ends after so long, the warm-up not counted; 10 s where there is no Count
 	WarmUp     time.Duration // of which nothing is recorded
 	Seed       uint64        // of keys and values
+	Scale      float64       // of special loads' sizes; 1
 	Progress   func(done int64)
 }
 
@@ -64,6 +65,9 @@ func (c *Config) complete() error {
 	setDefault(&c.InFlight, 1000)
 	setDefault(&c.Keys, 100_000)
 	setDefault(&c.ValueBytes, 256)
+	if c.Scale == 0 {
+		c.Scale = 1
+	}
 	if c.Prefix == "" {
 		c.Prefix = "bench/"
 	}
@@ -295,7 +299,7 @@ func (l *load) pace(slots []*slot) {
 	for _, s := range slots {
 		l.free <- s
 	}
-	begun := time.Now()
+	begun := l.begun.Add(-l.config.WarmUp) // by which its end is told, too: as many are due as were asked for
 	interval := float64(time.Second) / l.config.Rate
 	for i := 0; ; i++ {
 		due := begun.Add(time.Duration(float64(i) * interval))

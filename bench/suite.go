@@ -43,6 +43,9 @@ type Work struct {
 	Rate     float64 // of an open loop
 	Least    int     // members that it makes sense on; 0: any number
 	kind     workKind
+	special  int  // place in specials
+	alone    bool // on a cluster with nothing else
+	most     int  // members that it makes sense on; 0: any number
 }
 
 type workKind uint8
@@ -51,7 +54,23 @@ const (
 	plainWork workKind = iota
 	sweepWork
 	killWork
+	specialWork
 )
+
+// SpecialWorks are loads of other kinds than one request again and again; no suite makes them unless it is told to.
+func SpecialWorks() (all []Work) {
+	for i, s := range specials {
+		mode := result.Closed
+		if s.event {
+			mode = result.Event
+		}
+		all = append(all, Work{Name: s.name, Mode: mode, most: s.most, alone: s.alone, kind: specialWork, special: i})
+	}
+	return all
+}
+
+// fits tells whether the load makes sense on so many members.
+func (w Work) fits(members int) bool { return w.Least <= members && (w.most == 0 || members <= w.most) }
 
 // sweepP99 is what a sweep's headline is held to.
 const sweepP99 = 10 * time.Millisecond
@@ -94,6 +113,7 @@ type Suite struct {
 	KillRest   time.Duration // of load after the leader's death; 8 s. A cluster that is not back by then has a gap of so long.
 	ValueBytes int
 	Keys       int
+	Scale      float64 // of special loads' sizes; 1
 	// Prefix of all keys; empty: bench's default.
 	Prefix string
 	// Progress is told what begins, and which of how many that is.
@@ -110,7 +130,7 @@ func (s *Suite) Run(ctx context.Context) (rows []result.Row, notes []string, err
 				slices.Reverse(sides)
 			}
 			for _, side := range sides {
-				if err := r.cluster(side, members); err != nil {
+				if err := r.clusters(side, members); err != nil {
 					return r.rows, r.notes, fmt.Errorf("%s, %s, run %d: %w", side.Describe().Name, memberCount(members), round+1, err)
 				}
 			}
@@ -129,8 +149,36 @@ type suiteRun struct {
 	step  int
 }
 
-// cluster measures all works on one new cluster.
-func (r *suiteRun) cluster(side Side, members int) (err error) {
+// groups are the places of works that share a cluster: each that wants one of its own has it, after the others.
+func (s *Suite) groups(members int) (all [][]int) {
+	var shared []int
+	for i, w := range s.Works {
+		switch {
+		case !w.fits(members):
+		case w.alone:
+			all = append(all, []int{i})
+		default:
+			shared = append(shared, i)
+		}
+	}
+	return slices.Insert(all, 0, shared)
+}
+
+// clusters measures all works, on as many new clusters as they want.
+func (r *suiteRun) clusters(side Side, members int) error {
+	for _, works := range r.groups(members) {
+		if err := r.cluster(side, members, works); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cluster measures works on one new cluster.
+func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
+	if len(works) == 0 {
+		return nil
+	}
 	name := side.Describe().Name
 	r.progress("start " + memberCount(members) + " of " + name)
 	if err := r.probe(side); err != nil {
@@ -141,10 +189,8 @@ func (r *suiteRun) cluster(side Side, members int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
-	for i, w := range r.Works {
-		if w.Least > members {
-			continue
-		}
+	for _, i := range works {
+		w := r.Works[i]
 		r.progress(fmt.Sprintf("%s: %s, %s", name, w.Name, memberCount(members)))
 		run, err := r.work(c, w)
 		switch {
@@ -205,10 +251,9 @@ func (r *suiteRun) progress(what string) {
 // Steps is how often Progress is called.
 func (s *Suite) Steps() (n int) {
 	for _, members := range s.Members {
-		n++
-		for _, w := range s.Works {
-			if w.Least <= members {
-				n++
+		for _, works := range s.groups(members) {
+			if len(works) > 0 {
+				n += 1 + len(works)
 			}
 		}
 	}
@@ -243,12 +288,20 @@ func (r *suiteRun) add(side string, members, work int, w Work, run result.Run) {
 	r.rows[at].Runs = append(r.rows[at].Runs, run)
 }
 
+// inFlight is how many requests the suite's loads have in flight at most.
+func (s *Suite) inFlight() (most int) {
+	for _, w := range s.Works {
+		most = max(most, w.InFlight)
+	}
+	return most // 0: the default
+}
+
 // work makes one load.
 func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	begun := time.Now().UTC()
 	config := Config{
 		Stores: c.Stores(), Op: w.Op, InFlight: w.InFlight, Keys: r.Keys, ValueBytes: r.ValueBytes, Prefix: r.Prefix,
-		Duration: r.Duration, WarmUp: r.WarmUp, Seed: 1, Rate: w.Rate,
+		Duration: r.Duration, WarmUp: r.WarmUp, Seed: 1, Rate: w.Rate, Scale: r.Scale,
 	}
 	var run result.Run
 	var err error
@@ -256,6 +309,9 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	switch w.kind {
 	case sweepWork:
 		run, err = sweep(r.ctx, config)
+	case specialWork:
+		config.InFlight = r.inFlight()
+		run, err = runSpecial(r.ctx, c, specials[w.special], config)
 	case killWork:
 		run, err = kill(r.ctx, c, config, cmp.Or(r.KillRest, 8*time.Second))
 	default:
@@ -264,6 +320,9 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 		run = report.Run()
 	}
 	looking.end(&run)
+	if w.kind == specialWork && !specials[w.special].writes {
+		run.Stages = nil // a request is more than one write, or none
+	}
 	run.Begun = begun
 	return run, err
 }

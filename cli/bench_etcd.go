@@ -26,11 +26,11 @@ func benchVsEtcdCommand() *cli.Command {
 		Name: "vs-etcd", Usage: "measure members beside etcd " + etcdVersion + ", in turns",
 		Description: "Builds etcd " + etcdVersion + " from its module with this machine's Go (in a module of its own, in the user's cache), or takes " +
 			"the binary that --etcd names, and makes the standard loads on etcd, on members by etcd's API with the same client, " +
-			"and on members by qkv's own client, in turns, on the same disk.",
+			"and on members by qkv's own client, in turns, on the same disk. `-w ratios` prints one table in Markdown.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "data-dir", EnvVars: []string{"QKV_BENCH_VS_ETCD_DATA_DIR"}, Value: ".", Usage: "`DIR` on the disk for everybody's data; folders are made in it, and removed"},
 			&cli.StringFlag{Name: "etcd", EnvVars: []string{"QKV_BENCH_VS_ETCD_ETCD"}, Usage: "`FILE` that is etcd's binary, in place of building it"},
-		}, append(suiteFlags("QKV_BENCH_VS_ETCD"), resultFlags()...)...),
+		}, append(suiteFlags("QKV_BENCH_VS_ETCD", 0.1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
@@ -41,7 +41,7 @@ func benchVsEtcdCommand() *cli.Command {
 }
 
 func benchVsEtcd(ctx context.Context, c *cli.Context) error {
-	suite, err := suiteOf(c)
+	suite, err := suiteOf(c, append(bench.WorkNames(bench.Works(1, 1)), "watch fan-out", "put while quiet", "put in maintenance", "many keys")...)
 	if err != nil {
 		return err
 	}
@@ -209,6 +209,31 @@ func (c *etcds) Metrics() (all []string) {
 		all = append(all, "http://"+a+"/metrics")
 	}
 	return all
+}
+
+// Restart implements bench.Restarter.
+func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {
+	begun := time.Now()
+	spawn := newSpawner()
+	for i, m := range c.members {
+		if err := m.Process.Kill(); err != nil {
+			return 0, err
+		}
+		_ = m.Wait()
+		again := exec.Command(m.Path, m.Args[1:]...)
+		again.Stdout, again.Stderr, again.SysProcAttr = c.said[i], c.said[i], childAttributes()
+		if err := spawn(again); err != nil {
+			return 0, err
+		}
+		c.members[i] = again
+	}
+	one, err := dialWhenReady(ctx, c.addresses[0], 1)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = one[0].Close() }()
+	_, err = one[0].Read(ctx, bench.Read{From: []byte("x")})
+	return time.Since(begun), err
 }
 
 // KillLeader implements bench.Cluster.

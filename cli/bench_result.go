@@ -24,9 +24,10 @@ const (
 	reportCSV      = "csv"
 	reportBench    = "bench" // Go's benchmark format
 	reportHTML     = "html"
+	reportRatios   = "ratios" // one table in Markdown
 )
 
-var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV, reportBench, reportHTML}
+var reportFormats = []string{reportTable, reportJSON, reportMarkdown, reportCSV, reportBench, reportHTML, reportRatios}
 
 // resultFlags are shared by the commands that print what benchmarks found.
 func resultFlags() []cli.Flag {
@@ -136,6 +137,8 @@ func writeReport(w io.Writer, format string, files []*result.File) error {
 		switch format {
 		case reportCSV:
 			err = f.CSV(w)
+		case reportRatios:
+			err = f.Ratios(w)
 		case reportBench:
 			err = f.BenchmarkLines(w)
 		case reportMarkdown:

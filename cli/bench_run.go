@@ -32,7 +32,7 @@ func benchRunCommand() *cli.Command {
 			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
 			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk that is not there: members sync as slowly as it would, and durably not at all; what it gives says EMULATED: " + strings.Join(emulate.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
-		}, append(suiteFlags("QKV_BENCH_RUN"), resultFlags()...)...),
+		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
@@ -43,11 +43,13 @@ func benchRunCommand() *cli.Command {
 }
 
 // suiteFlags are shared by the commands that run a suite; their variables begin alike.
-func suiteFlags(variable string) []cli.Flag {
+func suiteFlags(variable string, scale float64) []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
 		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members to measure with: 1, 3 or 5"},
-		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ")},
+		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
+			"; or one that is made only when it is named, or all is: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
+		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: scale, Usage: "`N` times the size of loads that are made only when they are named: 0.01 has 10,000 keys and not 1,000,000"},
 		&cli.IntFlag{Name: "in-flight", EnvVars: []string{variable + "_IN_FLIGHT"}, Value: 1000, Usage: "`N` requests at a time in closed loops"},
 		&cli.Float64Flag{Name: "rate", EnvVars: []string{variable + "_RATE"}, Value: 1000, Usage: "`N` requests a second of the open loop"},
 		&cli.IntFlag{Name: "value-bytes", EnvVars: []string{variable + "_VALUE_BYTES"}, Value: 256, Usage: "`N` bytes in a value"},
@@ -58,14 +60,15 @@ func suiteFlags(variable string) []cli.Flag {
 	}
 }
 
-// suiteOf is the suite that the flags ask for, without its sides.
-func suiteOf(c *cli.Context) (*bench.Suite, error) {
+// suiteOf is the suite that the flags ask for, without its sides. Usual are the loads where none is named; none are all that
+// need not be named.
+func suiteOf(c *cli.Context, usual ...string) (*bench.Suite, error) {
 	s := &bench.Suite{
 		Runs: c.Int("runs"), Members: c.IntSlice("members"), Duration: c.Duration("duration"), WarmUp: c.Duration("warm-up"),
-		ValueBytes: c.Int("value-bytes"), Keys: c.Int("keys"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
+		ValueBytes: c.Int("value-bytes"), Keys: c.Int("keys"), Scale: c.Float64("scale"), Works: bench.Works(c.Int("in-flight"), c.Float64("rate")),
 		Prefix: fmt.Sprintf("qkv-bench/%016x/", rand.Uint64()),
 	}
-	return s, checkSuite(c, s)
+	return s, checkSuite(c, s, usual)
 }
 
 // runSuite measures, prints and keeps what a suite finds.
@@ -124,7 +127,7 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	return runSuite(ctx, c, suite, f)
 }
 
-func checkSuite(c *cli.Context, s *bench.Suite) error {
+func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	if s.Runs < 1 {
 		return usagef("--runs %d: at least one is needed", s.Runs)
 	}
@@ -136,8 +139,18 @@ func checkSuite(c *cli.Context, s *bench.Suite) error {
 			return usagef("--members %d: 1 to 5 are possible", n)
 		}
 	}
+	if c.Float64("scale") <= 0 || c.Float64("scale") > 1000 {
+		return usagef("--scale %v: it must be above zero", c.Float64("scale"))
+	}
 	names := c.StringSlice("load")
 	if len(names) == 0 {
+		names = usual
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	s.Works = slices.Concat(s.Works[:len(s.Works)-1], bench.SpecialWorks(), s.Works[len(s.Works)-1:]) // the leader's death comes last
+	if slices.Equal(names, []string{"all"}) {
 		return nil
 	}
 	known := bench.WorkNames(s.Works)
@@ -250,6 +263,28 @@ func (c *memberCluster) Metrics() (all []string) {
 		all = append(all, "http://"+m.listen+"/metrics")
 	}
 	return all
+}
+
+// Restart implements bench.Restarter.
+func (c *memberCluster) Restart(ctx context.Context) (time.Duration, error) {
+	begun := time.Now()
+	for _, m := range c.members {
+		if err := m.kill(); err != nil {
+			return 0, err
+		}
+	}
+	for _, m := range c.members {
+		if err := m.start(); err != nil {
+			return 0, err
+		}
+	}
+	one, err := c.target().open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = one.Close() }()
+	_, _, err = one.Get(ctx, []byte("x"))
+	return time.Since(begun), err
 }
 
 // KillLeader implements bench.Cluster.

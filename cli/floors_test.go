@@ -87,7 +87,7 @@ var house = map[string]room{
 	"cli": {floor: 5, imports: []string{
 		"node", "bench", "bench/emulate", "bench/machine", "bench/result", "net/client", "net/client/concurrency", "net/etcd", "net/etcd/migrate", "net/wire", "internal/etcdflags", "snapshot", "index", "index/kv", "log", "log/disk", "internal/limits",
 	}, modules: []string{urfaveModule, barModule, termModule}},
-	"bench": {floor: 5, imports: []string{"bench/result", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
+	"bench": {floor: 5, imports: []string{"bench/result", "index/kv", "log/disk", "net/client", "net/wire", "internal/limits"}, modules: []string{quicModule, hdrModule, sysModule, etcdModule, grpcModule}},
 
 	"bench/emulate": {floor: 1, imports: []string{"log/disk"}, modules: []string{sysModule}},
 	"bench/stat":    {floor: 0},

@@ -15,10 +15,13 @@
 //	probe    one operation after the other on a device or a socket
 //	event    each run is one occurrence, such as a leader's death
 //
+// A run also has the parts that a write's mean latency is made of (stages), where members tell them, and the members' syncs over
+// time. [File.Verdicts] is made of those: what bounds a load, and in which part of a write two sides differ.
+//
 // Histograms are kept whole (HdrHistogram V2, base64, in nanoseconds) and merged without loss: percentiles are never
 // averaged, and one that would rest on fewer than ten samples is not shown. Version 1 is read as long as there is a
 // qkv that writes it; a file of a version above is refused, since what it means is not known.
 //
-// [Table] is the one table; it is printed as text, Markdown and CSV. [File.BenchmarkLines] is Go's benchmark format, for
+// [Table] is the one table; it is printed as text, Markdown and CSV. [File.Ratios] sums it up in Markdown, in one. [File.BenchmarkLines] is Go's benchmark format, for
 // benchstat. [Page] is a self-contained HTML page that loads nothing. What was emulated says so in every row and chart.
 package result
