@@ -49,7 +49,7 @@ func (f nowhereFile) Datasync() error {
 	return f.File.Datasync()
 }
 
-func benchLog(b *testing.B, d disk.FS, in string, segment int64) (*log.Log, log.Options) {
+func benchLog(b testing.TB, d disk.FS, in string, segment int64) (*log.Log, log.Options) {
 	b.Helper()
 	o := log.Options{FS: d, Dir: in, Cluster: 1, Member: 2, SegmentBytes: segment, WindowBytes: limits.WindowBytes, Salt: rand.Uint64}
 	must(b, log.Create(o, log.Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}))

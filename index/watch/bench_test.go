@@ -18,7 +18,7 @@ func (s *sink) Format() *kv.WatchFormat { return s.format }
 func (s *sink) Deliver(*kv.WatchDelivery) bool { return true }
 
 // benchWorld returns a world with so many revisions, of 1000 keys.
-func benchWorld(b *testing.B, revisions int) (w *world, first int64) {
+func benchWorld(b testing.TB, revisions int) (w *world, first int64) {
 	b.Helper()
 	w = newWorld(b, limits.Defaults().Index, limits.Defaults().Watches)
 	first = w.view.Revision() + 1
