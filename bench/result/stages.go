@@ -81,10 +81,10 @@ func parts(row Row) (all []Metric) {
 
 // What a load is bound by where this much of the time goes there.
 const (
-	boundShare = 0.5 // of the mean latency
-	busyShare  = 0.9 // of the processors
-	ownShare   = 0.6 // of the processors, for members and benchmark
-	syncShare  = 0.8 // of the time, the busiest disk is at it
+	boundShare = 0.45 // of the mean latency
+	busyShare  = 0.9  // of the processors
+	ownShare   = 0.6  // of the processors, for members and benchmark
+	syncShare  = 0.8  // of the time, the busiest disk is at it
 )
 
 // Verdicts say of each load whose writes were followed what bounds it, and why; and of each side after the first where what it
@@ -113,15 +113,25 @@ func verdict(row Row) string {
 	if len(parts(row)) == 0 || all == 0 {
 		return ""
 	}
-	share := func(names ...string) (s float64) {
-		for _, n := range names {
-			m := stage(n)
-			if n == outside {
-				m = outsideOf
+	share := func(names ...string) float64 {
+		var of []float64 // of each run
+		for _, run := range row.Runs {
+			whole, ok := mean.of(run)
+			if !ok || whole == 0 || len(run.Stages) == 0 {
+				continue
 			}
-			s += stat.Median(m.values(row)) / all
+			sum := 0.0
+			for _, n := range names {
+				m := stage(n)
+				if n == outside {
+					m = outsideOf
+				}
+				v, _ := m.of(run)
+				sum += v
+			}
+			of = append(of, min(sum/whole, 1)) // only some of the writes were followed
 		}
-		return s
+		return stat.Median(of)
 	}
 	percent := func(s float64) string { return fmt.Sprintf("%.0f %%", 100*s) }
 	value := func(name string) float64 { return stat.Median(valueMetric(name).values(row)) }

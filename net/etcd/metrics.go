@@ -534,7 +534,7 @@ func (t telling) own(s *Server, own *Metrics) {
 		t.gauge("qkv_alarm", "What an operator must know of this member.", 1, "name", one[0], "member", one[1])
 	}
 	for i := range own.Stages {
-		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of one write a millisecond of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
+		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of some of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
 	}
 	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
 	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot.", float64(own.SnapshotBytes))
