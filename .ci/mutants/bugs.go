@@ -502,6 +502,15 @@ var mutants = []mutant{
 	{"hand a write over again whose outcome is unknown", []change{
 		{"net/etcd/calls.go", "refusal == nil || refusal.Code != kv.Unavailable {\n", "refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {\n"},
 	}, []detector{direct("./net/etcd", "TestWaitsForALeader")}},
+	{"pace the resets of each connection as if it were alone", []change{
+		{"net/etcd/resets.go", "time.Duration(len(r.clients)*max(c.last, c.now))", "time.Duration(1)"},
+	}, []detector{direct("./net/etcd", "TestResets")}},
+	{"let open streams without data cost nothing", []change{
+		{"net/etcd/memory.go", " + int64(len(s.streams))*limits.EtcdStreamBytes", " + 0*limits.EtcdStreamBytes"},
+	}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
+	{"refuse as a learner without asking the leader", []change{
+		{"net/etcd/server.go", "	err := s.calls.confirm(ctx)\n	switch", "	err := ctx.Err()\n	switch"},
+	}, []detector{direct("./net/etcd", "TestLearners")}},
 	{"hash what etcd would have compacted", []change{
 		{"net/etcd/maintenance.go", "		if one.Mod <= compacted {\n", "		if one.Mod <= compacted && one.Tombstone {\n"},
 	}, []detector{direct("./net/etcd", "TestStories")}},

@@ -281,16 +281,19 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
-	// EtcdBytes bounds what gRPC's clients hold together by requests that are not whole and answers that are not read: one answer
-	// of the largest, and half as much of others.
+	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read:
+	// one answer of the largest, and half as much of others.
 	EtcdBytes = 3 << 29
+	// EtcdStreamBytes is what a stream takes that its client has begun and not ended, with the goroutine that serves it.
+	EtcdStreamBytes = 10 << 10
 	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each.
 	EtcdLeasesSorted = 4096
 	// EtcdStreamsAll bounds the streams of all connections together, of watches and others, at some 10 KiB each; EtcdHubCallers is how
 	// many of them wait for the watch hub at a time.
 	EtcdStreamsAll = 64 << 10
 	EtcdHubCallers = 64
-	// EtcdResets is how many streams a second a connection may give up before they are over; past it the connection is read slower.
+	// EtcdResets is how many streams a second all connections together may give up before they are over: a tenth of a core. Past it
+	// those who do are read slower.
 	EtcdResets = 2000
 	// EtcdGatewayBytes bounds an answer as JSON over HTTP, which is in memory several times over.
 	EtcdGatewayBytes = 64 << 20

@@ -18,6 +18,7 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/internal/limits"
 	"qkv/net/etcd"
 )
 
@@ -31,6 +32,7 @@ type hostile struct {
 
 	mu     sync.Mutex
 	window int64 // of the connection, for what it sends
+	pings  int   // that were answered
 	grown  sync.Cond
 	ended  bool
 }
@@ -54,6 +56,9 @@ func (h *hostile) read() {
 		if w, ok := f.(*http2.WindowUpdateFrame); ok && w.StreamID == 0 {
 			h.window += int64(w.Increment)
 		}
+		if p, ok := f.(*http2.PingFrame); ok && p.IsAck() {
+			h.pings++
+		}
 		h.ended = err != nil
 		h.grown.Broadcast()
 		h.mu.Unlock()
@@ -61,6 +66,12 @@ func (h *hostile) read() {
 			return
 		}
 	}
+}
+
+func (h *hostile) answered() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.pings > 0
 }
 
 // begin opens a stream, and returns its number.
@@ -137,6 +148,14 @@ func TestUnreadAndHalf(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		},
+		"open": func(h *hostile) error {
+			for {
+				if _, err := h.begin("/etcdserverpb.KV/Range"); err != nil || h.stream > 4000 {
+					return err
+				}
+				time.Sleep(time.Millisecond)
+			}
+		},
 		"half": func(h *hostile) error {
 			go h.read()
 			part := append(binary.BigEndian.AppendUint32([]byte{0}, 1<<20), make([]byte, 32<<10)...)
@@ -176,7 +195,9 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	defer cancel()
 	c := dial(t, s)
 	store := pb.NewKVClient(c)
-	w, err := pb.NewWatchClient(c).Watch(ctx)
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	w, err := pb.NewWatchClient(c).Watch(watching)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +232,10 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		}
 	}()
 	all.Wait()
+	if s.Stats().MessageBytes == 0 {
+		t.Error("an open stream counts for nothing")
+	}
+	unwatch()
 	deadline := time.Now().Add(wait)
 	for s.Stats().MessageBytes != 0 {
 		if time.Now().After(deadline) {
@@ -221,44 +246,58 @@ func TestMemoryIsGivenBack(t *testing.T) {
 	}
 }
 
-// TestResets opens streams and resets them, as fast as it can: others are served meanwhile, and no goroutine is left.
+// TestResets opens streams and resets them, as fast as it can, on some connections: all together take as long as the limit says, and
+// others are served meanwhile.
 func TestResets(t *testing.T) {
 	s := start(t, newMember(), nil)
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	c := pb.NewKVClient(dial(t, s))
-	h := attack(t, s)
-	go h.read()
-	done := make(chan error, 1)
+	const connections, streams = 4, limits.EtcdResets
+	done := make(chan error, connections)
 	request := message(&pb.RangeRequest{Key: []byte("a")})
-	go func() {
-		for h.stream < 10_000 {
-			id, err := h.begin("/etcdserverpb.KV/Range")
-			if err == nil && id%4 == 1 {
-				if !h.send(id, request, true) {
-					err = io.EOF
+	began := time.Now()
+	for range connections {
+		h := attack(t, s)
+		go h.read()
+		go func() {
+			for h.stream < 2*streams {
+				id, err := h.begin("/etcdserverpb.KV/Range")
+				if err == nil && id%4 == 1 {
+					if !h.send(id, request, true) {
+						err = io.EOF
+					}
+				}
+				if err == nil {
+					err = h.frames.WriteRSTStream(id, http2.ErrCodeCancel)
+				}
+				if err != nil {
+					done <- err
+					return
 				}
 			}
-			if err == nil {
-				err = h.frames.WriteRSTStream(id, http2.ErrCodeCancel)
+			err := h.frames.WritePing(false, [8]byte{1}) // it is answered when all before it was read
+			for !h.answered() && err == nil {
+				err = ctx.Err()
+				time.Sleep(time.Millisecond)
 			}
-			if err != nil {
-				done <- err
-				return
-			}
-		}
-		done <- nil
-	}()
-	for finished := false; !finished; {
+			done <- err
+		}()
+	}
+	for left := connections; left > 0; {
 		select {
 		case err := <-done:
-			t.Logf("%d streams, then %v", h.stream/2, err)
-			finished = true
+			if left--; err != nil {
+				t.Error(err)
+			}
 		default:
 		}
 		if _, err := c.Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
 			t.Fatalf("another client: %v", err)
 		}
 	}
-	_ = h.Close()
+	// Each may be ahead by its part of a second, which is all that there is for the first one, and a half for the second.
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("%d streams were reset in %v, the limit is %d a second", connections*streams, took, limits.EtcdResets)
+	}
 }

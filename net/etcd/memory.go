@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/mem"
@@ -18,8 +17,8 @@ import (
 	"qkv/internal/limits"
 )
 
-// memory is what the messages of gRPC's clients hold: requests that have begun to come, and answers that wait until somebody
-// reads them. gRPC bounds neither for a connection, whose streams may all be in the middle of a message.
+// memory is what gRPC's clients hold: streams that are open, requests that have begun to come, and answers that wait until somebody
+// reads them. gRPC bounds none of it for all connections, whose streams may all be in the middle of a message, or before it.
 //
 //  1. All connections together hold at most so much, and what they add in the moment in which one is closed.
 //  2. When they would hold more, the one that holds most is closed. Whoever sends and reads holds little, so that it is one that
@@ -28,6 +27,8 @@ type memory struct {
 	most  int64
 	note  func(what, reason string)
 	total atomic.Int64
+
+	resets *resets
 
 	mu     sync.Mutex
 	shares map[*share]struct{}
@@ -39,15 +40,15 @@ type memory struct {
 //     taken at once. got is the sum of that.
 //  2. taken is what the handlers that are running have taken of streams of requests.
 //  3. out is what was encoded and neither written nor given up.
-//  4. It holds got - taken + out, which is its part of memory.total.
+//  4. It holds got - taken + out, and limits.EtcdStreamBytes for each stream in streams, which is its part of memory.total.
 type share struct {
 	of    *memory
 	close func()
 	from  net.Addr
 
-	// Of who reads the connection.
-	resets int       // by the client, that are not paced yet
-	paced  time.Time // when those before would have come at limits.EtcdResets a second
+	over chan struct{} // closed when the connection is
+
+	pacing pacing // of who reads the connection
 
 	mu              sync.Mutex
 	streams         map[uint32]int64
@@ -56,12 +57,12 @@ type share struct {
 }
 
 func newMemory(most int64, note func(what, reason string)) *memory {
-	return &memory{most: most, note: note, shares: map[*share]struct{}{}}
+	return &memory{most: most, note: note, resets: newResets(), shares: map[*share]struct{}{}}
 }
 
 // begin makes a share of a connection that close ends.
 func (m *memory) begin(from net.Addr, close func()) *share {
-	s := &share{of: m, from: from, close: close}
+	s := &share{of: m, from: from, close: close, over: make(chan struct{}), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
 	m.shares[s] = struct{}{}
 	m.mu.Unlock()
@@ -75,6 +76,9 @@ func (s *share) end() {
 	s.of.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.ended {
+		close(s.over)
+	}
 	s.of.total.Add(-s.holdsLocked())
 	s.streams, s.got, s.taken, s.out, s.ended = nil, 0, 0, 0, true
 }
@@ -99,8 +103,8 @@ func (s *share) came(stream uint32, n int64) {
 	})
 }
 
-// over forgets what came on a stream.
-func (s *share) over(stream uint32) {
+// finished forgets what came on a stream.
+func (s *share) finished(stream uint32) {
 	s.change(func() {
 		s.got -= s.streams[stream]
 		delete(s.streams, stream)
@@ -127,7 +131,9 @@ func (s *share) change(f func()) {
 }
 
 // holdsLocked is no less than nothing: a message that comes compressed has more bytes than its data.
-func (s *share) holdsLocked() int64 { return max(s.got-s.taken, 0) + s.out }
+func (s *share) holdsLocked() int64 {
+	return max(s.got-s.taken, 0) + s.out + int64(len(s.streams))*limits.EtcdStreamBytes
+}
 
 // holds counts bytes that wait to be written, or less than none for those that wait no more.
 func (s *share) holds(n int64) {
@@ -288,11 +294,11 @@ const (
 func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
 	if kind == resetFrame {
-		s.resets++
+		s.pacing.resets++
 	}
 	switch {
 	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):
-		s.over(stream)
+		s.finished(stream)
 	case kind == headersFrame:
 		s.begins(stream)
 	case kind == dataFrame:
@@ -300,27 +306,10 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	}
 }
 
-// pace waits as long as the client's resets have come too fast: each costs what a request costs, and it may send them without end.
-// Nothing more is read of its connection meanwhile, and nobody else waits.
-func (s *share) pace() {
-	if s.resets == 0 {
-		return
-	}
-	now := time.Now()
-	if least := now.Add(-time.Second); s.paced.Before(least) {
-		s.paced = least // as many as come in a second may come at once
-	}
-	s.paced = s.paced.Add(time.Duration(s.resets) * time.Second / limits.EtcdResets)
-	s.resets = 0
-	if wait := s.paced.Sub(now); wait > 0 {
-		time.Sleep(wait)
-	}
-}
-
 // toClient sees what ends a stream from here.
 func (s *share) toClient(kind, flags byte, stream uint32, _ int) {
 	if kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0 {
-		s.over(stream)
+		s.finished(stream)
 	}
 }
 

@@ -311,6 +311,9 @@ type told struct {
 }
 
 func (t told) Read(b []byte) (int, error) {
+	if t.share != nil && t.share.behind() {
+		b = b[:min(len(b), behindBytes)]
+	}
 	n, err := t.Conn.Read(b)
 	if t.in != nil {
 		t.in.see(b[:n])
@@ -318,6 +321,9 @@ func (t told) Read(b []byte) (int, error) {
 	}
 	return n, err
 }
+
+// behindBytes is what is read at a time of a connection whose resets are paced: some ten of them.
+const behindBytes = 1 << 10
 
 func (t told) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)

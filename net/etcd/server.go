@@ -169,7 +169,7 @@ type Stats struct {
 	Watches     int64
 	WatchBytes  int64 // of events that wait to be sent
 
-	MessageBytes int64 // of requests that are not whole, and of answers that are not read
+	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read
 }
 
 // Stats returns the endpoint's numbers.

@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"qkv/internal/limits"
+)
+
+// TestAdverseEtcdClients: clients of gRPC begin requests and reset them as fast as they can, on many connections; others open
+// streams and say nothing on them; others open thousands of connections and do nothing. The member's memory stays within its budget,
+// and others are served.
+func TestAdverseEtcdClients(t *testing.T) {
+	alongside(t)
+	took := variant(2*time.Second, 20*time.Second)
+	resetting, opening, idle := variant(16, 64), variant(2, 16), variant(500, 10_000)
+	c := startProcesses(t, 3)
+	victim := c.leader()
+	others := newEtcdCallers(t, victim.listen)
+	quiet := others.during(took/2, func() {})
+
+	var resets, streams, connections atomic.Int64
+	for _, attack := range []struct {
+		name        string
+		connections int
+		do          func(ctx context.Context, at string)
+		count       *atomic.Int64
+		memoryMost  int64
+	}{
+		{"resets", resetting, func(ctx context.Context, at string) { resetStreams(ctx, at, &resets) }, &resets, 256 << 20},
+		{"open streams", opening, func(ctx context.Context, at string) { openStreams(ctx, at, &streams) }, &streams, limits.EtcdBytes + limits.EtcdBytes/2},
+		{"idle connections", idle, func(ctx context.Context, at string) { idleConnection(ctx, at, &connections) }, &connections, 1 << 30},
+	} {
+		before, worked := victim.residentBytes(), victim.processorTime()
+		ctx, cancel := context.WithCancel(t.Context())
+		var hostile sync.WaitGroup
+		for range attack.connections {
+			hostile.Go(func() {
+				for ctx.Err() == nil {
+					attack.do(ctx, victim.listen)
+					pause(ctx, 100*time.Millisecond)
+				}
+			})
+		}
+		peak := before
+		slow := others.during(took, func() { peak = max(peak, victim.residentBytes()) })
+		worked = victim.processorTime() - worked
+		cancel()
+		hostile.Wait()
+		t.Logf("figures: %s: %d on %d connections, RSS from %d to %d MiB, %v of the processor's time in %v, another's p99 %v, before %v", attack.name, attack.count.Load(), attack.connections,
+			before>>20, peak>>20, worked.Round(time.Millisecond), took, slow.Round(10*time.Microsecond), quiet.Round(10*time.Microsecond))
+		if peak-before > attack.memoryMost {
+			t.Errorf("%s: the member's memory grew by %d MiB, over %d", attack.name, (peak-before)>>20, attack.memoryMost>>20)
+		}
+		if fullVariant() && slow > 3*max(quiet, 5*time.Millisecond) {
+			t.Errorf("%s: another's requests took %v, and %v before", attack.name, slow, quiet)
+		}
+		if attack.count.Load() == 0 {
+			t.Errorf("%s: there were none", attack.name)
+		}
+	}
+	if n := resets.Load(); fullVariant() && n < 20_000 {
+		t.Errorf("only %d streams were reset", n)
+	}
+	c.allRun()
+	others.during(100*time.Millisecond, func() {}) // it goes on as if nothing had been
+}
+
+// etcdCallers put and get over connections of their own, one after the other.
+type etcdCallers struct {
+	t     testing.TB
+	conns []*grpc.ClientConn
+}
+
+func newEtcdCallers(t testing.TB, at string) *etcdCallers {
+	t.Helper()
+	e := &etcdCallers{t: t}
+	for range 4 {
+		c, err := grpc.NewClient(at, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		e.conns = append(e.conns, c)
+	}
+	return e
+}
+
+// during calls for a while, looks again and again, and returns the 99th percentile of how long a call took.
+func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
+	e.t.Helper()
+	var mu sync.Mutex
+	var all []time.Duration
+	var callers sync.WaitGroup
+	until := time.Now().Add(took)
+	for i, conn := range e.conns {
+		callers.Go(func() {
+			store, key := pb.NewKVClient(conn), fmt.Appendf(nil, "other/%d", i)
+			for n := 0; n < 10 || time.Now().Before(until); n++ {
+				ctx, cancel := context.WithTimeout(e.t.Context(), processWait)
+				begun := time.Now()
+				var err error
+				if n%2 == 0 {
+					_, err = store.Put(ctx, &pb.PutRequest{Key: key, Value: []byte("v")}, grpc.WaitForReady(true))
+				} else {
+					_, err = store.Range(ctx, &pb.RangeRequest{Key: key}, grpc.WaitForReady(true))
+				}
+				cancel()
+				if err != nil {
+					e.t.Errorf("another's request: %v", err)
+					return
+				}
+				mu.Lock()
+				all = append(all, time.Since(begun))
+				mu.Unlock()
+				time.Sleep(2 * time.Millisecond)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		callers.Wait()
+		close(done)
+	}()
+	for open := true; open; {
+		select {
+		case <-done:
+			open = false
+		case <-time.After(50 * time.Millisecond):
+			look()
+		}
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[len(all)*99/100]
+}
+
+// etcdFrames dials, and returns what writes frames, and the head of a request. What comes is read and overlooked.
+func etcdFrames(ctx context.Context, at string) (conn net.Conn, frames *http2.Framer, head []byte) {
+	conn, err := net.Dial("tcp", at)
+	if err != nil {
+		return nil, nil, nil
+	}
+	context.AfterFunc(ctx, func() { _ = conn.Close() })
+	var block bytes.Buffer
+	encode := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.KV/Range"}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		field := hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true} // no table, so that all requests look alike
+		_ = encode.WriteField(field)
+	}
+	frames = http2.NewFramer(conn, nil)
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil || frames.WriteSettings() != nil {
+		_ = conn.Close()
+		return nil, nil, nil
+	}
+	return conn, frames, block.Bytes()
+}
+
+// resetStreams begins requests and resets them, until the connection ends. They are written many at a time.
+func resetStreams(ctx context.Context, at string, count *atomic.Int64) {
+	conn, _, head := etcdFrames(ctx, at)
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
+	request := []byte("\x00\x00\x00\x00\x03\x0a\x01a") // a Range of the key "a"
+	var out bytes.Buffer
+	frames := http2.NewFramer(&out, nil)
+	for id := uint32(1); id < 1<<30; {
+		out.Reset()
+		const together = 100
+		for range together {
+			_ = frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: head, EndHeaders: true})
+			if id%4 == 1 { // the window of the connection is not looked at: it is given back
+				_ = frames.WriteData(id, true, request)
+			}
+			_ = frames.WriteRSTStream(id, http2.ErrCodeCancel)
+			id += 2
+		}
+		if _, err := conn.Write(out.Bytes()); err != nil {
+			return
+		}
+		count.Add(together)
+	}
+}
+
+// openStreams begins as many requests as a connection may, says nothing more on them, and waits until the connection ends.
+func openStreams(ctx context.Context, at string, count *atomic.Int64) {
+	conn, frames, head := etcdFrames(ctx, at)
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	for i := range uint32(limits.EtcdStreams) {
+		if frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: head, EndHeaders: true}) != nil {
+			return
+		}
+		count.Add(1)
+	}
+	_, _ = io.Copy(io.Discard, conn)
+}
+
+// idleConnection says what it is, and nothing more.
+func idleConnection(ctx context.Context, at string, count *atomic.Int64) {
+	conn, _, _ := etcdFrames(ctx, at)
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	count.Add(1)
+	_, _ = io.Copy(io.Discard, conn)
+}

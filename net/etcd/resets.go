@@ -1,0 +1,104 @@
+package etcd
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// resets paces the streams that clients give up before they are over: each costs what a request costs, and a client may begin and
+// reset them without end, on as many connections as it likes, since none of them counts as open.
+//
+//  1. All together give up limits.EtcdResets a second. Those who give up any in this or the last second share that: the clients,
+//     which are told apart by where they come from, in equal parts, and the connections of one client its part.
+//  2. What comes of a connection past its part is not handed on before its time, and nothing more is read of it until then. Nobody
+//     else waits, and the client's own writes wait when its buffers are full.
+//  3. A connection may be ahead by what its part is of a second.
+type resets struct {
+	mu      sync.Mutex
+	second  int64
+	clients map[string]*resetter
+}
+
+// resetter is a client, with how many of its connections have given up streams in the last second and in this one.
+type resetter struct{ last, now int }
+
+// pacing is a connection's part in it, of who reads it.
+type pacing struct {
+	client  string
+	resets  int       // that are not paced yet
+	paced   time.Time // when those before would have come at the connection's part
+	counted int64     // the second in which it was counted last
+}
+
+func newResets() *resets { return &resets{clients: map[string]*resetter{}} }
+
+// clientAt is who a client is, as far as it matters here.
+func clientAt(from net.Addr) string {
+	host, _, err := net.SplitHostPort(from.String())
+	if err != nil {
+		return from.String()
+	}
+	return host
+}
+
+// wait returns for how long a connection has to wait now that it has given up some more.
+func (r *resets) wait(p *pacing, now time.Time) time.Duration {
+	each := r.each(p, now.Unix())
+	if least := now.Add(-time.Second); p.paced.Before(least) {
+		p.paced = least
+	}
+	p.paced = p.paced.Add(time.Duration(p.resets) * each)
+	p.resets = 0
+	return p.paced.Sub(now)
+}
+
+// each is the time that the connection has to let pass for each reset.
+func (r *resets) each(p *pacing, second int64) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ago := second - r.second; ago != 0 {
+		for name, c := range r.clients {
+			c.last, c.now = c.now, 0
+			if ago != 1 || c.last == 0 {
+				delete(r.clients, name)
+			}
+		}
+		r.second = second
+	}
+	c := r.clients[p.client]
+	if c == nil {
+		c = &resetter{}
+		r.clients[p.client] = c
+	}
+	if p.counted != second {
+		p.counted = second
+		c.now++
+	}
+	return time.Second / limits.EtcdResets * time.Duration(len(r.clients)*max(c.last, c.now))
+}
+
+// pace waits for as long as the client's resets have come too fast, or until the connection is over.
+func (s *share) pace() {
+	if s.pacing.resets == 0 {
+		return
+	}
+	wait := s.of.resets.wait(&s.pacing, time.Now())
+	if wait <= 0 {
+		return
+	}
+	until := time.NewTimer(wait)
+	defer until.Stop()
+	select {
+	case <-until.C:
+	case <-s.over:
+	}
+}
+
+// behind says that the connection has come too fast in the last second: it is read in small pieces, so that it waits often, and
+// for short times.
+func (s *share) behind() bool {
+	return !s.pacing.paced.IsZero() && time.Since(s.pacing.paced) < time.Second/2
+}
