@@ -15,7 +15,6 @@ func TestResetsShare(t *testing.T) {
 	type connection struct {
 		pacing
 		next time.Time
-		came int
 	}
 	at := func(host string) *connection {
 		return &connection{pacing: pacing{client: clientAt(&net.TCPAddr{IP: net.ParseIP(host), Port: 1})}}
