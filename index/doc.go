@@ -165,7 +165,8 @@
 // A command says which revision is the oldest that can be read from then on. Nothing else gives up history: no bound of
 // a member or of a build decides what can be read. So
 //
-//   - the compacted revision itself can be read, and its changes can be watched, tombstones included;
+//   - the compacted revision itself can be read, and its changes can be watched, tombstones included; who begins a watch with it
+//     is told of what a key became there in the end, if it has changed twice ([Change.Superseded]), as in etcd;
 //   - of every change that can be watched, one at the compacted revision too, the version before it is kept as well, so that
 //     all members tell it alike (etcd has it from the next revision on);
 //   - the newest revision may be compacted.

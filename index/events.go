@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"cmp"
 	"runtime"
 
@@ -30,6 +31,32 @@ func (c *Change) Behind() Position {
 		return Position{Revision: c.KV.ModRevision + 1}
 	}
 	return Position{c.KV.ModRevision, c.Sub + 1}
+}
+
+// Superseded says whether the key has another change behind this one at the same revision. It looks from the key's newest version
+// and from the revision's end of what is left at the same time, since either may be far away.
+func (c *Change) Superseded() bool {
+	if c.Last {
+		return false
+	}
+	var p probe
+	r, found := c.view.tree.Get(p.set(c.KV.Key))
+	runtime.KeepAlive(p.words)
+	if !found {
+		return false
+	}
+	newer, revision := r.record().newest(), c.KV.ModRevision
+	for sub, n := c.Sub+1, c.view.history.changes(revision); sub < n; sub++ {
+		if newer.mod == revision {
+			return newer.sub != c.at.sub
+		}
+		other := changed(c.view.history.change(revision, sub).Load()).version()
+		if bytes.Equal(ref(other.record.Load()).record().key(), c.KV.Key) {
+			return true
+		}
+		newer = ref(newer.prev.Load()).version()
+	}
+	return false
 }
 
 // Before returns the key as it was before the revision of the change. It is false when the key was not there, or when

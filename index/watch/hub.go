@@ -131,8 +131,11 @@ func (h *Hub) create(v *index.View, s *stream, r *kv.WatchRequest) {
 		},
 		stream: s, ids: []uint64{r.ID}, cursor: index.Position{Revision: w.Revision}, number: h.number, told: int64(h.now),
 	}
-	if w.Revision == 0 {
+	switch w.Revision {
+	case 0:
 		one.cursor.Revision = v.Revision() + 1
+	case v.Compacted():
+		one.since = w.Revision
 	}
 	s.watches[r.ID] = one
 	h.watches++
@@ -193,6 +196,9 @@ func (h *Hub) put(one *subscription) {
 
 // enter puts a subscription into the pass that is at its cursor.
 func (h *Hub) enter(p *pass, one *subscription, as place) {
+	if one.since < p.at.Revision {
+		one.since = 0 // from here on it is like all others
+	}
 	if g := p.groups[one.spec]; g != nil && g.count > 0 { // it is told of nothing that was before
 		work := 0
 		h.flush(p, g, p.at, &work)

@@ -76,6 +76,7 @@ type watched struct {
 	id       uint64
 	request  kv.Watch
 	first    int64 // revision from which on it gets events
+	since    int64 // the revision that was the compacted one, if it begins with that
 	created  bool
 	got      []event
 	partial  bool
@@ -196,10 +197,13 @@ func show(events []event) string {
 // expected is what a watch must get up to a revision.
 func (w *world) expected(one *watched, to int64) (want []event) {
 	q := &one.request
-	for _, e := range w.history {
+	for i, e := range w.history {
 		key, end := string(q.Key), string(q.End)
 		in := e.Key == key && end == "" || e.Key >= key && end != "" && (end == "\x00" || e.Key < end)
 		if !in || e.Revision < one.first || e.Revision > to || e.Deleted && q.NoDelete || !e.Deleted && q.NoPut {
+			continue
+		}
+		if e.Revision == one.since && slices.ContainsFunc(w.history[i+1:], func(later event) bool { return later.Revision == e.Revision && later.Key == e.Key }) {
 			continue
 		}
 		if !q.PrevKV {
@@ -255,6 +259,9 @@ func (w *world) remember(one event) {
 func (w *world) watch(s *stream, q kv.Watch) *watched {
 	w.next++
 	one := &watched{id: w.next, request: q, first: q.Revision}
+	if one.first > 0 && one.first == w.view.Compacted() {
+		one.since = one.first
+	}
 	s.watches[one.id] = one
 	w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchCreate, ID: one.id, Watch: q})
 	return one
@@ -341,6 +348,41 @@ func TestStepSendsLittle(t *testing.T) {
 	t.Logf("%d bytes in all, %d at most in one step", to.bytes, most)
 }
 
+// twice puts a key and deletes all keys, in one revision.
+func twice(key []byte) []byte {
+	put := kv.Op{Put: &kv.Put{Key: key, Value: []byte("twice")}}
+	remove := kv.Op{Delete: &kv.Delete{Key: []byte("a"), End: []byte("z")}}
+	nested := func(o kv.Op) kv.Op { return kv.Op{Txn: &kv.Txn{Success: []kv.Op{o}}} }
+	return index.AppendTxn(nil, &kv.Txn{Success: []kv.Op{nested(put), nested(remove)}})
+}
+
+// TestTwiceAndCompacted compacts up to a revision in which a key has changed twice: who watches from there on gets what stayed, and
+// who has watched before gets both.
+func TestTwiceAndCompacted(t *testing.T) {
+	for _, newer := range []int{0, 1, 5} {
+		w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
+		s := w.open(1000)
+		watches := func(from int64) {
+			w.watch(s, kv.Watch{Key: []byte("a"), Revision: from})
+			w.watch(s, kv.Watch{Key: []byte("a"), End: []byte("z"), Revision: from})
+		}
+		w.apply(index.AppendPut(nil, &kv.Put{Key: []byte("b"), Value: []byte("b")}))
+		watches(0)
+		watches(w.view.Revision() + 1)
+		w.apply(twice([]byte("a")))
+		at := w.view.Revision()
+		for range newer {
+			w.apply(index.AppendPut(nil, &kv.Put{Key: []byte("a"), Value: []byte("newer")}))
+		}
+		w.apply(index.AppendCompact(nil, at))
+		watches(at)
+		w.finish()
+		w.apply(twice([]byte("a")))
+		watches(at)
+		w.finish()
+	}
+}
+
 // TestWatches lets random watches on random streams see random changes, and judges each by the history: ordered, unique, reliable,
 // atomic, resumable and bookmarkable, with previous values, creations and filters.
 func TestWatches(t *testing.T) {
@@ -393,10 +435,10 @@ func (w *world) turn(t *rapid.T) {
 			w.apply(index.AppendCompact(nil, rapid.Int64Range(max(w.view.Compacted(), 1), newest).Draw(t, "compacted")))
 		}
 	case kind == 21: // a key changes twice in a revision
-		put := kv.Op{Put: &kv.Put{Key: key("key"), Value: []byte("twice")}}
-		remove := kv.Op{Delete: &kv.Delete{Key: []byte("a"), End: []byte("z")}}
-		nested := func(o kv.Op) kv.Op { return kv.Op{Txn: &kv.Txn{Success: []kv.Op{o}}} }
-		w.apply(index.AppendTxn(nil, &kv.Txn{Success: []kv.Op{nested(put), nested(remove)}}))
+		w.apply(twice(key("key")))
+		if rapid.Bool().Draw(t, "compacted") {
+			w.apply(index.AppendCompact(nil, w.view.Revision()))
+		}
 	case kind < 7:
 		var commands [][]byte
 		for range rapid.IntRange(1, 4).Draw(t, "commands") {
@@ -427,6 +469,9 @@ func (w *world) turn(t *rapid.T) {
 		}
 		if rapid.Bool().Draw(t, "from") {
 			q.Revision = rapid.Int64Range(1, w.view.Revision()+10).Draw(t, "revision")
+			if rapid.IntRange(0, 3).Draw(t, "compacted") == 0 {
+				q.Revision = max(w.view.Compacted(), 1)
+			}
 		}
 		w.watch(s, q)
 	case kind < 14:

@@ -10,6 +10,9 @@ type spec struct {
 	key, end                          string // a range's; without an end it is the one key
 	prevKV, progress, noPut, noDelete bool
 	format                            *kv.WatchFormat
+	// since is the revision that was the compacted one when the watch began with it; 0 when it began later, and from when it is past
+	// that on. Of what a key became there and did not stay a compaction leaves nothing.
+	since int64
 }
 
 // pass is a place in the history, and the subscriptions that have been told of all before it.
@@ -181,5 +184,8 @@ func (p *pass) of(key []byte, to []*group) []*group {
 
 // wants says whether a group is told of a change.
 func (g *group) wants(c *index.Change) bool {
-	return !(c.Deleted && g.noDelete || !c.Deleted && g.noPut)
+	if c.Deleted && g.noDelete || !c.Deleted && g.noPut {
+		return false
+	}
+	return c.KV.ModRevision != g.since || !c.Superseded()
 }
