@@ -35,6 +35,9 @@ func init() {
 		{"take the version before for the one before the revision", []change{
 			{"index/events.go", "		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {\n", "		if at = ref(at.prev.Load()).version(); at.mod <= c.KV.ModRevision {\n"},
 		}, []detector{hub}},
+		{"tell from the compacted revision what did not stay", []change{
+			{"index/watch/pass.go", "	return c.KV.ModRevision != g.since || !c.Superseded()\n", "	return c.KV.ModRevision >= 0\n"},
+		}, []detector{direct("./index/watch", "TestTwiceAndCompacted")}},
 		{"let a watch that is not read hold up the others", []change{
 			{"net/server/watch.go", "	if w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting || !w.s.share.take(size) {\n", "	for w.waiting > 0 && w.waiting+size > limits.WatchBytesWaiting && !w.ended {\n		w.room.Wait()\n	}\n	if !w.s.share.take(size) {\n"},
 		}, []detector{direct("./net/server", "TestWatchNotTaken")}},
