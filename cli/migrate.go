@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -43,7 +44,10 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of that etcd (default: the host's)"},
 					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show it"},
 					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
-					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO"}, Usage: "`HOST:PORT,...` of members of the cluster that follows; without it $QKV_HOME/endpoints, then " + defaultEndpoint},
+					&cli.StringSliceFlag{Name: "to", EnvVars: []string{"QKV_MIGRATE_TO"}, Usage: "`HOST:PORT,...` of members of the cluster that follows, or URLs of members of `qkv etcd`; without it $QKV_HOME/endpoints, then " + defaultEndpoint},
+					&cli.StringFlag{Name: "to-cacert", EnvVars: []string{"QKV_MIGRATE_TO_CACERT"}, Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
+					&cli.StringFlag{Name: "to-cert", EnvVars: []string{"QKV_MIGRATE_TO_CERT"}, Usage: "`FILE` with the certificate to show them"},
+					&cli.StringFlag{Name: "to-key", EnvVars: []string{"QKV_MIGRATE_TO_KEY"}, Usage: "`FILE` with the certificate's key"},
 					&cli.BoolFlag{Name: "cut-over", EnvVars: []string{"QKV_MIGRATE_CUT_OVER"}, Usage: "wait for the etcd's last revision, compare the hashes, and let clients write"},
 					&cli.StringFlag{Name: "work-dir", EnvVars: []string{"QKV_MIGRATE_WORK_DIR"}, Usage: "`DIR` for the etcd's snapshot until it is loaded (default: the user's cache)"},
 					&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_MIGRATE_DRY_RUN"}, Usage: "read and check everything, and write nothing"},
@@ -67,6 +71,9 @@ func migrateCommand() *cli.Command {
 	}
 }
 
+// liveFlags are those that only a running etcd has a use for.
+var liveFlags = []string{"work-dir", "to", "to-cacert", "to-cert", "to-key", "source-cacert", "source-cert", "source-key"}
+
 func migrateFrom(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
@@ -79,8 +86,8 @@ func migrateFrom(c *cli.Context) error {
 		return usagef("--data-dir, --name and --skip-hash-check belong to --snapshot: a running etcd is followed by a running cluster, --to HOST:PORT")
 	case live:
 		return interruptible(c, func(ctx context.Context) error { return migrateLive(ctx, c) })
-	case file && (c.Bool("cut-over") || c.IsSet("work-dir") || c.IsSet("source-cacert") || c.IsSet("source-cert") || c.IsSet("source-key")):
-		return usagef("--cut-over, --work-dir, --source-cacert, --source-cert and --source-key belong to --endpoints: a file is neither followed nor cut over")
+	case file && (c.Bool("cut-over") || slices.ContainsFunc(liveFlags, c.IsSet)):
+		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
 	case file:
 		return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c, c.String("snapshot")) })
 	}
@@ -256,7 +263,7 @@ func migrateError(err error) error {
 		return usagef("%w", err)
 	}
 	if migrate.Unreachable(err) {
-		return exitf(exitUnavailable, "%w", err)
+		return exitf(exitUnavailable, "%w; does it run, and is that its address for clients?", err)
 	}
 	return serveError(err)
 }

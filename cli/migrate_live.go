@@ -82,17 +82,22 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 
 // sourceGroup are the members of the etcd that is followed.
 func sourceGroup(c *cli.Context) (*migrate.Group, error) {
-	config, err := sourceTLS(c)
+	return urlGroup(c, "endpoints", "source")
+}
+
+// urlGroup are the members at URLs, which are dialled with the certificates of the flags that begin with a word.
+func urlGroup(c *cli.Context, flag, tlsFlags string) (*migrate.Group, error) {
+	config, err := etcdTLS(c, tlsFlags)
 	if err != nil {
 		return nil, err
 	}
 	var all []*migrate.Source
 	var names []string
-	for _, part := range c.StringSlice("endpoints") {
+	for _, part := range c.StringSlice(flag) {
 		for text := range strings.SplitSeq(part, ",") {
 			u, err := url.Parse(strings.TrimSpace(text))
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" {
-				return nil, usagef("--endpoints %q is no URL of an etcd: http://HOST:PORT or https://HOST:PORT", text)
+				return nil, usagef("--%s %q is no URL of an etcd: http://HOST:PORT or https://HOST:PORT", flag, text)
 			}
 			with := config
 			if u.Scheme == "http" {
@@ -108,27 +113,27 @@ func sourceGroup(c *cli.Context) (*migrate.Group, error) {
 	return migrate.NewGroup(strings.Join(names, ","), all...), nil
 }
 
-// sourceTLS is how that etcd is dialled with https.
-func sourceTLS(c *cli.Context) (*tls.Config, error) {
+// etcdTLS is how members at https:// URLs are dialled.
+func etcdTLS(c *cli.Context, flags string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if file := c.String("source-cacert"); file != "" {
+	if file := c.String(flags + "-cacert"); file != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return nil, usagef("--source-cacert: %w", err)
+			return nil, usagef("--%s-cacert: %w", flags, err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, usagef("--source-cacert %s holds no certificate", file)
+			return nil, usagef("--%s-cacert %s holds no certificate", flags, file)
 		}
 	}
-	cert, key := c.String("source-cert"), c.String("source-key")
+	cert, key := c.String(flags+"-cert"), c.String(flags+"-key")
 	if (cert == "") != (key == "") {
-		return nil, usagef("--source-cert and --source-key belong together")
+		return nil, usagef("--%s-cert and --%s-key belong together", flags, flags)
 	}
 	if cert != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			return nil, usagef("--source-cert: %w", err)
+			return nil, usagef("--%s-cert: %w", flags, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -137,6 +142,9 @@ func sourceTLS(c *cli.Context) (*tls.Config, error) {
 
 // targetGroup are the members of the cluster that follows.
 func targetGroup(c *cli.Context) (*migrate.Group, error) {
+	if strings.Contains(strings.Join(c.StringSlice("to"), ","), "://") { // of `qkv etcd`
+		return urlGroup(c, "to", "to")
+	}
 	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
 	home, err := homeDir(c)
 	if err != nil && t.certsDir == "" {

@@ -68,8 +68,12 @@ func (l *Live) Run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil || !retryable(err) || !l.reached && time.Since(begun) >= l.Timeout {
 			return err
 		}
-		if l.reached && (l.err == nil || l.err.Error() != err.Error()) {
-			l.Say("trying again: %v", err)
+		if l.err == nil || l.err.Error() != err.Error() {
+			if l.reached {
+				l.Say("trying again: %v", err)
+			} else {
+				l.Say("no answer yet, trying for %v: %v", l.Timeout, err)
+			}
 		}
 		l.err = err
 		select {
