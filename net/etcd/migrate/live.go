@@ -58,7 +58,7 @@ const (
 )
 
 // errEnded says that the cluster follows no more.
-var errEnded = errors.New("the cluster does not follow any more")
+var errEnded = errors.New("the cluster does not follow any more: it was cut over")
 
 // Run follows until it is interrupted, or cut over.
 func (l *Live) Run(ctx context.Context) error {
@@ -245,6 +245,11 @@ func (l *Live) follow(ctx context.Context, p progress) error {
 			newest, err := l.poll(ctx, take, revision, &compacted)
 			if err != nil {
 				return err
+			}
+			if !l.CutOver { // another one may have done it
+				if p, err := l.To.progress(ctx); err != nil || p.FollowStatus == nil {
+					return cmp.Or(err, errEnded)
+				}
 			}
 			if l.CutOver && newest == revision {
 				if done, err := l.cutOver(ctx, take, revision, &compacted); done || err != nil {

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -246,6 +247,26 @@ func TestLive(t *testing.T) {
 	}
 	if _, again := s.run(true); again() == nil {
 		t.Error("a cluster that was written to follows")
+	}
+}
+
+// TestLiveIsCutOverElsewhere has one follow while another one cuts over, and nobody write to the source any more: the first one ends.
+func TestLiveIsCutOverElsewhere(t *testing.T) {
+	s := newScenario(t)
+	s.put("a", "1", 0)
+	from, to := *s.from, *s.to
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	told := &said{}
+	l := &Live{From: &from, To: &to, WorkDir: t.TempDir(), Timeout: wait, Say: told.say, Bar: func(int, int) {}}
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	until(t, "to follow", func() bool { return told.has("following") })
+	if _, stop := s.run(true); stop() != nil {
+		t.Fatal("it is not cut over")
+	}
+	if err := <-ended; !errors.Is(err, errEnded) {
+		t.Errorf("who has followed ends with %v", err)
 	}
 }
 
