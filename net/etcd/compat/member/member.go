@@ -146,8 +146,13 @@ func Start(t testing.TB, program string, count int, arguments ...string) *Cluste
 // StartOn is Start of members whose data folders are made before.
 func StartOn(t testing.TB, program string, count int, prepare func(m *Member), arguments ...string) *Cluster {
 	t.Helper()
+	return startOn(t, program, count, prepare, nil, arguments)
+}
+
+func startOn(t testing.TB, program string, count int, prepare func(m *Member), wires *Wires, arguments []string) *Cluster {
+	t.Helper()
 	for attempt := 1; ; attempt++ {
-		c, err := start(t, program, count, prepare, arguments)
+		c, err := start(t, program, count, prepare, wires, arguments)
 		if err == nil {
 			return c
 		}
@@ -159,7 +164,7 @@ func StartOn(t testing.TB, program string, count int, prepare func(m *Member), a
 	}
 }
 
-func start(t testing.TB, program string, count int, prepare func(m *Member), arguments []string) (*Cluster, error) {
+func start(t testing.TB, program string, count int, prepare func(m *Member), wires *Wires, arguments []string) (*Cluster, error) {
 	t.Helper()
 	dir, path := t.TempDir(), Program(t, program)
 	ports := freePorts(t, 2*count)
@@ -180,7 +185,11 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), arg
 				"--listen-peer-urls", "http://" + m.Peer, "--initial-advertise-peer-urls", "http://" + m.Peer,
 			}
 		case QKV:
-			list = append(list, m.Name+"="+m.Peer)
+			at := m.Peer
+			if wires != nil {
+				at = wires.before(m)
+			}
+			list = append(list, m.Name+"="+at)
 			m.arguments = []string{
 				"serve", "--name", m.Name, "--data-dir", m.Dir, "--listen", m.Client, "--listen-peer", m.Peer,
 				"--home", filepath.Join(dir, "home"), "--log-format", "text", "--history-bytes", "0", "--segment-bytes", "1048576",

@@ -72,8 +72,16 @@ func TestRobustness(t *testing.T) {
 	}
 }
 
+// startMembers starts three, which can be cut off from each other if they are qkv's.
+func startMembers(t *testing.T) (*member.Cluster, *member.Wires) {
+	if *against == member.QKV {
+		return member.StartWired(t, 3)
+	}
+	return member.Start(t, *against, 3), nil
+}
+
 func one(t *testing.T, kind traffic.Traffic, seed uint64) {
-	cluster := member.Start(t, *against, 3)
+	cluster, wires := startMembers(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	endpoints := cluster.Endpoints()
@@ -93,7 +101,7 @@ func one(t *testing.T, kind traffic.Traffic, seed uint64) {
 	must(t, traffic.SimulateWatchTraffic(ctx, &working, &watches, endpoints, set, kind, traffic.RunWatchLoopParam{
 		Config: watches, QPSLimiter: limiter, KeyStore: keys, Storage: storage, Finish: finish, Logger: zap.NewNop(),
 	}))
-	faults := inject(t, cluster, rand.New(rand.NewPCG(seed, 0)))
+	faults := inject(t, cluster, wires, rand.New(rand.NewPCG(seed, 0)))
 	close(finish)
 	working.Wait()
 
@@ -126,10 +134,25 @@ func one(t *testing.T, kind traffic.Traffic, seed uint64) {
 }
 
 // inject makes faults, one after the other, while the traffic goes on.
-func inject(t *testing.T, cluster *member.Cluster, random *rand.Rand) (done []string) {
+func inject(t *testing.T, cluster *member.Cluster, wires *member.Wires, random *rand.Rand) (done []string) {
 	for range 5 {
 		time.Sleep(time.Duration(300+random.IntN(700)) * time.Millisecond) // of traffic without one
 		m := cluster.Members[random.IntN(3)]
+		if wires != nil && random.IntN(2) == 0 {
+			name, cut := partition(m, cluster.Members, random)
+			before := wires.Lost.Load()
+			wires.Cut(cut)
+			for deadline := time.Now().Add(time.Minute); wires.Lost.Load() == before; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s, and nothing is lost", name)
+				}
+			}
+			time.Sleep(time.Duration(500+random.IntN(3000)) * time.Millisecond)
+			wires.Cut(nil)
+			must(t, m.Await())
+			done = append(done, name)
+			continue
+		}
 		if random.IntN(2) == 0 {
 			m.Kill()
 			time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
@@ -146,6 +169,23 @@ func inject(t *testing.T, cluster *member.Cluster, random *rand.Rand) (done []st
 	}
 	time.Sleep(500 * time.Millisecond)
 	return done
+}
+
+// partition is one by which a member is cut off, from all or from one, or by which it is not heard or does not hear.
+func partition(m *member.Member, all []*member.Member, random *rand.Rand) (name string, cut func(from, to *member.Member) bool) {
+	switch random.IntN(4) {
+	case 0:
+		other := all[random.IntN(len(all))]
+		for other == m {
+			other = all[random.IntN(len(all))]
+		}
+		return m.Name + " cut off from " + other.Name, func(from, to *member.Member) bool { return from == m && to == other || from == other && to == m }
+	case 1:
+		return m.Name + " not heard", func(from, _ *member.Member) bool { return from == m }
+	case 2:
+		return m.Name + " deaf", func(_, to *member.Member) bool { return to == m }
+	}
+	return m.Name + " cut off", func(from, to *member.Member) bool { return from == m || to == m }
 }
 
 // persisted is all that was written up to a revision, one transaction for each.
