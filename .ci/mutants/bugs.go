@@ -238,7 +238,7 @@ var mutants = []mutant{
 	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
 	{"wait for a member that is stuck", []change{
 		{"net/client/health.go", "now.Sub(h.marked) < stuckAfter)", "now.Sub(h.marked) < 1000*stuckAfter)"},
-	}, []detector{direct("./net/client", "TestSlowWritesAreNotSentAgain")}},
+	}, []detector{direct("./net/client", "TestHealth")}},
 	{"order all that raft has at once", []change{
 		{"actor/consensus.go", "c.unordered >= c.Limits.OrderBytes", "c.unordered >= 1000*c.Limits.OrderBytes"},
 	}, []detector{direct("./node", "TestSlowDisks")}},

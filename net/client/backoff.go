@@ -35,9 +35,10 @@ const (
 	// the write after it.
 	attemptWrite = 2 * time.Second
 	// wellFor is for how long its word counts, and stuckAfter how long a member that is well may take to apply what was
-	// committed: on equal disks that are slow, one is a group behind the others, which is two seconds at 2 MB a second.
+	// committed: on equal disks that are slow, one is a group behind the others, which is 27 seconds at 200 KB a second. One
+	// whose disk is dead ends itself, and refuses what is new long before.
 	wellFor    = attemptMost
-	stuckAfter = 4 * time.Second
+	stuckAfter = 30 * time.Second
 	// answerMargin is how much earlier than the caller the member gives up, so that its answer, which says more, is
 	// still in time. A write is not tried again in less time than that: it would end with an unknown outcome, where
 	// it is known now that it did not happen.
