@@ -1,0 +1,105 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestAdverseDiskUse: values are overwritten as fast as it goes. What the files of a member take is at most four times the live
+// data and the history that was asked for, also while snapshots are saved.
+func TestAdverseDiskUse(t *testing.T) {
+	if !fullVariant() {
+		t.Skip("how much of a disk overwriting takes: QKV_FULL=1; TestDiskUseUnderOverwriting of package actor does it on simulated disks")
+	}
+	const (
+		value    = 64 << 10
+		callers  = 56
+		keys     = 128 // of a caller: 448 MiB
+		rounds   = 8
+		history  = 64 << 20
+		timesAll = 4
+	)
+	c := newProcesses(t, 3, "--history-bytes", fmt.Sprint(history))
+	for _, m := range c.members {
+		m.start()
+	}
+	c.level()
+	var running sync.WaitGroup
+	var puts, failed atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	clients := c.clients(callers / 7)
+	body := make([]byte, value)
+	for i := range callers {
+		running.Go(func() {
+			for n := range keys * rounds {
+				if ctx.Err() != nil {
+					return
+				}
+				if _, err := clients[i%len(clients)].Put(ctx, fmt.Appendf(nil, "overwritten/%03d/%03d", i, n%keys), body); err != nil {
+					failed.Add(1)
+				} else {
+					puts.Add(1)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(done)
+	}()
+	begun := time.Now()
+	peak, by := int64(0), int64(0)
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		case <-time.After(100 * time.Millisecond):
+		}
+		for _, m := range c.members {
+			if n := blocksOf(t, m.dataDir); n > peak {
+				peak, by = n, puts.Load()
+			}
+		}
+	}
+	c.allRun()
+	c.level()
+	end := int64(0)
+	for _, m := range c.members {
+		end = max(end, blocksOf(t, m.dataDir))
+	}
+	const holds = callers*keys*value + history
+	t.Logf("figures: %d MiB live and %d MiB of history, %d puts of %d KiB in %v, %d failed: a member's files took %d MiB at most (%.2f times both), after %d puts, and %d MiB at the end (%.2f)",
+		callers*keys*value>>20, history>>20, puts.Load(), value>>10, time.Since(begun).Round(time.Second), failed.Load(), peak>>20, float64(peak)/holds, by, end>>20, float64(end)/holds)
+	if peak > timesAll*holds {
+		t.Errorf("a member's files took %.2f times what it holds, over %d", float64(peak)/holds, timesAll)
+	}
+	if failed.Load() > 0 {
+		t.Errorf("%d puts failed", failed.Load())
+	}
+}
+
+// blocksOf is what all files below a folder take of the disk.
+func blocksOf(t testing.TB, dir string) (bytes int64) {
+	t.Helper()
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // it has gone meanwhile
+		}
+		if info, err := d.Info(); err == nil {
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				bytes += s.Blocks * 512
+			}
+		}
+		return nil
+	})
+	return bytes
+}
