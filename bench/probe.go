@@ -121,6 +121,9 @@ func ProbeDisk(ctx context.Context, config ProbeConfig) (Latencies, error) {
 	return latencies(all), errors.Join(append(errs, ctx.Err())...)
 }
 
+// probeFSMost is how long ProbeFS takes at most.
+const probeFSMost = 3 * time.Second
+
 // ProbeFS is ProbeDisk of the log's own case on any file system: pages of a file that is there, a rest before each, each
 // durable before the next. That is how a disk that is emulated is probed.
 func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, count int) (_ Latencies, err error) {
@@ -129,7 +132,10 @@ func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, co
 	if err != nil {
 		return Latencies{}, err
 	}
-	defer func() { err = errors.Join(err, f.Close(), on.Remove(name)) }()
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := on.Remove(name); err != nil { // at once, so that nothing is left where this process is killed
+		return Latencies{}, err
+	}
 	if err := f.WriteZeros(min(count*probeBlock, disk.ZerosMost), 0); err != nil {
 		return Latencies{}, err
 	}
@@ -138,9 +144,13 @@ func ProbeFS(ctx context.Context, on disk.FS, dir string, rest time.Duration, co
 	}
 	page, all := aligned(probeBlock), newHistogram()
 	random(page)
+	ends := time.Now().Add(probeFSMost)
 	for i := range count {
 		if ctx.Err() != nil {
 			return latencies(all), ctx.Err()
+		}
+		if time.Now().After(ends) {
+			break
 		}
 		time.Sleep(rest)
 		begun := time.Now()

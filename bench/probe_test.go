@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"qkv/log/disk"
 )
 
 // TestProbeDisk: every standard probe finds something, or is not possible here, and leaves nothing behind.
@@ -31,6 +33,46 @@ func TestProbeDisk(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left: %v", left, err)
 	}
+}
+
+// TestProbeFS: the file of a probe has no name while it is probed, so that nothing is left of one that is killed.
+func TestProbeFS(t *testing.T) {
+	dir := t.TempDir()
+	on := &lookingFS{FS: disk.OS(), look: func() {
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%v is there during a probe: %v", left, err)
+		}
+	}}
+	l, err := ProbeFS(t.Context(), on, dir, 0, 10)
+	if err != nil || l.Count != 10 || l.P50 <= 0 || on.syncs < 10 {
+		t.Errorf("%v %+v after %d syncs", err, l, on.syncs)
+	}
+	if _, err := ProbeFS(t.Context(), disk.OS(), filepath.Join(dir, "none"), 0, 1); err == nil {
+		t.Error("a folder that is not there is probed")
+	}
+}
+
+// lookingFS looks at each sync of a file.
+type lookingFS struct {
+	disk.FS
+	look  func()
+	syncs int
+}
+
+type lookingFile struct {
+	disk.File
+	on *lookingFS
+}
+
+func (l *lookingFS) Create(name string) (disk.File, error) {
+	f, err := l.FS.Create(name)
+	return lookingFile{f, l}, err
+}
+
+func (f lookingFile) Datasync() error {
+	f.on.look()
+	f.on.syncs++
+	return f.File.Datasync()
 }
 
 func TestProbeDiskRefuses(t *testing.T) {
