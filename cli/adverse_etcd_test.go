@@ -152,7 +152,7 @@ func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 }
 
 // etcdFrames dials, and returns what writes frames, and the head of a request. What comes is read and overlooked.
-func etcdFrames(ctx context.Context, at string) (conn net.Conn, frames *http2.Framer, head []byte) {
+func etcdFrames(ctx context.Context, at string) (net.Conn, *http2.Framer, []byte) {
 	conn, err := net.Dial("tcp", at)
 	if err != nil {
 		return nil, nil, nil
@@ -164,7 +164,7 @@ func etcdFrames(ctx context.Context, at string) (conn net.Conn, frames *http2.Fr
 		field := hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true} // no table, so that all requests look alike
 		_ = encode.WriteField(field)
 	}
-	frames = http2.NewFramer(conn, nil)
+	frames := http2.NewFramer(conn, nil)
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil || frames.WriteSettings() != nil {
 		_ = conn.Close()
 		return nil, nil, nil
