@@ -56,9 +56,13 @@ func (p *pair) tend() {
 	w.sim.After(w.between(tendEvery/2, tendEvery*3/2), p.tend)
 }
 
-// lists tells whether a member takes another one for a peer.
+// lists tells whether a member takes another one for a peer, which may not have said its name yet.
 func (h *host) lists(other *host) bool {
-	return h.alive() && h.way.peers[other.id()].Name == other.config.Name
+	if !h.alive() {
+		return false
+	}
+	it, ok := h.way.peers[other.id()]
+	return ok && (it.Name == other.config.Name || it.Name == "")
 }
 
 // finds tells whether it also knows where the other one is.

@@ -106,6 +106,9 @@ func (k *checker) changed(h *host, at uint64, members index.Members) {
 			continue
 		}
 		t.Adds++
+		if one.Name == "" {
+			t.Insteads++
+		}
 		if before.Removed(one.ID) {
 			k.w.failf("the id %x of %s was used before", one.ID, one.Name)
 		}

@@ -44,7 +44,7 @@ func (h *host) join(addresses []string) (welcome peerframe.Welcome, err error) {
 			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
 			continue
 		}
-		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name})
+		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name, Addresses: []string{h.config.AdvertisePeer}})
 		if no == nil {
 			return welcome, nil
 		}
@@ -201,7 +201,17 @@ func (a *administrator) addOne(manual bool) {
 	}
 	id := a.w.random.Uint64()>>1 | 1
 	a.w.byID[id] = h
-	a.propose(kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}, Manual: manual}, nil)
+	change := kv.MemberChange{Kind: kv.AddLearner, ID: id, Name: h.config.Name, Peers: []string{h.config.AdvertisePeer}, Manual: manual}
+	if voter := a.member(); voter.Role == kv.Voter && a.w.probably(0.2) { // as one in the place of a lost one is added
+		change.Name, change.Instead, change.Manual = "", voter.ID, false
+		a.propose(change, func(r kv.Result) {
+			if r.Err == nil && a.w.healed == 0 {
+				a.propose(kv.MemberChange{Kind: kv.RemoveMember, ID: voter.ID}, nil)
+			}
+		})
+		return
+	}
+	a.propose(change, nil)
 }
 
 // addAgain tries to add a member under an id that was used.
@@ -282,7 +292,7 @@ func (a *administrator) move() {
 		return
 	}
 	h := w.byID[a.member().ID]
-	if h.boot == 0 || h.lost() {
+	if h.boot == 0 || h.lost() || h.unnamed() {
 		return
 	}
 	a.moving = h
@@ -301,11 +311,17 @@ func (a *administrator) move() {
 				there()
 			}
 		})
-	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost) && !slices.ContainsFunc(w.listed(), unstarted):
+	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost) && !slices.ContainsFunc(w.listed(), unstarted) && !slices.ContainsFunc(w.listed(), (*host).unnamed):
 		a.moveAll()
 	default:
 		there()
 	}
+}
+
+// unnamed tells whether a host's member is known by its address only: it was added without a name, and has not said its own.
+func (h *host) unnamed() bool {
+	one := h.w.watch.members.Get(h.id())
+	return one != nil && one.Name == ""
 }
 
 // unstarted tells whether a host's member has not begun: it is told the founders only, and where they are at that time.
