@@ -440,8 +440,14 @@ func TestSyncsAsItGrows(t *testing.T) {
 		}},
 	} {
 		l := &life{fs: newDisk(t), known: map[string]*fake{}}
+		var calls strings.Builder
+		l.fs.SetTrace(&calls)
 		if err := one.do(l); err != nil {
 			t.Fatalf("%s: %v", what, err)
+		}
+		begun, awaited := strings.Count(calls.String(), " begin "), strings.Count(calls.String(), " wait ")
+		if underWay := begun - awaited; underWay > int(limits.SnapshotBackBytes/limits.SnapshotSyncBytes) {
+			t.Errorf("%s: %d of %d MiB that are written back are waited for", what, awaited, begun)
 		}
 		all, syncs := l.fs.Count(one.op), l.fs.Count(disk.OpSync)
 		if least := from.Size() / (2 * limits.SnapshotSyncBytes); all < least || syncs > one.syncs {

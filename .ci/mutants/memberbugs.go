@@ -25,4 +25,16 @@ var memberMutants = []mutant{
 	{"forget in a snapshot who was removed", []change{
 		{"index/members.go", "	m = Members{record.Records, record.Removed}\n", "	m = Members{records: record.Records}\n"},
 	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
+	{"leave the address to the member that is replaced", []change{
+		{"index/members.go", "		other.Peers = without(other.Peers, c.Peers)\n", "		other.Peers = without(other.Peers, nil)\n"},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"begin a replacement that the quorum cannot bear", []change{
+		{"actor/membership.go", "		if slices.Contains(f.voters, change.Instead) {", "		if slices.Contains(f.voters, change.Instead) && f.leader == 0 {"},
+	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
+	{"sync what is received each time", []change{
+		{"snapshot/publish.go", "	if o.behind {\n", "	if o.behind && o.back < 0 {\n"},
+	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
+	{"wait for nothing of what is written back", []change{
+		{"snapshot/publish.go", "there := o.back - limits.SnapshotBackBytes; there >= 0 {", "there := o.back - limits.SnapshotBackBytes; there >= o.offset {"},
+	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
 }
