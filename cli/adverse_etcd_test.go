@@ -52,7 +52,7 @@ func TestAdverseEtcdClients(t *testing.T) {
 			hostile.Go(func() {
 				for ctx.Err() == nil {
 					attack.do(ctx, victim.listen)
-					pause(ctx, 100*time.Millisecond)
+					pause(ctx, time.Second) // as clients of gRPC do that were refused
 				}
 			})
 		}
