@@ -86,8 +86,8 @@ func (c *Consensus) sendMore(id, upTo uint64) {
 
 // release lets go of the log that snapshots cover, but for what a follower that can be reached still needs of it. One
 // that comes back under load would else fall behind the log again as soon as it has installed a snapshot, and need one
-// snapshot after the other. A follower that is away is not waited for, no follower holds more than a bound, and none
-// holds anything on a disk that is nearly full.
+// snapshot after the other. A follower that is away is not waited for, nor one whose full disk a snapshot makes room on,
+// no follower holds more than a bound, and none holds anything on a disk that is nearly full.
 func (c *Consensus) release() {
 	first, err := c.Window.FirstIndex()
 	if err != nil || c.covered < first {
@@ -97,7 +97,7 @@ func (c *Consensus) release() {
 	upTo := c.covered
 	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
 		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-			if id != c.Member && c.connected[id] {
+			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && c.spaces.rooms[id].Own != uint64(SpaceLeft)) {
 				upTo = min(upTo, neededFrom(p, first-1))
 			}
 		})

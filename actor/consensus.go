@@ -295,6 +295,7 @@ func (c *Consensus) tick(n int) {
 	}
 	if c.soft.RaftState == raft.StateLeader {
 		c.Status.publishMatches(c.raft)
+		c.helpFull()
 		c.release()
 		c.nudgeExchange()
 		c.tendLearners()

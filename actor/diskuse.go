@@ -115,7 +115,7 @@ func (s *Snapshotter) short() bool { return s.Status.Space() != SpaceLeft }
 func (s *Snapshotter) makeRoom() {
 	waits := s.order != nil && !s.writing()
 	switch {
-	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && !s.short() && !(waits && s.full()):
+	case s.check != nil || len(s.suspects) > 0 || !s.droppable() || !s.outgrown() && !s.short() && !s.Status.helps.Load() && !(waits && s.full()):
 	case s.soundNow():
 		s.dropOlder()
 	case s.now >= s.noCheck:

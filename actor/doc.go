@@ -257,6 +257,8 @@
 // leader without room hands over to a member that has some, where a quorum has. A group that finds no room all the same, because all
 // that was left went between two looks, is kept by the log writer until a spare or room comes, and nobody takes that for a disk
 // that does not answer; until then nothing is put behind it, and its member cannot vote. With one segment of room
-// more everything is taken again. Starts take no room: small files are written in place, and a log that
+// more everything is taken again. A full disk that holds no second snapshot can let go of nothing, and takes no deletion either: its
+// member says how much it has left, and when the leader has a snapshot that finds room there, since keys were deleted, or saves
+// one, the log goes up to that, and it is sent. It supersedes a group that waits for room (space.go, helpFull). Starts take no room: small files are written in place, and a log that
 // has to begin a segment waits.
 package actor

@@ -157,8 +157,12 @@ func (w *LogWriter) work() error {
 	return w.report(r)
 }
 
-// goOn tries again to find room for the group, when something came that may have made some. All else waits.
+// goOn tries again to find room for the group, when something came that may have made some. All else waits, but for a snapshot:
+// that has what the group has, and needs no more room than the page that is left.
 func (w *LogWriter) goOn() error {
+	if i := slices.IndexFunc(w.queue, bringsSnapshot); i >= 0 {
+		return w.supersede(i)
+	}
 	again := false
 	w.queue = slices.DeleteFunc(w.queue, func(m LogWriterMessage) bool {
 		switch m := m.(type) {
@@ -180,6 +184,37 @@ func (w *LogWriter) goOn() error {
 	}
 	r := w.waiting
 	w.waiting = nil
+	return w.sync(r)
+}
+
+func bringsSnapshot(m LogWriterMessage) bool {
+	a, ok := m.(Append)
+	return ok && a.Message.GetSnapshot() != nil
+}
+
+// supersede drops the entries that wait for room, and those of the orders up to one that brings a snapshot. Their terms and
+// responses remain: raft takes a snapshot only for a log that it contradicts or goes beyond, so that what they say holds of it, or is of
+// an earlier term.
+func (w *LogWriter) supersede(to int) error {
+	r := w.waiting
+	w.waiting = nil
+	if r.marker == nil {
+		w.Log.Forget()
+	}
+	r.entries = nil
+	var kept []LogWriterMessage
+	for _, m := range w.queue[:to] {
+		a, ok := m.(Append)
+		if !ok {
+			kept = append(kept, m)
+			continue
+		}
+		w.append(&raftpb.Message{Term: a.Message.Term, Vote: a.Message.Vote, Commit: a.Message.Commit, Responses: a.Message.Responses}, r)
+	}
+	a := w.queue[to].(Append)
+	r.state = a.State
+	w.append(a.Message, r)
+	w.queue = append(kept, w.queue[to+1:]...)
 	return w.sync(r)
 }
 
@@ -269,6 +304,8 @@ func (w *LogWriter) takeRestored() bool {
 			w.queue = append(w.queue[:i], w.queue[i+1:]...)
 			r := *w.restoring
 			w.restoring = nil
+			w.Log.Release(r.marker.Index) // the log begins behind the snapshot, and what was before it would stay until the next one
+			w.recycle()
 			w.tell(r)
 			return true
 		}

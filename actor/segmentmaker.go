@@ -108,6 +108,7 @@ func (s *SegmentMaker) checkSpace() {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
 		return
 	}
+	s.Status.free.Store(free)
 	s.Status.capacity.Store(free + s.Status.Durable().FileBytes + s.Status.spares.Load()*s.SegmentBytes + s.Maker.Bytes() + s.Status.snapFiles.Load())
 	low, high := s.Status.spaceMarks()
 	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()

@@ -204,6 +204,7 @@ func (s *Snapshotter) installed(m Installed) {
 	s.files = nil
 	s.published(r.info)
 	s.endReceivingAlarm()
+	s.Status.Alarm(savingAlarm("")) // there is one, of all that the own one would have had
 	s.Status.Counters.InstallsDone.Add(1)
 	s.send(r.from, SnapshotResult{Index: m.Index, Term: m.Term, Installed: true})
 	s.Logger.Info("snapshot installed", "index", m.Index, "bytes", r.info.Bytes)

@@ -32,6 +32,18 @@ type sending struct {
 	acked, sent int64
 	progressed  time.Duration
 	asked       time.Duration
+	begun       time.Duration // when the first piece was sent, behind first
+	first       int64
+}
+
+// patience is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken so far. What
+// is only slow would else be sent again and again, and each time be slower.
+func (one *sending) patience(now time.Duration) time.Duration {
+	slow := time.Duration(0)
+	if done := one.acked - one.first; done > 0 {
+		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(now-one.begun))
+	}
+	return max(limits.SnapshotResend, min(slow, limits.SnapshotSendTimeout/4))
 }
 
 // beginSend sends the snapshot that raft wants a peer to have, after a pause when the last one came to nothing.
@@ -129,7 +141,7 @@ func (s *Snapshotter) wait() {
 		switch {
 		case s.now-one.progressed >= limits.SnapshotSendTimeout:
 			s.endSend(one, false)
-		case s.now-one.asked >= limits.SnapshotResend:
+		case s.now-one.asked >= one.patience(s.now):
 			one.sent = one.acked
 			s.offer(one)
 		}
@@ -143,6 +155,9 @@ func (s *Snapshotter) pump(one *sending, acked int64) {
 	}
 	if acked != one.acked || one.sent <= acked {
 		one.progressed, one.asked = s.now, s.now
+	}
+	if one.sent == 0 {
+		one.begun, one.first = s.now, acked
 	}
 	if one.sent = max(one.sent, acked); acked == one.acked {
 		one.sent = acked // said twice: what was sent from here on is lost

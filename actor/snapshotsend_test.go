@@ -3,6 +3,7 @@ package actor
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"qkv/index"
 	"qkv/internal/limits"
@@ -78,5 +79,55 @@ func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
 	}
 	if want := (wants{0, piece, piece, 2 * piece, 2 * piece, 3 * piece}); !slices.Equal(*asked, want) {
 		t.Errorf("asked for %v, want %v", *asked, want)
+	}
+}
+
+// sentPieces counts what a sender of a snapshot sends.
+type sentPieces struct{ offers, pieces int }
+
+func (p *sentPieces) Send(_ uint64, m PeerMessage, _ bool) {
+	switch m.(type) {
+	case Offer:
+		p.offers++
+	case Chunk:
+		p.pieces++
+	}
+}
+
+// SetMembers implements Peers.
+func (*sentPieces) SetMembers(index.Members) {}
+
+// What is on its way, and takes its time, is not sent once more; what is lost is, soon.
+func TestSlowPiecesAreSentOnce(t *testing.T) {
+	const piece, window = 100, limits.SnapshotChunksInflight
+	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
+	s.turn(saveOf(viewAt(t, 20, 1000)))
+	s.Limits.SnapshotChunkBytes = piece
+	sent := &sentPieces{}
+	s.Peers = sent
+	s.turn(sendOf(viewAt(t, 20, 10), 2))
+	want := func(offset int64) {
+		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: offset * piece}})
+	}
+	wait := func(d time.Duration) {
+		for until := s.at + d; s.at < until; {
+			s.turn(Wait{})
+		}
+	}
+	if want(0); sent.offers != 1 || sent.pieces != window {
+		t.Fatalf("%+v", sent)
+	}
+	wait(400 * time.Millisecond)
+	want(4) // some ten a second
+	wait(2 * time.Second)
+	if sent.offers != 1 || sent.pieces != window+4 {
+		t.Errorf("three seconds' worth is on its way: %+v", sent)
+	}
+	if wait(time.Second); sent.offers < 2 {
+		t.Errorf("it is not asked what became of it: %+v", sent)
+	}
+	want(4)
+	if sent.pieces != 2*window+4 {
+		t.Errorf("lost pieces are not sent again: %+v", sent)
 	}
 }

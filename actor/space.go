@@ -30,6 +30,7 @@ type spaces struct {
 	held   map[uint64]int64
 	told   Room
 	toldAt time.Duration
+	saveAt time.Duration // no snapshot is ordered for a full follower before
 }
 
 // judgeSpace tells what a quorum of members that can be reached has room for, and why that is not everything.
@@ -135,6 +136,9 @@ func (c *Consensus) tellSpace() {
 		return
 	}
 	now := Room{Own: uint64(c.Status.Space()), Holds: c.Status.holds()}
+	if c.Status.noSpace.Load() {
+		now.Free = c.Status.free.Load()
+	}
 	c.findLeastHeld(now.Holds)
 	if c.soft.RaftState == raft.StateLeader {
 		space, why := c.judgeSpace()
@@ -154,6 +158,40 @@ func (c *Consensus) tellSpace() {
 		if c.connected[m.ID] {
 			c.Peers.Send(m.ID, now, true)
 		}
+	}
+}
+
+// helpFull makes room on the disks of followers that are full and behind. Such a one takes nothing, also no deletions, and saves no
+// snapshot that would let go of its log. But a snapshot of what is left after deletions may fit beside what it has: where there
+// is none that it lacks, one is saved as soon as it would, and the log goes up to there, so that raft sends it.
+func (c *Consensus) helpFull() {
+	var lost []uint64
+	helps, wanted, commit := false, false, c.raft.BasicStatus().GetCommit()
+	view, newest := c.Status.View(), uint64(0)
+	if s, err := c.Window.Snapshot(); err == nil {
+		newest = s.GetMetadata().GetIndex()
+	}
+	applied, _ := view.Applied()
+	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		room := c.spaces.rooms[id]
+		switch {
+		case id == c.Member || !c.connected[id] || room.Own == uint64(SpaceLeft) || p.Match >= commit:
+		case newest > p.Match && c.Status.SnapshotBytes() <= room.Free:
+			helps = true
+			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
+				lost = append(lost, id)
+			}
+		case applied > p.Match && view.LiveBytes()+view.HistoryBytes() <= room.Free/8*7:
+			wanted = true
+		}
+	})
+	c.Status.helps.Store(helps)
+	for _, id := range lost {
+		c.raft.ReportUnreachable(id) // so that raft sees what it lacks: it takes, and refuses, nothing
+	}
+	if wanted && c.now.Now >= c.spaces.saveAt && c.Status.Space() == SpaceLeft {
+		c.spaces.saveAt = c.now.Now + limits.SnapshotRetryMost
+		c.Applier.MustPost(SnapshotWanted{})
 	}
 }
 

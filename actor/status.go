@@ -42,6 +42,8 @@ type Status struct {
 	Counters Counters
 
 	logKept  atomic.Bool  // consensus': the log is kept for a follower
+	helps    atomic.Bool  // consensus': the newest snapshot makes room on the disk of a follower that is full
+	free     atomic.Int64 // the segment maker's: what the disk had left when it was looked at last
 	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full
 	spares   atomic.Int64 // the log writer's: how many it has
 	logWaits atomic.Bool  // the log writer's: it waits for room

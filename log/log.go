@@ -132,6 +132,14 @@ func (l *Log) Reset(m Marker) {
 	l.hard.Commit = max(l.hard.Commit, m.Index)
 }
 
+// Forget drops what of the group no Sync has written: it found no room, and a Reset follows behind which nothing of it counts. A
+// term and a vote stay.
+func (l *Log) Forget() {
+	l.group.reset()
+	l.begun = 0
+	l.last, l.lastTerm = l.durable.last, l.durable.lastTerm
+}
+
 // Pending returns how many bytes the next Sync writes.
 func (l *Log) Pending() int64 {
 	if len(l.group.frames) == 0 {

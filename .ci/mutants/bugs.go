@@ -184,6 +184,21 @@ var mutants = []mutant{
 	{"let who takes no part itself be the second word", []change{
 		{"actor/quarantine.go", "	q.accusers[by] = !r.Refused\n", "	q.accusers[by], r.Refused = true, false\n"},
 	}, []detector{actors, story}},
+	{"let a follower's log go beside a snapshot that is saved", []change{
+		{"actor/catchup.go", "c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {", "c.fileBytes <= c.Status.logRoom(&c.Limits, c.Status.snapshots.Load()) {"},
+	}, []detector{actors}},
+	{"send again what is slow", []change{
+		{"actor/snapshotsend.go", "case s.now-one.asked >= one.patience(s.now):", "case s.now-one.asked >= limits.SnapshotResend:"},
+	}, []detector{actors}},
+	{"leave a full follower to itself", []change{
+		{"actor/space.go", "		c.Applier.MustPost(SnapshotWanted{})\n", ""},
+	}, []detector{{"TestTightDisk", []string{"./node", "-run", "^TestTightDisk$"}}}},
+	{"keep the log of before a snapshot that was installed", []change{
+		{"actor/logwriter.go", "			w.Log.Release(r.marker.Index)", "			w.Log.Release(0)"},
+	}, []detector{{"TestTightDisk", []string{"./node", "-run", "^TestTightDisk$"}}}},
+	{"let a group wait in front of a snapshot", []change{
+		{"actor/logwriter.go", "	if i := slices.IndexFunc(w.queue, bringsSnapshot); i >= 0 {\n", "	if i := slices.IndexFunc(w.queue, bringsSnapshot); i >= 0 && w.failed {\n"},
+	}, []detector{{"TestTightDisk", []string{"./node", "-run", "^TestTightDisk$"}}}},
 	{"begin with the first endpoint", []change{
 		{"net/client/client.go", "c.first = rand.IntN(len(config.Endpoints))", "c.first = 0 * rand.IntN(len(config.Endpoints))"},
 	}, []detector{direct("./net/client", "TestClientsSpread")}},

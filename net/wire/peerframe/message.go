@@ -83,11 +83,12 @@ type (
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
 	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing;
-	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known.
+	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known. Free is what the disk has left
+	// where it does not take everything.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
-		Holds        int64
+		Holds, Free  int64
 	}
 )
 
@@ -159,7 +160,7 @@ const (
 )
 
 var elements = [...]int{
-	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 5, kindAsks: 2, kindTold: 3,
+	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 6, kindAsks: 2, kindTold: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -246,7 +247,8 @@ func (m Result) append(dst []byte) []byte {
 func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, kindAccused), m.By) }
 
 func (m Room) append(dst []byte) []byte {
-	return pack.AppendInt(pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why), m.Holds)
+	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
+	return pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free)
 }
 
 func (m Asks) append(dst []byte) []byte {
@@ -350,12 +352,12 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 const roomMost = 2
 
 func readRoom(r *pack.Reader) Room {
-	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int()}
+	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
 		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
 	}
-	if r.Err() == nil && m.Holds < 0 {
-		r.Fail("a machine holds no less than nothing")
+	if r.Err() == nil && (m.Holds < 0 || m.Free < 0) {
+		r.Fail("a machine holds, and has left, no less than nothing")
 	}
 	return m
 }

@@ -115,7 +115,7 @@ var messages = []struct {
 		array{10, array{uint64(1 << 63), -7, true, 9, int64(1 << 40), false}},
 	},
 	{"told", Told{300, []Time{{12, kv.LeaseTime{TTL: 59, Granted: 60}}, {13, kv.LeaseTime{TTL: -1}}}}, Urgent, array{11, 300, array{12, 59, 60, 13, -1, 0}}},
-	{"room", Room{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27}, Urgent, array{9, 2, 1, "full", 1 << 27}},
+	{"room", Room{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27, Free: 7}, Urgent, array{9, 2, 1, "full", 1 << 27, 7}},
 }
 
 var handshakes = []struct {
@@ -268,7 +268,7 @@ func TestFramesOfOtherVersions(t *testing.T) {
 
 // A number that is none must not be taken for more room than there is.
 func TestHostileRooms(t *testing.T) {
-	for _, m := range []Room{{Own: roomMost + 1}, {Own: 1 << 63}, {Cluster: roomMost + 1}, {Holds: -1}} {
+	for _, m := range []Room{{Own: roomMost + 1}, {Own: 1 << 63}, {Cluster: roomMost + 1}, {Holds: -1}, {Free: -1}} {
 		if back, err := Read(Encode(m), 1, 2); err == nil {
 			t.Errorf("%+v was read as %+v", m, back)
 		}

@@ -1,0 +1,96 @@
+package node
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// A follower whose disk holds no second snapshot takes nothing when it is full, also no deletions, and can save nothing that would
+// let go of its log. It says what to do, and when that is done it is well soon, on a cluster that is idle since: room is made, or
+// keys are deleted, so that the leader's snapshot of what is left finds room.
+func TestTightDisk(t *testing.T) {
+	for _, left := range []int64{128 << 10, 512 << 10, 1 << 20} {
+		for _, cure := range []string{"delete", "restart and delete", "room"} {
+			t.Run(fmt.Sprintf("%s with %d KiB left", cure, left>>10), func(t *testing.T) { tightDisk(t, left, cure) })
+		}
+	}
+}
+
+func tightDisk(t *testing.T, left int64, cure string) {
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 10}, func(l *limits.Tunable) { l.HistoryRevisions = 1 })
+	small := w.hosts[0]
+	if small == leader {
+		small = w.hosts[1]
+	}
+	f := newFlood(w, 40_000)
+	write := func(puts int) {
+		for until := f.puts + puts; f.puts < until && w.failure == "" && f.failed == 0; w.run(10 * time.Millisecond) {
+			f.follow()
+			f.fill(10)
+		}
+	}
+	one := func(command []byte) {
+		t.Helper()
+		f.follow()
+		f.command = func(uint64) []byte { return command }
+		if !w.until(20*time.Second, func() bool { return f.open == 0 }) {
+			t.Fatal("writes are not answered")
+		}
+		puts := f.puts
+		if f.fill(1); !w.until(20*time.Second, func() bool { return f.puts > puts || f.failed > 0 }) || f.failed > 0 {
+			t.Fatal("a write comes to nothing", f.problem)
+		}
+	}
+	write(200)
+	w.run(5 * time.Second)
+	small.disk.SetCapacity(small.disk.Used() + left)
+	write(40)
+	w.run(30 * time.Second)
+	if small.member.status.Space() == actor.SpaceLeft || !small.alive() {
+		t.Fatalf("the disk is not full: %s", small.place())
+	}
+	says := func(name string) string {
+		for _, a := range small.member.alarms() {
+			if a.Name == name {
+				return a.Text
+			}
+		}
+		return ""
+	}
+	if !strings.Contains(says("NOSPACE"), "make room there, or delete keys") || !strings.Contains(says("SNAPSHOT"), "make room there") {
+		t.Errorf("a full disk: %q, %q", says("NOSPACE"), says("SNAPSHOT"))
+	}
+	switch cure {
+	case "room":
+		small.disk.SetCapacity(1 << 40)
+	case "restart and delete":
+		small.kill()
+		small.start()
+		w.run(5 * time.Second)
+		fallthrough
+	default:
+		one(index.AppendDelete(nil, []byte("k"), []byte("l")))
+		one(index.AppendPut(nil, &kv.Put{Key: []byte("after")})) // what a revision deletes counts to its history
+		one(index.AppendPut(nil, &kv.Put{Key: []byte("after")}))
+	}
+	commit := w.leader().member.status.Raft().Commit
+	if !w.until(2*limits.SnapshotRetryMost, func() bool {
+		return w.failure != "" || small.alive() && small.member.status.Space() == actor.SpaceLeft && small.member.status.Raft().Applied >= commit
+	}) {
+		t.Fatalf("it does not get well: %s", small.place())
+	}
+	w.run(2 * time.Second)
+	if said := says("NOSPACE") + says("SNAPSHOT"); said != "" && cure != "room" {
+		t.Errorf("it is well, and says %s", said)
+	}
+	if w.agree(); w.failure != "" {
+		t.Error(w.failure)
+	}
+}
