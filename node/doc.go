@@ -49,7 +49,7 @@
 //	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
 //	recover.go     one member's data as a new cluster
 //	status.go      what an operator must know; quota.go: NOSPACE
-//	idle.go        an idle member gives memory back
+//	idle.go        an idle member gives memory back; garbage is collected earlier where clients hold much
 //	machine.go     what the machine has: the size of the log's files, memory
 //	certificate.go the warning before a certificate's end
 //

@@ -1,6 +1,11 @@
 package node
 
-import "qkv/internal/limits"
+import (
+	"os"
+	"runtime/debug"
+
+	"qkv/internal/limits"
+)
 
 // idleWatch tells when a member that had much to do has become idle: what it has given up since its garbage was last collected
 // is found by nobody then, since it makes no more. It is for the clock that calls look.
@@ -22,4 +27,37 @@ func (w *idleWatch) look(applied uint64, retired int64) (give bool) {
 	}
 	w.collected = applied
 	return true
+}
+
+// collectWatch tells how much garbage there may be for what lives, by what clients hold: where that is much, the collector's room
+// for as much again would be more than clients may cost a member. It is for one clock.
+type collectWatch struct{ often bool }
+
+// look returns the new percentage, if it is another one.
+func (w *collectWatch) look(held int64) (percent int, changed bool) {
+	switch {
+	case !w.often && held >= limits.ClientsMany:
+		w.often = true
+		return limits.CollectedOften, true
+	case w.often && held < limits.ClientsMany/2:
+		w.often = false
+		return usualPercent, true
+	}
+	return 0, false
+}
+
+// usualPercent is Go's own.
+const usualPercent = 100
+
+// collect goes by what clients hold, unless the one who started this process has said how much garbage there may be.
+func (n *Node) collect() {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	n.runtime.Every(limits.LookInterval, func() {
+		stats := n.server.Stats()
+		if percent, changed := n.collects.look(stats.Bytes + stats.Connections*limits.ClientConnectionBytes); changed {
+			debug.SetGCPercent(percent)
+		}
+	})
 }

@@ -36,3 +36,24 @@ func TestIdleWatch(t *testing.T) {
 		}
 	}
 }
+
+// While clients hold much, garbage is collected earlier, and not now earlier and now later where it is about as much.
+func TestCollectWatch(t *testing.T) {
+	var w collectWatch
+	for _, step := range []struct {
+		held    int64
+		percent int
+	}{
+		{0, 0},
+		{limits.ClientsMany - 1, 0},
+		{limits.ClientsMany, limits.CollectedOften},
+		{limits.ClientsMany, 0},
+		{limits.ClientsMany / 2, 0},
+		{limits.ClientsMany/2 - 1, usualPercent},
+		{limits.ClientsMany/2 - 1, 0},
+	} {
+		if percent, changed := w.look(step.held); percent != step.percent || changed != (step.percent > 0) {
+			t.Errorf("%d bytes: %d, %v", step.held, percent, changed)
+		}
+	}
+}

@@ -36,6 +36,8 @@ type Node struct {
 	server  *server.Server
 	etcd    *etcd.Server
 	trips   roundTrips
+	// collects is its clock's.
+	collects collectWatch
 
 	done chan struct{} // closed when the member has ended by itself
 	once sync.Once
@@ -105,6 +107,9 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx), at.close())
+	}
+	if n.server != nil {
+		n.collect()
 	}
 	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed

@@ -236,6 +236,13 @@ const (
 	// ClientPlaceIdle.
 	ClientConnections = 4096
 	ClientPlaceIdle   = time.Second
+	// ClientConnectionBytes is what a connection holds of a member's memory, in which nothing happens: 42 KiB of the heap and its
+	// goroutines' stacks (measured), of QUIC and TLS. When all clients together, with what counts for ClientBytes, hold ClientsMany, the
+	// member has its garbage collected at CollectedOften hundredths of what lives, until they hold half as much: Go's collector
+	// else keeps as much again, which is 120 KiB for each connection.
+	ClientConnectionBytes = 56 << 10
+	ClientsMany           = 64 << 20
+	CollectedOften        = 50
 	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature.
