@@ -97,7 +97,7 @@ func (c *Consensus) release() {
 	upTo := c.covered
 	if c.soft.RaftState == raft.StateLeader && c.Status.Space() == SpaceLeft && c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {
 		c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
-			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && c.spaces.rooms[id].Own != uint64(SpaceLeft)) {
+			if id != c.Member && c.connected[id] && !(c.Status.helps.Load() && c.spaces.rooms[id].Own == uint64(SpaceNone)) {
 				upTo = min(upTo, neededFrom(p, first-1))
 			}
 		})

@@ -175,7 +175,7 @@ func (c *Consensus) helpFull() {
 	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
 		room := c.spaces.rooms[id]
 		switch {
-		case id == c.Member || !c.connected[id] || room.Own == uint64(SpaceLeft) || p.Match >= commit:
+		case id == c.Member || !c.connected[id] || room.Own != uint64(SpaceNone) || p.Match >= commit: // with little room it takes deletions
 		case newest > p.Match && c.Status.SnapshotBytes() <= room.Free:
 			helps = true
 			if first, err := c.Window.FirstIndex(); err == nil && p.State == tracker.StateReplicate && p.Match+1 < first {
