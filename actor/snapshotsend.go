@@ -36,9 +36,9 @@ type sending struct {
 	first       int64
 }
 
-// patience is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken so far. What
+// timeout is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken so far. What
 // is only slow would else be sent again and again, and each time be slower.
-func (one *sending) patience(now time.Duration) time.Duration {
+func (one *sending) timeout(now time.Duration) time.Duration {
 	slow := time.Duration(0)
 	if done := one.acked - one.first; done > 0 {
 		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(now-one.begun))
@@ -141,7 +141,7 @@ func (s *Snapshotter) wait() {
 		switch {
 		case s.now-one.progressed >= limits.SnapshotSendTimeout:
 			s.endSend(one, false)
-		case s.now-one.asked >= one.patience(s.now):
+		case s.now-one.asked >= one.timeout(s.now):
 			one.sent = one.acked
 			s.offer(one)
 		}
