@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
@@ -324,4 +326,35 @@ func TestUnsynced(t *testing.T) {
 		t.Errorf("a sync of a closed log: %v", err)
 	}
 	must(t, w.l.Close())
+}
+
+// A snapshot takes the place of a group that waits for room, in what the segment has left: the term stays, and a start begins behind
+// the snapshot.
+func TestSnapshotInPlaceOfWaitingGroup(t *testing.T) {
+	for _, first := range []int{100, 9000} {
+		w := opened(t, 64<<10)
+		last := w.now.last()
+		for i := range 3 {
+			w.l.Append(nil, []*raftpb.Entry{entry(last+uint64(i)+1, 1, strings.Repeat("x", 9000))})
+			_, err := w.l.Sync()
+			must(t, err)
+		}
+		w.m.SetCapacity(w.m.Used())
+		w.l.Append(&log.HardState{Term: 5, Vote: 2}, []*raftpb.Entry{entry(last+4, 1, strings.Repeat("x", first)), entry(last+5, 5, strings.Repeat("x", 40_000))})
+		if _, err := w.l.Sync(); !errors.Is(err, log.ErrNoSpace) {
+			t.Fatalf("a group that finds no room: %v", err)
+		}
+		w.l.Forget()
+		w.l.Reset(log.Marker{Index: 1000, Term: 5, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+		if _, err := w.l.Sync(); err != nil {
+			t.Fatalf("a snapshot in its place: %v", err)
+		}
+		w.l.Release(1000)
+		w.m.Kill()
+		_, r, err := log.Open(w.o)
+		must(t, err)
+		if r.First != 1001 || r.Last != 1000 || r.HardState.Term != 5 || r.HardState.Vote != 2 {
+			t.Errorf("a start finds entries %d to %d, %+v", r.First, r.Last, r.HardState)
+		}
+	}
 }
