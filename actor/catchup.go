@@ -91,6 +91,7 @@ func (c *Consensus) sendMore(id, upTo uint64) {
 func (c *Consensus) release() {
 	first, err := c.Window.FirstIndex()
 	if err != nil || c.covered < first {
+		c.keptSince = c.now.Now
 		c.Status.logKept.Store(false)
 		return
 	}
@@ -102,7 +103,10 @@ func (c *Consensus) release() {
 			}
 		})
 	}
-	c.Status.logKept.Store(upTo < c.covered)
+	if upTo == c.covered {
+		c.keptSince = c.now.Now
+	}
+	c.Status.logKept.Store(c.now.Now-c.keptSince > c.ElectionTimeout) // who lacks little for a moment holds nothing
 	if upTo < first {
 		return
 	}

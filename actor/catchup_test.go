@@ -39,6 +39,12 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	} {
 		one.do()
 		c.fileBytes = one.bytes
+		if c.keptSince = c.now.Now; one.kept {
+			if c.release(); c.Status.logKept.Load() {
+				t.Errorf("%s: what is lacked for a moment counts", one.what)
+			}
+		}
+		c.keptSince -= 2 * c.ElectionTimeout
 		c.release()
 		first, err := c.Window.FirstIndex()
 		if err != nil {
@@ -50,7 +56,7 @@ func TestLogIsKeptForAFollower(t *testing.T) {
 	}
 	c.turn(Connected{Peer: 3})
 	c.covered = c.last
-	c.fileBytes = 3*size + 1
+	c.fileBytes, c.keptSince = 3*size+1, c.now.Now-2*c.ElectionTimeout
 	if c.release(); c.Status.logKept.Load() {
 		t.Error("it is kept beyond its bound")
 	}

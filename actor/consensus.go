@@ -71,6 +71,7 @@ type Consensus struct {
 	handedTerm uint64          // term of the newest entry that was handed to the applier
 	fileBytes  int64           // the log's size on the disk
 	covered    uint64          // up to here snapshots hold what the log does
+	keptSince  time.Duration   // when none of that was kept for a follower last
 	connected  map[uint64]bool // the peers that can be reached
 	membership membership
 	proposals  proposals
