@@ -17,12 +17,11 @@ import (
 // clusterHeader is that of answers about the members, which has no revision.
 func (s *Server) clusterHeader() *pb.ResponseHeader { return s.header(0) }
 
-// members are the members as etcd lists them: one that was added has no name before it was started, a founder has its from the
-// beginning.
+// members are the members as etcd lists them: one that was never started has no name yet.
 func (s *Server) members(v *index.View) (all []*pb.Member) {
 	for _, one := range v.Members().All() {
 		m := &pb.Member{ID: one.ID, ClientURLs: one.Web, IsLearner: isLearner(&one)}
-		if founder := one.Since == 0; founder || one.Started() {
+		if one.Started() {
 			m.Name = one.Name
 		}
 		for _, at := range one.Peers {

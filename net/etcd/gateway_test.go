@@ -13,7 +13,6 @@ import (
 
 	"qkv/internal/limits"
 	"qkv/net/etcd"
-	"qkv/net/server/servertest"
 )
 
 // post sends JSON to a path of the gateway.
@@ -29,20 +28,6 @@ func post(t *testing.T, s *etcd.Server, path, body string) (int, string) {
 		t.Fatal(err)
 	}
 	return r.StatusCode, strings.Join(strings.Fields(string(all)), "") // protojson puts spaces in at random
-}
-
-// A founder has its name in the list before it says where it is; one that was added, and was never started, has none.
-func TestFoundersAreListedByName(t *testing.T) {
-	m := newMember()
-	m.Member = servertest.NewCluster(map[string]uint64{"n1": 1, "n2": 2})
-	s := start(t, m, nil)
-	if got, want := post(t, s, "/v3/cluster/member/add", `{"peerURLs":["http://10.0.0.3:2380"],"isLearner":true}`); got != http.StatusOK {
-		t.Fatal(got, want)
-	}
-	code, list := post(t, s, "/v3/cluster/member/list", `{}`)
-	if code != http.StatusOK || !strings.Contains(list, `{"ID":"1","name":"n1"}`) || !strings.Contains(list, `{"ID":"2","name":"n2"}`) || strings.Count(list, `"name"`) != 2 || !strings.Contains(list, `"peerURLs":["http://10.0.0.3:2380"]`) {
-		t.Errorf("%d %s", code, list)
-	}
 }
 
 // TestGateway asks for something of each kind, right and wrong, and gets etcd's JSON and status codes.
