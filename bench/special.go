@@ -227,42 +227,27 @@ func (j *job) kubernetes() error {
 	if err := j.fill("objects", keys); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(j.ctx)
-	var events atomic.Int64
-	var watching sync.WaitGroup
-	defer watching.Wait()
+	events, stop, err := j.count("objects", watches)
 	defer stop()
-	from, to := j.ends("objects")
-	for w := range watches {
-		next, err := j.api(w).Watch(ctx, from, to, 0)
-		if err != nil {
-			return err
-		}
-		watching.Go(func() {
-			for {
-				n, err := next()
-				if err != nil {
-					return
-				}
-				events.Add(int64(n))
-			}
-		})
+	if err != nil {
+		return err
 	}
+	_, to := j.ends("objects")
 	begun := time.Now()
-	err := j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
+	err = j.closed(min(callers, j.InFlight), func(random *rand.Rand, caller int) error {
 		key := j.key("objects", random.IntN(keys))
 		switch dice := random.IntN(100); {
 		case dice < 60: // a status
-			page, err := j.api(caller).Read(ctx, Read{From: key})
+			page, err := j.api(caller).Read(j.ctx, Read{From: key})
 			if err == nil {
-				_, err = j.api(caller).Swap(ctx, key, j.value(), page.LastRevision)
+				_, err = j.api(caller).Swap(j.ctx, key, j.value(), page.LastRevision)
 			}
 			return err
 		case dice < 95:
-			_, err := j.api(caller).Read(ctx, Read{From: key})
+			_, err := j.api(caller).Read(j.ctx, Read{From: key})
 			return err
 		default:
-			_, err := j.api(caller).Read(ctx, Read{From: key, To: to, Limit: pageKeys})
+			_, err := j.api(caller).Read(j.ctx, Read{From: key, To: to, Limit: pageKeys})
 			return err
 		}
 	})
@@ -270,19 +255,20 @@ func (j *job) kubernetes() error {
 	return err
 }
 
-// fanOut has many watchers of the same keys: the rate is of events that they got.
-func (j *job) fanOut() error {
-	watchers := j.scaled(fullWatchers)
-	ctx, stop := context.WithCancel(j.ctx)
-	var events atomic.Int64
+// count has so many watchers of the same keys, and counts the events that they get until stop, which must be called.
+func (j *job) count(keys string, watchers int) (events *atomic.Int64, stop func(), err error) {
+	ctx, cancel := context.WithCancel(j.ctx)
+	events = new(atomic.Int64)
 	var watching sync.WaitGroup
-	defer watching.Wait()
-	defer stop()
-	from, to := j.ends("fan")
+	stop = func() {
+		cancel()
+		watching.Wait()
+	}
+	from, to := j.ends(keys)
 	for w := range watchers {
 		next, err := j.api(w%10).Watch(ctx, from, to, 0)
 		if err != nil {
-			return err
+			return events, stop, err
 		}
 		watching.Go(func() {
 			for {
@@ -294,12 +280,23 @@ func (j *job) fanOut() error {
 			}
 		})
 	}
+	return events, stop, nil
+}
+
+// fanOut has many watchers of the same keys: the rate is of events that they got.
+func (j *job) fanOut() error {
+	watchers := j.scaled(fullWatchers)
+	events, stop, err := j.count("fan", watchers)
+	defer stop()
+	if err != nil {
+		return err
+	}
 	value := j.value()
 	var counted int64
 	timer := time.AfterFunc(j.WarmUp, func() { atomic.StoreInt64(&counted, events.Load()) })
 	defer timer.Stop()
-	err := j.closed(min(10, j.InFlight), func(random *rand.Rand, caller int) error {
-		return put(ctx, j.api(caller), j.key("fan", random.IntN(1000)), value)
+	err = j.closed(min(10, j.InFlight), func(random *rand.Rand, caller int) error {
+		return put(j.ctx, j.api(caller), j.key("fan", random.IntN(1000)), value)
 	})
 	j.set("events_rate", float64(events.Load()-atomic.LoadInt64(&counted))/j.Duration.Seconds())
 	return err
