@@ -42,11 +42,12 @@
 // "qkv-join/1") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes;
 // who is not welcome is refused as above.
 //
-//	request  [1, name str]
+//	request  [1, name str, [address str ...]]
 //	welcome  [1, cluster uint, id uint, [[member id uint, name str, [address str ...]] ...]]
 //
 //	1             the version of both
-//	name          the asking member's, as in its certificate; 1 to limits.NameBytes bytes
+//	name          of a request the asking member's, as in its certificate; 1 to limits.NameBytes bytes. Of a member that was added
+//	              without one, and has not joined, it is empty; the address that the request tells says which one it is
 //	cluster, id   the ids of the cluster, and of the asking member, which is among the members
 //	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the first is
 //	              to be tried first
