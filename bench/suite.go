@@ -116,6 +116,8 @@ type Suite struct {
 	Scale      float64 // of special loads' sizes; 1
 	// Prefix of all keys; empty: bench's default.
 	Prefix string
+	// Round is told after each of Runs but the last what there is so far; its error ends the suite.
+	Round func(round int, rows []result.Row, notes []string) error
 	// Progress is told what begins, and which of how many that is.
 	Progress func(what string, step, of int)
 }
@@ -133,6 +135,11 @@ func (s *Suite) Run(ctx context.Context) (rows []result.Row, notes []string, err
 				if err := r.clusters(side, members); err != nil {
 					return r.rows, r.notes, fmt.Errorf("%s, %s, run %d: %w", side.Describe().Name, memberCount(members), round+1, err)
 				}
+			}
+		}
+		if s.Round != nil && round+1 < s.Runs {
+			if err := s.Round(round+1, r.rows, r.notes); err != nil {
+				return r.rows, r.notes, err
 			}
 		}
 	}

@@ -168,6 +168,32 @@ func TestSuiteAlike(t *testing.T) {
 	})
 }
 
+// TestSuiteRounds: what there is so far is told after each run but the last, and whoever cannot keep it ends the suite, which
+// returns it.
+func TestSuiteRounds(t *testing.T) {
+	var story []string
+	var told []int
+	full := errors.New("no space left")
+	s := Suite{
+		Sides:   []Side{&fakeSide{"a", &slowStore{}, &story, false}},
+		Members: []int{1}, Works: []Work{{Name: "put", Mode: result.Closed, Op: Put, InFlight: 1}}, Runs: 3, Duration: time.Millisecond, WarmUp: time.Millisecond,
+		Round: func(round int, rows []result.Row, _ []string) error {
+			if len(rows) != 1 || len(rows[0].Runs) != round {
+				t.Errorf("after run %d: %+v", round, rows)
+			}
+			told = append(told, round)
+			return nil
+		},
+	}
+	if _, _, err := s.Run(t.Context()); err != nil || !slices.Equal(told, []int{1, 2}) {
+		t.Errorf("%v, told after %v", err, told)
+	}
+	s.Round = func(int, []result.Row, []string) error { return full }
+	if rows, _, err := s.Run(t.Context()); !errors.Is(err, full) || len(rows) != 1 || len(rows[0].Runs) != 1 {
+		t.Errorf("%v %+v", err, rows)
+	}
+}
+
 func TestSuiteFails(t *testing.T) {
 	var story []string
 	s := Suite{Sides: []Side{&fakeSide{"a", &slowStore{}, &story, true}}, Members: []int{1}, Works: Works(10, 10), Runs: 1}

@@ -108,7 +108,7 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 		return err
 	}
 	probes := bench.DiskProbes(c.Duration("duration"))
-	bar := newProgress(c.App.ErrWriter, "probes", c.Int("runs")*len(dirs)*len(probes))
+	bar := newSlowProgress(c.App.ErrWriter, "probes", c.Int("runs")*len(dirs)*len(probes))
 	defer bar.end()
 	at := map[string]int{}
 	for round := range c.Int("runs") {
@@ -125,14 +125,16 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 				l, err := bench.ProbeDisk(ctx, config)
 				switch {
 				case ctx.Err() != nil:
-					return fmt.Errorf("bench: %w", context.Cause(ctx))
+					bar.end()
+					return finishResult(c, f, context.Cause(ctx))
 				case errors.Is(err, bench.ErrNotPossible):
 					if round == 0 {
 						f.Notes = append(f.Notes, fmt.Sprintf("%s: %s is %v", d.name, p.Name, bench.ErrNotPossible))
 					}
 					continue
 				case err != nil:
-					return fmt.Errorf("bench: %w", err)
+					bar.end()
+					return finishResult(c, f, err)
 				}
 				key := d.name + "\x00" + p.Name
 				i, known := at[key]

@@ -87,6 +87,20 @@ func formatOf(name string) (string, error) {
 	return "", usagef("--output %q: its ending says what it is to be: .json, .html, .md, .csv or .txt", name)
 }
 
+// finishResult writes what was found, also when it ended early with err: hours of measuring are not thrown away for the
+// last minute of them. What is written says then that it is incomplete.
+func finishResult(c *cli.Context, f *result.File, err error) error {
+	if err == nil {
+		return writeResult(c, f)
+	}
+	err = fmt.Errorf("bench: %w", err)
+	if len(f.Rows) == 0 {
+		return err
+	}
+	f.Notes = append(f.Notes, "INCOMPLETE: it ended early: "+err.Error())
+	return errors.Join(err, writeResult(c, f))
+}
+
 // writeResult prints what was found, and writes it to the file that was asked for.
 func writeResult(c *cli.Context, f *result.File) error {
 	after := machine.Host{}.Pressure()

@@ -73,15 +73,18 @@ func suiteOf(c *cli.Context, usual ...string) (*bench.Suite, error) {
 
 // runSuite measures, prints and keeps what a suite finds.
 func runSuite(ctx context.Context, c *cli.Context, s *bench.Suite, f *result.File) error {
-	bar := newProgress(c.App.ErrWriter, "loads", s.Steps())
+	bar := newSlowProgress(c.App.ErrWriter, "loads", s.Steps())
 	s.Progress = func(what string, _, _ int) { bar.describe(what); bar.add(1) }
+	before := f.Notes
+	keep := func(rows []result.Row, notes []string) { f.Rows, f.Notes = rows, slices.Concat(before, notes) }
+	s.Round = func(round int, rows []result.Row, notes []string) error {
+		keep(rows, append(slices.Clone(notes), fmt.Sprintf("INCOMPLETE: run %d of %d is the last one in here", round, s.Runs)))
+		return writeReportFile(c.String("output"), []*result.File{f})
+	}
 	rows, notes, err := s.Run(ctx)
 	bar.end()
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	f.Rows, f.Notes = rows, append(f.Notes, notes...)
-	return writeResult(c, f)
+	keep(rows, notes)
+	return finishResult(c, f, err)
 }
 
 func benchRun(ctx context.Context, c *cli.Context) error {

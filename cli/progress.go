@@ -1,19 +1,28 @@
 package cli
 
 import (
+	"fmt"
 	"io"
+	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress is a bar on a terminal, and nothing anywhere else.
-type progress struct{ bar *progressbar.ProgressBar }
+// progress is a bar on a terminal. Anywhere else it is nothing, or a line now and then where lines is set.
+type progress struct {
+	bar *progressbar.ProgressBar
+
+	lines       io.Writer
+	what        string
+	done, total int
+	next        time.Time // when the next line is due
+}
 
 func newProgress(w io.Writer, what string, total int) *progress {
 	if !isTerminal(w) {
 		return &progress{}
 	}
-	return &progress{progressbar.NewOptions(total,
+	return &progress{bar: progressbar.NewOptions(total,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(),
@@ -25,12 +34,25 @@ func newProgress(w io.Writer, what string, total int) *progress {
 	)}
 }
 
+// lineEvery is how often what takes minutes says how far it is where there is no terminal: a log of an hour is 120 lines.
+const lineEvery = 30 * time.Second
+
+// newSlowProgress is of what takes minutes an item's share: where there is no terminal it writes a line now and then. One
+// goroutine uses it.
+func newSlowProgress(w io.Writer, what string, total int) *progress {
+	p := newProgress(w, what, total)
+	if p.bar == nil {
+		p.lines, p.total, p.next = w, total, time.Now().Add(lineEvery)
+	}
+	return p
+}
+
 // newBytesProgress is a bar of bytes, whose number comes with the first of them.
 func newBytesProgress(w io.Writer, what string) *progress {
 	if !isTerminal(w) {
 		return &progress{}
 	}
-	return &progress{progressbar.NewOptions64(-1,
+	return &progress{bar: progressbar.NewOptions64(-1,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(true),
@@ -53,12 +75,23 @@ func (p *progress) describe(what string) {
 	if p.bar != nil {
 		p.bar.Describe(what)
 	}
+	if p.lines != nil {
+		p.what = what
+	}
 }
 
 // add counts items; it may be called from any goroutine.
 func (p *progress) add(n int) {
 	if p.bar != nil {
 		_ = p.bar.Add(n)
+	}
+	if p.lines == nil {
+		return
+	}
+	p.done += n
+	if now := time.Now(); !now.Before(p.next) {
+		p.next = now.Add(lineEvery)
+		fmt.Fprintf(p.lines, "%d of %d: %s\n", p.done, p.total, p.what)
 	}
 }
 
