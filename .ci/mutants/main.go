@@ -5,61 +5,53 @@
 //	go run ./.ci/mutants NAME ...    some
 //	go run ./.ci/mutants -check      none: only whether each change still fits the sources
 //
+// The sources are read once, at the start: they may be edited while it runs. -j sets how many mutants are hunted at a
+// time. With -verdicts FILE each verdict is added to that file, and what has one for the same sources is not hunted
+// again: a run that was interrupted, or ended by -for, goes on there. caught.txt says which test caught each mutant the
+// last time; that test goes first. -learn writes it anew.
+//
 // A line is printed for each: which test caught it, at which seed where a seed did, and how long that took. It ends with
-// 1 when one of them survives, and when its change does not fit the sources any more.
+// 1 when one of them survives, and when its change does not fit the sources any more, and with 3 when -for left some.
 package main
 
 import (
-	"context"
+	"flag"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 )
 
-// campaignTime bounds one hunt.
-const campaignTime = 15 * time.Minute
-
 func main() {
-	wanted := os.Args[1:]
-	if slices.Equal(wanted, []string{"-check"}) {
+	var (
+		checkOnly = flag.Bool("check", false, "only whether each change fits the sources")
+		workers   = flag.Int("j", 1, "how many mutants are hunted at a time")
+		file      = flag.String("verdicts", "", "a `file` that keeps the verdicts: what has one is not hunted again")
+		most      = flag.Duration("for", 0, "begin no hunt after this `time`")
+		learn     = flag.Bool("learn", false, "write down which test caught each")
+	)
+	flag.Parse()
+	if *checkOnly {
 		os.Exit(check())
 	}
-	failed := 0
-	for _, m := range mutants {
-		if len(wanted) > 0 && !slices.Contains(wanted, m.name) {
-			continue
-		}
-		begun := time.Now()
-		caught, err := m.hunt()
-		took := time.Since(begun).Round(time.Second)
-		switch {
-		case err != nil:
-			failed++
-			fmt.Printf("mutant %-46s cannot be made: %v\n", m.name, err)
-		case caught == "":
-			failed++
-			fmt.Printf("mutant %-46s SURVIVED after %v\n", m.name, took)
-		default:
-			fmt.Printf("mutant %-46s caught by %s in %v\n", m.name, caught, took)
-		}
+	code, err := runAll(flag.Args(), *workers, *file, *most, *learn)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		code = 1
 	}
-	if failed > 0 {
-		fmt.Printf("mutants: %d of %d were not caught\n", failed, len(mutants))
-		os.Exit(1)
-	}
+	os.Exit(code)
 }
 
 // check tells of every change that does not fit the sources any more.
 func check() (failed int) {
 	for _, m := range mutants {
 		for _, c := range m.changes {
-			if _, err := c.changed("."); err != nil {
+			content, err := os.ReadFile(c.file)
+			if err == nil {
+				_, err = c.changed(string(content))
+			}
+			if err != nil {
 				fmt.Printf("mutant %q cannot be made: %v\n", m.name, err)
 				failed = 1
 			}
@@ -68,136 +60,72 @@ func check() (failed int) {
 	return failed
 }
 
-// hunt makes the mutant and lets its detectors run until one catches it.
-func (m mutant) hunt() (caught string, err error) {
-	dir, err := os.MkdirTemp("", "qkv-mutant-")
+// runAll hunts all mutants, or those with the names, and returns the exit code.
+func runAll(names []string, workers int, file string, most time.Duration, learn bool) (int, error) {
+	begun := time.Now()
+	tree, err := readSources()
 	if err != nil {
-		return "", err
+		return 1, err
 	}
-	defer os.RemoveAll(dir)
-	if err := copySources(dir); err != nil {
-		return "", err
-	}
-	for _, c := range m.changes {
-		if err := c.apply(dir); err != nil {
-			return "", err
-		}
-	}
-	if out, err := run(dir, "go", "vet", "./log/...", "./index", "./snapshot", "./actor", "./node"); err != nil {
-		return "", fmt.Errorf("it does not compile: %s", out)
-	}
-	for _, h := range m.detectors {
-		out, err := run(dir, "go", h.command()...)
-		switch {
-		case err == nil:
-		case strings.Contains(out, "--- FAIL") && !strings.Contains(out, "test timed out"):
-			return h.name + whichTest(out), nil
-		default:
-			return "", fmt.Errorf("%s did not come to a verdict: %.500s", h.name, out)
-		}
-	}
-	return "", nil
-}
-
-// copySources copies what git knows of, as it stands in the working tree.
-func copySources(to string) error {
-	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	book, err := openVerdicts(file, tree.sum)
 	if err != nil {
-		return fmt.Errorf("list the sources: %w", err)
+		return 1, err
 	}
-	for name := range strings.SplitSeq(strings.TrimRight(string(list), "\x00"), "\x00") {
-		content, err := os.ReadFile(name)
-		if os.IsNotExist(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, name)
-		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(target, content, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// apply makes the change.
-func (c change) apply(dir string) error {
-	content, err := c.changed(dir)
+	last, err := readCaught()
 	if err != nil {
-		return err
+		return 1, err
 	}
-	return os.WriteFile(filepath.Join(dir, c.file), []byte(content), fs.FileMode(0o600))
-}
-
-// changed replaces a text that stands in a file exactly once.
-func (c change) changed(dir string) (string, error) {
-	content, err := os.ReadFile(filepath.Join(dir, c.file))
-	if err != nil {
-		return "", err
+	var wanted []mutant
+	for _, m := range mutants {
+		if len(names) == 0 || slices.Contains(names, m.name) {
+			wanted = append(wanted, m)
+		}
 	}
-	if n := strings.Count(string(content), c.old); n != 1 {
-		return "", fmt.Errorf("%s holds the text to change %d times, not once: %q", c.file, n, c.old)
+	if len(wanted) < len(names) {
+		return 1, fmt.Errorf("%d names, and %d mutants that are called so", len(names), len(wanted))
 	}
-	return strings.Replace(string(content), c.old, c.new, 1), nil
-}
-
-func run(dir, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), campaignTime)
-	defer cancel()
-	command := exec.CommandContext(ctx, name, args...)
-	command.Dir = dir
-	out, err := command.CombinedOutput()
-	return string(out), err
-}
-
-var (
-	failedSeed = regexp.MustCompile(`SEED=(\d+)`)
-	failedTest = regexp.MustCompile(`--- FAIL: (\S+)`)
-)
-
-// whichTest tells the first test that failed, and of a campaign the first seed.
-func whichTest(out string) (which string) {
-	if found := failedTest.FindStringSubmatch(out); found != nil {
-		which = ": " + found[1]
+	queue := make(chan mutant)
+	go func() {
+		defer close(queue)
+		for _, m := range wanted {
+			if _, done := book.of(m); done {
+				continue
+			}
+			if most > 0 && time.Since(begun) > most {
+				return
+			}
+			queue <- m
+		}
+	}()
+	var hunters sync.WaitGroup
+	errs := make(chan error, workers)
+	for range workers {
+		hunters.Go(func() {
+			dir, err := takeFolder()
+			if err != nil {
+				errs <- err
+				for range queue { // the others' too: nothing is hunted here
+				}
+				return
+			}
+			for m := range queue {
+				v := m.hunt(dir, tree, last[m.name])
+				fmt.Println(v)
+				if err := book.add(m, v); err != nil {
+					errs <- err
+				}
+			}
+		})
 	}
-	if found := failedSeed.FindStringSubmatch(out); found != nil {
-		which += ", seed " + found[1]
+	hunters.Wait()
+	select {
+	case err := <-errs:
+		return 1, err
+	default:
 	}
-	return which
+	code := book.report(wanted)
+	if learn {
+		err = book.learn(last)
+	}
+	return code, err
 }
-
-// detector is a run of unmodified tests.
-type detector struct {
-	name string
-	args []string
-}
-
-func (h detector) command() []string {
-	return append([]string{"test", "-count=1", "-timeout=14m"}, h.args...)
-}
-
-var (
-	campaign  = detector{"the campaign", []string{"./node", "-run", "^TestSimulation$", "-args", "-sim.seeds=2000"}}
-	logSweeps = detector{"the log's sweeps", []string{"./log/..."}}
-	snapSweep = detector{"the snapshot's sweeps", []string{"./snapshot"}}
-	actors    = detector{"the actors' tests", []string{"./actor"}}
-	story     = detector{"a story", []string{"./node", "-run", "^TestStories$"}}
-)
-
-// direct is one test.
-func direct(dir, name string) detector {
-	return detector{"its test", []string{dir, "-run", "^" + name + "$"}}
-}
-
-// mutant is a bug that some store really had.
-type mutant struct {
-	name      string
-	changes   []change
-	detectors []detector
-}
-
-type change struct{ file, old, new string }

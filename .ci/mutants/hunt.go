@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// campaignTime bounds one hunt.
+const campaignTime = 15 * time.Minute
+
+// mutant is a bug that some store really had.
+type mutant struct {
+	name      string
+	changes   []change
+	detectors []detector
+}
+
+// detector is a run of unmodified tests.
+type detector struct {
+	name string
+	args []string
+}
+
+var (
+	campaign  = detector{"the campaign", []string{"./node", "-run", "^TestSimulation$", "-args", "-sim.seeds=2000"}}
+	logSweeps = detector{"the log's sweeps", []string{"./log/..."}}
+	snapSweep = detector{"the snapshot's sweeps", []string{"./snapshot"}}
+	actors    = detector{"the actors' tests", []string{"./actor"}}
+	story     = detector{"a story", []string{"./node", "-run", "^TestStories$"}}
+)
+
+// direct is one test.
+func direct(dir, name string) detector {
+	return detector{"its test", []string{dir, "-run", "^" + name + "$"}}
+}
+
+// again is the test that caught a mutant the last time, with its subtest.
+func (c catch) again() detector {
+	levels := strings.Split(c.test, "/")
+	for i, one := range levels {
+		levels[i] = "^" + regexp.QuoteMeta(one) + "$"
+	}
+	return detector{"last time's test", []string{c.dir, "-run", strings.Join(levels, "/")}}
+}
+
+// hunt makes the mutant and lets its detectors run until one catches it: first the test that did so the last time.
+func (m mutant) hunt(dir string, tree *sources, last catch) verdict {
+	begun := time.Now()
+	v := verdict{Mutant: m.name, Verdict: survived}
+	detectors := m.detectors
+	if last.test != "" && last.test != "TestSimulation" {
+		detectors = append([]detector{last.again()}, detectors...)
+	}
+	if err := tree.write(dir, m.changes); err != nil {
+		v.Verdict, v.Why = unmade, err.Error()
+		detectors = nil
+	}
+	for _, h := range detectors {
+		seen, err := h.run(dir)
+		if err != nil {
+			v.Verdict, v.Why = unmade, fmt.Sprintf("%s did not come to a verdict: %v", h.name, err)
+			break
+		}
+		if seen != nil {
+			v.Verdict, v.By, v.catch = caught, h.name, *seen
+			v.Package, v.Test, v.Seed = seen.dir, seen.test, seen.seed
+			break
+		}
+	}
+	v.Seconds = int(time.Since(begun).Round(time.Second).Seconds())
+	return v
+}
+
+// catch is the first test that failed, and of a campaign the first seed.
+type catch struct{ dir, test, seed string }
+
+// event is one line of `go test -json`; go doc cmd/test2json explains them.
+type event struct{ Action, Package, Test, Output string }
+
+// Seeds are told of as they fail, tests when they have ended.
+var failedSeed = regexp.MustCompile(`simulation: seed (\d+) fails`)
+
+// run returns what the first failure is, and ends the tests there; nil when there is none. A build that fails and tests
+// that hang are no verdict.
+func (h detector) run(dir string) (*catch, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), campaignTime)
+	defer cancel()
+	command := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=14m", "-vet=off", "-failfast", "-json"}, h.args...)...)
+	command.Dir = dir
+	// A group of its own: the test's processes end with it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	var said strings.Builder
+	command.Stderr = &said
+	out, err := command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	seen, hung := firstFailure(bufio.NewReader(out), &said)
+	if seen != nil {
+		cancel()
+	}
+	err = command.Wait()
+	switch {
+	case seen != nil:
+		return seen, nil
+	case err == nil:
+		return nil, nil
+	case hung || ctx.Err() != nil:
+		return nil, fmt.Errorf("the tests hang: %s", end(said.String()))
+	default:
+		return nil, fmt.Errorf("%w: %s", err, end(said.String()))
+	}
+}
+
+// firstFailure reads events until a test has failed. A panic outside of the tests' own goroutines fails the package.
+func firstFailure(out *bufio.Reader, said *strings.Builder) (seen *catch, hung bool) {
+	panicked := false
+	for {
+		line, err := out.ReadBytes('\n')
+		if err != nil {
+			return nil, hung
+		}
+		var e event
+		if json.Unmarshal(line, &e) != nil {
+			said.Write(line)
+			continue
+		}
+		at := &catch{dir: "." + strings.TrimPrefix(e.Package, "qkv"), test: e.Test}
+		switch e.Action {
+		case "output", "build-output":
+			said.WriteString(e.Output)
+			hung = hung || strings.HasPrefix(e.Output, "panic: test timed out")
+			panicked = panicked || strings.HasPrefix(e.Output, "panic: ")
+			if seed := failedSeed.FindStringSubmatch(e.Output); seed != nil {
+				at.test, at.seed = "TestSimulation", seed[1]
+				return at, false
+			}
+		case "fail":
+			switch {
+			case hung:
+			case e.Test != "":
+				return at, false
+			case panicked:
+				return at, false
+			}
+		}
+	}
+}
+
+// end is the end of what a process said.
+func end(s string) string { return s[max(0, len(s)-600):] }

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// sources are the files that git knows of, as they stood in the working tree.
+type sources struct {
+	files map[string]string
+	sum   string // of all but .ci, which no test reads
+}
+
+func readSources() (*sources, error) {
+	list, err := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the sources: %w", err)
+	}
+	names := strings.Split(strings.TrimRight(string(list), "\x00"), "\x00")
+	slices.Sort(names)
+	s := &sources{files: map[string]string{}}
+	sum := sha256.New()
+	for _, name := range slices.Compact(names) {
+		content, err := os.ReadFile(name)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.files[name] = string(content)
+		if !strings.HasPrefix(name, ".ci/") {
+			fmt.Fprintf(sum, "%q %d\n", name, len(content))
+			sum.Write(content)
+		}
+	}
+	s.sum = fmt.Sprintf("%x", sum.Sum(nil)[:8])
+	return s, nil
+}
+
+// takeFolder returns a folder for one hunter, the same ones in each run: Go knows packages by where they are, and takes
+// those that a mutant leaves alone from its cache. The lock is the process's.
+func takeFolder() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	for n := 1; ; n++ {
+		dir := filepath.Join(cache, "qkv-mutants", strconv.Itoa(n))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", err
+		}
+		lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return "", err
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			return dir, nil // the lock is held until the process ends
+		}
+		lock.Close()
+	}
+}
+
+// write makes a folder hold the sources with some changes, and nothing else: what tests left there, such as the inputs
+// that rapid tries again, goes. What is right already is not written.
+func (s *sources) write(dir string, changes []change) error {
+	want := make(map[string]string, len(changes))
+	for _, c := range changes {
+		content, ok := want[c.file]
+		if !ok {
+			content = s.files[c.file]
+		}
+		content, err := c.changed(content)
+		if err != nil {
+			return err
+		}
+		want[c.file] = content
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(dir, path)
+		if _, ok := s.files[filepath.ToSlash(name)]; err == nil && !ok {
+			return os.Remove(path)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for name, content := range s.files {
+		if changed, ok := want[name]; ok {
+			content = changed
+		}
+		target := filepath.Join(dir, name)
+		if there, err := os.ReadFile(target); err == nil && string(there) == content {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(target, []byte(content), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type change struct{ file, old, new string }
+
+// changed replaces a text that stands in a file exactly once.
+func (c change) changed(content string) (string, error) {
+	if n := strings.Count(content, c.old); n != 1 {
+		return "", fmt.Errorf("%s holds the text to change %d times, not once: %q", c.file, n, c.old)
+	}
+	return strings.Replace(content, c.old, c.new, 1), nil
+}
