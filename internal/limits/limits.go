@@ -323,6 +323,9 @@ const (
 	// the events that wait for all of them: past it each stream has one delivery.
 	EtcdWatches    = 256 << 10
 	EtcdWatchBytes = 192 << 20
+	// EtcdWatchAnswers is how much of other answers may wait on a stream of watches before its requests are not read any more: a
+	// thousand, which a client that reads has taken in a moment. One that never reads made a member keep 200 MiB more each second.
+	EtcdWatchAnswers = 1024 * RequestOverhead
 	// EtcdSnapshotChunk is one message of a snapshot for etcd, as etcd has it; EtcdSnapshotBytes is what is written of its file at
 	// a time, which is in memory until then; EtcdSnapshotRoom is what the disk must have free beside twice the state's bytes: the
 	// log's segments go on growing.
@@ -339,8 +342,12 @@ const (
 	EtcdKeepAlives = 4096
 	// EtcdHandshakes is how many handshakes of TLS are made at a time: each costs a signature, and the others wait.
 	EtcdHandshakes = 64
-	// EtcdHeaderBytes bounds a request's metadata, which is a token at most.
-	EtcdHeaderBytes = 64 << 10
+	// EtcdHeaderBytes bounds a request's metadata, which is a token at most. On its way each byte of it may stand for a whole field
+	// that came before: it counts EtcdHeaderTimes for what the connection holds, and EtcdHeaderMost at most (measured: 4.6 times
+	// EtcdHeaderBytes, with what is garbage, of a head that is nothing but such bytes).
+	EtcdHeaderBytes = 16 << 10
+	EtcdHeaderTimes = 32
+	EtcdHeaderMost  = 4 * EtcdHeaderBytes
 	// TimesAsked bounds the revisions whose times one request asks for: 9 KiB of an answer.
 	TimesAsked = 1000
 	// HistoryBytes is what the versions may weigh that are superseded, or as much as what is live where that is more: past it the

@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,6 +84,24 @@ func (h *hostile) begin(method string) (uint32, error) {
 	id := h.stream
 	h.stream += 2
 	return id, h.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.block.Bytes(), EndHeaders: true})
+}
+
+// many opens a stream of watches with so many fields of metadata, of which each but the first is one byte.
+func (h *hostile) many(id uint32, fields int) error {
+	h.block.Reset()
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.Watch/Watch"}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+		_ = h.encode.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
+	}
+	for range fields {
+		_ = h.encode.WriteField(hpack.HeaderField{Name: "a"})
+	}
+	return h.frames.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: h.block.Bytes(), EndHeaders: true})
+}
+
+func (h *hostile) over() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ended
 }
 
 // send sends data when the connection's window has room for it, and says whether it did.
@@ -185,6 +204,83 @@ func TestUnreadAndHalf(t *testing.T) {
 		if n := s.Stats().MessageBytes; n != 0 {
 			t.Errorf("%s: %d bytes are held when it is gone", name, n)
 		}
+	}
+}
+
+// TestWatchAnswersUnread asks a stream of watches for what is refused, or made and canceled at once, and reads no answer: it is
+// held up itself, and when it reads at last all that it asked for is answered.
+func TestWatchAnswersUnread(t *testing.T) {
+	create := func(id int64, end string) *pb.WatchRequest {
+		return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("b"), RangeEnd: []byte(end), WatchId: id}}}
+	}
+	remove := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: 7}}}
+	for name, asked := range map[string][]*pb.WatchRequest{
+		"refused": {create(0, "a")},
+		"churn":   {create(7, ""), remove},
+	} {
+		s := start(t, newMember(), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		w, err := pb.NewWatchClient(dial(t, s)).Watch(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const requests = 50_000
+		var sent atomic.Int64
+		go func() {
+			for i := range requests {
+				if w.Send(asked[i%len(asked)]) != nil {
+					return
+				}
+				sent.Add(1)
+			}
+		}()
+		others := pb.NewKVClient(dial(t, s))
+		for before := int64(-1); before != sent.Load() || s.Stats().MessageBytes < limits.EtcdWatchAnswers; { // it stands still
+			if before = sent.Load(); before == requests || ctx.Err() != nil {
+				break
+			}
+			for range 100 { // others go on
+				if _, err := others.Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if n := s.Stats().MessageBytes; sent.Load() == requests || n > 8*limits.EtcdWatchAnswers {
+			t.Errorf("%s: %d requests were taken of a client that reads nothing, whose answers take %d bytes", name, sent.Load(), n)
+		}
+		for range requests {
+			if _, err := w.Recv(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		cancel()
+		eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	}
+}
+
+// TestMetadataCounts opens streams whose heads are many fields of a byte each on their way. The connection is closed when they hold
+// too much; those whose head is too large at once are refused, and hold nothing.
+func TestMetadataCounts(t *testing.T) {
+	const most = 48 << 20
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Bytes = most })
+	open := func(streams uint32, fields int) *hostile {
+		h := attack(t, s)
+		go h.read()
+		for id := uint32(1); !h.over() && id < 2*streams; id += 2 {
+			if n := s.Stats().MessageBytes; n > most+limits.EtcdHeaderMost+limits.EtcdStreamBytes {
+				t.Fatalf("%d bytes are held, over the limit of %d", n, most)
+			}
+			_ = h.many(id, fields)
+		}
+		return h
+	}
+	eventually(t, open(3000, 400).over) // without their heads they are 30 MiB
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	h := open(300, 1000)
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	if h.over() {
+		t.Error("a connection is closed of which only streams were refused")
 	}
 }
 

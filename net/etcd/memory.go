@@ -37,10 +37,10 @@ type memory struct {
 // share is one connection's.
 //
 //  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole and is
-//     taken at once. got is the sum of that.
+//     taken at once. got is the sum of its data, and heads that of what its metadata counts for.
 //  2. taken is what the handlers that are running have taken of streams of requests.
 //  3. out is what was encoded and neither written nor given up.
-//  4. It holds got - taken + out, and limits.EtcdStreamBytes for each stream in streams, which is its part of memory.total.
+//  4. It holds got - taken + heads + out, and limits.EtcdStreamBytes for each stream in streams, which is its part of memory.total.
 type share struct {
 	of    *memory
 	close func()
@@ -51,10 +51,14 @@ type share struct {
 	pacing pacing // of who reads the connection
 
 	mu              sync.Mutex
-	streams         map[uint32]int64
+	streams         map[uint32]came
 	got, taken, out int64
+	heads           int64
 	ended           bool
 }
+
+// came is what came on a stream: metadata and data.
+type came struct{ head, data int64 }
 
 func newMemory(most int64, note func(what, reason string)) *memory {
 	return &memory{most: most, note: note, resets: newResets(), shares: map[*share]struct{}{}}
@@ -80,24 +84,29 @@ func (s *share) end() {
 		close(s.over)
 	}
 	s.of.total.Add(-s.holdsLocked())
-	s.streams, s.got, s.taken, s.out, s.ended = nil, 0, 0, 0, true
+	s.streams, s.got, s.taken, s.heads, s.out, s.ended = nil, 0, 0, 0, 0, true
 }
 
-// begins counts a stream from when its client has begun it.
-func (s *share) begins(stream uint32) {
+// begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come.
+func (s *share) begins(stream uint32, head int64) {
 	s.change(func() {
 		if s.streams == nil {
-			s.streams = map[uint32]int64{}
+			s.streams = map[uint32]came{}
 		}
-		s.streams[stream] = 0
+		c := s.streams[stream]
+		more := min(head*limits.EtcdHeaderTimes, limits.EtcdHeaderMost-c.head)
+		c.head += more
+		s.heads += more
+		s.streams[stream] = c
 	})
 }
 
 // came counts data. Of a stream that is over, gRPC drops it.
 func (s *share) came(stream uint32, n int64) {
 	s.change(func() {
-		if before, there := s.streams[stream]; there {
-			s.streams[stream] = before + n
+		if c, there := s.streams[stream]; there {
+			c.data += n
+			s.streams[stream] = c
 			s.got += n
 		}
 	})
@@ -106,7 +115,8 @@ func (s *share) came(stream uint32, n int64) {
 // finished forgets what came on a stream.
 func (s *share) finished(stream uint32) {
 	s.change(func() {
-		s.got -= s.streams[stream]
+		s.got -= s.streams[stream].data
+		s.heads -= s.streams[stream].head
 		delete(s.streams, stream)
 	})
 }
@@ -132,7 +142,7 @@ func (s *share) change(f func()) {
 
 // holdsLocked is no less than nothing: a message that comes compressed has more bytes than its data.
 func (s *share) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.out + int64(len(s.streams))*limits.EtcdStreamBytes
+	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes
 }
 
 // holds counts bytes that wait to be written, or less than none for those that wait no more.
@@ -286,8 +296,8 @@ const prefaceBytes = 24
 
 // The kinds of frames, and the flag of the last one of a stream, that tell how it stands.
 const (
-	dataFrame, headersFrame, resetFrame = 0, 1, 3
-	lastOfStream                        = 1
+	dataFrame, headersFrame, resetFrame, moreHeadersFrame = 0, 1, 3, 9
+	lastOfStream                                          = 1
 )
 
 // fromClient sees what a client says.
@@ -299,8 +309,8 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	switch {
 	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):
 		s.finished(stream)
-	case kind == headersFrame:
-		s.begins(stream)
+	case kind == headersFrame, kind == moreHeadersFrame:
+		s.begins(stream, int64(length))
 	case kind == dataFrame:
 		s.came(stream, int64(length))
 	}

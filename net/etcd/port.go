@@ -38,7 +38,7 @@ type port struct {
 	s          *Server
 	grpc, http *handed
 	web        *http.Server
-	handshakes chan struct{} // has room for those of TLS that are under way
+	handshakes chan struct{} // has room for those of TLS that are worked at
 
 	mu     sync.Mutex
 	closed bool
@@ -243,10 +243,15 @@ func (p *port) hand(c *conn, full bool) error {
 	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
-// handshake does that of TLS.
+// handshake does that of TLS. It has a place while there is work for this side, and none while it waits for the other one: whoever
+// begins handshakes and leaves them holds up nobody.
 func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	p.handshakes <- struct{}{}
-	defer func() { <-p.handshakes }()
+	c.place = p.handshakes
+	defer func() {
+		c.place = nil
+		<-p.handshakes
+	}()
 	secure := tls.Server(c, c.from.TLS)
 	ctx, cancel := context.WithTimeout(context.Background(), p.s.config.Limits.Handshake)
 	defer cancel()
@@ -277,6 +282,7 @@ type conn struct {
 	in   *bufio.Reader // nil once it is empty
 	once sync.Once
 
+	place chan struct{}         // has one of this connection, within a handshake; its goroutine's
 	share atomic.Pointer[share] // of a connection of gRPC
 }
 
@@ -286,6 +292,10 @@ func (c *conn) Read(b []byte) (int, error) {
 			return c.in.Read(b)
 		}
 		c.in = nil
+	}
+	if c.place != nil {
+		<-c.place
+		defer func() { c.place <- struct{}{} }()
 	}
 	return c.Conn.Read(b)
 }

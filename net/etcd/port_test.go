@@ -166,6 +166,29 @@ func TestHalf(t *testing.T) {
 	}
 }
 
+// TestHandshakesThatAreLeft begins more handshakes than are made at a time, and leaves them: others make theirs.
+func TestHandshakesThatAreLeft(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Listeners[0].TLS, c.Listeners[0].Plain = wire.EtcdTLS(trust.Member), false
+		c.Limits.Handshake = wait
+	})
+	for range 2 * limits.EtcdHandshakes {
+		raw(t, s, "\x16\x03\x01\x00\xc8")
+	}
+	eventually(t, func() bool { return s.Stats().Connections == 2*limits.EtcdHandshakes })
+	c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(credentials.NewTLS(tlsOf(trust, true))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), wait/2)
+	defer cancel()
+	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+		t.Errorf("beside handshakes that nobody goes on with: %v", err)
+	}
+}
+
 func eventually(t *testing.T, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(wait); !holds(); time.Sleep(time.Millisecond) {

@@ -30,10 +30,13 @@ import (
 //	    read costs limits.WatchBytesWaiting, and no other stream waits for it.
 //	 3. An id of etcd's stays in use until the client has canceled its watch, also when compaction has ended that.
 //	 4. Events of one revision are one message, unless the client takes fragments: what comes in pieces waits until it is whole.
+//	 5. All else in out counts for the connection's share, and nothing more is received past limits.EtcdWatchAnswers of it, so that a
+//	    client which asks and reads nothing is held up itself.
 type watches struct {
 	// Constant.
 	s      *Server
 	stream grpc.ServerStream
+	share  *share
 
 	wake chan struct{} // has a token whenever there is something to send
 
@@ -42,8 +45,10 @@ type watches struct {
 	ended bool
 
 	mu      sync.Mutex
+	room    sync.Cond // answers were sent, or the stream is over
 	out     []notice
 	waiting int64 // bytes of events in out
+	answers int64 // bytes of all else in out, which the share holds
 	refused bool  // events were: the member waits for room
 	over    bool  // nothing is taken any more
 	byHub   map[uint64]*watched
@@ -105,7 +110,10 @@ func appendEvent(dst []byte, e *kv.Event, before *kv.KeyValue) []byte {
 
 // watch serves a stream.
 func (s *Server) watch(stream grpc.ServerStream) error {
-	w := &watches{s: s, stream: stream, wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{}}
+	w := &watches{
+		s: s, stream: stream, share: whoseShare(stream.Context()), wake: make(chan struct{}, 1), byHub: map[uint64]*watched{}, byID: map[int64]*watched{},
+	}
+	w.room.L = &w.mu
 	s.metrics.streams.Add(1)
 	defer s.metrics.streams.Add(-1)
 	failed := make(chan error, 1)
@@ -141,7 +149,20 @@ func (w *watches) receive() error {
 		case q.GetProgressRequest() != nil:
 			w.ask(kv.WatchRequest{Kind: kv.WatchProgress})
 		}
+		if !w.awaitRoom() {
+			return nil
+		}
 	}
+}
+
+// awaitRoom waits until the client has taken enough of its answers. It returns false when the stream is over.
+func (w *watches) awaitRoom() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.answers > limits.EtcdWatchAnswers && !w.over {
+		w.room.Wait()
+	}
+	return !w.over
 }
 
 func (w *watches) create(q *pb.WatchCreateRequest) {
@@ -236,8 +257,16 @@ func (w *watches) add(n notice) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.over {
-		w.addLocked(n)
+		w.addAnswerLocked(n)
 	}
+}
+
+// addAnswerLocked adds what is never refused.
+func (w *watches) addAnswerLocked(n notice) {
+	size := int64(limits.RequestOverhead * max(1, len(n.IDs)))
+	w.answers += size
+	w.share.holds(size)
+	w.addLocked(n)
 }
 
 func (w *watches) addLocked(n notice) {
@@ -258,15 +287,16 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 	if w.over {
 		return true
 	}
-	size := int64(0)
 	if d.Kind == kv.WatchEvents || d.Kind == kv.WatchProgressed && len(d.IDs) > 0 {
-		size = int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
+		size := int64(limits.RequestOverhead*len(d.IDs) + len(d.Events))
 		if w.waiting > 0 && (w.waiting+size > limits.WatchBytesWaiting || w.s.watchBytes.Load() > limits.EtcdWatchBytes) {
 			w.refused = true
 			return false
 		}
 		w.waiting += size
 		w.s.watchBytes.Add(size)
+		w.addLocked(notice{WatchDelivery: *d})
+		return true
 	}
 	if d.Kind == kv.WatchCanceled && d.Err != nil {
 		for _, hub := range d.IDs {
@@ -275,7 +305,7 @@ func (w *watches) Deliver(d *kv.WatchDelivery) bool {
 			}
 		}
 	}
-	w.addLocked(notice{WatchDelivery: *d})
+	w.addAnswerLocked(notice{WatchDelivery: *d})
 	return true
 }
 
@@ -294,7 +324,7 @@ func (w *watches) send(failed <-chan error) error {
 		}
 		w.mu.Lock()
 		taken, w.out = w.out, taken[:0]
-		bytes := w.waiting
+		bytes, answers := w.waiting, w.answers
 		w.mu.Unlock()
 		for i := range taken {
 			began := time.Now()
@@ -304,14 +334,17 @@ func (w *watches) send(failed <-chan error) error {
 			w.s.metrics.delivered(&taken[i], began)
 		}
 		clear(taken)
-		w.sent(bytes)
+		w.sent(bytes, answers)
 	}
 }
 
 // sent gives back the room of what was sent, and tells the member where it waits for some.
-func (w *watches) sent(bytes int64) {
+func (w *watches) sent(bytes, answers int64) {
 	w.mu.Lock()
 	w.waiting -= bytes
+	w.answers -= answers
+	w.share.holds(-answers)
+	w.room.Signal()
 	w.s.watchBytes.Add(-bytes)
 	again := w.refused && w.waiting <= limits.WatchBytesWaiting/2
 	if again {
@@ -412,7 +445,9 @@ func (w *watches) end() {
 	w.over = true
 	w.s.watches.Add(-int64(len(w.byID)))
 	w.s.watchBytes.Add(-w.waiting)
-	w.out, w.waiting, w.byID = nil, 0, map[int64]*watched{}
+	w.share.holds(-w.answers)
+	w.out, w.waiting, w.answers, w.byID = nil, 0, 0, map[int64]*watched{}
+	w.room.Signal()
 	w.mu.Unlock()
 	w.hub.Lock()
 	defer w.hub.Unlock()

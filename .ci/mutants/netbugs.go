@@ -1,0 +1,16 @@
+package main
+
+// The bugs of what holds hostile clients.
+func init() {
+	mutants = append(mutants, []mutant{
+		{"take requests of a watch stream whose answers nobody reads", []change{
+			{"net/etcd/watch.go", "	for w.answers > limits.EtcdWatchAnswers && !w.over {\n", "	for w.answers < 0 && !w.over {\n"},
+		}, []detector{direct("./net/etcd", "TestWatchAnswersUnread")}},
+		{"let metadata cost nothing", []change{
+			{"net/etcd/memory.go", " + s.heads + s.out", " + s.out"},
+		}, []detector{direct("./net/etcd", "TestMetadataCounts")}},
+		{"keep the place of a handshake while the other side says nothing", []change{
+			{"net/etcd/port.go", "	if c.place != nil {\n", "	if c.place != nil && len(b) == 0 {\n"},
+		}, []detector{direct("./net/etcd", "TestHandshakesThatAreLeft")}},
+	}...)
+}
