@@ -7,6 +7,7 @@
 //
 // Beside it:
 //
+//	alerts    etcd's Prometheus rules and dashboard
 //	clients   etcd's Go client, its packages, two versions of it
 //	ctl       scripts of etcdctl, all that it prints
 //	kube      what kube-apiserver relies on, and itself
