@@ -277,7 +277,7 @@ func (c *Consensus) tick(n int) {
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
-	c.disk.tick(c.now.Now, c.ElectionTimeout)
+	c.watchPause()
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.watchDisk()
 	c.tellSpace()

@@ -112,17 +112,18 @@ func (d *diskWatch) bytes() int64 {
 }
 
 // tick does not hold it against the disk that this process stood still, stopped or with its whole host, for longer than
-// a time that its clock never takes otherwise.
-func (d *diskWatch) tick(now, pause time.Duration) {
-	still := now - d.seen
+// a time that its clock never takes otherwise. It returns for how long it did; 0: it did not.
+func (d *diskWatch) tick(now, pause time.Duration) (still time.Duration) {
+	still = now - d.seen
 	d.seen = now
 	if still < pause {
-		return
+		return 0
 	}
 	for i := range d.orders {
 		d.orders[i].given = min(d.orders[i].given+still, now)
 		d.orders[i].since = min(d.orders[i].since+still, now)
 	}
+	return still
 }
 
 // begun is when the disk began with what it is at.
@@ -187,12 +188,20 @@ func (w *readWatch) ordered(now time.Duration) {
 
 func (w *readWatch) reported(now time.Duration) { w.orders, w.since = w.orders-1, now }
 
+// stood does not hold it against the disk that this process stood still.
+func (w *readWatch) stood(still, now time.Duration) { w.since = min(w.since+still, now) }
+
 // stalled is for how long the disk has been at one read.
 func (w *readWatch) stalled(now time.Duration) time.Duration {
 	if w.orders == 0 {
 		return 0
 	}
 	return now - w.since
+}
+
+// watchPause holds a pause of this process against neither writes nor reads.
+func (c *Consensus) watchPause() {
+	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)
 }
 
 // watchDisk gives leadership up when the disk stands for two election timeouts and a follower's disk has done since what

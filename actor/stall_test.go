@@ -139,6 +139,39 @@ func TestFullDiskIsNoStall(t *testing.T) {
 	}
 }
 
+// A process that stood still, with a read of the log under way, has not shown that its disk is dead; when it runs, the read has its
+// time from then on.
+func TestPauseIsNoStalledRead(t *testing.T) {
+	var failure error
+	c := &Consensus{ConsensusConfig: ConsensusConfig{
+		Status: &Status{}, ElectionTimeout: time.Second, Limits: limits.Defaults(), Fail: func(err error) { failure = err },
+	}}
+	look := func(after time.Duration) {
+		c.now.Now += after
+		c.watchPause()
+		c.watchDisk()
+	}
+	look(time.Second / 2)
+	c.readLog.ordered(c.now.Now)
+	look(time.Second / 2)
+	look(2 * time.Minute)
+	if failure != nil {
+		t.Fatalf("a member that stood still for two minutes ends: %v", failure)
+	}
+	for range int(limits.DiskStall / (time.Second / 2)) {
+		look(time.Second / 2)
+	}
+	if !errors.Is(failure, ErrDisk) {
+		t.Errorf("a read has no answer for %v while the process runs: %v", limits.DiskStall, failure)
+	}
+	c.readLog.reported(c.now.Now)
+	c.readLog.ordered(c.now.Now)
+	failure = nil
+	if look(0); failure != nil {
+		t.Errorf("the next read has no time: %v", failure)
+	}
+}
+
 // heardBy is a handler that hands on what it gets.
 type heardBy chan ConsensusMessage
 
