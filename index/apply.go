@@ -18,12 +18,12 @@ func (s *State) Apply(entry, term uint64, data []byte, results []kv.Result) ([]k
 		panic(fmt.Sprintf("entry %d of term %d cannot follow the applied entry %d of term %d", entry, term, s.applied, s.term))
 	}
 	if len(data) > 0 {
-		wall, err := s.decode(data)
+		envelope, err := s.decode(data)
 		if err != nil {
 			return results, err
 		}
 		s.term = term
-		results = s.applyAll(wall, results)
+		results = s.applyAll(&envelope, results)
 	}
 	s.applied, s.term = entry, term
 	if s.check.entry == entry {
@@ -43,13 +43,13 @@ func (s *State) ApplyChange(entry, term uint64, data []byte, results []kv.Result
 }
 
 // decode reads a whole envelope before anything of it has an effect.
-func (s *State) decode(data []byte) (wall int64, err error) {
-	e, err := ReadEnvelope(data)
+func (s *State) decode(data []byte) (e Envelope, err error) {
+	e, err = ReadEnvelope(data)
 	if err != nil {
-		return 0, err
+		return e, err
 	}
 	if e.Level > MaxLevel {
-		return 0, fmt.Errorf("the batch was proposed at feature level %d, this qkv knows %d: upgrade this member", e.Level, MaxLevel)
+		return e, fmt.Errorf("the batch was proposed at feature level %d, this qkv knows %d: upgrade this member", e.Level, MaxLevel)
 	}
 	r := pack.NewReader(e.Commands)
 	if cap(s.commands) < e.Count {
@@ -58,17 +58,17 @@ func (s *State) decode(data []byte) (wall int64, err error) {
 	s.commands = s.commands[:e.Count]
 	for i := range s.commands {
 		if err := s.commands[i].read(&r); err != nil {
-			return 0, fmt.Errorf("command %d of %d: %w", i, e.Count, err)
+			return e, fmt.Errorf("command %d of %d: %w", i, e.Count, err)
 		}
 	}
-	return e.Wall, r.Done()
+	return e, r.Done()
 }
 
 // applyAll applies the decoded commands, and then gives back memory, in steps that are bounded by what the commands have
 // added.
-func (s *State) applyAll(wall int64, results []kv.Result) []kv.Result {
-	s.moveSessionClock(wall)
-	s.wall = max(s.wall, wall)
+func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
+	s.moveSessionClock(envelope.Member, envelope.Wall)
+	s.wall = max(s.wall, envelope.Wall)
 	revision, weight, mapped := s.revision, s.weight, s.memory.handed
 	for rest := s.commands; len(rest) > 0; {
 		next := rest[:min(len(rest), prefetchCommands)]

@@ -28,7 +28,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendUint(b, r.sum)
 	b = pack.AppendInt(b, r.weight)
 	b = pack.AppendUint(b, r.leaseSum)
-	b = pack.AppendInt(b, r.clock)
+	b = r.appendClocks(b)
 	b = pack.AppendInt(b, r.floor)
 	b = pack.AppendInt(b, r.sessions)
 	b = pack.AppendInt(b, r.places)

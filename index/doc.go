@@ -117,8 +117,12 @@
 // room is refused as Overloaded. A refusal for the sake of the session (SessionEnded, Overloaded, BadRequest) is no outcome: it
 // says that this copy did nothing.
 //
-// The clock goes with the envelopes' wall clocks, but counts a pause between two entries as limits.SessionPause at most: a
-// cluster that had no quorum for an hour has not kept its clients from writing again for that long.
+// The clock goes with the envelopes' wall clocks, each member's for itself: it counts the time between two entries of one member,
+// and follows the one that is furthest. So it matters neither how much the clocks differ nor that one of them jumps: ahead, it is a
+// pause, and back, nothing. A pause between two entries counts as limits.SessionPause at most: a cluster that had no quorum for an
+// hour has not kept its clients from writing again for that long. Whoever was behind goes on from a pause behind, so that what comes
+// late is not counted twice. (One clock for all that never goes back would stand for as long as a wrong one was ahead once; no session
+// would be idle then, and when there are as many as there may be, nobody could begin another one.)
 //
 // Clients could also ask for a session before the first write, as other systems do, and the state could remember who was
 // there. The first is a round trip more, the second never ends.
@@ -283,7 +287,7 @@
 //	  4  [revision step, time step, weight step, ...]
 //	  5  [check entry, member, digest, ...]
 //	  6  [lease, ttl, remaining, granted, ...]
-//	  7  [clock floor session...]
+//	  7  [clock [member wall clock, ...] floor session...]
 //	     session  95 id used first length [place revision deleted kind code flags, ...]
 //	  8  [alarm's member, kind, ...]
 //	  9  92 inherited [source name revision sub loaded record...]    up to which record it follows, and those that wait; none: []

@@ -87,7 +87,7 @@ func (f *follower) take(command []byte) *kv.Error {
 	if err := CheckEnvelope(AppendEnvelope(nil, Envelope{Level: 1}, [][]byte{command})); err != nil {
 		f.t.Fatal(err)
 	}
-	results, err := f.state.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: 1e6}, [][]byte{command}), nil)
+	results, err := f.state.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: 1, Wall: 1e6}, [][]byte{command}), nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}

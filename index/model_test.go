@@ -37,7 +37,7 @@ type modelEvent struct {
 }
 
 func newModel() *model {
-	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, alarms: map[kv.Alarm]bool{}, clients: modelSessions{rules: testRules, clock: 1}}
+	return &model{revision: 1, keys: map[string][]Version{}, leases: map[int64]kv.Lease{}, alarms: map[kv.Alarm]bool{}, clients: modelSessions{rules: testRules, clock: 1, clocks: map[uint64]memberClock{}}}
 }
 
 // frozen is the model at one moment: it only ever grows, so that a few numbers are enough.
@@ -459,9 +459,9 @@ func in(k, key, end string) bool {
 }
 
 // begin and end stand around the commands of one batch.
-func (m *model) begin(wall int64) point {
+func (m *model) begin(member uint64, wall int64) point {
 	m.applied++
-	m.clients.clock += min(max(wall-m.wall, 0), int64(m.clients.rules.Pause))
+	m.clients.move(member, wall)
 	m.wall = max(m.wall, wall)
 	return point{m.revision + 1, m.wall, m.weight}
 }

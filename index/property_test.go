@@ -94,7 +94,8 @@ func (m *machine) batch(t *rapid.T) {
 		m.wall += rapid.Int64Range(-3e6, 9e6).Draw(t, "by")
 	}
 	wall := max(m.wall, 1)
-	begun := m.model.begin(wall)
+	proposer := rapid.Uint64Range(1, 3).Draw(t, "proposer")
+	begun := m.model.begin(proposer, wall+int64(proposer)*1e6)
 	var all []drawn
 	var commands [][]byte
 	var want []kv.Result
@@ -106,7 +107,7 @@ func (m *machine) batch(t *rapid.T) {
 	}
 	m.model.end(begun)
 	m.model.clients.expire(len(commands))
-	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Wall: wall}, commands), nil)
+	got, err := m.state.Apply(m.model.applied, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: proposer, Wall: wall + int64(proposer)*1e6}, commands), nil)
 	for i := range min(len(got), len(all)) {
 		if e := got[i].Err; all[i].vague && e != nil {
 			got[i].Err = &kv.Error{Code: e.Code, Message: ""}

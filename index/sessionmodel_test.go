@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
 	"slices"
 
@@ -32,12 +33,28 @@ type modelOutcome struct {
 type modelSessions struct {
 	rules        limits.SessionRules
 	clock, floor int64
+	clocks       map[uint64]memberClock
 	all          []*modelSession
+}
+
+// move lets the clock follow the member that is furthest.
+func (m *modelSessions) move(member uint64, wall int64) {
+	one, known := m.clocks[member]
+	if !known {
+		one = memberClock{member, wall, m.clock}
+	}
+	passed := min(max(wall-one.wall, 0), int64(m.rules.Pause))
+	behind := min(m.clock-one.at, int64(m.rules.Pause))
+	if back := one.wall - wall; back > 0 && back <= int64(m.rules.Pause) {
+		wall = one.wall
+	}
+	m.clocks[member] = memberClock{member, wall, m.clock - behind + passed}
+	m.clock = max(m.clock, m.clock-behind+passed)
 }
 
 func (m *modelSessions) frozen() modelSessions {
 	f := *m
-	f.all = nil
+	f.all, f.clocks = nil, maps.Clone(m.clocks)
 	for _, one := range m.all {
 		same := *one
 		same.outcomes = map[uint64]modelOutcome{}

@@ -13,14 +13,24 @@ import (
 
 // sessionNumbers are those of the sessions that every View has.
 type sessionNumbers struct {
-	// clock is the sessions' clock, in nanoseconds: wall without the pauses in which nothing was written. It begins at 1.
+	// clock is the sessions' clock, in nanoseconds: the time that has passed, without the pauses in which nothing was written.
+	// It begins at 1.
 	clock int64
+	// clocks are those of the members that have proposed something.
+	clocks [limits.SessionClocks]memberClock
 	// floor is how old a session may be that begins: no session that has ended could begin again, for it began below.
 	floor int64
 	// sessions is how many there are, and places the sum of the lengths of their windows.
 	sessions, places int64
 	// sessionSum is the sum of session.sum of all, and of outcomeSum of all their outcomes.
 	sessionSum uint64
+}
+
+// memberClock is how far the sessions' clock would be by one member's entries alone. One that is all 0 is nobody's.
+type memberClock struct {
+	member uint64
+	wall   int64 // Envelope.Wall of its newest entry
+	at     int64
 }
 
 // sessions are the clients' sessions. Their numbers are in replicated.
@@ -100,9 +110,71 @@ func (one *session) place(sequence uint64) *outcome {
 // spans says that a sequence is in the window; it is not below it.
 func (one *session) spans(sequence uint64) bool { return sequence-one.first < uint64(len(one.window)) }
 
-// moveSessionClock counts the time since the newest entry, but not a pause.
-func (s *State) moveSessionClock(wall int64) {
-	s.clock += min(max(wall-s.wall, 0), int64(s.rules.Pause))
+// moveSessionClock counts the time since the member's entry before this one, but not a pause, and lets the clock follow the member
+// that is furthest. One that was away for long, or whose entries have come late, is a pause behind at most: it goes on alone when the others do not.
+func (s *State) moveSessionClock(member uint64, wall int64) {
+	one := s.memberClock(member)
+	if one.member != member {
+		*one = memberClock{member, wall, s.clock}
+		return
+	}
+	pause := int64(s.rules.Pause)
+	passed := wall - one.wall
+	one.at = max(one.at, s.clock-pause) + min(max(passed, 0), pause)
+	s.clock = max(s.clock, one.at)
+	if passed > 0 || passed < -pause { // a clock that went back a little will be there again soon
+		one.wall = wall
+	}
+}
+
+// memberClock returns a member's clock, or the one that it is to have: nobody's, or that of who has not proposed anything for
+// the longest time.
+func (s *State) memberClock(member uint64) *memberClock {
+	last := &s.clocks[0]
+	for i := range s.clocks {
+		one := &s.clocks[i]
+		if one.member == member {
+			return one
+		}
+		if one.at < last.at {
+			last = one
+		}
+	}
+	return last
+}
+
+// clocksUsed are the members' clocks, up to the last that is somebody's.
+func (n *sessionNumbers) clocksUsed() []memberClock {
+	used := n.clocks[:]
+	for len(used) > 0 && used[len(used)-1] == (memberClock{}) {
+		used = used[:len(used)-1]
+	}
+	return used
+}
+
+// appendClocks appends the clock and the members' clocks.
+func (n *sessionNumbers) appendClocks(dst []byte) []byte {
+	used := n.clocksUsed()
+	dst = pack.AppendArray(pack.AppendInt(dst, n.clock), 3*len(used))
+	for _, one := range used {
+		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(dst, one.member), one.wall), one.at)
+	}
+	return dst
+}
+
+func (s *State) readClocks(r *pack.Reader) {
+	s.clock = r.Int()
+	n := r.Array()
+	if n%3 != 0 || n/3 > len(s.clocks) {
+		r.Fail("clocks of members that are none")
+		return
+	}
+	for i := range n / 3 {
+		s.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
+		if at := s.clocks[i].at; at < 0 || at > s.clock {
+			r.Fail("the clock of a member is ahead of all")
+		}
+	}
 }
 
 // once applies a write that has a session, unless it was applied before: then the result says what became of it. What it
@@ -435,8 +507,8 @@ func (v *View) appendSessions(dst []byte) []byte {
 	default:
 		saved = &savedSessions{}
 	}
-	dst = pack.AppendArray(dst, 2+len(saved.sessions))
-	dst = pack.AppendInt(pack.AppendInt(dst, v.clock), v.floor)
+	dst = pack.AppendArray(dst, 3+len(saved.sessions))
+	dst = pack.AppendInt(v.appendClocks(dst), v.floor)
 	places, begin := saved.ordered()
 	for _, i := range places {
 		one := &saved.sessions[i]
@@ -468,12 +540,13 @@ func (o *outcome) append(dst []byte) []byte {
 // readSessions trusts nothing that it reads.
 func (s *State) readSessions(r *pack.Reader) {
 	n := r.Array()
-	s.clock, s.floor = r.Int(), r.Int()
-	if n < 2 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
+	s.readClocks(r)
+	s.floor = r.Int()
+	if n < 3 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
 		r.Fail("sessions without their clock")
 		return
 	}
-	for range n - 2 {
+	for range n - 3 {
 		one := readSession(r)
 		if r.Err() != nil {
 			return
@@ -535,7 +608,7 @@ func readSession(r *pack.Reader) *session {
 
 // sessions checks the sessions for Check.
 func (w *walk) sessions() error {
-	s, got := w.s, sessionNumbers{clock: w.s.clock, floor: w.s.floor}
+	s, got := w.s, sessionNumbers{clock: w.s.clock, clocks: w.s.clocks, floor: w.s.floor}
 	used := int64(1)
 	for one := s.clients.oldest; one != nil; one = one.newer {
 		if s.clients.byID[one.id] != one || s.clients.all[one.at] != one || one.older != nil && one.older.order >= one.order || one.used < used || one.used > s.clock || one.newer == nil && one != s.clients.newest {

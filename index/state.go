@@ -168,6 +168,7 @@ func (s *State) Refound(id uint64, name string) {
 	for s.clients.oldest != nil { // what is sent again is sent to the other cluster
 		s.endSession(s.clients.oldest)
 	}
+	s.clocks = [limits.SessionClocks]memberClock{}
 	s.clock++
 	s.floor = s.clock
 }

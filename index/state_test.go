@@ -352,6 +352,9 @@ func TestDigestHasEverything(t *testing.T) {
 		"leaseSum":  func(r *replicated) { r.leaseSum++ },
 
 		"sessionNumbers":          func(r *replicated) { r.clock++ },
+		"sessionNumbers.member":   func(r *replicated) { r.clocks[1].member++ },
+		"sessionNumbers.wall":     func(r *replicated) { r.clocks[1].wall++ },
+		"sessionNumbers.at":       func(r *replicated) { r.clocks[1].at++ },
 		"sessionNumbers.floor":    func(r *replicated) { r.floor++ },
 		"sessionNumbers.sessions": func(r *replicated) { r.sessions++ },
 		"sessionNumbers.places":   func(r *replicated) { r.places++ },

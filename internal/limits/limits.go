@@ -54,6 +54,9 @@ const (
 	// SessionPause is how much an entry moves the sessions' clock at most: while nothing can be written, because a quorum is
 	// away, no session ends.
 	SessionPause = 10 * time.Second
+	// SessionClocks is of how many members the sessions' clock follows the entries: of all that there may be, and of some that were
+	// removed a moment ago.
+	SessionClocks = Members + Learners + 2
 	// SessionEnds is how many sessions one entry ends by their TTL, beside one for each of its commands.
 	SessionEnds = 64
 	// TxnOperations bounds the comparisons of a transaction and each list of its operations, as etcd does by default; a

@@ -1,0 +1,128 @@
+package index
+
+import (
+	"testing"
+	"time"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// clockTest applies entries of members whose clocks are whatever they are.
+type clockTest struct {
+	t *testing.T
+	s *State
+}
+
+func newClockTest(t *testing.T) *clockTest {
+	l := limits.Defaults().Index
+	l.Sessions = limits.FirstSessionRules
+	l.Sessions.Sessions = 3
+	return &clockTest{t, NewState(l)}
+}
+
+// entry applies an entry of a member, and returns by how much the sessions' clock has moved.
+func (c *clockTest) entry(member uint64, wall time.Duration, commands ...[]byte) time.Duration {
+	c.t.Helper()
+	before := c.s.clock
+	applied, _ := c.s.Applied()
+	if _, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, commands), nil); err != nil {
+		c.t.Fatal(err)
+	}
+	return time.Duration(c.s.clock - before)
+}
+
+const year = 365 * 24 * time.Hour
+
+// A member whose clock was ahead, and was put right or is gone, does not stop the clock of sessions: as long as that stands no
+// session is idle, and when there are as many as there may be, nobody can begin another one.
+func TestSessionsEndBehindAClockThatWasAhead(t *testing.T) {
+	for name, ahead := range map[string]uint64{"put right": 1, "gone": 2} {
+		c := newClockTest(t)
+		now := 50 * year
+		c.entry(1, now)
+		c.entry(2, now)
+		c.entry(ahead, now+year)
+		for id := range uint64(3) {
+			now += time.Second
+			c.session(1, now, 100+id, kv.OK)
+		}
+		now += time.Second
+		c.session(1, now, 200, kv.Overloaded) // none of them is idle yet
+		for range 40 {
+			now += time.Second
+			c.entry(1, now)
+		}
+		c.session(1, now, 201, kv.OK)
+		if t.Failed() {
+			t.Log(name)
+		}
+	}
+}
+
+// session writes in a session that begins, and compares what becomes of it.
+func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want kv.Code) {
+	c.t.Helper()
+	applied, _ := c.s.Applied()
+	head := Head{kv.SessionWrite{Session: id, Sequence: 1, Window: 1, Opened: c.s.clock}}
+	results, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, [][]byte{
+		head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}),
+	}), nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	got := kv.OK
+	if err := results[0].Err; err != nil {
+		got = err.Code
+	}
+	if got != want {
+		c.t.Errorf("session %d: %v, want %v: %v", id, got, want, results[0].Err)
+	}
+}
+
+// The clock goes as time does, whatever the members' clocks say: they are days apart and jump, entries come late, members are
+// away for a while. It is ahead by a pause at most for each jump.
+func TestSessionClockGoesAsTimeDoes(t *testing.T) {
+	c := newClockTest(t)
+	begun := 50 * year
+	now := begun
+	off := []time.Duration{0, 0, -48 * time.Hour, 72 * time.Hour}
+	jumps := 0
+	for second := range time.Duration(3000) {
+		now = begun + second*time.Second
+		for member := uint64(1); member <= 3; member++ {
+			if away := second / 500 % 4; uint64(away) == member {
+				continue
+			}
+			late := time.Duration(0)
+			if second%7 == 0 {
+				late = time.Duration(member) * 1500 * time.Millisecond
+			}
+			c.entry(member, now+off[member]-late)
+		}
+		if second%400 == 399 {
+			off[1+jumps%3] += []time.Duration{year, -year, time.Hour}[jumps/3%3]
+			jumps++
+		}
+	}
+	went, most := time.Duration(c.s.clock), now-begun+time.Duration(jumps)*limits.SessionPause
+	if went > most || went < now-begun-2*limits.SessionPause {
+		t.Errorf("the clock went by %v in %v, with %d jumps", went, now-begun, jumps)
+	}
+}
+
+// There are places for as many members as there may be, and who comes when all are taken gets that of who has said nothing for longest.
+func TestSessionClockOfManyMembers(t *testing.T) {
+	c := newClockTest(t)
+	for member := range uint64(100) {
+		for second := range time.Duration(20) {
+			c.entry(1+member, 50*year+time.Duration(member)*20*time.Second+second*time.Second)
+		}
+	}
+	if went := time.Duration(c.s.clock); went < 100*19*time.Second/2 || went > 100*20*time.Second {
+		t.Errorf("the clock went by %v in %v", went, 100*20*time.Second)
+	}
+	if used := c.s.clocksUsed(); len(used) != limits.SessionClocks {
+		t.Errorf("%d members are known", len(used))
+	}
+}
