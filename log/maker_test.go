@@ -358,3 +358,44 @@ func TestSnapshotInPlaceOfWaitingGroup(t *testing.T) {
 		}
 	}
 }
+
+// What is forgotten has never been part of the log: the next segment begins behind what is durable, whether a snapshot follows or
+// other entries do.
+func TestForgottenGroupLeavesNothing(t *testing.T) {
+	for _, follows := range []string{"a snapshot", "other entries"} {
+		w := opened(t, 64<<10)
+		last := w.now.last()
+		for ; w.l.Fits(1); last++ { // nothing more goes into the segment
+			w.l.Append(nil, []*raftpb.Entry{entry(last+1, 1, "x")})
+			_, err := w.l.Sync()
+			must(t, err)
+		}
+		used := w.m.Used()
+		w.m.SetCapacity(used)
+		w.l.Append(nil, []*raftpb.Entry{entry(last+1, 1, "y"), entry(last+2, 3, "y")})
+		if _, err := w.l.Sync(); !errors.Is(err, log.ErrNoSpace) {
+			t.Fatalf("a group that finds no room: %v", err)
+		}
+		w.l.Forget()
+		w.m.SetCapacity(used + 1<<20)
+		var want uint64
+		if follows == "a snapshot" {
+			want = 1000
+			w.l.Reset(log.Marker{Index: want, Term: 5, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+		} else {
+			want = last + 1
+			w.l.Append(nil, []*raftpb.Entry{entry(want, 2, "z")})
+		}
+		if _, err := w.l.Sync(); err != nil {
+			t.Fatalf("%s in its place: %v", follows, err)
+		}
+		w.m.Kill()
+		_, r, err := log.Open(w.o)
+		if err != nil {
+			t.Fatalf("a start behind %s: %v", follows, err)
+		}
+		if r.Last != want || follows == "other entries" && r.LastTerm != 2 {
+			t.Errorf("a start behind %s finds the last entry %d of term %d, wanted %d", follows, r.Last, r.LastTerm, want)
+		}
+	}
+}

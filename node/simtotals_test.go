@@ -113,7 +113,7 @@ func words(name string) string {
 func (t totals) missing() []string {
 	var none []string
 	for name, n := range map[string]int{
-		"crashes": t.Crashes, "losses of all power": t.PowerLosses, "leader changes": t.LeaderChanges, "torn tails": t.TornTails,
+		"crashes": t.Crashes, "crashes inside a handler": t.CutsInside, "losses of all power": t.PowerLosses, "leader changes": t.LeaderChanges, "torn tails": t.TornTails,
 		"snapshot installs": t.Installs, "cold catch-ups": t.ColdCatchups, "unknown outcomes": t.Unknown,
 		"disk stalls that moved leadership": t.StallsMoved, "refused amnesiacs": t.Amnesiacs,
 		"operations that both judges checked": t.CrossChecked, "late answers": t.LateAnswers, "runs in which nothing may be refused": t.StrictRuns, "refusals": t.Refused,

@@ -27,3 +27,11 @@ func (c *Client) DialOrder() []string {
 	defer c.mu.Unlock()
 	return c.orderLocked()
 }
+
+// Serving is the endpoint of the connection that calls go out on, or empty.
+func (c *Client) Serving() string {
+	if k := c.current.Load(); k != nil {
+		return k.endpoint
+	}
+	return ""
+}

@@ -185,7 +185,10 @@ func TestStuckMember(t *testing.T) {
 			if took := time.Since(start); err != nil || took < min(timeout/2, time.Second)-50*time.Millisecond || timeout >= wait && took > timeout/4 {
 				t.Errorf("of %v: %v after %v", timeout, err, took)
 			}
-			within(t, 200*time.Millisecond, func() { must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v"))) })
+			if at := c.Serving(); at != servertest.Endpoint(s) {
+				t.Errorf("calls go to %q, not to the member that has answered", at)
+			}
+			must[client.Written](t)(c.Put(ctxOf(t, wait), []byte("k"), []byte("v")))
 		})
 	}
 }
