@@ -125,3 +125,26 @@ func TestCompactedIsDroppedWhileIdle(t *testing.T) {
 		t.Error("what was compacted is still there, or no View says that it is gone")
 	}
 }
+
+// A snapshot does not tell whose writes it holds: who waits for one is told at once that it may have happened.
+func TestWritesBeneathASnapshotMayHaveHappened(t *testing.T) {
+	a, _ := newTestApplier(t)
+	var told clientHeard
+	state := index.NewState(limits.Defaults().Index)
+	if _, err := state.Apply(1, 1, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	a.Handle(Time{}, []ApplierMessage{
+		Expect{Term: 1, First: 5, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 41}}},
+		Expect{Term: 1, First: 6, Until: time.Hour, Requests: []Request{{ReplyTo: &told, Number: 42}}},
+	})
+	a.Handle(Time{}, []ApplierMessage{Restore{Index: 1, State: state}})
+	if len(told) != 2 || told[0].Request != 41 || told[1].Request != 42 {
+		t.Fatalf("told: %+v", told)
+	}
+	for _, one := range told {
+		if err := one.Result.Err; err == nil || err.Code != kv.Unknown || err.Certain() {
+			t.Errorf("told of write %d: %v", one.Request, err)
+		}
+	}
+}

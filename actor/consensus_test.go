@@ -236,7 +236,30 @@ func TestAbsurdTerm(t *testing.T) {
 		if term := c.raft.BasicStatus().GetTerm(); term > 10 || c.quarantine.active() {
 			t.Errorf("after a %v: term %d, quarantine %q", kind, term, c.quarantine.Reason)
 		}
+		if at := c.term + limits.TermsAhead; c.absurd(at) || !c.absurd(at+1) {
+			t.Errorf("in term %d the term %d is absurd: %v, the next one: %v", c.term, at, c.absurd(at), c.absurd(at+1))
+		}
 		c.lead()
+	}
+}
+
+// A process that stood still finds the ticks of that time all at once, and its leader's heartbeats behind them: that is no election
+// timeout.
+func TestPauseIsNoElectionTimeout(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	pause := make([]ConsensusMessage, 0, 400)
+	for range 300 {
+		pause = append(pause, Tick{})
+	}
+	pause = append(pause, from(2, raftpb.MsgHeartbeat, 2, nil))
+	for _, m := range c.turn(pause...) {
+		if r, ok := m.(RaftMessage); ok && r.GetType() != raftpb.MsgHeartbeatResp {
+			t.Errorf("behind a pause it sends %v", r)
+		}
+	}
+	if s := c.raft.BasicStatus(); s.RaftState != raft.StateFollower || s.Lead != 2 || s.GetTerm() != 2 {
+		t.Errorf("behind a pause it is a %v of %d in term %d", s.RaftState, s.Lead, s.GetTerm())
 	}
 }
 

@@ -166,3 +166,16 @@ func TestSaveAcrossInstall(t *testing.T) {
 		}
 	}
 }
+
+// What followers are offered is the newest snapshot, also when one that was begun earlier is saved behind the installation of a
+// newer one.
+func TestNewestSnapshotIsOffered(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	for _, x := range []struct{ saved, want uint64 }{{10, 10}, {5, 10}, {12, 12}} {
+		c.turn(SnapshotSaved{Snapshot: snapshotAt(x.saved, 1, testMembers)})
+		offered, err := c.Window.Snapshot()
+		if err != nil || offered.GetMetadata().GetIndex() != x.want {
+			t.Errorf("with one at index %d saved, the one at index %d is offered, %d is wanted: %v", x.saved, offered.GetMetadata().GetIndex(), x.want, err)
+		}
+	}
+}

@@ -268,3 +268,25 @@ func TestLeaseAsks(t *testing.T) {
 		t.Error("expired:", got)
 	}
 }
+
+// Keep-alives of a round that nobody answers go into the next one: their clients would else hear nothing until their time is over.
+func TestLostRoundIsAskedAgain(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 7, TTL: 60})
+	c.ask(7, true)
+	c.ids++
+	if !c.k.begin(c.now, c.ids) {
+		t.Fatal("no round begins")
+	}
+	c.now += time.Second - 1
+	if c.k.retry(c.now, time.Second); len(c.k.rounds) != 1 {
+		t.Error("a round is given up before its time")
+	}
+	c.now++
+	c.k.retry(c.now, time.Second)
+	c.round()
+	c.want("behind the second round", c.told(), "1:60/60")
+	c.want("waiting", c.k.waiting, 0)
+	if c.k.confirm(binary.BigEndian.AppendUint64(nil, 1), 0) {
+		t.Error("the answer to the round that was given up is taken")
+	}
+}

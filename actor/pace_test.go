@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"qkv/internal/limits"
 	"qkv/log"
 )
@@ -95,5 +97,37 @@ func TestRestAfter(t *testing.T) {
 		if got := restAfter(took); got != want {
 			t.Errorf("a rest of %v after %v", got, took)
 		}
+	}
+}
+
+// What a put waits for beside a snapshot that is saved, counted and not timed: a turn of the snapshotter handles one step of
+// it, however many messages it takes, a step is limits.SnapshotStepBytes and what one block is more, and a turn within a rest is no
+// step. So the member's other actors are never held up for longer than by one step, and between two of them there is a rest.
+func TestSavingGoesInSmallSteps(t *testing.T) {
+	s := newTestSnapshotter(t, nil)
+	const bytes, value = 24 << 20, 64 << 10
+	const last = bytes / value
+	view := stateAt(t, last, value).ViewToSave()
+	s.Status.view.Store(view)
+	most := int64(s.Limits.SnapshotStepBytes) + 256<<10
+	nothing := []SnapshotterMessage{Installed{Index: 1}, Installed{Index: 1}, Installed{Index: 1}}
+	again := s.Handle(Time{Now: s.at}, []SnapshotterMessage{Save{View: view, Index: last, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}}})
+	var steps int64
+	for ; again && steps < 1000; steps++ {
+		was := s.written()
+		s.Handle(Time{Now: s.at, Resting: true}, nothing)
+		if got := s.written() - was; got != 0 {
+			t.Fatalf("a turn within a rest writes %d bytes", got)
+		}
+		again = s.Handle(Time{Now: s.at}, nothing)
+		if got := s.written() - was; got > most {
+			t.Fatalf("step %d writes %d bytes, at most %d are wanted", steps, got, most)
+		}
+	}
+	if len(s.files) != 1 || s.files[0].Bytes < bytes {
+		t.Fatalf("saved %+v", s.files)
+	}
+	if least := 2 * s.files[0].Bytes / most; steps < least { // it is written, and read back
+		t.Errorf("%d bytes are written and read back in %d steps, at least %d are wanted", s.files[0].Bytes, steps, least)
 	}
 }

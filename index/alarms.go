@@ -67,11 +67,6 @@ func (s *State) convict() {
 	}
 }
 
-// acquit disarms CORRUPT of members that are not there any more.
-func (s *State) acquit() {
-	s.disarm(func(one kv.Alarm) bool { return one.Kind == kv.AlarmCorrupt && s.members.Get(one.Member) == nil })
-}
-
 // changeAlarm raises an alarm of a member, or disarms those that a change names. What is so already stays so.
 func (s *State) changeAlarm(c kv.AlarmChange) kv.Result {
 	if c.Raise {

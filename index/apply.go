@@ -415,7 +415,6 @@ func (s *State) changeMembers(next Members, err *kv.Error) kv.Result {
 		return s.refused(err)
 	}
 	s.members = next
-	s.acquit()
 	s.disarm(func(one kv.Alarm) bool { return next.Get(one.Member) == nil })
 	return kv.Result{Revision: s.revision}
 }

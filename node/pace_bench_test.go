@@ -50,7 +50,7 @@ func BenchmarkPutsBesideSnapshot(b *testing.B) {
 }
 
 // putMany puts so many values of a size, some at a time, and notes how long each took.
-func (a *alone) putMany(b *testing.B, n, bytes, together int, times *[]time.Duration) {
+func (a *alone) putMany(b testing.TB, n, bytes, together int, times *[]time.Duration) {
 	b.Helper()
 	value := strings.Repeat("v", bytes)
 	begun := make([]time.Time, n)
