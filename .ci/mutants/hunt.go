@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -63,7 +64,7 @@ func (m mutant) hunt(dir string, tree *sources, last catch) verdict {
 		detectors = nil
 	}
 	for _, h := range detectors {
-		seen, err := h.run(dir)
+		seen, err := h.run(dir, tree)
 		if err != nil {
 			v.Verdict, v.Why = unmade, fmt.Sprintf("%s did not come to a verdict: %v", h.name, err)
 			break
@@ -87,12 +88,21 @@ type event struct{ Action, Package, Test, Output string }
 // Seeds are told of as they fail, tests when they have ended.
 var failedSeed = regexp.MustCompile(`simulation: seed (\d+) fails`)
 
+// arguments are those of go test. A model that fails is not made smaller: one failure is enough.
+func (h detector) arguments(tree *sources) []string {
+	all := slices.Concat([]string{"test", "-count=1", "-timeout=14m", "-vet=off", "-failfast", "-json"}, h.args)
+	if tree.hasModel(h.args[0]) && !slices.Contains(all, "-args") {
+		all = append(all, "-args", "-rapid.shrinktime=1ms")
+	}
+	return all
+}
+
 // run returns what the first failure is, and ends the tests there; nil when there is none. A build that fails and tests
 // that hang are no verdict.
-func (h detector) run(dir string) (*catch, error) {
+func (h detector) run(dir string, tree *sources) (*catch, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), campaignTime)
 	defer cancel()
-	command := exec.CommandContext(ctx, "go", append([]string{"test", "-count=1", "-timeout=14m", "-vet=off", "-failfast", "-json"}, h.args...)...)
+	command := exec.CommandContext(ctx, "go", h.arguments(tree)...)
 	command.Dir = dir
 	// A group of its own: the test's processes end with it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -44,6 +45,16 @@ func readSources() (*sources, error) {
 	}
 	s.sum = fmt.Sprintf("%x", sum.Sum(nil)[:8])
 	return s, nil
+}
+
+// hasModel says whether tests of a package draw what they do, by rapid.
+func (s *sources) hasModel(folder string) bool {
+	for name, content := range s.files {
+		if path.Dir(name) == path.Clean(folder) && strings.HasSuffix(name, "_test.go") && strings.Contains(content, "\"pgregory.net/rapid\"") {
+			return true
+		}
+	}
+	return false
 }
 
 // takeFolder returns a folder for one hunter, the same ones in each run: Go knows packages by where they are, and takes
