@@ -14,9 +14,6 @@ import (
 // come during a round do not wait for its end.
 const readAttemptsInflight = 2
 
-// deferredReadsMost bounds the peers' reads that wait for the first entry of a leader's term.
-const deferredReadsMost = 1024
-
 // reads are linearizable reads that wait for a ReadIndex round.
 //
 // An attempt is one round for all reads that waited when it began. A lost message ends it in silence, and raft drops it at
@@ -136,7 +133,7 @@ func splitExpired(reads []waitingRead, now time.Duration, expired []waitingRead)
 
 // postpone keeps a peer's read until this leader knows its commit index to be right.
 func (r *reads) postpone(m *raftpb.Message) {
-	if len(r.deferred) < deferredReadsMost {
+	if len(r.deferred) < limits.ReadsDeferred {
 		r.deferred = append(r.deferred, m)
 	}
 }

@@ -407,10 +407,10 @@ func TestReadAttempts(t *testing.T) {
 	if got := requests(r.takeExpired(limits.RequestTimeout)); !slices.Equal(got, []uint64{6, 7, 5}) {
 		t.Errorf("expired, a timeout of hours is bounded: %v", got)
 	}
-	for range deferredReadsMost + 10 {
+	for range limits.ReadsDeferred + 10 {
 		r.postpone(&raftpb.Message{})
 	}
-	if n := len(r.takeDeferred()); n != deferredReadsMost || len(r.takeDeferred()) != 0 {
+	if n := len(r.takeDeferred()); n != limits.ReadsDeferred || len(r.takeDeferred()) != 0 {
 		t.Errorf("%d reads of peers are kept", n)
 	}
 }

@@ -35,6 +35,12 @@ const (
 	// for little: each takes about 3.3 us to apply (BenchmarkRevoke of package index), so that many are below a millisecond. 100,000
 	// leases that end at once are 400 entries, one after the other: they go within 5 s where an entry takes no longer than 12 ms.
 	LeaseRevocations = 256
+	// ReadsDeferred bounds the peers' reads that wait for the first entry of a leader's term; what is past it is asked again.
+	ReadsDeferred = 1024
+	// StatusesTold is how many statuses a member may have on their way to a client that has not asked. EndpointsTold bounds how many
+	// endpoints a member can make a client know: far more than a cluster has, and what is dialled in some seconds.
+	StatusesTold  = 4
+	EndpointsTold = 64
 	// LeaseAsks is how many keep-alives and questions for leases a frame between members has.
 	LeaseAsks = 4096
 	// LeaseAsksWaiting bounds those that wait at the leader; what is past it is dropped, and asked again. It is what
@@ -400,8 +406,10 @@ const (
 	// LearnerLevelEntries is how many entries a learner may lack and count as level, as etcd has it: less than it gets in the
 	// time of a heartbeat.
 	LearnerLevelEntries = 1000
-	// NameBytes is the longest name of a cluster, member or client: what DNS allows a label.
+	// NameBytes is the longest name of a cluster, member or client: what DNS allows a label. HostBytes is the longest name of a host,
+	// as DNS has it.
 	NameBytes = 63
+	HostBytes = 253
 	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
 	MemberAddresses = 16
 	// AddressBytes is the longest HOST:PORT: a name as long as DNS allows, and five digits.

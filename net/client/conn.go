@@ -65,7 +65,7 @@ func quicConfig() *quic.Config {
 		InitialConnectionReceiveWindow: limits.ClientConnectionWindow,
 		MaxConnectionReceiveWindow:     limits.ClientConnectionWindow,
 		MaxIncomingStreams:             -1,
-		MaxIncomingUniStreams:          tellingMost,
+		MaxIncomingUniStreams:          limits.StatusesTold,
 	}
 }
 

@@ -39,7 +39,7 @@ func (c *Client) learn(s *wire.Status) {
 	if !led(s) {
 		add(c.told)
 	}
-	c.told = told[:min(len(told), toldMost)]
+	c.told = told[:min(len(told), limits.EndpointsTold)]
 	c.learned = slices.DeleteFunc(slices.Clone(c.told), func(address string) bool { return slices.Contains(c.config.Endpoints, address) })
 	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
 	known := c.endpointsLocked()
@@ -123,14 +123,8 @@ func readTold(from io.Reader) (wire.Status, error) {
 	}
 }
 
-// tellingMost is how many statuses of a member may be on their way unasked.
-const tellingMost = 4
-
 // led says that a member knows a leader, and so what the cluster decides.
 func led(s *wire.Status) bool { return s.Leader != 0 || s.Role == "leader" }
-
-// toldMost bounds how many endpoints a member can make the client know.
-const toldMost = 64
 
 func usable(address string) bool {
 	host, port, err := net.SplitHostPort(address)

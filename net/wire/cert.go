@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"qkv/internal/limits"
 )
 
 // A folder of certificates (--certs-dir):
@@ -254,7 +256,7 @@ func addHosts(template *x509.Certificate, hosts []string) error {
 func checkHost(host string) error {
 	labels := strings.Split(strings.TrimPrefix(host, "*."), ".")
 	for _, label := range labels {
-		if len(host) > 253 || checkName("label", label, "-_") != nil {
+		if len(host) > limits.HostBytes || checkName("label", label, "-_") != nil {
 			return fmt.Errorf("%q is neither an address nor a host name: give it without a port", host)
 		}
 	}

@@ -1,0 +1,146 @@
+package cli
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// boundsElsewhere names the constants that are called like a bound and stand outside of internal/limits, and says why: what a format
+// or a protocol fixes, what is kept to be used again, the pieces in which something is done. What clients, peers or the past can fill
+// is none of these, and belongs there with its reason.
+var boundsElsewhere = map[string]string{
+	"actor.readAttemptsInflight":      "how rounds follow each other",
+	"actor.placesKept":                "kept to be used again",
+	"actor.completionsKept":           "kept to be used again",
+	"actor.actorsMost":                "more than there are actors, which are counted in the source",
+	"index.MaxLevel":                  "of the format",
+	"log.runsMost":                    "of the format: what a header has room for",
+	"log.kindRaftMost":                "of the format",
+	"log.most":                        "pieces: what is shown of an entry, and how many kinds raft is given at a time",
+	"log/disk.ZerosMost":              "pieces",
+	"net/client.failbackMost":         "a factor of a pause",
+	"net/etcd/migrate.problemsMost":   "how many lines are shown",
+	"net/server.slotsKept":            "kept to be used again",
+	"net/wire.CloseLimit":             "a code",
+	"net/wire.StreamLimit":            "a code",
+	"net/wire.frameBufferMost":        "kept to be used again",
+	"net/wire.reuseMost":              "kept to be used again",
+	"net/wire/peerframe.roomMost":     "of the format: the highest of three values",
+	"internal/etcdflags.electionMost": "etcd's",
+}
+
+// boundName is what a bound is called.
+var boundName = regexp.MustCompile(`(Most|Max|Kept|Inflight|Waiting|Limit)$|^(most|max|limit)([A-Z]|$)|^Max[A-Z]`)
+
+// TestBoundsAreInOnePlace holds that what bounds a queue, a buffer or a length stands in internal/limits: no constant elsewhere is
+// called like one, no channel has room for a bare number of elements, and no bare number says how long something may be.
+// A time is no such bound, and what is made of constants of internal/limits is one of those.
+func TestBoundsAreInOnePlace(t *testing.T) {
+	root, seen := "..", map[string]bool{}
+	for _, file := range goFiles(t, root) {
+		name := path.Dir(filepath.ToSlash(file))
+		if r := house[name]; r.helper || strings.HasSuffix(file, "_test.go") || name == "internal/limits" || name == "cli" || name == "bench" || strings.HasPrefix(name, "bench/") {
+			continue // what a program does once, or a test
+		}
+		positions := token.NewFileSet()
+		parsed, err := parser.ParseFile(positions, filepath.Join(root, file), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GenDecl:
+				if n.Tok != token.CONST {
+					return true
+				}
+				for _, one := range n.Specs {
+					for bound, value := range boundsOf(one.(*ast.ValueSpec)) {
+						key := name + "." + bound
+						if seen[key] = true; boundsElsewhere[key] == "" && !mentions(value, "limits", "time") {
+							t.Errorf("%s: %s bounds something: it belongs to internal/limits, with its reason; if it is no bound, say so in boundsElsewhere",
+								positions.Position(n.Pos()), bound)
+						}
+					}
+				}
+			case *ast.CallExpr:
+				if isCallOf(n, "make") && len(n.Args) == 2 && isChannel(n.Args[0]) && isNumberAbove(n.Args[1], 1) {
+					t.Errorf("%s: a channel with room for a bare number: it belongs to internal/limits, with its reason", positions.Position(n.Pos()))
+				}
+				if s, ok := n.Fun.(*ast.SelectorExpr); ok && (s.Sel.Name == "LimitReader" || s.Sel.Name == "MaxBytesReader") && isNumberAbove(n.Args[len(n.Args)-1], 1) {
+					t.Errorf("%s: what is read is bounded by a bare number", positions.Position(n.Pos()))
+				}
+			case *ast.BinaryExpr:
+				if n.Op != token.GTR && n.Op != token.GEQ && n.Op != token.LSS && n.Op != token.LEQ {
+					return true
+				}
+				if isLength(n.X) && isNumberAbove(n.Y, 32) || isLength(n.Y) && isNumberAbove(n.X, 32) {
+					t.Errorf("%s: a length is held against a bare number: give it a name, in internal/limits if it is a bound", positions.Position(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+	for key := range boundsElsewhere {
+		if !seen[key] {
+			t.Errorf("boundsElsewhere speaks of %s, which is not there", key)
+		}
+	}
+}
+
+// boundsOf returns the constants of a declaration that are called like a bound, with their values.
+func boundsOf(one *ast.ValueSpec) map[string]ast.Expr {
+	all := map[string]ast.Expr{}
+	for i, name := range one.Names {
+		if boundName.MatchString(name.Name) && i < len(one.Values) {
+			all[name.Name] = one.Values[i]
+		}
+	}
+	return all
+}
+
+// mentions says whether an expression has something of one of these packages in it.
+func mentions(n ast.Node, packages ...string) (found bool) {
+	ast.Inspect(n, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			if x, ok := s.X.(*ast.Ident); ok && slices.Contains(packages, x.Name) {
+				found = true
+			}
+		}
+		return !found
+	})
+	return found
+}
+
+func isCallOf(n ast.Expr, names ...string) bool {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	f, ok := call.Fun.(*ast.Ident)
+	return ok && slices.Contains(names, f.Name)
+}
+
+func isLength(n ast.Expr) bool { return isCallOf(n, "len", "cap") }
+
+func isChannel(n ast.Expr) bool {
+	_, ok := n.(*ast.ChanType)
+	return ok
+}
+
+// isNumberAbove says whether an expression is a number, and above another one.
+func isNumberAbove(n ast.Expr, least int) bool {
+	b, ok := n.(*ast.BasicLit)
+	if !ok || b.Kind != token.INT {
+		return false
+	}
+	number, err := strconv.ParseInt(b.Value, 0, 64)
+	return err == nil && number > int64(least)
+}
