@@ -17,3 +17,34 @@ func (s *Server) BeginHandshakes(n int, of func(i int) net.IP) (end func()) {
 		}
 	}
 }
+
+// Hunger takes all of the memory that clients may use, until end is called.
+func (s *Server) Hunger() (end func()) {
+	all := s.whole.left()
+	if !s.whole.take(all) {
+		panic("server: what is left cannot be taken")
+	}
+	return func() { s.whole.give(all) }
+}
+
+// WatchesRefused is how many streams of watches were offered events that had no room, and have not asked for them again.
+func (s *Server) WatchesRefused() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, owner := range s.identities {
+		for c := range owner.conns {
+			c.mu.Lock()
+			for one := range c.streams {
+				if w := one.ownWatches(); w != nil {
+					w.mu.Lock()
+					if w.refused {
+						n++
+					}
+					w.mu.Unlock()
+				}
+			}
+			c.mu.Unlock()
+		}
+	}
+	return n
+}

@@ -164,3 +164,13 @@ func (e *endpoint) idle(t testing.TB) {
 		}
 	}
 }
+
+// until waits for something.
+func (e *endpoint) until(t testing.TB, otherwise string, is func() bool) {
+	t.Helper()
+	for start := time.Now(); !is(); time.Sleep(time.Millisecond) {
+		if time.Since(start) > wait {
+			t.Fatal(otherwise)
+		}
+	}
+}

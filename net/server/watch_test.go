@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/server"
@@ -75,10 +77,18 @@ func TestWatchStream(t *testing.T) {
 	if f := r.delivered(kv.WatchProgressed); len(f.IDs) != 0 || f.Revision != 3 {
 		t.Errorf("progress %+v", f)
 	}
-	for _, q := range [][]byte{watchOf(3, "k"), wire.AppendWatch(nil, 4, &kv.Watch{}), wire.AppendWatch(nil, 4, &kv.Watch{Key: []byte("b"), End: []byte("a")}), put(4, "k", "v")} {
-		r.send(q)
-		if f := r.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code == kv.Overloaded {
-			t.Errorf("refused %+v", f)
+	for _, x := range []struct {
+		asked []byte
+		id    []uint64 // that is named: a watch that is there goes on, and so is not
+	}{
+		{watchOf(3, "k"), nil},
+		{wire.AppendWatch(nil, 4, &kv.Watch{}), []uint64{4}},
+		{wire.AppendWatch(nil, 4, &kv.Watch{Key: []byte("b"), End: []byte("a")}), []uint64{4}},
+		{put(4, "k", "v"), []uint64{4}},
+	} {
+		r.send(x.asked)
+		if f := r.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code == kv.Overloaded || !slices.Equal(f.IDs, x.id) {
+			t.Errorf("refused %+v, watch %d is to be named", f, x.id)
 		}
 	}
 	if n := e.member.Watches(); n != 3 {
@@ -223,6 +233,44 @@ func TestWatchSlowIsReset(t *testing.T) {
 			return
 		}
 	}
+}
+
+// A stream that keeps nothing, and gets nothing because others have all the memory that there is, gets it when there is some: nothing
+// that it has written will tell it of that.
+func TestWatchStarves(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	r.send(watchOf(1, "k"))
+	r.delivered(kv.WatchCreated)
+	end := e.server.Hunger()
+	e.fill(1000, func(int) []byte { return []byte("k") })
+	e.until(t, "nothing is refused", func() bool { return e.server.WatchesRefused() > 0 })
+	time.Sleep(300 * time.Millisecond) // it asks several times, in vain
+	end()
+	for got := 0; got < 1000; {
+		got += len(r.delivered(kv.WatchEvents).Events)
+	}
+}
+
+// All that an ended stream of watches kept is given back, also what its client had not taken.
+func TestEndedWatchesGiveBack(t *testing.T) {
+	e := newEndpoint(t, nil)
+	first := e.raw(t)
+	value := []byte(strings.Repeat("x", 100_000))
+	for range 3 {
+		r := rawOf(t, first.conn)
+		r.send(watchOf(1, "k"))
+		r.delivered(kv.WatchCreated)
+		e.until(t, "nothing is refused", func() bool { // more waits than there is room for
+			e.member.Propose(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: value})}})
+			return e.server.WatchesRefused() > 0
+		})
+		r.stream.CancelRead(0)
+		r.stream.CancelWrite(0)
+		e.until(t, "the watch goes on", func() bool { return e.member.Watches() == 0 })
+	}
+	_ = first.conn.CloseWithError(0, "")
+	e.idle(t)
 }
 
 // A member that drains ends its streams of watches in good order.
