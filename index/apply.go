@@ -459,7 +459,7 @@ func (s *State) prefetch(commands []command) {
 	}
 	refs := w.refs[:0]
 	for i := range commands {
-		if r := s.table.guess(commands[i].hash); r != 0 {
+		if r := s.table.segment(commands[i].hash).guess(commands[i].hash); r != 0 {
 			refs = append(refs, r)
 		}
 	}
@@ -476,8 +476,7 @@ func (s *State) prefetch(commands []command) {
 }
 
 // guess returns the first record that may be the one of a key with this hash.
-func (t *table) guess(hash uint64) ref {
-	s := t.segment(hash)
+func (s *segment) guess(hash uint64) ref {
 	want := finger(hash)
 	for i := startOf(hash); i < segmentSlots; i++ {
 		slot := s.slots[i].Load()

@@ -237,6 +237,47 @@ func BenchmarkGet(b *testing.B) {
 	runtime.KeepAlive(v)
 }
 
+// BenchmarkGets reads single keys at random, as an endpoint does that has so many together, and copies what it reads.
+func BenchmarkGets(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for _, keys := range []int{100_000, *benchKeys} {
+		v := filled(b, keys).s.View()
+		for _, together := range []int{1, 8, PrefetchKeys} {
+			b.Run(fmt.Sprintf("%d/%d", keys, together), func(b *testing.B) { benchGets(b, v, keys, together) })
+		}
+	}
+}
+
+func benchGets(b *testing.B, v *View, keys, together int) {
+	all := make([][]byte, 1024)
+	var times []time.Duration
+	var out []byte
+	for range b.N {
+		for i := range all {
+			all[i] = benchKey(all[i][:0], rand.IntN(keys))
+		}
+		before := processor()
+		for some := range slices.Chunk(all, together) {
+			v.Prefetch(some)
+			out = out[:0]
+			for _, key := range some {
+				pair, found, _ := v.Get(key, 0)
+				if !found {
+					b.Fatal("not found")
+				}
+				out = append(append(out, pair.Key...), pair.Value...)
+			}
+		}
+		times = append(times, processor()-before)
+	}
+	slices.Sort(times)
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(float64(times[len(times)/2].Nanoseconds())/1024, "median-ns/get")
+	b.ReportMetric(float64(times[len(times)/10].Nanoseconds())/1024, "p10-ns/get")
+	runtime.KeepAlive(v)
+}
+
 func BenchmarkRange(b *testing.B) {
 	l := filled(b, *benchKeys)
 	v := l.s.View()

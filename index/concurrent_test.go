@@ -38,8 +38,11 @@ func consistent(v *View, random *rand.Rand) error {
 	if err != nil || all.Count != v.Keys() || int64(len(all.KVs)) != v.Keys() {
 		return fmt.Errorf("%d keys of %d: %w", all.Count, v.Keys(), err)
 	}
+	ahead := make([][]byte, PrefetchKeys)
 	for i, pair := range all.KVs {
+		ahead[i%len(ahead)] = pair.Key
 		if random.IntN(4) == 0 {
+			v.Prefetch(ahead[:i%len(ahead)+1])
 			if one, found, err := v.Get(pair.Key, 0); !found || !sameKeyValue(one, pair) {
 				return fmt.Errorf("%d of %d: get is %+v, range has %+v: %w", i, len(all.KVs), one, pair, err)
 			}

@@ -166,6 +166,10 @@ func TestSteadyState(t *testing.T) {
 	}
 	v := s.View()
 	key := []byte("key 500")
+	some := [][]byte{key, []byte("absent"), key}
+	if n := testing.AllocsPerRun(50, func() { v.Prefetch(some) }); n > 0 {
+		t.Errorf("Prefetch makes %v allocations", n)
+	}
 	if n := testing.AllocsPerRun(50, func() { _, _, _ = v.Get(key, 0) }); n > 0 {
 		t.Errorf("%.0f allocations for a get", n)
 	}

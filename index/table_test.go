@@ -3,6 +3,7 @@ package index
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"qkv/internal/limits"
@@ -21,6 +22,13 @@ func alike(n, bits int) (keys []string) {
 // holds fails unless a View has exactly these keys.
 func holds(t *testing.T, v *View, keys []string, there func(i int) bool) {
 	t.Helper()
+	for some := range slices.Chunk(keys, PrefetchKeys) {
+		ahead := make([][]byte, len(some))
+		for i := range some {
+			ahead[i] = []byte(some[i])
+		}
+		v.Prefetch(ahead)
+	}
 	for i, k := range keys {
 		pair, found, err := v.Get([]byte(k), 0)
 		if err != nil || found != there(i) || found && string(pair.Key) != k {

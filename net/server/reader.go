@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"qkv/index"
@@ -31,8 +30,9 @@ type batch struct {
 	leases     []kv.LeaseAsk
 	askTimeout time.Duration
 
-	ready []slot // serializable reads
-	now   buffer // answers to serializable reads of one key, while the writer keeps up
+	locals *locals // serializable reads of one key that are not answered yet; nil: none
+	ready  []slot  // serializable reads that the writer answers
+	now    buffer  // answers to serializable reads of one key, while the writer keeps up
 }
 
 // read is the reader goroutine.
@@ -154,8 +154,8 @@ func (s *stream) handle(frame []byte) error {
 	}
 	b, q := &s.batch, &s.request
 	err := wire.ReadRequest(frame, q)
-	var refusal *kv.Error
-	if err != nil && !errors.As(err, &refusal) {
+	refusal, known := errors.AsType[*kv.Error](err)
+	if err != nil && !known {
 		return err
 	}
 	if refusal == nil {
@@ -169,7 +169,8 @@ func (s *stream) handle(frame []byte) error {
 	if refusal == nil && q.Op == wire.OpUnban {
 		refusal = s.conn.server.config.Member.Unban(q.Unban)
 	}
-	if refusal == nil && q.OneLocal() && s.answerNow(q) {
+	if refusal == nil && q.OneLocal() {
+		s.addLocal(q, len(frame))
 		return nil
 	}
 	if refusal == nil && waits(q.Op) {
@@ -212,23 +213,6 @@ func (s *stream) handle(frame []byte) error {
 		b.readTimeout = max(b.readTimeout, q.Timeout)
 	}
 	return nil
-}
-
-// answerNow answers a serializable read of one key at once, which then never is under way and changes hands only as a part of
-// what is written. It says no when the writer has not taken what was answered so before, so that a client that does not take its
-// answers is read from all the same, and when there is no room for the answer.
-func (s *stream) answerNow(q *wire.Request) bool {
-	b := &s.batch.now
-	if s.behind || len(b.out) >= writeBytes {
-		return false
-	}
-	if b.share == nil {
-		b.share = s.share
-	}
-	v := s.conn.server.config.Member.View()
-	_, answered := b.tryOne(q.ID, v, &q.Range)
-	runtime.KeepAlive(v)
-	return answered
 }
 
 // readable are the bounds of keys and values that any member reads.
@@ -327,6 +311,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 // flush hands over the batch: answers to the writer, writes and reads to the member, which may make it wait.
 func (s *stream) flush() {
 	b := &s.batch
+	s.answerLocals()
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/server"
@@ -40,6 +41,51 @@ func TestOneBatch(t *testing.T) {
 	}
 	if n := e.member.Proposals.Load(); n > 10 {
 		t.Errorf("%d proposals for a hundred puts that came together", n)
+	}
+	e.idle(t)
+}
+
+// Reads that came together are each answered with their own key, of both kinds, whether it is there or not, and however
+// many there are of them.
+func TestReadsTogether(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	const keys = 3 * index.PrefetchKeys
+	for i := range uint64(keys) {
+		if i%5 > 0 {
+			r.send(put(i, fmt.Sprint("key-", i), fmt.Sprint("value ", i)))
+			r.want(i, kv.OK)
+		}
+	}
+	var all []byte
+	for id := range uint64(2 * keys) {
+		all = append(all, getWith(id, kv.Range{Key: fmt.Append(nil, "key-", id/2), Serializable: id%2 > 0, KeysOnly: id%7 == 0})...)
+	}
+	r.send(all)
+	answered := map[uint64]bool{}
+	for range 2 * keys { // in any order
+		p, err := r.next()
+		if err != nil || p.Code != kv.OK || answered[p.ID] {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		answered[p.ID] = true
+		var page kv.RangeResult
+		if err := p.Range(&page); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if i := p.ID / 2; i%5 > 0 && p.ID%7 == 0 {
+			want = fmt.Sprintf("key-%d: ", i)
+		} else if i%5 > 0 {
+			want = fmt.Sprintf("key-%d: value %d", i, i)
+		}
+		got := ""
+		for _, pair := range page.KVs {
+			got += fmt.Sprintf("%s: %s", pair.Key, pair.Value)
+		}
+		if got != want {
+			t.Errorf("request %d is answered %q, not %q", p.ID, got, want)
+		}
 	}
 	e.idle(t)
 }

@@ -157,7 +157,10 @@ func (w *writer) some() bool { return len(w.done) > 0 || len(w.answers) > 0 || l
 // least. All reads among them were confirmed before the View is taken.
 func (s *stream) encode(w *writer, next int) int {
 	v := s.conn.server.config.Member.View()
-	for ; next < len(w.done) && len(w.out) < writeBytes; next++ {
+	for prefetched := next; next < len(w.done) && len(w.out) < writeBytes; next++ {
+		if next == prefetched {
+			prefetched += prefetch(v, w.slots[next:])
+		}
 		x := &w.slots[next]
 		if x.op != 0 && !s.encodeOne(w, v, x, &w.done[next]) {
 			break // what is there is written first
@@ -167,6 +170,20 @@ func (s *stream) encode(w *writer, next int) int {
 	}
 	runtime.KeepAlive(v)
 	return next
+}
+
+// prefetch has the View touch what the first of some slots need, and returns how many these are.
+func prefetch(v *index.View, slots []slot) int {
+	var room [index.PrefetchKeys][]byte
+	keys := room[:0]
+	slots = slots[:min(len(slots), len(room))]
+	for i := range slots {
+		if x := slots[i].read; x != nil && x.body == nil {
+			keys = append(keys, x.Key)
+		}
+	}
+	v.Prefetch(keys)
+	return len(slots)
 }
 
 // encodeOne appends one outcome. It returns false when there is no room for it behind what is there: to an empty buffer

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/wire"
+)
+
+// locals are serializable reads of one key that came together, before they are answered: their keys lie in the reader's
+// frames.
+type locals struct {
+	n     int
+	reads [index.PrefetchKeys]local
+	keys  [index.PrefetchKeys][]byte
+}
+
+type local struct {
+	kv.Range
+	id      uint64
+	timeout time.Duration
+	frame   int // bytes of the frame
+}
+
+var allLocals = sync.Pool{New: func() any { return new(locals) }}
+
+// addLocal adds one to those of the batch. They are answered before the next frames are read.
+func (s *stream) addLocal(q *wire.Request, frame int) {
+	b := &s.batch
+	if b.locals == nil {
+		b.locals = allLocals.Get().(*locals)
+	}
+	l := b.locals
+	l.reads[l.n], l.keys[l.n] = local{Range: q.Range, id: q.ID, timeout: q.Timeout, frame: frame}, q.Range.Key
+	if l.n++; l.n == len(l.reads) {
+		s.answerLocals()
+	}
+}
+
+// answerLocals answers serializable reads of one key at once. They never are under way, and change hands only as a part
+// of what is written. Those wait for the writer for which there is no room, and all when it has not taken what was
+// answered so before, so that a client that does not take its answers is read from all the same.
+func (s *stream) answerLocals() {
+	l := s.batch.locals
+	if l == nil {
+		return
+	}
+	now := &s.batch.now
+	if now.share == nil {
+		now.share = s.share
+	}
+	v := s.conn.server.config.Member.View()
+	if !s.behind {
+		v.Prefetch(l.keys[:l.n])
+	}
+	for i := range l.n {
+		x := &l.reads[i]
+		if !s.behind && len(now.out) < writeBytes {
+			if _, answered := now.tryOne(x.id, v, &x.Range); answered {
+				continue
+			}
+		}
+		s.addReady(x)
+	}
+	runtime.KeepAlive(v)
+	clear(l.reads[:l.n])
+	clear(l.keys[:l.n])
+	l.n, s.batch.locals = 0, nil
+	allLocals.Put(l)
+}
+
+// addReady leaves one to the writer, if it may be under way.
+func (s *stream) addReady(x *local) {
+	b := &s.batch
+	bytes, refusal := s.begin(x.frame)
+	if refusal != nil {
+		b.answers = wire.AppendError(b.answers, x.id, refusal.Code, refusal.Message)
+		return
+	}
+	b.ready = append(b.ready, slot{id: x.id, op: wire.OpRange, bytes: bytes, read: newRead(&x.Range, x.timeout)})
+}
