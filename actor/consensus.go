@@ -88,6 +88,7 @@ type Consensus struct {
 	hardStates hardStates
 	quarantine quarantine
 	leaders    leaderWatch
+	failover   failover
 	unordered  int64             // bytes of entries that raft was handed since the last Ready
 	lastExpire time.Duration     // when the applier was last told to look for clients that do not wait any longer
 	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
@@ -236,6 +237,8 @@ func (c *Consensus) handle(m ConsensusMessage) {
 		delete(c.connected, m.Peer)
 		delete(c.spaces.rooms, m.Peer)
 		c.raft.ReportUnreachable(m.Peer)
+	case PeerDied:
+		c.peerDied(m.Peer)
 	case Refused:
 		c.refused(m.Peer, m.Refusal)
 	case Differs:
@@ -274,6 +277,7 @@ func (c *Consensus) tick(n int) {
 	}
 	c.Status.Stages.lost(c.now.Now)
 	c.silence += n
+	c.watchLeader(n)
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
@@ -356,8 +360,8 @@ func (c *Consensus) receive(r Received) {
 		}
 	case RaftMessage:
 		c.membership.spoke[r.From] = c.now.Now
-		if r.From == c.soft.Lead {
-			c.silence = 0
+		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
+			c.heardLeader()
 		}
 		switch m.GetType() {
 		case raftpb.MsgHeartbeat:

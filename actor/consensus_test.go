@@ -32,6 +32,7 @@ type consensusTurns struct {
 	waits   []ReadReady
 	applier *Applier        // nil: entries only come to applied
 	told    []index.Members // what Peers were told of the members
+	checked []uint64        // whose hosts were asked whether their processes are there
 }
 
 // Send implements Peers.
@@ -39,6 +40,9 @@ func (c *consensusTurns) Send(_ uint64, m PeerMessage, _ bool) { c.sent = append
 
 // SetMembers implements Peers.
 func (c *consensusTurns) SetMembers(m index.Members) { c.told = append(c.told, m) }
+
+// CheckAlive implements Peers.
+func (c *consensusTurns) CheckAlive(peer uint64) { c.checked = append(c.checked, peer) }
 
 func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	t.Helper()

@@ -179,6 +179,15 @@
 //  5. A member that knows of no leader for limits.WatchAlone election timeouts ends its watches, and so does one that is
 //     quarantined: others know more than it does, and watches resume there.
 //
+// # A leader that has died
+//
+// raft's followers wait for one to two election timeouts before they campaign, and give no vote before one is over. That is for
+// hosts and networks that fail. A process that dies on a host that lives is known to have died: a voter whose leader is silent for
+// one and a half heartbeats has its host asked ([Peers], CheckAlive), and when that says so lets raft forget the leader and
+// campaigns when it is its turn (failover.go). Evidence that is wrong costs a pre-vote that nobody grants who hears the leader;
+// what makes a leader is its votes, as ever. Measured with three members at 1,000 puts a second: no put is acknowledged for some
+// 0.2 to 0.4 s after the kill of a leader, 1.1 to 2.5 s without.
+//
 // # Who writes files
 //
 // Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data

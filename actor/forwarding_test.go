@@ -25,6 +25,9 @@ func (f *sentForwards) Send(_ uint64, m PeerMessage, _ bool) {
 // SetMembers implements Peers.
 func (*sentForwards) SetMembers(index.Members) {}
 
+// CheckAlive implements Peers.
+func (*sentForwards) CheckAlive(uint64) {}
+
 // replies keeps completions.
 type replies []kv.Completion
 

@@ -20,6 +20,9 @@ func (noPeers) Send(uint64, PeerMessage, bool) {}
 // SetMembers implements Peers.
 func (noPeers) SetMembers(index.Members) {}
 
+// CheckAlive implements Peers.
+func (noPeers) CheckAlive(uint64) {}
+
 func u(n uint64) *uint64 { return &n }
 
 func someEntry(i, term uint64) *raftpb.Entry {

@@ -32,6 +32,9 @@ func (p *heardPeers) Send(to uint64, message PeerMessage, _ bool) {
 // SetMembers implements Peers.
 func (*heardPeers) SetMembers(index.Members) {}
 
+// CheckAlive implements Peers.
+func (*heardPeers) CheckAlive(uint64) {}
+
 // response waits for an order to be durable.
 func response(kind raftpb.MessageType, to, term, index uint64) *raftpb.Message {
 	return &raftpb.Message{Type: &kind, From: u(1), To: u(to), Term: u(term), Index: u(index)}

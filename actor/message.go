@@ -51,6 +51,8 @@ type (
 	// would keep a member from forwarding to its leader.
 	Connected    struct{ Peer uint64 }
 	Disconnected struct{ Peer uint64 }
+	// PeerDied tells that a process of a peer has ended. Offered: who stands still for it is asked again.
+	PeerDied struct{ Peer uint64 }
 	// Refused tells that a peer refuses this member. Offered: it is tried again.
 	Refused struct {
 		Peer    uint64
@@ -122,6 +124,7 @@ func (Tick) consensusMessage()             {}
 func (Transfer) consensusMessage()         {}
 func (Connected) consensusMessage()        {}
 func (Disconnected) consensusMessage()     {}
+func (PeerDied) consensusMessage()         {}
 func (Refused) consensusMessage()          {}
 func (Differs) consensusMessage()          {}
 func (Unban) consensusMessage()            {}

@@ -98,6 +98,8 @@ type Peers interface {
 	Send(to uint64, m PeerMessage, lazy bool)
 	// SetMembers says who the members are now, and where they can be reached.
 	SetMembers(m index.Members)
+	// CheckAlive lets the peer's host be asked whether a process of it is there: PeerDied comes when it says that there is none.
+	CheckAlive(peer uint64)
 }
 
 // sendRaftMessage sends a message of raft's; prompt, when the receiver's clients wait for it. An append without entries

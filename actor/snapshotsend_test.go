@@ -56,6 +56,9 @@ func (w *wants) Send(_ uint64, m PeerMessage, _ bool) {
 // SetMembers implements Peers.
 func (*wants) SetMembers(index.Members) {}
 
+// CheckAlive implements Peers.
+func (*wants) CheckAlive(uint64) {}
+
 // Where pieces overtake each other, the one that is missing is asked for once: with each piece behind it, its sender
 // would send all of its window again.
 func TestOvertakenPiecesAreAskedForOnce(t *testing.T) {
@@ -96,6 +99,9 @@ func (p *sentPieces) Send(_ uint64, m PeerMessage, _ bool) {
 
 // SetMembers implements Peers.
 func (*sentPieces) SetMembers(index.Members) {}
+
+// CheckAlive implements Peers.
+func (*sentPieces) CheckAlive(uint64) {}
 
 // What is on its way, and takes its time, is not sent once more; what is lost is, soon.
 func TestSlowPiecesAreSentOnce(t *testing.T) {

@@ -37,6 +37,7 @@ func (nobody) Send(uint64, peerframe.Class, []byte, bool) {}
 func (nobody) SetPeers([]peer.Peer)                       {}
 func (nobody) Start(peer.Handler) error                   { return nil }
 func (nobody) Status() []peer.PeerStatus                  { return nil }
+func (nobody) CheckAlive(uint64)                          {}
 
 func (a *alone) Complete(d []kv.Completion) { a.ch <- append([]kv.Completion{}, d...) }
 

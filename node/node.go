@@ -80,7 +80,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	n.member, err = build(c, trust.domain, environment{
 		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: machineMemory(),
 		Transport: func(f *folder, process [16]byte) (transport, error) {
-			return n.transport(c, at.peers, trust.peers, f, process)
+			return n.transport(c, at, trust.peers, f, process)
 		},
 		Join: func(addresses []string) (peerframe.Welcome, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
@@ -157,9 +157,9 @@ func checkMode(dir string) error {
 const etcdScratch = "etcd-snapshot"
 
 // transport makes the way to the other members.
-func (n *Node) transport(c Config, socket *net.UDPConn, trust peer.Trust, f *folder, process [16]byte) (transport, error) {
+func (n *Node) transport(c Config, at *sockets, trust peer.Trust, f *folder, process [16]byte) (transport, error) {
 	t, err := peer.New(peer.Config{
-		Cluster: f.Cluster, Name: c.Name, Member: f.Member, Process: process, Listen: socket,
+		Cluster: f.Cluster, Name: c.Name, Member: f.Member, Process: process, Listen: at.peers, Alive: at.alive,
 		Trust: trust, ResetKey: f.ResetKey, Seed: binary.BigEndian.Uint64(process[:]), Logger: c.Logger,
 	})
 	n.peers = t

@@ -26,6 +26,8 @@ type transport interface {
 	SetPeers(all []peer.Peer)
 	// Status tells of the connections.
 	Status() []peer.PeerStatus
+	// CheckAlive asks a peer's host whether a process of it is there: the handler's Died tells when there is none.
+	CheckAlive(peer uint64)
 }
 
 // peers is the way to the other members as the actors see it: they say messages, it carries frames.
@@ -386,8 +388,15 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 func (h peerHandler) Connected(peer uint64) {
 	h.refusing.Delete(peer)
 	h.called(peer)
+	process := h.admission.Knows(peer).Process
+	if before, met := h.processes.Swap(peer, process); met && before != process {
+		h.Died(peer)
+	}
 	h.consensus.MustPost(actor.Connected{Peer: peer})
 }
+
+// Died implements peer.Handler.
+func (h peerHandler) Died(peer uint64) { h.consensus.Offer(actor.PeerDied{Peer: peer}) }
 
 // Disconnected implements peer.Handler.
 func (h peerHandler) Disconnected(peer uint64) { h.consensus.MustPost(actor.Disconnected{Peer: peer}) }

@@ -41,6 +41,7 @@ type host struct {
 	handler     peer.Handler
 	way         *simTransport
 	pausedUntil time.Duration
+	killed      bool // there is no process, and its host says so
 	sessions    []*session
 	recovering  bool
 
@@ -282,6 +283,7 @@ func (h *host) crash() {
 	h.w.note("crash "+h.name(), uint64(v))
 	h.w.totals.Crashes++
 	h.down(func() { h.disk.Crash(v) })
+	h.killed = false
 }
 
 // kill ends the process only.
@@ -293,6 +295,7 @@ func (h *host) kill() {
 	h.w.note("kill "+h.name(), 0)
 	h.w.totals.Kills++
 	h.down(func() { h.disk.Kill() })
+	h.killed = true
 }
 
 // stop ends the member as SIGTERM does.
@@ -321,6 +324,7 @@ func (h *host) stop() {
 			}
 			h.disk.Kill()
 		})
+		h.killed = true
 		if w.healed != 0 {
 			h.start()
 		}

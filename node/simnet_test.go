@@ -139,6 +139,34 @@ func (s *simTransport) Status() (all []peer.PeerStatus) {
 	return all
 }
 
+// CheckAlive implements transport. A host whose process was killed says so when it is asked, one without power nothing; and one in
+// so many says that a process has died that has not.
+func (s *simTransport) CheckAlive(id uint64) {
+	s.w.sim.Post(func() {
+		w, to := s.w, s.w.byID[id]
+		if _, listed := s.peers[id]; !listed || s.from.life != s.life {
+			return
+		}
+		out, back := w.net.lane(s.from, to), w.net.lane(to, s.from)
+		w.net.carry(out, w.net.delay(out), func() {
+			wrong := !w.shape.calm && w.healed == 0 && w.probably(0.02)
+			if to.alive() && !wrong || !to.alive() && !to.killed {
+				return
+			}
+			w.net.carry(back, w.net.delay(back), func() {
+				if s.from.life != s.life {
+					return
+				}
+				w.trace("%s hears that the process of %s has died", s.from.name(), to.name())
+				if w.totals.Died++; to.alive() {
+					w.totals.DiedNot++
+				}
+				s.from.handler.Died(id)
+			})
+		})
+	})
+}
+
 // Send implements transport.
 func (s *simTransport) Send(to uint64, class peerframe.Class, frame []byte, lazy bool) {
 	s.w.sim.Post(func() {

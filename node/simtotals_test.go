@@ -13,6 +13,7 @@ type totals struct {
 	Txns, TxnsRefused, Compactions                                                         int
 	Starts, Crashes, PowerLosses, RecoveryCrashes                                          int
 	Kills, Stops, Pauses, Ended                                                            int
+	Died, DiedNot                                                                          int // that a host says so of its process, and that it is not so
 	Leaders, LeaderChanges, Transfers                                                      int
 	Stalls, StallsMoved                                                                    int
 	TornTails, Snapshots, Installs, Interrupted                                            int
@@ -115,6 +116,7 @@ func (t totals) missing() []string {
 	for name, n := range map[string]int{
 		"crashes": t.Crashes, "crashes inside a handler": t.CutsInside, "losses of all power": t.PowerLosses, "leader changes": t.LeaderChanges, "torn tails": t.TornTails,
 		"snapshot installs": t.Installs, "cold catch-ups": t.ColdCatchups, "unknown outcomes": t.Unknown,
+		"hosts that say that their process has died": t.Died, "that say so of one that lives": t.DiedNot,
 		"disk stalls that moved leadership": t.StallsMoved, "refused amnesiacs": t.Amnesiacs,
 		"operations that both judges checked": t.CrossChecked, "late answers": t.LateAnswers, "runs in which nothing may be refused": t.StrictRuns, "refusals": t.Refused,
 		"added members": t.Adds, "promotions": t.Promotions, "removals": t.Removals, "removals of a leader": t.LeaderRemovals, "replacements": t.Replaces,

@@ -17,6 +17,7 @@ type sockets struct {
 	clients      *net.UDPConn // nil: native clients do not come
 	web, metrics []etcd.Listener
 	peers        *net.UDPConn
+	alive        net.Listener // nil: nobody can ask whether this process is there
 }
 
 // listen opens all sockets.
@@ -39,6 +40,11 @@ func listen(c *Config, t *trust) (*sockets, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.close())
+	}
+	if alive, err := peer.ListenAlive(s.peers); err == nil {
+		s.alive = alive
+	} else {
+		c.Logger.Warn("if this process dies while it leads, the others wait for an election timeout or two before they elect another leader", "error", err)
 	}
 	return s, nil
 }
@@ -133,6 +139,9 @@ func (s *sockets) close() error {
 	var errs []error
 	for _, l := range append(s.web, s.metrics...) {
 		errs = append(errs, l.Close())
+	}
+	if s.alive != nil {
+		errs = append(errs, s.alive.Close())
 	}
 	for _, c := range []*net.UDPConn{s.clients, s.peers} {
 		if c != nil {

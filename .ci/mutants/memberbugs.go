@@ -37,4 +37,17 @@ var memberMutants = []mutant{
 	{"wait for nothing of what is written back", []change{
 		{"snapshot/publish.go", "there := o.back - limits.SnapshotBackBytes; there >= 0 {", "there := o.back - limits.SnapshotBackBytes; there >= o.offset {"},
 	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
+	// A leader that has died.
+	{"forget a leader that is heard", []change{
+		{"actor/failover.go", " || c.silence < c.lateTicks() ||", " ||"},
+	}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
+	{"keep the term out of a leader's death", []change{
+		{"actor/failover.go", " || f.diedIn != now.GetTerm()", ""},
+	}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
+	{"campaign all at once when a leader has died", []change{
+		{"actor/failover.go", "			ticks += campaignApart\n", ""},
+	}, []detector{direct("./actor", "TestCampaignsAreApart")}},
+	{"take a host that says nothing for one that refuses", []change{
+		{"net/peer/alive.go", "	if askAlive(ctx, at) == nil && l.out.Load() == c {", "	if l.out.Load() == c {"},
+	}, []detector{direct("./net/peer", "TestCheckAlive")}},
 }

@@ -94,6 +94,16 @@
 // no packet of less than 43 bytes). A lost connection is dialled again after 50 ms, then twice as late each time up to
 // a second, less a random part. When one side refused the other, both wait some seconds.
 //
+// # A process that has died
+//
+// QUIC says nothing of a process that has died before its idle timeout, and answers nothing for it. So a member also listens
+// for TCP at its peers' address, and does nothing there but take connections and end them: its kernel refuses them as soon as the
+// process is gone. When a connection comes into use, it is tried whether its other end does so (a firewall may not let it, and an
+// earlier process may not have); if it does, [Transport.CheckAlive] asks there, and a refusal is [Handler.Died]. Everything else,
+// silence above all, says nothing. It is only asked where something is wrong already, so that a cluster in
+// which nothing is has no connection and no packet more; TCP's refusal is an answer that no rate limits, unlike ICMP's for UDP, and is hard
+// to forge for who is not on the way. Nothing is said there, so that it needs no certificate.
+//
 //	code  closes a connection because
 //	0     the member stops
 //	1     another connection between the two is in use

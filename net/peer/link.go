@@ -39,6 +39,8 @@ type link struct {
 	sent     traffic
 	received traffic
 	dropped  atomic.Uint64
+	alive    atomic.Pointer[string] // the TCP address that shows whether a process of the peer is there; nil: none does
+	asking   atomic.Bool            // somebody asks there
 
 	mu        sync.Mutex
 	jitter    *rand.Rand
@@ -401,6 +403,7 @@ func (l *link) serve(ctx context.Context, c *conn) {
 		}
 		l.out.Store(c)
 		l.connected(c)
+		l.transport.all.Go(func() { l.findAlive(ctx, c) })
 		l.transport.handler.Connected(l.id)
 		c.run()
 		l.out.Store(nil)

@@ -174,6 +174,9 @@ func (m *member) Connected(id uint64) { m.event(id, "connected") }
 // Disconnected implements Handler.
 func (m *member) Disconnected(id uint64) { m.event(id, "disconnected") }
 
+// Died implements Handler.
+func (m *member) Died(id uint64) { m.event(id, "died") }
+
 func (m *member) event(id uint64, what string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -35,6 +35,10 @@ type Config struct {
 	Process [16]byte     // as in the member's identity
 	Listen  *net.UDPConn // belongs to the Transport from Start on, see Listen; also when Start fails
 
+	// Alive is the TCP listener that shows that this process is there, see ListenAlive; nil: nobody can ask. It belongs to
+	// the Transport as Listen does.
+	Alive net.Listener
+
 	Trust    Trust
 	ResetKey [32]byte // persisted: lets peers notice at once that this member was restarted
 	Seed     uint64   // of the jitter in delays: another one at each start
@@ -69,6 +73,8 @@ type Handler interface {
 	Receive(from uint64, class peerframe.Class, frame []byte)
 	Connected(peer uint64)
 	Disconnected(peer uint64)
+	// Died tells that no process of the peer is there, as its host says: Transport.CheckAlive.
+	Died(peer uint64)
 	// Refused tells that the peer refuses this member; it is asked again in some seconds.
 	Refused(peer uint64, why peerframe.Refusal)
 	// Stranger is asked about a member of this cluster that is no peer: it may make it one by SetPeers, and the connection goes
@@ -171,11 +177,14 @@ func (t *Transport) Start(h Handler) error {
 	}
 	listener, err := t.quic.Listen(t.config.Trust.Accept(), acceptConfig)
 	if err != nil {
-		_ = t.config.Listen.Close()
+		_ = errors.Join(t.config.Listen.Close(), t.closeAlive())
 		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)
 	}
 	t.started = true
 	t.all.Go(func() { t.accept(t.ctx, listener) })
+	if t.config.Alive != nil {
+		t.all.Go(func() { t.showAlive(t.ctx) })
+	}
 	for _, l := range *t.links.Load() {
 		t.begin(l)
 	}
@@ -325,9 +334,10 @@ func (t *Transport) Close() error {
 	t.closed = true
 	t.mu.Unlock()
 	t.ends()
+	ended := t.closeAlive()
 	t.all.Wait()
 	if again {
 		return nil
 	}
-	return errors.Join(t.quic.Close(), t.config.Listen.Close())
+	return errors.Join(t.quic.Close(), t.config.Listen.Close(), ended)
 }

@@ -1,0 +1,140 @@
+package actor
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/internal/limits"
+)
+
+// preVotes are those that are asked for.
+func preVotes(sent []PeerMessage) (n int) {
+	for _, m := range sent {
+		if m, ok := m.(RaftMessage); ok && m.GetType() == raftpb.MsgPreVote {
+			n++
+		}
+	}
+	return n
+}
+
+func heartbeatOf(leader, term uint64) Received {
+	return from(leader, raftpb.MsgHeartbeat, term, func(m *raftpb.Message) { m.Commit = u(1) })
+}
+
+// A voter whose leader is late has its host asked, and elects another one when that says that the process has died.
+func TestLeaderHasDied(t *testing.T) {
+	const term, late = 5, 150 * time.Millisecond
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.pass(late - TickInterval)
+	if len(c.checked) != 0 {
+		t.Fatalf("its host is asked after %v, when it is not late", c.at)
+	}
+	c.pass(TickInterval)
+	if !slices.Equal(c.checked, []uint64{2}) {
+		t.Fatalf("a late leader's host is not asked: %v", c.checked)
+	}
+	if sent := append(c.turn(PeerDied{Peer: 2}), c.pass(campaignFirst*TickInterval)...); preVotes(sent) != 2 {
+		t.Fatalf("its leader has died, and the first of the voters asks for %d votes", preVotes(sent))
+	}
+	if sent := c.pass(campaignApart * TickInterval); preVotes(sent) != 0 {
+		t.Fatal("it campaigns when it is the next one's turn")
+	}
+	if sent := c.pass(campaignApart * TickInterval); preVotes(sent) != 2 {
+		t.Fatalf("nobody has answered, and it asks for %d votes again", preVotes(sent))
+	}
+	c.turn(from(3, raftpb.MsgPreVoteResp, term+1, nil))
+	if s := c.raft.BasicStatus(); s.RaftState != raft.StateCandidate || s.GetTerm() != term+1 {
+		t.Errorf("the other one votes for it, and it is %v in term %d", s.RaftState, s.GetTerm())
+	}
+}
+
+// Voters campaign one after the other, and who has forgotten its leader gives its vote at once.
+func TestCampaignsAreApart(t *testing.T) {
+	for _, c := range []struct {
+		voters       []uint64
+		member, died uint64
+		want         int
+	}{
+		{[]uint64{1, 2, 3}, 1, 2, campaignFirst},
+		{[]uint64{1, 2, 3}, 3, 2, campaignFirst + campaignApart},
+		{[]uint64{3, 2, 1}, 3, 1, campaignFirst + campaignApart},
+		{[]uint64{5, 9, 7, 3}, 9, 3, campaignFirst + 2*campaignApart},
+	} {
+		if got := firstCampaign(c.voters, c.member, c.died); got != c.want {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	const term = 5
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.turn(PeerDied{Peer: 2})
+	c.pass(150 * time.Millisecond)
+	sent := c.turn(from(3, raftpb.MsgPreVote, term+1, func(m *raftpb.Message) { m.Index, m.LogTerm = u(1), u(1) }))
+	if i := slices.IndexFunc(sent, func(m PeerMessage) bool {
+		r, ok := m.(RaftMessage)
+		return ok && r.GetType() == raftpb.MsgPreVoteResp && !r.GetReject()
+	}); i < 0 {
+		t.Errorf("whose leader has died gives nobody its vote: %v", sent)
+	}
+}
+
+// What contradicts a leader's death, or has nothing to do with it, changes nothing.
+func TestLeaderHasNotDied(t *testing.T) {
+	const term = 5
+	for name, do := range map[string]func(c *consensusTurns){
+		"one that is not late": func(c *consensusTurns) {
+			c.turn(PeerDied{Peer: 2})
+			for range 20 {
+				if c.pass(100 * time.Millisecond); c.raft.BasicStatus().Lead != 2 {
+					return
+				}
+				c.turn(heartbeatOf(2, term))
+			}
+		},
+		"another one": func(c *consensusTurns) {
+			c.pass(160 * time.Millisecond)
+			c.turn(PeerDied{Peer: 3})
+			c.pass(100 * time.Millisecond)
+		},
+		"of an earlier term": func(c *consensusTurns) {
+			c.turn(PeerDied{Peer: 2})
+			c.failover.died, c.failover.diedIn = 2, term // not even if it was noted behind the newer one's first word
+			c.turn(heartbeatOf(2, term+1))
+			c.failover.died = 2
+			c.pass(300 * time.Millisecond)
+		},
+		"this member has no vote": func(c *consensusTurns) {
+			c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3}, Learners: []uint64{1}}
+			c.turn(PeerDied{Peer: 2})
+			c.pass(300 * time.Millisecond)
+		},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(term)
+		do(c)
+		if s := c.raft.BasicStatus(); s.Lead != 2 {
+			t.Errorf("%s: it follows %d", name, s.Lead)
+		}
+	}
+}
+
+// Who was told wrongly, and has forgotten its leader, follows it again from its next heartbeat on.
+func TestLeaderIsHeardAgain(t *testing.T) {
+	const term = 5
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(term)
+	c.pass(160 * time.Millisecond)
+	c.turn(PeerDied{Peer: 2})
+	if lead := c.raft.BasicStatus().Lead; lead != raft.None {
+		t.Fatalf("it follows %d, which has died", lead)
+	}
+	c.turn(heartbeatOf(2, term))
+	if sent := c.pass(100 * time.Millisecond); preVotes(sent) != 0 || c.raft.BasicStatus().Lead != 2 {
+		t.Errorf("its leader lives, and it asks for %d votes and follows %d", preVotes(sent), c.raft.BasicStatus().Lead)
+	}
+}

@@ -1,0 +1,96 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"qkv/internal/limits"
+	"qkv/net/wire"
+)
+
+// ListenAlive opens the listener that shows that this process is there: TCP, where peers listens for UDP.
+func ListenAlive(peers *net.UDPConn) (*net.TCPListener, error) {
+	at := peers.LocalAddr().(*net.UDPAddr)
+	return wire.ListenTCP("peers that ask whether this process is there", &net.TCPAddr{IP: at.IP, Port: at.Port, Zone: at.Zone})
+}
+
+// showAlive takes connections and ends them, until the Transport ends. Who connects learns that this process is there.
+func (t *Transport) showAlive(ctx context.Context) {
+	for ctx.Err() == nil {
+		c, err := t.config.Alive.Accept()
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return
+		case err != nil: // too many files are open: connections wait, and who asks learns the same
+			select {
+			case <-ctx.Done():
+			case <-time.After(limits.PeerDialPause):
+			}
+			continue
+		}
+		_ = c.Close() // it is of no use either way
+	}
+}
+
+func (t *Transport) closeAlive() error {
+	if t.config.Alive == nil {
+		return nil
+	}
+	if err := t.config.Alive.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("close the listener that shows that this process is there: %w", err)
+	}
+	return nil
+}
+
+// findAlive finds out whether the host that a connection leads to tells that a process of the peer is there: only then can its refusal say that there is none.
+func (l *link) findAlive(ctx context.Context, c *conn) {
+	at := c.quic.RemoteAddr().String()
+	if known := l.alive.Load(); known != nil && *known == at {
+		return
+	}
+	l.alive.Store(nil)
+	if askAlive(ctx, at) == nil && l.out.Load() == c {
+		l.alive.Store(&at)
+	}
+}
+
+// CheckAlive asks the peer's host whether a process of the peer is there; Handler.Died tells when there is none. It never waits.
+func (t *Transport) CheckAlive(peer uint64) {
+	l := (*t.links.Load())[peer]
+	if l == nil {
+		return
+	}
+	at := l.alive.Load()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at == nil || t.closed || !l.asking.CompareAndSwap(false, true) {
+		return
+	}
+	t.all.Go(func() {
+		err := askAlive(l.ctx, *at)
+		l.asking.Store(false)
+		if errors.Is(err, syscall.ECONNREFUSED) && l.ctx.Err() == nil {
+			t.handler.Died(peer)
+		}
+	})
+}
+
+// askAlive connects to where a process shows that it is there.
+func askAlive(ctx context.Context, at string) error {
+	c, err := (&net.Dialer{Timeout: limits.PeerAliveTimeout}).DialContext(ctx, "tcp", at)
+	switch {
+	case errors.Is(err, syscall.ECONNRESET): // it was there, and has ended already
+		return nil
+	case err != nil:
+		return err
+	}
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // nothing was said that could get lost, and nothing of it stays in the kernels
+	}
+	_ = c.Close()
+	return nil
+}

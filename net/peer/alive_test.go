@@ -1,0 +1,47 @@
+package peer
+
+import (
+	"net"
+	"strings"
+	"testing"
+)
+
+// A peer's host says whether a process of it is there; one that never said so, because nothing listens there, says nothing by that.
+func TestCheckAlive(t *testing.T) {
+	members := newMembers(t, 3)
+	n1, n2 := members[0], members[1]
+	var shows net.Listener
+	for _, m := range members[:2] {
+		alive, err := ListenAlive(m.config.Listen)
+		if err != nil {
+			t.Skip("the port is taken for TCP: ", err)
+		}
+		t.Cleanup(func() { _ = alive.Close() })
+		m.config.Alive, shows = alive, alive
+	}
+	for _, m := range members {
+		m.start()
+	}
+	awaitAll(t, members)
+	await(t, "n1 knows who tells", wait, func() bool { return n1.link(2).alive.Load() != nil })
+	asked := func(ids ...uint64) {
+		for _, id := range ids {
+			n1.CheckAlive(id)
+			await(t, "it was asked", wait, func() bool { l := n1.link(id); return l == nil || !l.asking.Load() })
+		}
+	}
+	asked(2, 3, 7, 2)
+	for _, m := range []*member{n2, members[2]} {
+		if h := n1.history(m.config.Member); h != "connected" {
+			t.Errorf("n1 saw of %s: %s", m.config.Name, h)
+		}
+	}
+	if err := shows.Close(); err != nil { // as the end of the process would
+		t.Fatal(err)
+	}
+	asked(2, 3)
+	await(t, "n2 has died", wait, func() bool { return n1.history(2) == "connected died" })
+	if at := n1.link(3).alive.Load(); at != nil || strings.Contains(n1.history(3), "died") {
+		t.Errorf("n3, which shows nothing: asked at %v, and n1 saw %s", at, n1.history(3))
+	}
+}
