@@ -61,7 +61,7 @@ func TestBeginningOfAFolder(t *testing.T) {
 		if err := one.config.Validate(); err != nil {
 			t.Fatal(name, err)
 		}
-		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 8)), Join: func(addresses []string) (peerframe.Welcome, error) {
+		m := &member{config: one.config, env: environment{Random: strings.NewReader(strings.Repeat("x", 8)), Join: func(addresses []string, _ uint64) (peerframe.Welcome, error) {
 			if !slices.Equal(addresses, one.config.Join) {
 				t.Errorf("%s: asked are %v", name, addresses)
 			}
@@ -441,21 +441,29 @@ func TestWhoMayJoin(t *testing.T) {
 	}
 }
 
-// Who was added without a name is known by its address, and cannot take another one's name.
+// Who was added without a name is known by its address, and by its id once it was told that; it cannot take another one's name.
 func TestWhoMayJoinWithoutAName(t *testing.T) {
 	h := peerHandler{memberWith(t,
 		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Peers: []string{"h8:1"}}),
-		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))}
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}),
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 10, Peers: []string{"h10:1"}}),
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 10}))}
 	for _, c := range []struct {
 		name, at string
+		told     uint64
 		id       uint64
 		refusal  string
 	}{
-		{"any", "h9:1", 9, ""},
-		{"any", "h7:1", 0, "was not added to the cluster"},
-		{"n1", "h9:1", 0, "there is one called n1 already"},
+		{"any", "h9:1", 0, 9, ""},
+		{"any", "h7:1", 0, 0, "was not added to the cluster"},
+		{"any", "h7:1", 9, 9, ""}, // it has moved
+		{"any", "h8:1", 9, 9, ""}, // to where another one was to be
+		{"any", "h9:1", 10, 0, "was removed from the cluster"},
+		{"any", "h7:1", 1, 0, "was not added to the cluster"}, // the id of a member that has a name
+		{"n1", "h9:1", 0, 0, "there is one called n1 already"},
+		{"n1", "h7:1", 9, 0, "there is one called n1 already"},
 	} {
-		got, refusal := h.Join(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}})
+		got, refusal := h.Join(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told})
 		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {
 			t.Errorf("%s at %s: %+v, %v", c.name, c.at, got, refusal)
 		}
@@ -479,12 +487,12 @@ func TestNothingIsListedBeforeTheFirstLeader(t *testing.T) {
 // A member that has joined and got nothing before its process ended must be told again where the cluster is.
 func TestJoinerThatGotNothing(t *testing.T) {
 	fs := disk.NewMem(1)
-	asked := 0
+	var asked []uint64
 	env := environment{
 		FS: fs, Random: rand.NewChaCha8([32]byte{}), Driver: actor.NewRuntime(), Yield: func() {}, Limits: limits.Defaults(),
 		Transport: func(*folder, [16]byte) (transport, error) { return nil, errors.New("so far") },
-		Join: func([]string) (peerframe.Welcome, error) {
-			asked++
+		Join: func(_ []string, id uint64) (peerframe.Welcome, error) {
+			asked = append(asked, id)
 			return peerframe.Welcome{Cluster: 77, ID: 9}, nil
 		},
 	}
@@ -492,9 +500,9 @@ func TestJoinerThatGotNothing(t *testing.T) {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 2 {
-		if _, err := build(c, "lab", env, nil); err == nil || err.Error() != "so far" || asked != i+1 {
-			t.Fatalf("start %d: %v, %d times asked", i+1, err, asked)
+	for _, want := range [][]uint64{{0}, {0, 9}} { // the second time it says who it is
+		if _, err := build(c, "lab", env, nil); err == nil || err.Error() != "so far" || !slices.Equal(asked, want) {
+			t.Fatalf("%v; it asked as %d, and not %d", err, asked, want)
 		}
 	}
 	c.Join = nil

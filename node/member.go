@@ -30,8 +30,8 @@ type environment struct {
 	Random io.Reader
 	// Transport makes the way to the other members, for a process of the member with this folder.
 	Transport func(f *folder, process [16]byte) (transport, error)
-	// Join asks the members at these addresses who this one is.
-	Join  func(addresses []string) (peerframe.Welcome, error)
+	// Join asks the members at these addresses who this one is, which an earlier process of it was told if the id is not 0.
+	Join  func(addresses []string, id uint64) (peerframe.Welcome, error)
 	Yield func() // lets other goroutines run
 	Idle  func() // gives memory back that nothing uses any more; nil does nothing
 	// Background runs what nobody waits for, beside everything else; nil: it is not done.
@@ -131,15 +131,15 @@ func (m *member) begin(trustDomain string) (origin, error) {
 			"--initial-cluster for one of several, or add this member to one that is there (`qkv member add %s --peer %s` on one of its members) and give --join",
 			m.config.DataDir, m.config.Name, m.config.AdvertisePeer)
 	}
-	if err := m.join(); err != nil {
+	if err := m.join(0); err != nil {
 		return origin{}, err
 	}
 	return origin{cluster: m.welcome.Cluster, self: m.welcome.ID, name: m.config.Name, founding: []string{trustDomain}}, nil
 }
 
-// join asks a member of the cluster who this one is, and who the others are.
-func (m *member) join() (err error) {
-	m.welcome, err = m.env.Join(m.config.Join)
+// join asks a member of the cluster who this one is, if it does not know its id, and who the others are.
+func (m *member) join(id uint64) (err error) {
+	m.welcome, err = m.env.Join(m.config.Join, id)
 	return err
 }
 
@@ -298,7 +298,7 @@ func (m *member) joinAgain(r *recovered) error {
 	case len(m.config.Join) == 0:
 		return usagef("this member has joined a cluster and got nothing of it yet, and knows none of the others: give --join again")
 	}
-	return m.join()
+	return m.join(m.folder.Member)
 }
 
 // logWriterName is the name of the one actor whose disk calls acknowledgements wait for.

@@ -82,9 +82,9 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},
-		Join: func(addresses []string) (peerframe.Welcome, error) {
+		Join: func(addresses []string, id uint64) (peerframe.Welcome, error) {
 			c.Logger.Info("asking to join", "members", strings.Join(addresses, ","))
-			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, Logger: c.Logger})
+			return peer.Ask(ctx, peer.AskConfig{Trust: trust.peers, Addresses: addresses, Name: c.Name, At: []string{c.AdvertisePeer}, ID: id, Logger: c.Logger})
 		},
 	}, n.ended)
 	if err != nil {

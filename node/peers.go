@@ -321,8 +321,7 @@ func (h peerHandler) Stranger(name string, id uint64) *peerframe.Refusal {
 func judgeStranger(members index.Members, now actor.RaftStatus, own, name string, id uint64) (refusal *peerframe.Refusal, newcomer bool) {
 	switch {
 	case members.Removed(id):
-		return wireRefusal(&actor.Refusal{Removed: true, Leads: now.Role == "leader", Text: fmt.Sprintf(
-			"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)}), false
+		return removedRefusal(now, own, name, id), false
 	case now.Leader == 0:
 		return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s does not know the member %s (%016x) yet, but hears of no leader: it takes the next connection", own, name, id)}, true
@@ -336,14 +335,26 @@ func judgeStranger(members index.Members, now actor.RaftStatus, own, name string
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("there is no member %s (%016x) in the cluster, as far as %s knows", name, id, own)}, false
 }
 
-// Join implements peer.Handler. A member that was added without a name is known by its address.
+// removedRefusal is what one is told that was removed.
+func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerframe.Refusal {
+	return wireRefusal(&actor.Refusal{Removed: true, Leads: now.Role == "leader", Text: fmt.Sprintf(
+		"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)})
+}
+
+// Join implements peer.Handler. A member that was added without a name is known by its address, or once it was told its id by that: it may
+// have moved since.
 func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
+	if told := members.Get(request.ID); told != nil && told.Name == "" {
+		unnamed = told
+	}
 	if one == nil {
 		one = unnamed
 	}
 	switch {
+	case members.Removed(request.ID):
+		return w, removedRefusal(h.status.Raft(), h.config.Name, name, request.ID)
 	case unnamed != nil && one != unnamed:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"a member was added at %s, and there is one called %s already, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}

@@ -35,7 +35,7 @@ const quiet = 6 * time.Second
 var errNotJoined = errors.New("no member tells this one who it is")
 
 // join asks the members at addresses, as peer.Ask does.
-func (h *host) join(addresses []string) (welcome peerframe.Welcome, err error) {
+func (h *host) join(addresses []string, id uint64) (welcome peerframe.Welcome, err error) {
 	w := h.w
 	err = errNotJoined
 	for _, i := range w.random.Perm(len(w.hosts)) {
@@ -44,7 +44,7 @@ func (h *host) join(addresses []string) (welcome peerframe.Welcome, err error) {
 			w.net.lane(h, o).blocked+w.net.lane(o, h).blocked+w.net.lane(h, o).clogged+w.net.lane(o, h).clogged > 0 {
 			continue
 		}
-		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name, Addresses: []string{h.config.AdvertisePeer}})
+		welcome, no := o.handler.Join(peerframe.JoinRequest{Name: h.config.Name, Addresses: []string{h.config.AdvertisePeer}, ID: id})
 		if no == nil {
 			return welcome, nil
 		}

@@ -77,6 +77,7 @@ type AskConfig struct {
 	Addresses []string // of members that may answer: host:port, UDP
 	Name      string   // the joiner's, as in its certificate
 	At        []string // where the others reach the joiner
+	ID        uint64   // its own, if an earlier process was told it
 	Logger    *slog.Logger
 }
 
@@ -175,7 +176,7 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	}
 	stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "given up") })
 	defer stop()
-	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At})
+	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
 		return peerframe.Welcome{}, answered(err)

@@ -42,13 +42,14 @@
 // "qkv-join/1") with its certificate. The request has at most limits.JoinRequestBytes, the answer limits.JoinAnswerBytes;
 // who is not welcome is refused as above.
 //
-//	request  [1, name str, [address str ...]]
+//	request  [1, name str, [address str ...], id uint]
 //	welcome  [1, cluster uint, id uint, [[member id uint, name str, [address str ...]] ...]]
 //
 //	1             the version of both
 //	name          of a request the asking member's, as in its certificate; 1 to limits.NameBytes bytes. Of a member that was added
-//	              without one, and has not joined, it is empty; the address that the request tells says which one it is
-//	cluster, id   the ids of the cluster, and of the asking member, which is among the members
+//	              without one, and has not joined, it is empty; the id or the address that the request tells says which one it is
+//	cluster, id   the ids of the cluster, and of the asking member, which is among the members; in a request the id that an
+//	              earlier process was told, whose folder the asking one has, or 0
 //	address       host:port (UDP) at which the others reach the member, 1 to limits.AddressBytes bytes; the first is
 //	              to be tried first
 //

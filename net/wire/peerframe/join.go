@@ -11,6 +11,7 @@ import (
 type JoinRequest struct {
 	Name      string   // as in its certificate
 	Addresses []string // host:port, UDP, at which the others reach it
+	ID        uint64   // what an earlier process of it was told, whose folder it has; 0: none was
 }
 
 // Welcome answers a member that was added to the cluster.
@@ -28,7 +29,7 @@ type Member struct {
 
 const (
 	joinVersion   = 1
-	requestFields = 3
+	requestFields = 4
 	welcomeFields = 4
 	memberFields  = 3
 )
@@ -36,7 +37,7 @@ const (
 // Append appends the request's frame.
 func (j *JoinRequest) Append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendArray(dst, requestFields), joinVersion)
-	return appendAddresses(pack.AppendString(dst, j.Name), j.Addresses)
+	return pack.AppendUint(appendAddresses(pack.AppendString(dst, j.Name), j.Addresses), j.ID)
 }
 
 func appendAddresses(dst []byte, all []string) []byte {
@@ -58,7 +59,7 @@ func ReadJoinRequest(b []byte) (j JoinRequest, err error) {
 		r.Fail("a member that joins has a name")
 	}
 	checkName(&r, j.Name)
-	j.Addresses = readAddresses(&r)
+	j.Addresses, j.ID = readAddresses(&r), r.Uint()
 	for range more {
 		r.Skip()
 	}

@@ -149,14 +149,14 @@ var joins = []struct {
 		"alone with the one that was asked",
 		JoinRequest{Name: "n2"},
 		Welcome{Cluster: 0xc0ffee, ID: 1 << 63, Members: []Member{{1, "n1", []string{"10.0.0.1:2380"}}, {1 << 63, "n2", []string{"n2.example:2380"}}}},
-		array{1, "n2", array{}},
+		array{1, "n2", array{}, 0},
 		array{1, 0xc0ffee, uint64(1 << 63), array{array{1, "n1", array{"10.0.0.1:2380"}}, array{uint64(1 << 63), "n2", array{"n2.example:2380"}}}},
 	},
 	{
 		"several addresses and none",
-		JoinRequest{Name: strings.Repeat("n", limits.NameBytes), Addresses: []string{"[::1]:7"}},
+		JoinRequest{Name: strings.Repeat("n", limits.NameBytes), Addresses: []string{"[::1]:7"}, ID: 3},
 		Welcome{Cluster: 1, ID: 3, Members: []Member{{2, "", nil}, {3, strings.Repeat("n", limits.NameBytes), []string{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
-		array{1, strings.Repeat("n", limits.NameBytes), array{"[::1]:7"}},
+		array{1, strings.Repeat("n", limits.NameBytes), array{"[::1]:7"}, 3},
 		array{1, 1, 3, array{array{2, "", array{}}, array{3, strings.Repeat("n", limits.NameBytes), array{"[::1]:7", strings.Repeat("h", limits.AddressBytes)}}}},
 	},
 }
