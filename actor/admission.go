@@ -153,7 +153,7 @@ func compare(known Known, its MemberIdentity) string {
 	case known.Folder != its.Folder:
 		return fmt.Sprintf("its data folder is another one (%x, known is %x)", its.Folder[:4], known.Folder[:4])
 	case its.Boot < known.Boot:
-		return fmt.Sprintf("its data folder was started %d times, known are %d: it was restored from an old copy", its.Boot, known.Boot)
+		return fmt.Sprintf("its data folder was started %d times, known are %d: it was restored from an old copy, or was copied, and the copy runs elsewhere", its.Boot, known.Boot)
 	case its.Boot == known.Boot && its.Process != known.Process:
 		return fmt.Sprintf("two processes claim start %d of its data folder: the folder was copied", its.Boot)
 	case told && past != [8]byte(known.Process[:8]):

@@ -512,7 +512,7 @@ const (
 	JoinRefusedTimeout = 5 * time.Second
 	// PeerAliveTimeout is for how long a peer's host is asked whether a process of that member is there: a host that is there
 	// says so within a round trip, and an election that waits longer begins by itself.
-	PeerAliveTimeout = time.Second
+	PeerAliveTimeout = time.Second / 2
 	// PeerIdleTimeout is when a peer that says nothing is given up; something is said each PeerKeepAlive.
 	PeerIdleTimeout = 3 * time.Second
 	PeerKeepAlive   = time.Second

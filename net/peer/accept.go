@@ -175,7 +175,11 @@ func (t *Transport) hear(name string, q *quic.Conn) (*link, error) {
 	if err != nil {
 		return l, asRefusal(err)
 	}
-	if err := l.judge(&theirs); err != nil {
+	err = l.rival(ctx, q, &theirs)
+	if err == nil {
+		err = l.judge(&theirs)
+	}
+	if err != nil {
 		return l, err
 	}
 	answer := l.handshake(0, peerframe.Mark{})

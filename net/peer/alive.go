@@ -8,8 +8,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/quic-go/quic-go"
+
 	"qkv/internal/limits"
 	"qkv/net/wire"
+	"qkv/net/wire/peerframe"
 )
 
 // ListenAlive opens the listener that shows that this process is there: TCP, where peers listens for UDP.
@@ -56,6 +59,28 @@ func (l *link) findAlive(ctx context.Context, c *conn) {
 	if askAlive(ctx, at) == nil && l.out.Load() == c {
 		l.alive.Store(&at)
 	}
+}
+
+// rival refuses a process of the peer that calls while another one, elsewhere, is connected and alive: somebody has copied the
+// folder. It is asked before the peer is judged, since who is admitted is the one that counts from then on, and the other
+// one has forgotten what it did. Two processes have never one address: who calls from that has replaced the other one.
+func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handshake) error {
+	if err := errors.Join(theirs.CheckCluster(l.transport.config.Cluster), theirs.CheckMembers(l.transport.config.Member, l.id)); err != nil {
+		return asRefusal(err)
+	}
+	l.mu.Lock()
+	c := l.choice.inUse
+	other := c != nil && c.process != theirs.Process
+	l.mu.Unlock()
+	if !other {
+		return nil
+	}
+	at, alive := c.quic.RemoteAddr().String(), l.alive.Load()
+	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
+		return nil
+	}
+	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
+		"two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied", l.name(), at, q.RemoteAddr())}
 }
 
 // CheckAlive asks the peer's host whether a process of the peer is there; Handler.Died tells when there is none. It never waits.

@@ -104,6 +104,9 @@
 // which nothing is has no connection and no packet more; TCP's refusal is an answer that no rate limits, unlike ICMP's for UDP, and is hard
 // to forge for who is not on the way. Nothing is said there, so that it needs no certificate.
 //
+// The same question tells a folder that was copied from a member that has moved: while a connection is in use and the host at its
+// other end says that the process is there, a process of that member that calls from elsewhere is refused.
+//
 //	code  closes a connection because
 //	0     the member stops
 //	1     another connection between the two is in use
