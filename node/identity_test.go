@@ -455,7 +455,7 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		refusal  string
 	}{
 		{"any", "h9:1", 0, 9, ""},
-		{"any", "h7:1", 0, 0, "was not added to the cluster"},
+		{"any", "h7:1", 0, 0, "was not added to the cluster, as far as n1 knows: run `qkv member add any --peer h7:1`"},
 		{"any", "h7:1", 9, 9, ""}, // it has moved
 		{"any", "h8:1", 9, 9, ""}, // to where another one was to be
 		{"any", "h9:1", 10, 0, "was removed from the cluster"},

@@ -361,7 +361,11 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, r
 	case h.status.Raft().Role == actor.RoleRefused:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:
-		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: run `qkv member add %s --peer HOST:PORT` with the address that it will be reached at", name, h.config.Name, name)}
+		at := "HOST:PORT"
+		if len(request.Addresses) > 0 {
+			at = request.Addresses[0]
+		}
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: run `qkv member add %s --peer %s`, with the address that it will be reached at", name, h.config.Name, name, at)}
 	case one.Started():
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder: start it with that one; if it is lost, run `qkv member replace %s --peer HOST:PORT`", name, name)}
