@@ -204,8 +204,10 @@ func (c *Consensus) watchPause() {
 	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)
 }
 
-// watchDisk gives leadership up when the disk stands for two election timeouts and a follower's disk has done since what
-// this one is at, and was clearly faster; where there is none, nobody would do better as the leader. It ends the member
+// watchDisk gives leadership up when the disk stands for two election timeouts and the disks of a quorum of followers have done
+// since what this one is at, and were clearly faster. Where there are fewer, nobody would do better as the leader: each write, and
+// the vote for the next leader, would wait for a disk such as this one, and a vote that takes longer than an election timeout may
+// come too late again and again. It ends the member
 // when the disk does not answer at all: on a very slow one a group waits for what others gave it before, and is not late
 // when that is done. What raft says of a follower's activity is no sign of its disk.
 func (c *Consensus) watchDisk() {
@@ -229,9 +231,27 @@ func (c *Consensus) watchDisk() {
 		return
 	}
 	_, goal := c.disk.underWay()
-	c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(id uint64, p tracker.Progress) bool {
-		return p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)
+	faster := map[uint64]bool{}
+	c.raft.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		faster[id] = id != c.Member && p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)
 	})
+	if !quorumOf(c.membership.confState.GetVoters(), faster) || !quorumOf(c.membership.confState.GetVotersOutgoing(), faster) {
+		return
+	}
+	c.transferLeadership(fmt.Sprintf("its disk has been writing for %v", (c.now.Now-c.disk.begun()).Round(time.Millisecond)), func(id uint64, _ tracker.Progress) bool {
+		return faster[id]
+	})
+}
+
+// quorumOf tells whether a quorum of some voters, if there are any, are among others.
+func quorumOf(voters []uint64, among map[uint64]bool) bool {
+	n := 0
+	for _, id := range voters {
+		if among[id] {
+			n++
+		}
+	}
+	return n > len(voters)/2 || len(voters) == 0
 }
 
 // watchOthers follows how far the disks of the others are, while this member leads.

@@ -60,8 +60,8 @@
 //     response (membership.go); Commit is clamped at the start; a single voter campaigns at once and after replay.
 //  7. Ticks are 10 ms and missed ones are coalesced. Entries become orders to the log writer of about a megabyte and groups
 //     of a few, each reported by itself, so that a slow disk shows as one that makes progress. Leadership moves away from
-//     a disk that stands, and only to a follower whose disk has done since what this one is at: where there is none, nobody
-//     would do better (diskwatch.go).
+//     a disk that stands, to a follower whose disk has done since what this one is at, and only where a quorum of others has:
+//     else nobody would do better, and the next leader would wait for the votes of slow disks (diskwatch.go).
 //  8. From peers only what raft expects from a network passes; a heartbeat that commits beyond the own log is AMNESIA
 //     (package peerframe, consensus.go).
 //  9. Everything is batched: commands into entries, entries into groups, results into connections. Nothing lingers: a

@@ -91,6 +91,10 @@ var mutants = []mutant{
 	{"a duplicate is applied again", []change{
 		{"index/sessions.go", "		if o := one.place(w.Sequence); o.kind != 0 {\n", "		if o := one.place(w.Sequence); o.kind != 0 && o.revision%4 != 0 {\n"},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
+	{"one clock of sessions for all members", []change{
+		{"index/sessions.go", "	one := s.memberClock(member)\n	if one.member != member {", "	member = 1\n	one := s.memberClock(member)\n	if one.member != member {"},
+		{"index/sessions.go", "	if passed > 0 || passed < -pause {", "	if passed > 0 {"},
+	}, []detector{direct("./index", "TestSessionsEndBehind|TestSessionClock")}},
 	{"an ended session is opened again", []change{
 		{"index/sessions.go", "	s.floor = max(s.floor, one.used+1)\n", ""},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
@@ -228,8 +232,14 @@ var mutants = []mutant{
 		{"actor/catchup.go", "	\"fmt\"\n", "	\"fmt\"\n	\"math\"\n"},
 	}, []detector{actors, campaign}},
 	{"hand leadership to a follower that lacks something", []change{
-		{"actor/diskwatch.go", "		return p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)\n", "		return p.Match > 0 || goal > 0\n"},
+		{"actor/diskwatch.go", "		faster[id] = id != c.Member && p.Match >= goal && c.disk.overtaken(id, goal, c.now.Now)\n", "		faster[id] = id != c.Member && p.Match >= 0*goal\n"},
 	}, []detector{actors, story, campaign}},
+	{"hand leadership over where one disk of several is faster", []change{
+		{"actor/diskwatch.go", "	return n > len(voters)/2 || len(voters) == 0\n", "	return n > 0 || len(voters) == 0\n"},
+	}, []detector{actors}},
+	{"take a pause for a read that has no answer", []change{
+		{"actor/diskwatch.go", "{ w.since = min(w.since+still, now) }", "{ w.since = min(w.since+0*still, now) }"},
+	}, []detector{actors}},
 	{"stay the leader with a disk that stands", []change{
 		{"actor/diskwatch.go", "	if stalled <= 2*c.ElectionTimeout || ", "	if stalled <= 200*c.ElectionTimeout || "},
 	}, []detector{actors, story, campaign}},
