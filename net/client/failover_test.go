@@ -279,7 +279,7 @@ func TestOutcomeUnknown(t *testing.T) {
 		"close": func() (x struct{ begin, end func() }) {
 			other := open(t, trust, servertest.Endpoint(s))
 			x.begin = func() {
-				_, err := other.Put(ctxOf(t, time.Hour), []byte("k"), []byte("v"))
+				_, err := other.Put(ctxOf(t, 2*wait), []byte("k"), []byte("v"))
 				if !errors.Is(err, client.ErrClosed) {
 					t.Error("not closed")
 				}
@@ -297,7 +297,7 @@ func TestOutcomeUnknown(t *testing.T) {
 		})
 	}
 	go func() {
-		_, err := c.Put(ctxOf(t, time.Hour), []byte("k"), []byte("v"))
+		_, err := c.Put(ctxOf(t, 2*wait), []byte("k"), []byte("v"))
 		ended <- err
 	}()
 	<-m.asked

@@ -71,3 +71,37 @@ func TestLeases(t *testing.T) {
 	default:
 	}
 }
+
+// slowLeases is a member that answers for leases when it is told to.
+type slowLeases struct {
+	*servertest.Member
+	came chan time.Time
+	goOn chan struct{}
+}
+
+func (m slowLeases) AskLeases(to kv.ReplyTo, requests []uint64, asks []kv.LeaseAsk, timeout time.Duration) {
+	m.came <- time.Now()
+	go func() {
+		<-m.goOn
+		m.Member.AskLeases(to, requests, asks, timeout)
+	}()
+}
+
+// A lease lives from when its renewal was asked for, not from when that was answered: what it protects must be over by then.
+func TestKeepAliveCountsFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{}, 100)}
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(-50*time.Minute)) // it is due at once
+	defer k.Stop()
+	begun := k.Until()
+	came := <-m.came
+	time.Sleep(50 * time.Millisecond)
+	m.goOn <- struct{}{}
+	await(t, "the lease is renewed", func() bool { return k.Until().After(begun) })
+	if until := k.Until(); until.After(came.Add(time.Hour)) {
+		t.Errorf("renewed %v before the end that is told, and lives for an hour", until.Sub(came))
+	}
+}

@@ -284,3 +284,19 @@ func TestChoiceHalfOpen(t *testing.T) {
 		}
 	}
 }
+
+// A handshake is taken once: one that comes again, when its connection has ended, was sent by nobody who is there now.
+func TestHandshakeIsTakenOnce(t *testing.T) {
+	w := newWorld()
+	c, other := w.sides[0], w.sides[1].process
+	for _, x := range []struct {
+		dial  uint64
+		taken bool
+	}{{5, true}, {5, false}, {4, false}, {6, true}} {
+		k := &conn{}
+		if _, ok := c.accept(k, peerframe.Mark{Process: other, Dial: x.dial}, peerframe.Mark{}); ok != x.taken {
+			t.Errorf("dial %d is taken: %v", x.dial, ok)
+		}
+		c.end(k)
+	}
+}

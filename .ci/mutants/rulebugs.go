@@ -1,0 +1,97 @@
+package main
+
+func init() { mutants = append(mutants, ruleMutants...) }
+
+// ruleMutants are bugs in rules of all floors. Of half of them no test knew anything when they were put back first.
+var ruleMutants = []mutant{
+	{"count history that only deletions left", []change{
+		{"index/alarms.go", "	if v.compacted == v.revision {\n", "	if v.compacted == v.revision && v.live > 0 {\n"},
+	}, []detector{direct("./index", "TestScripts")}},
+	{"leave writes waiting across an installed snapshot", []change{
+		{"actor/applier.go", "	a.pending.abandon(&a.done)\n", ""},
+	}, []detector{direct("./actor", "TestWritesBeneathASnapshotMayHaveHappened")}},
+	{"offer a snapshot older than the one that was installed", []change{
+		{"actor/ready.go", "now.GetMetadata().GetIndex() > m.Snapshot.GetMetadata().GetIndex() {", "now.GetMetadata().GetIndex() > m.Snapshot.GetMetadata().GetIndex()+1<<40 {"},
+	}, []detector{direct("./actor", "TestNewestSnapshotIsOffered")}},
+	{"forget the keep-alives of a round that was lost", []change{
+		{"actor/leaseclock.go", "		k.asked = append(k.asked, k.rounds[0].asks...)\n", "		k.waiting -= len(k.rounds[0].asks)\n"},
+	}, []detector{direct("./actor", "TestLostRoundIsAskedAgain")}},
+	{"take a pause for an election timeout", []change{
+		{"actor/consensus.go", "		c.tick(min(ticks, 2)) //", "		c.tick(ticks) //"},
+	}, []detector{direct("./actor", "TestPauseIsNoElectionTimeout")}},
+	{"believe a term that no cluster comes to", []change{
+		{"actor/consensus.go", "	return term > c.term && term-c.term > limits.TermsAhead\n", "	return term > c.term && term-c.term > limits.TermsAhead<<20\n"},
+	}, []detector{direct("./actor", "TestAbsurdTerm")}},
+	{"hold asks for the leader before", []change{
+		{"actor/ready.go", "	c.asks.void()\n", ""},
+	}, []detector{direct("./actor", "TestFollowerAsksItsLeader")}},
+	{"end at what was dropped for want of room", []change{
+		{"log/log.go", "	l.last, l.lastTerm = l.durable.last, l.durable.lastTerm\n}\n\n// Pending", "}\n\n// Pending"},
+	}, []detector{direct("./log", "TestForgottenGroupLeavesNothing")}},
+	{"put the newest commit index into every frame of a group", []change{
+		{"log/log.go", "	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.writtenHardState.Commit}\n", "	return l.hard\n"},
+	}, []detector{direct("./log", "TestTornReplacementCommitsNothingOld")}},
+	{"keep what was read of entries that were replaced", []change{
+		{"log/window.go", "	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() > from })\n", "	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.first >= from })\n"},
+	}, []detector{direct("./log", "TestWindowIsAStorage")}},
+	{"list snapshots whose names are not durable", []change{
+		{"snapshot/list.go", "	if err := fs.SyncDir(dir); err != nil {\n		return l, fmt.Errorf(\"list snapshots: %w\", err)\n	}\n", ""},
+	}, []detector{direct("./snapshot", "TestListedIsDurable")}},
+	{"take a file with something behind its tail", []change{
+		{"snapshot/read.go", "	case r.next != r.total:\n", "	case r.next > r.total:\n"},
+	}, []detector{direct("./snapshot", "TestReceiveWrong")}},
+	{"replace the newer half of a small file first", []change{
+		{"node/slots.go", "[]int{1 - newest, newest}", "[]int{newest, 1 - newest}"},
+	}, []detector{direct("./node", "TestSmallFilesInPlace")}},
+	{"let a second folder join in a member's place", []change{
+		{"node/peers.go", "	case one.Started():\n", "	case one.Started() && name == \"\":\n"},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"end NOSPACE at the quota itself", []change{
+		{"node/quota.go", "		most = c.hundredths(limits.QuotaCleared)\n", "		most = c.QuotaBytes + 0*limits.QuotaCleared\n"},
+	}, []detector{direct("./node", "TestQuotaMarks")}},
+	{"give back nothing of what an ended watch stream kept", []change{
+		{"net/server/watch.go", "	bytes := w.waiting\n", "	bytes := int64(0)\n"},
+	}, []detector{direct("./net/server", "TestEndedWatchesGiveBack")}},
+	{"let a watch starve that keeps nothing", []change{
+		{"net/server/watch.go", "		if w.written(taken); starved {\n", "		if w.written(taken); starved && timed {\n"},
+	}, []detector{direct("./net/server", "TestWatchStarves")}},
+	{"cancel the watch whose id was taken again", []change{
+		{"net/server/watch.go", "	if _, there := w.all[id]; !there {\n", "	if _, there := w.all[id]; !there || id > 0 {\n"},
+	}, []detector{direct("./net/server", "TestWatchStream")}},
+	{"count streams that have ended", []change{
+		{"net/server/conn.go", "	c.unpaid--\n", "	_ = c.unpaid\n"},
+	}, []detector{direct("./net/server", "TestStreamsThatHaveEnded")}},
+	{"take old answers of a session's window for new ones", []change{
+		{"net/client/session.go", "		*word &^= (1<<done - 1) << (s.first % 64)\n", ""},
+	}, []detector{direct("./net/client", "TestNaming")}},
+	{"forget the members when one without a leader tells less", []change{
+		{"net/client/learn.go", "	if !led(s) {\n		add(c.told)\n	}\n", ""},
+	}, []detector{direct("./net/client", "TestFollowsTheMembers")}},
+	{"count a lease's life from the answer", []change{
+		{"net/client/lease.go", "			k.until = begun.Add(seconds(ttl))\n", "			k.until = begun.Add(time.Since(begun)).Add(seconds(ttl))\n"},
+	}, []detector{direct("./net/client", "TestKeepAliveCountsFromTheQuestion")}},
+	{"head a keep-alive's answer with a revision from behind it", []change{
+		{"net/etcd/lease.go", "&pb.LeaseKeepAliveResponse{Header: one.header,", "&pb.LeaseKeepAliveResponse{Header: s.header(s.config.Member.View().Revision()),"},
+	}, []detector{direct("./net/etcd", "TestKeepAliveHasAnEarlierHeader")}},
+	{"answer a physical compaction before it is done", []change{
+		{"net/etcd/kv.go", "v.Compacted() <= q.Revision && !v.Dropped()", "v.Compacted() < q.Revision && !v.Dropped()"},
+	}, []detector{direct("./net/etcd", "TestPhysicalCompaction")}},
+	{"call a revision the future that another member has", []change{
+		{"net/etcd/kv.go", "		_ = s.calls.confirm(ctx) //", "		_ = ctx.Err() //"},
+	}, []detector{direct("./net/etcd", "TestRevisionThatAnotherMemberTold")}},
+	{"stay in the line for a lock that nobody waits for", []change{
+		{"net/etcd/lock.go", "	_ = c.Withdraw(last, store{s}) //", "	_ = last //"},
+	}, []detector{direct("./net/etcd", "TestLockThatIsGivenUp")}},
+	{"campaign with the value of before", []change{
+		{"net/etcd/lock.go", "found && !bytes.Equal(own.Value, q.third) {", "found && !bytes.Equal(own.Key, own.Key) {"},
+	}, []detector{direct("./net/etcd", "TestStories")}},
+	{"take a handshake that was taken before", []change{
+		{"net/peer/choice.go", "	case at.Process == c.seen.Process && at.Dial <= c.seen.Dial:\n", "	case at.Process == c.seen.Process && at.Dial < c.seen.Dial:\n"},
+	}, []detector{direct("./net/peer", "TestHandshakeIsTakenOnce")}},
+	{"save a snapshot in one step", []change{
+		{"actor/snapshotsave.go", "o.saver.Step(s.Limits.SnapshotStepBytes)", "o.saver.Step(8 * s.Limits.SnapshotStepBytes)"},
+	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},
+	{"save a snapshot without a rest", []change{
+		{"actor/snapshotter.go", "	if !t.Resting {\n", "	if t.Now >= 0 {\n"},
+	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},
+}
