@@ -105,7 +105,7 @@ func TestRestAfter(t *testing.T) {
 // step. So the member's other actors are never held up for longer than by one step, and between two of them there is a rest.
 func TestSavingGoesInSmallSteps(t *testing.T) {
 	s := newTestSnapshotter(t, nil)
-	const bytes, value = 24 << 20, 64 << 10
+	const bytes, value = 8 << 20, 64 << 10
 	const last = bytes / value
 	view := stateAt(t, last, value).ViewToSave()
 	s.Status.view.Store(view)
