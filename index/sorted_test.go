@@ -131,3 +131,35 @@ func sortedWhole(t *testing.T, v *View, q kv.Range) (all kv.RangeResult) {
 	}
 	return all
 }
+
+// What is given up of what was noted is told: there is more than the limit allows, also when nothing else comes behind it.
+func TestSortedReaderHasMore(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	const passing, others = 5000, 3000
+	for i := range others {
+		batch(t, s, 1, put(fmt.Sprintf("b%06d", i), "v"))
+	}
+	from := s.View().Revision() + 1
+	for i := range passing {
+		batch(t, s, 1, put(fmt.Sprintf("a%06d", i), "v"))
+	}
+	for _, limit := range []int64{1, 10, passing - 1, passing, passing + 1} {
+		q := kv.Range{Key: []byte("a"), End: []byte("c"), Sort: kv.SortByMod, Order: kv.SortDescend, MinMod: from, Limit: limit}
+		reads, found, more := NewSortedReader(q, 0), int64(0), false
+		for {
+			page, done, last, err := reads.Step(s.View(), passing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done {
+				found, more = found+int64(len(page.KVs)), page.More
+			}
+			if last {
+				break
+			}
+		}
+		if found != min(limit, passing) || more != (limit < passing) {
+			t.Errorf("of %d the first %d: %d, and more: %v", passing, limit, found, more)
+		}
+	}
+}

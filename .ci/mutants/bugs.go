@@ -137,7 +137,7 @@ var mutants = []mutant{
 	{"prune a sorted range to one pair too few", []change{
 		{"index/sorted.go", "len(r.heads) > 0 && r.kept <= r.q.Limit; rows--", "len(r.heads) > 0 && r.kept < r.q.Limit; rows--"},
 		{"index/sorted.go", "	if len(r.heads) == 0 || r.kept > r.q.Limit {\n", "	if len(r.heads) == 0 || r.kept >= r.q.Limit {\n"},
-	}, []detector{direct("./index", "TestSortedReader")}},
+	}, []detector{direct("./index", "TestSortedReaderHasMore"), direct("./index", "TestSortedReader")}},
 	{"send a transaction that only reads once", []change{
 		{"net/client/txn.go", "	x.write = !t.ReadOnly()\n", "	x.write = true\n"},
 	}, []detector{direct("./net/client", "TestTxnTriedAgain")}},

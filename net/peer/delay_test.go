@@ -2,6 +2,8 @@ package peer
 
 import (
 	"net"
+	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -96,8 +98,9 @@ func TestWindowsFollowTheRoundTrip(t *testing.T) {
 	})
 }
 
-// windowFollows fills a new connection for some seconds, and tells whether more was under way than its first window.
-func windowFollows(t testing.TB, by time.Duration) bool {
+// membersApart returns two members with a way between them that takes a time, and how many bytes have come to the second.
+func membersApart(t testing.TB, by time.Duration) ([]*member, *delayed, *atomic.Int64) {
+	t.Helper()
 	members := newMembers(t, 2)
 	way := delay(t, members[1].address(), by)
 	for i, address := range []string{way.in.LocalAddr().String(), "127.0.0.1:1"} {
@@ -105,12 +108,18 @@ func windowFollows(t testing.TB, by time.Duration) bool {
 		peers[1-i].Addresses = []string{address}
 		members[i].peers = peers
 	}
-	var came atomic.Int64
+	came := new(atomic.Int64)
 	members[1].receive = func(_ uint64, _ peerframe.Class, frame []byte) { came.Add(int64(len(frame))) }
 	for _, m := range members {
 		m.start()
 	}
 	awaitAll(t, members)
+	return members, way, came
+}
+
+// windowFollows fills a new connection for some seconds, and tells whether more was under way than its first window.
+func windowFollows(t testing.TB, by time.Duration) bool {
+	members, way, came := membersApart(t, by)
 	if rtt := members[0].Status()[0].RTT; rtt < 2*by-4*time.Millisecond {
 		t.Errorf("the round trip was measured as %v", rtt)
 	}
@@ -125,4 +134,38 @@ func windowFollows(t testing.TB, by time.Duration) bool {
 		}
 	}
 	return false
+}
+
+// TestRateOfALongWay measures what a connection carries on a way of 100 ms there and back, once its windows have grown: with the
+// first window it would be 5 MB/s at most. It is the best of a few connections, since this host's own way loses packets too.
+func TestRateOfALongWay(t *testing.T) {
+	if os.Getenv("QKV_FULL") == "" {
+		t.Skip("it measures: make full")
+	}
+	const by, least = 50 * time.Millisecond, 1.0 * limits.PeerStreamBytes / 0.1 / 1e6
+	var rates []float64
+	for range 5 {
+		rates = append(rates, longWay(t, by))
+	}
+	slices.Sort(rates)
+	t.Logf("figures: between two members %v apart, MB/s of 5 connections, 10 s each, behind 5 s: %.1f", 2*by, rates)
+	if best := rates[len(rates)-1]; best < least {
+		t.Errorf("%.1f MB/s at best, the first window would carry %.1f", best, least)
+	}
+}
+
+// longWay fills a new connection, and returns how many megabytes a second came when it had some time.
+func longWay(t testing.TB, by time.Duration) float64 {
+	members, _, came := membersApart(t, by)
+	frame := make([]byte, 64<<10)
+	began, from, first := time.Now(), time.Time{}, int64(0)
+	for ; time.Since(began) < 15*time.Second; time.Sleep(time.Millisecond) {
+		for members[0].Status()[0].Queued < limits.InflightBytes {
+			members[0].Send(2, peerframe.Append, frame, false)
+		}
+		if first == 0 && time.Since(began) > 5*time.Second {
+			from, first = time.Now(), came.Load()
+		}
+	}
+	return float64(came.Load()-first) / 1e6 / time.Since(from).Seconds()
 }
