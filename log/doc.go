@@ -141,7 +141,10 @@
 //
 // # Errors
 //
-// A failed write or sync is final (rule 5 of package disk): Sync returns it again and again, and nothing is written.
+// A failed write or sync is final (rule 5 of package disk): Sync returns it again and again, and nothing is written. But a write
+// that finds no room has lost nothing, and was not synced: [ErrNoSpace]. Room that was reserved may be missing all the same, where a
+// file was copied without its zeros or the file system writes nothing in place. What such a write has left is made zeros, and
+// synced, before anything else is written there: else a frame of then might follow one of later, as no tear leaves it.
 // Damage is a [CorruptError]: it names the file and the byte of the frame, and nothing is cut or repaired.
 //
 // # Assumptions

@@ -13,8 +13,8 @@ var (
 	ErrFormat = errors.New("the log was written by a newer qkv: start that one")
 	// ErrForeign is in the error of a log that belongs to another cluster or member.
 	ErrForeign = errors.New("the log belongs to another member")
-	// ErrNoSpace is in the error of a Sync that found no room for a segment. Nothing is lost and nothing is final: what was
-	// written is synced, and the next Sync goes on with the rest, when there is a spare or room for one.
+	// ErrNoSpace is in the error of a Sync that found no room, for a segment or in one. Nothing is lost and nothing is final: what
+	// was written is synced, and the next Sync goes on with the rest, when there is a spare or room.
 	ErrNoSpace = errors.New("the disk has no room for the log")
 	// ErrClosed is the error of a log that was closed.
 	ErrClosed = errors.New("the log is closed")

@@ -41,3 +41,11 @@ func (s Storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 	}
 	return nil, errors.New("three times nothing was there")
 }
+
+// Names are the paths of the segments.
+func (s *SegmentList) Names() (names []string) {
+	for _, l := range s.segments {
+		names = append(names, l.name)
+	}
+	return names
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -23,7 +24,9 @@ import (
 //     above it by fences that were not synced.
 //  3. segments are in order, the last one is active, and each but the last was synced to its end before the next one
 //     was written.
-//  4. After the first error nothing is written any more.
+//  4. After the first error nothing is written any more, unless it was for want of room.
+//  5. From writeAt to soiled the active segment may hold anything: a write of it found no room. It is zeros before anything
+//     else is written there, so that no frame of then follows one of later.
 type Log struct {
 	// Set by Open, then constant.
 	o Options
@@ -45,6 +48,7 @@ type Log struct {
 	writeAt        int64        // where the next frame of the active segment begins; a multiple of pageBytes
 	syncedTo       int64        // at most writeAt; all of the active segment below it is synced
 	syncedBy       uint32       // the chain value at syncedTo
+	soiled         int64        // where a write ends that found no room; 0: there was none since the last one that did
 	syncUnrecorded bool         // no frame says yet that the last group is synced
 	spares         []string     // paths, in the order of their numbers
 	released       []string     // paths of files that hold nothing, until TakeReleased
@@ -187,7 +191,11 @@ func (l *Log) Sync() ([]Position, error) {
 			}
 			continue
 		}
-		if err := l.write(l.begun, to, l.group.positions); err != nil {
+		err := l.write(l.begun, to, l.group.positions)
+		if errors.Is(err, ErrNoSpace) {
+			return nil, err
+		}
+		if err != nil {
 			return nil, l.finish(err)
 		}
 		l.begun = to
@@ -219,7 +227,10 @@ func (l *Log) fitting(from int) int {
 
 // write makes some frames durable at the end of the active segment, with its header if they are the first ones.
 func (l *Log) write(from, to int, positions []Position) error {
-	g := &l.group
+	if err := l.clean(); err != nil {
+		return err
+	}
+	g, chain, encoded := &l.group, l.chain, l.encodedHardState
 	start := g.frames[from].at
 	shift := l.writeAt - int64(start) // from the buffer to the file
 	if l.fresh {
@@ -230,6 +241,7 @@ func (l *Log) write(from, to int, positions []Position) error {
 		l.sealFrame(i, shift)
 	}
 	if err := l.writeAndSync(g.buf[start:g.end(to-1)], int64(start)+shift); err != nil {
+		l.chain, l.encodedHardState = chain, encoded
 		return err
 	}
 	l.place(from, to, shift, positions)
@@ -262,10 +274,16 @@ func (l *Log) hardBeforeLast() HardState {
 	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.writtenHardState.Commit}
 }
 
-// writeAndSync is the only way to the disk.
+// writeAndSync is the only way to the disk. A write that finds no room changes nothing: a file has holes when it was copied or
+// when its file system writes nothing in place, whatever was reserved.
 func (l *Log) writeAndSync(b []byte, at int64) error {
 	if err := l.file.WritePages(b, at); err != nil {
-		return fmt.Errorf("writing %d bytes at byte %d of %s: %w", len(b), at, l.file.Name(), err)
+		err = fmt.Errorf("writing %d bytes at byte %d of %s: %w", len(b), at, l.file.Name(), err)
+		if errors.Is(err, syscall.ENOSPC) {
+			l.soiled = at + int64(len(b))
+			err = fmt.Errorf("%w: %w", ErrNoSpace, err)
+		}
+		return err
 	}
 	if err := l.file.Datasync(); err != nil {
 		return fmt.Errorf("syncing %s: %w", l.file.Name(), err)
@@ -274,6 +292,31 @@ func (l *Log) writeAndSync(b []byte, at int64) error {
 	l.syncedTo, l.syncedBy = l.writeAt, l.chain
 	l.fresh, l.syncUnrecorded = false, true
 	l.writtenHardState = l.encodedHardState
+	return nil
+}
+
+// clean makes zeros of what a write has left that found no room.
+func (l *Log) clean() error {
+	if l.soiled == 0 {
+		return nil
+	}
+	from := l.writeAt // behind a fence, which is not synced and stays
+	if l.fresh {
+		from = 0
+	}
+	for at := from; at < l.soiled; at += zeroStep {
+		err := l.file.WriteZeros(int(min(zeroStep, l.soiled-at)), at)
+		if errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("%w: %w", ErrNoSpace, err)
+		}
+		if err != nil {
+			return fmt.Errorf("cleaning %s: %w", l.file.Name(), err)
+		}
+	}
+	if err := l.file.Datasync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", l.file.Name(), err)
+	}
+	l.soiled = 0
 	return nil
 }
 
@@ -311,7 +354,7 @@ func (l *Log) Fence(sync bool) error {
 	if l.finished != nil {
 		return l.finished
 	}
-	if len(l.group.frames) > 0 || l.voteDirty {
+	if len(l.group.frames) > 0 || l.voteDirty || l.fresh {
 		return nil
 	}
 	if l.syncUnrecorded || sync && l.hard.Commit > l.writtenHardState.Commit {
@@ -319,7 +362,7 @@ func (l *Log) Fence(sync bool) error {
 			return l.finish(err)
 		}
 	}
-	if !sync || l.writeAt == l.syncedTo {
+	if !sync || l.writeAt == l.syncedTo || l.soiled > 0 {
 		return nil
 	}
 	if err := l.file.Datasync(); err != nil {
@@ -334,11 +377,22 @@ func (l *Log) writeFence() error {
 	if l.full || l.writeAt+pageBytes > l.active().size {
 		return nil
 	}
+	if err := l.clean(); errors.Is(err, ErrNoSpace) {
+		return nil // what it would say is said by the next group
+	} else if err != nil {
+		return err
+	}
+	chain, encoded := l.chain, l.encodedHardState
 	l.group.begin(kindFence, l.last+1, l.last, l.lastTerm)
 	l.group.close()
 	l.sealFrame(0, l.writeAt-pageBytes)
 	err := l.file.WritePages(l.group.buf[pageBytes:], l.writeAt)
 	l.group.reset()
+	if errors.Is(err, syscall.ENOSPC) {
+		l.soiled = l.writeAt + pageBytes
+		l.chain, l.encodedHardState = chain, encoded
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("writing a fence at byte %d of %s: %w", l.writeAt, l.file.Name(), err)
 	}

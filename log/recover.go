@@ -263,7 +263,22 @@ func (l *Log) resume(r *replay) (err error) {
 		return err
 	}
 	l.begin(b, l.last+1, l.lastTerm)
-	return l.writeHeader()
+	if err = l.writeHeader(); !errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	return errors.Join(l.unbegin(), l.goOn(r))
+}
+
+// unbegin takes back the segment that was begun last, whose header found no room. What may be there of it says where the one
+// before it ends, so that nothing more goes into that one.
+func (l *Log) unbegin() error {
+	began, file := l.active(), l.file
+	h := &began.header
+	l.segments = l.segments[:len(l.segments)-1]
+	l.spares = slices.Insert(l.spares, 0, began.name)
+	l.full, l.fresh, l.soiled = true, false, 0
+	l.writeAt, l.syncedTo, l.chain, l.syncedBy = h.prevEnd, h.prevEnd, h.prevChain, h.prevChain
+	return file.Close()
 }
 
 // goOn opens the newest segment to append to it.

@@ -78,8 +78,11 @@ func (l *Log) supersede(keep, last uint64) {
 // Release lets go of the entries up to one: a snapshot holds what they did. Segments that hold nothing else are given
 // up, the oldest first, so that the log stays contiguous.
 func (l *Log) Release(upTo uint64) {
-	n := 0
-	for n < len(l.segments)-1 && l.segments[n].need <= upTo {
+	n, last := 0, len(l.segments)-1
+	if l.fresh { // its header is not written: until then the one before it is the newest
+		last--
+	}
+	for n < last && l.segments[n].need <= upTo {
 		l.released = append(l.released, l.segments[n].name)
 		n++
 	}
@@ -157,7 +160,7 @@ func (l *Log) begin(b blank, next, lastTerm uint64) {
 	}
 	l.segments = append(l.segments, &segment{seq: b.seq, name: b.file.Name(), size: b.size, header: h})
 	l.file, l.full, l.fresh, l.seed = b.file, false, true, seed(h.salt)
-	l.writeAt, l.syncedTo, l.syncUnrecorded = pageBytes, 0, false
+	l.writeAt, l.syncedTo, l.syncUnrecorded, l.soiled = pageBytes, 0, false, 0
 	l.publish()
 }
 

@@ -5,7 +5,8 @@ import (
 	"io"
 )
 
-// FS is a file system. Errors satisfy errors.Is with fs.ErrExist and fs.ErrNotExist.
+// FS is a file system. Errors satisfy errors.Is with fs.ErrExist and fs.ErrNotExist, and those of a full disk or of a quota that is
+// reached with syscall.ENOSPC.
 type FS interface {
 	// MkdirAll makes a directory and its parents, for the owner only (0700).
 	MkdirAll(dir string) error
@@ -27,8 +28,8 @@ type FS interface {
 	Free(dir string) (int64, error)
 	// Size returns how many bytes the file system of a directory has, whoever uses them.
 	Size(dir string) (int64, error)
-	// Lock takes a file's lock until Close or the end of the process; ErrLocked when another one has it.
-	// It makes the file when there is none.
+	// Lock takes the lock of a file and of its directory until Close or the end of the process; ErrLocked when another one has
+	// either, so that it holds when the file is removed. It makes the file when there is none.
 	Lock(name string) (io.Closer, error)
 }
 

@@ -427,6 +427,10 @@ func TestLock(t *testing.T) {
 		if _, err := d.Lock(dir + "/LOCK"); !errors.Is(err, disk.ErrLocked) {
 			t.Errorf("locked twice: %v", err)
 		}
+		must(t, d.Remove(dir+"/LOCK"))
+		if _, err := d.Lock(dir + "/LOCK"); !errors.Is(err, disk.ErrLocked) {
+			t.Errorf("locked twice when the file was removed: %v", err)
+		}
 		must(t, l.Close())
 		l, err = d.Lock(dir + "/LOCK")
 		must(t, err)

@@ -355,6 +355,8 @@ func (f *memFile) guard(o *fileOp) {
 			if !zero(o.data[lo-o.off : hi-o.off]) {
 				i.unsynced = append(i.unsynced, page)
 			}
+		} else if o.off <= page*pageBytes && (page+1)*pageBytes <= o.off+o.length { // zeros are no content
+			i.unsynced = slices.DeleteFunc(i.unsynced, func(p int64) bool { return p == page })
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"strconv"
 	"unsafe"
 
@@ -40,16 +41,16 @@ type past struct {
 func open(name string, flags int) (File, error) {
 	f, err := os.OpenFile(name, flags, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, noRoom(err)
 	}
 	return &osFile{File: f, fd: int(f.Fd())}, nil
 }
 
-func (osFS) MkdirAll(dir string) error              { return os.MkdirAll(dir, 0o700) }
+func (osFS) MkdirAll(dir string) error              { return noRoom(os.MkdirAll(dir, 0o700)) }
 func (osFS) Create(name string) (File, error)       { return open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL) }
 func (osFS) Open(name string) (File, error)         { return open(name, os.O_RDONLY) }
 func (osFS) OpenWritable(name string) (File, error) { return open(name, os.O_RDWR) }
-func (osFS) Rename(from, to string) error           { return os.Rename(from, to) }
+func (osFS) Rename(from, to string) error           { return noRoom(os.Rename(from, to)) }
 func (osFS) Remove(name string) error               { return os.Remove(name) }
 
 func (osFS) List(dir string) ([]string, error) {
@@ -77,7 +78,7 @@ func (osFS) Free(dir string) (int64, error) {
 	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(s.Bavail) * s.Bsize, nil
+	return int64(s.Bavail) * unitOf(&s), nil
 }
 
 func (osFS) Size(dir string) (int64, error) {
@@ -85,23 +86,70 @@ func (osFS) Size(dir string) (int64, error) {
 	if err := again(func() error { return unix.Statfs(dir, &s) }); err != nil {
 		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return int64(s.Blocks) * s.Bsize, nil
+	return int64(s.Blocks) * unitOf(&s), nil
 }
 
+// unitOf is what a file system counts its blocks in. Some that another process or host serves say in Bsize how much is best
+// transferred at once.
+func unitOf(s *unix.Statfs_t) int64 {
+	if s.Frsize > 0 {
+		return s.Frsize
+	}
+	return s.Bsize
+}
+
+// Lock locks the file, and the directory too: the file may be removed by somebody who takes it for a leftover, and another
+// process would make and lock a new one.
 func (osFS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, noRoom(err)
 	}
-	err = again(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	l := &folderLock{file: f}
+	if err = flock(f); err == nil {
+		err = l.lockDir(path.Dir(name))
+	}
 	if err == nil {
-		return f, nil
+		return l, nil
 	}
-	_ = f.Close() // nothing was written
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = ErrLocked
-	}
+	_ = l.Close() // nothing was written
 	return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
+}
+
+// folderLock is the lock of a file and of its directory.
+type folderLock struct {
+	file, dir *os.File // dir is nil where directories have no locks
+}
+
+// lockDir locks a directory, where the file system can: NFS locks only what can be written.
+func (l *folderLock) lockDir(name string) error {
+	dir, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	switch err = flock(dir); {
+	case err == nil:
+		l.dir = dir
+		return nil
+	case errors.Is(err, ErrLocked):
+		return errors.Join(err, dir.Close())
+	}
+	return dir.Close()
+}
+
+func flock(f *os.File) error {
+	err := again(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
+
+func (l *folderLock) Close() (err error) {
+	if l.dir != nil {
+		err = l.dir.Close()
+	}
+	return errors.Join(err, l.file.Close())
 }
 
 func (f *osFile) Size() (int64, error) {
@@ -140,7 +188,8 @@ func (f *osFile) openPast() bool {
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	f.past.fdToo = true
-	return f.File.WriteAt(p, off)
+	n, err := f.File.WriteAt(p, off)
+	return n, noRoom(err)
 }
 
 // syncPast syncs the second descriptor when it has written, and says whether the first one is to be synced as well. For most
@@ -234,7 +283,7 @@ func writeAll(fd int, b []byte, at int64) (written int, err error) {
 
 func (f *osFile) Truncate(size int64) error {
 	f.past.fdToo = true
-	return f.File.Truncate(size)
+	return noRoom(f.File.Truncate(size))
 }
 
 func (f *osFile) Reserve(size int64) error {
@@ -280,7 +329,15 @@ func (f *osFile) named(op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &fs.PathError{Op: op, Path: f.Name(), Err: err}
+	return noRoom(&fs.PathError{Op: op, Path: f.Name(), Err: err})
+}
+
+// noRoom makes a quota that is reached what a full disk is: the error is syscall.ENOSPC to errors.Is.
+func noRoom(err error) error {
+	if !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, unix.ENOSPC)
 }
 
 // again repeats a call that a signal interrupted, as package os does: nothing was done or lost then.
