@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"qkv/internal/limits"
 	"qkv/log/disk"
@@ -25,6 +26,21 @@ func segmentBytes(asked int64, fs disk.FS, dir string) int64 {
 	}
 	whole := int64(1) << (bits.Len64(uint64(max(size/limits.SegmentsOfDisk, 1))) - 1)
 	return min(max(whole, limits.SegmentBytesSmall), limits.SegmentBytes)
+}
+
+// connectionsFor is how many connections to TCP ports there may be, where a process may have so many files open: most, if it can.
+func connectionsFor(files uint64, most int) int {
+	others := uint64(limits.FilesKept + limits.EtcdMetricsConnections + limits.ClientConnectionsOver)
+	return int(min(max(files, others+limits.EtcdConnectionsLeast)-others, uint64(most)))
+}
+
+// openFiles is how many files this process may have open.
+func openFiles() uint64 {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return math.MaxUint64
+	}
+	return l.Cur
 }
 
 // machineMemory is how much memory this process may use: that of the machine, less where its groups or GOMEMLIMIT say so. 0 is

@@ -61,3 +61,17 @@ func TestMemoryOfGroups(t *testing.T) {
 		t.Errorf("this machine has %d bytes of memory", got)
 	}
 }
+
+// Connections get the files that the log and the sockets leave them.
+func TestConnectionsFor(t *testing.T) {
+	for files, want := range map[uint64]int{
+		0: limits.EtcdConnectionsLeast, 320: limits.EtcdConnectionsLeast, 400: 80, 1024: 704, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
+	} {
+		if got := connectionsFor(files, limits.EtcdConnections); got != want {
+			t.Errorf("with %d files: %d connections, not %d", files, got, want)
+		}
+	}
+	if n := openFiles(); n < 256 {
+		t.Errorf("this process may open %d files", n)
+	}
+}

@@ -111,6 +111,11 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if n.server != nil {
 		n.collect()
 	}
+	etcdLimits := n.member.env.Limits.Etcd
+	etcdLimits.Connections = connectionsFor(openFiles(), etcdLimits.Connections)
+	if etcdLimits.Connections < n.member.env.Limits.Etcd.Connections {
+		c.Logger.Warn("fewer of etcd's clients may connect, since this process may not open many files: raise that limit (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
+	}
 	f := n.member.folder
 	if err := os.RemoveAll(filepath.Join(c.DataDir, etcdScratch)); err != nil { // of a process that was killed
 		return nil, errors.Join(fmt.Errorf("remove what is left of a snapshot for etcd: %w", err), n.Stop(ctx), at.close())
@@ -118,7 +123,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	n.etcd = etcd.Start(etcd.Config{
 		Listeners: at.web, Metrics: at.metrics, Profiles: c.Profiles, PeerScheme: c.peerScheme(), Member: etcdMember{endpoint{n.member}, n, trust.first()}, Cluster: f.Cluster, ID: f.Member, Logger: c.Logger,
 		MaxRequestBytes: int(c.MaxRequestBytes), TxnOperations: c.Etcd.TxnOperations, LeaseLeast: leaseLeast(c.ElectionTimeout), Timeout: limits.EtcdRequestTime + 2*c.ElectionTimeout,
-		Limits: n.member.env.Limits.Etcd, Scratch: filepath.Join(c.DataDir, etcdScratch),
+		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),

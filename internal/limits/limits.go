@@ -297,6 +297,10 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
+	// FilesKept is how many of the files that a process may have open are for the log, snapshots and sockets: connections to TCP
+	// ports get none of them, since a log that can open no file ends its member. EtcdConnectionsLeast is what they get at any rate.
+	FilesKept            = 192
+	EtcdConnectionsLeast = 16
 	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read:
 	// one answer of the largest, and half as much of others.
 	EtcdBytes = 3 << 29

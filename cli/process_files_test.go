@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"qkv/internal/limits"
+)
+
+// TestProcessFewFiles connects more often than a member may open files, without a word. Its log has the files that it needs all the
+// same: writes are taken, and who is too many is closed.
+func TestProcessFewFiles(t *testing.T) {
+	t.Parallel()
+	const files, strangers = 400, 600
+	c := newProcesses(t, 1, "--segment-bytes", fmt.Sprint(64<<10))
+	m := c.members[0]
+	m.before = []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)}
+	m.start()
+	s := c.open(0, processWait)
+	put := func(i int) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), processWait)
+		defer cancel()
+		if _, err := s.Put(ctx, fmt.Append(nil, "key", i), []byte(strings.Repeat("x", 40<<10))); err != nil {
+			t.Fatalf("put %d: %v\n%s", i, err, m.lines())
+		}
+	}
+	put(0)
+	var all []net.Conn
+	defer func() {
+		for _, conn := range all {
+			_ = conn.Close()
+		}
+	}()
+	for range strangers {
+		conn, err := net.DialTimeout("tcp", m.listen, processWait)
+		if err != nil {
+			break // so many wait already
+		}
+		all = append(all, conn)
+	}
+	if len(all) < files {
+		t.Errorf("only %d connected", len(all))
+	}
+	for i := range 3 * limits.SparesMost { // each takes a file of the log or nearly
+		put(i)
+	}
+	if line := lineWith(m.lines(), "fewer of etcd's clients may connect"); line == "" {
+		t.Errorf("it does not say what it lacks:\n%s", m.lines())
+	}
+}
