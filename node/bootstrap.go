@@ -151,13 +151,6 @@ func (s *storage) loadState(r *recovered, found *log.Recovered) error {
 			return err
 		}
 	}
-	for i, part := range listing.Partial {
-		if i > 0 { // only the newest may be continued
-			if err := s.folder.fs.Remove(part.Path); err != nil {
-				return err
-			}
-		}
-	}
 	for _, info := range listing.Published {
 		if err := s.consider(r, found, info); err != nil {
 			return err
@@ -166,6 +159,13 @@ func (s *storage) loadState(r *recovered, found *log.Recovered) error {
 	if r.state == nil {
 		if err := s.initializeState(r, found); err != nil {
 			return err // nothing is removed that may help to repair it
+		}
+	}
+	for i, part := range listing.Partial {
+		if i > 0 || part.Index <= found.Last { // only the newest may be continued, and by what the log lacks
+			if err := s.folder.fs.Remove(part.Path); err != nil {
+				return err
+			}
 		}
 	}
 	for _, info := range r.useless {

@@ -186,3 +186,42 @@ func TestSnapshotOfNewer(t *testing.T) {
 		t.Errorf("snapshots %v", now)
 	}
 }
+
+// What was received of a snapshot stays to be continued, if it is the newest and the log does not reach so far; all other such
+// files are removed at a start, and so take no room for ever.
+func TestReceivedPartsGo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(filepath.Join(dir, "snap"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, err := startAlone(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.put(t, "k", "v")
+	a.stop(t)
+	part := func(at uint64) string {
+		return filepath.Join(dir, "snap", snapshot.Name(at, 2)+"."+strings.Repeat("ab", 32)+".tmp")
+	}
+	for _, one := range []struct{ there, left []uint64 }{
+		{[]uint64{2}, nil},
+		{[]uint64{1000, 2000, 3}, []uint64{2000}},
+	} {
+		for _, at := range one.there {
+			if err := os.WriteFile(part(at), []byte("a part"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if a, err = startAlone(t, dir); err != nil {
+			t.Fatal(err)
+		}
+		a.stop(t)
+		var want []string
+		for _, at := range one.left {
+			want = append(want, part(at))
+		}
+		if got := list(t, dir, "snap/*.tmp"); !slices.Equal(got, want) {
+			t.Errorf("of %v these are left: %q", one.there, got)
+		}
+	}
+}

@@ -51,6 +51,7 @@ func receiving(name string, sha [32]byte) string {
 // Partial is a file that was being received.
 type Partial struct {
 	Path, Name string // Name is the one that it will be published by
+	Index      uint64 // of the snapshot
 	SHA        [32]byte
 }
 
@@ -62,7 +63,8 @@ func parseReceiving(name string) (p Partial, ok bool) {
 	if b, err := hex.DecodeString(sum); err == nil && len(b) == len(p.SHA) {
 		p.SHA = [32]byte(b)
 	}
-	_, known := parseName(p.Name)
+	id, known := parseName(p.Name)
+	p.Index = id.index
 	return p, ok && known && receiving(p.Name, p.SHA) == name
 }
 

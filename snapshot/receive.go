@@ -27,8 +27,9 @@ type Receiver struct {
 }
 
 // Receive begins to receive the snapshot of that published name, size and SHA-256 (those of Reader), or continues
-// it when a partial file of it is there. A name that is no snapshot's is refused, one that is published already is
-// fs.ErrExist, and a size for which the disk has no room is an error before the first byte.
+// it when a partial file of it is there. Those of others are removed, since nothing will continue them. A name that is no
+// snapshot's is refused, one that is published already is fs.ErrExist, and a size for which the disk has no room is an error
+// before the first byte.
 func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver, error) {
 	if _, ok := parseName(name); !ok {
 		return nil, fmt.Errorf("receive snapshot: %q is not the name of a snapshot", name)
@@ -38,6 +39,9 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 		return nil, fmt.Errorf("receive snapshot %s: it cannot have only %d bytes", r.path(), size)
 	}
 	err := free(fs, r.path())
+	if err == nil {
+		err = r.removeOthers()
+	}
 	if err == nil {
 		err = r.open()
 	}
@@ -57,6 +61,20 @@ func Receive(fs disk.FS, dir, name string, size int64, sha [32]byte) (*Receiver,
 func (r *Receiver) path() string { return join(r.dir, r.name) }
 
 func (r *Receiver) tmp() string { return join(r.dir, receiving(r.name, r.sha)) }
+
+// removeOthers removes what was received of other snapshots.
+func (r *Receiver) removeOthers() error {
+	names, err := r.fs.List(r.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, ok := parseReceiving(name); ok && name != base(r.tmp()) {
+			err = errors.Join(err, r.fs.Remove(join(r.dir, name)))
+		}
+	}
+	return err
+}
 
 // open continues the partial file, or makes one. A file that cannot be continued is replaced.
 func (r *Receiver) open() error {

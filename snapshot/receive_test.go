@@ -323,3 +323,22 @@ func TestReceiveOfAnyShape(t *testing.T) {
 		}
 	}
 }
+
+// What was received of another snapshot goes when one is begun: it takes the room that this one needs.
+func TestReceiveRemovesOthers(t *testing.T) {
+	fs := newDisk(t)
+	s := blocks()
+	from, b := sent(t, s)
+	other := receiving(Name(s.applied-1, s.term), [32]byte{1})
+	put(t, fs, "d/"+other, bytes.Repeat([]byte("x"), 1000))
+	r := receive(t, fs, from)
+	wantFiles(t, fs, "d", base(r.tmp()))
+	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if r = receive(t, fs, from); r.Offset() == 0 {
+		t.Error("it begins anew")
+	}
+	r.Abort()
+}
