@@ -2,6 +2,8 @@ package actor
 
 import (
 	"log/slog"
+	"strings"
+	"syscall"
 	"testing"
 
 	"qkv/index"
@@ -103,5 +105,46 @@ func TestSpaceIsSeenWithEachSegment(t *testing.T) {
 	}
 	if got := drainBox(w.Inbox); len(got) == 0 || w.Status.Space() == SpaceLeft {
 		t.Errorf("a spare was made with the last room: %v, space %v", got, w.Status.Space())
+	}
+}
+
+// A disk may take no more files although it says that much is free: it has no inodes left, or a quota is reached. That is seen
+// before the spares are gone, which deletions need, and ends with the next file that it takes.
+func TestDiskThatTakesNoFiles(t *testing.T) {
+	fs := disk.NewMem(1)
+	l, _ := openTestLog(t, fs)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	reserve, n := int64(0), uint64(0)
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		Maker: log.NewMaker(log.Options{
+			FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10,
+			Salt: func() uint64 { n++; return n }, Reserve: func() int64 { return reserve },
+		}),
+		FS: fs, Dir: "wal", SegmentBytes: 64 << 10, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status,
+		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+	})
+	drainBox(w.SegmentMaker)
+	reserve = 1 << 60
+	if maker.Handle(Time{}, []SegmentMakerMessage{MakeSpare{}}); w.Status.Space() != SpaceLeft {
+		t.Error("what is kept for the snapshot is no full disk")
+	}
+	reserve = 0
+	fs.Fail(disk.Fault{Op: disk.OpCreate, Err: syscall.ENOSPC, Stays: true})
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	alarms := w.Status.Alarms()
+	if w.Status.Space() == SpaceLeft || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
+		t.Errorf("space %v, alarms %+v", w.Status.Space(), alarms)
+	}
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	if w.Status.Space() == SpaceLeft {
+		t.Error("it ended before a file was taken")
+	}
+	fs.ClearFaults()
+	for range 10 {
+		maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	}
+	if w.Status.Space() != SpaceLeft || len(w.Status.Alarms()) != 0 {
+		t.Errorf("it takes files again: space %v, alarms %+v", w.Status.Space(), w.Status.Alarms())
 	}
 }

@@ -30,7 +30,8 @@ type SegmentMakerConfig struct {
 //
 // It also watches the space that is left: the spares are the log's reserve, so that a member that takes no writes any more
 // can still agree on deletions and on leaders. Below a low mark nothing that makes the state larger is taken, above a
-// high one all is again.
+// high one all is again. What a disk says is left may not be all that files need: one that has no room for the next spare is as
+// full as one below the low mark, or the reserve would be gone before anybody knows.
 type SegmentMaker struct {
 	// Constant after construction.
 	SegmentMakerConfig
@@ -40,6 +41,7 @@ type SegmentMaker struct {
 	now     time.Duration
 	failed  bool // until the next Retry
 	logged  bool // of the failure
+	refuses bool // the disk has no room for the next file, whatever it says is free, until it takes one
 }
 
 // NewSegmentMaker builds the actor.
@@ -76,6 +78,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 	}
 	name, done, err := s.Maker.Step()
 	if errors.Is(err, syscall.ENOSPC) {
+		s.refuses = !errors.Is(err, log.ErrReserve)
 		s.checkSpace()
 	}
 	if err != nil {
@@ -83,7 +86,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		return false
 	}
 	if done {
-		s.logged = false
+		s.logged, s.refuses = false, false
 		s.ordered--
 		s.LogWriter.MustPost(SpareMade{Name: name})
 		s.checkSpace()
@@ -113,12 +116,15 @@ func (s *SegmentMaker) checkSpace() {
 	low, high := s.Status.spaceMarks()
 	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()
 	switch {
-	case free < low:
+	case free < low || s.refuses:
 		if !s.Status.noSpace.Swap(true) {
 			s.Logger.Error("the disk is nearly full: only deletions and reads are taken until there is space", "left", free, "until", high)
 		}
-		s.Status.Alarm(Alarm{Name: NoSpace, Text: fmt.Sprintf(
-			"the disk of %s has %d MiB left: only deletions and reads are taken until %d MiB are free; make room there, or delete keys", s.Dir, free>>20, high>>20)})
+		text := fmt.Sprintf("the disk of %s has %d MiB left: only deletions and reads are taken until %d MiB are free; make room there, or delete keys", s.Dir, free>>20, high>>20)
+		if free >= low {
+			text = fmt.Sprintf("the disk of %s takes no more files, although %d MiB are free: look for inodes (df -i) or a quota that is used up; only deletions and reads are taken until it takes some", s.Dir, free>>20)
+		}
+		s.Status.Alarm(Alarm{Name: NoSpace, Text: text})
 	case free >= high:
 		if s.Status.noSpace.Swap(false) {
 			s.Logger.Info("the disk has space again: everything is taken", "left", free)

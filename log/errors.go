@@ -16,6 +16,8 @@ var (
 	// ErrNoSpace is in the error of a Sync that found no room, for a segment or in one. Nothing is lost and nothing is final: what
 	// was written is synced, and the next Sync goes on with the rest, when there is a spare or room.
 	ErrNoSpace = errors.New("the disk has no room for the log")
+	// ErrReserve is in the error of who would take what Options.Reserve keeps. It is syscall.ENOSPC, too.
+	ErrReserve = errors.New("kept for the next snapshot")
 	// ErrClosed is the error of a log that was closed.
 	ErrClosed = errors.New("the log is closed")
 )

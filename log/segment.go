@@ -304,7 +304,7 @@ func keepReserve(o Options, bytes int64) error {
 		return fmt.Errorf("making a segment: %w", err)
 	}
 	if free-bytes < reserve {
-		return fmt.Errorf("making a segment that takes %d bytes: %d are free, of which %d are kept for the next snapshot: %w", bytes, free, reserve, syscall.ENOSPC)
+		return fmt.Errorf("making a segment that takes %d bytes: %d are free, of which %d are %w: %w", bytes, free, reserve, ErrReserve, syscall.ENOSPC)
 	}
 	return nil
 }
