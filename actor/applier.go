@@ -289,7 +289,8 @@ func (a *Applier) restore(m Restore) {
 // save orders a snapshot when the records since the last one outweigh the state of that time, so that what is written for
 // snapshots is about what is written to the log, and a restart applies about what it loads; or when the log's files have
 // grown to several times that for another reason, but for a follower that needs it: a snapshot would let go of nothing. Never before the last one is done; not soon after it either, unless the
-// records outweigh it twice. But earlier where the log has not so much room.
+// records outweigh it twice. But earlier where the log has not so much room; and not
+// for its worth while this member catches up, when it takes the disk from what comes, and is old before it is saved.
 func (a *Applier) save(t Time) {
 	if a.saving {
 		return
@@ -305,6 +306,9 @@ func (a *Applier) save(t Time) {
 	// With one snapshot and the next one, so much of the log is before that one is begun, and as much may come until it is
 	// saved.
 	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)
+	if a.Status.catchesUp() {
+		worth = max(worth, half)
+	}
 	most := a.share(min(2*worth, half-half/9))
 	due := a.records > a.share(min(worth, half-half/9)) || a.saveNow ||
 		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !a.Status.logKept.Load())

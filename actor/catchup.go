@@ -15,9 +15,11 @@ import (
 //
 //  1. commit is the newest commit index that a leader has told.
 //  2. mark was the newest one at since, and what was applied by then was less, unless mark is applied now.
+//  3. took is how long it took to apply the mark before this one.
 type lag struct {
 	commit, mark uint64
 	since        time.Duration
+	took         time.Duration
 	seen         time.Duration // the last tick
 }
 
@@ -26,8 +28,11 @@ func (l *lag) heard(commit uint64) { l.commit = max(l.commit, commit) }
 
 // tick begins anew when what was committed at the mark is applied, or when the process stood still.
 func (l *lag) tick(applied uint64, now, pause time.Duration) {
-	if applied >= l.mark || now-l.seen >= pause {
+	switch {
+	case now-l.seen >= pause:
 		l.mark, l.since = l.commit, now
+	case applied >= l.mark:
+		l.mark, l.since, l.took = l.commit, now, now-l.since
 	}
 	l.seen = now
 }
@@ -38,6 +43,11 @@ func (l *lag) missing(applied uint64) uint64 { return max(l.commit, applied) - a
 // far tells whether what was committed a time ago is not applied yet.
 func (l *lag) far(applied uint64, now, after time.Duration) bool {
 	return applied < l.mark && now-l.since >= after
+}
+
+// catchesUp tells whether what was committed was applied a time later at last, or is not yet.
+func (l *lag) catchesUp(applied uint64, now, after time.Duration) bool {
+	return l.took >= after || l.far(applied, now, after)
 }
 
 // logRead takes over older entries, and lets raft go on where it found none: it asks again for those that it applies with

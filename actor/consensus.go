@@ -83,6 +83,8 @@ type Consensus struct {
 	clock      leaseClock
 	disk       diskWatch
 	readLog    readWatch
+	pace       pace
+	sending    map[uint64]bool // the peers that a snapshot is on its way to
 	lag        lag
 	spaces     spaces
 	hardStates hardStates
@@ -112,6 +114,8 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		last:            lastIndex(c.Window),
 		membership:      newMembership(c.Members, c.ConfState),
 		connected:       map[uint64]bool{},
+		sending:         map[uint64]bool{},
+		pace:            pace{least: c.Limits.CatchUpLeast},
 		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]int64{}},
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
@@ -185,7 +189,7 @@ func (c *Consensus) Handle(t Time, batch []ConsensusMessage) bool {
 		c.proposeLeases()
 	}
 	c.tellLeases()
-	for _, order := range c.Window.TakeWanted() {
+	for _, order := range c.Window.TakeWanted(c.mayRead) {
 		c.readLog.ordered(c.now.Now)
 		c.LogReader.MustPost(ReadLog{Order: order})
 	}
@@ -260,6 +264,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 			status, count = raft.SnapshotFinish, &c.Status.Counters.SendsDone
 		}
 		count.Add(1)
+		delete(c.sending, m.Peer)
 		c.raft.ReportSnapshot(m.Peer, status)
 	default:
 		panic(fmt.Sprintf("consensus takes no %T", m))
@@ -283,7 +288,9 @@ func (c *Consensus) tick(n int) {
 	}
 	c.watchPause()
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
+	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
 	c.watchDisk()
+	c.sendMissing()
 	c.tellSpace()
 	c.expire()
 	c.Status.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))

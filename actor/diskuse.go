@@ -32,11 +32,14 @@ func (s *Status) spaceMarks() (low, high int64) {
 // logKeeps is what the log makes no segment of, beside what the next snapshot takes.
 func (s *Status) logKeeps(segmentBytes int64) int64 { return (limits.SpareSegments + 1) * segmentBytes }
 
+// catchesUp tells whether this member is behind its leader: what it saves then is old when it is saved.
+func (s *Status) catchesUp() bool { return s.lags.Load() || s.receives.Load() }
+
 // logRoom is what of that is left for the log's segments beside so many bytes of snapshots, or what of more is while the log is kept
-// for a follower.
+// for a follower, or this member catches up.
 func (s *Status) logRoom(l *limits.Tunable, snapshots int64) int64 {
 	use := s.diskUse(l.DiskUseLeast)
-	if s.logKept.Load() {
+	if s.logKept.Load() || s.catchesUp() {
 		use = s.timesState(limits.DiskUse+limits.DiskUseCatchUp, l.DiskUseLeast)
 	}
 	return max(use-s.spareBytes.Load()-snapshots, 0)

@@ -150,6 +150,26 @@
 // snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound: one that comes
 // back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk).
 //
+// # Who is behind
+//
+// Followers and learners that lack older entries, or a snapshot, are sent these at a pace (pace.go). Writes share
+// whatever that needs: processors, network and disk. All of it shows in one figure, how long the leader's orders wait until they are
+// committed:
+//
+//  1. Each member that is behind gets at least limits.CatchUpGain times what is written, and limits.CatchUpLeast: it gains on
+//     those who write as fast as they do, however busy the leader is. What was written while it was away, and S bytes of a
+//     snapshot, take it as long as to write as much again.
+//  2. Above that the rate grows by a quarter each limits.CatchUpWindow while it is used and commits take at most
+//     limits.CatchUpCost times as long as before anybody was behind, and is three quarters of what was sent when they take
+//     longer; it doubles while nobody writes.
+//  3. What commits took before is forgotten within a minute: another load has other times, and nobody is held back for ever.
+//  4. Consensus gives reads of older entries to the log reader as the rate allows, and nothing else is paced of the log: what
+//     is in memory is sent at once, and so is what the own applier lacks. The snapshotter gets what it may send with each tick.
+//
+// A member that is behind by more than an election timeout, or gets a snapshot, does not save one for what its records are
+// worth: that is old when it is saved, and takes the disk from what comes. It does so where its log's room asks for it, and that
+// is for so long the one of a leader that keeps its log for a follower (below).
+//
 // # Amnesia
 //
 // A member that has forgotten what it promised must not vote. Three things show it: its handshake (folder id, boot counter,

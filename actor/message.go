@@ -280,6 +280,9 @@ type (
 		From    uint64
 		Message PeerMessage
 	}
+	// Allow lets so many bytes more go to each peer that a snapshot is on its way to. Offered: the next one comes with the next
+	// tick.
+	Allow struct{ Bytes int64 }
 	// Discard drops a received snapshot that raft had no use for. Posted.
 	Discard struct{ Index, Term uint64 }
 	// SnapshotRead reports what came of an order to the snapshot reader, which has nothing of it any more. Posted.
@@ -296,6 +299,7 @@ type (
 
 func (Save) snapshotterMessage()         {}
 func (SendSnapshot) snapshotterMessage() {}
+func (Allow) snapshotterMessage()        {}
 func (FromPeer) snapshotterMessage()     {}
 func (Discard) snapshotterMessage()      {}
 func (SnapshotRead) snapshotterMessage() {}

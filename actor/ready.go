@@ -37,6 +37,7 @@ func (c *Consensus) ready(rd raft.Ready) {
 			c.orderApply(m)
 		case raftpb.MsgVote: // rule 2: it leaves with the responses above
 		case raftpb.MsgSnap:
+			c.sending[m.GetTo()] = true
 			c.Snapshotter.MustPost(SendSnapshot{Peer: m.GetTo(), Message: m})
 		default:
 			c.send(m)
@@ -83,6 +84,7 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 	c.asks.void()
 	c.clock.stop()
 	if c.soft.RaftState != raft.StateLeader {
+		c.pace.deposed()
 		clear(c.membership.level)
 		c.reads.takeDeferred()
 		c.Status.clearMatches()
@@ -113,6 +115,9 @@ func (c *Consensus) orderAppend(m *raftpb.Message) {
 	}
 	c.Status.Stages.order(c.Member, c.Incarnation, m.GetEntries())
 	c.disk.ordered(entryBytes(m.GetEntries()), c.last, c.now.Now)
+	if c.soft.RaftState == raft.StateLeader && len(m.GetEntries()) > 0 {
+		c.pace.ordered(c.last, entryBytes(m.GetEntries()), c.now.Now)
+	}
 	c.hardStates.given(c.now.Now)
 	c.LogWriter.PostAndYield(Append{Message: m, State: state})
 }
@@ -129,6 +134,7 @@ func entryBytes(entries []*raftpb.Entry) int64 {
 func (c *Consensus) orderApply(m *raftpb.Message) {
 	entries := m.GetEntries()
 	c.handedTerm = entries[len(entries)-1].GetTerm()
+	c.pace.committed(entries[len(entries)-1].GetIndex(), c.now.Now)
 	c.Applier.PostAndYield(Apply{Message: m, FileBytes: c.fileBytes})
 	if c.soft.RaftState == raft.StateLeader && c.handedTerm == c.term {
 		for _, m := range c.reads.takeDeferred() {

@@ -30,6 +30,8 @@ type sending struct {
 	reader      *snapshot.Reader // nil until notBefore
 	notBefore   time.Duration
 	acked, sent int64
+	wanted      bool  // it has said what it has
+	allowed     int64 // that may be sent now, as far as there is room on the way; below 0 behind a piece that was larger
 	progressed  time.Duration
 	asked       time.Duration
 	begun       time.Duration // when the first piece was sent, behind first
@@ -142,14 +144,24 @@ func (s *Snapshotter) wait() {
 		case s.now-one.progressed >= limits.SnapshotSendTimeout:
 			s.endSend(one, false)
 		case s.now-one.asked >= one.timeout(s.now):
-			one.sent = one.acked
+			one.sent, one.wanted = one.acked, false
 			s.offer(one)
 		}
 	}
 }
 
-// pump sends pieces as long as few enough are on their way.
-func (s *Snapshotter) pump(one *sending, acked int64) {
+// allow lets more be sent. What was not used is lost: the peer is slower, and would get all of it at once.
+func (s *Snapshotter) allow(bytes int64) {
+	for _, one := range slices.Clone(s.sends) {
+		if one.reader != nil && one.wanted {
+			one.allowed = min(one.allowed, 0) + bytes
+			s.pump(one)
+		}
+	}
+}
+
+// acknowledged goes on behind what a peer has.
+func (s *Snapshotter) acknowledged(one *sending, acked int64) {
 	if acked < 0 || acked > one.reader.Size() {
 		return
 	}
@@ -162,8 +174,17 @@ func (s *Snapshotter) pump(one *sending, acked int64) {
 	if one.sent = max(one.sent, acked); acked == one.acked {
 		one.sent = acked // said twice: what was sent from here on is lost
 	}
-	one.acked = acked
+	one.acked, one.wanted = acked, true
+	s.pump(one)
+}
+
+// pump sends pieces as long as few enough are on their way, and it is allowed.
+func (s *Snapshotter) pump(one *sending) {
 	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.Limits.SnapshotChunkBytes {
+		if one.allowed <= 0 {
+			s.Limits.Reach("catch-up rate")
+			return
+		}
 		piece := make([]byte, min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent))
 		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
 			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
@@ -173,5 +194,7 @@ func (s *Snapshotter) pump(one *sending, acked int64) {
 		}
 		s.send(one.peer, Chunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: piece})
 		one.sent += int64(len(piece))
+		one.allowed -= int64(len(piece))
+		s.Status.piecesSent.Add(int64(len(piece)))
 	}
 }

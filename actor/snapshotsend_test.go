@@ -113,7 +113,7 @@ func TestSlowPiecesAreSentOnce(t *testing.T) {
 	s.Peers = sent
 	s.turn(sendOf(viewAt(t, 20, 10), 2))
 	want := func(offset int64) {
-		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: offset * piece}})
+		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: offset * piece}}, Allow{Bytes: 1 << 20})
 	}
 	wait := func(d time.Duration) {
 		for until := s.at + d; s.at < until; {

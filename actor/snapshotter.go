@@ -83,6 +83,8 @@ func (s *Snapshotter) Handle(t Time, batch []SnapshotterMessage) bool {
 			s.beginSave(m)
 		case SendSnapshot:
 			s.beginSend(m)
+		case Allow:
+			s.allow(m.Bytes)
 		case FromPeer:
 			s.fromPeer(m)
 		case SnapshotRead:
@@ -143,6 +145,7 @@ func (s *Snapshotter) publishSize() {
 	if s.writing() { // what could go has gone
 		has = s.order.saver.Info().Bytes
 	}
+	s.Status.receives.Store(s.receive != nil)
 	s.Status.nextHas.Store(has)
 	s.Status.snapshots.Store(s.bytes())
 	s.Status.snapFiles.Store(s.written())
@@ -171,7 +174,7 @@ func (s *Snapshotter) fromPeer(m FromPeer) {
 	case Want:
 		for _, one := range s.sends {
 			if one.peer == m.From && one.index == f.Index && one.term == f.Term && one.reader != nil {
-				s.pump(one, f.Offset)
+				s.acknowledged(one, f.Offset)
 				return
 			}
 		}

@@ -26,6 +26,7 @@ type Status struct {
 	snapshots  atomic.Int64                      // the snapshotter's: of all its files, and of the one being saved at its end
 	nextHas    atomic.Int64                      // the snapshotter's: of what the next one takes, what is written, or what can go for it
 	snapFiles  atomic.Int64                      // the snapshotter's: what is written of all its files
+	piecesSent atomic.Int64                      // the snapshotter's: bytes, to all peers
 	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
 	capacity   atomic.Int64                      // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
 	memory     atomic.Int64                      // of the machine; 0: not known; constant
@@ -42,6 +43,8 @@ type Status struct {
 	Counters Counters
 
 	logKept  atomic.Bool  // consensus': the log is kept for a follower
+	lags     atomic.Bool  // consensus': this member is behind its leader
+	receives atomic.Bool  // the snapshotter's: a snapshot comes
 	helps    atomic.Bool  // consensus': the newest snapshot makes room on the disk of a follower that is full
 	free     atomic.Int64 // the segment maker's: what the disk had left when it was looked at last
 	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full

@@ -115,16 +115,17 @@ func (c *Reader) file(seq uint64) (disk.File, error) {
 	return file, nil
 }
 
-// countWithin returns how many slots may be read: their records add up to most, or it is one.
-func countWithin(slots []slot, most uint64) int {
-	size := uint64(0)
+// countWithin returns how many slots may be read, and the bytes of their records: these add up to most, or it is one.
+func countWithin(slots []slot, most uint64) (n int, bytes int64) {
 	for i := range slots {
 		// An entry in protobuf is at most 2 bytes longer than its record, and mostly shorter.
-		if size += uint64(slots[i].at.Length); size > most && i > 0 {
-			return i
+		record := int64(slots[i].at.Length)
+		if bytes+record > int64(most) && i > 0 {
+			return i, bytes
 		}
+		bytes += record
 	}
-	return len(slots)
+	return len(slots), bytes
 }
 
 // spanOf returns how many slots lie close together in one segment, to be read at once.

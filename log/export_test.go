@@ -32,7 +32,7 @@ func (s Storage) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
 		if err != nil || len(entries) > 0 || lo == hi {
 			return entries, err
 		}
-		for _, order := range s.TakeWanted() {
+		for _, order := range s.TakeWanted(nil) {
 			read, err := s.Reader.Read(order)
 			if _, _, err = s.Load(order, read, err); err != nil {
 				return nil, err

@@ -197,6 +197,9 @@ func (w *Window) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
 // FirstIndex implements raft.Storage.
 func (w *Window) FirstIndex() (uint64, error) { return w.first(), nil }
 
+// InMemory is the first entry from which on all are in memory.
+func (w *Window) InMemory() uint64 { return w.hot }
+
 // LastIndex implements raft.Storage.
 func (w *Window) LastIndex() (uint64, error) { return w.last(), nil }
 
@@ -316,18 +319,23 @@ func (w *Window) want(lo uint64) {
 	}
 }
 
-// TakeWanted returns orders to read what Entries was asked for and did not have. Each must come back by Load.
-func (w *Window) TakeWanted() []ColdRead {
-	orders := len(w.reading)
+// TakeWanted returns orders to read what Entries was asked for and did not have. Each must come back by Load. What may not be
+// read yet, of so many bytes from an entry on, is still wanted; a nil function lets all be read.
+func (w *Window) TakeWanted(may func(first uint64, bytes int64) bool) []ColdRead {
+	orders, later := len(w.reading), w.wanted[:0]
 	for _, lo := range w.wanted {
 		if lo <= w.base || lo >= w.hot {
 			continue
 		}
 		slots := w.slots[lo-w.base-1 : w.hot-w.base-1]
-		n := countWithin(slots, min(limits.ColdReadBytes, uint64(w.most)/4))
+		n, bytes := countWithin(slots, min(limits.ColdReadBytes, uint64(w.most)/4))
+		if may != nil && !may(lo, bytes) {
+			later = append(later, lo)
+			continue
+		}
 		w.reading = append(w.reading, ColdRead{first: lo, slots: slices.Clone(slots[:n]), segments: w.segments})
 	}
-	w.wanted = w.wanted[:0]
+	w.wanted = later
 	return slices.Clone(w.reading[orders:])
 }
 

@@ -156,7 +156,7 @@ func TestWindowCools(t *testing.T) {
 	for lo := uint64(2); lo < n; {
 		entries, err := s.Entries(lo, n, math.MaxUint64)
 		must(t, err)
-		if lo == 2 && (len(entries) != 3 || len(w.w.TakeWanted()) != 1) {
+		if lo == 2 && (len(entries) != 3 || len(w.w.TakeWanted(nil)) != 1) {
 			t.Errorf("a chunk has %d entries, and the next one is not wanted", len(entries))
 			break
 		}
@@ -227,11 +227,11 @@ func TestColdReadIsOvertaken(t *testing.T) {
 		if entries, err := w.w.Entries(2, 202, 1<<20); len(entries) > 0 || err != nil {
 			t.Fatal(len(entries), err)
 		}
-		orders := w.w.TakeWanted()
+		orders := w.w.TakeWanted(nil)
 		if len(orders) != 1 {
 			t.Fatalf("%s: %d orders", name, len(orders))
 		}
-		if _, err := w.w.Entries(7, 202, 1<<20); err != nil || len(w.w.TakeWanted()) != 0 {
+		if _, err := w.w.Entries(7, 202, 1<<20); err != nil || len(w.w.TakeWanted(nil)) != 0 {
 			t.Errorf("%s: what is on its way is ordered again, %v", name, err)
 		}
 		read, err := log.NewReader(w.o.FS).Read(orders[0])
@@ -287,7 +287,7 @@ func TestFailedReadOfWhatWasReplaced(t *testing.T) {
 		if _, err := w.w.Entries(2, 22, 1<<20); err != nil {
 			t.Fatal(err)
 		}
-		orders := w.w.TakeWanted()
+		orders := w.w.TakeWanted(nil)
 		if len(orders) == 0 {
 			t.Fatal("nothing is read")
 		}
@@ -323,7 +323,7 @@ func TestKindsWithoutTheDisk(t *testing.T) {
 					t.Errorf("%s: entry %d has kind %v", when, 5+i, e.GetType())
 				}
 			}
-			if len(entries) != 17 || len(w.w.TakeWanted()) != 0 {
+			if len(entries) != 17 || len(w.w.TakeWanted(nil)) != 0 {
 				t.Errorf("%s: %d kinds", when, len(entries))
 			}
 		})
@@ -342,7 +342,7 @@ func TestColdReadOfDamage(t *testing.T) {
 	read := func() (once, twice error) {
 		for _, err := range []*error{&once, &twice} {
 			_, _ = w.w.Entries(2, 3, 100)
-			for _, order := range w.w.TakeWanted() {
+			for _, order := range w.w.TakeWanted(nil) {
 				entries, readErr := log.NewReader(w.o.FS).Read(order)
 				if readErr == nil {
 					t.Fatal("it was read")

@@ -145,7 +145,7 @@ func applyAll(ctx context.Context, disks disk.FS, r *recovered) (last, term uint
 			}
 			next = e.GetIndex() + 1
 		}
-		for _, order := range r.window.TakeWanted() {
+		for _, order := range r.window.TakeWanted(nil) {
 			read, err := reader.Read(order)
 			if _, _, err := r.window.Load(order, read, err); err != nil {
 				return 0, 0, fmt.Errorf("read the log: %w", err)

@@ -107,6 +107,7 @@ func drawShape(seed uint64) shape {
 	s.roomy = s.limits
 	if s.tight = r.IntN(2) == 0; s.tight {
 		drawTight(r, &s.limits)
+		s.limits.CatchUpLeast = int64(logUniform(rand.New(rand.NewPCG(seed, 0x70616365)), 64<<10, 1<<30))
 	}
 	if s.bulk > 0 {
 		s.limits.SnapshotChunkBytes = min(s.limits.SnapshotChunkBytes, max(s.bulk/20, 1<<10))

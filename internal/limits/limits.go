@@ -578,6 +578,22 @@ const (
 	// and catches up. Past that it has to begin with another snapshot, which takes as long, and is of no more use.
 	CatchUpBytes     = 512 << 20
 	CatchUpSnapshots = 3
+	// CatchUpLeast is how many bytes a second each member gets that is behind, however long the leader's writes take meanwhile,
+	// and CatchUpGain how many times what is written: of a load that goes on, one that was away gets what it lacks in the time in
+	// which so much was written. CatchUpMost is more than a disk takes.
+	CatchUpLeast = 32 << 20
+	CatchUpGain  = 2
+	CatchUpMost  = 4 << 30
+	// CatchUpCost is how many times as long as before a commit may take while anybody is behind, before less is sent: the
+	// whole of a write takes a part of that more.
+	CatchUpCost = 1.2
+	// CatchUpWindow is how often the leader looks what its commits take, which is smoothed over CatchUpSmooth times as long;
+	// CatchUpForget windows, nearly a minute, is for how long it holds what they took before: what goes on for longer is the load.
+	CatchUpWindow = 100 * time.Millisecond
+	CatchUpSmooth = 4
+	CatchUpForget = 512
+	// CatchUpBurst is how much time's bytes are sent at once at most, when ticks are late.
+	CatchUpBurst = 50 * time.Millisecond
 	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
 	// journal and stalls the log's sync.
 	SnapshotInterval = 10 * time.Second

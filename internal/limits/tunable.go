@@ -26,6 +26,7 @@ type Tunable struct {
 	SnapshotStepBytes  int
 	SnapshotChunkBytes int64
 	CatchUpBytes       int64
+	CatchUpLeast       int64
 	DiskUseLeast       int64
 
 	HistoryRevisions int64 // that are kept; 0: as many as there are
@@ -134,7 +135,7 @@ func Defaults() Tunable {
 		ProposalBytesWaiting: ProposalBytesWaiting, PeerMessagesWaiting: PeerMessagesWaiting, SnapshotFramesWaiting: SnapshotFramesWaiting,
 		WatchRequestsWaiting: WatchRequestsWaiting,
 		SnapshotBytes:        SnapshotBytes, SnapshotInterval: SnapshotInterval, SnapshotStepBytes: SnapshotStepBytes,
-		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, DiskUseLeast: DiskUseLeast,
+		SnapshotChunkBytes: SnapshotChunkBytes, CatchUpBytes: CatchUpBytes, CatchUpLeast: CatchUpLeast, DiskUseLeast: DiskUseLeast,
 		LeaseLengthening: LeaseLengthening,
 		DiskStall:        DiskStall, CheckInterval: CheckInterval,
 		Clients: Clients{

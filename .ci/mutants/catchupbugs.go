@@ -1,0 +1,30 @@
+package main
+
+// The bugs of sending members what they lack.
+func init() {
+	pace := direct("./actor", "TestPace.*")
+	leaves := direct("./node", "TestCatchUpLeavesRoom")
+	mutants = append(mutants, []mutant{
+		{"read for who is behind whatever it costs", []change{
+			{"actor/pace.go", "	if p.credit <= 0 {\n", "	if p.credit <= 0 && p.behind == 0 {\n"},
+		}, []detector{leaves}},
+		{"send pieces of snapshots whatever it costs", []change{
+			{"actor/snapshotsend.go", "		if one.allowed <= 0 {\n", "		if one.allowed <= 0 && !one.wanted {\n"},
+		}, []detector{direct("./actor", "TestPiecesAreSentAsAllowed")}},
+		{"send what is written, and no more", []change{
+			{"actor/pace.go", "limits.CatchUpGain*p.writes", "p.writes"},
+		}, []detector{pace}},
+		{"hold a follower back that costs nothing", []change{
+			{"actor/pace.go", "			p.rate *= 5. / 4\n", ""},
+		}, []detector{pace}},
+		{"take what a follower costs for the load at once", []change{
+			{"actor/pace.go", "(p.busy-p.calm)/limits.CatchUpForget", "(p.busy - p.calm)"},
+		}, []detector{pace}},
+		{"send all of a pause at once", []change{
+			{"actor/pace.go", "min(now-p.at, limits.CatchUpBurst).Seconds()", "(now - p.at).Seconds()"},
+		}, []detector{pace}},
+		{"save a snapshot while behind", []change{
+			{"actor/applier.go", "	if a.Status.catchesUp() {\n		worth", "	if a.Status.catchesUp() && worth == 0 {\n		worth"},
+		}, []detector{direct("./actor", "TestNothingIsSavedWhileBehind")}},
+	}...)
+}

@@ -1,0 +1,204 @@
+package actor
+
+import (
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/internal/limits"
+)
+
+// pacedLeader is a leader that writes, and sends somebody what it lacks, as a pace says. The more it sends, the longer its
+// writes take.
+type pacedLeader struct {
+	pace
+	now    time.Duration
+	last   uint64
+	told   int64 // bytes that were sent
+	writes int64 // bytes a second
+	least  time.Duration
+	spare  float64 // bytes a second that make a write take twice as long
+	unused bool    // who is behind takes nothing
+	rested float64 // bytes a second that were sent lately
+	stands bool    // nothing is committed
+}
+
+// run lets a time pass, and returns how much was sent to each in it.
+func (l *pacedLeader) run(d time.Duration, behind int) (sent int64) {
+	pieces := l.told
+	for end := l.now + d; l.now < end; {
+		l.now += TickInterval
+		allowed := l.tick(behind, 0, pieces, l.now)
+		if behind == 0 || l.unused {
+			allowed = 0
+		}
+		sent += allowed
+		all := allowed * int64(behind)
+		pieces += all
+		l.rested += (float64(all)/TickInterval.Seconds() - l.rested) / 10
+		if l.writes > 0 {
+			l.last++
+			l.ordered(l.last, int64(float64(l.writes)*TickInterval.Seconds()), l.now)
+			if !l.stands {
+				l.committed(l.last, l.now+time.Duration(float64(l.least)*(1+l.rested/l.spare)))
+			}
+		}
+	}
+	l.told = pieces
+	return sent
+}
+
+const paceMB = 1 << 20
+
+// Who is behind gets what the leader's writes leave, and never less than a multiple of what is written.
+func TestPaceFollowsTheWrites(t *testing.T) {
+	const second, least = time.Second, limits.CatchUpLeast
+	for _, c := range []struct {
+		name        string
+		leader      pacedLeader
+		behind      int
+		after       func(l *pacedLeader)
+		least, most int64 // bytes a second in the end
+	}{
+		{"nobody writes", pacedLeader{}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
+		{"what is sent costs nothing", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
+		{"half of the room is taken", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB}, 1, nil, 125 * paceMB, 500 * paceMB},
+		{"two share it", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB}, 2, nil, 60 * paceMB, 250 * paceMB},
+		{"there is no room", pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
+		{"there is none, and much is written", pacedLeader{writes: 100 * paceMB, least: time.Millisecond, spare: paceMB}, 1, nil, 150 * paceMB, 250 * paceMB},
+		{"nothing is committed", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}, 1, func(l *pacedLeader) { l.stands = true }, least / 2, least * 5 / 4},
+		{"there was no room, and is now", pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}, 1, func(l *pacedLeader) { l.spare = 1e15 }, 500 * paceMB, limits.CatchUpMost},
+		{"it takes nothing for a while", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB, unused: true}, 1, func(l *pacedLeader) { l.unused = false }, 100 * paceMB, 600 * paceMB},
+	} {
+		l := c.leader
+		l.pace.least = least
+		l.run(10*second, 0)
+		l.run(5*second, c.behind)
+		if c.after != nil {
+			c.after(&l)
+			l.run(10*second, c.behind)
+		}
+		if sent := l.run(4*second, c.behind) / 4; sent < c.least || sent > c.most {
+			t.Errorf("%s: %d MB a second each, not %d to %d", c.name, sent/paceMB, c.least/paceMB, c.most/paceMB)
+		}
+	}
+}
+
+// What goes on for minutes is the load, and no more what it costs to send.
+func TestPaceForgets(t *testing.T) {
+	l := pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}
+	l.pace.least = limits.CatchUpLeast
+	l.run(10*time.Second, 0)
+	l.least = 3 * time.Millisecond
+	if sent := l.run(5*time.Second, 1) / 5; sent > 2*limits.CatchUpLeast {
+		t.Errorf("%d MB a second when writes take three times as long", sent/paceMB)
+	}
+	l.run(5*time.Minute, 1)
+	if sent := l.run(5*time.Second, 1) / 5; sent < 1000*paceMB {
+		t.Errorf("%d MB a second after minutes", sent/paceMB)
+	}
+}
+
+// After a pause of the process, not all of its time's bytes are sent at once.
+func TestPaceAfterAPause(t *testing.T) {
+	p := pace{least: limits.CatchUpLeast}
+	p.tick(1, 1, 0, time.Second)
+	if got, most := p.tick(1, 1, 0, time.Hour), int64(p.rate*limits.CatchUpBurst.Seconds())+1; got > most || p.credit > float64(most) {
+		t.Errorf("%d bytes, and %.0f to read, at once; %d at most", got, p.credit, most)
+	}
+}
+
+// Pieces of a snapshot leave as they are allowed, and those that were not used are not sent later.
+func TestPiecesAreSentAsAllowed(t *testing.T) {
+	const piece = 100
+	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
+	s.turn(saveOf(viewAt(t, 20, 1000)))
+	s.Limits.SnapshotChunkBytes = piece
+	sent := &sentPieces{}
+	s.Peers = sent
+	s.turn(sendOf(viewAt(t, 20, 10), 2))
+	want := func(pieces int64) SnapshotterMessage {
+		return FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: pieces * piece}}
+	}
+	for i, step := range []struct {
+		m    SnapshotterMessage
+		sent int
+	}{
+		{Allow{Bytes: 10 * piece}, 0}, // it has not said yet what it has
+		{want(0), 0},
+		{Allow{Bytes: 2 * piece}, 2},
+		{want(1), 2},
+		{Allow{Bytes: piece / 2}, 3}, // and half a piece ahead
+		{Allow{Bytes: piece / 2}, 3},
+		{Allow{Bytes: piece}, 4},
+		{Allow{Bytes: 1000 * piece}, 1 + limits.SnapshotChunksInflight},
+		{want(3), 3 + limits.SnapshotChunksInflight},
+		{Allow{Bytes: piece}, 3 + limits.SnapshotChunksInflight},
+		{want(5), 3 + limits.SnapshotChunksInflight + 1},
+	} {
+		if s.turn(step.m); sent.pieces != step.sent {
+			t.Errorf("step %d, %+v: %d pieces were sent, not %d", i, step.m, sent.pieces, step.sent)
+		}
+	}
+	if got := s.Status.piecesSent.Load(); got != int64(sent.pieces*piece) {
+		t.Errorf("%d bytes are told of %d pieces", got, sent.pieces)
+	}
+}
+
+// A member that is behind, or gets a snapshot, saves none for its worth, but when its log has no room for more.
+func TestNothingIsSavedWhileBehind(t *testing.T) {
+	l := limits.Defaults()
+	l.DiskUseLeast, l.SnapshotBytes = 0, 1
+	for _, c := range []struct {
+		name           string
+		lags, receives bool
+		records        float64 // of the state
+		saves          bool
+	}{
+		{"level", false, false, 1.1, true},
+		{"behind", true, false, 1.1, false},
+		{"a snapshot comes", false, true, 1.1, false},
+		{"behind, and the log is full", true, false, 2.1, true},
+	} {
+		s := newTestSnapshotter(t, index.NewState(l.Index).View())
+		state := stateAt(t, 10, 100_000)
+		room := Capacity{MustPost: 1000}
+		a := NewApplier(ApplierConfig{
+			Member: 1, State: state, Inbox: NewMailbox[ApplierMessage]("a", room), Consensus: s.consensus, Snapshotter: s.Inbox, Status: s.Status, Limits: l,
+		})
+		s.Status.lags.Store(c.lags)
+		s.Status.receives.Store(c.receives)
+		a.records = int64(c.records * float64(a.savedBytes))
+		if a.save(Time{Now: 1 << 40}); a.saving != c.saves {
+			t.Errorf("%s, with records of %.1f times the state: a snapshot is ordered: %v", c.name, c.records, a.saving)
+		}
+	}
+}
+
+// Who needs longer than a time for what was committed is behind until it needs less.
+func TestCatchesUp(t *testing.T) {
+	var l lag
+	const after, pause = time.Second, time.Second
+	applied, commit := uint64(0), uint64(0)
+	run := func(d time.Duration, ahead uint64) bool {
+		for end := l.seen + d; l.seen < end; {
+			commit += 10
+			applied = max(applied, commit-ahead)
+			l.heard(commit)
+			l.tick(applied, l.seen+TickInterval, pause)
+		}
+		return l.catchesUp(applied, l.seen, after)
+	}
+	if commit = 10_000; run(2*time.Second, 10) {
+		t.Error("it is level, and behind")
+	}
+	commit += 3000 // three seconds' worth, as many as which it stays behind
+	for i := range 30 {
+		if got := run(300*time.Millisecond, 3000); got != (i > 3) && i != 3 {
+			t.Errorf("after %v behind: %v", time.Duration(i+1)*300*time.Millisecond, got)
+		}
+	}
+	if run(4*time.Second, 10) {
+		t.Error("it is level again, and behind")
+	}
+}
