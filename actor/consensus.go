@@ -82,6 +82,7 @@ type Consensus struct {
 	asks       leaseAsks
 	clock      leaseClock
 	disk       diskWatch
+	elections  elections
 	readLog    readWatch
 	pace       pace
 	sending    map[uint64]bool // the peers that a snapshot is on its way to
@@ -275,7 +276,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 func (c *Consensus) tick(n int) {
 	if !c.quarantine.active() {
 		c.Window.ScanKinds(func() { // an election begins here
-			for range n {
+			for range c.electionTicksOf(n) {
 				c.raft.Tick()
 			}
 		})
@@ -313,6 +314,18 @@ func (c *Consensus) tick(n int) {
 		c.tendLearners()
 		c.partFromRemoved()
 	}
+}
+
+// electionTicksOf returns how many of n ticks raft's clock goes on.
+func (c *Consensus) electionTicksOf(n int) int {
+	if c.soft.Lead != raft.None {
+		return n
+	}
+	disk := time.Duration(0)
+	if !c.disk.idle() {
+		disk = c.now.Now - c.disk.begun()
+	}
+	return c.elections.ticks(n, disk, c.ElectionTimeout)
 }
 
 // leader is whom this member follows, or raft.None. Who has no vote never campaigns, and raft goes on to name the leader
@@ -379,6 +392,10 @@ func (c *Consensus) receive(r Received) {
 		case raftpb.MsgTimeoutNow:
 			c.Window.ScanKinds(func() { c.step(m.Message) }) // and an election here
 			return
+		case raftpb.MsgVoteResp:
+			if status := c.raft.BasicStatus(); !m.GetReject() && (status.RaftState != raft.StateCandidate || status.GetTerm() != m.GetTerm()) {
+				c.elections.late(m.GetTerm(), c.now.Now)
+			}
 		case raftpb.MsgReadIndex:
 			if c.soft.RaftState == raft.StateLeader && c.handedTerm != c.term {
 				c.reads.postpone(m.Message)

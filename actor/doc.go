@@ -230,6 +230,11 @@
 // that waits for a turn of another one is not late, however long it takes: what is finished shows that the disk goes on
 // (diskwatch.go); and it has the time that limits.DiskBytesLeast a second would take, so that no such disk ends a member.
 //
+// A vote is on two disks before it counts, its candidate's and its voter's. Where that takes longer than an election timeout, each
+// would come too late, in a term that is over, and nobody would lead for as long as the disks are slow. So while nobody leads,
+// raft's clock stands in a member whose disk is at something, and goes slower in one that was sent a vote too late
+// (elections.go): a cluster whose quorum needs a second for a sync, or ten, has a leader after the second election.
+//
 // # Memory
 //
 // What was compacted is given back in steps (index.State.Reclaim): in proportion to what is applied, and while nothing is,

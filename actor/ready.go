@@ -19,12 +19,17 @@ func (c *Consensus) ready(rd raft.Ready) {
 		if lead := rd.SoftState.Lead; lead != raft.None && lead != c.soft.Lead {
 			c.Status.Counters.LeaderChanges.Add(1)
 		}
-		c.soft, c.silence = *rd.SoftState, 0
+		if c.soft, c.silence = *rd.SoftState, 0; c.soft.Lead != raft.None {
+			c.elections.ended()
+		}
 	}
 	if term := c.raft.BasicStatus().GetTerm(); term != c.term || rd.SoftState != nil {
 		c.newTermOrLeader(term)
 	}
 	votes := slices.ContainsFunc(rd.Messages, func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgVote })
+	if votes {
+		c.elections.begun(c.term, c.now.Now)
+	}
 	for _, m := range rd.Messages {
 		switch m.GetType() {
 		case raftpb.MsgStorageAppend:

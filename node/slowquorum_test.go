@@ -45,3 +45,26 @@ func TestSlowQuorumKeepsItsLeader(t *testing.T) {
 		t.Errorf("%d puts, and none for %v", f.puts, longest)
 	}
 }
+
+// A cluster whose leader is gone elects another one, also where votes take as long as slow disks do, several election timeouts.
+func TestSlowQuorumElects(t *testing.T) {
+	for name, slow := range map[string][]bool{"all disks are slow": {true, true}, "one of two is": {true, false}} {
+		t.Run(name, func(t *testing.T) {
+			w, leader := quietCluster(t, shape{segmentBytes: 8 << 20}, func(*limits.Tunable) {})
+			leader.kill()
+			for _, h := range w.hosts {
+				if h != leader {
+					if slow[0] {
+						h.drive.median = time.Hour // each sync takes the five seconds that are the most
+					}
+					slow = slow[1:]
+				}
+			}
+			begun := w.sim.Now()
+			if !w.until(5*time.Minute, func() bool { l := w.leader(); return l != nil && l != leader }) {
+				t.Fatalf("nobody leads after %v, in term %d: %s", w.sim.Now()-begun, w.watch.newest, w.failure)
+			}
+			t.Logf("%s leads after %v, in term %d", w.leader().name(), w.sim.Now()-begun, w.watch.newest)
+		})
+	}
+}

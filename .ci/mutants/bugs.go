@@ -237,6 +237,12 @@ var mutants = []mutant{
 	{"hand leadership over where one disk of several is faster", []change{
 		{"actor/diskwatch.go", "	return n > len(voters)/2 || len(voters) == 0\n", "	return n > 0 || len(voters) == 0\n"},
 	}, []detector{actors}},
+	{"elect as fast as ever where votes come late", []change{
+		{"actor/elections.go", "			e.slow = max(e.slow, took)\n", "			e.slow = max(e.slow, 0*took)\n"},
+	}, []detector{actors, direct("./node", "TestSlowQuorumElects")}},
+	{"begin an election while the own disk is at a vote", []change{
+		{"actor/elections.go", "	if disk > electionTimeout/2 {", "	if disk < 0 {"},
+	}, []detector{actors}},
 	{"take a pause for a read that has no answer", []change{
 		{"actor/diskwatch.go", "{ w.since = min(w.since+still, now) }", "{ w.since = min(w.since+0*still, now) }"},
 	}, []detector{actors}},
