@@ -120,12 +120,11 @@ type load struct {
 	first error
 }
 
-// share is what one store's requests record.
+// share is what one store's requests record: once each, since the load's own work is done on the processors that it measures.
 type share struct {
-	mu        sync.Mutex
-	histogram *hdrhistogram.Histogram
-	windows   []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by when the request ended
-	ended     time.Time                 // of the newest success that is recorded
+	mu      sync.Mutex
+	windows []*hdrhistogram.Histogram // of windowTime each, since the warm-up's end, by when the request ended
+	ended   time.Time                 // of the newest success that is recorded
 }
 
 // windowTime is how long the parts of a run are that its course is shown by.
@@ -161,7 +160,7 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	}
 	shares := make([]*share, len(config.Stores))
 	for i := range shares {
-		shares[i] = &share{histogram: newHistogram(), ended: l.begun}
+		shares[i] = &share{ended: l.begun}
 	}
 	slots := make([]*slot, config.InFlight)
 	for i := range slots {
@@ -281,7 +280,6 @@ func (s *slot) record(now time.Time) {
 	s.share.mu.Lock()
 	defer s.share.mu.Unlock()
 	took := now.Sub(s.begun)
-	record(s.share.histogram, took)
 	window := min(int(now.Sub(s.load.begun)/windowTime), mostWindows-1)
 	for len(s.share.windows) <= window {
 		s.share.windows = append(s.share.windows, newHistogram())
@@ -363,8 +361,8 @@ func (l *load) report(shares []*share) Report {
 	ended := l.begun
 	var windows []*hdrhistogram.Histogram
 	for _, s := range shares {
-		all.Merge(s.histogram)
 		for i, w := range s.windows {
+			all.Merge(w)
 			if i == len(windows) {
 				windows = append(windows, newHistogram())
 			}

@@ -30,7 +30,7 @@ func (c *Client) writeAsync(x *call, done func(Written, error)) {
 			done(Written{}, x.err)
 			return
 		}
-		done(readWritten(x))
+		done(readWritten(x, x.response))
 	}
 	c.submit(x)
 }
@@ -50,10 +50,7 @@ func (c *Client) GetAsync(key []byte, serializable bool, done func(pair KeyValue
 		}
 		var one [1]KeyValue
 		page := RangeResult{KVs: one[:0]}
-		p, err := wire.ReadResponse(x.answer)
-		if err == nil {
-			err = p.Range(&page)
-		}
+		err := x.response.Range(&page)
 		if err != nil || len(page.KVs) == 0 {
 			done(KeyValue{}, false, err)
 			return

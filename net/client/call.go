@@ -45,8 +45,9 @@ type call struct {
 	doubt    bool // an attempt may have happened
 
 	// The outcome: the caller's, once it is told.
-	answer []byte // the frame of the answer: a copy when done is nil, otherwise valid while done runs
-	err    error
+	answer   []byte         // the frame of the answer, a copy; of an asynchronous call there is none
+	response *wire.Response // the answer to an asynchronous call: valid while done runs
+	err      error
 }
 
 const (
@@ -98,7 +99,7 @@ func newCall(op wire.Op) *call {
 func (x *call) recycle() {
 	x.releaseName(false)
 	body, answer, ready := x.body, x.answer, x.ready
-	if x.done != nil || cap(answer) > keepBytes {
+	if cap(answer) > keepBytes {
 		answer = nil
 	}
 	if cap(body) > keepBytes {
@@ -131,17 +132,17 @@ func (x *call) fail(err error) {
 	x.deliver()
 }
 
-// succeed ends the call with the frame of its answer.
-func (x *call) succeed(frame []byte) {
+// succeed ends the call with its answer.
+func (x *call) succeed(a *arrival) {
 	x.releaseName(true)
 	if !x.end() {
 		x.recycle()
 		return
 	}
 	if x.done == nil {
-		x.answer = append(x.answer[:0], frame...)
+		x.answer = append(x.answer[:0], a.frame...)
 	} else {
-		x.answer = frame
+		x.response = &a.answer
 	}
 	x.deliver()
 }

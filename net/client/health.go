@@ -77,11 +77,7 @@ func (k *conn) askHealth() {
 			k.health.heard(nil, time.Now())
 			return
 		}
-		var status wire.Status
-		p, err := wire.ReadResponse(x.answer)
-		if err == nil {
-			status, err = p.Status()
-		}
+		status, err := x.response.Status()
 		if err != nil { // the connection ends for what it sends
 			return
 		}

@@ -72,15 +72,16 @@ func (c *Client) written(ctx context.Context, x *call) (Written, error) {
 		return Written{}, err
 	}
 	defer x.recycle()
-	return readWritten(x)
+	p, err := wire.ReadResponse(x.answer)
+	if err != nil {
+		return Written{}, unknown(x.op, x.where.Load(), err)
+	}
+	return readWritten(x, &p)
 }
 
 // readWritten reads an answer that says that the write happened.
-func readWritten(x *call) (w Written, err error) {
-	p, err := wire.ReadResponse(x.answer)
-	if err == nil {
-		w.Revision, w.Deleted, w.Previous, err = p.Written()
-	}
+func readWritten(x *call, p *wire.Response) (w Written, err error) {
+	w.Revision, w.Deleted, w.Previous, err = p.Written()
 	if w.Previous != nil {
 		w.Previous = ownPage(&RangeResult{KVs: w.Previous}).KVs
 	}

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -49,6 +50,19 @@ func TestNaming(t *testing.T) {
 			}
 			if again, ok := open[i].name(&c.naming); !ok || again.Sequence != open[i].sequence || again.Sequence+1-again.Window != open[0].sequence {
 				t.Fatalf("sent again it is %+v, and the oldest is %d", again, open[0].sequence)
+			}
+			if n := min(r.IntN(4), len(open)-i); n > 0 && r.IntN(50) == 0 { // some that are answered together, one of them with a refusal
+				came := make([]arrival, n)
+				for j := range came {
+					came[j].call = open[i+j]
+				}
+				refused := open[i]
+				came[0].answer.Code = kv.Unavailable
+				c.naming.releaseAnswered(came)
+				if refused.session == nil {
+					t.Fatal("a write that is refused has lost its name")
+				}
+				open = append(open[:i+1], open[i+n:]...)
 			}
 			open[i].releaseName(r.IntN(2) == 0)
 			open = append(open[:i], open[i+1:]...)

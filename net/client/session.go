@@ -66,7 +66,7 @@ func (x *call) name(n *naming) (w kv.SessionWrite, ok bool) {
 }
 
 func newSession(clock int64) *session {
-	s := &session{opened: clock, first: 1, next: 1, over: make([]uint64, limits.SessionWindow/64)}
+	s := &session{opened: clock, first: 1, next: 1, over: make([]uint64, sessionWords)}
 	for s.id == 0 {
 		s.id = rand.Uint64()
 	}
@@ -79,17 +79,50 @@ func (x *call) releaseName(answered bool) {
 	if s == nil {
 		return
 	}
-	x.session = nil
 	n := &x.client.naming
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	x.session = nil
+	s.release(x.sequence, answered)
+	s.advance()
+}
+
+// releaseAnswered is releaseName for all writes among some answers that succeeded.
+func (n *naming) releaseAnswered(came []arrival) {
+	var last *session
+	for i := range came {
+		x := came[i].call
+		if x == nil || x.session == nil || came[i].answer.Code != kv.OK {
+			continue
+		}
+		if last == nil {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+		} else if last != x.session {
+			last.advance()
+		}
+		last, x.session = x.session, nil
+		last.release(x.sequence, true)
+	}
+	if last != nil {
+		last.advance()
+	}
+}
+
+// release marks a sequence as over; advance follows.
+func (s *session) release(sequence uint64, answered bool) {
 	if answered {
 		s.opened = 0
 	}
-	const words = limits.SessionWindow / 64
-	s.over[x.sequence/64%words] |= 1 << (x.sequence % 64)
+	s.over[sequence/64%sessionWords] |= 1 << (sequence % 64)
+}
+
+const sessionWords = limits.SessionWindow / 64
+
+// advance makes first the first one that may be sent again.
+func (s *session) advance() {
 	for s.first < s.next {
-		word := &s.over[s.first/64%words]
+		word := &s.over[s.first/64%sessionWords]
 		done := uint64(bits.TrailingZeros64(^(*word >> (s.first % 64))))
 		if done == 0 {
 			return

@@ -203,6 +203,7 @@ func (s *stream) readBatch() error {
 	if unasked := s.resolve(); err == nil {
 		err = unasked
 	}
+	s.conn.client.naming.releaseAnswered(s.came)
 	for i := range s.came {
 		if x := s.came[i].call; x != nil {
 			s.complete(x, &s.came[i])
@@ -260,7 +261,7 @@ func (s *stream) complete(x *call, a *arrival) {
 	failed := a.answer.Failed()
 	switch {
 	case failed == nil:
-		x.succeed(a.frame)
+		x.succeed(a)
 	case failed.Code == kv.SessionEnded && x.session != nil:
 		s.conn.client.endSession(x, s.conn)
 		if x.doubt {
