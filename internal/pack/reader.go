@@ -112,7 +112,25 @@ func (r *Reader) Uint() uint64 {
 	return r.longUint()
 }
 
-func (r *Reader) longUint() uint64 {
+// longUint reads what is there as a whole at once: a request has half a dozen such numbers.
+func (r *Reader) longUint() (n uint64) {
+	switch b := r.rest; {
+	case len(b) > 1 && b[0] == 0xcc:
+		n, r.rest = uint64(b[1]), b[2:]
+	case len(b) > 2 && b[0] == 0xcd:
+		n, r.rest = uint64(binary.BigEndian.Uint16(b[1:])), b[3:]
+	case len(b) > 4 && b[0] == 0xce:
+		n, r.rest = uint64(binary.BigEndian.Uint32(b[1:])), b[5:]
+	case len(b) > 8 && b[0] == 0xcf:
+		n, r.rest = binary.BigEndian.Uint64(b[1:]), b[9:]
+	default:
+		return r.anyUint()
+	}
+	return n
+}
+
+// anyUint is longUint of what may be cut off, or no number.
+func (r *Reader) anyUint() uint64 {
 	switch c := r.code(); {
 	case c < 0x80:
 		return uint64(c)
@@ -188,6 +206,10 @@ func (r *Reader) String() string {
 // Array reads an array's header and returns its count, which is at most the number of bytes left: an element has
 // at least one, so that a caller may allocate by it.
 func (r *Reader) Array() int {
+	if b := r.rest; len(b) > 0 && b[0]&0xf0 == 0x90 && int(b[0]&0x0f) < len(b) {
+		r.rest = b[1:]
+		return int(b[0] & 0x0f)
+	}
 	var n uint64
 	switch c := r.code(); {
 	case c >= 0x90 && c <= 0x9f:
