@@ -545,4 +545,15 @@ var mutants = []mutant{
 	{"hash what etcd would have compacted", []change{
 		{"net/etcd/maintenance.go", "		if one.Mod <= compacted {\n", "		if one.Mod <= compacted && one.Tombstone {\n"},
 	}, []detector{direct("./net/etcd", "TestStories")}},
+
+	// What is done once for all that came together.
+	{"keep counting requests that did not come", []change{
+		{"net/server/reader.go", "	s.uncount()\n", ""},
+	}, []detector{direct("./net/server", "TestOneBatch|TestReadsTogether")}},
+	{"answer the last read of each 32 as the first", []change{
+		{"net/server/locals.go", "now.tryOne(x.id, v, &x.Range)", "now.tryOne(x.id, v, &l.reads[i%(len(l.reads)-1)].Range)"},
+	}, []detector{direct("./net/server", "TestReadsTogether")}},
+	{"give back the name of a write that is refused", []change{
+		{"net/client/session.go", " || came[i].answer.Code != kv.OK {", " {"},
+	}, []detector{direct("./net/client", "TestNaming")}},
 }

@@ -312,6 +312,7 @@ func (s *stream) moveLeader(q *wire.Request, bytes int32) {
 func (s *stream) flush() {
 	b := &s.batch
 	s.answerLocals()
+	s.uncount()
 	s.mu.Lock()
 	if s.gone {
 		s.mu.Unlock()

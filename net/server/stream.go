@@ -36,6 +36,7 @@ type stream struct {
 	frames  *wire.FrameReader
 	request wire.Request
 	batch   batch
+	counted counted
 	behind  bool      // what was answered at once when the batch before was handed over had not been taken by then
 	asked   bool      // a frame has come
 	watched bool      // a read deadline is set
@@ -83,24 +84,68 @@ func newStream(c *conn, qs *quic.Stream) *stream {
 	return s
 }
 
-// begin counts a request whose frame has so many bytes as under way, and returns what it counts for, or says which
-// limit it would break.
-func (s *stream) begin(frame int) (int32, *kv.Error) {
-	limit := s.conn.server.config.Limits.RequestsInflight
-	own, all := s.requests.Add(1), s.conn.requests.Add(1)
-	if own+all > limit {
-		s.requests.Add(-1)
-		s.conn.requests.Add(-1)
-		return 0, kv.Errorf(kv.Overloaded, "this stream has %d requests under way and its connection %d; together they may be %d", own-1, all-1, limit)
+// counted is what the reader has counted as under way for the rest of the frames that are there, at once for all: no limit is
+// passed by that, and what is left is given back when the batch is handed over.
+type counted struct{ requests, bytes int64 }
+
+// countedMost is for how many requests the reader counts at once.
+const countedMost = 64
+
+// begin counts a request that weighs so many bytes as under way, and returns what it counts for, or says which limit it
+// would break.
+func (s *stream) begin(weight int) (int32, *kv.Error) {
+	bytes := int64(weight + limits.RequestOverhead)
+	if s.counted.requests == 0 {
+		if refusal := s.count(weight); refusal != nil {
+			return 0, refusal
+		}
 	}
-	bytes := int32(frame + limits.RequestOverhead)
-	if !s.bytes.take(int64(bytes)) {
-		s.requests.Add(-1)
-		s.conn.requests.Add(-1)
-		return 0, s.noRoom(frame)
+	if s.counted.bytes >= bytes {
+		s.counted.bytes -= bytes
+	} else if !s.bytes.take(bytes) {
+		return 0, s.noRoom(weight)
 	}
-	s.conn.server.requests.Add(1)
-	return bytes, nil
+	s.counted.requests--
+	return int32(bytes), nil
+}
+
+// count counts for as many requests as may be there, if there is room for all of them, and else for one.
+func (s *stream) count(weight int) *kv.Error {
+	there := s.frames.Partial()
+	if n := min(int64(1+there/weight), countedMost); n > 1 {
+		if _, _, ok := s.add(n); ok {
+			s.counted.requests = n
+			if bytes := int64(weight+there) + n*limits.RequestOverhead; s.counted.bytes == 0 && s.bytes.take(bytes) {
+				s.counted.bytes = bytes
+			}
+			return nil
+		}
+	}
+	own, all, ok := s.add(1)
+	if !ok {
+		return kv.Errorf(kv.Overloaded, "this stream has %d requests under way and its connection %d; together they may be %d",
+			own, all, s.conn.server.config.Limits.RequestsInflight)
+	}
+	s.counted.requests = 1
+	return nil
+}
+
+// add counts n requests, unless that would pass the limit. It returns how many there are on the stream and on its connection.
+func (s *stream) add(n int64) (own, all int64, ok bool) {
+	own, all = s.requests.Add(n), s.conn.requests.Add(n)
+	if own+all > s.conn.server.config.Limits.RequestsInflight {
+		s.requests.Add(-n)
+		s.conn.requests.Add(-n)
+		return own - n, all - n, false
+	}
+	s.conn.server.requests.Add(n)
+	return own, all, true
+}
+
+// uncount gives back what was counted for requests that did not come.
+func (s *stream) uncount() {
+	s.end(s.counted.requests, s.counted.bytes)
+	s.counted = counted{}
 }
 
 // noRoom is the answer to a request that has no room in what clients may use of the member's memory.
@@ -149,7 +194,7 @@ func (r *requestRoom) Give(bytes int) {
 
 // end takes back what begin counted, for so many requests.
 func (s *stream) end(requests, bytes int64) {
-	if requests == 0 {
+	if requests == 0 && bytes == 0 {
 		return
 	}
 	if left := s.requests.Add(-requests); left < 0 {
