@@ -120,6 +120,9 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 		return false, exitf(exitCondition, "%s is a learner, and has no vote to give away: `qkv member remove %s`, then `qkv member add`; nothing was changed", old.Name, old.Name)
 	case next == nil:
 		return false, r.later(r.add(ctx, members, old))
+	case next.Role == kv.Learner && !next.Started() && !r.at(next):
+		return false, exitf(exitCondition, "%s was added before, at %s: give that as --peer, or say by `qkv member update %s --peer %s` that it is elsewhere; nothing was changed",
+			r.name, strings.Join(next.Peers, ","), r.name, strings.Join(r.peers, ","))
 	case next.Role != kv.Learner:
 		return false, exitf(exitCondition, "%s is a voter beside %s: if it is the new one, `qkv member remove %s` ends the replacement; otherwise --name says what the new one is called", r.name, old.Name, old.Name)
 	}

@@ -192,6 +192,7 @@ func TestMemberReplace(t *testing.T) {
 	if !strings.HasPrefix(out, "1 of 3: n3-2 ("+id+") was added before\n") || !strings.Contains(out, command) || b.list(t)["n3-2"].ID != id {
 		t.Fatalf("again: %q %q", out, stderr)
 	}
+	b.expect(t, 4, "", "n3-2 was added before, at 10.0.0.4:2380: give that as --peer, or say by `qkv member update n3-2 --peer 10.0.0.5:2380`", "member", "replace", "n3", "--peer", "10.0.0.5:2380")
 	var number uint64
 	_, _ = fmt.Sscanf(id, "%x", &number)
 	started := announcement(4, "n3-2")

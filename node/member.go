@@ -146,6 +146,14 @@ func (m *member) join(id uint64) (err error) {
 // noteDifferences says what the flags say and the folder knows better.
 func (m *member) noteDifferences() {
 	var differs []string
+	switch was := m.folder.Founding; {
+	case m.config.Found && len(was) == 1:
+		differs = append(differs, "--found is given, and this member joined a cluster that was there")
+	case m.config.Found && len(was) > 3:
+		differs = append(differs, fmt.Sprintf("--found is given, the cluster was founded by %s", strings.Join(was[2:], ",")))
+	case len(m.config.Join) > 0 && len(was) > 2:
+		differs = append(differs, fmt.Sprintf("--join is given, and this member has founded its cluster, as %s", strings.Join(was[2:], ",")))
+	}
 	if was, now := m.folder.Founding, m.config.founders(); len(m.config.InitialCluster) > 0 && len(was) > 2 && !slices.Equal(was[2:], slices.Sorted(slices.Values(now))) {
 		differs = append(differs, fmt.Sprintf("--initial-cluster names %s, the cluster was founded by %s", strings.Join(now, ","), strings.Join(was[2:], ",")))
 	} else if len(m.config.InitialCluster) > 0 && len(was) == 1 {
