@@ -118,3 +118,24 @@ func TestProcessesStopped(t *testing.T) {
 	h.figures(t, fmt.Sprintf("SIGSTOP of the leader, next put after %v; three SIGTERM, next put after %v at most",
 		paused.Round(time.Millisecond), stopped.Round(time.Millisecond)))
 }
+
+// TestProcessLeaderDies: the host of a leader that was killed says so, and the others do not wait for their election timeout. A busy
+// machine may be so late that they do all the same.
+func TestProcessLeaderDies(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	const tries = 10
+	for range tries {
+		c.level()
+		died := c.leader()
+		died.kill()
+		c.leader() // another one
+		for _, m := range c.others(died) {
+			if lineWith(m.lines(), "the leader's process has died", "leader="+died.name) != "" {
+				return
+			}
+		}
+		died.start()
+	}
+	t.Errorf("%d leaders were killed, and no other member has heard of it by their hosts:\n%s", tries, c.tails())
+}
