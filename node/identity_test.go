@@ -214,7 +214,6 @@ type told struct {
 }
 
 func (t *told) SetPeers(all []peer.Peer) { t.peers = all }
-func (*told) CheckAlive(uint64)          {}
 
 // What was given on the command line is tried beside what is known; one that has joined, and has nothing yet, knows what it
 // was told then.

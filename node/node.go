@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -298,6 +299,9 @@ func (n *Node) handOver(ctx context.Context) {
 		if now.Role == "leader" && now.Term != began.Term || now.Role != "leader" && now.Leader != 0 {
 			return
 		}
+		if !n.votersConnected() {
+			return
+		}
 		n.member.consensus.Offer(actor.Transfer{})
 		select {
 		case <-ctx.Done():
@@ -305,6 +309,16 @@ func (n *Node) handOver(ctx context.Context) {
 		case <-time.After(poll):
 		}
 	}
+}
+
+// votersConnected tells whether there is anybody who could take leadership over: where all members stop, the last one need not
+// wait for that.
+func (n *Node) votersConnected() bool {
+	members := n.member.status.View().Members()
+	return slices.ContainsFunc(n.member.transport.Status(), func(s peer.PeerStatus) bool {
+		one := members.Get(s.ID)
+		return s.Connected && one != nil && one.Role.Votes()
+	})
 }
 
 // Status is the member's own status.

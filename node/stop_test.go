@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/net/peer"
 )
 
 // stuck is an actor that is in the middle of something until it is let go.
@@ -77,5 +80,35 @@ func TestMoveLeaderEndsWithItsRequest(t *testing.T) {
 	cancel()
 	if err := (endpoint{a.m}).MoveLeader(ctx, 0); err == nil || err.Certain() {
 		t.Errorf("there is nobody else, and it said %v", err)
+	}
+}
+
+// links is a transport with these connections.
+type links struct {
+	nobody
+	all []peer.PeerStatus
+}
+
+func (l links) Status() []peer.PeerStatus { return l.all }
+
+// The last member that stops waits for nobody who could lead.
+func TestWhoCouldLeadWhenThisOneStops(t *testing.T) {
+	n := &Node{member: memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))}
+	link := func(id uint64, connected bool) peer.PeerStatus {
+		return peer.PeerStatus{Peer: peer.Peer{ID: id}, Connected: connected}
+	}
+	for name, c := range map[string]struct {
+		all  []peer.PeerStatus
+		want bool
+	}{
+		"a voter":               {[]peer.PeerStatus{link(2, false), link(3, true)}, true},
+		"a learner":             {[]peer.PeerStatus{link(2, false), link(8, true)}, false},
+		"one that is no member": {[]peer.PeerStatus{link(9, true)}, false},
+		"nobody":                {nil, false},
+	} {
+		n.member.transport = links{all: c.all}
+		if got := n.votersConnected(); got != c.want {
+			t.Errorf("connected to %s: %v", name, got)
+		}
 	}
 }
