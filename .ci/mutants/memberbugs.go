@@ -50,4 +50,13 @@ var memberMutants = []mutant{
 	{"take a host that says nothing for one that refuses", []change{
 		{"net/peer/alive.go", "	if askAlive(ctx, at) == nil && l.out.Load() == c {", "	if l.out.Load() == c {"},
 	}, []detector{direct("./net/peer", "TestCheckAlive")}},
+	{"let the copy of a folder take the place of its original", []change{
+		{"net/peer/alive.go", " || askAlive(ctx, at) != nil {", " || true {"},
+	}, []detector{direct("./net/peer", "TestRival")}},
+	{"judge a copied folder before its rival is asked", []change{
+		{"net/peer/accept.go", "	err = l.rival(ctx, q, &theirs)\n	if err == nil {\n		err = l.judge(&theirs)\n	}\n", "	err = l.judge(&theirs)\n"},
+	}, []detector{direct("./net/peer", "TestRival")}},
+	{"know a joiner by its address alone", []change{
+		{"node/peers.go", "told != nil && told.Name == \"\" {", "told != nil && told.Name == \"\" && told.ID == 0 {"},
+	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
 }
