@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	case next.Role != kv.Learner:
 		return false, exitf(exitCondition, "%s is a voter beside %s: if it is the new one, `qkv member remove %s` ends the replacement; otherwise --name says what the new one is called", r.name, old.Name, old.Name)
 	}
-	return false, r.later(r.promote(ctx, members, old, next))
+	return false, r.later(r.promote(ctx, members, old.ID, next))
 }
 
 // chooseName gives the new member a name when the user did not. Once it is chosen it stays.
@@ -182,6 +183,8 @@ const silence = 5 * time.Second
 // that has said its name.
 func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, old, next *client.Member, missing error) (done bool, err error) {
 	switch {
+	case next != nil && next.Manual && old == nil: // somebody has removed the lost one, whose vote it was to have
+		return false, r.later(r.promote(ctx, members, 0, next))
 	case next != nil && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
 		return r.awaitVoter(members, next), nil
 	case r.added != 0:
@@ -279,18 +282,19 @@ func (r *replacement) add(ctx context.Context, members []client.Member, old *cli
 	return err
 }
 
-func (r *replacement) promote(ctx context.Context, members []client.Member, old, next *client.Member) error {
+// promote makes the new one a voter when it is level, in the place of the old one if that is still there.
+func (r *replacement) promote(ctx context.Context, members []client.Member, old uint64, next *client.Member) error {
 	if r.said == "" {
 		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
 		if !next.Started() {
-			writeHostCommand(r.w, r.c, r.name, next.Peers, joinAddresses(members, old.ID))
+			writeHostCommand(r.w, r.c, r.name, next.Peers, joinAddresses(members, cmp.Or(old, next.ID)))
 		}
 	}
 	if !next.Started() {
 		r.say("2 of 3: waiting until %s is started", r.name)
 		return nil
 	}
-	err := r.s.PromoteMember(ctx, next.ID, old.ID)
+	err := r.s.PromoteMember(ctx, next.ID, old)
 	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LearnerBehind {
 		r.say("2 of 3: %s runs, and gets the data", r.name)
 		return nil

@@ -237,6 +237,30 @@ func TestMemberReplace(t *testing.T) {
 	}
 }
 
+// Somebody removes the lost one while it is replaced: the new one has nobody's vote to take over, and gets one all the same.
+func TestMemberReplaceOfOneThatIsRemoved(t *testing.T) {
+	b := threeMembers(t)
+	peer := []string{"n3", "--peer", "10.0.0.4:2380"}
+	b.replace(t, "2 of 3: waiting until n3-2 is started", peer...)
+	b.expect(t, 0, "n3 (0000000000000003) is no member any more\n", "", "member", "remove", "n3")
+	id := b.list(t)["n3-2"].ID
+	_, out, stderr := b.replace(t, "2 of 3: waiting until n3-2 is started", peer...)
+	if !strings.HasPrefix(out, "1 of 3: n3-2 ("+id+") was added before\n") {
+		t.Fatalf("not started: %q %q", out, stderr)
+	}
+	var number uint64
+	_, _ = fmt.Sscanf(id, "%x", &number)
+	started := announcement(4, "n3-2")
+	started.ID = number
+	b.member.Announce(started)
+	if code, out, stderr := b.replace(t, "", peer...); code != 0 || !strings.HasSuffix(out, "3 of 3: n3-2 votes, and n3 is no member any more\n") {
+		t.Errorf("%d %q %q", code, out, stderr)
+	}
+	if m := b.list(t); len(m) != 3 || m["n3-2"].Role != "voter" {
+		t.Errorf("%+v", m)
+	}
+}
+
 // In the place of the lost one, with its address and name, the new one is added without a name before the lost one goes; the
 // command goes on where it was, and does not remove what still answers.
 func TestMemberReplaceInPlace(t *testing.T) {
