@@ -634,6 +634,17 @@ func TestHostsRefused(t *testing.T) {
 	if said := lineWith(original.lines(), "AMNESIA"); said != "" {
 		t.Errorf("the original of the copied folder goes on: %s", said)
 	}
+	h.step(l, "the copy is put back", gapCalm, func() {
+		h.wipe(original)
+		h.copyFolder(twin, original)
+		original.start()
+		original.says("a member refuses this one", "AMNESIA")
+	})
+	h.step(l, "and replaced", gapCalm, func() {
+		r := h.replace(original)
+		r.begin()
+		r.end()
+	})
 	h.ends(l)
 	h.figures("folders that must not start", l)
 }

@@ -66,7 +66,7 @@ var promises = []struct {
 	{"the last voter's removal", []string{"index/testdata/scripts/members.txt:is the last voter", "cli/testdata/script/member.txtar:the last voter"}},
 	{"promotion of one that is behind", []string{"actor:TestUnwiseChangesAreRefused"}},
 	{"a join with another cluster's certificate", []string{"net/peer:TestJoinByAnotherCA", "net/peer:TestJoinAsAnother"}},
-	{"a folder that runs twice", []string{"cli:TestHostsRefused", "cli:TestProcessAmnesia", "node/testdata/stories/amnesia.txt:two processes claim"}},
+	{"a folder that runs twice", []string{"cli:TestHostsRefused", "net/peer:TestRival", "cli:TestProcessAmnesia", "node/testdata/stories/amnesia.txt:two processes claim"}},
 	{"a removed member's backup", []string{"cli:TestHostsRefused"}},
 	{"flags that contradict the folder", []string{"node:TestFlagsThatTheFolderKnowsBetter", "node:TestFoldersThatDoNotStart"}},
 
