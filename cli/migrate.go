@@ -89,7 +89,9 @@ func migrateFrom(c *cli.Context) error {
 	case file && (c.Bool("cut-over") || slices.ContainsFunc(liveFlags, c.IsSet)):
 		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
 	case file:
-		return interruptible(c, func(ctx context.Context) error { return migrateFile(ctx, c, c.String("snapshot")) })
+		return interruptible(c, func(ctx context.Context) error {
+			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"))
+		})
 	}
 	return usagef("--snapshot FILE is missing, what `etcdctl snapshot save FILE` has written, or --endpoints URL,... of a running etcd")
 }
@@ -159,8 +161,8 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Source) err
 	return file.Close()
 }
 
-// migrateFile makes a data folder of a file.
-func migrateFile(ctx context.Context, c *cli.Context, path string) error {
+// migrateFile makes a data folder of a file, which is told of as what it is of.
+func migrateFile(ctx context.Context, c *cli.Context, path, of string) error {
 	file, err := migrate.OpenFile(path, c.Bool("skip-hash-check"))
 	if err != nil {
 		return migrateError(err)
@@ -194,14 +196,14 @@ func migrateFile(ctx context.Context, c *cli.Context, path string) error {
 	bar.end()
 	if errors.Is(err, errDryRun) {
 		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases; nothing was written\n",
-			file.Path, file.Revision, file.Compacted, file.Records, len(file.Leases))
+			of, file.Revision, file.Compacted, file.Records, len(file.Leases))
 		return nil
 	}
 	if err != nil {
 		return migrateError(err)
 	}
 	v := done.View
-	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", dir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), file.Path)
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", dir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of)
 	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", c.String("name"), dir)
 	return nil
 }

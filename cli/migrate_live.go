@@ -75,7 +75,7 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	err = from.Save(ctx, path, bar.set)
 	bar.end()
 	if err == nil {
-		err = migrateFile(ctx, c, path)
+		err = migrateFile(ctx, c, path, from.Name)
 	}
 	return errors.Join(migrateError(err), os.RemoveAll(dir))
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -50,5 +51,10 @@ func withSignals(ctx context.Context) (signals context.Context, forget func()) {
 func interruptible(c *cli.Context, f func(ctx context.Context) error) error {
 	ctx, forget := withSignals(c.Context)
 	defer forget()
-	return f(ctx)
+	err := f(ctx)
+	// What ended with the context did so because of the signal: that is what is said, and what the exit code is of.
+	if ended, ok := errors.AsType[*interruption](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
+		return ended
+	}
+	return err
 }

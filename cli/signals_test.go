@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os/signal"
 	"syscall"
 	"testing"
+
+	"github.com/urfave/cli/v2"
 )
 
 // What nohup starts outlives its terminal; SIGTERM still ends it.
@@ -20,5 +24,23 @@ func TestIgnoredHangup(t *testing.T) {
 	var ended *interruption
 	if !errors.As(context.Cause(ctx), &ended) || ended.signal != syscall.SIGTERM {
 		t.Errorf("ended by %v, want SIGTERM", context.Cause(ctx))
+	}
+}
+
+// TestInterruptedSays: what ends because of a signal says so, and not that a context was canceled; what fails for a reason of its
+// own while one comes keeps that.
+func TestInterruptedSays(t *testing.T) {
+	own := errors.New("the disk is full")
+	for _, failed := range []error{nil, own} {
+		c := cli.NewContext(cli.NewApp(), nil, nil)
+		c.Context = t.Context()
+		err := interruptible(c, func(ctx context.Context) error {
+			must(t, syscall.Kill(syscall.Getpid(), syscall.SIGTERM))
+			<-ctx.Done()
+			return cmp.Or(failed, fmt.Errorf("following: %w", ctx.Err()))
+		})
+		if failed == nil && exitCode(err) != 143 || failed != nil && !errors.Is(err, own) {
+			t.Errorf("after %v: %v", failed, err)
+		}
 	}
 }
