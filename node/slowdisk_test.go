@@ -315,10 +315,13 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	})
 	f := newFlood(w, 8000)
 	f.follow()
+	acknowledged := map[int]int{} // in each second
 	load := func(during func() bool) {
 		for during() && w.failure == "" {
 			f.fill(8)
+			before := f.puts
 			w.run(time.Millisecond)
+			acknowledged[int(w.sim.Now()/time.Second)] += f.puts - before
 		}
 	}
 	load(func() bool { return f.puts < 64 })
@@ -351,6 +354,21 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 		t.Errorf("%d snapshots were installed while %d were saved", installs, saves)
 	}
 	load(func() bool { return w.sim.Now() < begun+lasted+3*time.Second })
+	usual, seconds, slow, slowest := 0, 0, 0, 0
+	for second := int(gone/time.Second) + 1; second < int(begun/time.Second); second++ {
+		usual, seconds = usual+acknowledged[second], seconds+1
+	}
+	usual /= seconds
+	for second := int(begun/time.Second) + 1; second < int(w.sim.Now()/time.Second); second++ {
+		if slow++; acknowledged[second] >= usual*8/10 {
+			slow = 0
+		}
+		slowest = max(slowest, slow)
+	}
+	t.Logf("of %d writes a second less than 80 %% were made for %d s at most", usual, slowest)
+	if slowest > 5 {
+		t.Errorf("for %d s less than 80 %% of the usual %d writes a second were made: %v", slowest, usual, acknowledged)
+	}
 	if bytes := leader.member.logWriter.Log.Stats().Bytes; bytes > 16<<20 {
 		t.Errorf("the log still has %d bytes", bytes)
 	}
