@@ -4,6 +4,9 @@ func init() { mutants = append(mutants, ruleMutants...) }
 
 // ruleMutants are bugs in rules of all floors. Of half of them no test knew anything when they were put back first.
 var ruleMutants = []mutant{
+	{"tell progress in the middle of a revision", []change{
+		{"index/watch/step.go", "	if h.live.at.Sub > 0 {\n		return\n	}\n", ""},
+	}, []detector{direct("./index/watch", "TestNoNoticeWithinARevision")}},
 	{"count history that only deletions left", []change{
 		{"index/alarms.go", "	if v.compacted == v.revision {\n", "	if v.compacted == v.revision && v.live > 0 {\n"},
 	}, []detector{direct("./index", "TestScripts")}},

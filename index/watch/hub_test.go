@@ -491,7 +491,7 @@ func (w *world) turn(t *rapid.T) {
 			s.asked++
 			w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchProgress})
 		}
-		w.hub.Notify(w.now, 10*time.Second)
+		w.hub.Notify(w.now, rapid.SampledFrom([]time.Duration{0, 10 * time.Second}).Draw(t, "silent"))
 	case rapid.IntRange(0, 4).Draw(t, "end") == 0 && !s.gone:
 		w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchEnd})
 		s.gone, s.queue, s.watches, s.refused = true, nil, nil, false
@@ -509,4 +509,33 @@ func (w *world) anyOf(t *rapid.T, s *stream) *watched {
 	}
 	slices.Sort(ids)
 	return s.watches[rapid.SampledFrom(ids).Draw(t, "watch")]
+}
+
+// No notice of progress comes in the middle of a revision: what was told of it would be taken for all of it.
+func TestNoNoticeWithinARevision(t *testing.T) {
+	w := newWorld(t, limits.Defaults().Index, limits.Watches{StepWork: 1, FrameBytes: 1, FragmentBytes: 1, KeyVersions: 1000, PendingBytes: 1})
+	s := w.open(1000)
+	w.watch(s, kv.Watch{Key: []byte("k"), End: []byte("l"), ProgressNotify: true})
+	w.finish()
+	var all kv.Txn
+	for i := range 20 {
+		all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: fmt.Appendf(nil, "k%d", i)}})
+	}
+	w.apply(index.AppendTxn(nil, &all))
+	within := 0
+	for again := true; again; {
+		again = w.hub.Step(w.now, w.view, false)
+		w.now += time.Hour
+		w.hub.Notify(w.now, time.Second)
+		s.take(len(s.queue)) // it is judged here
+		for _, one := range s.watches {
+			if one.partial {
+				within++
+			}
+		}
+	}
+	if within == 0 {
+		t.Error("nothing was told within the revision")
+	}
+	w.finish()
 }
