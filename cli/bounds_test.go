@@ -144,3 +144,54 @@ func isNumberAbove(n ast.Expr, least int) bool {
 	number, err := strconv.ParseInt(b.Value, 0, 64)
 	return err == nil && number > int64(least)
 }
+
+// sizes are how many methods and fields a type may have that everything is drawn to. What would make it larger is a part of its
+// own, with state, rules and a table of its own, as its parts are already.
+var sizes = map[string]struct{ methods, fields int }{
+	"actor.Consensus": {115, 45},
+}
+
+// TestTypesStayInParts holds the sizes.
+func TestTypesStayInParts(t *testing.T) {
+	methods, fields := map[string]int{}, map[string]int{}
+	for _, file := range goFiles(t, "..") {
+		name := path.Dir(filepath.ToSlash(file))
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join("..", file), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if n.Recv != nil {
+					of := n.Recv.List[0].Type
+					if pointer, ok := of.(*ast.StarExpr); ok {
+						of = pointer.X
+					}
+					if of, ok := of.(*ast.Ident); ok {
+						methods[name+"."+of.Name]++
+					}
+				}
+				return false
+			case *ast.TypeSpec:
+				if s, ok := n.Type.(*ast.StructType); ok {
+					fields[name+"."+n.Name.Name] = s.Fields.NumFields()
+				}
+			}
+			return true
+		})
+	}
+	for of, most := range sizes {
+		switch m, f := methods[of], fields[of]; {
+		case m == 0 || f == 0:
+			t.Errorf("there is no type %s", of)
+		case m > most.methods || f > most.fields:
+			t.Errorf("%s has %d methods and %d fields, at most %d and %d: make a part of it a type of its own", of, m, f, most.methods, most.fields)
+		default:
+			t.Logf("%s: %d of %d methods, %d of %d fields", of, m, most.methods, f, most.fields)
+		}
+	}
+}
