@@ -107,6 +107,7 @@ func (h detector) run(dir string, tree *sources) (*catch, error) {
 	// A group of its own: the test's processes end with it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
+	command.WaitDelay = 5 * time.Second // what a test has started in a group of its own may have its output
 	var said strings.Builder
 	command.Stderr = &said
 	out, err := command.StdoutPipe()
