@@ -45,6 +45,27 @@ var mutants = []mutant{
 	{"rewrite a synced page", []change{
 		{"log/log.go", "	l.writeAt = at + int64(len(b))\n	l.syncedTo, l.syncedBy = l.writeAt, l.chain\n", "	l.writeAt = at + int64(len(b))\n	if len(b) > pageBytes {\n		l.writeAt -= pageBytes\n	}\n	l.syncedTo, l.syncedBy = l.writeAt, l.chain\n"},
 	}, []detector{logSweeps, campaign}},
+	{"write over what found no room", []change{
+		{"log/log.go", "	if err := l.clean(); err != nil {\n		return err\n	}\n	g, chain", "	g, chain"},
+	}, []detector{direct("./log", "TestNoRoom.*")}},
+	{"forget that a header found no room", []change{
+		{"log/recover.go", "	l.full, l.fresh, l.soiled = true, false, 0\n", "	l.full, l.fresh, l.soiled = false, false, 0\n"},
+	}, []detector{direct("./log", "TestNoRoom.*")}},
+	{"release what is before a segment without a header", []change{
+		{"log/segment.go", "	if l.fresh { // its header is not written: until then the one before it is the newest\n		last--\n	}\n", ""},
+	}, []detector{direct("./log", "TestNoRoom.*")}},
+	{"lock a file that can be removed alone", []change{
+		{"log/disk/os_linux.go", "		err = l.lockDir(path.Dir(name))\n", "		l.dir, _ = os.Open(path.Dir(name))\n"},
+	}, []detector{direct("./log/disk", "TestLock")}},
+	{"leave the log no files", []change{
+		{"node/node.go", "etcdLimits.Connections = connectionsFor(openFiles(), etcdLimits.Connections)", "_ = connectionsFor(openFiles(), etcdLimits.Connections)"},
+	}, []detector{direct("./cli", "TestProcessFewFiles")}},
+	{"keep parts of snapshots for ever", []change{
+		{"node/bootstrap.go", "i > 0 || part.Index <= found.Last", "i > 0"},
+	}, []detector{direct("./node", "TestReceivedPartsGo")}},
+	{"see a full disk by its bytes alone", []change{
+		{"actor/segmentmaker.go", "	case free < low || s.refuses:\n", "	case free < low:\n"},
+	}, []detector{direct("./actor", "TestDiskThatTakesNoFiles")}},
 	{"match waiters without the incarnation", []change{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
 	}, []detector{actors, story, campaign}},
