@@ -3,6 +3,7 @@ package log_test
 import (
 	"errors"
 	"io/fs"
+	"path"
 	"strings"
 	"syscall"
 	"testing"
@@ -189,5 +190,71 @@ func TestNoRoomForFirstGroup(t *testing.T) {
 		if r.Last != last {
 			t.Errorf("%s: it ends with %d, not %d", then, r.Last, last)
 		}
+	}
+}
+
+// A log says which file its oldest segment follows: where no snapshot reaches so far, that one is lost.
+func TestBehindWhichFile(t *testing.T) {
+	w := opened(t, 64<<10)
+	for range 30 {
+		w.append(w.now.last()+1, 1, 1, nil)
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+		w.l.Append(nil, w.pendingEntries()[1:])
+		must(t, w.sync())
+	}
+	names := w.l.Segments().Names()
+	if len(names) < 4 {
+		t.Fatalf("only %d segments", len(names))
+	}
+	for i, want := range []string{"", path.Base(names[len(names)-2])} {
+		if i > 0 {
+			must(t, w.m.Remove(names[len(names)-2]))
+		}
+		_, r, err := log.Open(w.o)
+		must(t, err)
+		if r.Behind != want {
+			t.Errorf("it begins with %d behind %q, not %q", r.First, r.Behind, want)
+		}
+	}
+}
+
+// Behind a torn end a start begins the next segment. Where its header finds no room nothing is written behind that end all the
+// same, and the log goes on when there is some.
+func TestNoRoomForHeader(t *testing.T) {
+	torn := 0
+	for seed := range uint64(60) {
+		w := newWorld(t, seed)
+		must(t, w.create())
+		must(t, w.open())
+		w.l.AddSpare(spare(t, w.maker))
+		w.append(w.now.last()+1, 1, 3, nil)
+		must(t, w.sync())
+		w.m.StartBatch()
+		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+		w.l.Append(nil, w.pendingEntries())
+		_, err := w.l.Sync()
+		must(t, err)
+		w.m.StopBatch()
+		w.m.Crash(disk.Variant(seed % uint64(disk.Variants)))
+		w.m.Fail(disk.Fault{Op: disk.OpWrite, Name: ".wal", Err: syscall.ENOSPC, Stays: true})
+		if err := w.open(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		w.m.ClearFaults()
+		if !w.torn {
+			continue
+		}
+		torn++
+		w.append(w.now.last()+1, 1, 2, nil)
+		if err := w.sync(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		w.m.Kill()
+		if err := w.open(); err != nil || w.torn {
+			t.Fatalf("seed %d: torn again: %v, %v", seed, w.torn, err)
+		}
+	}
+	if torn < 5 {
+		t.Errorf("%d logs were torn", torn)
 	}
 }

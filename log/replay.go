@@ -320,8 +320,12 @@ func (r *replay) reset(i int, rec record) error {
 // recovered is the report.
 func (r *replay) recovered(l *Log) *Recovered {
 	r.window.Publish(l.list)
+	behind := ""
+	if h := &r.chain[0].header; h.prev != 0 {
+		behind = nameOf(h.prev)
+	}
 	return &Recovered{
-		HardState: r.hard, Marker: r.marker, Window: r.window, Torn: r.torn, Skipped: r.skipped,
+		Behind: behind, HardState: r.hard, Marker: r.marker, Window: r.window, Torn: r.torn, Skipped: r.skipped,
 		First: r.window.first(), Last: r.window.last(), LastTerm: r.window.lastTerm(),
 		Bytes: l.Stats().Bytes,
 	}

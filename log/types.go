@@ -86,9 +86,10 @@ type Recovered struct {
 	First     uint64    // the first entry; what is before it must be in a snapshot
 	Last      uint64    // the last entry; First-1 when there is none
 	LastTerm  uint64
-	Torn      *Torn // what was cut; nil when the log ended cleanly
-	Skipped   error // the damage that Options.Covered made harmless; nil for none
-	Bytes     int64 // of the segments' files
+	Torn      *Torn  // what was cut; nil when the log ended cleanly
+	Skipped   error  // the damage that Options.Covered made harmless; nil for none
+	Behind    string // the file that the oldest segment follows: it was released, or is lost; empty for none
+	Bytes     int64  // of the segments' files
 }
 
 // Torn names what a crash left unfinished. It was never synced, so nobody was told of it.

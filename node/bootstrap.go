@@ -179,8 +179,12 @@ func (s *storage) loadState(r *recovered, found *log.Recovered) error {
 // initializeState begins with the empty state, which only a log that still holds its beginning continues.
 func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 	if found.Marker.Index != foundingIndex || found.First != foundingIndex+1 {
-		return fmt.Errorf("%w: the log of %s begins with index %d, and no valid snapshot of what was before is left: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
-			log.ErrCorrupt, s.folder.dir, found.First)
+		behind := ""
+		if found.Behind != "" {
+			behind = " behind " + found.Behind + ", which is not there"
+		}
+		return fmt.Errorf("%w: the log of %s begins with index %d%s, and no valid snapshot is left that reaches so far: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left",
+			log.ErrCorrupt, s.folder.dir, found.First, behind)
 	}
 	r.state = index.NewState(s.limits.Index)
 	r.state.Found(s.folder.founders())

@@ -225,3 +225,23 @@ func TestReceivedPartsGo(t *testing.T) {
 		}
 	}
 }
+
+// Where files are lost that no snapshot makes good, the refusal names the one that the log goes on from.
+func TestLostFileIsNamed(t *testing.T) {
+	dir, segments := damagedFolder(t)
+	for tries := 0; len(segments) < 2 && tries < 10; tries++ { // what the snapshots have let go of goes by time
+		dir, segments = damagedFolder(t)
+	}
+	for _, name := range append(list(t, dir, "snap/*.snap"), segments[0]) {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, err := startAlone(t, dir)
+	if err == nil {
+		a.stop(t)
+	}
+	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is not there") {
+		t.Errorf("without %s: %v", filepath.Base(segments[0]), err)
+	}
+}

@@ -34,7 +34,7 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 		"amnesia":  func() error { _, err := f.quarantined(); return err },
 		"peers":    func() error { _, err := f.known(); return err },
 	} {
-		for _, op := range []disk.Op{disk.OpOpen, disk.OpSize, disk.OpRead} {
+		for _, op := range []disk.Op{disk.OpOpen, disk.OpRead} {
 			fs.Fail(disk.Fault{Op: op, Name: name})
 			if err := read(); !errors.Is(err, syscall.EIO) || errors.Is(err, log.ErrCorrupt) {
 				t.Errorf("%s, when %v fails: %v", name, op, err)
@@ -51,6 +51,41 @@ func TestUnreadableIsNotCorrupt(t *testing.T) {
 				t.Errorf("%s, with one bit that is wrong in %d halves: %v", name, i+1, err)
 			}
 		}
+	}
+}
+
+// A small file that was cut in its second half, or has more behind that, is read, and can be written again.
+func TestSmallFilesOfAnySize(t *testing.T) {
+	for _, size := range []int64{2*slotBytes - 1, slotBytes + 100, slotBytes, 2*slotBytes + 1, 5 * slotBytes} {
+		fs := disk.NewMem(1)
+		f := &folder{fs: fs, dir: "data"}
+		if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("was"))); err != nil {
+			t.Fatal(err)
+		}
+		file, err := fs.OpenWritable("data/small")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(file.Truncate(size), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"was", "is"} {
+			if got, err := f.read("small"); err != nil || string(got) != want {
+				t.Errorf("%d bytes: %q, %v", size, got, err)
+			}
+			if err := f.write("small", []byte("is")); err != nil {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
+	}
+	fs := disk.NewMem(1)
+	f := &folder{fs: fs, dir: "data"}
+	file, err := fs.Create("small")
+	if err := errors.Join(err, file.Close(), fs.MkdirAll("data"), fs.Rename("small", "data/small")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := f.read("small"); !errors.Is(err, errChecksum) {
+		t.Errorf("an empty file: %q, %v", got, err)
 	}
 }
 

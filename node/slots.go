@@ -17,6 +17,8 @@ import (
 //	file = slot, slot                                      limits.FolderFileBytes each
 //	slot = number u64, length u32, content, CRC u32, zeros    big-endian; CRC-32C of all before it
 //
+// What a file lacks at its end is damage to a slot like any other, and what it has too much is nothing.
+//
 // The higher number is the newer content. What is replaced is the older slot first, or the damaged one, and when that is
 // synced the other one, which then holds the same: a crash leaves at least one slot whole, with the content before or with
 // the new one, and between two writes damage to one slot loses nothing.
@@ -64,11 +66,6 @@ func readSlots(file disk.File) (content []byte, number uint64, at int, err error
 	b := make([]byte, 2*slotBytes)
 	if err := file.DropCache(); err != nil {
 		return nil, 0, 0, err
-	}
-	if size, err := file.Size(); err != nil {
-		return nil, 0, 0, err
-	} else if size != int64(len(b)) {
-		return nil, 0, 0, errChecksum
 	}
 	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, 0, 0, err

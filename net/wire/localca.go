@@ -154,6 +154,9 @@ func checkPrivate(dir string, uid int) error {
 func (m Maker) ensure(ca *authority, dir string, id Identity) error {
 	files := filesOf(dir, id)
 	key, err := m.ensureKey(files.Key)
+	if err != nil && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (or remove %s: a new key is made)", err, files.Key)
+	}
 	if err != nil {
 		return err
 	}

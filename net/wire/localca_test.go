@@ -57,6 +57,15 @@ func TestLocalCAIsMadeOnce(t *testing.T) {
 	if before != after || read(t, home+"/certs/ca.crt") != ca {
 		t.Error("something was made again")
 	}
+	// A member's key that is damaged is named, with what makes another one.
+	key := data + "/certs/member-n1.key"
+	must(t, os.Truncate(key, 10))
+	if _, err = m.LocalMember(home, data, "n1"); err == nil || !strings.Contains(err.Error(), "remove "+key) {
+		t.Errorf("a damaged key: %v", err)
+	}
+	must(t, os.Remove(key))
+	_, err = m.LocalMember(home, data, "n1")
+	must(t, err)
 	for _, dir := range []string{home, home + "/certs", data + "/certs"} {
 		info, err := os.Stat(dir)
 		must(t, err)
