@@ -81,7 +81,7 @@ func (c *Consensus) lateTicks() int { return int(c.HeartbeatInterval/TickInterva
 // forgetLeader lets raft forget a leader that has died and is silent.
 func (c *Consensus) forgetLeader() {
 	f, now := &c.failover, c.raft.BasicStatus()
-	voters := c.membership.confState.GetVoters()
+	voters := c.votersOfBoth()
 	if now.Lead == raft.None || f.died != now.Lead || f.diedIn != now.GetTerm() || c.silence < c.lateTicks() || now.RaftState != raft.StateFollower || !slices.Contains(voters, c.Member) {
 		return
 	}
@@ -90,6 +90,17 @@ func (c *Consensus) forgetLeader() {
 	if err := c.raft.ForgetLeader(); err != nil {
 		c.Logger.Debug("forget the leader", "error", err)
 	}
+}
+
+// votersOfBoth are the voters, also of the configuration that an exchange of voters leaves: their votes are asked for as well.
+func (c *Consensus) votersOfBoth() []uint64 {
+	voters := slices.Clone(c.membership.confState.GetVoters())
+	for _, id := range c.membership.confState.GetVotersOutgoing() {
+		if !slices.Contains(voters, id) {
+			voters = append(voters, id)
+		}
+	}
+	return voters
 }
 
 // firstCampaign is after how many ticks a voter campaigns first: in the order of the ids.
@@ -110,7 +121,7 @@ func (c *Consensus) campaignEarly(ticks int) {
 	if f.ticks += ticks; f.ticks < f.next || f.ticks >= c.electionTicks {
 		return
 	}
-	f.next += max(len(c.membership.confState.GetVoters())-1, 1) * campaignApart
+	f.next += max(len(c.votersOfBoth())-1, 1) * campaignApart
 	c.Window.ScanKinds(func() {
 		if err := c.raft.Campaign(); err != nil {
 			c.Logger.Debug("campaign", "error", err)

@@ -123,6 +123,18 @@ func TestLeaderHasNotDied(t *testing.T) {
 	}
 }
 
+// In an exchange of voters the one that goes forgets a leader that has died as the others do: its vote is needed, too.
+func TestLeaderHasDiedInAnExchange(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(5)
+	c.membership.confState = &raftpb.ConfState{Voters: []uint64{2, 3, 4}, VotersOutgoing: []uint64{1, 2, 3}}
+	c.turn(PeerDied{Peer: 2})
+	c.pass(150 * time.Millisecond)
+	if lead := c.raft.BasicStatus().Lead; lead != raft.None {
+		t.Errorf("it follows %d, which has died", lead)
+	}
+}
+
 // Who was told wrongly, and has forgotten its leader, follows it again from its next heartbeat on.
 func TestLeaderIsHeardAgain(t *testing.T) {
 	const term = 5
