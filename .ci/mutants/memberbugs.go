@@ -59,4 +59,7 @@ var memberMutants = []mutant{
 	{"know a joiner by its address alone", []change{
 		{"node/peers.go", "told != nil && told.Name == \"\" {", "told != nil && told.Name == \"\" && told.ID == 0 {"},
 	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
+		{"actor/failover.go", "		if !slices.Contains(voters, id) {\n			voters = append(voters, id)\n", "		if id == 0 {\n			voters = append(voters, id)\n"},
+	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
 }
