@@ -2,10 +2,8 @@ package index
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"qkv/internal/limits"
@@ -389,10 +387,8 @@ func (b *Builder) Finish() (*State, error) {
 
 // group makes groups of the changes that share a revision.
 func (b *Builder) group() error {
-	slices.SortFunc(b.grouped, func(x, y subChange) int {
-		return cmp.Or(cmp.Compare(x.mod, y.mod), cmp.Compare(x.sub, y.sub))
-	})
 	h := &b.s.history
+	b.grouped = sortChanges(b.grouped, h.slots.first)
 	for rest := b.grouped; len(rest) > 0; {
 		n := 1
 		for n < len(rest) && rest[n].mod == rest[0].mod {
@@ -424,3 +420,36 @@ func (b *Builder) group() error {
 	}
 	return nil
 }
+
+// sortChanges sorts changes from a revision on by mod, and those of one mod by sub: by digits, the least one first. There may be
+// millions, and comparing them costs more than all that is done with them. It needs as much memory again.
+func sortChanges(all []subChange, from int64) []subChange {
+	spare := make([]subChange, len(all))
+	by := func(digits func(c *subChange) uint64) {
+		any := uint64(0)
+		for i := range all {
+			any |= digits(&all[i])
+		}
+		for shift := 0; any>>shift > 0; shift += sortBits {
+			var ends [1 << sortBits]int
+			for i := range all {
+				ends[digits(&all[i])>>shift%(1<<sortBits)]++
+			}
+			for d, at := 0, 0; d < len(ends); d++ {
+				ends[d], at = at, at+ends[d]
+			}
+			for i := range all {
+				to := &ends[digits(&all[i])>>shift%(1<<sortBits)]
+				spare[*to] = all[i]
+				*to++
+			}
+			all, spare = spare, all
+		}
+	}
+	by(func(c *subChange) uint64 { return uint64(c.sub) })
+	by(func(c *subChange) uint64 { return uint64(c.mod - from) })
+	return all
+}
+
+// sortBits is what one pass sorts by: so many places are still near.
+const sortBits = 11

@@ -12,6 +12,25 @@ import (
 	"qkv/internal/limits"
 )
 
+// Changes are sorted by revision, and those of one by their number in it, however large both are.
+func TestChangesAreSorted(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, many := range []int{0, 1, 2, 5_000} {
+		for _, most := range []int64{1, 100, 5_000, 1 << 32} {
+			from := random.Int64N(1 << 40)
+			all := make([]subChange, many)
+			for i := range all {
+				all[i] = subChange{from + random.Int64N(most), random.Int64N(most), ref(i)}
+			}
+			want := slices.Clone(all)
+			slices.SortStableFunc(want, func(a, b subChange) int { return cmp.Or(cmp.Compare(a.mod, b.mod), cmp.Compare(a.sub, b.sub)) })
+			if got := sortChanges(all, from); !slices.Equal(got, want) {
+				t.Errorf("%d changes of numbers below %d are not sorted", many, most)
+			}
+		}
+	}
+}
+
 // TestSortedReader reads ranges in all orders, in steps and pages of any length, while the owner goes on, and holds them against a
 // sort of the whole.
 func TestSortedReader(t *testing.T) {
