@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -69,11 +70,13 @@ func (s *storage) recover() (*recovered, error) {
 			return nil, err
 		}
 	}
+	ahead := s.loadAhead()
 	opened, found, err := log.Open(options)
 	if errors.Is(err, log.ErrCorrupt) {
 		opened, found, err = s.openCovered(options, err)
 	}
 	if err != nil {
+		ahead.abandon()
 		return nil, err // it names the log
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
@@ -84,7 +87,7 @@ func (s *storage) recover() (*recovered, error) {
 		r.hardState = log.HardState{Term: found.Marker.Term, Commit: found.Marker.Index}
 	}
 	r.hardState.Commit = max(r.hardState.Commit, found.Marker.Index)
-	if err := s.loadState(r, found); err != nil {
+	if err := s.loadState(r, found, ahead); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
 	if found.Skipped != nil {
@@ -132,9 +135,65 @@ func (s *storage) createLog(o log.Options, marker log.Marker) error {
 	return nil
 }
 
-// loadState finds the newest snapshot that the log continues, and loads it. Files that were received but never
-// installed are removed: the log does not know them. Damaged ones are moved aside.
-func (s *storage) loadState(r *recovered, found *log.Recovered) error {
+// loading is a snapshot that is loaded. Where there is a background, another goroutine does it; else, and where that one has
+// not begun, it is the one that waits.
+type loading struct {
+	path    string
+	reserve *index.Reserve
+	wait    func() loaded
+}
+
+type loaded struct {
+	state *index.State
+	meta  snapshot.Meta
+	err   error
+}
+
+func (s *storage) load(info snapshot.Info) *loading {
+	l := &loading{path: info.Path, reserve: index.NewReserve()}
+	l.wait = sync.OnceValue(func() (got loaded) {
+		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, s.folder.fs, info.Path, s.limits.Index)
+		return got
+	})
+	if s.background != nil {
+		s.fill(l.reserve, info.Bytes)
+		s.background(func() { l.wait() })
+	}
+	return l
+}
+
+// loadAhead begins to load the newest snapshot of the folder while the log is read, if one can: hardly ever is it not the one that
+// the log continues. What is wrong with the folder is found again, and said, when the log is there.
+func (s *storage) loadAhead() *loading {
+	if s.background == nil {
+		return nil
+	}
+	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
+	if err != nil || len(listing.Published) == 0 {
+		return nil
+	}
+	if newest := listing.Published[0]; newest.Err == nil && newest.Cluster == s.folder.Cluster {
+		return s.load(newest)
+	}
+	return nil
+}
+
+// abandon waits until nobody reads the file any more, and gives the memory back.
+func (l *loading) abandon() {
+	if l != nil {
+		l.wait()
+		l.reserve.Close()
+	}
+}
+
+// loadState finds the newest snapshot that the log continues, and loads it, if it is not what is loaded ahead. Files that were
+// received but never installed are removed: the log does not know them. Damaged ones are moved aside.
+func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) error {
+	defer func() {
+		if ahead != nil && ahead.reserve != r.memory {
+			ahead.abandon()
+		}
+	}()
 	dir := s.folder.path("snap")
 	if err := s.folder.fs.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
@@ -152,7 +211,7 @@ func (s *storage) loadState(r *recovered, found *log.Recovered) error {
 		}
 	}
 	for _, info := range listing.Published {
-		if err := s.consider(r, found, info); err != nil {
+		if err := s.consider(r, found, info, ahead); err != nil {
 			return err
 		}
 	}
@@ -196,7 +255,7 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 }
 
 // consider loads a snapshot if it is the first usable one, keeps a second one, and notes what is of no use.
-func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info) error {
+func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	if info.Err != nil {
 		return s.putAside(r, info, info.Err)
 	}
@@ -212,40 +271,47 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		return nil
 	}
 	if r.state == nil {
-		reserve := index.NewReserve()
-		s.prepare(reserve, r, found, info)
-		state, meta, err := snapshot.LoadIn(reserve, s.folder.fs, info.Path, s.limits.Index)
+		loading := ahead
+		if loading == nil || loading.path != info.Path {
+			loading = s.load(info)
+		}
+		got := loading.wait()
+		if got.err != nil {
+			loading.reserve.Close()
+			return s.putAside(r, info, got.err)
+		}
+		confState, err := configurationIn(got.state, got.meta)
 		if err != nil {
-			reserve.Close()
 			return s.putAside(r, info, err)
 		}
-		confState, err := configurationIn(state, meta)
-		if err != nil {
-			return s.putAside(r, info, err)
-		}
-		at, term := meta.Index, meta.Term
-		r.state, r.applied, r.confState, r.memory = state, at, confState, reserve
+		s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
+		at, term := got.meta.Index, got.meta.Term
+		r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
 		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
 	}
 	r.snapshots = append(r.snapshots, info)
 	return nil
 }
 
-// prepare has memory made ready for what a snapshot holds, and for what the log adds to it, but no more than that again: what
+// fill has memory made ready for what a snapshot holds, and then for what the log adds to it, but no more than that again: what
 // comes later takes the place of what is compacted.
-func (s *storage) prepare(reserve *index.Reserve, r *recovered, found *log.Recovered, info snapshot.Info) {
-	if s.background == nil {
+func (s *storage) fill(reserve *index.Reserve, bytes int64) {
+	if s.background == nil || bytes <= 0 {
 		return
 	}
-	bytes := info.Bytes
-	if found.Last > info.Index && info.Index >= found.First {
-		part := float64(found.Last-info.Index) / float64(found.Last-found.First+1)
-		bytes += min(int64(part*float64(r.log.Stats().Bytes)), info.Bytes)
-	}
 	if s.memory > 0 {
-		bytes = min(bytes, s.memory/2)
+		bytes = min(bytes, s.memory/4)
 	}
 	s.background(func() { reserve.Fill(bytes) })
+}
+
+// behind is about how many bytes of the log come behind a snapshot.
+func behind(r *recovered, found *log.Recovered, info snapshot.Info) int64 {
+	if found.Last <= info.Index || info.Index < found.First {
+		return 0
+	}
+	part := float64(found.Last-info.Index) / float64(found.Last-found.First+1)
+	return int64(part * float64(r.log.Stats().Bytes))
 }
 
 // continues tells whether the log goes on from a snapshot: it has the snapshot's marker, or an entry of the same term

@@ -120,7 +120,7 @@
 // # Order of start and stop
 //
 // Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with,
-// where a joiner asks), log, snapshot, state, boot counter, actors, peers, clients. What is refused early has changed
+// where a joiner asks), log and beside it the newest snapshot, state, boot counter, actors, peers, clients. What is refused early has changed
 // nothing. Stop: leadership is handed over, clients finish, actors end in the order of the data (consensus, log writer,
 // applier, …), the log's last fence is synced, the lock goes.
 //

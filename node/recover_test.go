@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +20,7 @@ import (
 	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
+	"qkv/snapshot"
 )
 
 const recoverDir = "up/data"
@@ -189,7 +192,7 @@ func TestStartPreparesMemory(t *testing.T) {
 	if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(started()); n != 1 {
+	if n := len(started()); n != 2 { // and another goroutine is to load it
 		t.Errorf("memory is made ready %d times for a snapshot", n)
 	}
 }
@@ -329,4 +332,64 @@ func TestRecoveredMemberServes(t *testing.T) {
 	if view, now := a.m.status.View(), a.m.folder.identity; view.Keys() != 201 || now.Member == before.Member || now.Cluster == before.Cluster || now.Folder == before.Folder {
 		t.Errorf("%d keys, and the folder was %+v and is %+v", view.Keys(), before, now)
 	}
+}
+
+// The newest snapshot is loaded while the log is read, and what is wrong with either is found as it is where one comes after the
+// other.
+func TestSnapshotIsLoadedAhead(t *testing.T) {
+	spoilt := map[string]func(fs *disk.Mem, snap, wal string) error{
+		"nothing":               func(*disk.Mem, string, string) error { return nil },
+		"the snapshot's head":   func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 40, 1) },
+		"the snapshot's middle": func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 1000, 1) },
+		"the log":               func(fs *disk.Mem, _, wal string) error { return fs.Rot(wal, 4, 1) },
+		"the snapshot's name": func(fs *disk.Mem, snap, _ string) error {
+			return fs.Rename(snap, path.Join(path.Dir(snap), snapshot.Name(1<<40, 2)))
+		},
+	}
+	for what, spoil := range spoilt {
+		t.Run(what, func(t *testing.T) {
+			var said []string
+			for _, background := range []func(func()){nil, func(do func()) { do() }, func(func()) {}} {
+				fs := disk.NewMem(1)
+				writtenFolder(t, fs, 200, 17)
+				if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
+					t.Fatal(err)
+				}
+				if err := spoil(fs, only(t, fs, "snap"), only(t, fs, "wal")); err != nil {
+					t.Fatal(err)
+				}
+				f, err := openFolder(fs, recoverDir, owner{"n1", "test"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s := recoverStorage(f)
+				s.background = background
+				r, err := s.recover()
+				if err != nil {
+					said = append(said, err.Error())
+					continue
+				}
+				said = append(said, fmt.Sprint(r.applied, len(r.snapshots), r.state.View().Digest()))
+				if err := errors.Join(r.state.Check(), r.log.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+			if said[1] != said[0] || said[2] != said[0] {
+				t.Errorf("one after the other: %s\nat once: %s\nthe log first: %s", said[0], said[1], said[2])
+			}
+			if sound := !strings.Contains(said[0], " "+recoverDir) && !strings.Contains(said[0], "corrupt"); sound != (what == "nothing") {
+				t.Errorf("it says: %s", said[0])
+			}
+		})
+	}
+}
+
+// only is the path of the first file of a folder's folder.
+func only(t *testing.T, fs disk.FS, dir string) string {
+	t.Helper()
+	names, err := fs.List(path.Join(recoverDir, dir))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("the files of %s: %v, %v", dir, names, err)
+	}
+	return path.Join(recoverDir, dir, slices.Min(names))
 }
