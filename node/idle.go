@@ -56,7 +56,12 @@ func (n *Node) collect() {
 	}
 	n.runtime.Every(limits.LookInterval, func() {
 		stats := n.server.Stats()
-		if percent, changed := n.collects.look(stats.Bytes + stats.Connections*limits.ClientConnectionBytes); changed {
+		held := stats.Bytes + stats.Connections*limits.ClientConnectionBytes
+		if n.etcd != nil {
+			others := n.etcd.Stats()
+			held += others.MessageBytes + others.GatewayBytes
+		}
+		if percent, changed := n.collects.look(held); changed {
 			debug.SetGCPercent(percent)
 		}
 	})

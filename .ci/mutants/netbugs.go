@@ -12,5 +12,11 @@ func init() {
 		{"keep the place of a handshake while the other side says nothing", []change{
 			{"net/etcd/port.go", "	if c.place != nil {\n", "	if c.place != nil && len(b) == 0 {\n"},
 		}, []detector{direct("./net/etcd", "TestHandshakesThatAreLeft")}},
+		{"read JSON for which there is no room", []change{
+			{"net/etcd/room.go", "		if bytes <= r.left {\n", "		if bytes <= r.left || bytes > 1<<20 {\n"},
+		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
+		{"let who stands still keep the room for JSON", []change{
+			{"net/etcd/room.go", "		if h.moved-h.mark < limits.EtcdGatewayPace {\n", "		if h.moved-h.mark < 0 {\n"},
+		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 	}...)
 }

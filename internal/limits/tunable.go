@@ -116,6 +116,9 @@ type Etcd struct {
 	Watches     int
 	Bytes       int64         // of requests that are not whole, and of answers that are not read
 	Handshake   time.Duration // that a connection may take to say what it is
+
+	GatewayBytes int64         // of requests over HTTP; what one of the largest takes at least
+	Stall        time.Duration // for which a client may stand still that has what others wait for
 }
 
 // Reach says that a bound holds something back.
@@ -142,7 +145,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout},
+		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

@@ -30,7 +30,8 @@ import (
 // knows them is: made from etcd's protocol, it is a part of etcd's module of messages. It calls the handlers that gRPC's clients
 // call, in this process, as whoever the connection's certificate says, and is nobody itself.
 //
-//  1. What comes in is bounded by a request's size, for each message of a stream; what goes out by limits.EtcdGatewayBytes.
+//  1. What comes in is bounded by a request's size, or for each message of a stream by limits.EtcdGatewayStreamed; what goes out by
+//     limits.EtcdGatewayBytes; and all that is in memory of both by the server's room.
 //  2. An answer that is not read ends its connection after limits.EtcdWebTimeout, a stream as well as a single one.
 //  3. A page in a browser is refused, wherever it comes from: it would act with what its reader's machine may reach, and a form
 //     on any page can send JSON to a port of loopback. There are no CORS headers.
@@ -39,6 +40,7 @@ type gateway struct {
 	mux     *runtime.ServeMux
 	unary   map[string]func(ctx context.Context, decode func(any) error) (any, error)
 	streams map[string]func(grpc.ServerStream) error
+	reads   chan struct{} // has room for ranges that are read, or wait for room with what they have read
 }
 
 // What gRPC's library and the gateway's have to say of clients that go away is not worth a line on standard error.
@@ -49,7 +51,10 @@ func init() {
 }
 
 func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
-	g := &gateway{s: s, unary: map[string]func(context.Context, func(any) error) (any, error){}, streams: map[string]func(grpc.ServerStream) error{}}
+	g := &gateway{
+		s: s, unary: map[string]func(context.Context, func(any) error) (any, error){}, streams: map[string]func(grpc.ServerStream) error{},
+		reads: make(chan struct{}, limits.EtcdGatewayReads),
+	}
 	for _, service := range services {
 		for _, m := range service.Methods {
 			g.unary["/"+service.ServiceName+"/"+m.MethodName] = func(ctx context.Context, decode func(any) error) (any, error) {
@@ -62,7 +67,7 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 	}
 	g.mux = runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: bounded{&runtime.JSONPb{
 		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true}, UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-	}, s.jsonBytes()}}))
+	}}}))
 	ctx := context.Background()
 	for _, err := range []error{
 		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(g)), gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(g)),
@@ -90,16 +95,40 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	way := http.NewResponseController(w)
 	deadline := time.Now().Add(limits.EtcdWebTimeout)
+	own := g.s.holds(r.Context())
+	defer own.in.give()
+	defer own.out.give()
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), holdsKey{}, own))
+	defer cancel()
+	from := &body{ReadCloser: r.Body, ctx: ctx, end: func() {}, own: own.in, most: g.s.jsonBytes()}
+	w = paced{w, own.out}
 	if streaming[r.URL.Path] {
 		_ = way.EnableFullDuplex()
 		_ = way.SetReadDeadline(time.Time{}) // a stream of requests may be silent for as long as it likes
+		from.most, from.end = limits.EtcdGatewayStreamed, cancel
 		w = &patient{w, way}
 	} else {
 		_ = way.SetReadDeadline(deadline)
-		r.Body = http.MaxBytesReader(w, r.Body, g.s.jsonBytes())
+		from.ReadCloser = http.MaxBytesReader(w, r.Body, from.most)
+		if r.ContentLength >= 0 {
+			from.most = min(from.most, r.ContentLength+1)
+		}
 	}
+	r = r.WithContext(ctx)
+	r.Body = from
 	g.mux.ServeHTTP(w, r)
 }
+
+// holds are a request's, which has nothing yet.
+func (s *Server) holds(ctx context.Context) *holds {
+	end := func() {}
+	if c, ok := ctx.Value(connKey{}).(net.Conn); ok {
+		end = func() { _ = c.Close() }
+	}
+	return &holds{in: &hold{of: s.room, close: end}, out: &hold{of: s.room, close: end}}
+}
+
+type connKey struct{}
 
 // patient gives each piece of an answer its own time to be read.
 type patient struct {
@@ -119,36 +148,22 @@ func (p *patient) FlushError() error {
 	return p.way.Flush()
 }
 
-// bounded reads messages of a bounded size.
-type bounded struct {
-	runtime.Marshaler
-	most int64
-}
+// bounded reads messages of a bounded size, which the body knows.
+type bounded struct{ runtime.Marshaler }
 
 // NewDecoder implements runtime.Marshaler.
 func (b bounded) NewDecoder(from io.Reader) runtime.Decoder {
-	in := &budget{from: from}
-	next := b.Marshaler.NewDecoder(in)
-	return runtime.DecoderFunc(func(to any) error {
-		in.left = b.most
-		return next.Decode(to)
-	})
-}
-
-// budget reads as much as is left.
-type budget struct {
-	from io.Reader
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *budget) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errJSONTooLarge
+	decoder := b.Marshaler.NewDecoder(from)
+	in, ok := from.(*body)
+	if !ok {
+		return decoder
 	}
-	n, err := b.from.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
-	return n, err
+	return runtime.DecoderFunc(func(to any) error {
+		in.read = 0
+		err := decoder.Decode(to)
+		in.next()
+		return err
+	})
 }
 
 var errJSONTooLarge = status.Error(codes.InvalidArgument, "etcdserver: request is too large")
@@ -159,6 +174,14 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 	if handle == nil {
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
+	if q, ok := question.(*pb.RangeRequest); ok && len(q.RangeEnd) > 0 {
+		select {
+		case g.reads <- struct{}{}:
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		defer func() { <-g.reads }()
+	}
 	found, err := handle(incoming(ctx), func(to any) error {
 		proto.Merge(to.(proto.Message), question.(proto.Message))
 		return nil
@@ -167,10 +190,17 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 		return err
 	}
 	header(options)
+	found = bare(found)
 	if size := sizeOf(found); size > limits.EtcdGatewayBytes {
-		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
+		return tooLargeAsJSON(size)
+	} else if err := answers(ctx, size); err != nil {
+		return status.FromContextError(err).Err()
 	}
 	return copyInto(answer, found)
+}
+
+func tooLargeAsJSON(size int) error {
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has %d bytes, over the limit of one as JSON, %d: ask for pages, or by gRPC", size, limits.EtcdGatewayBytes)
 }
 
 // incoming is what a handler sees of a request: what the gateway would have sent as metadata.
@@ -189,6 +219,14 @@ func header(options []grpc.CallOption) {
 }
 
 func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "application/grpc") }
+
+// bare is a message without who counts it.
+func bare(m any) any {
+	if h, ok := m.(held); ok {
+		return h.message
+	}
+	return m
+}
 
 func sizeOf(m any) int {
 	if pieces, ok := m.(message); ok {
@@ -311,6 +349,12 @@ func (p pipeServer) RecvMsg(to any) error {
 
 // SendMsg implements grpc.ServerStream. What it is given is taken before it returns.
 func (p pipeServer) SendMsg(m any) error {
+	m = bare(m)
+	if size := sizeOf(m); size > limits.EtcdGatewayBytes {
+		return tooLargeAsJSON(size)
+	} else if err := answers(p.ctx, size); err != nil { // what it had before is written, or is waited for now
+		return status.FromContextError(err).Err()
+	}
 	if pieces, ok := m.(message); ok {
 		m = message{pieces.joined()}
 	} else {
@@ -340,6 +384,7 @@ func whose(ctx context.Context, c net.Conn) context.Context {
 	if !ok {
 		return ctx
 	}
+	ctx = context.WithValue(ctx, connKey{}, net.Conn(known))
 	return peer.NewContext(ctx, &peer.Peer{Addr: c.RemoteAddr(), LocalAddr: c.LocalAddr(), AuthInfo: known.auth})
 }
 

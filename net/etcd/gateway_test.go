@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"qkv/internal/limits"
 	"qkv/net/etcd"
@@ -184,4 +186,92 @@ func (z *zeros) Read(b []byte) (int, error) {
 		b[i] = '0'
 	}
 	return len(b), nil
+}
+
+// TestGatewayRoom has clients that begin requests and leave them, and others that ask for much and read nothing. What all requests
+// over HTTP may use is bounded, and one that has a message to send, or takes its answer, gets it as soon as those were closed that
+// stand still.
+func TestGatewayRoom(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.GatewayBytes, c.Limits.Stall = 1, 200*time.Millisecond })
+	most := int64(limits.EtcdGatewayBytes * limits.EtcdGatewayTimes) // what it is at least
+	value := base64.StdEncoding.EncodeToString(make([]byte, 1<<20))
+	put := func(key string) {
+		t.Helper()
+		if code, body := post(t, s, "/v3/kv/put", fmt.Sprintf(`{"key":%q,"value":%q}`, key, value)); code != 200 {
+			t.Errorf("a large put: %d %s", code, body)
+		}
+	}
+	for i := range 4 {
+		put(base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "big/%d", i)))
+	}
+	ask := `{"key":"YmlnLw==","range_end":"YmlnMA=="}`
+	for name, first := range map[string]string{
+		"half a body":       "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8000\r\n{" + strings.Repeat(" ", 0x7fff) + "\r\n",
+		"half a message":    "POST /v3/watch HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n8000\r\n{" + strings.Repeat(" ", 0x7fff) + "\r\n",
+		"an answer to take": fmt.Sprintf("POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(ask), ask),
+	} {
+		var hostile []net.Conn
+		for range 40 {
+			hostile = append(hostile, raw(t, s, first))
+		}
+		eventually(t, func() bool { return s.Stats().GatewayBytes > 0 })
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			put("YQ==")
+			if code, _ := post(t, s, "/v3/kv/range", ask); code != 200 {
+				t.Errorf("%s: a range that is read: %d", name, code)
+			}
+		}()
+		limit := time.Now().Add(wait)
+		for over := false; !over; {
+			if time.Now().After(limit) {
+				t.Fatalf("%s: others wait for ever", name)
+			}
+			select {
+			case <-done:
+				over = true
+			case <-time.After(time.Millisecond):
+			}
+			if n := s.Stats().GatewayBytes; n > most {
+				t.Fatalf("%s: requests use %d bytes, of %d", name, n, most)
+			}
+		}
+		for _, c := range hostile {
+			_ = c.Close()
+		}
+		eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })
+	}
+}
+
+// TestGatewayMessages sends bodies, and then messages of a stream, at the bounds of what is taken. The last ends its connection.
+func TestGatewayMessages(t *testing.T) {
+	s := start(t, newMember(), nil)
+	watch := func(bytes int) string {
+		body := `{"create_request":{"key":"YQ=="}` + strings.Repeat(" ", bytes) + `}`
+		r, err := http.Post("http://"+s.Addr().String()+"/v3/watch", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Body.Close()
+		said, err := bufio.NewReader(r.Body).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		return said
+	}
+	for _, bytes := range []int{limits.EtcdGatewaySmall - 1, limits.EtcdGatewaySmall, limits.EtcdGatewaySmall + 1, 1 << 20} {
+		body := `{"key":"YQ=="`
+		body += strings.Repeat(" ", bytes-len(body)-1) + "}"
+		if code, said := post(t, s, "/v3/kv/put", body); code != 200 {
+			t.Errorf("%d bytes: %d %s", bytes, code, said)
+		}
+	}
+	if said := watch(limits.EtcdGatewaySmall + 1); !strings.Contains(said, `"created":true`) {
+		t.Errorf("a message that is not small: %.200s", said)
+	}
+	if said := watch(limits.EtcdGatewayStreamed); strings.Contains(said, `"created":true`) {
+		t.Errorf("a message over the limit: %.200s", said)
+	}
+	eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })
 }

@@ -184,7 +184,7 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if r.Sorted() && !r.CountOnly {
 		return s.rangeSorted(ctx, &a, r, v)
 	}
-	whole := index.NewWholeReader(r, limits.EtcdAnswerBytes)
+	whole := index.NewWholeReader(r, int64(answerMost(ctx)))
 	defer runtime.KeepAlive(whole)
 	var found kv.RangeResult
 	err = s.turns.read(ctx, func() (done bool, err error) {
@@ -244,8 +244,8 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 			a.add(&page.KVs[i])
 		}
 		own.holds(int64(a.size - size))
-		if size = a.size; size > limits.EtcdAnswerBytes {
-			return false, errAnswerTooLarge
+		if size = a.size; size > answerMost(ctx) {
+			return false, errAnswerTooLarge(ctx)
 		}
 		if !page.More {
 			return true, nil
@@ -267,6 +267,8 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
 	reads := index.NewSortedReader(r, 0)
 	var page kv.RangeResult
+	own, size := whoseShare(ctx), 0
+	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
 	err := s.turns.read(ctx, func() (last bool, err error) {
 		var done bool
 		page, done, last, err = reads.Step(v, limits.RangeRows)
@@ -276,8 +278,9 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 		for i := range page.KVs {
 			a.add(&page.KVs[i])
 		}
-		if a.size > limits.EtcdAnswerBytes {
-			return false, errAnswerTooLarge
+		own.holds(int64(a.size - size))
+		if size = a.size; size > answerMost(ctx) {
+			return false, errAnswerTooLarge(ctx)
 		}
 		return last, nil
 	})
@@ -287,8 +290,21 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	return a.finish(s.header(page.Revision), page.More, page.Count), nil
 }
 
+// answerMost is how large the answer to a range may be.
+func answerMost(ctx context.Context) int {
+	if overHTTP(ctx) {
+		return limits.EtcdGatewayBytes
+	}
+	return limits.EtcdAnswerBytes
+}
+
 // errAnswerTooLarge is the answer to a range that has more than one message can carry.
-var errAnswerTooLarge = status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one: ask for pages, or a stream", limits.EtcdAnswerBytes)
+func errAnswerTooLarge(ctx context.Context) error {
+	if overHTTP(ctx) {
+		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one as JSON: ask for pages, or by gRPC", limits.EtcdGatewayBytes)
+	}
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one: ask for pages, or a stream", limits.EtcdAnswerBytes)
+}
 
 // rangeStream sends a range in chunks.
 func (s *Server) rangeStream(stream grpc.ServerStream) error {

@@ -189,7 +189,7 @@ func (m *memory) closeLargest() bool {
 	return true
 }
 
-// whoseShare is that of the connection that an RPC came by; nil for one over HTTP, whose answers net/http writes.
+// whoseShare is that of the connection that an RPC came by.
 func whoseShare(ctx context.Context) *share {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -207,7 +207,7 @@ type accounted struct {
 	share *share
 }
 
-// held is a message that is counted until it is written.
+// held is a message that is counted until it is written; not where net/http writes it.
 type held struct {
 	message
 	share *share

@@ -235,11 +235,11 @@ func (p *port) hand(c *conn, full bool) error {
 		return errors.New(why)
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
-	if !h2 {
-		return p.http.give(told{Conn: over, auth: auth})
-	}
 	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
 	c.share.Store(own)
+	if !h2 {
+		return p.http.give(told{Conn: over, auth: accounted{auth, own}, share: own})
+	}
 	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }
 
@@ -283,7 +283,7 @@ type conn struct {
 	once sync.Once
 
 	place chan struct{}         // has one of this connection, within a handshake; its goroutine's
-	share atomic.Pointer[share] // of a connection of gRPC
+	share atomic.Pointer[share] // once it is told apart
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -314,14 +314,14 @@ func (c *conn) Close() error {
 // told is a connection that was told apart, with who is at its other end.
 type told struct {
 	net.Conn
-	auth credentials.AuthInfo
+	auth  credentials.AuthInfo
+	share *share
 	// Of a connection of gRPC: one goroutine reads, and one writes.
 	in, out *frames
-	share   *share
 }
 
 func (t told) Read(b []byte) (int, error) {
-	if t.share != nil && t.share.behind() {
+	if t.in != nil && t.share.behind() {
 		b = b[:min(len(b), behindBytes)]
 	}
 	n, err := t.Conn.Read(b)

@@ -103,6 +103,7 @@ type Server struct {
 	metrics *metrics
 	gateway *gateway
 	memory  *memory
+	room    *room // of requests over HTTP
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -130,6 +131,7 @@ func Start(config Config) *Server {
 	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)
 	s.memory = newMemory(config.Limits.Bytes, func(what, reason string) { s.port.note(what, reason) })
+	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
 		grpc.Creds(handshaken{}),
@@ -169,12 +171,13 @@ type Stats struct {
 	Watches     int64
 	WatchBytes  int64 // of events that wait to be sent
 
+	GatewayBytes int64 // that requests over HTTP may use at this moment
 	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read
 }
 
 // Stats returns the endpoint's numbers.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load()}
+	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load(), GatewayBytes: s.room.taken()}
 }
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that

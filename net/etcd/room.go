@@ -1,0 +1,212 @@
+package etcd
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// room is the memory that requests over HTTP may use together. The code that reads and writes their JSON holds each message several
+// times over, and tells nobody when; so room for all of it is taken before that begins.
+//
+//  1. left is what nobody has, never less than nothing.
+//  2. Who finds none waits. Meanwhile those are closed that have some and move less than limits.EtcdGatewayPace in stall: a client that
+//     brings half a request, or does not take its answer, holds up others for no longer.
+//  3. A request has one body or message at a time, and one answer: it never waits for one while it has the other.
+type room struct {
+	stall time.Duration
+
+	mu      sync.Mutex
+	left    int64
+	holders map[*hold]struct{} // that have some
+	changed chan struct{}      // closed when some is given back
+}
+
+// hold is what one direction of one request has of it.
+type hold struct {
+	of    *room
+	close func() // the connection
+
+	// Under of.mu.
+	bytes int64
+	moved int64     // bytes, in all
+	mark  int64     // moved, when it was looked at last
+	since time.Time // when that was
+}
+
+func newRoom(bytes int64, stall time.Duration) *room {
+	return &room{stall: stall, left: bytes, holders: map[*hold]struct{}{}, changed: make(chan struct{})}
+}
+
+// set makes what a request has so many bytes, in place of those before. It waits until there is room, or nobody waits for it.
+func (h *hold) set(ctx context.Context, bytes int64) error {
+	if h == nil {
+		return nil
+	}
+	r := h.of
+	look := time.NewTimer(r.stall)
+	defer look.Stop()
+	for first := true; ; first = false {
+		r.mu.Lock()
+		if first {
+			h.giveLocked()
+		}
+		if bytes <= r.left {
+			r.left -= bytes
+			h.bytes = bytes
+			if bytes > 0 {
+				h.mark, h.since = h.moved, time.Now()
+				r.holders[h] = struct{}{}
+			}
+			r.mu.Unlock()
+			return nil
+		}
+		r.closeSlowLocked(time.Now())
+		changed := r.changed
+		r.mu.Unlock()
+		look.Reset(r.stall / 4)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case <-look.C:
+		}
+	}
+}
+
+func (h *hold) giveLocked() {
+	if h.bytes == 0 {
+		return
+	}
+	r := h.of
+	r.left += h.bytes
+	h.bytes = 0
+	delete(r.holders, h)
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// give gives back all.
+func (h *hold) give() {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	h.giveLocked()
+}
+
+// moves counts bytes that came, or went.
+func (h *hold) moves(n int) {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	h.moved += int64(n)
+}
+
+// closeSlowLocked closes the connections that have not moved for a while. What they have comes back when their requests end.
+func (r *room) closeSlowLocked(now time.Time) {
+	for h := range r.holders {
+		if now.Sub(h.since) < r.stall {
+			continue
+		}
+		if h.moved-h.mark < limits.EtcdGatewayPace {
+			h.close()
+		}
+		h.mark, h.since = h.moved, now
+	}
+}
+
+func (r *room) taken() (bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for h := range r.holders {
+		bytes += h.bytes
+	}
+	return bytes
+}
+
+// holds is what a request over HTTP has.
+type holds struct{ in, out *hold }
+
+type holdsKey struct{}
+
+// answers takes room for an answer, in place of the one before.
+func answers(ctx context.Context, size int) error {
+	own, ok := ctx.Value(holdsKey{}).(*holds)
+	if !ok {
+		return nil
+	}
+	return own.out.set(ctx, heldBytes(int64(size)))
+}
+
+// overHTTP says that a request came as JSON.
+func overHTTP(ctx context.Context) bool { return ctx.Value(holdsKey{}) != nil }
+
+// heldBytes is what a message of so many bytes takes while it is read, or written, as JSON: small ones are bounded by the
+// connections.
+func heldBytes(size int64) int64 {
+	if size <= limits.EtcdGatewaySmall {
+		return 0
+	}
+	return size * limits.EtcdGatewayTimes
+}
+
+// body is a request's body: one message, or a stream of them. It takes room for a message as soon as that is no small one, and for all
+// that it may become, so that none waits for more in its middle.
+type body struct {
+	io.ReadCloser
+	ctx  context.Context
+	end  context.CancelFunc // the request: who takes the messages of a stream hears of no error otherwise
+	own  *hold
+	most int64 // of a message, in bytes
+
+	read int64 // of the message that is read now
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.read >= b.most {
+		b.end()
+		return 0, errJSONTooLarge
+	}
+	bound := b.most
+	if b.read < limits.EtcdGatewaySmall {
+		bound = min(bound, limits.EtcdGatewaySmall)
+	} else if b.read == limits.EtcdGatewaySmall {
+		if err := b.own.set(b.ctx, heldBytes(b.most)); err != nil {
+			return 0, err
+		}
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), bound-b.read)])
+	b.read += int64(n)
+	b.own.moves(n)
+	return n, err
+}
+
+// next begins another message.
+func (b *body) next() {
+	b.own.give()
+	b.read = 0
+}
+
+// paced counts what its client takes.
+type paced struct {
+	http.ResponseWriter
+	own *hold
+}
+
+// Write implements http.ResponseWriter. A large answer is written in pieces, so that it shows that it moves.
+func (p paced) Write(b []byte) (written int, err error) {
+	for len(b) > 0 && err == nil {
+		n := 0
+		n, err = p.ResponseWriter.Write(b[:min(len(b), limits.EtcdGatewayPace)])
+		p.own.moves(n)
+		written += n
+		b = b[n:]
+	}
+	return written, err
+}
+
+// Unwrap is what a ResponseController looks for.
+func (p paced) Unwrap() http.ResponseWriter { return p.ResponseWriter }
