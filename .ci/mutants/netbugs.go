@@ -18,5 +18,8 @@ func init() {
 		{"let who stands still keep the room for JSON", []change{
 			{"net/etcd/room.go", "		if h.moved-h.mark < limits.EtcdGatewayPace {\n", "		if h.moved-h.mark < 0 {\n"},
 		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
+		{"give handshakes all their time beside a flood of them", []change{
+			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},
+		}, []detector{direct("./net/wire", "TestHandshakesPatience")}},
 	}...)
 }

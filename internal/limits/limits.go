@@ -194,11 +194,11 @@ const (
 	PeerStreamBytesMost = InflightBytes
 	// PeerHandshakes bounds connections to the peers' port that did not say who they are yet; from PeerHandshakesTrusted
 	// on, a new one must first show that it can be reached at the address it claims (QUIC's Retry).
-	PeerHandshakes        = 64
+	PeerHandshakes        = 256
 	PeerHandshakesTrusted = 16
 	// PeerHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out. From a
 	// quarter of that on it must be shown, too.
-	PeerHandshakesAddress = PeerHandshakes / 4
+	PeerHandshakesAddress = PeerHandshakes / 16
 	// PeerHandshakeBytes bounds what two members tell each other before anything else.
 	PeerHandshakeBytes = 16 << 10
 	// JoinRequestBytes and JoinAnswerBytes bound a joiner's question and what it is told: all members with all their
@@ -254,13 +254,15 @@ const (
 	CollectedOften        = 50
 	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
 	ClientConnectionsOver = 64
-	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature.
-	ClientHandshakes = 256
+	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature, and 130 KiB (measured).
+	// With HandshakeHurry it takes as many new ones each second, from sixteen addresses at least, to keep others out: 200 a second
+	// that were left did so when there were 256 places for five seconds.
+	ClientHandshakes = 1024
 	// ClientHandshakesTrusted is how many of them may be under way before a client must first show, by one more round
 	// trip, that its address is its own.
 	ClientHandshakesTrusted = 32
 	// ClientHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out.
-	ClientHandshakesAddress = ClientHandshakes / 4
+	ClientHandshakesAddress = ClientHandshakes / 16
 	// ClientStreams bounds the streams that one client connection may have open.
 	ClientStreams = 64
 	// ClientStreamWindow is QUIC's receive window of a stream, on both sides of a native connection, and
@@ -499,8 +501,10 @@ const (
 	VerifyTold     = 5
 	// RequestTimeout bounds how long a member keeps a request that asks for no shorter time.
 	RequestTimeout = 60 * time.Second
-	// ClientHandshakeTimeout ends a native handshake during which nothing comes from the other side.
+	// ClientHandshakeTimeout ends a native handshake during which nothing comes from the other side. HandshakeHurry does when a quarter
+	// of all places is taken, of clients or of peers: round trips take less.
 	ClientHandshakeTimeout = 5 * time.Second
+	HandshakeHurry         = time.Second
 	// ClientIdleTimeout ends a native connection on which nothing comes; clients send something each ClientKeepAlive.
 	ClientIdleTimeout = 15 * time.Second
 	ClientKeepAlive   = 5 * time.Second

@@ -85,7 +85,8 @@
 //
 // A connection takes one of limits.PeerHandshakes places until its handshake was judged, and one source address has a
 // share of them, so that what floods the port from one address keeps nobody else out; of both the log tells. Who claims an
-// address must show it by one more round trip when many are under way, altogether or from there.
+// address must show it by one more round trip when many are under way, altogether or from there, and who is silent when a quarter of
+// the places is taken loses its own after limits.HandshakeHurry.
 //
 // # When things end
 //

@@ -138,6 +138,14 @@ var (
 	acceptConfig = quicConfig(1)
 )
 
+// accepting is acceptConfig, for each connection with the time that its handshake has at that moment.
+func (t *Transport) accepting() *quic.Config {
+	config := acceptConfig.Clone()
+	config.HandshakeIdleTimeout = t.handshakes.Patience(limits.PeerHandshakeTimeout)
+	config.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return t.accepting(), nil }
+	return config
+}
+
 // New returns a Transport that drops what is sent until it is started. A configuration that cannot work is refused.
 func New(config Config) (*Transport, error) {
 	if err := config.check(); err != nil {
@@ -175,7 +183,7 @@ func (t *Transport) Start(h Handler) error {
 		ConnContext:         t.meet,
 		VerifySourceAddress: t.handshakes.Verify,
 	}
-	listener, err := t.quic.Listen(t.config.Trust.Accept(), acceptConfig)
+	listener, err := t.quic.Listen(t.config.Trust.Accept(), t.accepting())
 	if err != nil {
 		_ = errors.Join(t.config.Listen.Close(), t.closeAlive())
 		return fmt.Errorf("cannot listen for peers on %s: %w", t.config.Listen.LocalAddr(), err)

@@ -383,6 +383,24 @@ func TestHandshakeFlood(t *testing.T) {
 	<-done
 }
 
+// With a quarter of all handshakes under way a new one has less time.
+func TestHandshakesHurry(t *testing.T) {
+	m := newMembers(t, 1)[0]
+	m.start()
+	for n := range limits.PeerHandshakes / 4 {
+		if took := m.accepting().HandshakeIdleTimeout; took != limits.PeerHandshakeTimeout {
+			t.Fatalf("beside %d others a handshake has %v, want %v", n, took, limits.PeerHandshakeTimeout)
+		}
+		if err := m.handshakes.Begin(&net.UDPAddr{IP: net.IPv4(10, 9, 0, byte(n))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config, err := m.accepting().GetConfigForClient(nil)
+	if err != nil || config.HandshakeIdleTimeout != limits.HandshakeHurry {
+		t.Errorf("beside a quarter of all a handshake has %v, want %v: %v", config.HandshakeIdleTimeout, limits.HandshakeHurry, err)
+	}
+}
+
 // flood sends the first packets of handshakes again and again, each from a new socket, and never answers.
 func flood(t *testing.T, address string, stop chan struct{}) {
 	config := &tls.Config{InsecureSkipVerify: true, NextProtos: []string{wire.ProtocolPeer}}

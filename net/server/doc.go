@@ -87,5 +87,6 @@
 //
 // Whoever shows a client's or a member's certificate of the own trust domain (package wire). 0-RTT is off and no
 // session is resumed, so that every connection is as new as its certificates. When many handshakes are under
-// way, a client must first show that its address is its own (QUIC's Retry).
+// way, a client must first show that its address is its own (QUIC's Retry), and when a quarter of their places is taken, those that
+// are silent lose theirs after limits.HandshakeHurry.
 package server

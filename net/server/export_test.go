@@ -1,6 +1,19 @@
 package server
 
-import "net"
+import (
+	"net"
+	"testing"
+	"time"
+)
+
+// HandshakeTimeout is that of a connection that comes now.
+func (s *Server) HandshakeTimeout(t *testing.T) time.Duration {
+	config, err := s.quicConfig(0).GetConfigForClient(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.HandshakeIdleTimeout
+}
 
 // BeginHandshakes counts handshakes that there are none of, each from the address of, until end is called.
 func (s *Server) BeginHandshakes(n int, of func(i int) net.IP) (end func()) {

@@ -309,6 +309,24 @@ func TestHandshakesOfOneAddress(t *testing.T) {
 	r.want(1, kv.OK)
 }
 
+// With a quarter of all handshakes under way a new one has less time, and then its usual time again.
+func TestHandshakesHurry(t *testing.T) {
+	e := newEndpoint(t, nil)
+	for range 2 {
+		if took := e.server.HandshakeTimeout(t); took != limits.ClientHandshakeTimeout {
+			t.Errorf("a handshake has %v, want %v", took, limits.ClientHandshakeTimeout)
+		}
+		end := e.server.BeginHandshakes(limits.ClientHandshakes/4, func(i int) net.IP { return net.IPv4(10, 9, byte(i>>8), byte(i)) })
+		if took := e.server.HandshakeTimeout(t); took != limits.HandshakeHurry {
+			t.Errorf("a handshake beside many has %v, want %v", took, limits.HandshakeHurry)
+		}
+		r := e.raw(t)
+		r.send(put(1, "k", "v"))
+		r.want(1, kv.OK)
+		end()
+	}
+}
+
 // With many handshakes under way a client must first show its address, and is served as before.
 func TestRetry(t *testing.T) {
 	e := newEndpoint(t, nil)

@@ -5,6 +5,9 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
+
+	"qkv/internal/limits"
 )
 
 // Handshakes counts the connections to one port that did not say who they are yet: each costs a signature and a place.
@@ -57,6 +60,17 @@ func (h *Handshakes) End(from net.Addr) {
 	if h.from[source]--; h.from[source] == 0 {
 		delete(h.from, source)
 	}
+}
+
+// Patience is for how long a handshake that begins now may be silent: usual, and no longer than limits.HandshakeHurry when a quarter
+// of the places is taken. Handshakes that are begun and left have the others' places for that long.
+func (h *Handshakes) Patience(usual time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if 4*h.all < h.most {
+		return usual
+	}
+	return min(usual, limits.HandshakeHurry)
 }
 
 // Count returns how many are under way.

@@ -4,6 +4,9 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
+
+	"qkv/internal/limits"
 )
 
 // Before an address has a quarter of its share, and all together what is trusted, nobody must show an address.
@@ -15,6 +18,22 @@ func TestHandshakesVerify(t *testing.T) {
 			t.Errorf("with %d of one address under way: %v, want %v", n, got, want)
 		}
 		if err := h.Begin(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Handshakes have their time until a quarter of the places is taken.
+func TestHandshakesPatience(t *testing.T) {
+	h := NewHandshakes(8, 8, 8)
+	for n, want := range []time.Duration{time.Minute, time.Minute, limits.HandshakeHurry, limits.HandshakeHurry} {
+		if got := h.Patience(time.Minute); got != want {
+			t.Errorf("with %d under way: %v, want %v", n, got, want)
+		}
+		if got := h.Patience(time.Millisecond); got != time.Millisecond {
+			t.Errorf("with %d under way a short one has %v", n, got)
+		}
+		if err := h.Begin(&net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(n))}); err != nil {
 			t.Fatal(err)
 		}
 	}
