@@ -21,5 +21,11 @@ func init() {
 		{"give handshakes all their time beside a flood of them", []change{
 			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},
 		}, []detector{direct("./net/wire", "TestHandshakesPatience")}},
+		{"let one address keep all others out of a full port", []change{
+			{"net/etcd/port.go", "	others := len(from) > own+1\n", "	others := len(from) < own\n"},
+		}, []detector{direct("./net/etcd", "TestPlaces")}},
+		{"close a connection that watches in favour of its client's next", []change{
+			{"net/etcd/port.go", "		if !others && (serves || ", "		serves = false\n		if !others && ("},
+		}, []detector{direct("./net/etcd", "TestPlaces")}},
 	}...)
 }

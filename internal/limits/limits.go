@@ -303,6 +303,10 @@ const (
 	// ports get none of them, since a log that can open no file ends its member. EtcdConnectionsLeast is what they get at any rate.
 	FilesKept            = 192
 	EtcdConnectionsLeast = 16
+	// EtcdPlaceIdle is for how long nothing was asked on a connection that gives up its place to one more of the same client, when
+	// all are taken: one that begins or goes on has asked. A place is looked for once in EtcdPlaceEach: that takes half as long.
+	EtcdPlaceIdle = time.Second
+	EtcdPlaceEach = time.Millisecond
 	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read:
 	// one answer of the largest, and half as much of others.
 	EtcdBytes = 3 << 29

@@ -117,6 +117,7 @@ type Etcd struct {
 	Bytes       int64         // of requests that are not whole, and of answers that are not read
 	Handshake   time.Duration // that a connection may take to say what it is
 
+	PlaceIdle    time.Duration // for which a connection was idle that gives up its place
 	GatewayBytes int64         // of requests over HTTP; what one of the largest takes at least
 	Stall        time.Duration // for which a client may stand still that has what others wait for
 }
@@ -145,7 +146,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

@@ -152,6 +152,13 @@ func (s *share) holds(n int64) {
 	}
 }
 
+// open says that the connection has streams.
+func (s *share) open() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.streams) > 0
+}
+
 func (s *share) held() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

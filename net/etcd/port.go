@@ -31,7 +31,7 @@ import (
 //		               └─ anything else: closed
 //
 //	 1. A connection counts from its acceptance until it is closed. All together are at most limits.Etcd.Connections: one more
-//	    is told so, in its own protocol, and closed.
+//	    gets the place of another one (place), or is told so, in its own protocol, and closed.
 //	 2. Until it is told apart it has limits.Etcd.Handshake. When all places are taken, the one that has not been told
 //	    apart for longest gives up its place.
 type port struct {
@@ -40,16 +40,18 @@ type port struct {
 	web        *http.Server
 	handshakes chan struct{} // has room for those of TLS that are worked at
 
-	mu     sync.Mutex
-	closed bool
-	conns  map[*conn]struct{}
-	fresh  []*conn // not told apart yet, oldest first
-	noted  time.Time
+	mu      sync.Mutex
+	closed  bool
+	conns   map[*conn]struct{}
+	clients map[string]map[*conn]struct{} // the same, by where they come from
+	fresh   []*conn                       // not told apart yet, oldest first
+	noted   time.Time
+	placed  time.Time // when a place was looked for last
 }
 
 func newPort(s *Server) *port {
 	p := &port{
-		s: s, conns: map[*conn]struct{}{}, grpc: newHanded(s.Addr()), http: newHanded(s.Addr()),
+		s: s, conns: map[*conn]struct{}{}, clients: map[string]map[*conn]struct{}{}, grpc: newHanded(s.Addr()), http: newHanded(s.Addr()),
 		handshakes: make(chan struct{}, limits.EtcdHandshakes),
 	}
 	p.web = s.newWeb(true)
@@ -106,7 +108,8 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 			}
 			continue
 		}
-		c := &conn{Conn: raw, port: p, from: from}
+		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
+		c.heard.Store(time.Now().UnixNano())
 		full, ok := p.enter(c)
 		if !ok {
 			_ = raw.Close()
@@ -125,6 +128,9 @@ func (p *port) enter(c *conn) (full, ok bool) {
 		return false, false
 	}
 	most := p.s.config.Limits.Connections
+	if len(p.conns) >= most {
+		p.makePlaceLocked(c.client, time.Now())
+	}
 	if len(p.conns) >= most+limits.ClientConnectionsOver {
 		if len(p.fresh) == 0 {
 			return false, false
@@ -134,8 +140,50 @@ func (p *port) enter(c *conn) (full, ok bool) {
 	}
 	full = len(p.conns) >= most
 	p.conns[c] = struct{}{}
+	if p.clients[c.client] == nil {
+		p.clients[c.client] = map[*conn]struct{}{}
+	}
+	p.clients[c.client][c] = struct{}{}
 	p.fresh = append(p.fresh, c)
 	return full, true
+}
+
+// makePlaceLocked closes a connection in favour of a client's, in a full server, if there is one that may be closed. It is of the
+// client that has most, if that has more than this one, so that no one keeps out the others; or else an own one. A client's
+// connection on which nothing is asked goes first, for longest; an own one only when that was so for limits.EtcdPlaceIdle. To look
+// for it costs as much as there are connections: it is done so often at most.
+func (p *port) makePlaceLocked(client string, now time.Time) {
+	if now.Sub(p.placed) < limits.EtcdPlaceEach {
+		return
+	}
+	p.placed = now
+	own := len(p.clients[client])
+	from := p.clients[client]
+	for _, all := range p.clients {
+		if len(all) > len(from) {
+			from = all
+		}
+	}
+	others := len(from) > own+1
+	if !others {
+		from = p.clients[client]
+	}
+	var worst *conn
+	var busy bool
+	var least int64
+	for c := range from {
+		serves, heard := c.serves(), c.heard.Load()
+		if !others && (serves || now.UnixNano()-heard < int64(p.s.config.Limits.PlaceIdle)) {
+			continue
+		}
+		if worst == nil || busy && !serves || busy == serves && heard < least {
+			worst, busy, least = c, serves, heard
+		}
+	}
+	if worst != nil {
+		p.leaveLocked(worst)
+		_ = worst.Conn.Close()
+	}
 }
 
 func (p *port) count() int {
@@ -154,7 +202,16 @@ func (p *port) known(c *conn) {
 func (p *port) leave(c *conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.leaveLocked(c)
+}
+
+// leaveLocked gives up a connection's place. A second time it does nothing.
+func (p *port) leaveLocked(c *conn) {
 	delete(p.conns, c)
+	delete(p.clients[c.client], c)
+	if len(p.clients[c.client]) == 0 {
+		delete(p.clients, c.client)
+	}
 	p.fresh = slices.DeleteFunc(p.fresh, func(other *conn) bool { return other == c })
 }
 
@@ -277,10 +334,12 @@ func refuse(c net.Conn, h2 bool, why string) {
 // conn is a connection whose first bytes were looked at.
 type conn struct {
 	net.Conn
-	port *port
-	from *Listener
-	in   *bufio.Reader // nil once it is empty
-	once sync.Once
+	port   *port
+	from   *Listener
+	client string        // where it comes from
+	in     *bufio.Reader // nil once it is empty
+	once   sync.Once
+	heard  atomic.Int64 // when something came last
 
 	place chan struct{}         // has one of this connection, within a handshake; its goroutine's
 	share atomic.Pointer[share] // once it is told apart
@@ -297,7 +356,15 @@ func (c *conn) Read(b []byte) (int, error) {
 		<-c.place
 		defer func() { c.place <- struct{}{} }()
 	}
-	return c.Conn.Read(b)
+	n, err := c.Conn.Read(b)
+	c.heard.Store(time.Now().UnixNano())
+	return n, err
+}
+
+// serves says that something was asked on a connection that is not answered.
+func (c *conn) serves() bool {
+	s := c.share.Load()
+	return s != nil && s.open()
 }
 
 func (c *conn) Close() error {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -200,7 +201,7 @@ func eventually(t *testing.T, holds func() bool) {
 
 // TestFull has more connections than the limit: what is too much is told so, in gRPC and in HTTP.
 func TestFull(t *testing.T) {
-	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Connections = 3 })
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Connections, c.Limits.PlaceIdle = 3, time.Hour })
 	for range 3 {
 		c := dial(t, s)
 		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err != nil {
@@ -217,6 +218,61 @@ func TestFull(t *testing.T) {
 	_, err := pb.NewKVClient(dial(t, s)).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("a client of gRPC sees %v", err)
+	}
+}
+
+// TestPlaces fills all places from one address: who comes from another gets one of them, of a connection on which nothing is asked,
+// and so does who comes from the same when one has been idle for a while.
+func TestPlaces(t *testing.T) {
+	const places = 8
+	from := func(ip string, s *etcd.Server) *grpc.ClientConn {
+		t.Helper()
+		c, err := grpc.NewClient(s.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithContextDialer(
+			func(ctx context.Context, at string) (net.Conn, error) {
+				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+				return d.DialContext(ctx, "tcp", at)
+			}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	put := func(c *grpc.ClientConn) error {
+		_, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}, grpc.WaitForReady(true))
+		return err
+	}
+	for name, idle := range map[string]time.Duration{"127.0.0.2": time.Hour, "127.0.0.1": time.Millisecond} {
+		s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Connections, c.Limits.PlaceIdle = places, idle })
+		watching := from("127.0.0.1", s)
+		w, err := pb.NewWatchClient(watching).Watch(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Recv(); err != nil {
+			t.Fatal(err)
+		}
+		var attackers []*hostile
+		for range places - 1 {
+			h := attack(t, s)
+			go h.read()
+			attackers = append(attackers, h)
+		}
+		eventually(t, func() bool { return s.Stats().Connections == places })
+		time.Sleep(2 * time.Millisecond)
+		if err := put(from(name, s)); err != nil {
+			t.Errorf("from %s: %v", name, err)
+		}
+		eventually(t, func() bool { return slices.ContainsFunc(attackers, (*hostile).over) })
+		if _, err := w.Recv(); err != nil { // what is watched has changed
+			t.Errorf("from %s: the watch: %v", name, err)
+		}
+		if n := s.Stats().Connections; n > places {
+			t.Errorf("from %s: %d connections, the limit is %d", name, n, places)
+		}
 	}
 }
 

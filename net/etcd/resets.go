@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -40,6 +41,12 @@ func clientAt(from net.Addr) string {
 	host, _, err := net.SplitHostPort(from.String())
 	if err != nil {
 		return from.String()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Is6() && !ip.Is4In6() {
+		const network = 64 // of which one host may have any
+		if own, err := ip.Prefix(network); err == nil {
+			return own.String()
+		}
 	}
 	return host
 }
