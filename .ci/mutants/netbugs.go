@@ -27,5 +27,11 @@ func init() {
 		{"close a connection that watches in favour of its client's next", []change{
 			{"net/etcd/port.go", "		if !others && (serves || ", "		serves = false\n		if !others && ("},
 		}, []detector{direct("./net/etcd", "TestPlaces")}},
+		{"hear an address whose connections all come to nothing", []change{
+			{"net/etcd/resets.go", "max(c.last, c.now) < limits.EtcdRefused", "c.now >= 0"},
+		}, []detector{direct("./net/etcd", "TestRefusedAddress")}},
+		{"let pings cost nothing", []change{
+			{"net/etcd/memory.go", "	case kind != dataFrame && kind != headersFrame, kind == dataFrame", "	case kind == dataFrame"},
+		}, []detector{direct("./net/etcd", "TestFramesThatAskForNothing")}},
 	}...)
 }

@@ -310,8 +310,14 @@ const (
 // fromClient sees what a client says.
 func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	last := flags&lastOfStream != 0
-	if kind == resetFrame {
+	switch {
+	case kind == resetFrame:
 		s.pacing.resets++
+	case kind != dataFrame && kind != headersFrame, kind == dataFrame && length == 0 && !last:
+		if s.pacing.frames++; s.pacing.frames == limits.EtcdFramesReset {
+			s.pacing.frames = 0
+			s.pacing.resets++
+		}
 	}
 	switch {
 	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):

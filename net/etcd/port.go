@@ -39,6 +39,7 @@ type port struct {
 	grpc, http *handed
 	web        *http.Server
 	handshakes chan struct{} // has room for those of TLS that are worked at
+	refused    refusals
 
 	mu      sync.Mutex
 	closed  bool
@@ -109,6 +110,11 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 			continue
 		}
 		c := &conn{Conn: raw, port: p, from: from, client: clientAt(raw.RemoteAddr())}
+		if p.refused.tooMany(c.client, time.Now()) {
+			p.note("a client's connections are closed unheard", fmt.Sprintf("%d of %s came to nothing within a second: it speaks no protocol of this port, or has no certificate that is believed", limits.EtcdRefused, c.client))
+			_ = raw.Close()
+			continue
+		}
 		c.heard.Store(time.Now().UnixNano())
 		full, ok := p.enter(c)
 		if !ok {
@@ -229,6 +235,9 @@ func (p *port) note(what, reason string) {
 func (p *port) tellApart(c *conn, full bool) {
 	if err := p.hand(c, full); err != nil {
 		_ = c.Close()
+		if !full {
+			p.refused.add(c.client, time.Now())
+		}
 		if !quiet(err) {
 			p.note("a client's connection is closed", fmt.Sprintf("%v: %v", c.RemoteAddr(), err))
 		}
@@ -293,6 +302,7 @@ func (p *port) hand(c *conn, full bool) error {
 	}
 	_ = c.Conn.SetDeadline(time.Time{})
 	own := p.s.memory.begin(c.RemoteAddr(), func() { _ = c.Conn.Close() })
+	p.refused.serve(c.client, 1)
 	c.share.Store(own)
 	if !h2 {
 		return p.http.give(told{Conn: over, auth: accounted{auth, own}, share: own})
@@ -373,6 +383,7 @@ func (c *conn) Close() error {
 		c.port.leave(c)
 		if s := c.share.Load(); s != nil {
 			s.end()
+			c.port.refused.serve(c.client, -1)
 		}
 	})
 	return err

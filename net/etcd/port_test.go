@@ -221,6 +221,17 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// TestRefusedOnThisHost has this host say what is no protocol, again and again: its clients are served all the same.
+func TestRefusedOnThisHost(t *testing.T) {
+	s := start(t, newMember(), nil)
+	for range limits.EtcdRefused + 10 {
+		ends(t, raw(t, s, "\x00"))
+	}
+	if _, err := pb.NewKVClient(dial(t, s)).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPlaces fills all places from one address: who comes from another gets one of them, of a connection on which nothing is asked,
 // and so does who comes from the same when one has been idle for a while.
 func TestPlaces(t *testing.T) {

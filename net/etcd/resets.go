@@ -17,6 +17,7 @@ import (
 //  2. What comes of a connection past its part is not handed on before its time, and nothing more is read of it until then. Nobody
 //     else waits, and the client's own writes wait when its buffers are full.
 //  3. A connection may be ahead by what its part is of a second.
+//  4. Frames that ask for nothing, as pings and settings, count as a reset for each limits.EtcdFramesReset of them.
 type resets struct {
 	mu      sync.Mutex
 	second  int64
@@ -30,6 +31,7 @@ type resetter struct{ last, now int }
 type pacing struct {
 	client  string
 	resets  int       // that are not paced yet
+	frames  int       // that ask for nothing, and were not counted as a reset yet
 	paced   time.Time // when those before would have come at the connection's part
 	counted int64     // the second in which it was counted last
 }
@@ -49,6 +51,74 @@ func clientAt(from net.Addr) string {
 		}
 	}
 	return host
+}
+
+// refusals are the connections that came to nothing, by where they came from.
+//
+// Each costs a goroutine, and with TLS a signature. A client that has had limits.EtcdRefused of them in this or the last second is not
+// heard any more: what comes from there is closed as it is accepted, until a second without any. Where others come from the same
+// address, that would shut them out: one with a connection that is served is always heard, and so is this host.
+type refusals struct {
+	mu      sync.Mutex
+	second  int64
+	clients map[string]*resetter
+	served  map[string]int // connections, by client
+}
+
+// turn forgets what is older than the last second. The lock is held.
+func (r *refusals) turn(second int64) {
+	ago := second - r.second
+	if ago == 0 {
+		return
+	}
+	for name, c := range r.clients {
+		c.last, c.now = c.now, 0
+		if ago != 1 || c.last == 0 {
+			delete(r.clients, name)
+		}
+	}
+	r.second = second
+}
+
+// add counts a connection of a client that came to nothing.
+func (r *refusals) add(client string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn(now.Unix())
+	if r.clients == nil {
+		r.clients = map[string]*resetter{}
+	}
+	c := r.clients[client]
+	if c == nil {
+		c = &resetter{}
+		r.clients[client] = c
+	}
+	c.now++
+}
+
+// tooMany says that a client is not heard now.
+func (r *refusals) tooMany(client string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn(now.Unix())
+	c := r.clients[client]
+	if c == nil || max(c.last, c.now) < limits.EtcdRefused || r.served[client] > 0 {
+		return false
+	}
+	ip, err := netip.ParseAddr(client)
+	return err != nil || !ip.IsLoopback()
+}
+
+// serve counts a client's connections that are served: n more, or less.
+func (r *refusals) serve(client string, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.served == nil {
+		r.served = map[string]int{}
+	}
+	if r.served[client] += n; r.served[client] == 0 {
+		delete(r.served, client)
+	}
 }
 
 // wait returns for how long a connection has to wait now that it has given up some more.

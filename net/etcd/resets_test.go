@@ -56,3 +56,62 @@ func TestResetsShare(t *testing.T) {
 		t.Errorf("an hour later %d clients count", len(r.clients))
 	}
 }
+
+// TestFramesThatAskForNothing counts them as resets, and none that ask for something.
+func TestFramesThatAskForNothing(t *testing.T) {
+	const priority, settings, ping, window = 2, 4, 6, 8
+	m := newMemory(1<<30, func(string, string) {})
+	s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
+	for range 10 * limits.EtcdFramesReset {
+		s.fromClient(headersFrame, 0, 1, 100)
+		s.fromClient(dataFrame, 0, 1, 1)
+		s.fromClient(dataFrame, lastOfStream, 1, 0)
+	}
+	if s.pacing.resets != 0 {
+		t.Errorf("requests count as %d resets", s.pacing.resets)
+	}
+	for range limits.EtcdFramesReset {
+		for _, kind := range []byte{priority, settings, ping, window, dataFrame} {
+			s.fromClient(kind, 0, 1, 0)
+		}
+	}
+	if s.pacing.resets != 5 {
+		t.Errorf("%d frames that ask for nothing count as %d resets", 5*limits.EtcdFramesReset, s.pacing.resets)
+	}
+}
+
+// TestRefusedAddress has connections of an address come to nothing: it is not heard any more, until a second without any. Others are,
+// and so is one from which somebody is served, and this host.
+func TestRefusedAddress(t *testing.T) {
+	var r refusals
+	now := time.Unix(1000, 0)
+	for n := range limits.EtcdRefused {
+		for _, client := range []string{"10.0.0.1", "10.0.0.2", "127.0.0.1"} {
+			if r.tooMany(client, now) {
+				t.Fatalf("%s is not heard after %d", client, n)
+			}
+			r.add(client, now)
+		}
+	}
+	r.serve("10.0.0.2", 2)
+	r.serve("10.0.0.2", -1)
+	for _, c := range []struct {
+		client string
+		after  time.Duration
+		want   bool
+	}{
+		{"10.0.0.1", 0, true},
+		{"10.0.0.2", 0, false},
+		{"10.0.0.3", 0, false},
+		{"127.0.0.1", 0, false},
+		{"10.0.0.1", time.Second, true},
+		{"10.0.0.1", 2 * time.Second, false},
+	} {
+		if got := r.tooMany(c.client, now.Add(c.after)); got != c.want {
+			t.Errorf("%s is kept out after %v: %v, want %v", c.client, c.after, got, c.want)
+		}
+	}
+	if r.serve("10.0.0.2", -1); len(r.served) != 0 || len(r.clients) != 0 {
+		t.Errorf("%d and %d clients count when all is over", len(r.served), len(r.clients))
+	}
+}
