@@ -20,7 +20,7 @@ func init() {
 		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 		{"give handshakes all their time beside a flood of them", []change{
 			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},
-		}, []detector{direct("./net/wire", "TestHandshakesPatience")}},
+		}, []detector{direct("./net/wire", "TestHandshakesTimeout")}},
 		{"let one address keep all others out of a full port", []change{
 			{"net/etcd/port.go", "	others := len(from) > own+1\n", "	others := len(from) < own\n"},
 		}, []detector{direct("./net/etcd", "TestPlaces")}},

@@ -141,7 +141,7 @@ var (
 // accepting is acceptConfig, for each connection with the time that its handshake has at that moment.
 func (t *Transport) accepting() *quic.Config {
 	config := acceptConfig.Clone()
-	config.HandshakeIdleTimeout = t.handshakes.Patience(limits.PeerHandshakeTimeout)
+	config.HandshakeIdleTimeout = t.handshakes.Timeout(limits.PeerHandshakeTimeout)
 	config.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return t.accepting(), nil }
 	return config
 }

@@ -62,9 +62,9 @@ func (h *Handshakes) End(from net.Addr) {
 	}
 }
 
-// Patience is for how long a handshake that begins now may be silent: usual, and no longer than limits.HandshakeHurry when a quarter
+// Timeout is for how long a handshake that begins now may be silent: usual, and no longer than limits.HandshakeHurry when a quarter
 // of the places is taken. Handshakes that are begun and left have the others' places for that long.
-func (h *Handshakes) Patience(usual time.Duration) time.Duration {
+func (h *Handshakes) Timeout(usual time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if 4*h.all < h.most {

@@ -24,13 +24,13 @@ func TestHandshakesVerify(t *testing.T) {
 }
 
 // Handshakes have their time until a quarter of the places is taken.
-func TestHandshakesPatience(t *testing.T) {
+func TestHandshakesTimeout(t *testing.T) {
 	h := NewHandshakes(8, 8, 8)
 	for n, want := range []time.Duration{time.Minute, time.Minute, limits.HandshakeHurry, limits.HandshakeHurry} {
-		if got := h.Patience(time.Minute); got != want {
+		if got := h.Timeout(time.Minute); got != want {
 			t.Errorf("with %d under way: %v, want %v", n, got, want)
 		}
-		if got := h.Patience(time.Millisecond); got != time.Millisecond {
+		if got := h.Timeout(time.Millisecond); got != time.Millisecond {
 			t.Errorf("with %d under way a short one has %v", n, got)
 		}
 		if err := h.Begin(&net.UDPAddr{IP: net.IPv4(10, 0, 0, byte(n))}); err != nil {
