@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/actor"
 	"qkv/internal/limits"
 )
 
@@ -22,17 +23,16 @@ func TestPutsBesideSnapshot(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	without, with := limits.Defaults(), limits.Defaults()
-	without.SnapshotBytes, without.SnapshotInterval = 1<<40, time.Hour
-	with.SnapshotBytes, with.SnapshotInterval = 1, 0
-	start := func(bounds limits.Tunable) *alone {
+	bounds := limits.Defaults()
+	bounds.SnapshotBytes, bounds.SnapshotInterval = 1<<40, time.Hour // none but those that are asked for
+	start := func() *alone {
 		a, err := startAloneWith(t, dir, 64<<20, bounds)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return a
 	}
-	a := start(without)
+	a := start()
 	a.putMany(t, 1000, 100_000, 1, nil)
 	a.stop(t)
 	var ratios []float64
@@ -40,14 +40,13 @@ func TestPutsBesideSnapshot(t *testing.T) {
 		var p99 [2]time.Duration
 		for i := range 2 {
 			snapshots := (round+i)%2 == 1
-			bounds := without
-			if snapshots {
-				bounds = with
-			}
-			a := start(bounds)
+			a := start()
 			times := make([]time.Duration, 0, 4*puts)
 			before, saved := newestSnapshot(t, dir), false
 			for range 50 { // until one is saved, which takes as long as the disk makes it
+				if snapshots {
+					a.m.logWriter.Applier.MustPost(actor.SnapshotWanted{})
+				}
 				a.putMany(t, puts, 100, together, &times)
 				if saved = newestSnapshot(t, dir) != before; saved || !snapshots {
 					break
