@@ -99,6 +99,21 @@ func TestPaceForgets(t *testing.T) {
 	}
 }
 
+// A disk that stands now and then, as while a segment is made, hides nothing of what it costs to send.
+func TestPaceWithoutTheStalls(t *testing.T) {
+	l := pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}
+	l.pace.least = limits.CatchUpLeast
+	for range 20 {
+		l.run(900*time.Millisecond, 0)
+		l.least = time.Second
+		l.run(100*time.Millisecond, 0)
+		l.least = time.Millisecond
+	}
+	if sent := l.run(5*time.Second, 1) / 5; sent > 3*limits.CatchUpLeast/2 {
+		t.Errorf("%d MB a second where there is no room", sent/paceMB)
+	}
+}
+
 // After a pause of the process, not all of its time's bytes are sent at once.
 func TestPaceAfterAPause(t *testing.T) {
 	p := pace{least: limits.CatchUpLeast}

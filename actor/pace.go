@@ -88,7 +88,7 @@ func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed 
 	return int64(bytes)
 }
 
-// look ends a window.
+// look ends a window. One in which the disk stood is no measure of the others: it counts for twice what they take.
 func (p *pace) look(now time.Duration) {
 	took := (now - p.since).Seconds()
 	p.writes += (float64(p.written)/took - p.writes) / limits.CatchUpSmooth
@@ -104,9 +104,9 @@ func (p *pace) look(now time.Duration) {
 	case p.calm == 0:
 		p.calm, p.busy = commit, commit
 	case p.behind == 0:
-		p.calm += (commit - p.calm) / limits.CatchUpSmooth
+		p.calm += (min(commit, 2*p.calm) - p.calm) / limits.CatchUpSmoothCalm
 	default:
-		p.busy += (commit - p.busy) / limits.CatchUpSmooth
+		p.busy += (min(commit, 2*p.busy) - p.busy) / limits.CatchUpSmooth
 		p.calm = min(p.calm+(p.busy-p.calm)/limits.CatchUpForget, p.busy)
 		switch {
 		case p.busy > p.calm*limits.CatchUpCost:

@@ -20,6 +20,10 @@ func init() {
 		{"take what a follower costs for the load at once", []change{
 			{"actor/pace.go", "(p.busy-p.calm)/limits.CatchUpForget", "(p.busy - p.calm)"},
 		}, []detector{pace}},
+		{"take a disk that stood for a slow one", []change{
+			{"actor/pace.go", "min(commit, 2*p.calm)", "commit"},
+			{"actor/pace.go", "limits.CatchUpSmoothCalm", "limits.CatchUpSmooth"},
+		}, []detector{pace}},
 		{"send all of a pause at once", []change{
 			{"actor/pace.go", "min(now-p.at, limits.CatchUpBurst).Seconds()", "(now - p.at).Seconds()"},
 		}, []detector{pace}},

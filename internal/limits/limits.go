@@ -618,11 +618,12 @@ const (
 	// CatchUpCost is how many times as long as before a commit may take while anybody is behind, before less is sent: the
 	// whole of a write takes a part of that more.
 	CatchUpCost = 1.2
-	// CatchUpWindow is how often the leader looks what its commits take, which is smoothed over CatchUpSmooth times as long;
-	// CatchUpForget windows, nearly a minute, is for how long it holds what they took before: what goes on for longer is the load.
-	CatchUpWindow = 100 * time.Millisecond
-	CatchUpSmooth = 4
-	CatchUpForget = 512
+	// CatchUpWindow is how often the leader looks what its commits take, which is smoothed over CatchUpSmooth times as long, and
+	// over CatchUpSmoothCalm times while nobody is behind; CatchUpForget windows, nearly a minute, is for how long it holds what they took before: what goes on for longer is the load.
+	CatchUpWindow     = 100 * time.Millisecond
+	CatchUpSmooth     = 4
+	CatchUpSmoothCalm = 16
+	CatchUpForget     = 512
 	// CatchUpBurst is how much time's bytes are sent at once at most, when ticks are late.
 	CatchUpBurst = 50 * time.Millisecond
 	// SnapshotInterval is the least time between two snapshots of one member: each commits the file system's
