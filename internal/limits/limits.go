@@ -263,6 +263,9 @@ const (
 	ClientHandshakesTrusted = 32
 	// ClientHandshakesAddress is how many of them one source address may have, so that it keeps nobody else out.
 	ClientHandshakesAddress = ClientHandshakes / 16
+	// PacketLeast is how large a packet of QUIC may be on any path, as its standard has it, and of which all connections begin;
+	// larger ones are tried out. A path that drops packets of 1,281 bytes and says nothing, as tunnels do, is used so.
+	PacketLeast = 1200
 	// ClientStreams bounds the streams that one client connection may have open.
 	ClientStreams = 64
 	// ClientStreamWindow is QUIC's receive window of a stream, on both sides of a native connection, and

@@ -57,6 +57,7 @@ type conn struct {
 
 func quicConfig() *quic.Config {
 	return &quic.Config{
+		InitialPacketSize:              limits.PacketLeast,
 		HandshakeIdleTimeout:           handshakeTimeout,
 		MaxIdleTimeout:                 limits.ClientIdleTimeout,
 		KeepAlivePeriod:                limits.ClientKeepAlive,

@@ -119,6 +119,7 @@ func Listen(address string) (*net.UDPConn, error) {
 // What both kinds of connections have in common. Streams are opened once and never replaced.
 func quicConfig(handshakeStreams int64) *quic.Config {
 	return &quic.Config{
+		InitialPacketSize:              limits.PacketLeast,
 		HandshakeIdleTimeout:           limits.PeerHandshakeTimeout,
 		MaxIdleTimeout:                 limits.PeerIdleTimeout,
 		KeepAlivePeriod:                limits.PeerKeepAlive,

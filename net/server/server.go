@@ -168,6 +168,7 @@ func (s *Server) quicConfig(others int64) *quic.Config {
 		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {
 			return s.quicConfig(s.arrived.Load()), nil
 		},
+		InitialPacketSize:              limits.PacketLeast,
 		HandshakeIdleTimeout:           s.handshakes.Timeout(limits.ClientHandshakeTimeout),
 		MaxIdleTimeout:                 s.config.Limits.IdleTimeout,
 		InitialStreamReceiveWindow:     min(limits.ClientStreamWindow, window),
