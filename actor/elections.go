@@ -15,7 +15,7 @@ import (
 //
 // Invariants:
 //
-//  1. asked are this member's newest elections, by rising term, at most electionsKept.
+//  1. asked are this member's newest elections, by rising term, at most limits.ElectionsKept.
 //  2. slow is the longest that a vote took which came too late since there was a leader.
 //  3. kept are ticks that raft has not got yet, fewer than one of its ticks takes.
 type elections struct {
@@ -30,12 +30,9 @@ type election struct {
 	at   time.Duration
 }
 
-// electionsKept is of how many elections late votes are recognised: disks are behind by a few.
-const electionsKept = 8
-
 // begun notes an election.
 func (e *elections) begun(term uint64, now time.Duration) {
-	if len(e.asked) == electionsKept {
+	if len(e.asked) == limits.ElectionsKept {
 		e.asked = append(e.asked[:0], e.asked[1:]...)
 	}
 	e.asked = append(e.asked, election{term, now})

@@ -40,7 +40,7 @@ func TestElectionsWaitForDisks(t *testing.T) {
 	if got := e.ticks(7, 0, timeout) + e.ticks(5, 0, timeout); got != 2 {
 		t.Errorf("%d of 12 ticks that come in two turns, want 2", got)
 	}
-	if len(e.asked) != electionsKept {
+	if len(e.asked) != limits.ElectionsKept {
 		t.Errorf("%d elections are kept", len(e.asked))
 	}
 	e.ended()

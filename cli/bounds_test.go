@@ -28,6 +28,7 @@ var boundsElsewhere = map[string]string{
 	"log/disk.ZerosMost":              "pieces",
 	"net/client.failbackMost":         "a factor of a pause",
 	"net/etcd/migrate.problemsMost":   "how many lines are shown",
+	"net/server.countedMost":          "pieces: for how many requests is counted at once",
 	"net/server.slotsKept":            "kept to be used again",
 	"net/wire.CloseLimit":             "a code",
 	"net/wire.StreamLimit":            "a code",

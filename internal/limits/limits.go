@@ -677,4 +677,6 @@ const (
 	SpaceMarginOfDisk = 16
 	SpaceCheck        = time.Second
 	SparesMost        = 4
+	// ElectionsKept is of how many of its elections a member recognises late votes: disks are behind by a few.
+	ElectionsKept = 8
 )
