@@ -20,9 +20,7 @@ func TestDrainEndsStreams(t *testing.T) {
 	idle.send(getSerializable(1, "k"))
 	idle.want(1, kv.OK)
 	busy.send(put(1, "k", "v"))
-	for e.server.Stats().Requests < 1 {
-		time.Sleep(time.Millisecond)
-	}
+	slow.await(1)
 
 	drained := make(chan struct{})
 	go func() {

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -42,15 +43,27 @@ func (m *slowMember) count() (n int) {
 	return n
 }
 
+// await waits until the member has so many requests. That the endpoint has counted them says less: one whose client goes meanwhile
+// is not handed over.
+func (m *slowMember) await(requests int) {
+	for begun := time.Now(); ; time.Sleep(time.Millisecond) {
+		m.mu.Lock()
+		n := m.count()
+		m.mu.Unlock()
+		if n >= requests {
+			return
+		}
+		if time.Since(begun) > wait {
+			panic(fmt.Sprintf("the member has %d requests, and not %d", n, requests))
+		}
+	}
+}
+
 // release lets requests go, when there are so many.
 func (m *slowMember) release(requests int) {
+	m.await(requests)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for m.count() < requests {
-		m.mu.Unlock()
-		time.Sleep(time.Millisecond)
-		m.mu.Lock()
-	}
 	for _, p := range m.held {
 		m.Member.Propose(p)
 	}
@@ -119,9 +132,7 @@ func TestClientGoes(t *testing.T) {
 	for i := range uint64(10) {
 		r.send(put(i, "k", "v"))
 	}
-	for e.server.Stats().Requests < 10 {
-		time.Sleep(time.Millisecond)
-	}
+	slow.await(10)
 	_ = r.conn.CloseWithError(0, "")
 	for e.server.Stats().Connections > 0 {
 		time.Sleep(time.Millisecond)
@@ -181,9 +192,7 @@ func TestConnectionLimit(t *testing.T) {
 				all = append(all, r)
 			}
 			all[0].send(put(7, "k", "v")) // is under way until it is released
-			for e.server.Stats().Requests < 1 {
-				time.Sleep(time.Millisecond)
-			}
+			slow.await(1)
 			all[1].send(get(8, "k"))
 			all[1].want(8, kv.OK)
 			if placeIdle > 0 {
