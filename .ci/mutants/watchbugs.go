@@ -31,7 +31,7 @@ func init() {
 		}, []detector{hub, campaign}},
 		{"forget what is open when a watch waits for room", []change{
 			{"index/watch/pass.go", "	s.cursor, s.open, s.group, s.place = p.at, g.open, nil, nowhere\n", "	s.cursor, s.open, s.group, s.place = p.at, false, nil, nowhere\n"},
-		}, []detector{hub, campaign}},
+		}, []detector{direct("./index/watch", "TestRoomWithinARevision"), hub}},
 		{"take the version before for the one before the revision", []change{
 			{"index/events.go", "		if at = ref(at.prev.Load()).version(); at.mod < c.KV.ModRevision {\n", "		if at = ref(at.prev.Load()).version(); at.mod <= c.KV.ModRevision {\n"},
 		}, []detector{hub}},

@@ -539,3 +539,34 @@ func TestNoNoticeWithinARevision(t *testing.T) {
 	}
 	w.finish()
 }
+
+// A watch that is within a revision when its stream has no room is told that the revision is over when there is some, also where the
+// rest of it is none of its keys.
+func TestRoomWithinARevision(t *testing.T) {
+	var all kv.Txn
+	for _, key := range []string{"k0", "k1", "k2", "z0", "z1", "z2", "z3"} {
+		all.Success = append(all.Success, kv.Op{Put: &kv.Put{Key: []byte(key)}})
+	}
+	waited := 0
+	for room := range 3 {
+		for steps := range 40 {
+			w := newWorld(t, limits.Defaults().Index, limits.Watches{StepWork: 1, FrameBytes: 1, FragmentBytes: 1, KeyVersions: 1000, PendingBytes: 1})
+			s := w.open(room + 1)
+			one := w.watch(s, kv.Watch{Key: []byte("k"), End: []byte("l")})
+			w.finish()
+			w.apply(index.AppendTxn(nil, &all))
+			for range steps {
+				w.hub.Step(w.now, w.view, false)
+			}
+			refused := s.refused
+			s.take(len(s.queue))
+			if refused && one.partial {
+				waited++
+			}
+			w.finish()
+		}
+	}
+	if waited == 0 {
+		t.Error("no watch was within a revision when it waited for room")
+	}
+}
