@@ -250,6 +250,20 @@ func TestReserve(t *testing.T) {
 	spare(t, w.maker)
 }
 
+// crashInSync loses power while a group of three pages is made durable, behind one that is.
+func (w *world) crashInSync(t *testing.T, seed uint64) {
+	t.Helper()
+	w.append(w.now.last()+1, 1, 3, nil)
+	must(t, w.sync())
+	w.m.StartBatch()
+	w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
+	w.l.Append(nil, w.pendingEntries())
+	_, err := w.l.Sync()
+	must(t, err)
+	w.m.StopBatch()
+	w.m.Crash(disk.Variant(seed % uint64(disk.Variants)))
+}
+
 // A log whose end is torn opens on a full disk too, as often as need be, without taking any of it. It writes nothing behind
 // that end, and goes on in the next segment when there is room for one.
 func TestTornLogOnFullDisk(t *testing.T) {
@@ -258,15 +272,7 @@ func TestTornLogOnFullDisk(t *testing.T) {
 		w := newWorld(t, seed)
 		must(t, w.create())
 		must(t, w.open())
-		w.append(w.now.last()+1, 1, 3, nil)
-		must(t, w.sync())
-		w.m.StartBatch()
-		w.hand(change{entry: entry(w.now.last()+1, 1, strings.Repeat("x", 9000))})
-		w.l.Append(nil, w.pendingEntries())
-		_, err := w.l.Sync()
-		must(t, err)
-		w.m.StopBatch()
-		w.m.Crash(disk.Variant(seed % uint64(disk.Variants)))
+		w.crashInSync(t, seed)
 		used := w.m.Used()
 		w.m.SetCapacity(used)
 		for range 2 {
