@@ -124,14 +124,15 @@ func (v *View) Refuses(b []byte) *kv.Error {
 var errNoSpace = kv.Errorf(kv.NoSpace, "database space exceeded, the alarm NOSPACE is raised: deletions, compactions, revocations and reads are taken, and nothing "+
 	"that makes the state larger; the write certainly did not happen: delete keys and compact, or give the cluster more room; `qkv status` says what of")
 
-// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members. Where
-// all is compacted history counts for nothing, whatever the newest revision has deleted: nothing that is taken while NOSPACE is
-// raised could make it less.
+// UsedBytes is what a quota counts: what keys, their history that can be read, and leases weigh, the same on all members. What
+// the compacted revision itself has overwritten or deleted cannot be read and counts for nothing, although it goes with a later
+// one only: else a deletion could not end NOSPACE, where nothing is taken that makes revisions, or the next put would raise it
+// again.
 func (v *View) UsedBytes() int64 {
 	if v.compacted == v.revision {
 		return v.LiveUsedBytes()
 	}
-	return v.LiveUsedBytes() + v.HistoryBytes()
+	return v.LiveUsedBytes() + v.weight - v.times.weightAt(v.compacted+1)
 }
 
 // LiveUsedBytes is what of that is no history.

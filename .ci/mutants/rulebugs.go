@@ -10,6 +10,9 @@ var ruleMutants = []mutant{
 	{"count history that only deletions left", []change{
 		{"index/alarms.go", "	if v.compacted == v.revision {\n", "	if v.compacted == v.revision && v.live > 0 {\n"},
 	}, []detector{direct("./index", "TestScripts")}},
+	{"count what the compacted revision itself has deleted", []change{
+		{"index/alarms.go", "v.times.weightAt(v.compacted+1)", "v.times.weightAt(v.compacted)"},
+	}, []detector{direct("./index", "TestScripts")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"actor/applier.go", "	a.pending.abandon(&a.done)\n", ""},
 	}, []detector{direct("./actor", "TestWritesBeneathASnapshotMayHaveHappened")}},
