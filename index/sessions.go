@@ -1,10 +1,7 @@
 package index
 
 import (
-	"cmp"
-	"fmt"
 	"math/bits"
-	"slices"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -24,13 +21,6 @@ type sessionNumbers struct {
 	sessions, places int64
 	// sessionSum is the sum of session.sum of all, and of outcomeSum of all their outcomes.
 	sessionSum uint64
-}
-
-// memberClock is how far the sessions' clock would be by one member's entries alone. One that is all 0 is nobody's.
-type memberClock struct {
-	member uint64
-	wall   int64 // Envelope.Wall of its newest entry
-	at     int64
 }
 
 // sessions are the clients' sessions. Their numbers are in replicated.
@@ -109,73 +99,6 @@ func (one *session) place(sequence uint64) *outcome {
 
 // spans says that a sequence is in the window; it is not below it.
 func (one *session) spans(sequence uint64) bool { return sequence-one.first < uint64(len(one.window)) }
-
-// moveSessionClock counts the time since the member's entry before this one, but not a pause, and lets the clock follow the member
-// that is furthest. One that was away for long, or whose entries have come late, is a pause behind at most: it goes on alone when the others do not.
-func (s *State) moveSessionClock(member uint64, wall int64) {
-	one := s.memberClock(member)
-	if one.member != member {
-		*one = memberClock{member, wall, s.clock}
-		return
-	}
-	pause := int64(s.rules.Pause)
-	passed := wall - one.wall
-	one.at = max(one.at, s.clock-pause) + min(max(passed, 0), pause)
-	s.clock = max(s.clock, one.at)
-	if passed > 0 || passed < -pause { // a clock that went back a little will be there again soon
-		one.wall = wall
-	}
-}
-
-// memberClock returns a member's clock, or the one that it is to have: nobody's, or that of who has not proposed anything for
-// the longest time.
-func (s *State) memberClock(member uint64) *memberClock {
-	last := &s.clocks[0]
-	for i := range s.clocks {
-		one := &s.clocks[i]
-		if one.member == member {
-			return one
-		}
-		if one.at < last.at {
-			last = one
-		}
-	}
-	return last
-}
-
-// clocksUsed are the members' clocks, up to the last that is somebody's.
-func (n *sessionNumbers) clocksUsed() []memberClock {
-	used := n.clocks[:]
-	for len(used) > 0 && used[len(used)-1] == (memberClock{}) {
-		used = used[:len(used)-1]
-	}
-	return used
-}
-
-// appendClocks appends the clock and the members' clocks.
-func (n *sessionNumbers) appendClocks(dst []byte) []byte {
-	used := n.clocksUsed()
-	dst = pack.AppendArray(pack.AppendInt(dst, n.clock), 3*len(used))
-	for _, one := range used {
-		dst = pack.AppendInt(pack.AppendInt(pack.AppendUint(dst, one.member), one.wall), one.at)
-	}
-	return dst
-}
-
-func (s *State) readClocks(r *pack.Reader) {
-	s.clock = r.Int()
-	n := r.Array()
-	if n%3 != 0 || n/3 > len(s.clocks) {
-		r.Fail("clocks of members that are none")
-		return
-	}
-	for i := range n / 3 {
-		s.clocks[i] = memberClock{r.Uint(), r.Int(), r.Int()}
-		if at := s.clocks[i].at; at < 0 || at > s.clock {
-			r.Fail("the clock of a member is ahead of all")
-		}
-	}
-}
 
 // once applies a write that has a session, unless it was applied before: then the result says what became of it. What it
 // returns as an error came to nothing, and leaves no outcome: another copy of the write may yet be applied.
@@ -426,185 +349,8 @@ func (l *sessions) take(one *session) {
 	one.older, one.newer = nil, nil
 }
 
-// savedSessions are the sessions at one moment, in no order.
-type savedSessions struct {
-	sessions []savedSession
-	outcomes []savedOutcome // of the first session, of the second, and so on
-}
-
-// savedSession is a session; window is the length of its window.
-type savedSession struct {
-	id           uint64
-	used         int64
-	first, order uint64
-	window       int32
-	held         int32
-}
-
-// savedOutcome is the outcome of the sequence first+place.
-type savedOutcome struct {
-	place uint64
-	outcome
-}
-
-// sessionsAhead is how many sessions are touched ahead, as in State.prefetch: the applier waits for each copy.
-const sessionsAhead = 64
-
-// copy returns the sessions as they are.
-func (l *sessions) copy() *savedSessions {
-	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
-	var room [sessionsAhead][]outcome
-	for rest := l.all; len(rest) > 0; {
-		next := rest[:min(len(rest), sessionsAhead)]
-		rest = rest[len(next):]
-		for i, one := range next {
-			room[i] = one.window
-			saved.sessions = append(saved.sessions, savedSession{one.id, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
-		}
-		for i, one := range next {
-			held, mask := one.held, uint64(len(room[i])-1)
-			for n := uint64(0); held > 0; n++ {
-				if o := &room[i][(one.first+n)&mask]; o.kind != 0 {
-					saved.outcomes = append(saved.outcomes, savedOutcome{n, *o})
-					held--
-				}
-			}
-		}
-	}
-	return saved
-}
-
-// ordered returns the places of the sessions, the oldest session's first, and where the outcomes of each begin.
-func (s *savedSessions) ordered() (places, begin []int) {
-	n := 0
-	for i := range s.sessions {
-		places = append(places, i)
-		begin = append(begin, n)
-		n += int(s.sessions[i].held)
-	}
-	slices.SortFunc(places, func(i, j int) int { return cmp.Compare(s.sessions[i].order, s.sessions[j].order) })
-	return places, begin
-}
-
-// SessionClock returns the sessions' clock: what a session is opened at that begins now.
-func (v *View) SessionClock() int64 { return v.clock }
-
 // Sessions returns how many sessions clients have.
 func (v *View) Sessions() int64 { return v.sessions }
-
-const (
-	sessionFields = 5
-	outcomeFields = 6
-)
-
-// appendSessions appends the sessions as they stand in a snapshot's meta data.
-func (v *View) appendSessions(dst []byte) []byte {
-	saved := v.saved
-	switch {
-	case saved != nil:
-	case v.sessions > 0:
-		panic(fmt.Sprintf("a View is saved that State.ViewToSave has not made: %d sessions would be lost", v.sessions))
-	default:
-		saved = &savedSessions{}
-	}
-	dst = pack.AppendArray(dst, 3+len(saved.sessions))
-	dst = pack.AppendInt(v.appendClocks(dst), v.floor)
-	places, begin := saved.ordered()
-	for _, i := range places {
-		one := &saved.sessions[i]
-		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
-		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
-		dst = pack.AppendUint(dst, uint64(one.window))
-		dst = pack.AppendArray(dst, outcomeFields*int(one.held))
-		for n := range int(one.held) {
-			o := &saved.outcomes[begin[i]+n]
-			dst = o.append(pack.AppendUint(dst, o.place))
-		}
-	}
-	return dst
-}
-
-func (o *outcome) append(dst []byte) []byte {
-	dst = pack.AppendInt(pack.AppendInt(dst, o.revision), o.deleted)
-	dst = pack.AppendUint(pack.AppendUint(dst, uint64(o.kind)), uint64(o.code))
-	flags := uint64(0)
-	if o.succeeded {
-		flags |= 1
-	}
-	if o.changed {
-		flags |= 2
-	}
-	return pack.AppendUint(dst, flags)
-}
-
-// readSessions trusts nothing that it reads.
-func (s *State) readSessions(r *pack.Reader) {
-	n := r.Array()
-	s.readClocks(r)
-	s.floor = r.Int()
-	if n < 3 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
-		r.Fail("sessions without their clock")
-		return
-	}
-	for range n - 3 {
-		one := readSession(r)
-		if r.Err() != nil {
-			return
-		}
-		newest := s.clients.newest
-		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.clock || newest != nil && one.used < newest.used {
-			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
-			return
-		}
-		s.clients.add(one)
-		s.sessions++
-		s.places += int64(len(one.window))
-		s.sessionSum += one.sum()
-		for i := range uint64(len(one.window)) {
-			if o := one.place(one.first + i); o.kind != 0 {
-				s.sessionSum += o.sum(one.id, one.first+i)
-			}
-		}
-	}
-	if s.sessions > s.rules.Sessions || s.places > s.rules.Outcomes {
-		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
-	}
-}
-
-func readSession(r *pack.Reader) *session {
-	r.ArrayOf(sessionFields)
-	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
-	places := r.Uint()
-	if one.first == 0 || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
-		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
-		return one
-	}
-	fields := r.Array()
-	if fields%outcomeFields != 0 || uint64(fields/outcomeFields) > places {
-		r.Fail("outcomes of another number of fields")
-	}
-	if r.Err() != nil || places == 0 {
-		return one
-	}
-	one.window = make([]outcome, places)
-	next := uint64(0)
-	for range fields / outcomeFields {
-		n := r.Uint()
-		o := outcome{revision: r.Int(), deleted: r.Int()}
-		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
-		if n < next || n >= places || kind >= kinds || !inSessions[kind] || code > 255 || flags > 3 {
-			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
-		}
-		if r.Err() != nil {
-			return one
-		}
-		o.kind, o.code, o.succeeded, o.changed = uint8(kind), uint8(code), flags&1 != 0, flags&2 != 0
-		*one.place(one.first + n) = o
-		one.held++
-		next = n + 1
-	}
-	return one
-}
 
 // sessions checks the sessions for Check.
 func (w *walk) sessions() error {

@@ -104,7 +104,7 @@ var mutants = []mutant{
 		{"actor/space.go", "	if !index.HasSession(command) {\n", "	if index.HasSession(command) || true {\n"},
 	}, []detector{direct("./actor", "TestFullClusterKnowsWhatItMade")}},
 	{"sessions forgotten in the snapshot", []change{
-		{"index/sessions.go", "	for rest := l.all; len(rest) > 0; {\n", "	for rest := l.all[:len(l.all)/2]; len(rest) > 0; {\n"},
+		{"index/sessionsnapshot.go", "	for rest := l.all; len(rest) > 0; {\n", "	for rest := l.all[:len(l.all)/2]; len(rest) > 0; {\n"},
 		{"index/sessions.go", "	return mixed(mixed(one.id, uint64(one.used)), mixed(one.first, uint64(len(one.window))))\n", "	return 0\n"},
 		{"index/sessions.go", "	what := uint64(o.kind) | uint64(o.code)<<8\n", "	if id > 0 {\n		return 0\n	}\n	what := uint64(o.kind) | uint64(o.code)<<8\n"},
 		{"index/digest.go", "	b = pack.AppendInt(b, r.sessions)\n	b = pack.AppendInt(b, r.places)\n", ""},
@@ -113,8 +113,8 @@ var mutants = []mutant{
 		{"index/sessions.go", "		if o := one.place(w.Sequence); o.kind != 0 {\n", "		if o := one.place(w.Sequence); o.kind != 0 && o.revision%4 != 0 {\n"},
 	}, []detector{campaign, direct("./index", "TestScripts|TestModel")}},
 	{"one clock of sessions for all members", []change{
-		{"index/sessions.go", "	one := s.memberClock(member)\n	if one.member != member {", "	member = 1\n	one := s.memberClock(member)\n	if one.member != member {"},
-		{"index/sessions.go", "	if passed > 0 || passed < -pause {", "	if passed > 0 {"},
+		{"index/sessionclock.go", "	one := s.memberClock(member)\n	if one.member != member {", "	member = 1\n	one := s.memberClock(member)\n	if one.member != member {"},
+		{"index/sessionclock.go", "	if passed > 0 || passed < -pause {", "	if passed > 0 {"},
 	}, []detector{direct("./index", "TestSessionsEndBehind|TestSessionClock")}},
 	{"an ended session is opened again", []change{
 		{"index/sessions.go", "	s.floor = max(s.floor, one.used+1)\n", ""},

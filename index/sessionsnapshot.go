@@ -1,0 +1,184 @@
+package index
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"qkv/internal/limits"
+	"qkv/internal/pack"
+)
+
+// savedSessions are the sessions at one moment, in no order.
+type savedSessions struct {
+	sessions []savedSession
+	outcomes []savedOutcome // of the first session, of the second, and so on
+}
+
+// savedSession is a session; window is the length of its window.
+type savedSession struct {
+	id           uint64
+	used         int64
+	first, order uint64
+	window       int32
+	held         int32
+}
+
+// savedOutcome is the outcome of the sequence first+place.
+type savedOutcome struct {
+	place uint64
+	outcome
+}
+
+// sessionsAhead is how many sessions are touched ahead, as in State.prefetch: the applier waits for each copy.
+const sessionsAhead = 64
+
+// copy returns the sessions as they are.
+func (l *sessions) copy() *savedSessions {
+	saved := &savedSessions{sessions: make([]savedSession, 0, len(l.all)), outcomes: make([]savedOutcome, 0, len(l.all))}
+	var room [sessionsAhead][]outcome
+	for rest := l.all; len(rest) > 0; {
+		next := rest[:min(len(rest), sessionsAhead)]
+		rest = rest[len(next):]
+		for i, one := range next {
+			room[i] = one.window
+			saved.sessions = append(saved.sessions, savedSession{one.id, one.used, one.first, one.order, int32(len(one.window)), int32(one.held)})
+		}
+		for i, one := range next {
+			held, mask := one.held, uint64(len(room[i])-1)
+			for n := uint64(0); held > 0; n++ {
+				if o := &room[i][(one.first+n)&mask]; o.kind != 0 {
+					saved.outcomes = append(saved.outcomes, savedOutcome{n, *o})
+					held--
+				}
+			}
+		}
+	}
+	return saved
+}
+
+// ordered returns the places of the sessions, the oldest session's first, and where the outcomes of each begin.
+func (s *savedSessions) ordered() (places, begin []int) {
+	n := 0
+	for i := range s.sessions {
+		places = append(places, i)
+		begin = append(begin, n)
+		n += int(s.sessions[i].held)
+	}
+	slices.SortFunc(places, func(i, j int) int { return cmp.Compare(s.sessions[i].order, s.sessions[j].order) })
+	return places, begin
+}
+
+const (
+	sessionFields = 5
+	outcomeFields = 6
+)
+
+// appendSessions appends the sessions as they stand in a snapshot's meta data.
+func (v *View) appendSessions(dst []byte) []byte {
+	saved := v.saved
+	switch {
+	case saved != nil:
+	case v.sessions > 0:
+		panic(fmt.Sprintf("a View is saved that State.ViewToSave has not made: %d sessions would be lost", v.sessions))
+	default:
+		saved = &savedSessions{}
+	}
+	dst = pack.AppendArray(dst, 3+len(saved.sessions))
+	dst = pack.AppendInt(v.appendClocks(dst), v.floor)
+	places, begin := saved.ordered()
+	for _, i := range places {
+		one := &saved.sessions[i]
+		dst = pack.AppendUint(pack.AppendArray(dst, sessionFields), one.id)
+		dst = pack.AppendUint(pack.AppendInt(dst, one.used), one.first)
+		dst = pack.AppendUint(dst, uint64(one.window))
+		dst = pack.AppendArray(dst, outcomeFields*int(one.held))
+		for n := range int(one.held) {
+			o := &saved.outcomes[begin[i]+n]
+			dst = o.append(pack.AppendUint(dst, o.place))
+		}
+	}
+	return dst
+}
+
+func (o *outcome) append(dst []byte) []byte {
+	dst = pack.AppendInt(pack.AppendInt(dst, o.revision), o.deleted)
+	dst = pack.AppendUint(pack.AppendUint(dst, uint64(o.kind)), uint64(o.code))
+	flags := uint64(0)
+	if o.succeeded {
+		flags |= 1
+	}
+	if o.changed {
+		flags |= 2
+	}
+	return pack.AppendUint(dst, flags)
+}
+
+// readSessions trusts nothing that it reads.
+func (s *State) readSessions(r *pack.Reader) {
+	n := r.Array()
+	s.readClocks(r)
+	s.floor = r.Int()
+	if n < 3 || s.clock < 1 || s.floor < 0 || s.floor > s.clock {
+		r.Fail("sessions without their clock")
+		return
+	}
+	for range n - 3 {
+		one := readSession(r)
+		if r.Err() != nil {
+			return
+		}
+		newest := s.clients.newest
+		if one.id == 0 || s.clients.byID[one.id] != nil || one.used < 1 || one.used > s.clock || newest != nil && one.used < newest.used {
+			r.Fail(fmt.Sprintf("session %016x twice, or out of order", one.id))
+			return
+		}
+		s.clients.add(one)
+		s.sessions++
+		s.places += int64(len(one.window))
+		s.sessionSum += one.sum()
+		for i := range uint64(len(one.window)) {
+			if o := one.place(one.first + i); o.kind != 0 {
+				s.sessionSum += o.sum(one.id, one.first+i)
+			}
+		}
+	}
+	if s.sessions > s.rules.Sessions || s.places > s.rules.Outcomes {
+		r.Fail(fmt.Sprintf("%d sessions with %d outcomes", s.sessions, s.places))
+	}
+}
+
+func readSession(r *pack.Reader) *session {
+	r.ArrayOf(sessionFields)
+	one := &session{id: r.Uint(), used: r.Int(), first: r.Uint()}
+	places := r.Uint()
+	if one.first == 0 || places > limits.SessionWindow || places&(places-1) != 0 || places > 0 && places < leastWindow {
+		r.Fail(fmt.Sprintf("session %016x with a window of %d from %d on", one.id, places, one.first))
+		return one
+	}
+	fields := r.Array()
+	if fields%outcomeFields != 0 || uint64(fields/outcomeFields) > places {
+		r.Fail("outcomes of another number of fields")
+	}
+	if r.Err() != nil || places == 0 {
+		return one
+	}
+	one.window = make([]outcome, places)
+	next := uint64(0)
+	for range fields / outcomeFields {
+		n := r.Uint()
+		o := outcome{revision: r.Int(), deleted: r.Int()}
+		kind, code, flags := r.Uint(), r.Uint(), r.Uint()
+		if n < next || n >= places || kind >= kinds || !inSessions[kind] || code > 255 || flags > 3 {
+			r.Fail(fmt.Sprintf("outcome %d of session %016x, of a command of kind %d", n, one.id, kind))
+		}
+		if r.Err() != nil {
+			return one
+		}
+		o.kind, o.code, o.succeeded, o.changed = uint8(kind), uint8(code), flags&1 != 0, flags&2 != 0
+		*one.place(one.first + n) = o
+		one.held++
+		next = n + 1
+	}
+	return one
+}
