@@ -16,7 +16,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
-	"qkv/log"
 	"qkv/log/disk"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
@@ -213,91 +212,6 @@ func (m *member) start() error {
 	return m.connect(r)
 }
 
-// connect builds the actors, in the order of the floors they stand on, and lets them run.
-func (m *member) connect(r *recovered) error {
-	m.memory, m.applyTo = r.memory, r.hardState.Commit
-	consensus := actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: m.env.Limits.ProposalBytesWaiting, Offer: m.env.Limits.PeerMessagesWaiting, MustPost: limits.PostsWaiting})
-	logWriter := actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
-	logReader := actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads})
-	applier := actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting})
-	segmentMaker := actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting})
-	snapshots := actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: m.env.Limits.SnapshotFramesWaiting, MustPost: limits.PostsWaiting})
-	snapshotReader := actor.NewMailbox[actor.ReadSnapshot]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting})
-	watches := actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: m.env.Limits.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting})
-	m.consensus, m.snapshots, m.watches = consensus, snapshots, watches
-	m.mailboxes = map[string]func() int{
-		"consensus": consensus.Waiting, "log writer": logWriter.Waiting, "log reader": logReader.Waiting, "applier": applier.Waiting,
-		"segment maker": segmentMaker.Waiting, "snapshotter": snapshots.Waiting, "snapshot reader": snapshotReader.Waiting, "watch hub": watches.Waiting,
-	}
-	if err := m.joinAgain(r); err != nil {
-		return err
-	}
-	way, err := m.env.Transport(m.folder, m.process)
-	if err != nil {
-		return err
-	}
-	m.transport = way
-	to := peers{way, m}
-
-	applies := actor.NewApplier(actor.ApplierConfig{
-		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
-		Inbox: applier, Consensus: consensus, LogWriter: logWriter, Snapshotter: snapshots, WatchHub: watches,
-		Status: m.status, Limits: m.env.Limits,
-		Fail: m.fail, Logger: m.logger,
-	})
-	m.state = applies.Current
-	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
-		Member: m.folder.Member, Log: r.log, Inbox: logWriter, Consensus: consensus, Applier: applier, SegmentMaker: segmentMaker,
-		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
-	})
-	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
-		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots,
-		Inbox: snapshots, Consensus: consensus, Applier: applier, Reader: snapshotReader, Peers: to, Status: m.status,
-		Limits: m.env.Limits, Logger: m.logger,
-	})
-	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: snapshotReader, Snapshotter: snapshots})
-	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: logReader, Consensus: consensus})
-	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
-		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.storage.segmentBytes,
-		Inbox: segmentMaker, LogWriter: logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
-	})
-	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
-		Member: m.folder.Member, Cluster: m.folder.Cluster, Incarnation: m.incarnation,
-		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
-		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
-		Inbox: consensus, LogWriter: logWriter, LogReader: logReader, Applier: applier, Snapshotter: snapshots, Peers: to, Status: m.status,
-		Members: r.state.Members(), Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined, Fail: m.fail, Logger: m.logger,
-		Limits: m.env.Limits,
-	})
-	if err != nil {
-		return err
-	}
-	if m.config.WatchProgress > 0 {
-		m.env.Limits.Watches.Progress = m.config.WatchProgress
-	}
-	hub := actor.NewWatchHub(actor.WatchHubConfig{
-		Inbox: watches, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
-	})
-	m.voting = agrees.Configuration
-	if err := way.Start(peerHandler{m}); err != nil {
-		return err
-	}
-	d := m.env.Driver
-	actor.Spawn(d, consensus, agrees)
-	actor.Spawn(d, logWriter, m.logWriter)
-	actor.Spawn(d, applier, applies)
-	actor.Spawn(d, logReader, m.logReader)
-	actor.Spawn(d, segmentMaker, maker)
-	actor.Spawn(d, snapshots, m.snapshotter)
-	actor.Spawn(d, snapshotReader, reads)
-	actor.Spawn(d, watches, hub)
-	d.Every(actor.TickInterval, func() { consensus.Offer(actor.Tick{}) })
-	d.Every(limits.SpaceCheck, func() { segmentMaker.Offer(actor.Retry{}) })
-	d.Every(limits.SnapshotClock, func() { snapshots.Offer(actor.Wait{}) })
-	d.Every(limits.LookInterval, m.look)
-	return nil
-}
-
 // joinAgain asks once more who this member is, when a process before this one has joined, and got nothing of the state yet.
 func (m *member) joinAgain(r *recovered) error {
 	switch {
@@ -308,12 +222,6 @@ func (m *member) joinAgain(r *recovered) error {
 	}
 	return m.join(m.folder.Member)
 }
-
-// logWriterName is the name of the one actor whose disk calls acknowledgements wait for.
-const logWriterName = "log writer"
-
-// logReaderName is the name of the one actor that reads the log back.
-const logReaderName = "log reader"
 
 // placeAfter is how many looks a leader leaves the founders to say themselves where they are: two seconds.
 const placeAfter = 10

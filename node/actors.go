@@ -1,0 +1,120 @@
+package node
+
+import (
+	"qkv/actor"
+	"qkv/internal/limits"
+	"qkv/log"
+)
+
+// logWriterName is the name of the one actor whose disk calls acknowledgements wait for.
+const logWriterName = "log writer"
+
+// logReaderName is the name of the one actor that reads the log back.
+const logReaderName = "log reader"
+
+// mailboxes are those of a member's actors.
+type mailboxes struct {
+	consensus      *actor.Mailbox[actor.ConsensusMessage]
+	logWriter      *actor.Mailbox[actor.LogWriterMessage]
+	logReader      *actor.Mailbox[actor.ReadLog]
+	applier        *actor.Mailbox[actor.ApplierMessage]
+	segmentMaker   *actor.Mailbox[actor.SegmentMakerMessage]
+	snapshotter    *actor.Mailbox[actor.SnapshotterMessage]
+	snapshotReader *actor.Mailbox[actor.ReadSnapshot]
+	watchHub       *actor.Mailbox[actor.WatchHubMessage]
+}
+
+func newMailboxes(l *limits.Tunable) mailboxes {
+	return mailboxes{
+		consensus:      actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Send: l.ProposalBytesWaiting, Offer: l.PeerMessagesWaiting, MustPost: limits.PostsWaiting}),
+		logWriter:      actor.NewMailbox[actor.LogWriterMessage](logWriterName, actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
+		logReader:      actor.NewMailbox[actor.ReadLog](logReaderName, actor.Capacity{MustPost: limits.ColdReads}),
+		applier:        actor.NewMailbox[actor.ApplierMessage]("applier", actor.Capacity{MustPost: limits.PostsWaiting}),
+		segmentMaker:   actor.NewMailbox[actor.SegmentMakerMessage]("segment maker", actor.Capacity{Offer: 1, MustPost: limits.PostsWaiting}),
+		snapshotter:    actor.NewMailbox[actor.SnapshotterMessage]("snapshotter", actor.Capacity{Offer: l.SnapshotFramesWaiting, MustPost: limits.PostsWaiting}),
+		snapshotReader: actor.NewMailbox[actor.ReadSnapshot]("snapshot reader", actor.Capacity{MustPost: limits.PostsWaiting}),
+		watchHub:       actor.NewMailbox[actor.WatchHubMessage]("watch hub", actor.Capacity{Send: l.WatchRequestsWaiting, Offer: 1, MustPost: limits.PostsWaiting}),
+	}
+}
+
+// waiting tells of each mailbox how many messages wait in it.
+func (b *mailboxes) waiting() map[string]func() int {
+	return map[string]func() int{
+		"consensus": b.consensus.Waiting, "log writer": b.logWriter.Waiting, "log reader": b.logReader.Waiting, "applier": b.applier.Waiting,
+		"segment maker": b.segmentMaker.Waiting, "snapshotter": b.snapshotter.Waiting, "snapshot reader": b.snapshotReader.Waiting, "watch hub": b.watchHub.Waiting,
+	}
+}
+
+// connect builds the actors and the way to the other members, and lets them run.
+func (m *member) connect(r *recovered) error {
+	m.memory, m.applyTo = r.memory, r.hardState.Commit
+	box := newMailboxes(&m.env.Limits)
+	m.consensus, m.snapshots, m.watches, m.mailboxes = box.consensus, box.snapshotter, box.watchHub, box.waiting()
+	if err := m.joinAgain(r); err != nil {
+		return err
+	}
+	way, err := m.env.Transport(m.folder, m.process)
+	if err != nil {
+		return err
+	}
+	m.transport = way
+	to := peers{way, m}
+
+	applies := actor.NewApplier(actor.ApplierConfig{
+		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
+		Inbox: box.applier, Consensus: box.consensus, LogWriter: box.logWriter, Snapshotter: box.snapshotter, WatchHub: box.watchHub,
+		Status: m.status, Limits: m.env.Limits,
+		Fail: m.fail, Logger: m.logger,
+	})
+	m.state = applies.Current
+	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
+		Member: m.folder.Member, Log: r.log, Inbox: box.logWriter, Consensus: box.consensus, Applier: box.applier, SegmentMaker: box.segmentMaker,
+		Peers: to, Status: m.status, Clock: m.env.Driver.Time, Yield: m.env.Yield, Limits: m.env.Limits, Fail: m.fail, Logger: m.logger,
+	})
+	m.snapshotter = actor.NewSnapshotter(actor.SnapshotterConfig{
+		Cluster: m.folder.Cluster, Member: m.folder.Member, Version: m.config.Version, FS: m.env.FS, Dir: m.folder.path("snap"), Quarantine: m.folder.path("quarantine"), Kept: r.snapshots,
+		Inbox: box.snapshotter, Consensus: box.consensus, Applier: box.applier, Reader: box.snapshotReader, Peers: to, Status: m.status,
+		Limits: m.env.Limits, Logger: m.logger,
+	})
+	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter})
+	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
+	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
+		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.storage.segmentBytes,
+		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
+	})
+	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
+		Member: m.folder.Member, Cluster: m.folder.Cluster, Incarnation: m.incarnation,
+		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
+		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
+		Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to, Status: m.status,
+		Members: r.state.Members(), Removed: m.folder.remove, Quarantine: m.folder.quarantine, Quarantined: r.quarantined, Fail: m.fail, Logger: m.logger,
+		Limits: m.env.Limits,
+	})
+	if err != nil {
+		return err
+	}
+	if m.config.WatchProgress > 0 {
+		m.env.Limits.Watches.Progress = m.config.WatchProgress
+	}
+	hub := actor.NewWatchHub(actor.WatchHubConfig{
+		Inbox: box.watchHub, Status: m.status, Seed: m.incarnation, Alone: limits.WatchAlone * m.config.ElectionTimeout, Limits: m.env.Limits,
+	})
+	m.voting = agrees.Configuration
+	if err := way.Start(peerHandler{m}); err != nil {
+		return err
+	}
+	d := m.env.Driver
+	actor.Spawn(d, box.consensus, agrees)
+	actor.Spawn(d, box.logWriter, m.logWriter)
+	actor.Spawn(d, box.applier, applies)
+	actor.Spawn(d, box.logReader, m.logReader)
+	actor.Spawn(d, box.segmentMaker, maker)
+	actor.Spawn(d, box.snapshotter, m.snapshotter)
+	actor.Spawn(d, box.snapshotReader, reads)
+	actor.Spawn(d, box.watchHub, hub)
+	d.Every(actor.TickInterval, func() { box.consensus.Offer(actor.Tick{}) })
+	d.Every(limits.SpaceCheck, func() { box.segmentMaker.Offer(actor.Retry{}) })
+	d.Every(limits.SnapshotClock, func() { box.snapshotter.Offer(actor.Wait{}) })
+	d.Every(limits.LookInterval, m.look)
+	return nil
+}
