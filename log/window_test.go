@@ -207,6 +207,30 @@ func TestColdReads(t *testing.T) {
 	}
 }
 
+// All that may lack entries at once have two reads on order: every other member of the largest cluster, and the applier, which
+// does not wait for those that are held back.
+func TestColdReadsOfAll(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(200) {
+		w.put(entry(2+i, 1, "y"))
+	}
+	must(t, w.reopen())
+	w.cold()
+	const others = limits.Members + limits.Learners - 1
+	later := func(uint64, int64) bool { return false }
+	for lo := range uint64(2*(others+1) + 1) {
+		if entries, err := w.w.Entries(2+lo, 202, 1<<20); len(entries) > 0 || err != nil {
+			t.Fatal(len(entries), err)
+		}
+		if orders := w.w.TakeWanted(later); len(orders) > 0 {
+			t.Fatalf("%d orders that were held back", len(orders))
+		}
+	}
+	if orders := w.w.TakeWanted(nil); len(orders) != 2*(others+1) {
+		t.Errorf("%d reads on order, of %d other members and the applier", len(orders), others)
+	}
+}
+
 // What was released or replaced while it was read is not taken over.
 func TestColdReadIsOvertaken(t *testing.T) {
 	for name, test := range map[string]struct {

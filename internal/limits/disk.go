@@ -28,9 +28,9 @@ const (
 	// ColdReadBytes bounds one read of older entries, at most a quarter of the window: a disk that takes 30 ms for a read
 	// gives a follower 130 MB a second. What was read is kept within WindowBytes, too.
 	ColdReadBytes = 4 << 20
-	// ColdReads bounds the reads on order: one for each follower that catches up and one for the applier, and the next one
-	// of each.
-	ColdReads = 16
+	// ColdReads bounds the reads on order, and those that wait for their pace: one for each other member and one for the applier,
+	// and the next one of each.
+	ColdReads = 2 * (Members + Learners)
 	// SegmentBytes is the size of a segment of the log by default, on a smaller disk what fits it SegmentsOfDisk times, but not less
 	// than SegmentBytesSmall: there are up to SparesMost spares, and room for five is kept free. SegmentBytesLeast and
 	// SegmentBytesMost are what it may be set to.
