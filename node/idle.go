@@ -55,14 +55,19 @@ func (n *Node) collect() {
 		return
 	}
 	n.runtime.Every(limits.LookInterval, func() {
-		stats := n.server.Stats()
-		held := stats.Bytes + stats.Connections*limits.ClientConnectionBytes
-		if n.etcd != nil {
-			others := n.etcd.Stats()
-			held += others.MessageBytes + others.GatewayBytes
-		}
-		if percent, changed := n.collects.look(held); changed {
+		if percent, changed := n.collects.look(n.held()); changed {
 			debug.SetGCPercent(percent)
 		}
 	})
+}
+
+// held is what the clients of both endpoints hold of memory.
+func (n *Node) held() int64 {
+	stats := n.etcd.Stats()
+	held := stats.MessageBytes + stats.GatewayBytes
+	if n.server != nil {
+		native := n.server.Stats()
+		held += native.Bytes + native.Connections*limits.ClientConnectionBytes
+	}
+	return held
 }

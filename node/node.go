@@ -109,9 +109,6 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Stop(ctx), at.close())
 	}
-	if n.server != nil {
-		n.collect()
-	}
 	etcdLimits := n.member.env.Limits.Etcd
 	etcdLimits.Connections = connectionsFor(openFiles(), etcdLimits.Connections)
 	if etcdLimits.Connections < n.member.env.Limits.Etcd.Connections {
@@ -127,6 +124,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		Limits: etcdLimits, Scratch: filepath.Join(c.DataDir, etcdScratch),
 		Room: func() (int64, error) { return disk.OS().Free(c.DataDir) },
 	})
+	n.collect()
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
 		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
 	return n, nil
@@ -231,15 +229,8 @@ func (n *Node) shutdown(ctx context.Context) error {
 		n.handOver(ctx)
 	}
 	var errs []error
-	if n.server != nil && !failed {
-		draining, done := context.WithTimeout(ctx, limits.DrainTimeout)
-		var both sync.WaitGroup
-		if n.etcd != nil {
-			both.Go(func() { n.etcd.Drain(draining) })
-		}
-		both.Go(func() { n.server.Drain(draining) })
-		both.Wait()
-		done()
+	if !failed {
+		n.drain(ctx)
 	}
 	if err := n.stopActors(ctx); err != nil {
 		if why := n.Err(); errors.Is(why, ErrDisk) {
@@ -260,6 +251,20 @@ func (n *Node) shutdown(ctx context.Context) error {
 		errs = append(errs, n.member.close())
 	}
 	return errors.Join(append(errs, n.Err())...)
+}
+
+// drain lets the clients of both endpoints finish, and takes no more of them.
+func (n *Node) drain(ctx context.Context) {
+	ctx, done := context.WithTimeout(ctx, limits.DrainTimeout)
+	defer done()
+	var both sync.WaitGroup
+	if n.etcd != nil {
+		both.Go(func() { n.etcd.Drain(ctx) })
+	}
+	if n.server != nil {
+		both.Go(func() { n.server.Drain(ctx) })
+	}
+	both.Wait()
 }
 
 // stopActors waits for the actors, but not for a disk that does not answer, nor for the end of a large snapshot that is

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"qkv/actor"
 	"qkv/index"
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/peer"
 )
 
@@ -110,5 +113,51 @@ func TestWhoCouldLeadWhenThisOneStops(t *testing.T) {
 		if got := n.votersConnected(); got != c.want {
 			t.Errorf("connected to %s: %v", name, got)
 		}
+	}
+}
+
+// A member with clients of etcd alone takes no more of them when it stops, and has those finish, before its actors end.
+func TestStopDrainsEtcdAlone(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Start(t.Context(), Config{
+		Name: "n1", DataDir: t.TempDir() + "/data", Home: t.TempDir(), Found: true, ListenPeer: "127.0.0.1:0", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+		Etcd:            Etcd{Listen: []EtcdListen{{Address: at}}, URLs: []string{"http://" + at}, PeerScheme: "http", TxnOperations: limits.TxnOperations},
+		MaxRequestBytes: 1 << 20, SegmentBytes: 1 << 20, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.server != nil {
+		t.Fatal("it serves native clients, too")
+	}
+	if held := n.held(); held != 0 {
+		t.Errorf("nobody has connected, and clients hold %d bytes", held)
+	}
+	s := stuck{begun: make(chan struct{}), until: make(chan struct{})}
+	box := actor.NewMailbox[int]("stuck", actor.Capacity{MustPost: 1})
+	actor.Spawn(n.runtime, box, s)
+	box.MustPost(1)
+	<-s.begun
+	stopped := make(chan error, 1)
+	go func() { stopped <- n.Stop(t.Context()) }()
+	closed := false
+	for range 1000 {
+		one, err := net.Dial("tcp", at)
+		if closed = err != nil; closed {
+			break
+		}
+		_ = one.Close()
+		time.Sleep(10 * time.Millisecond)
+	}
+	close(s.until)
+	if err := <-stopped; err != nil || !closed {
+		t.Errorf("stop: %v; the port was closed before the actors ended: %v", err, closed)
 	}
 }

@@ -62,4 +62,10 @@ var memberMutants = []mutant{
 	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
 		{"actor/failover.go", "		if !slices.Contains(voters, id) {\n			voters = append(voters, id)\n", "		if id == 0 {\n			voters = append(voters, id)\n"},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
+	{"let no client finish where there is no native endpoint", []change{
+		{"node/node.go", "	if !failed {\n		n.drain(ctx)\n", "	if !failed && n.server != nil {\n		n.drain(ctx)\n"},
+	}, []detector{direct("./node", "TestStopDrainsEtcdAlone")}},
+	{"order fewer reads of the log than there are who lack it", []change{
+		{"log/window.go", "len(w.reading)+len(w.wanted) < limits.ColdReads &&", "len(w.reading)+len(w.wanted) < limits.ColdReads-1 &&"},
+	}, []detector{direct("./log", "TestColdReadsOfAll")}},
 }
