@@ -43,6 +43,8 @@ const (
 	Quota AlarmName = "QUOTA"
 	// ShortHistory is a notice: the history reaches back for less than limits.HistoryShort.
 	ShortHistory AlarmName = "HISTORY"
+	// WrongClock is a notice: the member's clock is not what the others' are.
+	WrongClock AlarmName = "CLOCK"
 	// Follows is a notice: the state follows another store, and takes no writes.
 	Follows AlarmName = "FOLLOWS"
 )

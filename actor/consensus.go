@@ -88,6 +88,7 @@ type Consensus struct {
 	sending    map[uint64]bool // the peers that a snapshot is on its way to
 	lag        lag
 	spaces     spaces
+	clocks     clocks
 	hardStates hardStates
 	quarantine quarantine
 	leaders    leaderWatch
@@ -118,6 +119,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		sending:         map[uint64]bool{},
 		pace:            pace{least: c.Limits.CatchUpLeast},
 		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]int64{}},
+		clocks:          clocks{others: map[uint64]time.Duration{}},
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
@@ -373,6 +375,7 @@ func (c *Consensus) receive(r Received) {
 	case LeasesTold:
 		c.leasesTold(m)
 	case Room:
+		c.clocks.heard(r.From, m.Wall, c.now.Wall)
 		c.spaces.rooms[r.From] = m
 		c.spaces.held[r.From] = m.Holds
 		if c.soft.RaftState == raft.StateLeader {

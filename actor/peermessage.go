@@ -50,11 +50,13 @@ type (
 	}
 	// Room says how much its sender's disk takes (Own) and, while the sender leads, what a quorum's disks take (Cluster), each as
 	// a [Space]. Why says in words why that is not everything. Holds is how large a state the sender's machine holds with ease;
-	// 0 is not known. Free is what its disk has left where that does not take everything.
+	// 0 is not known. Free is what its disk has left where that does not take everything. Wall is the sender's clock, 0 where it is
+	// not told.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
 		Holds, Free  int64
+		Wall         int64
 	}
 	// LeaseAsks asks the leader's clock for leases. The numbers are the sender's.
 	LeaseAsks struct{ Asks []NumberedAsk }

@@ -154,6 +154,8 @@ func (c *Consensus) tellSpace() {
 		return
 	}
 	c.spaces.told, c.spaces.toldAt = now, c.now.Now
+	c.clocks.judge(c.Member, c.membership.confState.GetVoters(), c.Status, c.Logger)
+	now.Wall = c.now.Wall
 	for _, m := range c.membership.records.All() {
 		if c.connected[m.ID] {
 			c.Peers.Send(m.ID, now, true)

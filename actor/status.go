@@ -55,6 +55,7 @@ type Status struct {
 
 	fullDisks atomic.Pointer[string] // consensus': why a quorum has no room, while it leads; nil or empty: it has
 	leastHeld atomic.Pointer[Held]   // consensus': of all members
+	clockText atomic.Pointer[string] // consensus': how this member's clock differs; nil or empty: it does not
 
 	logQuarters atomic.Int32 // the log writer's: of a segment, that it has without another file
 
@@ -139,6 +140,14 @@ func (s *Status) Space() Space {
 func (s *Status) FullDisks() string {
 	if why := s.fullDisks.Load(); why != nil {
 		return *why
+	}
+	return ""
+}
+
+// WrongClock says how this member's clock differs from the others', as far as that is known; empty when it does not.
+func (s *Status) WrongClock() string {
+	if text := s.clockText.Load(); text != nil {
+		return *text
 	}
 	return ""
 }

@@ -97,6 +97,9 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 				"if it comes again: `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
+	if text := m.status.WrongClock(); text != "" {
+		alarms = append(alarms, actor.Alarm{Name: actor.WrongClock, Text: text})
+	}
 	if m.status.Raft().Role != "leader" { // by whose flags it goes
 		return alarms
 	}

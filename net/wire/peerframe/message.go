@@ -84,11 +84,12 @@ type (
 	Accused struct{ By uint64 }
 	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing;
 	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known. Free is what the disk has left
-	// where it does not take everything.
+	// where it does not take everything. Wall is its sender's clock.
 	Room struct {
 		Own, Cluster uint64
 		Why          string
 		Holds, Free  int64
+		Wall         int64
 	}
 )
 
@@ -160,7 +161,7 @@ const (
 )
 
 var elements = [...]int{
-	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 6, kindAsks: 2, kindTold: 3,
+	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -248,7 +249,7 @@ func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, k
 
 func (m Room) append(dst []byte) []byte {
 	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
-	return pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free)
+	return pack.AppendInt(pack.AppendInt(pack.AppendInt(b, m.Holds), m.Free), m.Wall)
 }
 
 func (m Asks) append(dst []byte) []byte {
@@ -352,7 +353,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 const roomMost = 2
 
 func readRoom(r *pack.Reader) Room {
-	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int()}
+	m := Room{Own: r.Uint(), Cluster: r.Uint(), Why: r.String(), Holds: r.Int(), Free: r.Int(), Wall: r.Int()}
 	if r.Err() == nil && (m.Own > roomMost || m.Cluster > roomMost) {
 		r.Fail(fmt.Sprintf("a disk takes 0 to %d", roomMost))
 	}

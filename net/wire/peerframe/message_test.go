@@ -115,7 +115,7 @@ var messages = []struct {
 		array{10, array{uint64(1 << 63), -7, true, 9, int64(1 << 40), false}},
 	},
 	{"told", Told{300, []Time{{12, kv.LeaseTime{TTL: 59, Granted: 60}}, {13, kv.LeaseTime{TTL: -1}}}}, Urgent, array{11, 300, array{12, 59, 60, 13, -1, 0}}},
-	{"room", Room{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27, Free: 7}, Urgent, array{9, 2, 1, "full", 1 << 27, 7}},
+	{"room", Room{Own: 2, Cluster: 1, Why: "full", Holds: 1 << 27, Free: 7, Wall: 1 << 60}, Urgent, array{9, 2, 1, "full", 1 << 27, 7, 1 << 60}},
 }
 
 var handshakes = []struct {

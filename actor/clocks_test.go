@@ -1,0 +1,78 @@
+package actor
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/index"
+	"qkv/internal/limits"
+)
+
+// A member writes by the middle one of the voters' clocks when its own differs from that, and says so.
+func TestClocks(t *testing.T) {
+	const hour, day = time.Hour, 24 * time.Hour
+	for _, c := range []struct {
+		name   string
+		voters []uint64
+		others map[uint64]time.Duration // by how much they are ahead of this one, which is 1
+		ahead  time.Duration
+		says   string
+	}{
+		{"alone", []uint64{1}, nil, 0, ""},
+		{"nobody was heard yet", []uint64{1, 2, 3}, nil, 0, ""},
+		{"all are equal", []uint64{1, 2, 3}, map[uint64]time.Duration{2: time.Second, 3: -time.Second}, 0, ""},
+		{"a minute is nothing", []uint64{1, 2, 3}, map[uint64]time.Duration{2: limits.ClocksApart, 3: limits.ClocksApart}, 0, ""},
+		{"ahead of both", []uint64{1, 2, 3}, map[uint64]time.Duration{2: -day, 3: -day - time.Second}, day, "24h0m0s ahead of"},
+		{"behind both", []uint64{1, 2, 3}, map[uint64]time.Duration{2: day, 3: day + time.Second}, -day, "24h0m0s behind"},
+		{"another one is ahead", []uint64{1, 2, 3}, map[uint64]time.Duration{2: day, 3: time.Second}, 0, ""},
+		{"another one is behind", []uint64{1, 2, 3}, map[uint64]time.Duration{2: -day, 3: time.Second}, 0, ""},
+		{"ahead of the one that was heard", []uint64{1, 2, 3}, map[uint64]time.Duration{2: -day}, day, "ahead"},
+		{"behind the one that was heard", []uint64{1, 2, 3}, map[uint64]time.Duration{2: day}, 0, ""},
+		{"who has no vote does not count", []uint64{1, 2, 3}, map[uint64]time.Duration{2: 0, 4: -day, 5: -day, 6: -day}, 0, ""},
+		{"without a vote", []uint64{2, 3, 4}, map[uint64]time.Duration{2: -hour, 3: -hour, 4: day}, hour, "ahead"},
+	} {
+		k, status := clocks{others: map[uint64]time.Duration{}}, &Status{}
+		const own = int64(50 * 365 * day)
+		for id, by := range c.others {
+			k.heard(id, own+int64(by), own)
+		}
+		k.heard(2, 0, own) // who does not tell is not heard
+		k.judge(1, c.voters, status, slog.New(slog.DiscardHandler))
+		if at := time.Duration(own - k.wall(own)); at != c.ahead {
+			t.Errorf("%s: it writes by a time %v before its own, want %v", c.name, at, c.ahead)
+		}
+		if said := status.WrongClock(); !strings.Contains(said, c.says) || (said == "") != (c.says == "") {
+			t.Errorf("%s: it says %q, want %q", c.name, said, c.says)
+		}
+	}
+}
+
+// The time in what a member proposes is the voters', as they tell it each second.
+func TestWriteByTheClockOfTheVoters(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	const day = int64(24 * time.Hour)
+	own := c.now.Wall
+	c.turn(Received{From: 2, Message: Room{Wall: own - day}}, Received{From: 3, Message: Room{Wall: own - day}})
+	c.pass(limits.SpaceCheck)
+	e, err := index.ReadEnvelope(c.envelope(1, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if by := time.Duration(c.now.Wall - day - e.Wall); by > limits.ClocksApart || by < -limits.ClocksApart {
+		t.Errorf("it proposes by a time that is %v from the others'", by)
+	}
+}
+
+// Each second members tell each other their clocks.
+func TestClockIsTold(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.Handle(Time{Now: c.at, Wall: 77}, []ConsensusMessage{Tick{}})
+	c.sent = nil
+	c.Handle(Time{Now: c.at + limits.SpaceCheck, Wall: 78}, []ConsensusMessage{Tick{}})
+	if !tells(c.sent, Room{Wall: 78}) {
+		t.Errorf("it does not tell that its clock is at 78: %+v", c.sent)
+	}
+}
