@@ -81,7 +81,7 @@ func (s *State) applyAll(envelope *Envelope, results []kv.Result) []kv.Result {
 	s.endSessions(s.rules.Ends + len(s.commands))
 	s.flushNewKeys()
 	if s.revision != revision {
-		s.times.note(point{revision + 1, s.wall, weight})
+		s.times.note(point{revision: revision + 1, wall: s.wall, weight: weight}, envelope.Wall)
 	}
 	s.times.trim(s.compacted)
 	s.drop(s.limits.CompactionWork + commandWork*int64(len(s.commands)) + (s.weight-weight)*dropWork/versionOverhead)

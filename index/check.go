@@ -202,13 +202,13 @@ func (w *walk) clock() error {
 	before, sum := point{}, uint64(0)
 	for n := points.first; n < points.end; n++ {
 		p := *points.at(n)
-		if p.revision <= before.revision || p.wall <= before.wall && n > points.first || p.wall > w.s.wall || p.revision > w.s.revision || p.weight < before.weight || p.weight > w.s.weight {
+		if p.revision <= before.revision || p.wall < before.wall && n > points.first || p.behind < 0 || p.wall > w.s.wall || p.revision > w.s.revision || p.weight < before.weight || p.weight > w.s.weight {
 			return broken(8, "time %d of revision %d follows %d of %d", p.wall, p.revision, before.wall, before.revision)
 		}
 		before = p
 		sum += p.digest()
 	}
-	if sum != w.s.times.sum {
+	if sum != w.s.times.sum || w.s.times.behind < 0 {
 		return broken(8, "the times have the sum %016x, counted was %016x", w.s.times.sum, sum)
 	}
 	first := points.first

@@ -33,7 +33,7 @@ func (r *replicated) digest() uint64 {
 	b = pack.AppendInt(b, r.sessions)
 	b = pack.AppendInt(b, r.places)
 	b = pack.AppendUint(b, r.sessionSum)
-	b = pack.AppendUint(b, r.times.sum)
+	b = pack.AppendInt(pack.AppendUint(b, r.times.sum), r.times.behind)
 	b = r.check.append(b)
 	b = r.alarms.append(b)
 	if r.inherited != 0 {

@@ -189,6 +189,12 @@
 // An envelope has its proposer's clock. The state's own never goes back: it is the newest one seen. For each
 // millisecond in which there was a revision the first one is noted, in history's bounds.
 //
+// So behind a clock that was ahead the times stand until the others are there, and behind one that is behind they stand as long as
+// it writes. Apply cannot know which clock is right, and notes how far those that have proposed were behind the times ("behind", in
+// seconds); [View.RevisionAt] tells no revision for a time of which clocks contradict each other, or that lies beyond a moment
+// in the future. Nothing else goes by the times: what history weighs is noted while they stand, too, and how old it is is
+// measured by those who propose that it be compacted (package node).
+//
 // # Digest
 //
 // Each version has a sum, the xxhash64 of all that can be read of it. The sums of all versions that ever were are added
@@ -284,7 +290,7 @@
 //	  1  applied term revision compacted wall level live bytes weight sum
 //	  2  first sub kept kept-sum
 //	  3  92 [member...] [removed id...]
-//	  4  [revision step, time step, weight step, ...]
+//	  4  [behind, [revision step, time step, weight step, behind the one before, ...]
 //	  5  [check entry, member, digest, ...]
 //	  6  [lease, ttl, remaining, granted, ...]
 //	  7  [clock [member wall clock, ...] floor session...]

@@ -103,24 +103,30 @@ func (h *history) trim() {
 	h.sub = 0
 }
 
-// times says when revisions were written: a point for the first revision of each millisecond in which there was one.
+// times says when revisions were written, and what history weighs before them: a point for the first revision of each millisecond in
+// which there was one. While the times stand, since a clock was ahead before, points go on by weight: history is compacted by that.
 // A copy of the struct is a view of it.
 type times struct {
 	points fifo[point]
 	sum    uint64 // of the points' sums
+	behind int64  // as point.behind, of the newest point
 }
 
 type point struct {
 	revision, wall int64
 	weight         int64 // replicated.weight before the revision
+	// behind is by how many seconds, at most, the clock of a member that proposed was behind the wall of the point before
+	// this one, when it wrote a revision of that one.
+	behind int64
 }
 
 // digest is what the point adds to the digest.
 func (p point) digest() uint64 {
-	var b [24]byte
+	var b [32]byte
 	binary.LittleEndian.PutUint64(b[:8], uint64(p.revision))
 	binary.LittleEndian.PutUint64(b[8:], uint64(p.wall))
 	binary.LittleEndian.PutUint64(b[16:], uint64(p.weight))
+	binary.LittleEndian.PutUint64(b[24:], uint64(p.behind))
 	return xxhash.Sum64(b[:])
 }
 
@@ -129,15 +135,77 @@ func (t *times) push(p point) {
 	t.sum += p.digest()
 }
 
-// timeStep is the resolution, in nanoseconds.
-const timeStep = 1_000_000
+const (
+	timeStep   = 1_000_000     // the resolution of times, in nanoseconds
+	behindStep = 1_000_000_000 // and of how far clocks were behind
+	weightStep = 64 << 10      // that of weights, in bytes, while the times stand
+)
 
-// note remembers when a revision was written, and all that follow until the next point.
-func (t *times) note(p point) {
-	if n := t.points.end; n > t.points.first && p.wall/timeStep <= t.points.at(n-1).wall/timeStep {
-		return
+// note remembers when a revision was written, and all that follow until the next point: by the clocks of all members that is
+// p.wall, by the own one of the member that proposed it wall.
+func (t *times) note(p point, wall int64) {
+	if n := t.points.end; n > t.points.first {
+		newest := t.points.at(n - 1)
+		behind := (newest.wall - wall) / behindStep
+		if p.wall/timeStep <= newest.wall/timeStep && (behind == 0 || p.weight-newest.weight < weightStep) {
+			t.behind = max(t.behind, behind)
+			return
+		}
 	}
+	p.behind = t.behind
 	t.push(p)
+	t.behind = max((p.wall-wall)/behindStep, 0)
+}
+
+// behindAt is by how many nanoseconds clocks were behind a point when they wrote its revisions.
+func (t *times) behindAt(n int64) int64 {
+	if n+1 < t.points.end {
+		return t.points.at(n+1).behind * behindStep
+	}
+	return t.behind * behindStep
+}
+
+// contradiction is a stretch of revisions of which the members' clocks say other times.
+type contradiction struct {
+	first, last int64 // revisions; last is 0 where it goes on
+	until       int64 // times up to this one tell nothing
+	by          int64 // nanoseconds
+}
+
+// contradicted tells whether clocks contradict that the revisions before point n, and no others, were written by a time that
+// is below its wall: by more than apart, at a time that now is the present. A clock that was ahead has left a gap before its first
+// point. Then somebody has written behind that point, at a time before it; or the point lies in the future. A clock that was behind
+// has written when the times stood at the point before n.
+func (t *times) contradicted(n, now, apart int64) (c contradiction, is bool) {
+	end := t.points.end
+	worst := func(m, by int64) {
+		if by > apart && by > c.by {
+			c, is = contradiction{first: t.points.at(m).revision, until: t.points.at(m).wall, by: by}, true
+			if m+1 < end {
+				c.last = t.points.at(m+1).revision - 1
+			}
+		}
+	}
+	if n > t.points.first {
+		worst(n-1, t.behindAt(n-1))
+	}
+	if n < end {
+		wall := t.points.at(n).wall
+		for m := n; m < end; m++ {
+			if by := t.behindAt(m); by > apart {
+				worst(m, wall-(t.points.at(m).wall-by))
+			}
+		}
+		if wall-now > apart {
+			worst(end-1, max(wall-now, c.by))
+		}
+	}
+	if is {
+		if at := t.search(func(p *point) bool { return p.wall-apart > c.until-c.by }); at < end {
+			c.first = min(c.first, t.points.at(at).revision)
+		}
+	}
+	return c, is
 }
 
 // search returns the number of the first point for which after is true, or the end.
@@ -175,15 +243,6 @@ func (t *times) weightAt(revision int64) int64 {
 // lightest returns the first revision before which history weighs so much, or false when there is none.
 func (t *times) lightest(weight int64) (revision int64, ok bool) {
 	n := t.search(func(p *point) bool { return p.weight >= weight })
-	if n == t.points.end {
-		return 0, false
-	}
-	return t.points.at(n).revision, true
-}
-
-// after returns the first revision that was written later than wall, or false when none was.
-func (t *times) after(wall int64) (revision int64, ok bool) {
-	n := t.search(func(p *point) bool { return p.wall > wall })
 	if n == t.points.end {
 		return 0, false
 	}

@@ -463,7 +463,7 @@ func (m *model) begin(member uint64, wall int64) point {
 	m.applied++
 	m.clients.move(member, wall)
 	m.wall = max(m.wall, wall)
-	return point{m.revision + 1, m.wall, m.weight}
+	return point{revision: m.revision + 1, wall: m.wall, weight: m.weight}
 }
 
 func (m *model) end(begun point) {
@@ -718,7 +718,7 @@ func (m *model) compareTime(v *View, revision int64) error {
 	if !ok {
 		return nil
 	}
-	if back, ok := v.RevisionAt(got); !ok || back < revision {
+	if back, err := v.RevisionAt(got, got); back < revision && (err == nil || err.Code != kv.BadRequest) {
 		return fmt.Errorf("revision %d was written at %d, at which revision %d was the newest", revision, got, back)
 	}
 	return nil

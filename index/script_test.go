@@ -468,8 +468,13 @@ func (sc *script) read(d *datadriven.TestData, v *View) string {
 			fmt.Fprintf(&out, "revision %d: %d ms, %v\n", revision, wall/1e6, ok)
 		}
 	case "at":
-		revision, ok := v.RevisionAt(number(d, "wall", 0) * 1e6)
-		fmt.Fprintf(&out, "revision %d, %v\n", revision, ok)
+		wall := number(d, "wall", 0) * 1e6
+		revision, err := v.RevisionAt(wall, number(d, "now", 1e12)*1e6)
+		if err != nil {
+			fmt.Fprintf(&out, "%v: %s\n", err.Code, err.Message)
+		} else {
+			fmt.Fprintf(&out, "revision %d\n", revision)
+		}
 	case "leases":
 		v.Leases(math.MinInt64, func(l kv.Lease) bool {
 			fmt.Fprintf(&out, "%d: %d s, %d left:", l.ID, l.TTL, l.Remaining)

@@ -71,15 +71,16 @@ func (l *layout) appendLayout(dst []byte) []byte {
 	return appendSum(dst, l.keptSum)
 }
 
-// append appends the times: of each point, how much more revision, clock and weight are than those of the one before.
+// append appends the times: how far clocks were behind the newest point, and of each, how much more revision, clock and weight are
+// than those of the one before, and how far clocks were behind that one.
 func (t *times) append(dst []byte) []byte {
-	dst = pack.AppendArray(dst, 3*int(t.points.len()))
+	dst = pack.AppendInt(pack.AppendArray(dst, 1+4*int(t.points.len())), t.behind)
 	var before point
 	for n := t.points.first; n < t.points.end; n++ {
 		p := *t.points.at(n)
 		dst = pack.AppendInt(dst, p.revision-before.revision)
 		dst = pack.AppendInt(dst, p.wall-before.wall)
-		dst = pack.AppendInt(dst, p.weight-before.weight)
+		dst = pack.AppendInt(pack.AppendInt(dst, p.weight-before.weight), p.behind)
 		before = p
 	}
 	return dst
@@ -177,15 +178,17 @@ func (m *metaReader) section(kind uint64, content []byte) error {
 
 func (s *State) readTimes(r *pack.Reader) {
 	n := r.Array()
-	if n%3 != 0 {
+	if n%4 != 1 {
 		r.Fail("times that are no points")
 		return
 	}
+	s.times.behind = r.Int()
 	var p point
-	for range n / 3 {
+	for range n / 4 {
 		p.revision += r.Int()
 		p.wall += r.Int()
 		p.weight += r.Int()
+		p.behind = r.Int()
 		s.times.push(p)
 	}
 }

@@ -364,9 +364,11 @@ func TestDigestHasEverything(t *testing.T) {
 		"sessionNumbers.places":   func(r *replicated) { r.places++ },
 		"sessionNumbers.sum":      func(r *replicated) { r.sessionSum++ },
 
-		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0}) },
+		"times":          func(r *replicated) { r.times.push(point{9, 9e9, 0, 0}) },
+		"times.behind":   func(r *replicated) { r.times.behind++ },
+		"times.before":   func(r *replicated) { r.times.push(point{9, 9e9, 0, 1}) },
 		"times.trim":     func(r *replicated) { r.times.trim(r.revision) },
-		"times.revision": func(r *replicated) { r.times.trim(r.revision); r.times.push(point{9, 3e6, 0}) },
+		"times.revision": func(r *replicated) { r.times.trim(r.revision); r.times.push(point{9, 3e6, 0, 0}) },
 
 		"check":         func(r *replicated) { r.check = check{} },
 		"check.entry":   func(r *replicated) { r.check.entry++ },

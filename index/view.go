@@ -2,8 +2,11 @@ package index
 
 import (
 	"bytes"
+	"fmt"
+	"iter"
 	"math"
 	"runtime"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -86,14 +89,44 @@ func (v *View) TimeOf(revision int64) (wall int64, ok bool) {
 	return v.times.of(revision)
 }
 
-// RevisionAt returns the newest revision that was written at a time or before it. It is false when that one is
-// compacted.
-func (v *View) RevisionAt(wall int64) (revision int64, ok bool) {
-	later, ok := v.times.after(wall)
-	if !ok {
-		return v.revision, true
+// RevisionAt returns the newest revision that was written at a time or before it, when the present is now. It is an error when
+// that one is compacted, and when the clocks of those who proposed contradict each other there, or now, by more than
+// limits.ClocksApart: then no revision can be told.
+func (v *View) RevisionAt(wall, now int64) (revision int64, err *kv.Error) {
+	later := v.times.search(func(p *point) bool { return p.wall > wall })
+	if c, is := v.times.contradicted(later, now, int64(limits.ClocksApart)); is {
+		return 0, v.contradictionError(&c)
 	}
-	return later - 1, later-1 >= v.compacted
+	revision = v.revision
+	if later < v.times.points.end {
+		revision = v.times.points.at(later).revision - 1
+	}
+	if revision < v.compacted {
+		return 0, kv.Errorf(kv.Compacted, "what was there at that time was compacted, the oldest revision that can be read is %d", v.compacted)
+	}
+	return revision, nil
+}
+
+// contradictionError says what a time does not tell, and until when.
+func (v *View) contradictionError(c *contradiction) *kv.Error {
+	last, ends := "on", "they are"
+	if c.last > 0 {
+		last, ends = fmt.Sprintf("to %d", c.last), fmt.Sprintf("revision %d is", c.last)
+	}
+	return kv.Errorf(kv.BadRequest, "that time does not tell which revision: of the revisions from %d %s members' clocks contradict each other by %v, so at least one was wrong. "+
+		"Ask for a revision in place of a time: --rev, or its number where a time may stand; `qkv log --from %d` shows what each changed. Times after %s tell revisions again, older ones when %s compacted.",
+		max(c.first, v.compacted), last, time.Duration(c.by).Round(time.Second), max(c.first, v.compacted, 1), time.Unix(0, c.until).UTC().Format(time.RFC3339), ends)
+}
+
+// Times hands out when revisions were written, newest first: at wall, revision was the oldest of those since the time before.
+func (v *View) Times() iter.Seq2[int64, int64] {
+	return func(yield func(revision, wall int64) bool) {
+		for n := v.times.points.end; n > v.times.points.first; n-- {
+			if p := v.times.points.at(n - 1); !yield(p.revision, p.wall) {
+				return
+			}
+		}
+	}
 }
 
 // Events hands out all changes from a revision on, oldest first, until f returns false. A revision below the

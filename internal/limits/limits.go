@@ -327,6 +327,14 @@ const (
 	// HistoryShort is how far back the history should reach at least, by the leader's clock: Kubernetes counts on five
 	// minutes.
 	HistoryShort = 5 * time.Minute
+	// ClocksApart is how far the clocks of members may be apart: NTP keeps them within a second, and who compares them sees what
+	// somebody said a while ago. Beyond it, a time does not tell a revision, and the member whose clock differs is named.
+	ClocksApart = time.Minute
+	// HistorySamples is into how many steps the age is divided after which history goes, and HistoryPauses how many pauses, each as
+	// long as it may be, are taken for that age at a start: how long members were down, or nothing was written, is known from
+	// their clocks alone, and one that is wrong takes one part in so many of history.
+	HistorySamples = 64
+	HistoryPauses  = 8
 	// HistoryLoaded bounds the revisions of a state that is loaded: what is said of a snapshot is not believed beyond
 	// what fits a large machine's memory, eight bytes each.
 	HistoryLoaded = 1 << 33

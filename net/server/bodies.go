@@ -168,9 +168,9 @@ func (b *body) appendRevision(to *buffer, v *index.View) bool {
 	if !to.fit(wire.AnswerBytes) {
 		return false
 	}
-	revision, ok := v.RevisionAt(b.request.Wall)
-	if !ok {
-		return to.appendError(b.request.ID, kv.Compacted, fmt.Sprintf("what was there at that time was compacted, the oldest revision that can be read is %d", v.Compacted()))
+	revision, err := v.RevisionAt(b.request.Wall, time.Now().UnixNano())
+	if err != nil {
+		return to.appendError(b.request.ID, err.Code, err.Message)
 	}
 	to.out = wire.AppendWritten(to.out, b.request.ID, revision, 0)
 	return true

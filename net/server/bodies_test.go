@@ -246,6 +246,16 @@ func TestRevisionAt(t *testing.T) {
 	r.want(8, kv.OK)
 	r.send(times(9, make([]int64, limits.TimesAsked+1)...))
 	r.want(9, kv.BadRequest)
+
+	begun := time.Now().UnixNano()
+	e.member.Pass(10 * limits.ClocksApart) // a clock is ahead
+	r.send(put(10, "k", "3"))
+	r.want(10, kv.OK)
+	r.send(at(11, begun))
+	p = r.want(11, kv.BadRequest)
+	if failed := p.Failed(); !strings.Contains(failed.Message, "--rev") {
+		t.Errorf("a time that tells nothing: %v", failed)
+	}
 }
 
 // Sorts and bounds of revisions hold for single keys and for pages.
