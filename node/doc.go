@@ -114,6 +114,9 @@
 //	to the machines    live data and history are what the least member holds with ease: a fifth of its disk, half of its
 //	                   memory (package actor, Space on the disk)
 //
+// By --history-age, and as etcd does it, history goes when it is old by what the leader's process has measured since it began
+// (historyage.go), not by clocks: one that jumps would make all of it old.
+//
 // What is left to it at any rate is an eighth of that, or limits.QuotaHistoryLeast hundredths of the quota. So what files take of a
 // disk under overwriting is at most four times the live data and the history that was asked for; and a disk that has less than
 // that has less history.

@@ -68,12 +68,13 @@ type member struct {
 	looks          int   // since the last check
 	shortHistory   pause // of the warning
 	autoCompaction autoCompaction
-	nearQuota      pause // of that one
-	noSpace        pause // of the line about the alarm
-	space          pause // of the one about its end
-	leads          int   // looks in a row at which this member led
-	missed         int   // looks in a row at which a member that has moved had not announced itself
-	checked        int64 // revision at this leader's last check
+	ages           historyAges // for Config.HistoryAge
+	nearQuota      pause       // of that one
+	noSpace        pause       // of the line about the alarm
+	space          pause       // of the one about its end
+	leads          int         // looks in a row at which this member led
+	missed         int         // looks in a row at which a member that has moved had not announced itself
+	checked        int64       // revision at this leader's last check
 	idle           idleWatch
 	verifying      verifying
 	memory         *index.Reserve // of the state, until what the log has committed is applied again, up to applyTo
@@ -345,18 +346,22 @@ func (m *member) raise() {
 
 // retain has the oldest history compacted, if this member leads and there is more of it than should stay.
 func (m *member) retain() {
-	view, now := m.status.View(), m.env.Driver.Time().Wall
+	view, now := m.status.View(), m.env.Driver.Time()
+	if applied, _ := view.Applied(); applied >= m.applyTo { // what is replayed at a start is not new
+		m.ages.look(view, now.Now, now.Wall, m.config.HistoryAge)
+		m.autoCompaction.ages.look(view, now.Now, now.Wall, m.config.Etcd.CompactAfter)
+	}
 	if m.status.Raft().Role != "leader" || view.Following() != nil {
 		return
 	}
 	least := m.status.LeastHeld()
-	if revision := m.config.oldestKept(view, least, now, m.env.Limits.HistoryRevisions); revision > view.Compacted() {
+	if revision := m.config.oldestKept(view, least, m.ages.older(m.config.HistoryAge, now.Now), m.env.Limits.HistoryRevisions); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
-		if back, short := m.config.short(view, least, now, revision); short && m.shortHistory.due(m.env.Driver.Time().Now) {
+		if back, short := m.config.short(view, least, now.Wall, revision); short && m.shortHistory.due(now.Now) {
 			m.logger.Warn("the history is short: "+shortHistory, "reaches_back", back.Round(time.Second), "history_bytes", m.config.historyBound(view, least))
 		}
 	}
-	if revision := m.autoCompaction.due(&m.config.Etcd, view, m.env.Driver.Time()); revision > view.Compacted() {
+	if revision := m.autoCompaction.due(&m.config.Etcd, view, now); revision > view.Compacted() {
 		m.compacting.propose(m, index.AppendCompact(nil, revision))
 	}
 }

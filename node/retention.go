@@ -29,9 +29,9 @@ func (c *Config) historyBound(view *index.View, least actor.Held) int64 {
 	return most
 }
 
-// oldestKept is the oldest revision that should stay readable, at a time in nanoseconds since 1970; none below the compacted
-// one. What is bounded goes down to seven eighths of its bound, so that a compaction is not due with each write.
-func (c *Config) oldestKept(view *index.View, least actor.Held, now int64, revisions int64) int64 {
+// oldestKept is the oldest revision that should stay readable, where aged is the newest one that is as old as history may be; none
+// below the compacted one. What is bounded goes down to seven eighths of its bound, so that a compaction is not due with each write.
+func (c *Config) oldestKept(view *index.View, least actor.Held, aged, revisions int64) int64 {
 	oldest := view.Compacted()
 	if most := c.historyBound(view, least); most > 0 && view.HistoryBytes() > most {
 		oldest = view.RevisionOfHistory(most / 8 * 7)
@@ -39,11 +39,8 @@ func (c *Config) oldestKept(view *index.View, least actor.Held, now int64, revis
 	if revisions > 0 && view.Revision()-oldest > revisions {
 		oldest = view.Revision() - revisions/8*7
 	}
-	if c.HistoryAge > 0 {
-		// A clock that was set back says that all of it is newer.
-		if revision, ok := view.RevisionAt(now - c.HistoryAge.Nanoseconds()); ok && revision > max(oldest, 1) {
-			oldest = revision
-		}
+	if aged > max(oldest, 1) {
+		oldest = aged
 	}
 	return oldest
 }
@@ -51,6 +48,7 @@ func (c *Config) oldestKept(view *index.View, least actor.Held, now int64, revis
 // autoCompaction is when a leader compacts as etcd does: the first time when its member has run for as long as history is to stay,
 // then at regular times.
 type autoCompaction struct {
+	ages  historyAges
 	next  time.Duration // by the driver's clock; 0: not known yet
 	to    int64         // what is being compacted up to; 0: nothing
 	begun time.Duration // when that was decided
@@ -74,23 +72,15 @@ func (a *autoCompaction) due(c *Etcd, view *index.View, now actor.Time) int64 {
 		return 0
 	}
 	if a.to == 0 {
-		a.to, a.begun = c.oldestKept(view, now.Wall), now.Now
+		a.to, a.begun = a.ages.older(c.CompactAfter, now.Now), now.Now
+		if c.CompactRevisions > 0 {
+			a.to = view.Revision() - c.CompactRevisions
+		}
 	}
 	if a.to <= max(view.Compacted(), 1) { // nothing yet: as soon as there is something
 		a.to = 0
 	}
 	return a.to
-}
-
-// oldestKept is the revision that etcd would compact up to.
-func (c *Etcd) oldestKept(view *index.View, now int64) int64 {
-	if c.CompactRevisions > 0 {
-		return view.Revision() - c.CompactRevisions
-	}
-	if revision, ok := view.RevisionAt(now - c.CompactAfter.Nanoseconds()); ok {
-		return revision
-	}
-	return 0
 }
 
 // pause lets something be said once in limits.LogRepeatsPauseMost.

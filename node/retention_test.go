@@ -26,20 +26,19 @@ func TestOldestKept(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		config    Config
-		now       int64 // seconds
+		aged      int64
 		revisions int64
 		want      int64
 	}{
-		"no bound":             {Config{}, 1000, 0, 0},
-		"room enough":          {Config{HistoryBytes: 9900, HistoryAge: time.Hour}, 100, 101, 0},
-		"weight":               {Config{HistoryBytes: 8000}, 100, 0, 32}, // 7000 bytes are 70 revisions
-		"revisions":            {Config{}, 100, 80, 31},
-		"age":                  {Config{HistoryAge: 40 * time.Second}, 100, 0, 61},
-		"all is old":           {Config{HistoryAge: 40 * time.Second}, 1000, 0, 101},
-		"a clock set far back": {Config{HistoryAge: 40 * time.Second}, 1, 0, 0},
-		"the strictest counts": {Config{HistoryBytes: 8000, HistoryAge: 40 * time.Second}, 100, 80, 61},
+		"no bound":             {Config{}, 0, 0, 0},
+		"room enough":          {Config{HistoryBytes: 9900}, 0, 101, 0},
+		"weight":               {Config{HistoryBytes: 8000}, 0, 0, 32}, // 7000 bytes are 70 revisions
+		"revisions":            {Config{}, 0, 80, 31},
+		"age":                  {Config{}, 61, 0, 61},
+		"nothing is there":     {Config{}, 1, 0, 0},
+		"the strictest counts": {Config{HistoryBytes: 8000}, 61, 80, 61},
 	} {
-		if got := c.config.oldestKept(state.View(), actor.Held{}, c.now*second, c.revisions); got != c.want {
+		if got := c.config.oldestKept(state.View(), actor.Held{}, c.aged, c.revisions); got != c.want {
 			t.Errorf("%s: revision %d, want %d", name, got, c.want)
 		}
 	}
@@ -47,7 +46,7 @@ func TestOldestKept(t *testing.T) {
 		t.Errorf("the oldest revision was written %v ago", age)
 	}
 	apply(101, 100*second, index.AppendCompact(nil, 61))
-	if got := (&Config{HistoryAge: 80 * time.Second}).oldestKept(state.View(), actor.Held{}, 100*second, 0); got != 61 {
+	if got := (&Config{}).oldestKept(state.View(), actor.Held{}, 21, 0); got != 61 {
 		t.Errorf("the compacted revision went from 61 to %d", got)
 	}
 	for name, c := range map[string]struct {
@@ -97,6 +96,7 @@ func TestAutoCompaction(t *testing.T) {
 				if now > 0 && now <= 300*second { // a put each second: revision r at r-1 s
 					apply(began+now, index.AppendPut(nil, &kv.Put{Key: []byte("key"), Value: []byte("v")}))
 				}
+				a.ages.look(state.View(), now, int64(began+now), c.config.CompactAfter)
 				for range 2 { // the first proposal is lost
 					revision := a.due(&c.config, state.View(), actor.Time{Now: now, Wall: int64(began + now)})
 					if revision > 0 && got[now] == revision {

@@ -1,0 +1,40 @@
+package main
+
+// The bugs of clocks that are wrong.
+func init() {
+	script := direct("./index", "TestScripts")
+	ages := direct("./node", "TestHistoryAges")
+	clocks := direct("./actor", "TestClocks")
+	mutants = append(mutants, []mutant{
+		{"believe times in the future", []change{
+			{"index/history.go", "		if wall-now > apart {\n", "		if wall-now > apart && is {\n"},
+		}, []detector{script}},
+		{"believe times of a clock that was ahead", []change{
+			{"index/history.go", "		for m := n; m < end; m++ {\n", "		for m := end; m < end; m++ {\n"},
+		}, []detector{script}},
+		{"believe times while they stand", []change{
+			{"index/history.go", "	if n > t.points.first {\n		worst(", "	if n < t.points.first {\n		worst("},
+		}, []detector{script}},
+		{"forget what clocks were behind with a snapshot", []change{
+			{"index/snapshot.go", "		p.behind = r.Int()\n", "		r.Int()\n"},
+		}, []detector{script}},
+		{"weigh nothing while times stand", []change{
+			{"index/history.go", "(behind == 0 || p.weight-newest.weight < weightStep)", "(behind == 0 || p.weight > 0)"},
+		}, []detector{direct("./index", "TestWeightWhileTimesStand")}},
+		{"take a pause of the clock for the age of history", []change{
+			{"node/historyage.go", "min(max(time.Duration(later-wall), 0), stays/limits.HistoryPauses)", "max(time.Duration(later-wall), 0)"},
+		}, []detector{ages}},
+		{"compact by age by the clock", []change{
+			{"node/historyage.go", "	if now-h.samples[len(h.samples)-1].at >=", "	if now = time.Duration(wall); now-h.samples[len(h.samples)-1].at >="},
+		}, []detector{ages}},
+		{"write by a clock that is ahead", []change{
+			{"actor/clocks.go", "return own - int64(k.ahead)", "return own"},
+		}, []detector{clocks}},
+		{"believe the later one of two clocks", []change{
+			{"actor/clocks.go", "all[(len(all)-1)/2]", "all[len(all)/2]"},
+		}, []detector{clocks}},
+		{"tell nobody the clock", []change{
+			{"actor/space.go", "	now.Wall = c.now.Wall\n", ""},
+		}, []detector{direct("./actor", "TestClockIsTold")}},
+	}...)
+}
