@@ -67,8 +67,7 @@ func TestProcessDamage(t *testing.T) {
 	c.qkv("put", "first", "1").exits(t, exitOK)
 	c.qkv("put", "second", "2").exits(t, exitOK)
 	m.says("leader")
-	time.Sleep(300 * time.Millisecond) // the log is idle, so that a fence says how far it is synced
-	m.kill()
+	m.stop() // the last that it writes is a fence, which says how far the log is synced
 	wal, identity := filepath.Join(m.dataDir, "wal"), filepath.Join(m.dataDir, "identity")
 
 	t.Run("identity", func(t *testing.T) {

@@ -21,7 +21,35 @@ import (
 
 // TestMain lets the scripts run qkv as a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"qkv": func() { os.Exit(Run(os.Args)) }, "qkv-probe": runProbe})
+	testscript.Main(m, map[string]func(){
+		"qkv": func() {
+			go endWithScript()
+			os.Exit(Run(os.Args))
+		},
+		"qkv-probe": runProbe,
+	})
+}
+
+const (
+	// scriptOf is the variable that names the process which runs a script, to all that the script starts.
+	scriptOf = "SCRIPT_OF"
+	// scriptMost is how long a process of a script may live: one that should have been refused, and serves, ends as well.
+	scriptMost = 10 * time.Minute
+)
+
+// endWithScript ends a process of a script when the test program is gone, however that ended, or waits for it in vain.
+func endWithScript() {
+	test, err := strconv.Atoi(os.Getenv(scriptOf))
+	if err != nil {
+		return
+	}
+	for begun := time.Now(); !errors.Is(syscall.Kill(test, 0), syscall.ESRCH); time.Sleep(time.Second) {
+		if time.Since(begun) > scriptMost {
+			fmt.Fprintf(os.Stderr, "qkv: the script waits for this in vain: it has run for %v\n", scriptMost)
+			break
+		}
+	}
+	os.Exit(exitFailed)
 }
 
 // TestScript runs the stories in testdata/script: real processes, real sockets, real files. Each has a home of its
@@ -41,6 +69,7 @@ func TestScript(t *testing.T) {
 
 func setUp(e *testscript.Env) error {
 	e.Setenv("HOME", e.WorkDir)
+	e.Setenv(scriptOf, strconv.Itoa(os.Getpid()))
 	e.Setenv("QKV_HOME", filepath.Join(e.WorkDir, "home"))
 	port, err := freePorts(8)
 	if err != nil {
