@@ -60,7 +60,7 @@ func TestProcessLeases(t *testing.T) {
 		granting.Go(func() {
 			for i := next.Add(1) - 1; i < int64(leases); i = next.Add(1) - 1 {
 				begun := time.Now()
-				l, err := s.Grant(t.Context(), 0, max(3, int64(over.Sub(begun)/time.Second)))
+				l, err := s.Grant(t.Context(), 0, max(5, int64(over.Sub(begun)/time.Second)))
 				if err != nil {
 					t.Error(err)
 					return
