@@ -429,37 +429,76 @@ func (s *State) raiseLevel(c *command) kv.Result {
 
 func (s *State) refused(e *kv.Error) kv.Result { return kv.Result{Revision: s.revision, Err: e} }
 
-// A command waits four times for memory when its key was not used for a while: for the slot of the table, the
+// A key that was not used for a while makes its command wait four times for memory: for the slot of the table, the
 // record, the newest version, and the version that compaction drops for it. One after the other that is most of what
 // a put costs. So a part of the batch goes through these places first, place by place: loads that do not depend on
 // each other are under way together. What is loaded here is thrown away; nothing depends on it but time.
 
-// prefetchCommands is how many commands are prefetched for at once: what they touch fits the caches.
+// prefetchCommands is how many keys are prefetched at once: what they touch fits the caches.
 const prefetchCommands = 128
 
 // prefetching is the scratch of it.
 type prefetching struct {
-	slots [prefetchCommands]*atomic.Uint64
-	refs  [prefetchCommands]ref
-	sink  uint64 // so that no load is optimized away
+	hashes [prefetchCommands]uint64
+	slots  [prefetchCommands]*atomic.Uint64
+	refs   [prefetchCommands]ref
+	sink   uint64 // so that no load is optimized away
 }
 
 // prefetch hashes the keys of at most prefetchCommands commands and touches what they will need.
 func (s *State) prefetch(commands []command) {
 	w := &s.prefetching
-	d := s.table.dir.Load()
 	for i := range commands {
 		c := &commands[i]
-		c.hash = hashOf(c.key)
-		w.slots[i] = &d.segments[d.place(c.hash)].Load().slots[startOf(c.hash)]
+		key := c.key
+		if c.kind == kindTxn {
+			key = firstKey(c.txn)
+		}
+		c.hash = hashOf(key)
+		w.hashes[i] = c.hash
+	}
+	s.touch(len(commands))
+}
+
+// firstKey is the key that a transaction needs first. Most have one key, or prefetch the others themselves.
+func firstKey(t *kv.Txn) []byte {
+	switch {
+	case len(t.Compares) > 0:
+		return t.Compares[0].Key
+	case len(t.Success) > 0 && t.Success[0].Put != nil:
+		return t.Success[0].Put.Key
+	}
+	return nil
+}
+
+// prefetchOps hashes the keys of at most prefetchCommands operations and touches what those that put will need. It returns the
+// hashes, which are valid until the next prefetch.
+func (s *State) prefetchOps(ops []kv.Op) []uint64 {
+	w := &s.prefetching
+	for i := range ops {
+		w.hashes[i] = 0
+		if p := ops[i].Put; p != nil {
+			w.hashes[i] = hashOf(p.Key)
+		}
+	}
+	s.touch(len(ops))
+	return w.hashes[:len(ops)]
+}
+
+// touch touches what the keys of so many hashes need.
+func (s *State) touch(n int) {
+	w := &s.prefetching
+	d := s.table.dir.Load()
+	for i, hash := range w.hashes[:n] {
+		w.slots[i] = &d.segments[d.place(hash)].Load().slots[startOf(hash)]
 	}
 	sum := uint64(0)
-	for i := range commands {
-		sum += w.slots[i].Load()
+	for _, slot := range w.slots[:n] {
+		sum += slot.Load()
 	}
 	refs := w.refs[:0]
-	for i := range commands {
-		if r := s.table.segment(commands[i].hash).guess(commands[i].hash); r != 0 {
+	for _, hash := range w.hashes[:n] {
+		if r := s.table.segment(hash).guess(hash); r != 0 {
 			refs = append(refs, r)
 		}
 	}

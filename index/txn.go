@@ -111,10 +111,14 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 	if err := s.checkTxn(t, outcome.Path); err != nil {
 		return s.refused(err)
 	}
+	top := ahead{ops: branch(t, outcome.Path[0])}
 	steps(t, outcome.Path, func(o *kv.Op) bool {
-		switch {
+		switch hash, known := top.hash(s, o); {
 		case o.Put != nil:
-			s.put(hashOf(o.Put.Key), o.Put)
+			if !known {
+				hash = hashOf(o.Put.Key)
+			}
+			s.put(hash, o.Put)
 		case o.Delete != nil:
 			outcome.Deleted = append(outcome.Deleted, s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End))
 		}
@@ -123,6 +127,26 @@ func (s *State) txn(t *kv.Txn) kv.Result {
 	s.end()
 	s.counts.Transactions++
 	return kv.Result{Revision: s.revision, Txn: outcome}
+}
+
+// ahead goes through the outermost operations of a transaction, many of which are prefetched at once.
+type ahead struct {
+	ops    []kv.Op
+	next   int
+	hashes []uint64 // of ops up to next and of some behind it; valid while nothing else prefetches
+}
+
+// hash returns the hash of the key that the next outermost operation puts, if this is that operation.
+func (a *ahead) hash(s *State, o *kv.Op) (hash uint64, ok bool) {
+	if len(a.ops) == 1 || a.next == len(a.ops) || o != &a.ops[a.next] {
+		return 0, false
+	}
+	at := a.next % prefetchCommands
+	if at == 0 {
+		a.hashes = s.prefetchOps(a.ops[a.next:min(a.next+prefetchCommands, len(a.ops))])
+	}
+	a.next++
+	return a.hashes[at], true
 }
 
 // checkTxn says why what a transaction is about to do cannot be done.

@@ -139,6 +139,12 @@ var mutants = []mutant{
 	{"change something before all is checked", []change{
 		{"index/txn.go", "		err = s.checkOp(o, before)\n", "		if err = s.checkOp(o, before); err == nil && o.Delete != nil {\n			s.delete(hashOf(o.Delete.Key), o.Delete.Key, o.Delete.End)\n		}\n"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
+	{"put a large transaction's keys by the hashes of others", []change{
+		{"index/txn.go", "	return a.hashes[at], true\n", "	return a.hashes[0], true\n"},
+	}, []detector{direct("./index", "TestLargeTransaction")}},
+	{"touch what a nested transaction puts in place of what is outside of it", []change{
+		{"index/txn.go", " || o != &a.ops[a.next] {", " {"},
+	}, []detector{direct("./index", "TestLargeTransaction")}},
 	{"drop what is compacted only when something comes behind it", []change{
 		{"actor/applier.go", "		again, a.reclaiming = true, true\n", ""},
 	}, []detector{direct("./actor", "TestCompactedIsDroppedWhileIdle")}},
