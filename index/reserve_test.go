@@ -3,6 +3,7 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 
 	"qkv/index/kv"
@@ -14,7 +15,12 @@ func TestReserve(t *testing.T) {
 	l := limits.Index{CompactionWork: limits.CompactionWork, SlabBytes: slabAlign, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows}
 	r := NewReserve()
 	const made = 50
-	r.Fill(made*slabAlign + 1)
+	r.Want(20 * slabAlign)
+	r.Want((made-20)*slabAlign + 1)
+	var both sync.WaitGroup
+	both.Go(r.Fill)
+	both.Go(r.Fill)
+	both.Wait()
 	s := NewStateIn(r, l)
 	value := bytes.Repeat([]byte("v"), 8<<10)
 	for i := 0; len(s.memory.slabs) < 20; i++ {
@@ -25,7 +31,8 @@ func TestReserve(t *testing.T) {
 	}
 	before := ready(s.memory.ledger)
 	r.Close()
-	r.Fill(10 * slabAlign)
+	r.Want(10 * slabAlign)
+	r.Fill()
 	after := ready(s.memory.ledger)
 	t.Logf("%d slabs were ready for %d, %d are after it was closed", before, len(s.memory.slabs), after)
 	if spareSlabs > 0 {

@@ -275,6 +275,7 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		if loading == nil || loading.path != info.Path {
 			loading = s.load(info)
 		}
+		s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
 		got := loading.wait()
 		if got.err != nil {
 			loading.reserve.Close()
@@ -284,7 +285,6 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 		if err != nil {
 			return s.putAside(r, info, err)
 		}
-		s.fill(loading.reserve, min(behind(r, found, info), info.Bytes))
 		at, term := got.meta.Index, got.meta.Term
 		r.state, r.applied, r.confState, r.memory = got.state, at, confState, loading.reserve
 		r.newest = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &at, Term: &term, ConfState: confState}}
@@ -293,16 +293,20 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	return nil
 }
 
-// fill has memory made ready for what a snapshot holds, and then for what the log adds to it, but no more than that again: what
-// comes later takes the place of what is compacted.
+// fill has memory made ready for so many bytes of a snapshot or of the log. Of a snapshot's log it is no more than of the snapshot:
+// what comes later takes the place of what is compacted.
 func (s *storage) fill(reserve *index.Reserve, bytes int64) {
 	if s.background == nil || bytes <= 0 {
 		return
 	}
+	bytes += bytes / limits.ReserveMore
 	if s.memory > 0 {
 		bytes = min(bytes, s.memory/4)
 	}
-	s.background(func() { reserve.Fill(bytes) })
+	reserve.Want(bytes)
+	for range limits.ReserveFillers {
+		s.background(reserve.Fill)
+	}
 }
 
 // behind is about how many bytes of the log come behind a snapshot.

@@ -466,6 +466,12 @@ const (
 	ExpireInterval = time.Second
 	// LookInterval is how often a member compares what the log says of it, and of its state, with what is true.
 	LookInterval = 200 * time.Millisecond
+	// ReserveFillers is how many goroutines have memory zeroed for a state that is loaded: one is slower than what takes it
+	// where the host itself gives a page at its first touch.
+	ReserveFillers = 2
+	// ReserveMore is which part more than in a file the versions of a state take in memory: with values of 256 bytes a sixth. Who
+	// has smaller ones has fewer bytes to wait for.
+	ReserveMore = 4
 	// IdleLooks is at how many looks in a row a member has applied nothing when it gives back what it does not use, five seconds, if
 	// it has applied IdleEntries since it did so last, or IdleBytes wait for it: a collection of garbage costs milliseconds.
 	IdleLooks   = 25
