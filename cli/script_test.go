@@ -62,7 +62,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup:               setUp,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says,
+			"exits": exits, "ready": ready, "flip": flip, "terminate": terminate, "gone": gone, "prints": prints, "says": says, "well": well,
 		},
 	})
 }
@@ -196,6 +196,18 @@ func prints(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 }
+
+// well checks that nothing is wrong but with this host's disk, which others may keep busy: `well`.
+func well(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: well")
+	}
+	if err := ts.Exec("qkv", "status", "--check"); err != nil && !onlySlow.MatchString(ts.ReadFile("stderr")) {
+		ts.Fatalf("%v", err)
+	}
+}
+
+var onlySlow = regexp.MustCompile(`^qkv: not well: SLOWDISK of [^,]*\n$`)
 
 // says waits until a file has a line that matches: `says member.log 'ready to serve'`.
 func says(ts *testscript.TestScript, neg bool, args []string) {
