@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ func TestAdverseEtcdClients(t *testing.T) {
 	resetting, opening, idle := variant(16, 64), variant(2, 16), variant(500, 10_000)
 	c := startProcesses(t, 3)
 	victim := c.leader()
-	others := newEtcdCallers(t, victim.listen)
+	others := newEtcdCallers(c, victim.listen)
 	quiet := others.during(took/2, func() {})
 
 	var resets, streams, connections atomic.Int64
@@ -84,13 +85,14 @@ func TestAdverseEtcdClients(t *testing.T) {
 
 // etcdCallers put and get over connections of their own, one after the other.
 type etcdCallers struct {
-	t     testing.TB
+	*clusterProcess
 	conns []*grpc.ClientConn
 }
 
-func newEtcdCallers(t testing.TB, at string) *etcdCallers {
+func newEtcdCallers(c *clusterProcess, at string) *etcdCallers {
+	t := c.t
 	t.Helper()
-	e := &etcdCallers{t: t}
+	e := &etcdCallers{clusterProcess: c}
 	for range 4 {
 		c, err := grpc.NewClient(at, grpc.WithTransportCredentials(insecure.NewCredentials()))
 		must(t, err)
@@ -105,6 +107,8 @@ func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 	e.t.Helper()
 	var mu sync.Mutex
 	var all []time.Duration
+	var failed error
+	leaders := e.leaders()
 	var callers sync.WaitGroup
 	until := time.Now().Add(took)
 	for i, conn := range e.conns {
@@ -120,12 +124,9 @@ func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 					_, err = store.Range(ctx, &pb.RangeRequest{Key: key}, grpc.WaitForReady(true))
 				}
 				cancel()
-				if err != nil {
-					e.t.Errorf("another's request: %v", err)
-					return
-				}
 				mu.Lock()
 				all = append(all, time.Since(begun))
+				failed = cmp.Or(failed, err)
 				mu.Unlock()
 				time.Sleep(2 * time.Millisecond)
 			}
@@ -143,6 +144,9 @@ func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 		case <-time.After(50 * time.Millisecond):
 			look()
 		}
+	}
+	if failed != nil && e.leaders() == leaders { // a busy host may take the processor from a leader, and that one loses what it has under way
+		e.t.Errorf("another's request: %v", failed)
 	}
 	if len(all) == 0 {
 		return 0
