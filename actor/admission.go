@@ -36,7 +36,7 @@ type Known struct {
 	Folder  [16]byte
 	Boot    uint64
 	Process [16]byte
-	// Owed is the committed entry that it had acknowledged when it was refused for a log that ends before; 0 when it was
+	// Owed is the committed entry that it had acknowledged, or told to have, when it was refused for a log that ends before; 0 when it was
 	// not, or has shown since that it has it. Who knows it from its own leadership alone would forget it with its process,
 	// and admit a member whose vote can undo the entry.
 	Owed uint64
@@ -47,7 +47,8 @@ type Known struct {
 // A member is refused when it shows that it has forgotten something: another data folder under the same id, an older
 // boot counter (a folder restored from a copy), a past that is not the one that is known (the same, started since, or
 // a folder that was copied), or a log that ends before what it must have: what this member, leading, has counted as
-// acknowledged, and what of that was committed, for ever.
+// acknowledged, and what of that was committed, for ever; or what it has told to be on its disk while it led, and what of that
+// was committed.
 type Admission struct {
 	// Constant after construction.
 	Self     uint64
@@ -95,7 +96,8 @@ func (a *Admission) Admit(from uint64, its MemberIdentity) error {
 // checkEnd refuses a log that ends before what it must have.
 func (a *Admission) checkEnd(from uint64, its MemberIdentity) error {
 	known, ok := a.known[from]
-	if minMatch := max(a.Status.minMatch(from), known.Owed); its.Last < minMatch {
+	end := a.Status.leaderEnd(from)
+	if minMatch := max(a.Status.minMatch(from), end.kept, known.Owed); its.Last < minMatch {
 		if ok && known.Owed < minMatch {
 			known.Owed = minMatch
 			a.known[from], a.fresh = known, true
@@ -104,6 +106,9 @@ func (a *Admission) checkEnd(from uint64, its MemberIdentity) error {
 	}
 	if raftStatus, match := a.Status.Raft(), a.Status.Match(from); raftStatus.Role == "leader" && its.HardTerm <= raftStatus.Term && its.Last < match {
 		return a.forgot(from, fmt.Sprintf("it had acknowledged entry %d, but its log ends at %d", match, its.Last))
+	}
+	if its.HardTerm <= end.term && its.Last < end.durable {
+		return a.forgot(from, fmt.Sprintf("it had entry %d on its disk when it led in term %d, but its log ends at %d", end.durable, end.term, its.Last))
 	}
 	if known.Owed != 0 {
 		known.Owed = 0

@@ -93,6 +93,7 @@ type Consensus struct {
 	quarantine quarantine
 	leaders    leaderWatch
 	failover   failover
+	ends       leaderEnds
 	unordered  int64             // bytes of entries that raft was handed since the last Ready
 	lastExpire time.Duration     // when the applier was last told to look for clients that do not wait any longer
 	received   *SnapshotReceived // handed to raft; nil as soon as raft takes it
@@ -125,6 +126,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),
 		leaders:         leaderWatch{grace: 10 * c.ElectionTimeout},
 	}
+	a.ends = leaderEnds{durable: a.last, heard: map[uint64]leaderEnd{}}
 	a.proposals.next = 1
 	a.accepted.reset()
 	a.reads.next = c.Incarnation
@@ -295,6 +297,7 @@ func (c *Consensus) tick(n int) {
 	c.watchDisk()
 	c.sendMissing()
 	c.tellSpace()
+	c.ends.publish(c.Status)
 	c.expire()
 	c.Status.Counters.ReadsSlow.Add(uint64(c.reads.retry(c.now.Now, c.ElectionTimeout)))
 	c.Status.Counters.Renewals.Add(c.clock.renewals)
@@ -383,6 +386,9 @@ func (c *Consensus) receive(r Received) {
 		}
 	case RaftMessage:
 		c.membership.spoke[r.From] = c.now.Now
+		if !c.absurd(m.GetTerm()) && m.GetTerm() >= c.term {
+			c.ends.hear(r.From, m)
+		}
 		if r.From == c.soft.Lead && saidByLeader(m.GetType()) {
 			c.heardLeader()
 		}
@@ -478,6 +484,7 @@ func (c *Consensus) drain() {
 
 // appended makes entries visible to raft's storage, then lets raft know.
 func (c *Consensus) appended(m Appended) {
+	c.ends.synced(m)
 	if m.Marker != nil {
 		c.installed(*m.Marker)
 	}

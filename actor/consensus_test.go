@@ -117,7 +117,7 @@ func from(peer uint64, kind raftpb.MessageType, term uint64, change func(m *raft
 	if change != nil {
 		change(m)
 	}
-	return Received{From: peer, Message: RaftMessage{m}}
+	return Received{From: peer, Message: RaftMessage{Message: m}}
 }
 
 // lead makes the member the leader of a term, with member 2 as its follower.

@@ -174,13 +174,15 @@
 //
 // A member that has forgotten what it promised must not vote. Three things show it: its handshake (folder id, boot counter,
 // process id, against the announcement in the replicated state and against what this process has seen), its log ending
-// before what the leader has counted as acknowledged, and a heartbeat that commits what it does not have ([Admission],
-// Consensus.forgot). Refusals have a type, and one word is never enough to end a member's part: who is refused as
+// before what the leader has counted as acknowledged, or before what it has told to be on its disk while it led itself, and a
+// heartbeat that commits what it does not have ([Admission], Consensus.forgot). A leader tells that with appends and heartbeats
+// (leaderends.go): its disk may be one of the two that an acknowledged write is on, and nobody acknowledges to others what a leader has. Refusals have a type, and one word is never enough to end a member's part: who is refused as
 // forgetful is quarantined by the word of a leader or of a second member, is held back by the word of one that does not
 // lead, and overrules it while it commits with a quorum without that member (quarantine.go). What is decided is written
 // down before anything follows from it, and later starts read it; a quarantine ends only by an operator. What nobody can
 // notice is a folder that was put back to an earlier moment of the run that the others know while no member that knows
-// better is up.
+// better is up: what a leader has counted, or told, its peers' processes know, and their next ones do not, but for what a member was
+// refused for. Nor does anybody know what a leader has written in its last moment, if it was not heard any more.
 //
 // # Watches
 //

@@ -55,7 +55,7 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	}
 	heartbeat := func(now time.Duration, more ...ConsensusMessage) {
 		kind, term := raftpb.MsgHeartbeat, recovered.HardState.Term+1
-		m := RaftMessage{&raftpb.Message{Type: &kind, To: u(1), From: u(leader), Term: &term, Commit: u(0)}}
+		m := RaftMessage{Message: &raftpb.Message{Type: &kind, To: u(1), From: u(leader), Term: &term, Commit: u(0)}}
 		c.Handle(Time{Now: now}, append([]ConsensusMessage{Received{From: leader, Message: m}, Tick{}}, more...))
 		for _, m := range drainBox(c.LogWriter) {
 			if _, ok := m.(Append); ok {

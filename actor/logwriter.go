@@ -323,7 +323,7 @@ func (w *LogWriter) tell(r report) {
 		if m.GetTo() == w.Member {
 			own = append(own, m)
 		} else {
-			sendRaftMessage(w.Peers, m, false)
+			sendRaftMessage(w.Peers, m, 0, false)
 		}
 	}
 	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: w.Log.Stats().HardState.Commit, FileBytes: w.Log.Stats().Bytes}

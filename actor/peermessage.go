@@ -11,8 +11,12 @@ import (
 type PeerMessage interface{ peerMessage() }
 
 type (
-	// RaftMessage is a message of raft's; From is filled in from the sender's certificate.
-	RaftMessage struct{ *raftpb.Message }
+	// RaftMessage is a message of raft's; From is filled in from the sender's certificate. Durable is the newest entry on a leader's
+	// disk, which it tells with appends and heartbeats: so others know what it must have when it comes back.
+	RaftMessage struct {
+		*raftpb.Message
+		Durable uint64
+	}
 	// Forward brings a follower's batch envelope to the leader of a term. In any other term it is void.
 	Forward struct {
 		Term     uint64
@@ -106,7 +110,7 @@ type Peers interface {
 
 // sendRaftMessage sends a message of raft's; prompt, when the receiver's clients wait for it. An append without entries
 // only tells a new commit index, and a millisecond's delay saves a packet for each.
-func sendRaftMessage(p Peers, m *raftpb.Message, prompt bool) {
+func sendRaftMessage(p Peers, m *raftpb.Message, durable uint64, prompt bool) {
 	lazy := m.GetType() == raftpb.MsgApp && len(m.GetEntries()) == 0
-	p.Send(m.GetTo(), RaftMessage{m}, lazy && !prompt)
+	p.Send(m.GetTo(), RaftMessage{m, durable}, lazy && !prompt)
 }

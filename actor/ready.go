@@ -74,7 +74,7 @@ func ofType(messages []*raftpb.Message, t raftpb.MessageType) []*raftpb.Message 
 // same time.
 func (c *Consensus) send(m *raftpb.Message) {
 	prompt := m.GetType() == raftpb.MsgApp && c.accepted.prompt(m.GetTo(), m.GetCommit())
-	sendRaftMessage(c.Peers, m, prompt)
+	sendRaftMessage(c.Peers, m, c.ends.told(m), prompt)
 }
 
 // newTermOrLeader voids what was bound to the old term or leader.

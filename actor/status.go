@@ -19,20 +19,21 @@ import (
 type Status struct {
 	hold func(show func()) // in the simulator: what is published is seen when the disk calls before it are over
 
-	view       atomic.Pointer[index.View]        // the applier's
-	consensus  atomic.Pointer[RaftStatus]        // consensus'
-	durable    atomic.Pointer[Durable]           // the log writer's
-	snapBytes  atomic.Int64                      // the snapshotter's: of the newest one
-	snapshots  atomic.Int64                      // the snapshotter's: of all its files, and of the one being saved at its end
-	nextHas    atomic.Int64                      // the snapshotter's: of what the next one takes, what is written, or what can go for it
-	snapFiles  atomic.Int64                      // the snapshotter's: what is written of all its files
-	piecesSent atomic.Int64                      // the snapshotter's: bytes, to all peers
-	spareBytes atomic.Int64                      // the segment maker's: of the spares, at most; constant
-	capacity   atomic.Int64                      // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
-	memory     atomic.Int64                      // of the machine; 0: not known; constant
-	diskDone   atomic.Int64                      // the snapshotter's and the segment maker's: when the disk had done a step of theirs
-	matches    atomic.Pointer[map[uint64]uint64] // consensus', while it leads
-	minMatches atomic.Pointer[map[uint64]uint64] // consensus', for ever
+	view       atomic.Pointer[index.View]           // the applier's
+	consensus  atomic.Pointer[RaftStatus]           // consensus'
+	durable    atomic.Pointer[Durable]              // the log writer's
+	snapBytes  atomic.Int64                         // the snapshotter's: of the newest one
+	snapshots  atomic.Int64                         // the snapshotter's: of all its files, and of the one being saved at its end
+	nextHas    atomic.Int64                         // the snapshotter's: of what the next one takes, what is written, or what can go for it
+	snapFiles  atomic.Int64                         // the snapshotter's: what is written of all its files
+	piecesSent atomic.Int64                         // the snapshotter's: bytes, to all peers
+	spareBytes atomic.Int64                         // the segment maker's: of the spares, at most; constant
+	capacity   atomic.Int64                         // the segment maker's: of the disk, what is free and what this member's files take; 0: not known
+	memory     atomic.Int64                         // of the machine; 0: not known; constant
+	diskDone   atomic.Int64                         // the snapshotter's and the segment maker's: when the disk had done a step of theirs
+	matches    atomic.Pointer[map[uint64]uint64]    // consensus', while it leads
+	minMatches atomic.Pointer[map[uint64]uint64]    // consensus', for ever
+	leaderEnds atomic.Pointer[map[uint64]leaderEnd] // consensus', of members that have led, for ever
 
 	watch WatchSignal // the watch hub's
 

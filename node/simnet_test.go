@@ -194,7 +194,7 @@ func (n *network) send(from, to *host, class peerframe.Class, frame []byte, lazy
 	}
 	pair, mine := n.pair(from, to)
 	p := n.lane(from, to)
-	if !pair.ends[mine].up {
+	if !pair.ends[mine].up || w.lose != nil && w.lose(from, to, frame) {
 		return
 	}
 	w.totals.Frames++

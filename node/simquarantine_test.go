@@ -7,10 +7,26 @@ import (
 	"github.com/cockroachdb/datadriven"
 
 	"qkv/log/disk"
+	"qkv/net/wire/peerframe"
 )
 
 func init() {
-	commands["anew"], commands["twin"] = (*story).doAnew, (*story).doTwin
+	commands["anew"], commands["twin"], commands["lose"] = (*story).doAnew, (*story).doTwin, (*story).doLose
+}
+
+// doLose loses what from=NAME sends to to=NAME of a type=TYPE from now on; without a type, nothing any more.
+func (s *story) doLose(d *datadriven.TestData) string {
+	kind := word(d, "type", "")
+	if s.w.lose = nil; kind == "" {
+		return ""
+	}
+	from, to := s.member(d, "from"), s.member(d, "to")
+	s.w.lose = func(f, t *host, frame []byte) bool {
+		m, err := peerframe.Read(frame, f.id(), t.id())
+		raft, ok := m.(peerframe.Raft)
+		return err == nil && ok && f == from && t == to && raft.GetType().String() == kind
+	}
+	return ""
 }
 
 // doTwin runs a copy of a member's folder beside the member, when all know of a later start of it.

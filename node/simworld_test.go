@@ -38,11 +38,12 @@ type world struct {
 	totals    totals
 	admin     administrator
 
-	stopping bool                               // clients begin nothing new
-	healed   time.Duration                      // when the last fault ended; 0 before
-	strict   int64                              // the moment from which on nothing may be refused; 0 is never
-	listen   func(from, to *host, frame []byte) // hears every frame; nil is nobody
-	hear     func(member, message string)       // hears what members log; nil is nobody
+	stopping bool                                    // clients begin nothing new
+	healed   time.Duration                           // when the last fault ended; 0 before
+	strict   int64                                   // the moment from which on nothing may be refused; 0 is never
+	listen   func(from, to *host, frame []byte)      // hears every frame; nil is nobody
+	lose     func(from, to *host, frame []byte) bool // tells which frames are lost; nil is none
+	hear     func(member, message string)            // hears what members log; nil is nobody
 	tracing  bool
 	verbose  bool // trace what members say for the search of faults, too
 	trace    func(format string, args ...any)

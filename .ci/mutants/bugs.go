@@ -234,7 +234,7 @@ var mutants = []mutant{
 		{"net/client/client.go", "c.first = rand.IntN(len(config.Endpoints))", "c.first = 0 * rand.IntN(len(config.Endpoints))"},
 	}, []detector{direct("./net/client", "TestClientsSpread")}},
 	{"forget what a refused member owes", []change{
-		{"actor/admission.go", "max(a.Status.minMatch(from), known.Owed)", "a.Status.minMatch(from)"},
+		{"actor/admission.go", "max(a.Status.minMatch(from), end.kept, known.Owed)", "max(a.Status.minMatch(from), end.kept)"},
 	}, []detector{actors}},
 	{"never write the peers' file", []change{
 		{"node/folder.go", "	return f.write(\"peers\", b)\n", "	_ = b\n	return nil\n"},

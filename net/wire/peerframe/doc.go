@@ -60,8 +60,9 @@
 // A frame is an array whose first element says what it is; it is at most limits.PeerFrameBytes long. Raft's own
 // protobuf is never on the wire: a frame is written once and read once on the hot path, so both are by hand.
 //
-//	raft     [1, type uint, term uint, log term uint, index uint, commit uint, reject bool, reject hint uint,
-//	          context bin, entries]
+//	raft     [1, type uint, term uint, log term uint, index uint, commit uint, durable uint, reject bool,
+//	          reject hint uint, context bin, entries]
+//	         durable: the newest entry on the disk of a leader, of an append or a heartbeat; in others 0
 //	         entries: [[term uint, kind uint, data bin] ...], numbered from index+1
 //	forward  [2, term uint, oldest uint, envelope bin]
 //	offer    [3, index uint, term uint, size int, sha-256 bin, message term uint, conf state bin]

@@ -40,7 +40,11 @@ type Message interface {
 
 type (
 	// Raft is a message of raft's other than MsgSnap, of which Offer tells. From and To are not on the wire.
-	Raft struct{ *raftpb.Message }
+	// Durable is how far its sender's disk is, when that leads; 0 where it does not tell.
+	Raft struct {
+		*raftpb.Message
+		Durable uint64
+	}
 	// Forward brings a follower's batch to the leader.
 	Forward struct {
 		Term, Oldest uint64
@@ -161,7 +165,7 @@ const (
 )
 
 var elements = [...]int{
-	kindRaft: 10, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3,
+	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -202,6 +206,7 @@ func (m Raft) append(dst []byte) []byte {
 	dst = pack.AppendUint(dst, m.GetLogTerm())
 	dst = pack.AppendUint(dst, m.GetIndex())
 	dst = pack.AppendUint(dst, m.GetCommit())
+	dst = pack.AppendUint(dst, m.Durable)
 	dst = pack.AppendBool(dst, m.GetReject())
 	dst = pack.AppendUint(dst, m.GetRejectHint())
 	dst = pack.AppendBytes(dst, m.GetContext())
@@ -388,9 +393,9 @@ func readRaft(r pack.Reader, from, to uint64) (Message, error) {
 	m := &raftpb.Message{Type: &kind, From: &from, To: &to}
 	// One allocation holds the numbers that raft wants as pointers.
 	n := &struct {
-		term, logTerm, position, commit, hint uint64
-		reject                                bool
-	}{term: r.Uint(), logTerm: r.Uint(), position: r.Uint(), commit: r.Uint(), reject: r.Bool(), hint: r.Uint()}
+		term, logTerm, position, commit, durable, hint uint64
+		reject                                         bool
+	}{term: r.Uint(), logTerm: r.Uint(), position: r.Uint(), commit: r.Uint(), durable: r.Uint(), reject: r.Bool(), hint: r.Uint()}
 	m.Term, m.LogTerm, m.Index, m.Commit, m.Reject, m.RejectHint = &n.term, &n.logTerm, &n.position, &n.commit, &n.reject, &n.hint
 	if context := r.Bytes(); len(context) > 0 {
 		m.Context = context
@@ -412,11 +417,14 @@ func readRaft(r pack.Reader, from, to uint64) (Message, error) {
 	if err := r.Done(); err != nil {
 		return nil, err
 	}
+	if n.durable != 0 && kind != raftpb.MsgApp && kind != raftpb.MsgHeartbeat {
+		return nil, fmt.Errorf("%w: type %d says how far a leader's disk is", errRaft, kind)
+	}
 	if err := checkRaft(m, entries, isRead); err != nil {
 		return nil, err
 	}
 	m.Entries = entriesOf(entries, isRead)
-	return Raft{m}, nil
+	return Raft{m, n.durable}, nil
 }
 
 // checkRaft refuses what raft would panic at, or what would corrupt it.

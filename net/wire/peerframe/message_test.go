@@ -58,43 +58,43 @@ var messages = []struct {
 }{
 	{
 		"append",
-		Raft{message(raftpb.MsgApp, func(m *raftpb.Message) {
+		Raft{Message: message(raftpb.MsgApp, func(m *raftpb.Message) {
 			m.Index, m.LogTerm, m.Commit = ptr(41), ptr(5), ptr(40)
 			m.Entries = []*raftpb.Entry{entry(42, 5, "one"), entry(43, 7, ""), entry(44, 7, "three")}
-		})},
+		}), Durable: 39},
 		Append,
-		array{1, 3, 7, 5, 41, 40, false, 0, []byte{}, array{array{5, 0, []byte("one")}, array{7, 0, []byte{}}, array{7, 0, []byte("three")}}},
+		array{1, 3, 7, 5, 41, 40, 39, false, 0, []byte{}, array{array{5, 0, []byte("one")}, array{7, 0, []byte{}}, array{7, 0, []byte("three")}}},
 	},
 	{
 		"append response",
-		Raft{message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.Index, m.Reject, m.RejectHint = ptr(1<<40), &yes, ptr(9) })},
+		Raft{Message: message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.Index, m.Reject, m.RejectHint = ptr(1<<40), &yes, ptr(9) })},
 		Append,
-		array{1, 4, 7, 0, uint64(1 << 40), 0, true, 9, []byte{}, array{}},
+		array{1, 4, 7, 0, uint64(1 << 40), 0, 0, true, 9, []byte{}, array{}},
 	},
 	{
 		"vote that a transfer asked for",
-		Raft{message(raftpb.MsgVote, func(m *raftpb.Message) { m.Context = []byte(campaignTransfer) })},
+		Raft{Message: message(raftpb.MsgVote, func(m *raftpb.Message) { m.Context = []byte(campaignTransfer) })},
 		Urgent,
-		array{1, 5, 7, 0, 0, 0, false, 0, []byte(campaignTransfer), array{}},
+		array{1, 5, 7, 0, 0, 0, 0, false, 0, []byte(campaignTransfer), array{}},
 	},
 	{
 		"heartbeat with a read",
-		Raft{message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Context = []byte("12345678") })},
+		Raft{Message: message(raftpb.MsgHeartbeat, func(m *raftpb.Message) { m.Context = []byte("12345678") })},
 		Urgent,
-		array{1, 8, 7, 0, 0, 0, false, 0, []byte("12345678"), array{}},
+		array{1, 8, 7, 0, 0, 0, 0, false, 0, []byte("12345678"), array{}},
 	},
-	{"election at once", Raft{message(raftpb.MsgTimeoutNow, nil)}, Urgent, array{1, 14, 7, 0, 0, 0, false, 0, []byte{}, array{}}},
+	{"election at once", Raft{Message: message(raftpb.MsgTimeoutNow, nil)}, Urgent, array{1, 14, 7, 0, 0, 0, 0, false, 0, []byte{}, array{}}},
 	{
 		"read",
-		Raft{message(raftpb.MsgReadIndex, func(m *raftpb.Message) { m.Term = nil; m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
+		Raft{Message: message(raftpb.MsgReadIndex, func(m *raftpb.Message) { m.Term = nil; m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
 		Append,
-		array{1, 15, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+		array{1, 15, 0, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
 	},
 	{
 		"read response",
-		Raft{message(raftpb.MsgReadIndexResp, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
+		Raft{Message: message(raftpb.MsgReadIndexResp, func(m *raftpb.Message) { m.Entries = []*raftpb.Entry{{Data: []byte("87654321")}} })},
 		Append,
-		array{1, 16, 7, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
+		array{1, 16, 7, 0, 0, 0, 0, false, 0, []byte{}, array{array{0, 0, []byte("87654321")}}},
 	},
 	{"forward", Forward{Term: 3, Oldest: 7, Envelope: []byte("envelope")}, Append, array{2, 3, 7, []byte("envelope")}},
 	{
@@ -412,15 +412,30 @@ func TestHostileRaftMessages(t *testing.T) {
 			m.Entries = []*raftpb.Entry{entry(1, 5, string(bytes.Repeat([]byte{'x'}, limits.EnvelopeBytes+1)))}
 		}),
 	} {
-		if back, err := Read(Encode(Raft{m}), 1, 2); err == nil {
+		if back, err := Read(Encode(Raft{Message: m}), 1, 2); err == nil {
 			t.Errorf("%s was let through as %v", name, back)
+		}
+	}
+}
+
+// Only a leader tells how far its disk is, with what only a leader sends.
+func TestOnlyALeaderTellsItsDisk(t *testing.T) {
+	for kind, tells := range map[raftpb.MessageType]bool{
+		raftpb.MsgApp: true, raftpb.MsgHeartbeat: true, raftpb.MsgAppResp: false, raftpb.MsgHeartbeatResp: false, raftpb.MsgVote: false, raftpb.MsgTimeoutNow: false,
+	} {
+		back, err := Read(Encode(Raft{message(kind, nil), 1 << 50}), 1, 2)
+		if (err == nil) != tells {
+			t.Errorf("%v: %v", kind, err)
+		}
+		if m, _ := back.(Raft); tells && m.Durable != 1<<50 {
+			t.Errorf("%v was read as %v", kind, back)
 		}
 	}
 }
 
 func TestSenderIsWhoTheCertificateSays(t *testing.T) {
 	m := message(raftpb.MsgAppResp, func(m *raftpb.Message) { m.From, m.To = ptr(99), ptr(98) })
-	back, err := Read(Encode(Raft{m}), 5, 6)
+	back, err := Read(Encode(Raft{Message: m}), 5, 6)
 	if err != nil {
 		t.Fatal(err)
 	}
