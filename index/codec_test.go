@@ -284,7 +284,7 @@ func TestRefusals(t *testing.T) {
 		{"no lease", AppendPut(nil, &kv.Put{Key: []byte("k"), Lease: 7}), kv.LeaseNotFound, "there is no lease 0000000000000007"},
 		{"long lease", AppendGrant(nil, kv.Lease{ID: 1, TTL: limits.LeaseSeconds + 1}), kv.LeaseTooLong, "a lease of 9000000001 seconds, over the limit of 9000000000"},
 		{
-			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.PeerHandshakeBytes)}), kv.BadRequest,
+			"long announcement", AppendAnnounce(nil, &kv.Member{Name: strings.Repeat("n", limits.MemberBytes)}), kv.BadRequest,
 			"16434 bytes about members, the limit is 16384",
 		},
 	} {

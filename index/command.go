@@ -406,8 +406,8 @@ func (c *command) refusal() *kv.Error {
 			return kv.Errorf(kv.FeatureLevel, "there is no feature level %d, the first one is %d", c.number, FirstLevel)
 		}
 	case kindAnnounce, kindMember:
-		if c.member.size > limits.PeerHandshakeBytes {
-			return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.member.size, limits.PeerHandshakeBytes)
+		if c.member.size > limits.MemberBytes {
+			return kv.Errorf(kv.BadRequest, "%d bytes about members, the limit is %d", c.member.size, limits.MemberBytes)
 		}
 	case kindGrant:
 		return kv.Lease{ID: c.number, TTL: c.ttl}.Check()

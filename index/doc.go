@@ -1,6 +1,7 @@
 // Package index is the replicated state machine: revisioned keys with their history, leases, clients' sessions, the cluster's
 // members and its feature level. It is a pure function of the log: the same entries make the same state and the same results on every
-// member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it.
+// member. No goroutine, lock, clock, randomness, map order or setting of one member has part in it, and no constant of a build: the
+// bounds that apply goes by belong to the feature level (level_test.go).
 //
 // A [State] belongs to one goroutine, which calls [State.Apply] for each entry and [State.View] once a batch. A [View]
 // is the state at one applied index, immutable, for any goroutine.

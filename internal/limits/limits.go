@@ -4,6 +4,9 @@
 // A limit on writing is never above the limit on reading the same thing back: an entry that was once written can
 // always be read (etcd bug 14025 bricked members at restart).
 //
+// Some decide what apply makes of an entry. They are parts of feature level 1 and stay as they are, since members of two builds must
+// have the same state: TestLevelOneStays of package index has them all.
+//
 //	limits.go    requests, the state, clients and members
 //	disk.go      log, snapshots and their disk
 //	peers.go     connections between members
@@ -55,7 +58,7 @@ const (
 	// each. When there is no place, a session that wrote nothing for SessionIdle makes room; a client that only looks for
 	// something else to do writes again before. SessionWindow is how many writes of one session may be under way, or wait behind
 	// one that is: as many as go through a busy cluster while one that was lost is noticed and sent again. These and the next
-	// three decide what apply does: they are a part of feature level 1.
+	// four decide what apply does: they are a part of feature level 1.
 	Sessions        = 1 << 16
 	SessionOutcomes = 1 << 20
 	SessionWindow   = 1 << 16
@@ -360,6 +363,8 @@ const (
 	// as DNS has it.
 	NameBytes = 63
 	HostBytes = 253
+	// MemberBytes bounds what one command says of a member: all that it may say, with all its addresses.
+	MemberBytes = 16 << 10
 	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
 	MemberAddresses = 16
 	// AddressBytes is the longest HOST:PORT: a name as long as DNS allows, and five digits.

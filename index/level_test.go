@@ -1,0 +1,92 @@
+package index
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// firstLevel is what apply goes by: equal on all members, also on those of another build, and so a part of feature level 1. Two
+// builds that differ in one of these have other states after the same log. Who needs another value gives it to a later level, and
+// lets apply go by the level; who needs another one for something else gives that a bound of its own.
+var firstLevel = map[string]struct{ is, was int64 }{
+	"KeyBytes":           {limits.KeyBytes, 32 << 10},
+	"ValueBytes":         {limits.ValueBytes, 16<<20 - 64<<10},
+	"EnvelopeBytes":      {limits.EnvelopeBytes, 256<<10 + 16<<20},
+	"TxnDepth":           {limits.TxnDepth, 128},
+	"TxnParts":           {limits.TxnParts, 8192},
+	"LeaseSeconds":       {limits.LeaseSeconds, 9_000_000_000},
+	"LeaseCheckpoints":   {limits.LeaseCheckpoints, 1024},
+	"MemberBytes":        {limits.MemberBytes, 16 << 10},
+	"MemberAddresses":    {limits.MemberAddresses, 16},
+	"AddressBytes":       {limits.AddressBytes, 259},
+	"SessionWindow":      {limits.SessionWindow, 1 << 16},
+	"SessionClocks":      {limits.SessionClocks, 12},
+	"FollowNameBytes":    {limits.FollowNameBytes, 1 << 10},
+	"FollowPendingBytes": {limits.FollowPendingBytes, 512 << 20},
+
+	"a window's least length":    {leastWindow, 8},
+	"an idle window's most":      {idleWindow, 256},
+	"a version's weight":         {versionOverhead, 64},
+	"FirstSessionRules.Sessions": {limits.FirstSessionRules.Sessions, 1 << 16},
+	"FirstSessionRules.Outcomes": {limits.FirstSessionRules.Outcomes, 1 << 20},
+	"FirstSessionRules.Window":   {limits.FirstSessionRules.Window, 1 << 16},
+	"FirstSessionRules.TTL":      {int64(limits.FirstSessionRules.TTL), int64(5 * time.Minute)},
+	"FirstSessionRules.Idle":     {int64(limits.FirstSessionRules.Idle), int64(30 * time.Second)},
+	"FirstSessionRules.Pause":    {int64(limits.FirstSessionRules.Pause), int64(10 * time.Second)},
+	"FirstSessionRules.Ends":     {int64(limits.FirstSessionRules.Ends), 64},
+}
+
+// others are the names of package limits that are no bounds, or decide what a state costs, or what is believed of a file, and
+// nothing of what it becomes.
+var others = []string{"BatchCommands", "FirstSessionRules", "HistoryLoaded", "Index", "SessionRules"}
+
+// TestLevelOneStays holds what apply goes by, and that nothing else of the table of bounds is used where it could decide.
+func TestLevelOneStays(t *testing.T) {
+	for name, bound := range firstLevel {
+		if bound.is != bound.was {
+			t.Errorf("%s is %d, and was %d at feature level 1: members of two builds would differ after the same log", name, bound.is, bound.was)
+		}
+	}
+	used := map[string]string{}
+	for _, folder := range []string{".", "kv"} {
+		names, err := filepath.Glob(filepath.Join(folder, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			files := token.NewFileSet()
+			f, err := parser.ParseFile(files, name, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				if s, ok := n.(*ast.SelectorExpr); ok {
+					if of, ok := s.X.(*ast.Ident); ok && of.Name == "limits" {
+						used[s.Sel.Name] = files.Position(s.Pos()).String()
+					}
+				}
+				return true
+			})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(used)) {
+		if _, ok := firstLevel[name]; !ok && !slices.Contains(others, name) {
+			t.Errorf("%s: limits.%s may decide what apply does: it is a part of the feature level, or only a matter of cost; say which in this file", used[name], name)
+		}
+	}
+	if len(used) < 10 {
+		t.Fatalf("only %d bounds were found: the test looks in the wrong place", len(used))
+	}
+}
