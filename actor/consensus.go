@@ -229,7 +229,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	case LogRead:
 		c.logRead(m)
 	case Restoring:
-		c.disk.loading()
+		c.disk.restoring()
 	case MembersChanged:
 		c.membersChanged(m)
 	case Applied:

@@ -73,11 +73,11 @@ func (d *diskWatch) overtaken(id, goal uint64, now time.Duration) bool {
 
 // diskOrder is an order that the log writer works on.
 type diskOrder struct {
-	given   time.Duration
-	since   time.Duration
-	bytes   int64  // of its entries' data
-	last    uint64 // the newest entry in it, or in one before it
-	loading bool   // its snapshot is being loaded: the disk has done its part
+	given     time.Duration
+	since     time.Duration
+	bytes     int64  // of its entries' data
+	last      uint64 // the newest entry in it, or in one before it
+	restoring bool   // the applier takes over its snapshot: the disk has done its part
 }
 
 // ordered adds an order.
@@ -96,8 +96,9 @@ func (d *diskWatch) reported(n int, now time.Duration) {
 	}
 }
 
-// loading notes that the oldest order's snapshot is on the disk and being loaded, which is no sign of the disk.
-func (d *diskWatch) loading() { d.orders[0].loading = true }
+// restoring notes that the oldest order's snapshot is marked on the disk, and that the applier takes it over, which is no sign of the
+// disk.
+func (d *diskWatch) restoring() { d.orders[0].restoring = true }
 
 // idle tells that the disk has nothing to do.
 func (d *diskWatch) idle() bool { return len(d.orders) == 0 }
@@ -161,7 +162,7 @@ func (d *diskWatch) silent(now, done time.Duration) time.Duration {
 }
 
 func (d *diskWatch) beyond(now, since time.Duration, bytes, rate int64) time.Duration {
-	if d.orders[0].loading {
+	if d.orders[0].restoring {
 		return 0
 	}
 	return max(now-since-time.Duration(bytes)*time.Second/time.Duration(rate), 0)

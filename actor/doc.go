@@ -213,8 +213,8 @@
 // # Who writes files
 //
 // Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data
-// folder's small files (identity, peers, amnesia) are written by package node: at the start, when a peer's new process
-// is admitted or the log tells of it, and when this member is quarantined or removed. They are rare, and must be durable before anything
+// folder's small files (identity, peers, amnesia, callers) are written by package node: at the start, when a peer's new process
+// is admitted or the log tells of it, when one calls from where nobody knew it, and when this member is quarantined or removed. They are rare, and must be durable before anything
 // follows from them.
 //
 // # A slow disk

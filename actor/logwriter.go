@@ -44,7 +44,7 @@ type LogWriter struct {
 
 	// Owned by the actor.
 	queue     []LogWriterMessage
-	restoring *report // held back until the applier has loaded the snapshot
+	restoring *report // held back until the applier has the snapshot's state
 	waiting   *report // its group waits for room on the disk
 	segments  *log.SegmentList
 	ordered   int   // spare files that the segment maker was asked for

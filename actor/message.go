@@ -79,7 +79,7 @@ type (
 		Entries []*raftpb.Entry
 		Err     error
 	}
-	// Restoring reports that the oldest order's snapshot is marked on the disk, and is being loaded now. Posted.
+	// Restoring reports that the oldest order's snapshot is marked on the disk, and is the applier's now. Posted.
 	Restoring struct{}
 	// MembersChanged reports the members' records behind the entry At, or a snapshot at it, before the Applied that holds it. Change is
 	// what raft is to be told, nil for nothing; Restored says that they are a snapshot's, which raft has taken over already.
@@ -138,7 +138,7 @@ func (LogCovered) consensusMessage()       {}
 func (SnapshotReceived) consensusMessage() {}
 func (SnapshotSent) consensusMessage()     {}
 
-// LogWriterMessage is what the log writer takes. All are posted: raft bounds the entries on their way.
+// LogWriterMessage is what the log writer takes. All but RoomChecked are posted: raft bounds the entries on their way.
 type LogWriterMessage interface{ logWriterMessage() }
 
 type (
@@ -155,7 +155,7 @@ type (
 	SpareMade struct{ Name string }
 	// RoomChecked comes with each look at the disk's free space: a group that waits for room is tried again. Offered.
 	RoomChecked struct{}
-	// Restored reports that the applier has loaded the snapshot that an Append brought.
+	// Restored reports that the state of the snapshot that an Append brought is the applier's, and its View is published.
 	Restored struct{}
 )
 

@@ -37,7 +37,7 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		switch {
 		case r.handed:
 			if same && r.from == from {
-				s.want() // it has all, and is being loaded, however long that takes
+				s.want() // it has all, and is being installed, however long that takes
 			}
 			return // another sender offers again
 		case same && r.from == from:

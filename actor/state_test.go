@@ -208,7 +208,7 @@ func TestDiskWatch(t *testing.T) {
 		{"but for what does not fit", func() { d.ordered(mib, 9, 6*time.Second) }, 7*time.Second + 4*second, time.Second, 5 * mib},
 		{"the process stood still", func() { d.seen = 7 * time.Second; d.tick(9*time.Second, pause) }, 9*time.Second + 4*second, time.Second, 5 * mib},
 		{"the clock goes on", func() { d.tick(9*time.Second+10, pause) }, 10*time.Second + 4*second, 2 * time.Second, 5 * mib},
-		{"a snapshot is being loaded", func() { d.loading() }, time.Hour, 0, 5 * mib},
+		{"a snapshot is taken over", func() { d.restoring() }, time.Hour, 0, 5 * mib},
 		{"all is reported", func() { d.reported(3, time.Hour) }, 2 * time.Hour, 0, 0},
 		{"an order given while it stood still", func() { d.seen = 0; d.ordered(0, 9, 3*pause); d.tick(4*pause, pause) }, 5 * pause, pause, 0},
 	} {

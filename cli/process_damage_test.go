@@ -282,3 +282,8 @@ func TestProcessAmnesia(t *testing.T) {
 		})
 	}
 }
+
+// raises says whether the member has an alarm of a name.
+func (m *memberStatus) raises(name string) bool {
+	return slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == name })
+}

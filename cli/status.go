@@ -362,11 +362,6 @@ type alarm struct {
 
 func (a alarm) String() string { return fmt.Sprintf("%s of %s: %s", a.Name, a.Member, oneLine(a.Text)) }
 
-// raises says whether the member has an alarm of a name.
-func (m *memberStatus) raises(name string) bool {
-	return slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == name })
-}
-
 func writeStatus(w io.Writer, format string, members []memberStatus) error {
 	switch format {
 	case formatJSON:

@@ -8,11 +8,15 @@
 //
 //	5   main.go  cli  bench                         programs
 //	4   node                                        one member: build, start, stop
+//	    net/client/concurrency                      locks and elections, for programs
 //	3   actor    net/peer  net/server  net/etcd  net/client   meet only in node, through interfaces that their user declares
-//	2   snapshot  net/wire  index/watch
+//	    net/etcd/migrate                            what an etcd has, as commands
+//	2   snapshot  net/wire  index/watch             net/wire/peerframe: what members say to each other, in bytes
 //	1   log      index                              no goroutine, lock, clock, socket or randomness
+//	    internal/election                           the recipe of a lock, for client and endpoint
 //	0   log/disk  index/kv                          file calls; the vocabulary of requests, answers and errors
 //	    internal/pack  internal/limits              msgpack by hand; the table of bounds
+//	    internal/meter  internal/etcdflags          counted times; etcd's command line
 //
 // Nothing imports sideways or upwards; a test in cli holds the floors.
 //
@@ -49,10 +53,13 @@
 //	node.go        Node: endpoints; start and stop; sockets.go: what it listens at; trust.go: by what it is known, and whom it believes
 //	peers.go       what the actors say to other members, as frames, and what comes from there; strangers and joiners
 //	recover.go     one member's data as a new cluster
-//	status.go      what an operator must know; quota.go: NOSPACE
+//	migrate.go     a data folder of what another store had, by commands
+//	status.go      what an operator must know; metrics.go: what is counted
+//	retention.go   how much history there is; quota.go: NOSPACE; verify.go: whether memory holds what was written to it
 //	idle.go        an idle member gives memory back; garbage is collected earlier where clients hold much
 //	machine.go     what the machine has: the size of the log's files, memory
 //	certificate.go the warning before a certificate's end
+//	emulated.go    a member on a disk that is not there, for benchmarks
 //
 // # Identity
 //
@@ -77,8 +84,9 @@
 //  3. A founder's log begins with a marker at index 1 and all founders as voters, a joiner's with nobody and a term that no
 //     log continues: it knows nothing before a snapshot comes, and until then asks the addresses of --join at each start.
 //  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. One that was added without a name, as
-//     etcd does it, or in the place of a lost one whose name it will have, is known by the address that it was added with, and has the name that it says when it first starts. Who was
-//     added and has announced a folder is that folder: where it is lost, the member is replaced.
+//     etcd does it, or in the place of a lost one whose name it will have, is known by the address that it was added with, and
+//     has the name that it says when it first starts. Who was added and has announced a folder is that folder: where it is lost,
+//     the member is replaced.
 //  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
 //     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
 //     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log; and where
@@ -123,10 +131,10 @@
 //
 // # Order of start and stop
 //
-// Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with,
-// where a joiner asks), log and beside it the newest snapshot, state, boot counter, actors, peers, clients. What is refused early has changed
-// nothing. Stop: leadership is handed over, clients finish, actors end in the order of the data (consensus, log writer,
-// applier, …), the log's last fence is synced, the lock goes.
+// Start: configuration, folder mode, certificates, sockets, lock and identity (of an empty folder: what it begins with, where a
+// joiner asks), log and beside it the newest snapshot, state, boot counter, actors, peers, clients. What is refused early has
+// changed nothing. Stop: leadership is handed over, clients of both endpoints finish, actors end in the order of the data
+// (consensus, log writer, applier, …), the log's last fence is synced, the lock goes.
 //
 // # The simulator
 //

@@ -29,6 +29,8 @@ import (
 //	snap/            snapshots
 //	quarantine/      damaged snapshots, for a closer look
 //	certs/           this member's key, if the local CA made it
+//	etcd-snapshot/   the file of a snapshot for etcd, while it is made (package net/etcd)
+//	EMULATED         marks the folder of a member on an emulated disk (emulated.go), which no other member uses
 //
 // identity, amnesia and peers are small files as slots.go draws them, made with the folder and written in place. identity
 // is a msgpack array:

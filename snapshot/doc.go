@@ -62,7 +62,7 @@
 // Load checks all of that, and that index, term, revision and the digest of the state that it has built are the
 // ones in the head. It does not compute the SHA-256: that would add no detection of rot to a CRC-32C for each
 // 256 KiB and a 64-bit digest of the state, but 0.16 s to the 0.11 s that reading and checking 290 MB takes. The
-// SHA-256 is a file's identity between members and for backups: the saver computes it, [Verify] and
+// SHA-256 is a file's identity between members and for backups: the saver computes it, [Verifier] and
 // [Readback] check it. The saver's own look at its file is without it, too, and does not read the records: the
 // chain of what is on the medium is that of what was written, or is not.
 //

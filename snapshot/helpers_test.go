@@ -277,3 +277,17 @@ func newDisk(t testing.TB) *disk.Mem {
 	}
 	return fs
 }
+
+// Verify is all steps of a Verifier.
+func Verify(fs disk.FS, path string) (Meta, error) {
+	v, err := BeginVerify(fs, path)
+	if err != nil {
+		return Meta{}, err
+	}
+	defer v.Close()
+	for {
+		if done, err := v.Step(readWindow); done || err != nil {
+			return v.reading.meta, err
+		}
+	}
+}

@@ -162,28 +162,13 @@ type ignore struct{}
 func (ignore) open(Meta, []byte) error           { return nil }
 func (ignore) key([]byte, []index.Version) error { return nil }
 
-// Verify reads all of a file and checks everything that can be checked without building the state, the SHA-256
-// included.
-func Verify(fs disk.FS, path string) (Meta, error) {
-	v, err := BeginVerify(fs, path)
-	if err != nil {
-		return Meta{}, err
-	}
-	defer v.Close()
-	for {
-		if done, err := v.Step(readWindow); done || err != nil {
-			return v.reading.meta, err
-		}
-	}
-}
-
 // medium is a file of which what is on the medium is read, and not what is in the page cache.
 type medium struct{ disk.File }
 
 func (m medium) ReadAt(p []byte, off int64) (int, error) { return m.ReadMedium(p, off) }
 
-// Verifier verifies one file in steps of bounded size, as Verify does. It reads what the medium has, not what is in the
-// page cache.
+// Verifier checks everything of one file that can be checked without building the state, the SHA-256 included, in steps of bounded
+// size. It reads what the medium has, not what is in the page cache.
 type Verifier struct {
 	file    disk.File
 	reading reading

@@ -1,7 +1,7 @@
 // Package kv is qkv's vocabulary: what a request asks for, what answers it, and what an error says of a write. The
 // index, the wire, the endpoint, the actors and the client library use these types and these checks, and have no others;
-// a program that links the client gets nothing else by it, for it imports the standard library only, and what writes
-// msgpack: a transaction has the same bytes in a request and in the log (codec.go).
+// a program that links the client gets nothing else by it, for it imports the standard library only, the table of bounds,
+// and what writes msgpack: a transaction has the same bytes in a request and in the log (codec.go).
 //
 //	request   [Put], [Delete], [Range], [Txn] of [Compare] and [Op]    each with its Check, against a [Bounds]
 //	answer    [Result] of a write, [RangeResult] of a read with its [KeyValue]s, [TxnResult]

@@ -1,8 +1,9 @@
 // Package disk is every file call that qkv makes: [FS] and [File], the real ones ([OS]), and [Mem], a disk that
 // forgets.
 //
-// Paths are joined by slashes. Nothing else in qkv opens, writes, syncs, renames or removes a file, so that every
-// promise about the disk can be tested by replacing this package's one interface.
+// Paths are joined by slashes. Nothing else opens, writes, syncs, renames or removes what a member's data are made of (log,
+// snapshots, small files, the lock), so that every promise about the disk can be tested by replacing this package's one interface.
+// What nothing is promised of goes past it: certificates, the file of a snapshot for etcd, files of the commands and of benchmarks.
 //
 // # What is assumed of a disk
 //
