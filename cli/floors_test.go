@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 )
 
 // room is what one package may use. To fix a failing build, change the code, not this table: it is the plan of the
@@ -131,6 +132,28 @@ func TestFloorsPlan(t *testing.T) {
 			if !ok || to.floor > r.floor || sideways || to.helper {
 				t.Errorf("the plan lets %s (floor %d) import %s (floor %d): imports go down", name, r.floor, imported, to.floor)
 			}
+		}
+	}
+}
+
+// TestFloorsMap: the newcomer's page, node/doc.go, names every package that stands in the house, and every file of its own.
+func TestFloorsMap(t *testing.T) {
+	page, err := os.ReadFile("../node/doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, word := range strings.FieldsFunc(string(page), func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(",:;()", c) }) {
+		named[strings.TrimSuffix(word, ".")] = true
+	}
+	for name, r := range house {
+		if !named[name] && name != "." && !r.helper && !strings.HasPrefix(name, "bench/") {
+			t.Errorf("node/doc.go does not say what %s is: give it its place on the map", name)
+		}
+	}
+	for _, file := range goFiles(t, "../node") {
+		if !named[file] && !strings.HasSuffix(file, "_test.go") && file != "doc.go" {
+			t.Errorf("node/doc.go does not say what is in node/%s: give it a line under \"This package\"", file)
 		}
 	}
 }

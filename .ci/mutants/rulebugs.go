@@ -100,4 +100,10 @@ var ruleMutants = []mutant{
 	{"save a snapshot without a rest", []change{
 		{"actor/snapshotter.go", "	if !t.Resting {\n", "	if t.Now >= 0 {\n"},
 	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},
+	{"keep shorter windows of sessions than the first level has", []change{
+		{"index/sessions.go", "	leastWindow = 8\n", "	leastWindow = 4\n"},
+	}, []detector{direct("./index", "TestLevelOneStays")}},
+	{"go by a bound of the wire when an entry is applied", []change{
+		{"index/command.go", "		if c.member.size > limits.MemberBytes {\n", "		if c.member.size > limits.JoinAnswerBytes {\n"},
+	}, []detector{direct("./index", "TestLevelOneStays")}},
 }
