@@ -33,11 +33,20 @@ type spaces struct {
 	saveAt time.Duration // no snapshot is ordered for a full follower before
 }
 
-// judgeSpace tells what a quorum of members that can be reached has room for, and why that is not everything.
+// judgeSpace tells what a quorum of members that can be reached has room for, and why that is not everything. While voters are
+// exchanged, one of each half is needed.
 func (c *Consensus) judgeSpace() (Space, string) {
+	space, why := c.judgeVoters(c.membership.confState.GetVoters())
+	if before, whyBefore := c.judgeVoters(c.membership.confState.GetVotersOutgoing()); before > space {
+		return before, whyBefore
+	}
+	return space, why
+}
+
+// judgeVoters is judgeSpace of one half of the configuration; it may be empty.
+func (c *Consensus) judgeVoters(voters []uint64) (Space, string) {
 	var reached []Space
 	var full, unreachable []string
-	voters := c.membership.confState.GetVoters()
 	for _, id := range voters {
 		own := Space(c.spaces.rooms[id].Own)
 		switch {

@@ -47,6 +47,32 @@ func TestSpaceOfAQuorum(t *testing.T) {
 	}
 }
 
+// While one voter takes another one's place, what is written needs a quorum with the one and a quorum with the other.
+func TestSpaceInAnExchange(t *testing.T) {
+	for _, step := range []struct {
+		what             string
+		incoming, before []uint64 // voters
+		full, away       uint64
+		want             Space
+	}{
+		{"the quorum of before needs a full disk", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 3, SpaceLow},
+		{"the quorum to come needs it", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 4, SpaceLow},
+		{"neither does", []uint64{1, 2, 4}, []uint64{1, 2, 3}, 2, 0, SpaceLeft},
+		{"the exchange is over", []uint64{1, 2, 4}, nil, 2, 3, SpaceLeft},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.lead()
+		for _, peer := range []uint64{2, 3, 4} {
+			c.turn(Connected{Peer: peer})
+		}
+		c.turn(Received{From: step.full, Message: Room{Own: uint64(SpaceLow)}}, Disconnected{Peer: step.away})
+		c.membership.confState = &raftpb.ConfState{Voters: step.incoming, VotersOutgoing: step.before}
+		if space, why := c.judgeSpace(); space != step.want {
+			t.Errorf("%s: %v, %q", step.what, space, why)
+		}
+	}
+}
+
 // A member refuses by its leader's word, and not by its own disk.
 func TestRefusalsForWantOfRoom(t *testing.T) {
 	var refused []*kv.Error

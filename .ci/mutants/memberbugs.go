@@ -17,7 +17,7 @@ var memberMutants = []mutant{
 		{"actor/membership.go", "voters: m.confState.GetVoters(), learners:", "voters: slices.Concat(m.confState.GetVoters(), m.confState.GetLearners()), learners:"},
 	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
 	{"count a learner's disk among those with room", []change{
-		{"actor/space.go", "	voters := c.membership.confState.GetVoters()\n", "	voters := slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners())\n"},
+		{"actor/space.go", "c.judgeVoters(c.membership.confState.GetVoters())", "c.judgeVoters(slices.Concat(c.membership.confState.GetVoters(), c.membership.confState.GetLearners()))"},
 	}, []detector{direct("./actor", "TestLearnersDoNotCount")}},
 	{"forget the members in a snapshot", []change{
 		{"index/snapshot.go", "	dst = appendSection(dst, sectionMembers, v.members.append(nil))\n", "	dst = appendSection(dst, sectionMembers, Members{}.append(nil))\n"},
@@ -62,6 +62,9 @@ var memberMutants = []mutant{
 	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
 		{"actor/failover.go", "		if !slices.Contains(voters, id) {\n			voters = append(voters, id)\n", "		if id == 0 {\n			voters = append(voters, id)\n"},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},
+	{"ask one half of an exchange of voters for room", []change{
+		{"actor/space.go", "before > space {", "before > space && space > SpaceLeft {"},
+	}, []detector{direct("./actor", "TestSpaceInAnExchange")}},
 	{"let no client finish where there is no native endpoint", []change{
 		{"node/node.go", "	if !failed {\n		n.drain(ctx)\n", "	if !failed && n.server != nil {\n		n.drain(ctx)\n"},
 	}, []detector{direct("./node", "TestStopDrainsEtcdAlone")}},

@@ -86,7 +86,7 @@ type (
 	}
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
-	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions, 2 nothing;
+	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions and reads, 2 reads;
 	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known. Free is what the disk has left
 	// where it does not take everything. Wall is its sender's clock.
 	Room struct {
