@@ -45,7 +45,7 @@
 //
 // What the endpoint does is counted where it happens (metrics.go), by counters of Prometheus' library that are found when it
 // starts; what the member does is counted by its actors and its state without a library, and asked for when somebody looks
-// ([Member].Metrics). The registry is the server's own, so that two of them in one process do not meet. The library brings its
+// ([Member].Metrics, collect.go). The registry is the server's own, so that two of them in one process do not meet. The library brings its
 // formats and a reader of /proc, which are small; nothing of it has a goroutine.
 //
 // # What differs from etcd

@@ -1,0 +1,203 @@
+package etcd
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"qkv/internal/meter"
+)
+
+// memberCollector tells what the member counts, when somebody looks.
+type memberCollector struct{ m *metrics }
+
+// Describe implements prometheus.Collector: with nothing, what comes is not checked before.
+func (memberCollector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c memberCollector) Collect(to chan<- prometheus.Metric) {
+	t := telling{to: to}
+	own, v := c.m.s.config.Member.Metrics(), c.m.s.config.Member.View()
+	own.WritesFailed += c.m.s.calls.writesFailed.Load()
+	own.ReadsFailed += c.m.s.calls.readsFailed.Load()
+	self := fmt.Sprintf("%016x", own.ID)
+	learner, _ := c.m.s.learner()
+	t.raft(&own, self, learner)
+	t.peers(&own, self)
+
+	t.histogram("etcd_disk_wal_fsync_duration_seconds", "How long it took to write to the log and make it durable: one sync for all that waited.", &own.Syncs)
+	t.gauge("etcd_disk_wal_write_bytes_total", "Bytes of records that were made durable.", float64(own.SyncBytes))
+	t.histogram("etcd_disk_backend_commit_duration_seconds", "How long it took to apply a batch of what was agreed on, until those who asked have their answers: what is written to the disk then is the log.", &own.Batches)
+	t.histogram("etcd_server_apply_duration_seconds", "The same.", &own.Batches, "version", "v3", "op", "batch", "success", "true")
+	t.histogram("etcd_snap_db_save_total_duration_seconds", "How long it took to save a snapshot, with rests for what is more urgent.", &own.Saves)
+
+	counts := v.Counts()
+	t.gauge("etcd_mvcc_db_total_size_in_bytes", "What keys, values, history and leases weigh, as the quota counts.", float64(max(own.UsedBytes, 1)))
+	t.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "What of it is live.", float64(min(max(v.LiveUsedBytes(), 1), max(own.UsedBytes, 1))))
+	t.gauge("etcd_server_quota_backend_bytes", "At what weight NOSPACE is raised; 0 is never.", float64(own.QuotaBytes))
+	t.counter("etcd_mvcc_range_total", "Ranges of etcd's clients.", float64(c.m.ranges.Load()))
+	t.counter("etcd_mvcc_put_total", "Keys that were put, those of transactions, too.", float64(counts.Puts))
+	t.counter("etcd_mvcc_delete_total", "Deletes, those of transactions, too.", float64(counts.Deletes))
+	t.counter("etcd_mvcc_txn_total", "Transactions.", float64(counts.Transactions+c.m.reads.Load()))
+	t.gauge("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values that were put.", float64(counts.PutBytes))
+	t.gauge("etcd_debugging_mvcc_keys_total", "Keys.", float64(own.Keys))
+	t.gauge("etcd_debugging_mvcc_current_revision", "The newest revision.", float64(own.Revision))
+	t.gauge("etcd_debugging_mvcc_compact_revision", "The compacted revision; -1 before any.", float64(compactedOf(v)))
+	t.gauge("etcd_debugging_mvcc_watcher_total", "Watches, of all clients.", float64(own.Watches))
+	t.gauge("etcd_debugging_mvcc_watch_stream_total", "Streams of watches of etcd's clients.", float64(c.m.streams.Load()))
+	t.counter("etcd_debugging_lease_granted_total", "Leases that were granted.", float64(counts.Grants))
+	t.counter("etcd_debugging_lease_revoked_total", "Leases that have ended.", float64(counts.Revokes))
+	t.counter("etcd_debugging_lease_renewed_total", "Renewals by this member's clock, while it leads.", float64(own.Renewals))
+	t.counter("etcd_debugging_server_lease_expired_total", "Leases that have ended because nobody renewed them.", float64(counts.Expiry))
+	t.gauge("etcd_debugging_auth_revision", "The revision of users and roles: there are none.", 1)
+	for _, alarm := range alarmsOf(v) {
+		t.gauge("etcd_debugging_server_alarms", "Alarms of the replicated state that are raised.", 1,
+			"alarm_type", alarm.Alarm.String(), "server_id", fmt.Sprintf("%016x", alarm.MemberID))
+	}
+	t.files()
+	t.own(c.m.s, &own)
+}
+
+// raft tells where the member stands.
+func (t telling) raft(own *Metrics, self string, learner bool) {
+	t.gauge("etcd_server_has_leader", "Whether this member knows a leader.", truth(own.Leader != 0))
+	t.gauge("etcd_server_is_leader", "Whether this member leads.", truth(own.Role == "leader"))
+	t.gauge("etcd_server_is_learner", "Whether this member is a learner until somebody promotes it.", truth(learner))
+	t.counter("etcd_server_leader_changes_seen_total", "How often another leader became known.", float64(own.LeaderChanges))
+	t.gauge("etcd_server_id", "This member's id.", 1, "server_id", self)
+	t.gauge("etcd_server_version", "The version of etcd whose API this is.", 1, "server_version", Version)
+	t.gauge("etcd_server_go_version", "The version of Go.", 1, "server_go_version", runtime.Version())
+	t.gauge("etcd_cluster_version", "The version of etcd whose features all members have.", 1, "cluster_version", minorOf(ClusterVersion))
+	t.gauge("etcd_server_proposals_committed_total", "The newest entry of the log that a quorum has.", float64(own.Commit))
+	t.gauge("etcd_server_proposals_applied_total", "The newest entry that was applied.", float64(own.Applied))
+	t.gauge("etcd_server_proposals_pending", "Batches of writes that this member's clients wait for.", float64(own.WritesPending))
+	t.counter("etcd_server_proposals_failed_total", "Writes that found no quorum in their time, or whose leader was replaced.", float64(own.WritesFailed))
+	t.counter("etcd_server_read_indexes_failed_total", "Linearizable reads that nobody confirmed in their time.", float64(own.ReadsFailed))
+	t.counter("etcd_server_slow_read_indexes_total", "Rounds for linearizable reads that took longer than an election timeout.", float64(own.ReadsSlow))
+	t.counter("etcd_server_slow_apply_total", "Batches that took more than 100 ms to apply.", float64(own.BatchesSlow))
+}
+
+// peers tells of the other members, and of the snapshots that go between them.
+func (t telling) peers(own *Metrics, self string) {
+	t.counter("etcd_network_snapshot_send_success", "Snapshots that other members have installed.", float64(own.SnapshotsSent), "To", "all")
+	t.counter("etcd_network_snapshot_send_failures", "Snapshots that other members have not installed.", float64(own.SendsFailed), "To", "all")
+	t.counter("etcd_network_snapshot_receive_success", "Snapshots that this member has installed.", float64(own.SnapshotsInstalled), "From", "all")
+	t.counter("etcd_network_snapshot_receive_failures", "Snapshots that this member could not receive.", float64(own.SnapshotsNotTaken), "From", "all")
+	for i := range own.Peers {
+		p := &own.Peers[i]
+		to := fmt.Sprintf("%016x", p.ID)
+		t.gauge("etcd_network_known_peers", "Other members that are known.", 1, "Local", self, "Remote", to)
+		t.gauge("etcd_network_active_peers", "Whether another member is connected.", truth(p.Connected), "Local", self, "Remote", to)
+		t.counter("etcd_network_peer_sent_bytes_total", "Bytes to another member.", float64(p.SentBytes), "To", to)
+		t.counter("etcd_network_peer_received_bytes_total", "Bytes from another member.", float64(p.ReceivedBytes), "From", to)
+		t.counter("etcd_network_peer_sent_failures_total", "Messages to another member that could not be sent: no connection, or no room.", float64(p.NotSent), "To", to)
+		t.histogram("etcd_network_peer_round_trip_time_seconds", "The connection's round trip, looked at once a second.", &p.RoundTrips, "To", to)
+		t.gauge("qkv_peer_queued_bytes", "Bytes that wait to be sent to another member.", float64(p.Queued), "to", to)
+		t.counter("qkv_peer_sent_frames_total", "Frames to another member.", float64(p.SentFrames), "to", to)
+		t.gauge("qkv_peer_packets_sent", "Packets of the present connection.", float64(p.PacketsSent), "to", to)
+		t.gauge("qkv_peer_packets_lost", "Those of them that were lost.", float64(p.PacketsLost), "to", to)
+	}
+}
+
+// files tells how many files are open.
+func (t telling) files() {
+	if open, err := os.ReadDir("/proc/self/fd"); err == nil {
+		t.gauge("os_fd_used", "Open files.", float64(len(open)-1)) // one is that of the folder
+	}
+	var most syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &most) == nil {
+		t.gauge("os_fd_limit", "How many may be open.", float64(most.Cur))
+	}
+}
+
+// own tells what etcd has not.
+func (t telling) own(s *Server, own *Metrics) {
+	t.gauge("qkv_build_info", "The version of qkv, and the member's name.", 1, "version", own.Version, "name", own.Name)
+	for _, role := range []string{"leader", "follower", "candidate", "learner", "refused"} {
+		t.gauge("qkv_role", "What this member is in raft: one of them is 1.", truth(own.Role == role), "role", role)
+	}
+	t.gauge("qkv_term", "The term.", float64(own.Term))
+	raised := map[[2]string]bool{}
+	for _, a := range own.Alarms {
+		one := [2]string{a.Name, fmt.Sprintf("%016x", a.Member)}
+		if raised[one] { // with another text
+			continue
+		}
+		raised[one] = true
+		t.gauge("qkv_alarm", "What an operator must know of this member.", 1, "name", one[0], "member", one[1])
+	}
+	for i := range own.Stages {
+		t.histogram("qkv_write_stage_seconds", "How long the parts of a write take, of some of those whose clients are connected here.", &own.Stages[i].Times, "stage", own.Stages[i].Name)
+	}
+	t.gauge("qkv_log_bytes", "Bytes of the log's files.", float64(own.LogBytes))
+	t.gauge("qkv_snapshot_bytes", "Bytes of the newest snapshot.", float64(own.SnapshotBytes))
+	t.gauge("qkv_history_bytes", "What versions weigh that were superseded.", float64(own.HistoryBytes))
+	t.gauge("qkv_history_age_seconds", "Since the oldest revision that can be read was written.", own.HistoryAge.Seconds())
+	t.gauge("qkv_leases", "Leases.", float64(own.Leases))
+	t.gauge("qkv_sessions", "Sessions of clients whose writes are made once.", float64(own.Sessions))
+	t.gauge("qkv_log_sync_p99_seconds", "What 99 of 100 syncs of the last minute did not exceed.", own.SyncP99.Seconds())
+	t.gauge("qkv_certificate_not_after_seconds", "When this member's certificate ends, since 1970.", float64(own.CertificateEnds.Unix()))
+	for name, n := range own.Mailboxes {
+		t.gauge("qkv_mailbox_messages", "Messages that wait for an actor.", float64(n), "actor", name)
+	}
+	const connections, requests = "qkv_client_connections", "qkv_client_requests"
+	t.gauge(connections, "Connections of clients.", float64(own.Native.Connections), "protocol", "qkv")
+	t.gauge(connections, "Connections of clients.", float64(s.port.count()), "protocol", "etcd")
+	t.gauge(requests, "Requests under way.", float64(own.Native.Requests), "protocol", "qkv")
+	t.gauge(requests, "Requests under way.", float64(s.requests.Load()), "protocol", "etcd")
+	t.gauge("qkv_client_handshakes", "Handshakes of qkv's clients under way.", float64(own.Native.Handshakes))
+	t.gauge("qkv_client_memory_bytes", "Memory that qkv's clients use.", float64(own.Native.Bytes))
+	t.counter("qkv_client_connections_total", "Connections of qkv's clients.", float64(own.Native.Accepted))
+	t.counter("qkv_range_rows_total", "Keys that ranges of qkv's clients looked at, about.", float64(own.Native.RangeRows))
+	t.gauge("qkv_client_message_bytes", "What requests of etcd's clients hold that are not whole, and answers that are not read.", float64(s.memory.total.Load()))
+	t.gauge("qkv_watch_waiting_bytes", "Bytes of events that wait to be sent to etcd's clients.", float64(s.watchBytes.Load()))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// telling hands over numbers.
+type telling struct{ to chan<- prometheus.Metric }
+
+func (t telling) gauge(name, help string, value float64, labels ...string) {
+	t.tell(prometheus.GaugeValue, name, help, value, labels)
+}
+
+func (t telling) counter(name, help string, value float64, labels ...string) {
+	t.tell(prometheus.CounterValue, name, help, value, labels)
+}
+
+// tell takes labels as name, value, name, value.
+func (t telling) tell(kind prometheus.ValueType, name, help string, value float64, labels []string) {
+	names, values := split(labels)
+	t.to <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, value, values...)
+}
+
+func (t telling) histogram(name, help string, times *meter.Times, labels ...string) {
+	names, values := split(labels)
+	buckets := make(map[float64]uint64, len(times.Ends))
+	for i, end := range times.Ends {
+		if end > 0 { // of one that counts nothing there are none
+			buckets[end.Seconds()] = times.Through[i]
+		}
+	}
+	t.to <- prometheus.MustNewConstHistogram(prometheus.NewDesc(name, help, names, nil), times.Count, times.Sum.Seconds(), buckets, values...)
+}
+
+func split(labels []string) (names, values []string) {
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	return names, values
+}
+
+// since is for how long something has been going on, in seconds.
+func since(began time.Time) float64 { return time.Since(began).Seconds() }
