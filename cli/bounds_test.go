@@ -39,7 +39,7 @@ var boundsElsewhere = map[string]string{
 }
 
 // boundName is what a bound is called.
-var boundName = regexp.MustCompile(`(Most|Max|Kept|Inflight|Waiting|Limit)$|^(most|max|limit)([A-Z]|$)|^Max[A-Z]`)
+var boundName = regexp.MustCompile(`(Most|Max|Kept|Inflight|Waiting|Limit|QueueBytes)$|^(most|max|limit)([A-Z]|$)|^Max[A-Z]`)
 
 // TestBoundsAreInOnePlace holds that what bounds a queue, a buffer or a length stands in internal/limits: no constant elsewhere is
 // called like one, no channel has room for a bare number of elements, and no bare number says how long something may be.

@@ -198,6 +198,9 @@ const (
 	// in the client's share of ClientBytes: its places in the tables of endpoint and hub.
 	ClientWatches = 16384
 	WatchOverhead = 768
+	// ClientWatchBytes is how much of what a watch was told may wait in the client for its program. Beyond it the watch ends at the
+	// member, and is resumed when all that was read: it holds up none of the others on its stream.
+	ClientWatchBytes = 1 << 20
 	// WatchBytesWaiting is how much of events may wait on a stream of watches. Beyond it they wait in the history. A delivery
 	// that is larger is alone, and counts for WatchDeliveryShare of ClientBytes at most in the client's share, which a stream that is
 	// alone has twice: a member whose setting is lower delivers what another one has let be written.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -43,10 +44,6 @@ func (e *CompactedError) Error() string { return e.Cause.Error() }
 
 // Unwrap returns the member's answer, whose code is Compacted.
 func (e *CompactedError) Unwrap() error { return e.Cause }
-
-// watchQueueBytes is how much of what a watch was told may wait for Next. Beyond it the watch ends at the member, and is
-// resumed when all that was read.
-const watchQueueBytes = 1 << 20
 
 // Watcher is a watch that was begun. Next is for one goroutine at a time.
 type Watcher struct {
@@ -231,7 +228,7 @@ func (w *Watcher) told(f *wire.WatchFrame, response *WatchResponse) (over bool) 
 	w.queue = append(w.queue, response)
 	w.bytes += response.bytes
 	w.signal()
-	return w.bytes > watchQueueBytes
+	return w.bytes > limits.ClientWatchBytes
 }
 
 // RequestProgress asks the member how far it is: each of this client's watches is told a revision up to which it has been
