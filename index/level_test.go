@@ -36,6 +36,9 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"a window's least length":    {leastWindow, 8},
 	"an idle window's most":      {idleWindow, 256},
 	"a version's weight":         {versionOverhead, 64},
+	"steps of times":             {timeStep, 1_000_000},
+	"steps of clocks behind":     {behindStep, 1_000_000_000},
+	"steps of weights":           {weightStep, 64 << 10},
 	"FirstSessionRules.Sessions": {limits.FirstSessionRules.Sessions, 1 << 16},
 	"FirstSessionRules.Outcomes": {limits.FirstSessionRules.Outcomes, 1 << 20},
 	"FirstSessionRules.Window":   {limits.FirstSessionRules.Window, 1 << 16},
@@ -45,9 +48,9 @@ var firstLevel = map[string]struct{ is, was int64 }{
 	"FirstSessionRules.Ends":     {int64(limits.FirstSessionRules.Ends), 64},
 }
 
-// others are the names of package limits that are no bounds, or decide what a state costs, or what is believed of a file, and
-// nothing of what it becomes.
-var others = []string{"BatchCommands", "FirstSessionRules", "HistoryLoaded", "Index", "SessionRules"}
+// others are the names of package limits that are no bounds, or decide what a state costs, what is believed of a file, or how a View
+// is read, and nothing of what a state becomes.
+var others = []string{"BatchCommands", "ClocksApart", "FirstSessionRules", "HistoryLoaded", "Index", "SessionRules"}
 
 // TestLevelOneStays holds what apply goes by, and that nothing else of the table of bounds is used where it could decide.
 func TestLevelOneStays(t *testing.T) {
