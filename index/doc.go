@@ -291,7 +291,7 @@
 //	  1  applied term revision compacted wall level live bytes weight sum
 //	  2  first sub kept kept-sum
 //	  3  92 [member...] [removed id...]
-//	  4  [behind, [revision step, time step, weight step, behind the one before, ...]
+//	  4  [behind, revision step, time step, weight step, behind, ...]    of the newest point, then of the one before each
 //	  5  [check entry, member, digest, ...]
 //	  6  [lease, ttl, remaining, granted, ...]
 //	  7  [clock [member wall clock, ...] floor session...]
