@@ -101,10 +101,11 @@
 //     it was level for two heartbeats (within limits.LearnerLevelEntries), unless it is to remain a learner.
 //  6. A snapshot holds the records and raft's configuration, which must say the same. As soon as raft has taken one, what is
 //     applied below it changes raft no more; the snapshot's records follow.
-//  7. A removed member is not heard, and not connected to. It ends when a leader says that it was removed (not one that claims to
-//     lead while this member commits with another leader), or two members, or its own log and one; it writes that into its folder first, and the folder does not start again. Its id is never used again.
-//     A learner's word is not counted: who says so has the removal committed on its disk, and so can lead without the vote
-//     of who was removed; of two voters the one that is left could not, if it starts again before its own disk knows.
+//  7. A removed member is not heard, and not connected to. It ends when a leader says that it was removed (not one that claims
+//     to lead while this member commits with another leader), or two members, or its own log and one; it writes that into its
+//     folder first, and the folder does not start again. Its id is never used again. A learner's word is not counted: who says
+//     so has the removal committed on its disk, and so can lead without the vote of who was removed; of two voters the one that
+//     is left could not, if it starts again before its own disk knows.
 //  8. A learner never campaigns, and raft goes on to name the leader that it heard last. One that was silent for two election
 //     timeouts is none any more: to clients, to watches, and to members that were added meanwhile and lead now.
 //
@@ -212,10 +213,10 @@
 //
 // # Who writes files
 //
-// Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data
-// folder's small files (identity, peers, amnesia, callers) are written by package node: at the start, when a peer's new process
-// is admitted or the log tells of it, when one calls from where nobody knew it, and when this member is quarantined or removed. They are rare, and must be durable before anything
-// follows from them.
+// Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data folder's small
+// files (identity, peers, amnesia, callers) are written by package node: at the start, when a peer's new process is admitted or
+// the log tells of it, when one calls from where nobody knew it, and when this member is quarantined or removed. They are rare,
+// and must be durable before anything follows from them.
 //
 // # A slow disk
 //
@@ -253,8 +254,8 @@
 //
 // of which S is the state, live keys and values with the history that is kept: four times that from 384 MiB on, and 1.5 GiB
 // below; but never what the disk has not got beside the upper mark of its free space (below), as far as its capacity goes: what
-// is free, and what this member's files take. With X, limits.SparesMost segments, the log's own segments have room for U - X - 2S, or U - X - 3S while the next
-// snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
+// is free, and what this member's files take. With X, limits.SparesMost segments, the log's own segments have room for U - X -
+// 2S, or U - X - 3S while the next snapshot is saved. What keeps them in it (diskuse.go, applier.go, catchup.go):
 //
 //  1. A snapshot is ordered when records of seven to nine eighths of S were written, but of at most half of U - X - 2S; or
 //     at least about 64 MiB: one half is before the order, the other one for what comes until the file is published.
@@ -280,21 +281,28 @@
 //
 // A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck, and with each segment that is
 // made. A member with less than what its log must leave, limits.SpaceMargin, and what the next snapshot takes more than the one
-// that can go before it has no room: NOSPACE. What the next snapshot takes counts all that is written and not applied yet. An order
-// that needs another file then is a group of its own: what it waits with for room can all be applied. Its log, whoever feeds it, makes no segment of the snapshot's room, nor of that for what the segments that
-// it has may add to it; and the older snapshot goes with all log behind the newer one when that is sound, so that
-// it gets well by itself. It is the member's affair until a quorum has no room: members tell each other, the leader
-// judges, and what makes the state larger is refused with an error that names the full members and says that nothing
-// happened (space.go); but a write of a session that was made before, and is sent again, gets its answer from the applier. Deletions go on as long as a quorum's logs have spare segments, which are the reserve that
-// somebody else's files cannot take, and a snapshot of less lets go of the log. From then on no write is taken. A log with
-// less than half a segment is given no command either, whoever has proposed it: what raft once has must be written
+// that can go before it has no room: NOSPACE. What the next snapshot takes counts all that is written and not applied yet. An
+// order that needs another file then is a group of its own: what it waits with for room can all be applied. Its log, whoever
+// feeds it, makes no segment of the snapshot's room, nor of that for what the segments that it has may add to it; and the older
+// snapshot goes with all log behind the newer one when that is sound, so that it gets well by itself.
+//
+// It is the member's affair until a quorum has no room, of either half while voters are exchanged: members tell each other, the
+// leader judges, and what makes the state larger is refused with an error that names the full members and says that nothing
+// happened (space.go); but a write of a session that was made before, and is sent again, gets its answer from the applier.
+// Deletions go on as long as a quorum's logs have spare segments, which are the reserve that somebody else's files cannot take,
+// and a snapshot of less lets go of the log. From then on no write is taken.
+//
+// A log with less than half a segment is given no command either, whoever has proposed it: what raft once has must be written
 // before any term or vote. So these, and the entry with which a leader begins, find room, and there is a leader for reads; a
 // quarter of the segment is also for what a new leader's log has and this one lacks, once nothing is proposed any more. A
-// leader without room hands over to a member that has some, where a quorum has. A group that finds no room all the same, because all
-// that was left went between two looks, is kept by the log writer until a spare or room comes, and nobody takes that for a disk
-// that does not answer; until then nothing is put behind it, and its member cannot vote. With one segment of room
-// more everything is taken again. A full disk that holds no second snapshot can let go of nothing, and takes no deletion either: its
-// member says how much it has left, and when the leader has a snapshot that finds room there, since keys were deleted, or saves
-// one, the log goes up to that, and it is sent. It supersedes a group that waits for room (space.go, helpFull). Starts take no room: small files are written in place, and a log that
-// has to begin a segment waits.
+// leader without room hands over to a member that has some, where a quorum has.
+//
+// A group that finds no room all the same, because all that was left went between two looks, is kept by the log writer until a
+// spare or room comes, and nobody takes that for a disk that does not answer; until then nothing is put behind it, and its
+// member cannot vote. With one segment of room more everything is taken again.
+//
+// A full disk that holds no second snapshot can let go of nothing, and takes no deletion either: its member says how much it
+// has left, and when the leader has a snapshot that finds room there, since keys were deleted, or saves one, the log goes up to
+// that, and it is sent. It supersedes a group that waits for room (space.go, helpFull). Starts take no room: small files are
+// written in place, and a log that has to begin a segment waits.
 package actor

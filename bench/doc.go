@@ -21,6 +21,6 @@
 // factor of 1.5 within an hour. Latencies are kept in HdrHistograms of three digits and merged as such; percentiles are
 // never averaged. What failed is counted and named, and is in no latency.
 //
-// Beside it: bench/emulate is disks that are not there, bench/stat says what a few runs allow to say about a difference, bench/machine describes disks and hosts,
-// bench/result is the file and all that is made of it.
+// Beside it: bench/emulate is disks that are not there, bench/stat says what a few runs allow to say about a difference,
+// bench/machine describes disks and hosts, bench/result is the file and all that is made of it.
 package bench

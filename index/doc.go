@@ -118,12 +118,13 @@
 // room is refused as Overloaded. A refusal for the sake of the session (SessionEnded, Overloaded, BadRequest) is no outcome: it
 // says that this copy did nothing.
 //
-// The clock goes with the envelopes' wall clocks, each member's for itself: it counts the time between two entries of one member,
-// and follows the one that is furthest. So it matters neither how much the clocks differ nor that one of them jumps: ahead, it is a
-// pause, and back, nothing. A pause between two entries counts as limits.SessionPause at most: a cluster that had no quorum for an
-// hour has not kept its clients from writing again for that long. Whoever was behind goes on from a pause behind, so that what comes
-// late is not counted twice. (One clock for all that never goes back would stand for as long as a wrong one was ahead once; no session
-// would be idle then, and when there are as many as there may be, nobody could begin another one.)
+// The clock goes with the envelopes' wall clocks, each member's for itself: it counts the time between two entries of one
+// member, and follows the one that is furthest. So it matters neither how much the clocks differ nor that one of them jumps:
+// ahead, it is a pause, and back, nothing. A pause between two entries counts as limits.SessionPause at most: a cluster that
+// had no quorum for an hour has not kept its clients from writing again for that long. Whoever was behind goes on from a pause
+// behind, so that what comes late is not counted twice. (One clock for all that never goes back would stand for as long as a
+// wrong one was ahead once; no session would be idle then, and when there are as many as there may be, nobody could begin
+// another one.)
 //
 // Clients could also ask for a session before the first write, as other systems do, and the state could remember who was
 // there. The first is a round trip more, the second never ends.
@@ -157,13 +158,13 @@
 // else, the record is refused. The state says up to which record it is, and takes only what comes next, so that whoever sends
 // may end at any time, and send again what may have arrived.
 //
-// The records of a revision that is too large for one command wait in the state until all are there. A change of the compacted revision
-// itself, which has no version before it any more at the source, gets one here that nobody can read: that revision is noted as
-// inherited, and has no prev_kv ([Change.Before]).
+// The records of a revision that is too large for one command wait in the state until all are there. A change of the compacted
+// revision itself, which has no version before it any more at the source, gets one here that nobody can read: that revision is
+// noted as inherited, and has no prev_kv ([Change.Before]).
 //
 // Until it is said that all is loaded there are no reads, and until the end no writes but the source's: no client's, and no
-// revocation or note of the leader's clock, which does not run. A lease that a record names and nobody has granted is granted, because
-// the source has revoked it since: its keys go in a revision to come, and it in the next list of leases.
+// revocation or note of the leader's clock, which does not run. A lease that a record names and nobody has granted is granted,
+// because the source has revoked it since: its keys go in a revision to come, and it in the next list of leases.
 //
 // # Compaction
 //
@@ -283,8 +284,8 @@
 //
 // # A snapshot
 //
-// [View.AppendMeta], of a View to be saved, is all that is not a key, [View.Scan] all keys with all versions that are kept; a [Builder] makes
-// the same state of them, and trusts neither.
+// [View.AppendMeta], of a View to be saved, is all that is not a key, [View.Scan] all keys with all versions that are kept; a
+// [Builder] makes the same state of them, and trusts neither.
 //
 //	meta     92 version=1 [section...]         all of them, in this order
 //	section  93 kind version=1 content         content, a binary, has
@@ -299,9 +300,10 @@
 //	  8  [alarm's member, kind, ...]
 //	  9  92 inherited [source name revision sub loaded record...]    up to which record it follows, and those that wait; none: []
 //
-// first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the
-// sum of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's
-// comparisons held (1) and whether the revision is its own (2); live and bytes the number of keys and their bytes. Sums are binaries of 8 bytes.
+// first and sub are the position of the oldest change that is kept; kept and kept-sum how many versions there are and the sum
+// of their sums; a session's outcomes are those of the sequences first+place, and its flags whether a transaction's comparisons
+// held (1) and whether the revision is its own (2); live and bytes the number of keys and their bytes. Sums are binaries of 8
+// bytes.
 //
 // # Invariants, checked by [State.Check] under these numbers
 //

@@ -22,6 +22,7 @@
 // averaged, and one that would rest on fewer than ten samples is not shown. Version 1 is read as long as there is a
 // qkv that writes it; a file of a version above is refused, since what it means is not known.
 //
-// [Table] is the one table; it is printed as text, Markdown and CSV. [File.Ratios] sums it up in Markdown, in one. [File.BenchmarkLines] is Go's benchmark format, for
-// benchstat. [Page] is a self-contained HTML page that loads nothing. What was emulated says so in every row and chart.
+// [Table] is the one table; it is printed as text, Markdown and CSV. [File.Ratios] sums it up in Markdown, in one.
+// [File.BenchmarkLines] is Go's benchmark format, for benchstat. [Page] is a self-contained HTML page that loads nothing. What
+// was emulated says so in every row and chart.
 package result

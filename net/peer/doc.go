@@ -98,12 +98,12 @@
 // # A process that has died
 //
 // QUIC says nothing of a process that has died before its idle timeout, and answers nothing for it. So a member also listens
-// for TCP at its peers' address, and does nothing there but take connections and end them: its kernel refuses them as soon as the
-// process is gone. When a connection comes into use, it is tried whether its other end does so (a firewall may not let it, and an
-// earlier process may not have); if it does, [Transport.CheckAlive] asks there, and a refusal is [Handler.Died]. Everything else,
-// silence above all, says nothing. It is only asked where something is wrong already, so that a cluster in
-// which nothing is has no connection and no packet more; TCP's refusal is an answer that no rate limits, unlike ICMP's for UDP, and is hard
-// to forge for who is not on the way. Nothing is said there, so that it needs no certificate.
+// for TCP at its peers' address, and does nothing there but take connections and end them: its kernel refuses them as soon as
+// the process is gone. When a connection comes into use, it is tried whether its other end does so (a firewall may not let it,
+// and an earlier process may not have); if it does, [Transport.CheckAlive] asks there, and a refusal is [Handler.Died].
+// Everything else, silence above all, says nothing. It is only asked where something is wrong already, so that a cluster in
+// which nothing is has no connection and no packet more; TCP's refusal is an answer that no rate limits, unlike ICMP's for UDP,
+// and is hard to forge for who is not on the way. Nothing is said there, so that it needs no certificate.
 //
 // The same question tells a folder that was copied from a member that has moved: while a connection is in use and the host at its
 // other end says that the process is there, a process of that member that calls from elsewhere is refused.

@@ -10,8 +10,8 @@
 // stream are in order; answers come in the order in which they are ready, and name the request they belong to.
 //
 // When the members have changed, or the clock of sessions has gone on by a quarter of their TTL, the member opens a stream in
-// one direction and sends one frame on it, unasked: the answer to a status, with the id 0. It does so as soon as the client allows such a stream; one that allows none is told
-// nothing. No other kind of stream is opened.
+// one direction and sends one frame on it, unasked: the answer to a status, with the id 0. It does so as soon as the client
+// allows such a stream; one that allows none is told nothing. No other kind of stream is opened.
 //
 // Either side may end its direction of a stream. A client that does sends no more requests; the member answers those
 // that it has, and ends the other direction. A member that stops ends it behind the last answer that it will give: a
@@ -90,8 +90,8 @@
 // key and end name a range as in etcd: end empty is the one key; end one zero byte is everything from key on;
 // otherwise key <= k < end. A key is never empty. Revision 0 is the newest one.
 //
-// Of members, of alarms and of a question for a revision or for times, flags are 1 where the member may answer from its state as it is, without
-// asking the others.
+// Of members, of alarms and of a question for a revision or for times, flags are 1 where the member may answer from its state
+// as it is, without asking the others.
 //
 // Pages are a range that is streamed: as many answers as it takes, each of a page, all from one revision; count is that of the
 // first. The last one has no more, or as many pairs as the limit left. An error may come in place of any, and is the last. It should

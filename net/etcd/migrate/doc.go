@@ -20,13 +20,14 @@
 //
 // # A running etcd
 //
-// How far a cluster follows stands in its replicated state alone: the place of the newest record, and whether the snapshot is loaded.
-// Each stage begins with asking for it, and each command says behind which record it comes, so that a kill of the sender, a leader that
-// goes or an answer that is lost needs nothing but another look.
+// How far a cluster follows stands in its replicated state alone: the place of the newest record, and whether the snapshot is
+// loaded. Each stage begins with asking for it, and each command says behind which record it comes, so that a kill of the
+// sender, a leader that goes or an answer that is lost needs nothing but another look.
 //
-// No watch tells of leases and compactions: they are looked at once a second, or less often where that takes long. A lease that a record
-// has and nobody knows is granted by the state for a while, and gets its TTL, or goes, with the next look. The end needs all of it at one
-// revision: the leases, the compacted revision, the hash of both sides, and that the source is still there.
+// No watch tells of leases and compactions: they are looked at once a second, or less often where that takes long. A lease that
+// a record has and nobody knows is granted by the state for a while, and gets its TTL, or goes, with the next look. The end
+// needs all of it at one revision: the leases, the compacted revision, the hash of both sides, and that the source is still
+// there.
 //
 // Invariants:
 //

@@ -1,5 +1,6 @@
 // Package robustness lets etcd's own judge decide: traffic, model and validation of etcd's robustness tests (3.7.3), with three
-// members of qkv as processes, which are killed with kill -9, stopped for a while, and cut off from each other, in one direction or in both.
+// members of qkv as processes, which are killed with kill -9, stopped for a while, and cut off from each other, in one
+// direction or in both.
 //
 //	go test -v ./robustness -args -runs 50
 //	go test -v ./robustness -args -against etcd
