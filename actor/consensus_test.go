@@ -307,6 +307,29 @@ func TestAcceptedForwardsWaitForRoom(t *testing.T) {
 	}
 }
 
+// Leases that raft has no room to revoke are revoked when it has some.
+func TestRevocationsWaitForRoom(t *testing.T) {
+	l := limits.Defaults()
+	l.UncommittedBytes = 500
+	c := newTestConsensus(t, l)
+	c.lead()
+	c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
+	lease := &timedLease{id: 7, ttl: 1, place: -1}
+	c.clock.leases[lease.id] = lease
+	c.clock.revocable.add(lease)
+	c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1, 900)}})
+	if c.clock.revoking != 0 {
+		t.Fatal("raft has room for it")
+	}
+	for range 5 {
+		c.acknowledge()
+		c.pass(TickInterval)
+	}
+	if c.clock.revoking != 1 || !lease.revoking {
+		t.Error("it is not revoked")
+	}
+}
+
 // A batch in flight counts as accepted when this process's batch stands in the log. One of an earlier process of this
 // member may have the same number.
 func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {

@@ -25,8 +25,9 @@ import (
 // Invariants, while it runs:
 //
 //  1. leases has those that the state has behind the newest LeasesChanged.
-//  2. Each lease that is not being revoked is in due or in expired. due is a heap by at, which is never behind the time
-//     at which there is something to do for a lease.
+//  2. Each lease that is not being revoked is in due, in expired or in revocable. due is a heap by at, which is never behind the
+//     time at which there is something to do for a lease; expired has those of which it is not proven yet that this member led
+//     when they had expired, and revocable those that may be revoked. Some in these two may have been renewed or be gone since.
 //  3. A renewal is answered when neither the log nor what this leader has put into it says that less is left than the TTL:
 //     who leads next takes what the log says.
 //  4. rounds are of this leadership, at most readAttemptsInflight; confirmed are those that a quorum has answered, and that
@@ -35,7 +36,9 @@ type leaseClock struct {
 	running   bool
 	leases    map[int64]*timedLease
 	due       leaseHeap
-	expired   []*timedLease // and not being revoked; some may have been renewed or be gone since
+	expired   []*timedLease
+	revocable revocable
+	pace      revocationPace
 	unnoted   []*timedLease // are renewed, and the log says that less is left
 	revoking  int           // revocations under way
 	still     time.Duration // for how long this process stood still since the clock was started: nothing could be renewed
@@ -54,12 +57,11 @@ type timedLease struct {
 	id, ttl  int64
 	granted  uint64 // the entry that granted it
 	deadline time.Duration
-	at       time.Duration // in due: when it is looked at next
-	place    int           // in due; -1 when it is not there
-	noted    int64         // seconds that are left, as the state says
-	noting   int64         // as the newest of the notes says that are not applied yet
-	notes    int           // how many those are
-	queued   bool          // in unnoted
+	place    int   // in due; -1 when it is not there
+	noted    int64 // seconds that are left, as the state says
+	noting   int64 // as the newest of the notes says that are not applied yet
+	notes    int   // how many those are
+	queued   bool  // in unnoted
 	revoking bool
 	gone     bool
 	asks     []clockAsk // renewals that wait for its end, or for a note
@@ -86,29 +88,43 @@ type toldMember struct {
 	LeasesTold
 }
 
-// leaseHeap has the lease that is to be looked at next on top.
-type leaseHeap []*timedLease
+// leaseHeap has the lease that is to be looked at next on top. The times stand in it, so that it is ordered without a look at
+// the leases, which are all over the memory.
+type leaseHeap []dueLease
+
+type dueLease struct {
+	at    time.Duration // when it is looked at next
+	lease *timedLease
+}
 
 func (h leaseHeap) Len() int           { return len(h) }
 func (h leaseHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h leaseHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].place, h[j].place = i, j
+	h[i].lease.place, h[j].lease.place = i, j
 }
 
 func (h *leaseHeap) Push(x any) {
-	l := x.(*timedLease)
-	l.place = len(*h)
-	*h = append(*h, l)
+	one := x.(*dueLease)
+	one.lease.place = len(*h)
+	*h = append(*h, *one)
 }
 
 func (h *leaseHeap) Pop() any {
 	old := *h
-	l := old[len(old)-1]
-	old[len(old)-1] = nil
+	l := old[len(old)-1].lease
+	old[len(old)-1] = dueLease{}
 	l.place = -1
 	*h = old[:len(old)-1]
 	return l
+}
+
+// add adds a lease, and postpone has one that is in it looked at at another time.
+func (h *leaseHeap) add(l *timedLease, at time.Duration) { heap.Push(h, &dueLease{at, l}) }
+
+func (h *leaseHeap) postpone(l *timedLease, at time.Duration) {
+	(*h)[l.place].at = at
+	heap.Fix(h, l.place)
 }
 
 // leaseTiming is what a lease clock goes by, beside the TTLs.
@@ -126,13 +142,13 @@ func (k *leaseClock) time(now time.Duration) time.Duration { return now - k.stil
 // start begins with what the state says. Nobody knows when the leases were renewed last, so that each has all that the log
 // says is left, and an election timeout in which its client finds the new leader.
 func (k *leaseClock) start(view *index.View, now time.Duration, t leaseTiming) {
-	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1}
+	*k = leaseClock{running: true, leases: make(map[int64]*timedLease, view.LeaseCount()), ticked: now, proven: -1, revocable: newRevocable()}
 	view.Leases(math.MinInt64, func(l kv.Lease) bool {
 		one := timed(l)
 		one.deadline = now + seconds(one.noted) + t.election
-		one.at, one.place = one.next(t), len(k.due)
+		one.place = len(k.due)
 		k.leases[l.ID] = one
-		k.due = append(k.due, one)
+		k.due = append(k.due, dueLease{one.next(t), one})
 		return true
 	})
 	heap.Init(&k.due)
@@ -201,9 +217,8 @@ func (k *leaseClock) changed(changes []index.LeaseChange, now time.Duration, t l
 		case l == nil:
 			l = timed(change.Lease)
 			k.renew(l, now)
-			l.at = l.next(t)
 			k.leases[l.id] = l
-			heap.Push(&k.due, l)
+			k.due.add(l, l.next(t))
 		default:
 			l.noted, l.notes = timed(change.Lease).noted, max(l.notes-1, 0)
 			k.answerNoted(l, now)
@@ -264,26 +279,23 @@ func (k *leaseClock) tick(at time.Duration, t leaseTiming) {
 	k.ticked = at
 	now := k.time(at)
 	for len(k.due) > 0 && k.due[0].at <= now {
-		l := k.due[0]
+		l := k.due[0].lease
 		switch next := l.next(t); {
 		case next > now: // it was renewed
-			l.at = next
-			heap.Fix(&k.due, 0)
+			k.due.postpone(l, next)
 		case l.deadline <= now:
 			heap.Pop(&k.due)
-			k.expired = append(k.expired, l)
+			k.expires(l)
 		default:
 			k.note(l)
-			l.at = now + time.Second // by then it is under way
-			heap.Fix(&k.due, 0)
+			k.due.postpone(l, now+time.Second) // by then it is under way
 		}
 	}
 }
 
 // begin makes a round of all that waits for one, and tells whether there is anything.
 func (k *leaseClock) begin(now time.Duration, id uint64) bool {
-	waits := len(k.asked) > 0 || slices.ContainsFunc(k.expired, func(l *timedLease) bool { return !l.gone && l.deadline > k.proven })
-	if !k.running || !waits || len(k.rounds) >= readAttemptsInflight {
+	if !k.running || len(k.asked)+len(k.expired) == 0 || len(k.rounds) >= readAttemptsInflight {
 		return false
 	}
 	k.rounds = append(k.rounds, leaseRound{id: id, since: k.time(now), asks: k.asked})
@@ -334,35 +346,6 @@ func (k *leaseClock) answer(ask clockAsk, now time.Duration, index uint64) {
 		l.asks = append(l.asks, ask)
 		k.answerNoted(l, now)
 	}
-}
-
-// toRevoke returns up to n leases whose end is to be proposed: this member led at a time when they had expired. What was renewed
-// meanwhile goes back into due.
-func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*timedLease) {
-	kept := k.expired[:0]
-	for i, l := range k.expired {
-		switch {
-		case len(all) == n:
-			kept = append(kept, k.expired[i:]...)
-		case l.gone || l.revoking:
-			continue
-		case l.deadline > now:
-			l.at = l.next(t)
-			heap.Push(&k.due, l)
-			continue
-		case l.deadline > k.proven:
-			kept = append(kept, l)
-			continue
-		default:
-			all = append(all, l)
-			kept = append(kept, l)
-			continue
-		}
-		break
-	}
-	clear(k.expired[len(kept):])
-	k.expired = kept
-	return all
 }
 
 // startClock starts the clock of a leader whose state holds an entry of its term.
@@ -420,14 +403,18 @@ func (c *Consensus) answerAsks() {
 		for _, ask := range round.asks {
 			k.answer(ask, now, round.index)
 		}
-		k.proven = max(k.proven, round.since)
+		k.prove(round.since, now, c.leaseTiming())
 	}
 }
 
 // proposeLeases puts revocations and notes into the log. What raft has no room for is tried again.
 func (c *Consensus) proposeLeases() {
 	k, now := &c.clock, c.clock.time(c.now.Now)
-	if !k.running || len(k.unnoted) == 0 && (len(k.expired) == 0 || k.revoking >= limits.LeaseRevocations) {
+	if !k.running {
+		return
+	}
+	most := k.mayRevoke(now, c.unordered > 0)
+	if most == 0 && len(k.unnoted) == 0 {
 		return
 	}
 	status := c.raft.BasicStatus()
@@ -435,7 +422,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	var commands [][]byte
-	revoke := k.toRevoke(now, c.leaseTiming(), limits.LeaseRevocations-k.revoking)
+	revoke := k.toRevoke(now, c.leaseTiming(), most)
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
 	}
@@ -452,15 +439,13 @@ func (c *Consensus) proposeLeases() {
 	}, commands)
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")
+		k.revocable.add(revoke...)
 		return
 	} else if err != nil {
 		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))
 	}
 	c.proposals.next += uint64(len(commands))
-	for _, l := range revoke {
-		l.revoking = true
-	}
-	k.revoking += len(revoke)
+	k.revoked(revoke)
 	k.noted(notes)
 	c.handed(int64(len(envelope)))
 }

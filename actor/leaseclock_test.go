@@ -20,6 +20,8 @@ type clockTest struct {
 	log []index.LeaseChange // that is not applied
 	ids uint64
 	asc uint64 // the last ask
+
+	beside bool // others' writes are proposed with each turn
 }
 
 var testTiming = leaseTiming{time.Second, limits.LeaseLengthening}
@@ -63,16 +65,16 @@ func (c *clockTest) round() {
 	for _, ask := range round.asks {
 		c.k.answer(ask, c.k.time(c.now), 0)
 	}
-	c.k.proven = max(c.k.proven, round.since)
+	c.k.prove(round.since, c.k.time(c.now), testTiming)
 }
 
 // propose is what proposeLeases does.
 func (c *clockTest) propose() (said []string) {
 	now := c.k.time(c.now)
-	for _, l := range c.k.toRevoke(now, testTiming, limits.LeaseRevocations-c.k.revoking) {
+	revoke := c.k.toRevoke(now, testTiming, c.k.mayRevoke(now, c.beside))
+	c.k.revoked(revoke)
+	for _, l := range revoke {
 		said = append(said, fmt.Sprint("revoke ", l.id))
-		l.revoking = true
-		c.k.revoking++
 		c.log = append(c.log, index.LeaseChange{Lease: kv.Lease{ID: l.id, TTL: l.ttl}, Gone: true})
 	}
 	notes := c.k.notes(now)
@@ -137,7 +139,7 @@ func TestLeaseClockBegins(t *testing.T) {
 	c.want("the rest", c.pass(time.Minute), "[27s note -3 14 41s revoke -3]")
 	c.want("under way", c.k.revoking, 1)
 	c.apply(2)
-	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revoking, c.k.waiting), "0 0 0 0 0")
+	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revocable.tree.Len(), c.k.revoking, c.k.waiting), "0 0 0 0 0 0")
 }
 
 // What has expired is revoked only after a round that began when it had, and renewed only by what came before.
@@ -209,23 +211,144 @@ func TestLeaseExpiresBeforeItsNote(t *testing.T) {
 	c.want("the end", c.told(), fmt.Sprintf("%d:0/0", number))
 }
 
-// Many leases that end at once are revoked in batches, and no more are under way than the limit.
-func TestLeasesEndInBatches(t *testing.T) {
-	c := newClockTest(t)
-	const n = 3*limits.LeaseRevocations - 1
-	changes := make([]index.LeaseChange, n)
-	for i := range changes {
-		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: int64(i + 1), TTL: 5}}
+// expireTogether lets leases of the ids expire together, and a round prove it.
+func (c *clockTest) expireTogether(ids ...int64) {
+	const ttl = 5
+	changes := make([]index.LeaseChange, len(ids))
+	for i, id := range ids {
+		changes[i] = index.LeaseChange{Lease: kv.Lease{ID: id, TTL: ttl}}
 	}
 	c.k.changed(changes, c.now, testTiming)
-	var batches []int
-	c.want("the first", len(c.pass(6*time.Second)), limits.LeaseRevocations)
-	for len(c.k.leases) > 0 {
-		batches = append(batches, len(c.log))
-		c.apply(len(c.log))
-		c.propose()
+	c.want("too soon", c.pass(ttl*time.Second-TickInterval), "[]")
+	c.now += TickInterval
+	c.k.tick(c.now, testTiming)
+	c.want("unproven", c.propose(), "[]")
+	c.round()
+}
+
+func idsUpTo(n int64) (ids []int64) {
+	for id := range n {
+		ids = append(ids, id+1)
 	}
-	c.want("batches", batches, []int{limits.LeaseRevocations, limits.LeaseRevocations, limits.LeaseRevocations - 1})
+	return ids
+}
+
+// Few leases that end at once are revoked at once. Many are at a pace: an entry has no more than its limit, each tick no more than the
+// rate, and all are gone in the time that is promised for 100,000.
+func TestLeasesEndTogether(t *testing.T) {
+	c := newClockTest(t)
+	c.expireTogether(idsUpTo(limits.LeaseRevocations)...)
+	c.want("few", len(c.propose()), limits.LeaseRevocations)
+	c.apply(len(c.log))
+
+	c.expireTogether(idsUpTo(100_000)...)
+	begun, most := c.now, limits.LeaseRevocations+1
+	for len(c.k.leases) > 0 {
+		if n := len(c.propose()); n > most || c.now > begun+5*time.Second {
+			t.Fatalf("%d are revoked after %v, and %d are left: at most %d are to be", n, c.now-begun, len(c.k.leases), most)
+		}
+		c.apply(len(c.log))
+		c.pass(TickInterval)
+		most = limits.LeaseRevocationRate/int(time.Second/TickInterval) + 1
+	}
+	if c.now < begun+3*time.Second {
+		t.Errorf("all are gone after %v", c.now-begun)
+	}
+	c.want("is left", fmt.Sprint(len(c.k.due), len(c.k.expired), c.k.revocable.tree.Len(), c.k.revoking), "0 0 0 0")
+}
+
+// More than the pace is for take about as long each: one that ends waits for no more than all others do.
+func TestPaceFollowsWhatWaits(t *testing.T) {
+	var p revocationPace
+	p.refill(0, 0)
+	p.use(p.left())
+	p.refill(time.Millisecond, 1)
+	few := p.left()
+	p.refill(2*time.Millisecond, 1_000_000)
+	if many := p.left() - few; few != limits.LeaseRevocationRate/1000 || many != 250 {
+		t.Errorf("in a millisecond %d of few, and %d of a million", few, many)
+	}
+	p.refill(time.Hour, 1_000_000)
+	if p.left() != limits.LeaseRevocations {
+		t.Errorf("%d after an hour", p.left())
+	}
+}
+
+// No more revocations are under way than the limit, while nothing is applied.
+func TestRevocationsUnderWay(t *testing.T) {
+	c := newClockTest(t)
+	c.expireTogether(idsUpTo(2 * limits.LeaseRevocationsInflight)...)
+	c.pass(time.Minute)
+	c.want("under way", len(c.log), limits.LeaseRevocationsInflight)
+	c.apply(1)
+	c.want("one is no entry", len(c.pass(time.Second)), 0)
+	c.apply(limits.LeaseRevocationsAlone)
+	c.want("some are", len(c.pass(time.Second)), limits.LeaseRevocationsAlone+1)
+}
+
+// What waits for the pace goes with others' writes in any number, and by itself only when some have come together, or all: an entry
+// of a few would have a sync that others' writes wait for.
+func TestRevocationsGoWithWrites(t *testing.T) {
+	c := newClockTest(t)
+	c.expireTogether(idsUpTo(3 * limits.LeaseRevocations)...)
+	c.want("the first", len(c.propose()), limits.LeaseRevocations)
+	const each = limits.LeaseRevocationRate / 1000
+	c.now += time.Millisecond
+	c.want("alone", len(c.propose()), 0)
+	c.beside = true
+	c.want("beside others", len(c.propose()), each)
+	c.beside = false
+	c.now += limits.LeaseRevocationsAlone * time.Second / limits.LeaseRevocationRate
+	c.want("not yet", len(c.propose()), 0)
+	c.now += time.Microsecond
+	c.want("some", len(c.propose()), limits.LeaseRevocationsAlone)
+	c.apply(len(c.log))
+	for rest := len(c.k.leases); len(c.k.leases) > 0; rest = len(c.k.leases) {
+		if n := len(c.pass(TickInterval)); n < min(limits.LeaseRevocationsAlone, rest) {
+			t.Fatalf("%d of %d", n, rest)
+		}
+		c.apply(len(c.log))
+	}
+}
+
+// Leases are revoked by rising id, since neighbours are cheaper for all members, and begin anew behind the greatest: none waits for
+// more than all others, however many come between.
+func TestRevocationsGoRound(t *testing.T) {
+	r := newRevocable()
+	expire := func(ids ...int64) {
+		for _, id := range ids {
+			r.add(&timedLease{id: id})
+		}
+	}
+	take := func(most int) (ids []int64) {
+		for one, ok := r.take(); ok; one, ok = r.take() {
+			if ids = append(ids, one.id); len(ids) == most {
+				break
+			}
+		}
+		return ids
+	}
+	expire(7, -2, 9, 3)
+	if got := fmt.Sprint(take(2)); got != "[3 7]" {
+		t.Error("the first two:", got)
+	}
+	expire(1, 5, -8, 8)
+	if got := fmt.Sprint(take(9)); got != "[8 9 -8 -2 1 5]" {
+		t.Error("further on, and from the least again:", got)
+	}
+}
+
+// What raft has no room for waits for its turn again; what was renewed before its turn goes on, and what is gone is passed over.
+func TestRevocationsThatAreNotProposed(t *testing.T) {
+	c := newClockTest(t)
+	c.expireTogether(1, 2, 3, 4)
+	c.k.revocable.add(c.k.toRevoke(c.now, testTiming, 2)...)
+	c.k.renew(c.k.leases[3], c.now)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 4}, Gone: true}}, c.now, testTiming)
+	c.want("those", c.propose(), "[revoke 1 revoke 2]")
+	c.want("the renewed one", c.pass(5*time.Second), "[10s revoke 3]")
+	c.apply(3)
+	c.want("leases left", fmt.Sprint(len(c.k.leases), len(c.k.due), len(c.k.expired), c.k.revocable.tree.Len(), c.k.revoking), "0 0 0 0 0")
 }
 
 // What waits for an answer is asked again, of another leader too, until its client does not wait any longer.

@@ -66,7 +66,7 @@ var house = map[string]room{
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
-	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{raftModule, protoModule}},
+	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule, jsonModule}},

@@ -131,7 +131,13 @@ func BenchmarkApplyUpdate(b *testing.B) {
 
 // BenchmarkRevoke revokes leases with one key each, a thousand in an envelope, of 100,000.
 func BenchmarkRevoke(b *testing.B) {
-	const leases, batch = 100_000, 1024
+	b.Run("neighbours", func(b *testing.B) { benchRevoke(b, func(ids []int64) { slices.Sort(ids) }) })
+	b.Run("scattered", func(b *testing.B) { benchRevoke(b, func([]int64) {}) })
+}
+
+// benchRevoke revokes random leases in the order that they are put into.
+func benchRevoke(b *testing.B, order func(ids []int64)) {
+	const leases, batch = 100_000, limits.LeaseRevocations
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ids := rand.New(rand.NewPCG(1, 2))
@@ -148,8 +154,7 @@ func BenchmarkRevoke(b *testing.B) {
 				l.s.View()
 			}
 		}
-		slices.Sort(all)
-		ids.Shuffle(leases, func(i, j int) { all[i], all[j] = all[j], all[i] })
+		order(all)
 		for some := range slices.Chunk(all, batch) {
 			for _, id := range some {
 				l.commands = append(l.commands, AppendRevoke(nil, id, 0, 0))

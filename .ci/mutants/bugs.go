@@ -408,7 +408,7 @@ var mutants = []mutant{
 
 	// Leases.
 	{"revoke a lease without a round", []change{
-		{"actor/leaseclock.go", "		case l.deadline > k.proven:\n", "		case l.deadline > k.proven+1<<60:\n"},
+		{"actor/leaserevoke.go", "	if l.deadline <= k.proven {\n", "	if true {\n"},
 	}, []detector{actors}},
 	{"renew a lease that is being revoked", []change{
 		{"actor/leaseclock.go", "	case l.revoking || l.deadline <= ask.at:\n", "	case l.deadline <= ask.at-1<<60:\n"},
@@ -433,7 +433,7 @@ var mutants = []mutant{
 		{"actor/leaseclock.go", "		c.clock.asked = append(c.clock.asked, clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)})\n", "		c.clock.answer(clockAsk{NumberedAsk: ask, from: from, at: c.clock.time(c.now.Now)}, c.clock.time(c.now.Now), 0)\n"},
 	}, []detector{actors}},
 	{"never note what is left of leases", []change{
-		{"actor/leaseclock.go", "			k.note(l)\n			l.at = now", "			l.at = now"},
+		{"actor/leaseclock.go", "			k.note(l)\n			k.due.postpone(l, now", "			k.due.postpone(l, now"},
 	}, []detector{actors, direct("./node", "TestLeaseAfterFailover")}},
 	{"revoke a lease that was granted anew", []change{
 		{"index/leases.go", "	if !had || term != 0 && l.Granted != granted {\n", "	if !had {\n"},

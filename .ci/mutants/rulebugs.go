@@ -22,6 +22,21 @@ var ruleMutants = []mutant{
 	{"forget the keep-alives of a round that was lost", []change{
 		{"actor/leaseclock.go", "		k.asked = append(k.asked, k.rounds[0].asks...)\n", "		k.waiting -= len(k.rounds[0].asks)\n"},
 	}, []detector{direct("./actor", "TestLostRoundIsAskedAgain")}},
+	{"revoke what ends together as fast as it goes", []change{
+		{"actor/leaserevoke.go", "	n := min(waiting, k.pace.left(), limits", "	n := min(waiting, limits"},
+	}, []detector{direct("./actor", "TestLeasesEndTogether")}},
+	{"give every few revocations a sync of their own", []change{
+		{"actor/leaserevoke.go", "	if !beside && n < min(waiting, limits.LeaseRevocationsAlone) {\n", "	if false {\n"},
+	}, []detector{direct("./actor", "TestRevocationsGoWithWrites")}},
+	{"revoke the least ids first, whatever waits", []change{
+		{"actor/leaserevoke.go", "		if l.id <= r.id {\n", "		if l.id < 0 {\n"},
+	}, []detector{direct("./actor", "TestRevocationsGoRound")}},
+	{"forget the revocations that raft had no room for", []change{
+		{"actor/leaseclock.go", "		k.revocable.add(revoke...)\n", ""},
+	}, []detector{direct("./actor", "TestRevocationsWaitForRoom")}},
+	{"revoke a lease that was renewed while it waited", []change{
+		{"actor/leaserevoke.go", "		case l.gone:\n		case l.deadline > now:\n			k.due.add(l, l.next(t))\n		default:\n			all", "		case l.gone:\n		default:\n			all"},
+	}, []detector{direct("./actor", "TestRevocationsThatAreNotProposed")}},
 	{"take a pause for an election timeout", []change{
 		{"actor/consensus.go", "		c.tick(min(ticks, 2)) //", "		c.tick(ticks) //"},
 	}, []detector{direct("./actor", "TestPauseIsNoElectionTimeout")}},

@@ -1,0 +1,141 @@
+package actor
+
+import (
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"qkv/internal/limits"
+)
+
+// revocable is the leases that may be revoked. They go by rising id, and from the greatest on to the least again: those of one
+// entry are neighbours in every member's trees of leases, so that it changes few pages of these, of which the published Views
+// keep the old ones; and none waits for longer than one round of all.
+type revocable struct {
+	tree *btree.BTreeG[revocableLease]
+	lap  uint64 // of the newest that was taken
+	id   int64  // of that one
+}
+
+type revocableLease struct {
+	lap   uint64
+	id    int64
+	lease *timedLease
+}
+
+func newRevocable() revocable {
+	return revocable{tree: btree.NewBTreeGOptions(func(a, b revocableLease) bool {
+		if a.lap != b.lap {
+			return a.lap < b.lap
+		}
+		return a.id < b.id
+	}, btree.Options{NoLocks: true})}
+}
+
+// add adds leases behind the newest that was taken. Another one of the same id is gone.
+func (r *revocable) add(all ...*timedLease) {
+	for _, l := range all {
+		lap := r.lap
+		if l.id <= r.id {
+			lap++
+		}
+		r.tree.Set(revocableLease{lap, l.id, l})
+	}
+}
+
+// take takes the next one.
+func (r *revocable) take() (*timedLease, bool) {
+	one, ok := r.tree.PopMin()
+	if ok {
+		r.lap, r.id = one.lap, one.id
+	}
+	return one.lease, ok
+}
+
+// revocationPace bounds how fast leases are revoked: limits.LeaseRevocationRate. Room for more than an entry's does not gather.
+type revocationPace struct {
+	room int64         // revocations that may be proposed, times a second in nanoseconds
+	at   time.Duration // when it was that
+}
+
+// refill adds the room that has come since the last time, with so many to be revoked.
+func (p *revocationPace) refill(now time.Duration, waiting int) {
+	const most = limits.LeaseRevocations * int64(time.Second)
+	rate := max(limits.LeaseRevocationRate, int64(time.Duration(waiting)*time.Second/limits.LeaseRevocationTime))
+	if passed := max(now-p.at, 0); passed < time.Second {
+		p.room = min(p.room+int64(passed)*rate, most)
+	} else {
+		p.room = most
+	}
+	p.at = now
+}
+
+func (p *revocationPace) left() int { return int(p.room / int64(time.Second)) }
+
+func (p *revocationPace) use(n int) { p.room -= int64(n) * int64(time.Second) }
+
+// expires takes a lease that has just expired.
+func (k *leaseClock) expires(l *timedLease) {
+	if l.deadline <= k.proven {
+		k.revocable.add(l)
+	} else {
+		k.expired = append(k.expired, l)
+	}
+}
+
+// prove notes that this member led at a time: what had expired then may be revoked. What was renewed meanwhile goes back into due.
+func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
+	k.proven = max(k.proven, at)
+	kept := k.expired[:0]
+	for _, l := range k.expired {
+		switch {
+		case l.gone:
+		case l.deadline > now:
+			k.due.add(l, l.next(t))
+		case l.deadline > k.proven:
+			kept = append(kept, l)
+		default:
+			k.revocable.add(l)
+		}
+	}
+	clear(k.expired[len(kept):])
+	k.expired = kept
+}
+
+// mayRevoke returns how many leases may be revoked now, beside writes that are proposed in this turn, or by themselves: then
+// writes that come next wait for a sync of these, so that some must have come together, unless they are all.
+func (k *leaseClock) mayRevoke(now time.Duration, beside bool) int {
+	waiting := k.revocable.tree.Len()
+	k.pace.refill(now, waiting)
+	n := min(waiting, k.pace.left(), limits.LeaseRevocationsInflight-k.revoking)
+	if !beside && n < min(waiting, limits.LeaseRevocationsAlone) {
+		return 0
+	}
+	return max(n, 0)
+}
+
+// toRevoke takes up to n leases whose end is to be proposed.
+func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*timedLease) {
+	for len(all) < n {
+		l, ok := k.revocable.take()
+		switch {
+		case !ok:
+			return all
+		case l.gone:
+		case l.deadline > now:
+			k.due.add(l, l.next(t))
+		default:
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// revoked notes that the end of leases is in raft's log.
+func (k *leaseClock) revoked(all []*timedLease) {
+	for _, l := range all {
+		l.revoking = true
+	}
+	k.revoking += len(all)
+	k.pace.use(len(all))
+}
