@@ -138,8 +138,8 @@
 //  5. Revocations and notes are proposed in batches. What raft has taken stands in the leader's log, and where its term ends,
 //     another clock decides.
 //  6. Others' writes go first (leaserevoke.go): leases that end together are revoked at a pace, limits.LeaseRevocationRate, in
-//     small entries that share the syncs of these writes; and by rising id, since those that are neighbours cost every member an
-//     eighth of what as many cost that are scattered.
+//     small entries that share the syncs of these writes, and smaller ones where leases have many keys; and by rising id, since
+//     those that are neighbours cost every member an eighth of what as many cost that are scattered.
 //
 // Keep-alives and questions for leases wait for a tick, go to the leader in one frame of their own, and share one round
 // (leaseasks.go). Lost ones are sent again: nothing is wrong with a lease that is renewed twice.

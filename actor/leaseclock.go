@@ -64,6 +64,7 @@ type timedLease struct {
 	queued   bool  // in unnoted
 	revoking bool
 	gone     bool
+	work     int        // of its revocation, when that is proposed
 	asks     []clockAsk // renewals that wait for its end, or for a note
 }
 
@@ -422,7 +423,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	var commands [][]byte
-	revoke := k.toRevoke(now, c.leaseTiming(), most)
+	revoke := k.toRevoke(now, c.leaseTiming(), keysOf(c.Status.View()), most)
 	for _, l := range revoke {
 		commands = append(commands, index.AppendRevoke(nil, l.id, c.term, l.granted))
 	}

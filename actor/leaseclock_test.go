@@ -22,6 +22,7 @@ type clockTest struct {
 	asc uint64 // the last ask
 
 	beside bool // others' writes are proposed with each turn
+	keys   int  // that each lease has
 }
 
 var testTiming = leaseTiming{time.Second, limits.LeaseLengthening}
@@ -42,6 +43,8 @@ func newClockTest(t *testing.T, leases ...kv.Lease) *clockTest {
 	c.k.start(s.View(), 0, testTiming)
 	return c
 }
+
+func (c *clockTest) keysOf(int64) int { return c.keys }
 
 // ask asks, and lets a round be confirmed at once.
 func (c *clockTest) ask(lease int64, renew bool) (number uint64) {
@@ -71,7 +74,7 @@ func (c *clockTest) round() {
 // propose is what proposeLeases does.
 func (c *clockTest) propose() (said []string) {
 	now := c.k.time(c.now)
-	revoke := c.k.toRevoke(now, testTiming, c.k.mayRevoke(now, c.beside))
+	revoke := c.k.toRevoke(now, testTiming, c.keysOf, c.k.mayRevoke(now, c.beside))
 	c.k.revoked(revoke)
 	for _, l := range revoke {
 		said = append(said, fmt.Sprint("revoke ", l.id))
@@ -311,6 +314,47 @@ func TestRevocationsGoWithWrites(t *testing.T) {
 	}
 }
 
+// Leases of many keys are more work: fewer go in one entry, and what they take of the pace is missing for those that follow. One
+// goes, however many keys it has.
+func TestRevocationsOfManyKeys(t *testing.T) {
+	c := newClockTest(t)
+	c.keys = 1000
+	const each = 1 + 1000/limits.LeaseRevocationKeys
+	c.expireTogether(idsUpTo(100)...)
+	c.want("the first", len(c.propose()), (limits.LeaseRevocations+each-1)/each)
+	c.apply(len(c.log))
+	begun, rest := c.now, len(c.k.leases)
+	for len(c.k.leases) > 0 {
+		if n := len(c.pass(TickInterval)); n > 3 || c.now > begun+time.Second {
+			t.Fatalf("%d are revoked in a tick after %v, and %d are left", n, c.now-begun, len(c.k.leases))
+		}
+		c.apply(len(c.log))
+	}
+	if least := time.Duration(rest-8) * each * time.Second / limits.LeaseRevocationRate; c.now < begun+least {
+		t.Errorf("%d are gone in %v, not %v", rest, c.now-begun, least)
+	}
+	c.keys = limits.LeaseKeys
+	c.expireTogether(1, 2, 3)
+	c.want("very large ones", len(c.propose()), 2)
+}
+
+// The keys of a lease are counted up to a page: more make no difference.
+func TestKeysOfALease(t *testing.T) {
+	s := index.NewState(limits.Defaults().Index)
+	commands := [][]byte{index.AppendGrant(nil, kv.Lease{ID: 1, TTL: 9}), index.AppendGrant(nil, kv.Lease{ID: 2, TTL: 9}), index.AppendGrant(nil, kv.Lease{ID: 3, TTL: 9})}
+	for i := range limits.LeaseKeys + 5 {
+		commands = append(commands, index.AppendPut(nil, &kv.Put{Key: fmt.Append(nil, i), Lease: 2}))
+	}
+	commands = append(commands, index.AppendPut(nil, &kv.Put{Key: []byte("one"), Lease: 3}))
+	if _, err := s.Apply(1, 1, index.AppendEnvelope(nil, index.Envelope{Level: index.FirstLevel}, commands), nil); err != nil {
+		t.Fatal(err)
+	}
+	of := keysOf(s.View())
+	if got := fmt.Sprint(of(1), of(2), of(3), of(4)); got != fmt.Sprint(0, limits.LeaseKeys, 1, 0) {
+		t.Error(got)
+	}
+}
+
 // Leases are revoked by rising id, since neighbours are cheaper for all members, and begin anew behind the greatest: none waits for
 // more than all others, however many come between.
 func TestRevocationsGoRound(t *testing.T) {
@@ -342,7 +386,7 @@ func TestRevocationsGoRound(t *testing.T) {
 func TestRevocationsThatAreNotProposed(t *testing.T) {
 	c := newClockTest(t)
 	c.expireTogether(1, 2, 3, 4)
-	c.k.revocable.add(c.k.toRevoke(c.now, testTiming, 2)...)
+	c.k.revocable.add(c.k.toRevoke(c.now, testTiming, c.keysOf, 2)...)
 	c.k.renew(c.k.leases[3], c.now)
 	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 4}, Gone: true}}, c.now, testTiming)
 	c.want("those", c.propose(), "[revoke 1 revoke 2]")

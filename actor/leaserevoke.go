@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/btree"
 
+	"qkv/index"
 	"qkv/internal/limits"
 )
 
@@ -52,7 +53,8 @@ func (r *revocable) take() (*timedLease, bool) {
 	return one.lease, ok
 }
 
-// revocationPace bounds how fast leases are revoked: limits.LeaseRevocationRate. Room for more than an entry's does not gather.
+// revocationPace bounds how fast leases are revoked: limits.LeaseRevocationRate. Room for more than an entry's does not gather,
+// and a lease of many keys uses some that is still to come.
 type revocationPace struct {
 	room int64         // revocations that may be proposed, times a second in nanoseconds
 	at   time.Duration // when it was that
@@ -70,7 +72,7 @@ func (p *revocationPace) refill(now time.Duration, waiting int) {
 	p.at = now
 }
 
-func (p *revocationPace) left() int { return int(p.room / int64(time.Second)) }
+func (p *revocationPace) left() int { return int(max(p.room, 0) / int64(time.Second)) }
 
 func (p *revocationPace) use(n int) { p.room -= int64(n) * int64(time.Second) }
 
@@ -102,21 +104,21 @@ func (k *leaseClock) prove(at, now time.Duration, t leaseTiming) {
 	k.expired = kept
 }
 
-// mayRevoke returns how many leases may be revoked now, beside writes that are proposed in this turn, or by themselves: then
+// mayRevoke returns how many leases of a key each may be revoked now, beside writes that are proposed in this turn, or by themselves: then
 // writes that come next wait for a sync of these, so that some must have come together, unless they are all.
 func (k *leaseClock) mayRevoke(now time.Duration, beside bool) int {
 	waiting := k.revocable.tree.Len()
 	k.pace.refill(now, waiting)
-	n := min(waiting, k.pace.left(), limits.LeaseRevocationsInflight-k.revoking)
-	if !beside && n < min(waiting, limits.LeaseRevocationsAlone) {
+	n := min(k.pace.left(), limits.LeaseRevocationsInflight-k.revoking)
+	if waiting == 0 || !beside && n < min(waiting, limits.LeaseRevocationsAlone) {
 		return 0
 	}
 	return max(n, 0)
 }
 
-// toRevoke takes up to n leases whose end is to be proposed.
-func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*timedLease) {
-	for len(all) < n {
+// toRevoke takes leases whose end is to be proposed, until they have the work of n that have a key each.
+func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, keysOf func(lease int64) int, n int) (all []*timedLease) {
+	for work := 0; work < n; {
 		l, ok := k.revocable.take()
 		switch {
 		case !ok:
@@ -125,17 +127,30 @@ func (k *leaseClock) toRevoke(now time.Duration, t leaseTiming, n int) (all []*t
 		case l.deadline > now:
 			k.due.add(l, l.next(t))
 		default:
+			l.work = 1 + keysOf(l.id)/limits.LeaseRevocationKeys
+			work += l.work
 			all = append(all, l)
 		}
 	}
 	return all
 }
 
+// keysOf counts the keys of a lease, up to a page.
+func keysOf(view *index.View) func(lease int64) int {
+	return func(lease int64) (n int) {
+		view.LeaseKeys(lease, nil, func([]byte) bool {
+			n++
+			return n < limits.LeaseKeys
+		})
+		return n
+	}
+}
+
 // revoked notes that the end of leases is in raft's log.
 func (k *leaseClock) revoked(all []*timedLease) {
 	for _, l := range all {
 		l.revoking = true
+		k.pace.use(l.work)
 	}
 	k.revoking += len(all)
-	k.pace.use(len(all))
 }

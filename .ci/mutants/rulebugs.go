@@ -23,10 +23,13 @@ var ruleMutants = []mutant{
 		{"actor/leaseclock.go", "		k.asked = append(k.asked, k.rounds[0].asks...)\n", "		k.waiting -= len(k.rounds[0].asks)\n"},
 	}, []detector{direct("./actor", "TestLostRoundIsAskedAgain")}},
 	{"revoke what ends together as fast as it goes", []change{
-		{"actor/leaserevoke.go", "	n := min(waiting, k.pace.left(), limits", "	n := min(waiting, limits"},
+		{"actor/leaserevoke.go", "	n := min(k.pace.left(), limits", "	n := min(limits"},
 	}, []detector{direct("./actor", "TestLeasesEndTogether")}},
+	{"revoke leases of many keys as others", []change{
+		{"actor/leaserevoke.go", "			l.work = 1 + keysOf(l.id)/limits.LeaseRevocationKeys\n", "			l.work = 1\n"},
+	}, []detector{direct("./actor", "TestRevocationsOfManyKeys")}},
 	{"give every few revocations a sync of their own", []change{
-		{"actor/leaserevoke.go", "	if !beside && n < min(waiting, limits.LeaseRevocationsAlone) {\n", "	if false {\n"},
+		{"actor/leaserevoke.go", "	if waiting == 0 || !beside && n < min(waiting, limits.LeaseRevocationsAlone) {\n", "	if waiting == 0 {\n"},
 	}, []detector{direct("./actor", "TestRevocationsGoWithWrites")}},
 	{"revoke the least ids first, whatever waits", []change{
 		{"actor/leaserevoke.go", "		if l.id <= r.id {\n", "		if l.id < 0 {\n"},
@@ -35,7 +38,7 @@ var ruleMutants = []mutant{
 		{"actor/leaseclock.go", "		k.revocable.add(revoke...)\n", ""},
 	}, []detector{direct("./actor", "TestRevocationsWaitForRoom")}},
 	{"revoke a lease that was renewed while it waited", []change{
-		{"actor/leaserevoke.go", "		case l.gone:\n		case l.deadline > now:\n			k.due.add(l, l.next(t))\n		default:\n			all", "		case l.gone:\n		default:\n			all"},
+		{"actor/leaserevoke.go", "		case l.gone:\n		case l.deadline > now:\n			k.due.add(l, l.next(t))\n		default:\n			l.work", "		case l.gone:\n		default:\n			l.work"},
 	}, []detector{direct("./actor", "TestRevocationsThatAreNotProposed")}},
 	{"take a pause for an election timeout", []change{
 		{"actor/consensus.go", "		c.tick(min(ticks, 2)) //", "		c.tick(ticks) //"},
