@@ -76,8 +76,9 @@ var house = map[string]room{
 
 	"internal/etcdflags": {floor: 0, modules: []string{yamlModule}},
 
+	"internal/testport":     {floor: 2},
 	"internal/testretry":    {floor: 3, helper: true},
-	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits"}, helper: true},
+	"net/server/servertest": {floor: 3, imports: []string{"net/server", "net/wire", "index", "index/kv", "index/watch", "internal/pack", "internal/limits", "internal/testport"}, helper: true},
 
 	"net/client/concurrency": {floor: 4, imports: []string{"net/client", "internal/election", "index/kv"}},
 

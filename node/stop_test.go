@@ -14,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testport"
 	"qkv/net/peer"
 )
 
@@ -118,7 +119,7 @@ func TestWhoCouldLeadWhenThisOneStops(t *testing.T) {
 
 // A member with clients of etcd alone takes no more of them when it stops, and has those finish, before its actors end.
 func TestStopDrainsEtcdAlone(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := testport.Listen("", func(address string) (net.Listener, error) { return net.Listen("tcp", address) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testport"
 	"qkv/internal/testretry"
 	"qkv/net/wire/peerframe"
 )
@@ -219,7 +220,7 @@ func TestOtherIDUnderTheName(t *testing.T) {
 	fresh.config.Member = 9
 	defer fresh.stop()
 	var err error
-	if fresh.config.Listen, err = Listen(address); err != nil {
+	if fresh.config.Listen, err = testport.Listen(address, Listen); err != nil {
 		t.Fatal(err)
 	}
 	fresh.start()

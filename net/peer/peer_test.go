@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"qkv/internal/limits"
+	"qkv/internal/testport"
 	"qkv/net/wire"
 	"qkv/net/wire/peerframe"
 )
@@ -95,7 +96,7 @@ func newMembers(t testing.TB, n int) []*member {
 	var peers []Peer
 	var all []*member
 	for i := 1; i <= n; i++ {
-		socket, err := Listen("127.0.0.1:0")
+		socket, err := testport.Listen("", Listen)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +211,7 @@ func (m *member) link(id uint64) *link { return (*m.links.Load())[id] }
 func (m *member) start() {
 	m.t.Helper()
 	if m.config.Listen == nil {
-		socket, err := Listen(m.address())
+		socket, err := testport.Listen(m.address(), Listen)
 		if err != nil {
 			m.t.Fatal(err)
 		}
@@ -438,7 +439,7 @@ func TestStatelessReset(t *testing.T) {
 	victim.kill()
 	list := victim.peers
 	victim.peers = nil
-	socket, err := Listen(other.peerAddress(victim.config.Member))
+	socket, err := testport.Listen(other.peerAddress(victim.config.Member), Listen)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"qkv/index/kv"
 	"qkv/index/watch"
 	"qkv/internal/limits"
+	"qkv/internal/testport"
 	"qkv/net/server"
 	"qkv/net/wire"
 )
@@ -303,13 +304,22 @@ func (m *Member) Status() wire.Status {
 func Start(t T, trust Trust, m server.Member, change func(*server.Config)) *server.Server {
 	t.Helper()
 	config := server.Config{
-		Address: "127.0.0.1:0", Credentials: trust.Member, Member: m, ResetKey: [32]byte{1, 2, 3},
+		Credentials: trust.Member, Member: m, ResetKey: [32]byte{1, 2, 3},
 		MaxRequestBytes: limits.RequestBytesWritten, Limits: limits.Defaults().Clients,
 	}
 	if change != nil {
 		change(&config)
 	}
-	s, err := server.Start(config)
+	begin := func(address string) (*server.Server, error) {
+		config.Address = address
+		return server.Start(config)
+	}
+	s, err := (*server.Server)(nil), error(nil)
+	if config.Conn != nil {
+		s, err = server.Start(config)
+	} else {
+		s, err = testport.Listen(config.Address, begin)
+	}
 	check(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s

@@ -1,0 +1,47 @@
+// Package testport finds ports for servers of tests.
+//
+// A test that stops a server and starts it again at its address needs that address to be free meanwhile. Of the ports that the
+// system gives to sockets that ask for none, and each connection of a QUIC client is such a socket, one in some thousand restarts finds
+// its port taken. These lie below, are not those of package cli's and node's tests, and are given once by a process.
+package testport
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	first = 3000
+	ports = 9000
+	// patience with a port that somebody has taken meanwhile, such as another process of tests.
+	patience = 30 * time.Second
+)
+
+var next atomic.Int64
+
+func init() { next.Store(rand.Int64N(ports)) }
+
+// Listen listens at an address: at that of a port of loopback which nobody uses if it is empty, and otherwise as soon as nobody
+// uses it.
+func Listen[S any](address string, listen func(address string) (S, error)) (s S, err error) {
+	begun := time.Now()
+	for tries := 0; ; tries++ {
+		at := address
+		if at == "" {
+			at = fmt.Sprintf("127.0.0.1:%d", first+next.Add(1)%ports)
+		}
+		s, err = listen(at)
+		switch {
+		case !errors.Is(err, syscall.EADDRINUSE):
+			return s, err
+		case address == "" && tries == ports, address != "" && time.Since(begun) > patience:
+			return s, err
+		case address != "":
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
