@@ -25,6 +25,7 @@ func (r Regression) String() string {
 // Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
 // figures were compared. It is an error when there are too few runs to say anything, or nothing in common.
 func Gate(baseline, now *File, most float64) (worse []Regression, compared int, err error) {
+	common := ""
 	for _, r := range now.Rows {
 		before := find(baseline.Rows, r.Side, r.load())
 		if len(before.Runs) == 0 || before.Mode != r.Mode {
@@ -33,6 +34,7 @@ func Gate(baseline, now *File, most float64) (worse []Regression, compared int, 
 		if a, b := len(before.Runs), len(r.Runs); a < GateRuns || b < GateRuns {
 			return nil, 0, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
 		}
+		common = fmt.Sprintf("%s of %s", r.load(), r.Side)
 		for _, m := range metricsOf(r) {
 			was, is := m.values(before), m.values(r)
 			if m.Better == 0 || len(was) < GateRuns || len(is) < GateRuns {
@@ -48,6 +50,9 @@ func Gate(baseline, now *File, most float64) (worse []Regression, compared int, 
 				worse = append(worse, Regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
 			}
 		}
+	}
+	if compared == 0 && common != "" {
+		return nil, 0, fmt.Errorf("no figure rests on enough requests in %d runs of both files, %s among them: measure for longer, --duration says how long", GateRuns, common)
 	}
 	if compared == 0 {
 		return nil, 0, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))

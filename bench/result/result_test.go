@@ -163,6 +163,13 @@ func TestGate(t *testing.T) {
 	if _, _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
 		t.Error(err)
 	}
+	few := sample(5, 1)
+	for _, r := range few.Rows {
+		clear(r.Runs) // nothing was done in any of them
+	}
+	if _, _, err := Gate(few, few, 0.05); err == nil || !strings.Contains(err.Error(), "measure for longer") {
+		t.Errorf("a file that has too few requests: %v", err)
+	}
 	if _, _, err := Gate(&File{Sides: []Side{{Name: "hdd"}}}, slow, 0.05); err == nil || !strings.Contains(err.Error(), "[hdd]") {
 		t.Error(err)
 	}
