@@ -17,8 +17,8 @@ import (
 const (
 	first = 3000
 	ports = 9000
-	// patience with a port that somebody has taken meanwhile, such as another process of tests.
-	patience = 30 * time.Second
+	// timeout with a port that somebody has taken meanwhile, such as another process of tests.
+	timeout = 30 * time.Second
 )
 
 var next atomic.Int64
@@ -38,7 +38,7 @@ func Listen[S any](address string, listen func(address string) (S, error)) (s S,
 		switch {
 		case !errors.Is(err, syscall.EADDRINUSE):
 			return s, err
-		case address == "" && tries == ports, address != "" && time.Since(begun) > patience:
+		case address == "" && tries == ports, address != "" && time.Since(begun) > timeout:
 			return s, err
 		case address != "":
 			time.Sleep(10 * time.Millisecond)
