@@ -122,7 +122,7 @@ func TestHistoryGivesWay(t *testing.T) {
 		}
 	}
 	c := Config{HistoryBytes: HistoryAuto, QuotaBytes: 10000}
-	if oldest := c.oldestKept(view, actor.Held{}, 4e9, 0); oldest != 4 {
+	if oldest := c.oldestKept(view, actor.Held{}, 0, 0); oldest != 4 {
 		t.Errorf("what weighs too much is kept from revision %d on", oldest)
 	}
 	short := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), index.AppendCompact(nil, 3))
