@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -20,23 +21,60 @@ import (
 //
 //  1. others[m] is by how much m's clock was ahead of this one's when m was heard last, less the way; also while m is away.
 //  2. ahead is by how much this member's clock is ahead of the middle one, when that is more than limits.ClocksApart, and else 0.
+//  3. began is when the process' monotonic time began, by the clock as it was when it was looked at last.
 type clocks struct {
 	others map[uint64]time.Duration
 	ahead  time.Duration
+	began  int64
+	set    time.Duration // by how much it was set since the last judgement
 }
 
-// heard notes what another member's clock was.
-func (k *clocks) heard(from uint64, its, own int64) {
-	if its != 0 {
-		k.others[from] = time.Duration(its - own)
+// heard notes what another member's clock was, and tells whether that is new.
+func (k *clocks) heard(from uint64, its int64, own Time) bool {
+	k.follow(own)
+	before, known := k.others[from]
+	if its == 0 {
+		return false
+	}
+	by := time.Duration(its - own.Wall)
+	k.others[from] = by
+	return !known || max(by-before, before-by) > limits.ClocksApart/2
+}
+
+// wall is the time by which this member writes.
+func (k *clocks) wall(now Time) int64 {
+	k.follow(now)
+	return now.Wall - int64(k.ahead)
+}
+
+// follow notices that the clock was set since it was looked at last: the others' were not, and what is written next goes by theirs.
+func (k *clocks) follow(now Time) {
+	began := now.Wall - int64(now.Now)
+	set := time.Duration(began - k.began)
+	first := k.began == 0
+	k.began = began
+	if first || max(set, -set) <= limits.ClocksApart {
+		return
+	}
+	k.set += set
+	for _, id := range slices.Sorted(maps.Keys(k.others)) {
+		k.others[id] -= set
+	}
+	if len(k.others) > 0 {
+		k.ahead += set
 	}
 }
 
-// wall is the time by which this member writes, when its own clock says own.
-func (k *clocks) wall(own int64) int64 { return own - int64(k.ahead) }
+func (c *Consensus) judgeClocks() {
+	c.clocks.judge(c.Member, c.membership.confState.GetVoters(), c.now, c.Status, c.Logger)
+}
 
 // judge compares the clocks of the voters.
-func (k *clocks) judge(self uint64, voters []uint64, status *Status, logger *slog.Logger) {
+func (k *clocks) judge(self uint64, voters []uint64, now Time, status *Status, logger *slog.Logger) {
+	if k.follow(now); k.set != 0 {
+		logger.Warn("the clock was set, or the machine stood still", "by", k.set.Round(time.Second))
+		k.set = 0
+	}
 	var all []time.Duration
 	for _, id := range voters {
 		if by, known := k.others[id]; known || id == self {

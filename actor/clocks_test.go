@@ -36,11 +36,11 @@ func TestClocks(t *testing.T) {
 		k, status := clocks{others: map[uint64]time.Duration{}}, &Status{}
 		const own = int64(50 * 365 * day)
 		for id, by := range c.others {
-			k.heard(id, own+int64(by), own)
+			k.heard(id, own+int64(by), Time{Wall: own})
 		}
-		k.heard(2, 0, own) // who does not tell is not heard
-		k.judge(1, c.voters, status, slog.New(slog.DiscardHandler))
-		if at := time.Duration(own - k.wall(own)); at != c.ahead {
+		k.heard(2, 0, Time{Wall: own}) // who does not tell is not heard
+		k.judge(1, c.voters, Time{Wall: own}, status, slog.New(slog.DiscardHandler))
+		if at := time.Duration(own - k.wall(Time{Wall: own})); at != c.ahead {
 			t.Errorf("%s: it writes by a time %v before its own, want %v", c.name, at, c.ahead)
 		}
 		if said := status.WrongClock(); !strings.Contains(said, c.says) || (said == "") != (c.says == "") {
@@ -49,14 +49,13 @@ func TestClocks(t *testing.T) {
 	}
 }
 
-// The time in what a member proposes is the voters', as they tell it each second.
+// The time in what a member proposes is the voters', as soon as it has heard of it.
 func TestWriteByTheClockOfTheVoters(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	c.lead()
 	const day = int64(24 * time.Hour)
 	own := c.now.Wall
 	c.turn(Received{From: 2, Message: Room{Wall: own - day}}, Received{From: 3, Message: Room{Wall: own - day}})
-	c.pass(limits.SpaceCheck)
 	e, err := index.ReadEnvelope(c.envelope(1, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -74,5 +73,37 @@ func TestClockIsTold(t *testing.T) {
 	c.Handle(Time{Now: c.at + limits.SpaceCheck, Wall: 78}, []ConsensusMessage{Tick{}})
 	if !tells(c.sent, Room{Wall: 78}) {
 		t.Errorf("it does not tell that its clock is at 78: %+v", c.sent)
+	}
+}
+
+// A clock that is set while its member runs takes nobody along: what is written next, before the others were heard again, goes by
+// their time. Who is alone follows its clock.
+func TestClockIsSet(t *testing.T) {
+	const day, own = int64(24 * time.Hour), int64(50*365*24) * int64(time.Hour)
+	for _, others := range []bool{false, true} {
+		for _, by := range []int64{day, -day} {
+			k, status, voters := clocks{others: map[uint64]time.Duration{}}, &Status{}, []uint64{1}
+			if others {
+				voters = []uint64{1, 2, 3}
+				k.heard(2, own, Time{Wall: own})
+				k.heard(3, own+int64(time.Second), Time{Wall: own})
+			}
+			k.judge(1, voters, Time{Wall: own}, status, slog.New(slog.DiscardHandler))
+			now := Time{Now: time.Hour, Wall: own + int64(time.Hour) + by}
+			want := own + int64(time.Hour)
+			if !others {
+				want += by
+			}
+			if got := k.wall(now); got != want {
+				t.Errorf("set by %v, beside others %v: it writes %v off", time.Duration(by), others, time.Duration(got-want))
+			}
+			k.judge(1, voters, now, status, slog.New(slog.DiscardHandler))
+			if off := time.Duration(k.wall(now) - want); off > time.Second || off < -time.Second {
+				t.Errorf("set by %v, beside others %v: it is judged, and writes %v off", time.Duration(by), others, off)
+			}
+			if said := status.WrongClock(); (said != "") != others {
+				t.Errorf("beside others %v it says %q", others, said)
+			}
+		}
 	}
 }

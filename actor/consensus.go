@@ -378,7 +378,9 @@ func (c *Consensus) receive(r Received) {
 	case LeasesTold:
 		c.leasesTold(m)
 	case Room:
-		c.clocks.heard(r.From, m.Wall, c.now.Wall)
+		if c.clocks.heard(r.From, m.Wall, c.now) {
+			c.judgeClocks() // what this member says of itself at its start is by their time already
+		}
 		c.spaces.rooms[r.From] = m
 		c.spaces.held[r.From] = m.Holds
 		if c.soft.RaftState == raft.StateLeader {

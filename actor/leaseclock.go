@@ -436,7 +436,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	envelope := index.AppendEnvelope(make([]byte, 0, weightOf(commands)+64), index.Envelope{
-		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: c.proposals.next, Wall: c.clocks.wall(c.now.Wall),
+		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: c.proposals.next, Wall: c.clocks.wall(c.now),
 	}, commands)
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")

@@ -249,7 +249,7 @@ func (c *Consensus) envelope(first uint64, commands [][]byte) []byte {
 
 func (c *Consensus) appendEnvelope(dst []byte, first uint64, commands [][]byte) []byte {
 	return index.AppendEnvelope(dst, index.Envelope{
-		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.clocks.wall(c.now.Wall),
+		Level: c.Status.Level(), Member: c.Member, Incarnation: c.Incarnation, First: first, Wall: c.clocks.wall(c.now),
 	}, commands)
 }
 

@@ -163,7 +163,7 @@ func (c *Consensus) tellSpace() {
 		return
 	}
 	c.spaces.told, c.spaces.toldAt = now, c.now.Now
-	c.clocks.judge(c.Member, c.membership.confState.GetVoters(), c.Status, c.Logger)
+	c.judgeClocks()
 	now.Wall = c.now.Wall
 	for _, m := range c.membership.records.All() {
 		if c.connected[m.ID] {

@@ -10,7 +10,7 @@ func init() {
 			{"index/history.go", "		if wall-now > apart {\n", "		if wall-now > apart && is {\n"},
 		}, []detector{script}},
 		{"believe times of a clock that was ahead", []change{
-			{"index/history.go", "		for m := n; m < end; m++ {\n", "		for m := end; m < end; m++ {\n"},
+			{"index/history.go", "		for m := n; m < end && max(t.most, t.behind)*behindStep > apart; m++ {", "		for m := end; m < end; m++ {"},
 		}, []detector{script}},
 		{"believe times while they stand", []change{
 			{"index/history.go", "	if n > t.points.first {\n		worst(", "	if n < t.points.first {\n		worst("},
@@ -28,11 +28,20 @@ func init() {
 			{"node/historyage.go", "	if now-h.samples[len(h.samples)-1].at >=", "	if now = time.Duration(wall); now-h.samples[len(h.samples)-1].at >="},
 		}, []detector{ages}},
 		{"write by a clock that is ahead", []change{
-			{"actor/clocks.go", "return own - int64(k.ahead)", "return own"},
+			{"actor/clocks.go", "return now.Wall - int64(k.ahead)", "return now.Wall"},
 		}, []detector{clocks}},
 		{"believe the later one of two clocks", []change{
 			{"actor/clocks.go", "all[(len(all)-1)/2]", "all[len(all)/2]"},
 		}, []detector{clocks}},
+		{"write by a clock that was set", []change{
+			{"actor/clocks.go", "		k.ahead += set\n", ""},
+		}, []detector{direct("./actor", "TestClockIsSet")}},
+		{"keep what others' clocks were before the own one was set", []change{
+			{"actor/clocks.go", "		k.others[id] -= set\n", "		k.others[id] -= 0\n"},
+		}, []detector{direct("./actor", "TestClockIsSet")}},
+		{"judge clocks once a second only", []change{
+			{"actor/clocks.go", "	return !known || max(by-before, before-by) > limits.ClocksApart/2\n", "	return known && max(by-before, before-by) > limits.ClocksApart/2\n"},
+		}, []detector{direct("./actor", "TestWriteByTheClockOfTheVoters")}},
 		{"tell nobody the clock", []change{
 			{"actor/space.go", "	now.Wall = c.now.Wall\n", ""},
 		}, []detector{direct("./actor", "TestClockIsTold")}},
