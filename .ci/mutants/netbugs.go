@@ -9,6 +9,28 @@ func init() {
 		{"let metadata cost nothing", []change{
 			{"net/etcd/memory.go", " + s.heads + s.out", " + s.out"},
 		}, []detector{direct("./net/etcd", "TestMetadataCounts")}},
+		{"encode large answers before they are asked for", []change{
+			{"net/etcd/kv.go", "	if !a.large() {\n		return a.finish", "	if a.most = 0; true {\n		return a.finish"},
+			{"net/etcd/message.go", "	if a.most > 0 {\n", "	if a.most < 0 {\n"},
+		}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+		{"send what cannot be read any more", []change{
+			{"net/etcd/later.go", "			l.share.close()\n", ""},
+		}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+		{"let large answers go with a compaction", []change{
+			{"net/etcd/later.go", "	if p.view != nil {\n		return p.view\n	}\n", ""},
+		}, []detector{direct("./net/etcd", "TestLargeAnswersUnread")}},
+		{"keep the room of built answers with a closed connection", []change{
+			{"net/etcd/memory.go", "	defer s.giveRooms() ", "	defer func() {}() "},
+		}, []detector{direct("./net/etcd", "TestBuiltAnswers")}},
+		{"count nothing for requests that are not answered", []change{
+			{"net/etcd/memory.go", " + int64(len(s.asked))*limits.EtcdAskedBytes", " + 0*limits.EtcdAskedBytes"},
+		}, []detector{direct("./net/etcd", "TestUnreadAndHalf")}},
+		{"give one host all places of locks", []change{
+			{"net/etcd/lock.go", "	if p.by[client] >= p.most-p.taken {\n", "	if p.taken >= p.most {\n"},
+		}, []detector{direct("./net/etcd", "TestPlacesOfLocks"), direct("./net/etcd", "TestLocksThatWait")}},
+		{"ask the same room for each snapshot", []change{
+			{"net/etcd/snapshot.go", "min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)", "limits.EtcdSnapshotRoom"},
+		}, []detector{direct("./net/etcd", "TestSnapshotRoom")}},
 		{"keep the place of a handshake while the other side says nothing", []change{
 			{"net/etcd/port.go", "	if c.place != nil {\n", "	if c.place != nil && len(b) == 0 {\n"},
 		}, []detector{direct("./net/etcd", "TestHandshakesThatAreLeft")}},
@@ -16,7 +38,7 @@ func init() {
 			{"net/etcd/room.go", "		if bytes <= r.left {\n", "		if bytes <= r.left || bytes > 1<<20 {\n"},
 		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 		{"let who stands still keep the room for JSON", []change{
-			{"net/etcd/room.go", "		if h.moved-h.mark < limits.EtcdGatewayPace {\n", "		if h.moved-h.mark < 0 {\n"},
+			{"net/etcd/room.go", "		if h.moved-h.mark < least {\n", "		if h.moved-h.mark < 0 {\n"},
 		}, []detector{direct("./net/etcd", "TestGatewayRoom")}},
 		{"give handshakes all their time beside a flood of them", []change{
 			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},

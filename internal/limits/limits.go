@@ -221,9 +221,27 @@ const (
 	// EtcdRequestOver is by how much a message may be larger than --max-request-bytes before gRPC refuses it, as etcd has it.
 	EtcdRequestOver = 512 << 10
 	// EtcdAnswerBytes bounds one answer of etcd's API, which has no pages of its own: a million keys of 256 bytes are 300 MiB.
-	// EtcdMessageBytes is gRPC's own bound, as in etcd.
+	// EtcdMessageBytes is gRPC's own bound, as in etcd. An answer to a range of more than EtcdWholeBytes, or EtcdPieceBytes while clients
+	// hold a quarter of EtcdBytes, is encoded as it is written, in pieces of EtcdPieceBytes: each of its pieces takes EtcdPartBytes until
+	// then, and the answer EtcdLaterBytes (a member's page of 500 objects is below that, and read once).
 	EtcdAnswerBytes  = 1 << 30
 	EtcdMessageBytes = math.MaxInt32
+	EtcdWholeBytes   = 4 << 20
+	EtcdPieceBytes   = 64 << 10
+	EtcdPartBytes    = 128
+	EtcdLaterBytes   = 4 << 10
+	// EtcdBuiltBytes bounds the answers together that are in memory as a whole: sorted, filtered, of transactions, and with what was
+	// deleted. There is room for a million keys of 256 bytes. Who takes none of an answer in EtcdStall, or would take longer for it than
+	// EtcdBuiltTime, is closed while others wait.
+	EtcdBuiltBytes = 320 << 20
+	// EtcdWideReads is how many reads there are at a time that hold all that they have read: a hundred bytes for each of a million keys.
+	// EtcdWideSteps is how many times RangeRows keys a read may look at before it is one of them: pages look at less.
+	EtcdWideReads = 4
+	EtcdWideSteps = 64
+	// EtcdBuilds is how many wait for room among EtcdBuiltBytes at a time: what they have read waits, too.
+	EtcdBuilds = 8
+	// EtcdLocks is how many requests may wait for locks and elections, at some 15 KiB each; one host's are half of them.
+	EtcdLocks = 8192
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
 	// FilesKept is how many of the files that a process may have open are for the log, snapshots and sockets: connections to TCP
@@ -234,16 +252,18 @@ const (
 	// all are taken: one that begins or goes on has asked. A place is looked for once in EtcdPlaceEach: that takes half as long.
 	EtcdPlaceIdle = time.Second
 	EtcdPlaceEach = time.Millisecond
-	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read:
-	// one answer of the largest, and half as much of others.
-	EtcdBytes = 3 << 29
+	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read, but
+	// for those that have EtcdBuiltBytes. It is half of what clients may cost a member, since Go's collector leaves as much garbage.
+	EtcdBytes = 256 << 20
 	// EtcdStreamBytes is what a stream takes that its client has begun and not ended, with the goroutine that serves it.
 	EtcdStreamBytes = 10 << 10
+	// EtcdAskedBytes is what one takes whose client has said all, until its answer is written.
+	EtcdAskedBytes = 3 << 10
 	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each.
 	EtcdLeasesSorted = 4096
 	// EtcdStreamsAll bounds the streams of all connections together, of watches and others, at some 10 KiB each; EtcdHubCallers is how
 	// many of them wait for the watch hub at a time.
-	EtcdStreamsAll = 64 << 10
+	EtcdStreamsAll = 20 << 10
 	EtcdHubCallers = 64
 	// EtcdResets is how many streams a second all connections together may give up before they are over: a tenth of a core. Past it
 	// those who do are read slower.
@@ -261,18 +281,19 @@ const (
 	// bytes: encoded, decoded, as JSON, and in buffers that were doubled. There is room for one of the largest at least. Messages of
 	// EtcdGatewaySmall are not counted: those of all connections are half as much. Measured before: 200 answers of 40 MiB that nobody
 	// read took 2.1 GiB and more.
-	EtcdGatewayRoom  = 512 << 20
+	EtcdGatewayRoom  = EtcdGatewayBytes * EtcdGatewayTimes
 	EtcdGatewayTimes = 6
 	EtcdGatewaySmall = 16 << 10
 	// EtcdGatewayReads is how many ranges are read for answers as JSON at a time, each of EtcdGatewayBytes at most: what was read waits
 	// for that room, too.
-	EtcdGatewayReads = 4
+	EtcdGatewayReads = 2
 	// EtcdGatewayStreamed bounds a message of a stream of requests over HTTP: a watch's two keys, as base64.
 	EtcdGatewayStreamed = 4 * KeyBytes
 	// EtcdGatewayPace is what a request that has room must move in EtcdStall while others wait for some: 16 KiB a second.
 	EtcdGatewayPace = 32 << 10
 	// EtcdStall is for how long a client of etcd's API may stand still that has what others wait for.
-	EtcdStall = 2 * time.Second
+	EtcdStall     = 2 * time.Second
+	EtcdBuiltTime = time.Minute
 	// MetricsReaders is how many look at the metrics at a time, and EtcdClientVersions how many versions of their libraries clients
 	// are counted by: it is they who say them.
 	MetricsReaders     = 4
@@ -297,10 +318,12 @@ const (
 	EtcdWatchAnswers = 1024 * RequestOverhead
 	// EtcdSnapshotChunk is one message of a snapshot for etcd, as etcd has it; EtcdSnapshotBytes is what is written of its file at
 	// a time, which is in memory until then; EtcdSnapshotRoom is what the disk must have free beside twice the state's bytes: the
-	// log's segments go on growing.
+	// log's segments go on growing. Of a small state it is EtcdSnapshotLeast, in which bbolt's smallest file has room twice, and four
+	// times the state's bytes: it is written in a moment.
 	EtcdSnapshotChunk = 32 << 10
 	EtcdSnapshotBytes = 4 << 20
 	EtcdSnapshotRoom  = 512 << 20
+	EtcdSnapshotLeast = 32 << 20
 	// FollowBytes is what of a source's records goes into one command, and FollowPendingBytes bounds the records of one of its
 	// revisions, which wait in the state until all are there: a deletion of four million keys. FollowNameBytes bounds what a source
 	// is called. They are parts of feature level 1.

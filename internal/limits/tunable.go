@@ -114,6 +114,9 @@ type Etcd struct {
 	Streams     int // of a connection
 	Requests    int // that wait for the member
 	Watches     int
+	Locks       int           // that wait
+	BuiltBytes  int64         // of answers that are in memory as a whole
+	AnswerHeld  time.Duration // that a large answer keeps the state it was measured in
 	Bytes       int64         // of requests that are not whole, and of answers that are not read
 	Handshake   time.Duration // that a connection may take to say what it is
 
@@ -146,7 +149,7 @@ func Defaults() Tunable {
 			Connections: ClientConnections, Handshakes: ClientHandshakes, Streams: ClientStreams, RequestsInflight: RequestsInflight,
 			Watches: ClientWatches, Bytes: ClientBytes, PlaceIdle: ClientPlaceIdle, WriteTimeout: ClientWriteTimeout, IdleTimeout: ClientIdleTimeout,
 		},
-		Etcd: Etcd{Bytes: EtcdBytes, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
+		Etcd: Etcd{Bytes: EtcdBytes, Locks: EtcdLocks, BuiltBytes: EtcdBuiltBytes, AnswerHeld: PagesHeld, Connections: EtcdConnections, Streams: EtcdStreams, Requests: EtcdRequests, Watches: EtcdWatches, Handshake: EtcdHandshakeTimeout, PlaceIdle: EtcdPlaceIdle, GatewayBytes: EtcdGatewayRoom, Stall: EtcdStall},
 		Watches: Watches{
 			StepWork: WatchStepWork, FrameBytes: WatchFrameBytes, FragmentBytes: WatchFragmentBytes, PendingBytes: WatchPendingBytes, KeyVersions: WatchKeyVersions,
 			Progress: WatchProgressInterval,

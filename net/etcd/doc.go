@@ -18,8 +18,13 @@
 // in between.
 //
 // Reads that may look at many keys are read in turns, as on the native endpoint ([turns]). Etcd has no pages: a range is one
-// message, read from one View, whose size limits.EtcdAnswerBytes bounds. A stream of a range pins its revision with the first
+// message, read from one View, whose size limits.EtcdAnswerBytes bounds. A large one is only measured at first, and encoded as it is
+// written (later.go): who does not read costs a piece of it. A stream of a range pins its revision with the first
 // chunk, and reads each chunk from the newest View: a slow client keeps no old state in memory.
+//
+// What cannot be read twice is in memory as a whole: what is sorted or filtered, and answers of transactions. All of those together
+// have limits.EtcdBuiltBytes (room.go). What has no place waits, for as long as a request may last, and who has one and does not take
+// its answer is closed in favour of those who wait.
 //
 // # A snapshot
 //
@@ -30,10 +35,12 @@
 // # What clients hold
 //
 // gRPC bounds neither what the beginnings of messages take on all streams of a connection, nor the answers that nobody reads. Here
-// each connection's bytes are looked at as they pass (memory.go): streams that are open, their metadata and data, and answers until they
-// are written. A stream of watches whose answers wait is not read. When all hold more than limits.EtcdBytes, the connection that holds most is closed, which is never one that sends and
-// reads. A stream that its client resets holds nothing any more, and has cost what a request costs: all clients together may reset so
-// many a second, in fair parts, and who does more is read slower (resets.go). What waits for the member, watches and their events have bounds of their own.
+// each connection's bytes are looked at as they pass (memory.go): streams that are open or not answered, their metadata and data, and
+// answers until they are written. A stream of watches whose answers wait is not read. When all hold more than limits.EtcdBytes, the
+// connection that holds most is closed, which is never one that sends and reads. A stream that its client resets holds nothing any
+// more, and has cost what a request costs: all clients together may reset so many a second, in fair parts, and who does more is read
+// slower (resets.go). Who waits for a lock or an election has one of limits.EtcdLocks places, of which a host gets no more than are
+// left. What waits for the member, watches and their events have bounds of their own.
 //
 // # JSON
 //

@@ -223,12 +223,16 @@ func grpcHeader() metadata.MD { return metadata.Pairs("content-type", "applicati
 // bare is a message without who counts it.
 func bare(m any) any {
 	if h, ok := m.(held); ok {
+		h.room.giveAll()
 		return h.message
 	}
 	return m
 }
 
 func sizeOf(m any) int {
+	if l, ok := m.(*later); ok {
+		return l.size
+	}
 	if pieces, ok := m.(message); ok {
 		n := 0
 		for _, piece := range pieces {
@@ -241,6 +245,13 @@ func sizeOf(m any) int {
 
 // copyInto makes an answer of what a handler returns.
 func copyInto(to, from any) error {
+	if l, ok := from.(*later); ok {
+		all, err := l.joined()
+		if err != nil {
+			return err
+		}
+		return proto.Unmarshal(all, to.(proto.Message))
+	}
 	if pieces, ok := from.(message); ok {
 		return proto.Unmarshal(pieces.joined(), to.(proto.Message))
 	}

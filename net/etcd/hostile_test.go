@@ -149,10 +149,23 @@ func TestUnreadAndHalf(t *testing.T) {
 				if err == nil {
 					err = h.frames.WriteData(id, true, rangeAll)
 				}
-				if err != nil || h.stream > 2000 {
+				if err != nil || h.stream > 4000 {
 					return err
 				}
 				time.Sleep(time.Millisecond)
+			}
+		},
+		"unread small": func(h *hostile) error {
+			small := message(&pb.RangeRequest{Key: []byte("a")})
+			for {
+				id, err := h.begin("/etcdserverpb.KV/Range")
+				if err == nil {
+					err = h.frames.WriteData(id, true, small)
+				}
+				if err != nil || h.stream > 16000 {
+					return err
+				}
+				time.Sleep(100 * time.Microsecond)
 			}
 		},
 		"unread stream": func(h *hostile) error {

@@ -3,6 +3,7 @@ package etcd
 import (
 	"bytes"
 	"context"
+	"math"
 	"runtime"
 	"time"
 
@@ -61,12 +62,12 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any
 		return answer, nil
 	}
 	defer runtime.KeepAlive(out.view)
-	found, err := s.readAnswer(ctx, index.NewDeleteReader(&d, &out.Result, limits.EtcdAnswerBytes), out.view, len(d.End) > 0)
+	found, err := s.readAnswer(ctx, index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes), out.view, len(d.End) > 0)
 	if err != nil {
 		return nil, err
 	}
 	answer.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	return encoded(answer)
+	return s.encodeBuilt(ctx, answer)
 }
 
 func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
@@ -90,13 +91,13 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 		return nil, err
 	}
 	defer runtime.KeepAlive(out.view)
-	found, err := s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, limits.EtcdAnswerBytes), out.view, t.Ranges())
+	found, err := s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes), out.view, t.Ranges())
 	if err != nil {
 		return nil, err
 	}
 	answer := txnAnswerOf(q, found)
 	answer.Header = s.header(out.Result.Revision)
-	return encoded(answer)
+	return s.encodeBuilt(ctx, answer)
 }
 
 // evaluate makes a transaction that changes nothing.
@@ -129,7 +130,9 @@ func (s *Server) readAnswer(ctx context.Context, a *index.AnswerReader, v *index
 		return done, err
 	}
 	if long {
-		return found, s.turns.read(ctx, step)
+		wide := s.widely(ctx)
+		defer wide.end()
+		return found, wide.read(step)
 	}
 	for done := false; !done && err == nil; {
 		done, err = step()
@@ -184,18 +187,31 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if r.Sorted() && !r.CountOnly {
 		return s.rangeSorted(ctx, &a, r, v)
 	}
-	whole := index.NewWholeReader(r, int64(answerMost(ctx)))
+	most := answerMost(ctx)
+	if sortsPage(q) || r.Filtered() {
+		most = s.builtMost(ctx)
+	}
+	whole := index.NewWholeReader(r, int64(most))
 	defer runtime.KeepAlive(whole)
 	var found kv.RangeResult
-	err = s.turns.read(ctx, func() (done bool, err error) {
+	wide := s.widely(ctx)
+	defer wide.end()
+	err = wide.read(func() (done bool, err error) {
 		found, done, err = whole.Step(v, limits.RangeRows)
 		return done, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	sortPage(q, &found)
-	return s.rangeMessage(&a, &found), nil
+	if sortsPage(q) || r.Filtered() {
+		sortPage(q, &found)
+		return s.builtMessage(ctx, &found)
+	}
+	a.most = s.wholeMost(ctx)
+	for i := range found.KVs {
+		a.add(&found.KVs[i])
+	}
+	return s.rangeLater(ctx, &a, r, v, s.header(found.Revision), found.More, found.Count), nil
 }
 
 // mayRead waits until the View may be read.
@@ -225,8 +241,39 @@ func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {
 	return a.finish(s.header(found.Revision), found.More, found.Count)
 }
 
-// rangeAll encodes all keys of a range, page by page.
+// builtMessage encodes what was found, at once.
+func (s *Server) builtMessage(ctx context.Context, found *kv.RangeResult) (any, error) {
+	size := 0
+	for i := range found.KVs {
+		size += sizeField(&found.KVs[i])
+	}
+	own, err := s.build(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	var a rangeAnswer
+	return own.holding(s.rangeMessage(&a, found)), nil
+}
+
+// rangeLater is the answer that a has: encoded, if it was not too large, or else to be encoded as it is written.
+func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View, h *pb.ResponseHeader, more bool, count int64) any {
+	if !a.large() {
+		return a.finish(h, more, count)
+	}
+	if r.Revision <= 0 {
+		r.Revision = v.Revision()
+	}
+	r.Continued = true
+	head, tail := a.around(h, more, count)
+	return &later{
+		s: s, head: head, tail: tail, cuts: a.cuts, size: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: pin(v, s.config.Limits.AnswerHeld),
+	}
+}
+
+// rangeAll answers with all keys of a range, which are read page by page.
 func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
+	all := r
+	a.most = s.wholeMost(ctx)
 	reads := index.NewRangeReader(r, 0)
 	var count int64
 	first := true
@@ -243,9 +290,10 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 		for i := range page.KVs {
 			a.add(&page.KVs[i])
 		}
-		own.holds(int64(a.size - size))
-		if size = a.size; size > answerMost(ctx) {
-			return false, errAnswerTooLarge(ctx)
+		now := a.holds()
+		own.holds(int64(now - size))
+		if size = now; a.size > answerMost(ctx) {
+			return false, s.errAnswerTooLarge(ctx)
 		}
 		if !page.More {
 			return true, nil
@@ -260,7 +308,7 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 	if err != nil {
 		return nil, err
 	}
-	return a.finish(s.header(v.Revision()), false, count), nil
+	return s.rangeLater(ctx, a, all, v, s.header(v.Revision()), false, count), nil
 }
 
 // rangeSorted encodes a range in another order than that of its keys, page by page.
@@ -269,25 +317,46 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	var page kv.RangeResult
 	own, size := whoseShare(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
-	err := s.turns.read(ctx, func() (last bool, err error) {
-		var done bool
-		page, done, last, err = reads.Step(v, limits.RangeRows)
-		if err != nil || !done {
-			return false, err
+	var room *hold
+	small, last := s.wholeMost(ctx), false
+	wide := s.widely(ctx)
+	defer wide.end()
+	for !last {
+		err := wide.read(func() (bool, error) {
+			var done bool
+			var err error
+			page, done, last, err = reads.Step(v, limits.RangeRows)
+			if err != nil || !done {
+				return false, err
+			}
+			for i := range page.KVs {
+				a.add(&page.KVs[i])
+			}
+			if room == nil {
+				own.holds(int64(a.size - size))
+				size = a.size
+			}
+			if a.size > s.builtMost(ctx) {
+				return false, s.errAnswerTooLarge(ctx)
+			}
+			return last || a.size > small && room == nil, nil
+		})
+		if err == nil && a.size > small && room == nil && !overHTTP(ctx) { // for all that it may become: it is not known before
+			if room, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
+				own.holds(-int64(size))
+				size = 0
+			}
 		}
-		for i := range page.KVs {
-			a.add(&page.KVs[i])
+		if err != nil {
+			room.giveAll()
+			return nil, err
 		}
-		own.holds(int64(a.size - size))
-		if size = a.size; size > answerMost(ctx) {
-			return false, errAnswerTooLarge(ctx)
+		if overHTTP(ctx) {
+			small = math.MaxInt
 		}
-		return last, nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	return a.finish(s.header(page.Revision), page.More, page.Count), nil
+	room.shrink(int64(a.size))
+	return room.holding(a.finish(s.header(page.Revision), page.More, page.Count)), nil
 }
 
 // answerMost is how large the answer to a range may be.
@@ -298,12 +367,17 @@ func answerMost(ctx context.Context) int {
 	return limits.EtcdAnswerBytes
 }
 
+// builtMost is how large an answer may be that is in memory as a whole.
+func (s *Server) builtMost(ctx context.Context) int {
+	return min(answerMost(ctx), int(s.config.Limits.BuiltBytes))
+}
+
 // errAnswerTooLarge is the answer to a range that has more than one message can carry.
-func errAnswerTooLarge(ctx context.Context) error {
+func (s *Server) errAnswerTooLarge(ctx context.Context) error {
 	if overHTTP(ctx) {
 		return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one as JSON: ask for pages, or by gRPC", limits.EtcdGatewayBytes)
 	}
-	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one: ask for pages, or a stream", limits.EtcdAnswerBytes)
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: the answer has more than %d bytes, the limit of one, or %d of one that is sorted or filtered: ask for pages, or a stream", limits.EtcdAnswerBytes, s.config.Limits.BuiltBytes)
 }
 
 // rangeStream sends a range in chunks.

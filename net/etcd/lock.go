@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -124,6 +125,8 @@ func plainly(err error) error {
 		return err
 	case errors.Is(err, election.ErrLost):
 		return status.Error(codes.Unknown, "mutex: session is expired")
+	case status.Code(err) == codes.ResourceExhausted && !errors.Is(err, errTooManyRequests): // etcd has no such limit
+		return err
 	}
 	return status.Error(codes.Unknown, status.Convert(err).Message())
 }
@@ -182,14 +185,61 @@ func (s *Server) await(ctx context.Context, c election.Candidate) error {
 // untilStopped is a context that ends with the member, too.
 func (s *Server) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	s.running.Go(func() {
-		select {
-		case <-s.stopping:
-			cancel()
-		case <-ctx.Done():
+	forget := context.AfterFunc(s.alive, cancel)
+	return ctx, func() {
+		forget()
+		cancel()
+	}
+}
+
+// waits is an answer that may have to be waited for, for ever: a client has a place for each.
+func (s *Server) waits(answer func(context.Context, *asked) (any, error)) func(context.Context, *asked) (any, error) {
+	return func(ctx context.Context, q *asked) (any, error) {
+		client := ""
+		if own := whoseShare(ctx); own != nil {
+			client = own.pacing.client
 		}
-	})
-	return ctx, cancel
+		if !s.locks.take(client) {
+			return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.locks.most)
+		}
+		defer s.locks.give(client)
+		return answer(ctx, q)
+	}
+}
+
+// places are what clients have that wait.
+//
+//  1. All have at most most of them.
+//  2. One that has as many as there are left gets no more: so one alone has half of them, and who comes next half of the rest.
+type places struct {
+	most int
+
+	mu    sync.Mutex
+	taken int
+	by    map[string]int // client
+}
+
+func (p *places) take(client string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.by[client] >= p.most-p.taken {
+		return false
+	}
+	if p.by == nil {
+		p.by = map[string]int{}
+	}
+	p.by[client]++
+	p.taken++
+	return true
+}
+
+func (p *places) give(client string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.taken--
+	if p.by[client]--; p.by[client] == 0 {
+		delete(p.by, client)
+	}
 }
 
 // newest is the header of an answer from what is there now.
@@ -320,7 +370,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if err != nil {
 		return kv.TxnResult{}, err
 	}
-	found, err := st.s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, limits.EtcdAnswerBytes), out.view, t.Ranges())
+	found, err := st.s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, st.s.config.Limits.BuiltBytes), out.view, t.Ranges())
 	if err != nil {
 		return kv.TxnResult{}, err
 	}

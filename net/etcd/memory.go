@@ -37,10 +37,12 @@ type memory struct {
 // share is one connection's.
 //
 //  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole and is
-//     taken at once. got is the sum of its data, and heads that of what its metadata counts for.
+//     taken at once. got is the sum of its data, and heads that of what its metadata counts for. asked are those on which the client
+//     has said all, until their answers are written.
 //  2. taken is what the handlers that are running have taken of streams of requests.
 //  3. out is what was encoded and neither written nor given up.
-//  4. It holds got - taken + heads + out, and limits.EtcdStreamBytes for each stream in streams, which is its part of memory.total.
+//  4. It holds got - taken + heads + out, limits.EtcdStreamBytes for each stream in streams and limits.EtcdAskedBytes for each in asked,
+//     which is its part of memory.total.
 type share struct {
 	of    *memory
 	close func()
@@ -48,12 +50,16 @@ type share struct {
 
 	over chan struct{} // closed when the connection is
 
+	sent atomic.Int64 // bytes that were written
+
 	pacing pacing // of who reads the connection
 
 	mu              sync.Mutex
 	streams         map[uint32]came
+	asked           map[uint32]struct{}
 	got, taken, out int64
 	heads           int64
+	rooms           map[*hold]struct{} // of answers that wait to be written
 	ended           bool
 }
 
@@ -78,13 +84,44 @@ func (s *share) end() {
 	s.of.mu.Lock()
 	delete(s.of.shares, s)
 	s.of.mu.Unlock()
+	defer s.giveRooms() // gRPC forgets what it has not written
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.ended {
 		close(s.over)
 	}
 	s.of.total.Add(-s.holdsLocked())
-	s.streams, s.got, s.taken, s.heads, s.out, s.ended = nil, 0, 0, 0, 0, true
+	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
+}
+
+// keeps notes that an answer has room until it is written, or the connection has ended.
+func (s *share) keeps(h *hold) {
+	s.mu.Lock()
+	ended := s.ended
+	if s.rooms == nil {
+		s.rooms = map[*hold]struct{}{}
+	}
+	s.rooms[h] = struct{}{}
+	s.mu.Unlock()
+	if ended {
+		s.giveRooms()
+	}
+}
+
+func (s *share) forgets(h *hold) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.rooms, h)
+}
+
+func (s *share) giveRooms() {
+	s.mu.Lock()
+	rooms := s.rooms
+	s.rooms = nil
+	s.mu.Unlock()
+	for h := range rooms {
+		h.give()
+	}
 }
 
 // begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come.
@@ -115,10 +152,29 @@ func (s *share) came(stream uint32, n int64) {
 // finished forgets what came on a stream.
 func (s *share) finished(stream uint32) {
 	s.change(func() {
-		s.got -= s.streams[stream].data
-		s.heads -= s.streams[stream].head
-		delete(s.streams, stream)
+		s.forgetLocked(stream)
+		delete(s.asked, stream)
 	})
+}
+
+// said forgets what came on a stream, whose client has said all.
+func (s *share) said(stream uint32, begins bool) {
+	s.change(func() {
+		if _, there := s.streams[stream]; !there && !begins {
+			return // this side has ended it before
+		}
+		s.forgetLocked(stream)
+		if s.asked == nil {
+			s.asked = map[uint32]struct{}{}
+		}
+		s.asked[stream] = struct{}{}
+	})
+}
+
+func (s *share) forgetLocked(stream uint32) {
+	s.got -= s.streams[stream].data
+	s.heads -= s.streams[stream].head
+	delete(s.streams, stream)
 }
 
 // takes counts what a handler takes of a stream of requests, or less than none when it ends.
@@ -136,13 +192,16 @@ func (s *share) change(f func()) {
 		f()
 	}
 	n := s.holdsLocked() - before
+	total := s.of.total.Add(n) // within the lock, so that nothing of it is left when the connection has ended
 	s.mu.Unlock()
-	s.of.add(n)
+	if n > 0 && total > s.of.most {
+		s.of.makeRoom()
+	}
 }
 
 // holdsLocked is no less than nothing: a message that comes compressed has more bytes than its data.
 func (s *share) holdsLocked() int64 {
-	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes
+	return max(s.got-s.taken, 0) + s.heads + s.out + int64(len(s.streams))*limits.EtcdStreamBytes + int64(len(s.asked))*limits.EtcdAskedBytes
 }
 
 // holds counts bytes that wait to be written, or less than none for those that wait no more.
@@ -165,10 +224,8 @@ func (s *share) held() int64 {
 	return s.holdsLocked()
 }
 
-func (m *memory) add(n int64) {
-	if n == 0 || m.total.Add(n) <= m.most || n < 0 {
-		return
-	}
+// makeRoom closes connections until all hold no more than they may.
+func (m *memory) makeRoom() {
 	for m.total.Load() > m.most {
 		if !m.closeLargest() {
 			return
@@ -218,6 +275,7 @@ type accounted struct {
 type held struct {
 	message
 	share *share
+	room  *hold // that is given back then; nil: it took none
 }
 
 // counted lets an answer be counted, if it is large enough for gRPC to say when it was written.
@@ -226,12 +284,17 @@ func counted(answer any, s *share) any {
 		return answer
 	}
 	switch m := answer.(type) {
+	case *later:
+		m.share = s
+	case held:
+		m.share = s
+		return m
 	case message:
-		return held{m, s}
+		return held{message: m, share: s}
 	case proto.Message: // what is encoded by the library is small, but for lists of leases and of their keys
 		if proto.Size(m) > smallAnswer {
 			if as, err := encoded(m); err == nil {
-				return held{as, s}
+				return held{message: as, share: s}
 			}
 		}
 	}
@@ -244,7 +307,11 @@ const smallAnswer = 16 << 10
 func (h held) buffers() (all mem.BufferSlice) {
 	all = make(mem.BufferSlice, 0, len(h.message))
 	own := h.share
-	w := &writing{share: own, left: new(atomic.Int64)}
+	h.room.written(own)
+	if h.room != nil {
+		own = nil // it is counted there
+	}
+	w := &writing{share: own, left: new(atomic.Int64), room: h.room}
 	for i := range h.message {
 		piece := &h.message[i]
 		if len(*piece) == 0 {
@@ -255,9 +322,15 @@ func (h held) buffers() (all mem.BufferSlice) {
 		}
 		all = append(all, mem.NewBuffer(piece, w))
 	}
-	if n := w.left.Load(); n > 0 {
-		own.holds(n)
-		runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
+	n := w.left.Load()
+	if n == 0 {
+		h.room.giveAll()
+		return all
+	}
+	own.holds(n)
+	runtime.AddCleanup(w, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, w.left)
+	if h.room != nil {
+		runtime.AddCleanup(w, (*hold).giveAll, h.room)
 	}
 	return all
 }
@@ -267,6 +340,7 @@ func (h held) buffers() (all mem.BufferSlice) {
 type writing struct {
 	share *share
 	left  *atomic.Int64
+	room  *hold
 }
 
 // Get implements mem.BufferPool.
@@ -277,7 +351,9 @@ func (*writing) Get(n int) *[]byte {
 
 // Put implements mem.BufferPool.
 func (w *writing) Put(b *[]byte) {
-	w.left.Add(-int64(len(*b)))
+	if w.left.Add(-int64(len(*b))) == 0 {
+		w.room.giveAll()
+	}
 	w.share.holds(-int64(len(*b)))
 }
 
@@ -320,8 +396,10 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 		}
 	}
 	switch {
-	case kind == resetFrame, last && (kind == dataFrame || kind == headersFrame):
+	case kind == resetFrame:
 		s.finished(stream)
+	case last && (kind == dataFrame || kind == headersFrame):
+		s.said(stream, kind == headersFrame)
 	case kind == headersFrame, kind == moreHeadersFrame:
 		s.begins(stream, int64(length))
 	case kind == dataFrame:

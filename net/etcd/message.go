@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 )
 
 // message is a message that is encoded already, in pieces: what is large is copied once from the state's memory, and bytes
@@ -41,8 +42,11 @@ func (c codec) Marshal(from any) (mem.BufferSlice, error) {
 }
 
 func (c codec) encode(from any) (mem.BufferSlice, error) {
-	if h, ok := from.(held); ok {
-		return h.buffers(), nil
+	switch m := from.(type) {
+	case held:
+		return m.buffers(), nil
+	case *later:
+		return m.buffers(), nil
 	}
 	m, ok := from.(message)
 	if !ok {
@@ -151,22 +155,50 @@ func appendHeader(dst []byte, field protowire.Number, h *pb.ResponseHeader) []by
 // pieceBytes is how large the pieces of a long answer become.
 const pieceBytes = 256 << 10
 
-// rangeAnswer is the answer to a range that is being encoded, pair after pair.
+// sizeField is what appendPair appends.
+func sizeField(p *kv.KeyValue) int { return 1 + protowire.SizeBytes(sizePair(p)) }
+
+// rangeAnswer is the answer to a range that is being encoded, pair after pair. Of one that has more than most bytes nothing is encoded:
+// it is only measured, to be encoded later.
 type rangeAnswer struct {
+	most   int // 0: it is encoded whatever its size
+	cuts   []cut
 	pieces message
 	now    []byte // the last piece, which grows
 	size   int
 }
 
 func (a *rangeAnswer) add(p *kv.KeyValue) {
-	need := 8 + sizePair(p)
+	need := sizeField(p)
+	a.size += need
+	if a.most > 0 {
+		if n := len(a.cuts); n == 0 || int(a.cuts[n-1].bytes)+need > limits.EtcdPieceBytes {
+			a.cuts = append(a.cuts, cut{})
+		}
+		last := &a.cuts[len(a.cuts)-1]
+		last.pairs++
+		last.bytes += int32(need)
+		if a.large() {
+			a.pieces, a.now = nil, nil
+			return
+		}
+	}
 	if cap(a.now)-len(a.now) < need {
 		a.close()
 		a.now = make([]byte, 0, max(need, min(pieceBytes, max(1<<10, 2*a.size))))
 	}
-	before := len(a.now)
 	a.now = appendPair(a.now, rangeKVs, p)
-	a.size += len(a.now) - before
+}
+
+// large says that it is encoded later.
+func (a *rangeAnswer) large() bool { return a.most > 0 && a.size > a.most }
+
+// holds is what it takes in memory.
+func (a *rangeAnswer) holds() int {
+	if a.large() {
+		return 8 * len(a.cuts)
+	}
+	return a.size
 }
 
 func (a *rangeAnswer) close() {
@@ -179,17 +211,21 @@ func (a *rangeAnswer) close() {
 // finish returns the whole message. Without a header it is a chunk of a stream that goes on.
 func (a *rangeAnswer) finish(h *pb.ResponseHeader, more bool, count int64) message {
 	a.close()
-	var head []byte
+	head, tail := a.around(h, more, count)
+	all := make(message, 0, len(a.pieces)+2)
+	return append(append(append(all, head), a.pieces...), tail)
+}
+
+// around is what comes before and behind the pairs.
+func (a *rangeAnswer) around(h *pb.ResponseHeader, more bool, count int64) (head, tail []byte) {
 	if h != nil {
 		head = appendHeader(make([]byte, 0, 64), rangeHeader, h)
 	}
-	tail := make([]byte, 0, 16)
+	tail = make([]byte, 0, 16)
 	if more {
 		tail = appendInt(tail, rangeMore, 1)
 	}
-	tail = appendInt(tail, rangeCount, count)
-	all := make(message, 0, len(a.pieces)+2)
-	return append(append(append(all, head), a.pieces...), tail)
+	return head, appendInt(tail, rangeCount, count)
 }
 
 // inStream wraps the message of a range into one of a stream.

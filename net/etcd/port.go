@@ -415,6 +415,7 @@ const behindBytes = 1 << 10
 
 func (t told) Write(b []byte) (int, error) {
 	n, err := t.Conn.Write(b)
+	t.share.sent.Add(int64(n))
 	if t.out != nil {
 		t.out.see(b[:n])
 	}

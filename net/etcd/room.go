@@ -7,6 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
 	"qkv/internal/limits"
 )
 
@@ -30,12 +34,14 @@ type room struct {
 type hold struct {
 	of    *room
 	close func() // the connection
+	by    *share // whose connection's bytes say whether it moves, of an answer that gRPC writes; nil: moves says it
 
 	// Under of.mu.
 	bytes int64
 	moved int64     // bytes, in all
 	mark  int64     // moved, when it was looked at last
 	since time.Time // when that was
+	still bool      // it is being built, and need not move
 }
 
 func newRoom(bytes int64, stall time.Duration) *room {
@@ -107,13 +113,158 @@ func (h *hold) moves(n int) {
 // closeSlowLocked closes the connections that have not moved for a while. What they have comes back when their requests end.
 func (r *room) closeSlowLocked(now time.Time) {
 	for h := range r.holders {
-		if now.Sub(h.since) < r.stall {
+		if h.still || now.Sub(h.since) < r.stall {
 			continue
 		}
-		if h.moved-h.mark < limits.EtcdGatewayPace {
+		least := int64(limits.EtcdGatewayPace)
+		if h.by != nil { // a large one is taken within limits.EtcdBuiltTime
+			h.moved = h.by.sent.Load()
+			least = max(least, int64(float64(h.bytes)*float64(r.stall)/float64(limits.EtcdBuiltTime)))
+		}
+		if h.moved-h.mark < least {
 			h.close()
 		}
 		h.mark, h.since = h.moved, now
+	}
+}
+
+// build takes room for an answer that is built as a whole. It waits for it, and no longer than a request may last.
+func (s *Server) build(ctx context.Context, size int) (*hold, error) {
+	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // that is bounded by what all connections hold, and over HTTP by its own room
+		return nil, nil
+	}
+	refusal := status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
+	select {
+	case s.builds <- struct{}{}:
+		defer func() { <-s.builds }()
+	default:
+		return nil, refusal
+	}
+	own := whoseShare(ctx)
+	h := &hold{of: s.built, close: func() {}, still: true}
+	if own != nil {
+		h.close = own.close
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.config.Timeout)
+	defer cancel()
+	if err := h.set(waiting, int64(size)); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, refusal
+	}
+	return h, nil
+}
+
+// encodeBuilt encodes an answer that has room.
+func (s *Server) encodeBuilt(ctx context.Context, answer proto.Message) (any, error) {
+	own, err := s.build(ctx, proto.Size(answer))
+	if err != nil {
+		return nil, err
+	}
+	m, err := encoded(answer)
+	if err != nil {
+		own.giveAll()
+		return nil, err
+	}
+	return own.holding(m), nil
+}
+
+// wholeMost is how large an answer to a range may be and be encoded at once: less while clients hold much.
+func (s *Server) wholeMost(ctx context.Context) int {
+	if overHTTP(ctx) || s.memory.total.Load() > s.memory.most/4 {
+		return limits.EtcdPieceBytes
+	}
+	return limits.EtcdWholeBytes
+}
+
+// wide is a read that holds what it has read until it is answered. Those that are long have one of limits.EtcdWideReads places.
+type wide struct {
+	s      *Server
+	ctx    context.Context
+	steps  int
+	placed bool
+}
+
+func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx} }
+
+// read calls step, in turns, until it is done.
+func (w *wide) read(step func() (bool, error)) error {
+	done := false
+	for {
+		err := w.s.turns.read(w.ctx, func() (_ bool, err error) {
+			w.steps++
+			done, err = step()
+			return done || !w.placed && w.steps >= limits.EtcdWideSteps, err
+		})
+		if err != nil || done {
+			return err
+		}
+		select {
+		case w.s.wides <- struct{}{}:
+			w.placed = true
+		case <-w.ctx.Done():
+			return w.ctx.Err()
+		}
+	}
+}
+
+func (w *wide) end() {
+	if w.placed {
+		<-w.s.wides
+	}
+}
+
+// holding is an answer with the room that it has.
+func (h *hold) holding(m message) any {
+	if h == nil {
+		return m
+	}
+	return held{message: m, room: h}
+}
+
+// written says that an answer is built, and waits to be written.
+func (h *hold) written(by *share) {
+	if h == nil {
+		return
+	}
+	h.of.mu.Lock()
+	h.still = false
+	if by != nil {
+		h.by = by
+		h.moved = by.sent.Load()
+	}
+	h.mark, h.since = h.moved, time.Now()
+	h.of.mu.Unlock()
+	if by != nil {
+		by.keeps(h)
+	}
+}
+
+// giveAll gives back all, if it is not given back yet.
+func (h *hold) giveAll() {
+	if h == nil {
+		return
+	}
+	h.give()
+	if h.by != nil {
+		h.by.forgets(h)
+	}
+}
+
+// shrink gives back what is more than bytes.
+func (h *hold) shrink(bytes int64) {
+	if h == nil {
+		return
+	}
+	r := h.of
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if more := h.bytes - bytes; more > 0 {
+		h.bytes -= more
+		r.left += more
+		close(r.changed)
+		r.changed = make(chan struct{})
 	}
 }
 

@@ -103,7 +103,14 @@ type Server struct {
 	metrics *metrics
 	gateway *gateway
 	memory  *memory
-	room    *room // of requests over HTTP
+	room    *room         // of requests over HTTP
+	built   *room         // of answers that are in memory as a whole
+	wides   chan struct{} // has room for long reads that hold what they have read until it is answered
+	builds  chan struct{} // has room for those that wait for built
+	locks   *places       // of requests that wait for a lock, or an election
+
+	alive context.Context // until the server ends
+	die   context.CancelFunc
 
 	running sync.WaitGroup // every goroutine of the server
 
@@ -132,6 +139,10 @@ func Start(config Config) *Server {
 	s.metrics = newMetrics(s)
 	s.memory = newMemory(config.Limits.Bytes, func(what, reason string) { s.port.note(what, reason) })
 	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
+	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
+	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
+	s.locks = &places{most: config.Limits.Locks}
+	s.alive, s.die = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
 		grpc.Creds(handshaken{}),
@@ -172,12 +183,13 @@ type Stats struct {
 	WatchBytes  int64 // of events that wait to be sent
 
 	GatewayBytes int64 // that requests over HTTP may use at this moment
+	BuiltBytes   int64 // of answers that are in memory as a whole
 	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read
 }
 
 // Stats returns the endpoint's numbers.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load(), GatewayBytes: s.room.taken()}
+	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
 }
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
@@ -199,6 +211,7 @@ func (s *Server) Drain(ctx context.Context) {
 func (s *Server) end() {
 	s.stop.Do(func() {
 		close(s.stopping)
+		s.die()
 		s.health.Shutdown()
 	})
 	s.port.close()
@@ -264,12 +277,12 @@ func (s *Server) services() []*grpc.ServiceDesc {
 		s.followService(),
 		{
 			ServiceName: "v3lockpb.Lock",
-			Methods:     []grpc.MethodDesc{s.own("Lock", s.lock), s.own("Unlock", s.unlock)},
+			Methods:     []grpc.MethodDesc{s.own("Lock", s.waits(s.lock)), s.own("Unlock", s.unlock)},
 		},
 		{
 			ServiceName: "v3electionpb.Election",
 			Methods: []grpc.MethodDesc{
-				s.own("Campaign", s.campaign), s.own("Proclaim", s.proclaim), s.own("Leader", s.leader), s.own("Resign", s.resign),
+				s.own("Campaign", s.waits(s.campaign)), s.own("Proclaim", s.proclaim), s.own("Leader", s.leader), s.own("Resign", s.resign),
 			},
 			Streams: []grpc.StreamDesc{s.stream("Observe", false, true, s.observe)},
 		},

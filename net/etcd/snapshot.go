@@ -84,7 +84,7 @@ func (s *Server) snapshot(stream grpc.ServerStream) error {
 // writeSnapshot writes the file, and returns it open and without a name.
 func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 	v := s.config.Member.View()
-	need := 2*(v.LiveBytes()+v.HistoryBytes()) + limits.EtcdSnapshotRoom
+	need := snapshotRoom(v.LiveBytes() + v.HistoryBytes())
 	if free, err := s.config.Room(); err == nil && free < need {
 		return nil, errNoRoom(need, free)
 	}
@@ -107,6 +107,12 @@ func (s *Server) writeSnapshot(ctx context.Context) (file *os.File, err error) {
 		return nil, fmt.Errorf("open a snapshot's file: %w", err)
 	}
 	return file, nil
+}
+
+// snapshotRoom is what the disk must have free for a snapshot of a state: for the file, and for what the log may grow by meanwhile,
+// which is the more the longer that lasts.
+func snapshotRoom(state int64) int64 {
+	return 2*state + min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)
 }
 
 // snapshotWriter writes a View.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -112,5 +113,39 @@ func TestSnapshotFull(t *testing.T) {
 	}
 	if _, err := os.Stat(scratch); err == nil {
 		t.Error("something was written")
+	}
+}
+
+// TestSnapshotRoom asks for a small state's snapshot on disks of which little is free: what it needs follows its size.
+func TestSnapshotRoom(t *testing.T) {
+	var free atomic.Int64
+	s := start(t, newMember(), func(c *etcd.Config) { c.Room = func() (int64, error) { return free.Load(), nil } })
+	c := dial(t, s)
+	take := func() error {
+		stream, err := pb.NewMaintenanceClient(c).Snapshot(t.Context(), &pb.SnapshotRequest{})
+		for err == nil {
+			_, err = stream.Recv()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	const tight = 48 << 20
+	free.Store(tight)
+	if err := take(); err != nil {
+		t.Errorf("an empty state, and %d bytes are free: %v", tight, err)
+	}
+	for i := range 8 {
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte{byte('a' + i)}, Value: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := take(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("8 MiB, and %d bytes are free: %v", tight, err)
+	}
+	free.Store(2 * tight)
+	if err := take(); err != nil {
+		t.Errorf("8 MiB, and %d bytes are free: %v", 2*tight, err)
 	}
 }

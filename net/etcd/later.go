@@ -1,0 +1,231 @@
+package etcd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/mem"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// later is a large answer to a range, whose size is known and which is encoded as it is written: piece after piece, when gRPC takes
+// the one before. A client that does not read holds one piece, however much it has asked for.
+//
+//  1. cuts says how many pairs each piece has, and how many bytes. A revision's pairs never change, so that this holds whenever
+//     they are read, and from whatever View.
+//  2. It keeps the View that was measured for a while (Limits.AnswerHeld), so that compaction does not end an answer that its client takes; from
+//     then on it reads the newest one.
+//  3. An answer that cannot go on, for that its revision was compacted, ends its connection: nothing that is wrong is sent.
+//  4. Pieces are read one after the other, by one goroutine.
+type later struct {
+	s          *Server
+	head, tail []byte
+	cuts       []cut
+	size       int
+
+	// Of who reads.
+	ctx    context.Context
+	next   int
+	left   kv.Range
+	failed error
+
+	pinned *pinned
+	share  *share
+	parts  atomic.Int64  // that are not freed
+	holds  *atomic.Int64 // of the share
+}
+
+// cut is a piece.
+type cut struct{ pairs, bytes int32 }
+
+// pinned is a View that is let go of after a while.
+type pinned struct {
+	mu    sync.Mutex
+	view  *index.View
+	timer *time.Timer
+}
+
+func pin(v *index.View, held time.Duration) *pinned {
+	p := &pinned{view: v}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(held, p.release)
+	return p
+}
+
+func (p *pinned) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.view = nil
+	p.timer.Stop()
+}
+
+func (p *pinned) or(newest func() *index.View) *index.View {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.view != nil {
+		return p.view
+	}
+	return newest()
+}
+
+// piecesPool has pieces that are not used.
+var piecesPool = sync.Pool{New: func() any { return new([limits.EtcdPieceBytes]byte) }}
+
+// errNotThere says that an answer cannot go on.
+var errNotThere = errors.New("its pairs are not what was measured")
+
+// encode encodes the next piece behind dst.
+func (l *later) encode(dst []byte) ([]byte, error) {
+	if l.failed != nil {
+		return dst, l.failed
+	}
+	c := l.cuts[l.next]
+	l.next++
+	l.left.Limit = int64(c.pairs)
+	whole := index.NewWholeReader(l.left, limits.EtcdAnswerBytes)
+	before, pairs := len(dst), 0
+	l.s.requests.Add(1) // as turns count those who want one
+	err := l.s.turns.read(l.ctx, func() (bool, error) {
+		v := l.pinned.or(l.s.config.Member.View)
+		defer runtime.KeepAlive(v)
+		found, done, err := whole.Step(v, limits.RangeRows)
+		if err != nil || !done {
+			return false, err
+		}
+		pairs = len(found.KVs)
+		for i := range found.KVs {
+			if len(dst)-before+sizeField(&found.KVs[i]) > int(c.bytes) {
+				return false, errNotThere
+			}
+			dst = appendPair(dst, rangeKVs, &found.KVs[i])
+		}
+		if pairs > 0 {
+			l.left.Key, l.left.Continued = append(bytes.Clone(found.KVs[pairs-1].Key), 0), true
+		}
+		return true, nil
+	})
+	l.s.requests.Add(-1)
+	runtime.KeepAlive(whole)
+	if err == nil && (pairs != int(c.pairs) || len(dst)-before != int(c.bytes)) {
+		err = errNotThere
+	}
+	l.failed = err
+	return dst, err
+}
+
+// joined is the whole message, for who counts it.
+func (l *later) joined() ([]byte, error) {
+	defer l.pinned.release()
+	all := append(make([]byte, 0, l.size), l.head...)
+	for range l.cuts {
+		var err error
+		if all, err = l.encode(all); err != nil {
+			return nil, statusOf(err)
+		}
+	}
+	return append(all, l.tail...), nil
+}
+
+// buffers are what gRPC writes of it.
+func (l *later) buffers() mem.BufferSlice {
+	all := make(mem.BufferSlice, 0, len(l.cuts)+2)
+	all = append(all, mem.SliceBuffer(l.head))
+	parts := make([]part, len(l.cuts))
+	for i := range parts {
+		parts[i].of = l
+		parts[i].bytes = int(l.cuts[i].bytes)
+		parts[i].refs.Store(1)
+		all = append(all, &parts[i])
+	}
+	l.parts.Store(int64(len(parts)))
+	l.holds = new(atomic.Int64)
+	l.hold(limits.EtcdLaterBytes + int64(len(parts))*limits.EtcdPartBytes)
+	if l.share != nil {
+		own := l.share
+		runtime.AddCleanup(l, func(left *atomic.Int64) { own.holds(-left.Swap(0)) }, l.holds) // see writing
+	}
+	return append(all, mem.SliceBuffer(l.tail))
+}
+
+func (l *later) hold(n int64) {
+	l.holds.Add(n)
+	l.share.holds(n)
+}
+
+// part is a piece as gRPC writes it: there from when it is looked at until nobody needs it.
+type part struct {
+	mem.Buffer // the methods that gRPC has for its own buffers: what is sent is read by those below
+	of         *later
+	bytes      int
+	refs       atomic.Int32
+
+	data   []byte
+	pooled *[limits.EtcdPieceBytes]byte
+}
+
+// Len implements mem.Buffer.
+func (p *part) Len() int { return p.bytes }
+
+// Ref implements mem.Buffer.
+func (p *part) Ref() { p.refs.Add(1) }
+
+// ReadOnlyData implements mem.Buffer.
+func (p *part) ReadOnlyData() []byte {
+	if p.data != nil {
+		return p.data
+	}
+	l := p.of
+	if p.bytes <= limits.EtcdPieceBytes {
+		p.pooled = piecesPool.Get().(*[limits.EtcdPieceBytes]byte)
+		p.data = p.pooled[:0]
+	} else {
+		p.data = make([]byte, 0, p.bytes)
+	}
+	l.hold(int64(cap(p.data)))
+	data, err := l.encode(p.data)
+	if err != nil { // nothing of this is sent: the connection is closed before
+		l.s.port.note("a client's connection is closed in the middle of an answer", fmt.Sprintf("a range of %d bytes cannot go on: %v", l.size, err))
+		if l.share != nil {
+			l.share.close()
+		}
+		data = data[:p.bytes]
+		clear(data)
+	}
+	p.data = data
+	return p.data
+}
+
+// Slice implements mem.Buffer.
+func (p *part) Slice(start, end int) mem.Buffer {
+	return mem.SliceBuffer(bytes.Clone(p.ReadOnlyData()[start:end]))
+}
+
+// Free implements mem.Buffer.
+func (p *part) Free() {
+	if p.refs.Add(-1) > 0 {
+		return
+	}
+	l := p.of
+	if p.data != nil {
+		n := int64(cap(p.data))
+		if p.pooled != nil {
+			piecesPool.Put(p.pooled)
+		}
+		p.data, p.pooled = nil, nil
+		l.hold(-n)
+	}
+	if l.parts.Add(-1) == 0 {
+		l.pinned.release()
+		l.hold(-limits.EtcdLaterBytes - int64(len(l.cuts))*limits.EtcdPartBytes)
+	}
+}

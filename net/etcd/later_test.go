@@ -1,0 +1,274 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/internal/limits"
+	"qkv/net/etcd"
+)
+
+// fill puts keys under big/ whose values make some mebibytes, of all sizes, and returns how many there are.
+func fill(ctx context.Context, t *testing.T, store pb.KVClient, fill byte) (n int) {
+	t.Helper()
+	for bytesPut := 0; bytesPut < 3*limits.EtcdWholeBytes; n++ {
+		value := bytes.Repeat([]byte{fill}, 10+n*97%40_000)
+		if n%100 == 7 {
+			value = bytes.Repeat([]byte{fill}, 1<<20)
+		}
+		key := fmt.Appendf(nil, "big/%05d", n)
+		if n == 50 {
+			key = append(key, bytes.Repeat([]byte{'k'}, limits.KeyBytes-len(key))...)
+		}
+		bytesPut += len(value)
+		if _, err := store.Put(ctx, &pb.PutRequest{Key: key, Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n
+}
+
+func streamed(ctx context.Context, t *testing.T, store pb.KVClient, q *pb.RangeRequest) *pb.RangeResponse {
+	t.Helper()
+	chunks, err := store.RangeStream(ctx, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := &pb.RangeResponse{}
+	for {
+		chunk, err := chunks.Recv()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		proto.Merge(all, chunk.RangeResponse)
+	}
+}
+
+// TestLargeAnswers asks for ranges that are encoded as they are written, and gets what a stream of them has, also as JSON.
+func TestLargeAnswers(t *testing.T) {
+	s := start(t, newMember(), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	store := pb.NewKVClient(dial(t, s))
+	n := int64(fill(ctx, t, store, 'a'))
+	old := streamed(ctx, t, store, &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}).Header.Revision
+	fill(ctx, t, store, 'b')
+	for _, q := range []*pb.RangeRequest{
+		{Key: []byte("big/"), RangeEnd: []byte("big0")},
+		{Key: []byte{0}, RangeEnd: []byte{0}, Serializable: true},
+		{Key: []byte("big/"), RangeEnd: []byte("big0"), Limit: n - 3},
+		{Key: []byte("big/"), RangeEnd: []byte("big0"), Limit: n},
+		{Key: []byte("big/00003"), RangeEnd: []byte("big0"), Limit: n + 1},
+		{Key: []byte("big/"), RangeEnd: []byte("big0"), Revision: old},
+		{Key: []byte("big/"), RangeEnd: []byte("big0"), Revision: old, Limit: n - 1},
+	} {
+		got, err := store.Range(ctx, q)
+		if err != nil {
+			t.Fatalf("%v: %v", q, err)
+		}
+		want := streamed(ctx, t, store, q)
+		if size := proto.Size(got); size < limits.EtcdWholeBytes {
+			t.Fatalf("%v: %d bytes are not large", q, size)
+		}
+		if !proto.Equal(got, want) {
+			t.Errorf("%v: %d pairs, more %v, count %d, header %v; streamed %d, %v, %d, %v", q, len(got.Kvs), got.More, got.Count, got.Header, len(want.Kvs), want.More, want.Count, want.Header)
+		}
+	}
+	code, body := post(t, s, "/v3/kv/range", `{"key":"YmlnLw==","range_end":"YmlnMA=="}`)
+	if code != 200 || strings.Count(body, `"mod_revision"`) != int(n) || !strings.HasSuffix(body, fmt.Sprintf(`"count":"%d"}`, n)) {
+		t.Errorf("as JSON: %d, %d pairs of %d", code, strings.Count(body, `"mod_revision"`), n)
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 && s.Stats().GatewayBytes == 0 })
+}
+
+// TestLargeAnswersUnread asks for much more by one connection than it may hold, and reads nothing: next to nothing is held of it. What is changed
+// meanwhile, and even compacted, is not in the answers; where they cannot be had any more, the connection ends, and nothing wrong comes.
+func TestLargeAnswersUnread(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		held    time.Duration
+		compact bool
+		ends    bool
+	}{
+		{"the state is held", time.Hour, true, false},
+		{"it is not", time.Nanosecond, false, false},
+		{"it is gone", time.Nanosecond, true, true},
+	} {
+		s := start(t, newMember(), func(config *etcd.Config) { config.Limits.AnswerHeld = c.held })
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		conn := dial(t, s)
+		store := pb.NewKVClient(conn)
+		fill(ctx, t, store, 'a')
+		q := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}
+		want, err := store.Range(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const requests = 20
+		h := attack(t, s)
+		for range requests {
+			id, err := h.begin("/etcdserverpb.KV/Range")
+			if err == nil {
+				err = h.frames.WriteData(id, true, message(q))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		const least = requests * limits.EtcdLaterBytes
+		most := int64(least + requests*(limits.EtcdAskedBytes+limits.EtcdStreamBytes) + requests*int64(proto.Size(want))/limits.EtcdPieceBytes*3*limits.EtcdPartBytes + 4<<20)
+		eventually(t, func() bool { return s.Stats().MessageBytes >= least })
+		for range 100 {
+			if n := s.Stats().MessageBytes; n > most {
+				t.Fatalf("%s: %d answers of %d bytes that nobody reads hold %d bytes, over %d", c.name, requests, proto.Size(want), n, most)
+			}
+			if _, err := store.Put(ctx, &pb.PutRequest{Key: []byte("other")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill(ctx, t, store, 'b')
+		if c.compact {
+			now, err := store.Range(ctx, &pb.RangeRequest{Key: []byte("other")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.Compact(ctx, &pb.CompactionRequest{Revision: now.Header.Revision, Physical: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := takeAnswers(h, requests)
+		if c.ends {
+			if err == nil {
+				t.Errorf("%s: %d answers came whole", c.name, len(got))
+			}
+		} else if err != nil || len(got) != requests {
+			t.Errorf("%s: %d of %d answers: %v", c.name, len(got), requests, err)
+		}
+		for _, one := range got {
+			if !bytes.Equal(one, mustMarshal(t, want)) {
+				t.Fatalf("%s: an answer is not what was there when it was asked for", c.name)
+			}
+		}
+		_ = h.Close()
+		eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	}
+}
+
+func mustMarshal(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// takeAnswers opens the windows of a client that has read nothing, and returns the messages that come whole.
+func takeAnswers(h *hostile, requests int) (whole [][]byte, err error) {
+	_ = h.SetDeadline(time.Now().Add(wait))
+	if err := h.frames.WriteWindowUpdate(0, 1<<31-1-65535); err != nil {
+		return nil, err
+	}
+	for id := uint32(1); id < h.stream; id += 2 {
+		if err := h.frames.WriteWindowUpdate(id, 1<<30); err != nil {
+			return nil, err
+		}
+	}
+	parts := map[uint32][]byte{}
+	for len(whole) < requests {
+		f, err := h.frames.ReadFrame()
+		if err != nil {
+			return whole, err
+		}
+		if data, ok := f.(interface{ Data() []byte }); ok {
+			id := f.Header().StreamID
+			parts[id] = append(parts[id], data.Data()...)
+		}
+		if f.Header().Flags.Has(1) && f.Header().Type == 1 { // trailers
+			if m := parts[f.Header().StreamID]; len(m) > 5 {
+				whole = append(whole, m[5:])
+			}
+			delete(parts, f.Header().StreamID)
+		}
+	}
+	return whole, nil
+}
+
+// TestBuiltAnswers asks for large sorted ranges and does not read them: what has no room waits, is refused with the limit's name when
+// too many wait, and gets it when those were closed that stand still.
+func TestBuiltAnswers(t *testing.T) {
+	const most = 24 << 20
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes, c.Limits.Stall = most, 100*time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	store := pb.NewKVClient(dial(t, s))
+	fill(ctx, t, store, 'a')
+	sorted := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}
+	txn := &pb.TxnRequest{Success: []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}}}}}
+	want, err := store.Range(ctx, sorted)
+	if err != nil || proto.Size(want) < limits.EtcdWholeBytes {
+		t.Fatalf("%d bytes: %v", proto.Size(want), err)
+	}
+	var hostile []net.Conn
+	for i := range 6 {
+		h := attack(t, s)
+		method, q := "/etcdserverpb.KV/Range", proto.Message(sorted)
+		if i%2 == 1 {
+			method, q = "/etcdserverpb.KV/Txn", txn
+		}
+		id, err := h.begin(method)
+		if err == nil {
+			err = h.frames.WriteData(id, true, message(q))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		hostile = append(hostile, h)
+	}
+	eventually(t, func() bool { return s.Stats().BuiltBytes > 0 })
+	for range 3 {
+		got, err := store.Range(ctx, sorted)
+		if err != nil || !proto.Equal(&pb.RangeResponse{Kvs: got.GetKvs()}, &pb.RangeResponse{Kvs: want.Kvs}) {
+			t.Fatalf("one that reads, beside others that do not: %v", err)
+		}
+		if n := s.Stats().BuiltBytes; n > most {
+			t.Errorf("%d bytes are held, over %d", n, most)
+		}
+	}
+	for _, c := range hostile {
+		_ = c.Close()
+	}
+	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
+
+	// What has more than all of the room is refused at any rate.
+	fillMore := make([]byte, 1<<20)
+	for i := range 14 {
+		if _, err := store.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/more/%d", i), Value: fillMore}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := store.Range(ctx, sorted); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), fmt.Sprint(most)) {
+		t.Errorf("a sorted range of more than there is room for: %v", err)
+	}
+	if _, err := store.Range(ctx, &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}); err != nil {
+		t.Errorf("the same in the order of keys: %v", err)
+	}
+	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
+}

@@ -1,0 +1,63 @@
+package etcd_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/net/etcd"
+)
+
+// TestLocksThatWait has many wait for one lock: there are at most so many, who comes too late is told the limit, each is one goroutine
+// of the server, and places that are given up are there again.
+func TestLocksThatWait(t *testing.T) {
+	const most = 400
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) { c.Limits.Locks = most })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	if err := c.Invoke(ctx, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	h := attack(t, s)
+	go h.read()
+	before := runtime.NumGoroutine()
+	const waiting = most / 2
+	for range waiting {
+		id, err := h.begin("/v3lockpb.Lock/Lock")
+		if err == nil {
+			err = h.frames.WriteData(id, true, message(&pb.RangeRequest{Key: []byte("n")}))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool { return m.Watches() >= waiting })
+	if n := runtime.NumGoroutine() - before; n > waiting+waiting/2 {
+		t.Errorf("%d that wait are %d goroutines", waiting, n)
+	}
+	err := c.Invoke(ctx, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{})
+	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), fmt.Sprint(most)) {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+		t.Errorf("another request: %v", err)
+	}
+	_ = h.Close()
+	eventually(t, func() bool {
+		short, done := context.WithTimeout(ctx, time.Second)
+		defer done()
+		err := c.Invoke(short, "/v3lockpb.Lock/Lock", &pb.RangeRequest{Key: []byte("n")}, &pb.CompactionResponse{})
+		return status.Code(err) != codes.ResourceExhausted
+	})
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+}
