@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -136,8 +137,12 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 
 func (a *arranger) unknownFlag(name, word string) error {
 	hint := foreignWord(foreignFlags, name)
+	known := flagNames(a.flagsInScope())
+	if source := "--source-" + name; slices.Contains(known, source) { // of two sides that have certificates
+		hint = fmt.Sprintf("it is %s for the etcd that is followed, and --to-%s for members at https:// URLs; ", source, name)
+	}
 	if hint == "" {
-		hint = didYouMean("--"+name, flagNames(a.flagsInScope()))
+		hint = didYouMean("--"+name, known)
 	}
 	if a.command != nil && len(a.subcommands()) == 0 {
 		return usagef("unknown flag %s: %s`%s` lists the flags; an argument that begins with a dash goes after `--`",

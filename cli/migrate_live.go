@@ -56,7 +56,11 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 			bar.add(more)
 		},
 	}
-	return migrateError(l.Run(ctx))
+	err = l.Run(ctx)
+	if why := diagnosed(ctx, err, from, to); why != nil {
+		return why
+	}
+	return migrateError(err)
 }
 
 // tryMigration looks at what a running etcd has, by a snapshot that is removed again.
@@ -77,7 +81,25 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	if err == nil {
 		err = migrateFile(ctx, c, path, from.Name)
 	}
+	if why := diagnosed(ctx, err, from, nil); why != nil {
+		return errors.Join(why, os.RemoveAll(dir))
+	}
 	return errors.Join(migrateError(err), os.RemoveAll(dir))
+}
+
+// diagnosed is why neither side was reached, where that is for TLS.
+func diagnosed(ctx context.Context, err error, from, to *migrate.Group) error {
+	if !migrate.Unreachable(err) {
+		return nil
+	}
+	why := from.Diagnose(ctx, "source")
+	if why == nil && to != nil {
+		why = to.Diagnose(ctx, "to")
+	}
+	if why == nil {
+		return nil
+	}
+	return exitf(exitUnavailable, "%w", why)
 }
 
 // sourceGroup are the members of the etcd that is followed.

@@ -34,4 +34,7 @@ var migrateMutants = []mutant{
 	{"cut over without a look at the hashes", []change{
 		{"net/etcd/migrate/live.go", "	if here.Hash != old.Hash ||", "	if here.Hash != old.Hash && l.source == 0 ||"},
 	}, []detector{direct("./net/etcd/migrate", "TestLiveRefuses")}},
+	{"take what a member has against a client's certificate for nothing", []change{
+		{"net/etcd/migrate/trust.go", "		_, err = conn.Read(make([]byte, 1)) ", "		_ = 0 "},
+	}, []detector{direct("./net/etcd/migrate", "TestDiagnose")}},
 }

@@ -25,6 +25,7 @@ import (
 type Source struct {
 	Endpoint string // HOST:PORT
 	conn     *grpc.ClientConn
+	config   *tls.Config // nil: without TLS
 }
 
 // Dial makes a Source; it connects with the first call. Without a TLS configuration the connection is plain.
@@ -39,7 +40,7 @@ func Dial(endpoint string, config *tls.Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", endpoint, err)
 	}
-	return &Source{Endpoint: endpoint, conn: conn}, nil
+	return &Source{Endpoint: endpoint, conn: conn, config: config}, nil
 }
 
 // A connection on which nothing comes is asked whether it is there, as rarely as etcd allows.

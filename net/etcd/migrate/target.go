@@ -51,7 +51,15 @@ func (g *Group) do(ctx context.Context, f func(ctx context.Context, s *Source) e
 	if retryable(err) {
 		g.current = (g.current + 1) % len(g.all)
 	}
-	return fmt.Errorf("%s at %s: %w", g.Name, s.Endpoint, err)
+	return fmt.Errorf("%s: %w", g.at(s), err)
+}
+
+// at names a member.
+func (g *Group) at(s *Source) string {
+	if g.Name == s.Endpoint {
+		return g.Name
+	}
+	return g.Name + " at " + s.Endpoint
 }
 
 // retryable says that the same may succeed later, or with another member. A write may have been made all the same.

@@ -1,0 +1,120 @@
+package migrate
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+)
+
+// diagnoseTimeout is how long a member may take for a handshake that only asks why there is none.
+const diagnoseTimeout = 3 * time.Second
+
+// Diagnose says why no member of the group is reached, where that is for TLS, and what helps; flags is what its flags begin with. It
+// returns nil where it is for something else. GRPC tells of an alert that comes behind the handshake in no certain way.
+func (g *Group) Diagnose(ctx context.Context, flags string) error {
+	for _, s := range g.all {
+		if err := s.diagnose(ctx, flags); err != nil {
+			return fmt.Errorf("%s: %w", g.at(s), err)
+		}
+	}
+	return nil
+}
+
+func (s *Source) diagnose(ctx context.Context, flags string) error {
+	if s.reached(ctx) {
+		return nil // a member of qkv takes both, with TLS and without
+	}
+	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
+	defer cancel()
+	config := &tls.Config{InsecureSkipVerify: true} // it is only asked whether it speaks TLS
+	if s.config != nil {
+		config = s.config.Clone()
+	}
+	config.NextProtos = []string{"h2"}
+	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", s.Endpoint)
+	if err == nil {
+		defer conn.Close()
+		until, _ := ctx.Deadline()
+		_ = conn.SetDeadline(until)
+		_, err = conn.Read(make([]byte, 1)) // what it has against this side comes behind the handshake
+	}
+	if s.config == nil {
+		if alert := remoteAlert(err); err == nil || alert != "" || isTimeout(err) && conn != nil {
+			return errors.New("it speaks TLS, and its URL begins with http://: write https://")
+		}
+		return nil
+	}
+	return trustError(err, flags)
+}
+
+// reached says that something speaks gRPC there, whatever it answers.
+func (s *Source) reached(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, diagnoseTimeout)
+	defer cancel()
+	_, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte("health")})
+	return !Unreachable(err)
+}
+
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// trustError says what a handshake's error means, and what helps.
+func trustError(err error, flags string) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("its certificate is signed by another CA than --%s-cacert has, or the host's without it: give the CA that signed it", flags)
+	}
+	if name, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Errorf("its certificate is for %s, not for the host of the URL: use a URL with one of those names, or let the certificate have this one", names(name.Certificate))
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return fmt.Errorf("its certificate is valid from %s to %s, and by this host's clock it is %s: renew it there, or set the clock", day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now()))
+	}
+	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return fmt.Errorf("it does not speak TLS (%s): write http:// where it has none", record.Msg)
+	}
+	if verify, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return fmt.Errorf("its certificate is not believed: %w", verify.Err)
+	}
+	switch alert := remoteAlert(err); alert {
+	case "":
+		return nil
+	case "certificate required":
+		return fmt.Errorf("it serves only clients with a certificate that its CA has signed: give one by --%s-cert and --%s-key", flags, flags)
+	default:
+		return fmt.Errorf("it does not believe the certificate of --%s-cert (%s): give one that its --trusted-ca-file has signed, for clients, that has not expired", flags, alert)
+	}
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02") }
+
+// remoteAlert is what the other side has said, in the words of Go's library.
+func remoteAlert(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
+		return strings.TrimPrefix(e.Err.Error(), "tls: ")
+	}
+	return ""
+}
+
+// names are those that a certificate is for.
+func names(c *x509.Certificate) string {
+	all := append([]string(nil), c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	if len(all) == 0 {
+		return "no name at all"
+	}
+	return strings.Join(all, ", ")
+}
