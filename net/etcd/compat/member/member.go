@@ -206,6 +206,9 @@ func start(t testing.TB, program string, count int, prepare func(m *Member), wir
 	return c, c.await()
 }
 
+// Add adds to the member's command line: for who prepares it.
+func (m *Member) Add(arguments ...string) { m.arguments = append(m.arguments, arguments...) }
+
 // Start starts the member's process once more, and does not wait until it serves.
 func (m *Member) Start() {
 	m.t.Helper()
