@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -18,23 +19,29 @@ import (
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"qkv/internal/limits"
 )
 
 // TestAdverseEtcdClients: clients of gRPC begin requests and reset them as fast as they can, on many connections; others open
-// streams and say nothing on them; others open thousands of connections and do nothing. The member's memory stays within its budget,
-// and others are served.
+// streams and say nothing on them; others open thousands of connections and do nothing, ask for all that there is and read none of it,
+// in the order of keys and sorted, or wait for a lock by the thousand. The member's memory stays within its budget, and others are
+// served.
 func TestAdverseEtcdClients(t *testing.T) {
 	alongside(t)
 	took := variant(2*time.Second, 20*time.Second)
-	resetting, opening, idle := variant(16, 64), variant(2, 16), variant(500, 10_000)
+	resetting, opening, idle, unreading := variant(16, 64), variant(2, 16), variant(500, 10_000), variant(2, 8)
 	c := startProcesses(t, 3)
 	victim := c.leader()
 	others := newEtcdCallers(c, victim.listen)
+	others.fill(variant(8, 128)) // mebibytes
+	everything := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0")}
+	sorted := &pb.RangeRequest{Key: everything.Key, RangeEnd: everything.RangeEnd, SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}
+	lock := &pb.RangeRequest{Key: []byte("lock")} // a name is its first field, too
 	quiet := others.during(took/2, func() {})
 
-	var resets, streams, connections atomic.Int64
+	var resets, streams, connections, unread, unsorted, locks atomic.Int64
 	for _, attack := range []struct {
 		name        string
 		connections int
@@ -45,6 +52,11 @@ func TestAdverseEtcdClients(t *testing.T) {
 		{"resets", resetting, func(ctx context.Context, at string) { resetStreams(ctx, at, &resets) }, &resets, 256 << 20},
 		{"open streams", opening, func(ctx context.Context, at string) { openStreams(ctx, at, &streams) }, &streams, limits.EtcdBytes + limits.EtcdBytes/2},
 		{"idle connections", idle, func(ctx context.Context, at string) { idleConnection(ctx, at, &connections) }, &connections, 1 << 30},
+		{"unread answers", unreading, func(ctx context.Context, at string) { askAndLeave(ctx, at, rangeMethod, everything, 500, &unread) }, &unread, 512 << 20},
+		{"unread sorted answers", unreading, func(ctx context.Context, at string) { askAndLeave(ctx, at, rangeMethod, sorted, 16, &unsorted) }, &unsorted, 512 << 20},
+		{"waiting locks", unreading, func(ctx context.Context, at string) {
+			askAndLeave(ctx, at, "/v3lockpb.Lock/Lock", lock, variant(200, 4000), &locks)
+		}, &locks, 512 << 20},
 	} {
 		before, worked := victim.residentBytes(), victim.processorTime()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -102,6 +114,15 @@ func newEtcdCallers(c *clusterProcess, at string) *etcdCallers {
 	return e
 }
 
+// fill puts keys of a mebibyte.
+func (e *etcdCallers) fill(mebibytes int) {
+	e.t.Helper()
+	for i := range mebibytes {
+		_, err := pb.NewKVClient(e.conns[0]).Put(e.t.Context(), &pb.PutRequest{Key: fmt.Appendf(nil, "big/%03d", i), Value: make([]byte, 1<<20)}, grpc.WaitForReady(true))
+		must(e.t, err)
+	}
+}
+
 // during calls for a while, looks again and again, and returns the 99th percentile of how long a call took.
 func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 	e.t.Helper()
@@ -155,8 +176,10 @@ func (e *etcdCallers) during(took time.Duration, look func()) time.Duration {
 	return all[len(all)*99/100]
 }
 
+const rangeMethod = "/etcdserverpb.KV/Range"
+
 // etcdFrames dials, and returns what writes frames, and the head of a request. What comes is read and overlooked.
-func etcdFrames(ctx context.Context, at string) (net.Conn, *http2.Framer, []byte) {
+func etcdFrames(ctx context.Context, at, method string) (net.Conn, *http2.Framer, []byte) {
 	conn, err := net.Dial("tcp", at)
 	if err != nil {
 		return nil, nil, nil
@@ -164,7 +187,7 @@ func etcdFrames(ctx context.Context, at string) (net.Conn, *http2.Framer, []byte
 	context.AfterFunc(ctx, func() { _ = conn.Close() })
 	var block bytes.Buffer
 	encode := hpack.NewEncoder(&block)
-	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", "/etcdserverpb.KV/Range"}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
+	for _, f := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":path", method}, {":authority", "x"}, {"content-type", "application/grpc"}, {"te", "trailers"}} {
 		field := hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true} // no table, so that all requests look alike
 		_ = encode.WriteField(field)
 	}
@@ -178,7 +201,7 @@ func etcdFrames(ctx context.Context, at string) (net.Conn, *http2.Framer, []byte
 
 // resetStreams begins requests and resets them, until the connection ends. They are written many at a time.
 func resetStreams(ctx context.Context, at string, count *atomic.Int64) {
-	conn, _, head := etcdFrames(ctx, at)
+	conn, _, head := etcdFrames(ctx, at, rangeMethod)
 	if conn == nil {
 		return
 	}
@@ -207,7 +230,7 @@ func resetStreams(ctx context.Context, at string, count *atomic.Int64) {
 
 // openStreams begins as many requests as a connection may, says nothing more on them, and waits until the connection ends.
 func openStreams(ctx context.Context, at string, count *atomic.Int64) {
-	conn, frames, head := etcdFrames(ctx, at)
+	conn, frames, head := etcdFrames(ctx, at, rangeMethod)
 	if conn == nil {
 		return
 	}
@@ -223,11 +246,34 @@ func openStreams(ctx context.Context, at string, count *atomic.Int64) {
 
 // idleConnection says what it is, and nothing more.
 func idleConnection(ctx context.Context, at string, count *atomic.Int64) {
-	conn, _, _ := etcdFrames(ctx, at)
+	conn, _, _ := etcdFrames(ctx, at, rangeMethod)
 	if conn == nil {
 		return
 	}
 	defer conn.Close()
 	count.Add(1)
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// askAndLeave asks the same so many times, and reads nothing, until the connection ends.
+func askAndLeave(ctx context.Context, at, method string, q proto.Message, times int, count *atomic.Int64) {
+	conn, frames, head := etcdFrames(ctx, at, method)
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	body, err := proto.Marshal(q)
+	if err != nil {
+		return
+	}
+	body = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...)
+	for i := range uint32(times) {
+		if frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: head, EndHeaders: true}) != nil || frames.WriteData(2*i+1, true, body) != nil {
+			return
+		}
+		count.Add(1)
+	}
+	for ctx.Err() == nil && frames.WritePing(true, [8]byte{}) == nil { // an answer to nothing, which costs nothing
+		pause(ctx, 200*time.Millisecond)
+	}
 }

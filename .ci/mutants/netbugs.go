@@ -28,6 +28,9 @@ func init() {
 		{"give one host all places of locks", []change{
 			{"net/etcd/lock.go", "	if p.by[client] >= p.most-p.taken {\n", "	if p.taken >= p.most {\n"},
 		}, []detector{direct("./net/etcd", "TestPlacesOfLocks"), direct("./net/etcd", "TestLocksThatWait")}},
+		{"let who was closed open as much again at once", []change{
+			{"net/etcd/resets.go", "	r.blames[client] = now\n", ""},
+		}, []detector{direct("./net/etcd", "TestBlamed")}},
 		{"ask the same room for each snapshot", []change{
 			{"net/etcd/snapshot.go", "min(limits.EtcdSnapshotRoom, limits.EtcdSnapshotLeast+4*state)", "limits.EtcdSnapshotRoom"},
 		}, []detector{direct("./net/etcd", "TestSnapshotRoom")}},

@@ -410,3 +410,45 @@ func TestResets(t *testing.T) {
 		t.Errorf("%d streams were reset in %v, the limit is %d a second", connections*streams, took, limits.EtcdResets)
 	}
 }
+
+// TestBlamed opens streams until its connection is closed for what they hold. On another one it opens them no faster than they may be
+// reset from then on, and whoever opens few is not held up.
+func TestBlamed(t *testing.T) {
+	const few, streams = limits.EtcdStreamsFew, limits.EtcdStreamsFew + 2*limits.EtcdResets
+	s := start(t, newMember(), func(c *etcd.Config) {
+		c.Limits.Bytes = (streams + 500) * (limits.EtcdStreamBytes + 256*limits.EtcdHeaderTimes)
+	})
+	open := func(n uint32) *hostile {
+		h := attack(t, s)
+		go h.read()
+		for !h.over() && h.stream < 2*n {
+			if _, err := h.begin("/etcdserverpb.Watch/Watch"); err != nil {
+				break
+			}
+		}
+		return h
+	}
+	answered := func(h *hostile) bool {
+		return h.over() || h.answered()
+	}
+	var held []*hostile // until one is closed: each may have as many streams as a connection takes
+	for closed := false; !closed && len(held) < 8; {
+		held = append(held, open(limits.EtcdStreams))
+		_ = held[len(held)-1].frames.WritePing(false, [8]byte{})
+		eventually(t, func() bool { return answered(held[len(held)-1]) })
+		for _, h := range held {
+			closed = closed || h.over()
+		}
+	}
+	for _, h := range held {
+		_ = h.Close()
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	began := time.Now()
+	h := open(streams)
+	_ = h.frames.WritePing(false, [8]byte{})
+	eventually(t, func() bool { return answered(h) })
+	if took := time.Since(began); h.over() || took < time.Second {
+		t.Errorf("%d streams were opened in %v (closed: %v), beyond %d at %d a second", streams, took, h.over(), few, limits.EtcdResets)
+	}
+}

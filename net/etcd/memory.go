@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/mem"
@@ -26,6 +27,7 @@ import (
 type memory struct {
 	most  int64
 	note  func(what, reason string)
+	run   func(func()) // in a goroutine of the server
 	total atomic.Int64
 
 	resets *resets
@@ -66,8 +68,8 @@ type share struct {
 // came is what came on a stream: metadata and data.
 type came struct{ head, data int64 }
 
-func newMemory(most int64, note func(what, reason string)) *memory {
-	return &memory{most: most, note: note, resets: newResets(), shares: map[*share]struct{}{}}
+func newMemory(most int64, run func(func()), note func(what, reason string)) *memory {
+	return &memory{most: most, note: note, run: run, resets: newResets(), shares: map[*share]struct{}{}}
 }
 
 // begin makes a share of a connection that close ends.
@@ -119,13 +121,28 @@ func (s *share) giveRooms() {
 	rooms := s.rooms
 	s.rooms = nil
 	s.mu.Unlock()
+	large := int64(0)
 	for h := range rooms {
-		h.give()
+		large += h.has()
 	}
+	give := func() {
+		for h := range rooms {
+			h.give()
+		}
+	}
+	if large < limits.EtcdCollected {
+		give()
+		return
+	}
+	s.of.run(func() { // others have the room when the memory is free
+		runtime.GC()
+		give()
+	})
 }
 
-// begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come.
-func (s *share) begins(stream uint32, head int64) {
+// begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come. It returns how many
+// there are.
+func (s *share) begins(stream uint32, head int64) (streams int) {
 	s.change(func() {
 		if s.streams == nil {
 			s.streams = map[uint32]came{}
@@ -135,7 +152,9 @@ func (s *share) begins(stream uint32, head int64) {
 		c.head += more
 		s.heads += more
 		s.streams[stream] = c
+		streams = len(s.streams)
 	})
+	return streams
 }
 
 // came counts data. Of a stream that is over, gRPC drops it.
@@ -247,6 +266,7 @@ func (m *memory) closeLargest() bool {
 	if worst == nil {
 		return false
 	}
+	m.resets.blame(worst.pacing.client, time.Now())
 	worst.end()
 	worst.close()
 	m.note("a client's connection is closed: it holds most of the memory of all", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
@@ -401,7 +421,9 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	case last && (kind == dataFrame || kind == headersFrame):
 		s.said(stream, kind == headersFrame)
 	case kind == headersFrame, kind == moreHeadersFrame:
-		s.begins(stream, int64(length))
+		if s.begins(stream, int64(length)) > limits.EtcdStreamsFew && s.of.resets.blamed(s.pacing.client, time.Now()) {
+			s.pacing.resets++
+		}
 	case kind == dataFrame:
 		s.came(stream, int64(length))
 	}

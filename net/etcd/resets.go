@@ -17,11 +17,14 @@ import (
 //  2. What comes of a connection past its part is not handed on before its time, and nothing more is read of it until then. Nobody
 //     else waits, and the client's own writes wait when its buffers are full.
 //  3. A connection may be ahead by what its part is of a second.
-//  4. Frames that ask for nothing, as pings and settings, count as a reset for each limits.EtcdFramesReset of them.
+//  4. A client of which a connection was closed, for that it held most of the memory, would open as much again at once: for
+//     limits.EtcdBlamed each stream counts as a reset that one of its connections opens beside limits.EtcdStreamsFew others.
+//  5. Frames that ask for nothing, as pings and settings, count as a reset for each limits.EtcdFramesReset of them.
 type resets struct {
 	mu      sync.Mutex
 	second  int64
 	clients map[string]*resetter
+	blames  map[string]time.Time // when that of a client was closed last
 }
 
 // resetter is a client, with how many of its connections have given up streams in the last second and in this one.
@@ -36,7 +39,28 @@ type pacing struct {
 	counted int64     // the second in which it was counted last
 }
 
-func newResets() *resets { return &resets{clients: map[string]*resetter{}} }
+func newResets() *resets {
+	return &resets{clients: map[string]*resetter{}, blames: map[string]time.Time{}}
+}
+
+// blame notes that a client's connection was closed.
+func (r *resets) blame(client string, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for other, at := range r.blames {
+		if now.Sub(at) >= limits.EtcdBlamed {
+			delete(r.blames, other)
+		}
+	}
+	r.blames[client] = now
+}
+
+func (r *resets) blamed(client string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at, there := r.blames[client]
+	return there && now.Sub(at) < limits.EtcdBlamed
+}
 
 // clientAt is who a client is, as far as it matters here.
 func clientAt(from net.Addr) string {

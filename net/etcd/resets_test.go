@@ -60,7 +60,7 @@ func TestResetsShare(t *testing.T) {
 // TestFramesThatAskForNothing counts them as resets, and none that ask for something.
 func TestFramesThatAskForNothing(t *testing.T) {
 	const priority, settings, ping, window = 2, 4, 6, 8
-	m := newMemory(1<<30, func(string, string) {})
+	m := newMemory(1<<30, func(func()) {}, func(string, string) {})
 	s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {})
 	for range 10 * limits.EtcdFramesReset {
 		s.fromClient(headersFrame, 0, 1, 100)

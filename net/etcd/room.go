@@ -103,6 +103,12 @@ func (h *hold) give() {
 	h.giveLocked()
 }
 
+func (h *hold) has() int64 {
+	h.of.mu.Lock()
+	defer h.of.mu.Unlock()
+	return h.bytes
+}
+
 // moves counts bytes that came, or went.
 func (h *hold) moves(n int) {
 	h.of.mu.Lock()

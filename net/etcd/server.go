@@ -137,7 +137,7 @@ func Start(config Config) *Server {
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)
-	s.memory = newMemory(config.Limits.Bytes, func(what, reason string) { s.port.note(what, reason) })
+	s.memory = newMemory(config.Limits.Bytes, s.running.Go, func(what, reason string) { s.port.note(what, reason) })
 	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
 	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
 	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
