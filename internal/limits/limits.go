@@ -234,8 +234,8 @@ const (
 	// deleted. There is room for a million keys of 256 bytes. Who takes none of an answer in EtcdStall, or would take longer for it than
 	// EtcdBuiltTime, is closed while others wait.
 	EtcdBuiltBytes = 320 << 20
-	// EtcdCollected is how much of it is collected before others have it, when a connection with so much is closed: Go's collector would
-	// come later, and both would be in memory.
+	// EtcdCollected is from what size on one that was written is collected before others have its room: Go's collector would come later,
+	// and both would be in memory.
 	EtcdCollected = 64 << 20
 	// EtcdWideReads is how many reads there are at a time that hold all that they have read: a hundred bytes for each of a million keys.
 	// EtcdWideSteps is how many times RangeRows keys a read may look at before it is one of them: pages look at less.

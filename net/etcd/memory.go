@@ -121,23 +121,9 @@ func (s *share) giveRooms() {
 	rooms := s.rooms
 	s.rooms = nil
 	s.mu.Unlock()
-	large := int64(0)
 	for h := range rooms {
-		large += h.has()
+		h.giveCollected()
 	}
-	give := func() {
-		for h := range rooms {
-			h.give()
-		}
-	}
-	if large < limits.EtcdCollected {
-		give()
-		return
-	}
-	s.of.run(func() { // others have the room when the memory is free
-		runtime.GC()
-		give()
-	})
 }
 
 // begins counts a stream from when its client has begun it, with so many bytes of metadata; more of them may come. It returns how many

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type hold struct {
 	mark  int64     // moved, when it was looked at last
 	since time.Time // when that was
 	still bool      // it is being built, and need not move
+	over  bool      // it is given back, or will be as soon as its memory is free
 }
 
 func newRoom(bytes int64, stall time.Duration) *room {
@@ -101,12 +103,6 @@ func (h *hold) give() {
 	h.of.mu.Lock()
 	defer h.of.mu.Unlock()
 	h.giveLocked()
-}
-
-func (h *hold) has() int64 {
-	h.of.mu.Lock()
-	defer h.of.mu.Unlock()
-	return h.bytes
 }
 
 // moves counts bytes that came, or went.
@@ -252,9 +248,28 @@ func (h *hold) giveAll() {
 	if h == nil {
 		return
 	}
-	h.give()
 	if h.by != nil {
 		h.by.forgets(h)
+	}
+	h.giveCollected()
+}
+
+// giveCollected gives back what a large answer had when its memory is free.
+func (h *hold) giveCollected() {
+	h.of.mu.Lock()
+	large := h.by != nil && h.bytes >= limits.EtcdCollected
+	again := h.over
+	h.over, h.still = true, true // it has nothing to take any more
+	h.of.mu.Unlock()
+	switch {
+	case again:
+	case large:
+		h.by.of.run(func() {
+			runtime.GC()
+			h.give()
+		})
+	default:
+		h.give()
 	}
 }
 
