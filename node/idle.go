@@ -64,7 +64,7 @@ func (n *Node) collect() {
 // held is what the clients of both endpoints hold of memory.
 func (n *Node) held() int64 {
 	stats := n.etcd.Stats()
-	held := stats.MessageBytes + stats.GatewayBytes + stats.BuiltBytes
+	held := stats.MessageBytes + stats.GatewayBytes
 	if n.server != nil {
 		native := n.server.Stats()
 		held += native.Bytes + native.Connections*limits.ClientConnectionBytes

@@ -184,12 +184,12 @@ type Stats struct {
 
 	GatewayBytes int64 // that requests over HTTP may use at this moment
 	BuiltBytes   int64 // of answers that are in memory as a whole
-	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read
+	MessageBytes int64 // of open streams, of requests that are not whole, and of answers that are not read, those that are built among them
 }
 
 // Stats returns the endpoint's numbers.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
+	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.built.taken(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
 }
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that
