@@ -138,7 +138,7 @@ func (a *arranger) takesValue(name, word string) (bool, error) {
 func (a *arranger) unknownFlag(name, word string) error {
 	hint := foreignWord(foreignFlags, name)
 	known := flagNames(a.flagsInScope())
-	if source := "--source-" + name; slices.Contains(known, source) { // of two sides that have certificates
+	if source := "--source-" + name; a.command != nil && slices.Contains(known, source) { // of two sides that have certificates
 		hint = fmt.Sprintf("it is %s for the etcd that is followed, and --to-%s for members at https:// URLs; ", source, name)
 	}
 	if hint == "" {
