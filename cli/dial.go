@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -205,6 +206,9 @@ func parseEndpoints(text string) ([]string, error) {
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
 		for _, a := range strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+			if scheme, rest, found := strings.Cut(a, "://"); found {
+				return nil, usagef("%q is not an endpoint: leave %s:// away, as in %s", a, scheme, cmp.Or(strings.TrimRight(rest, "/"), defaultEndpoint))
+			}
 			host, port, err := net.SplitHostPort(a)
 			if err != nil || host == "" || port == "" {
 				return nil, usagef("%q is not an endpoint: HOST:PORT, as in %s", a, defaultEndpoint)

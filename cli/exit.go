@@ -136,13 +136,31 @@ func writeFailed(err error) error {
 	return err
 }
 
-// orNothing adds to the error of a write that no member took that nothing was written, unless a member's answer says so.
+// orNothing adds to the error of a write that no member took, or that was refused, that nothing was changed by it, unless the
+// error says so.
 func orNothing(err error) error {
 	var unavailable *client.UnavailableError
-	if !errors.As(err, &unavailable) || strings.Contains(err.Error(), "certainly did not happen") {
-		return err
+	var answer *kv.Error
+	switch {
+	case errors.Is(err, client.ErrOutcomeUnknown):
+	case errors.As(err, &unavailable):
+		if !strings.Contains(err.Error(), "certainly did not happen") {
+			err = fmt.Errorf("%w; nothing was written", err)
+		}
+	case errors.As(err, &answer) && answer.Certain() && answer.Code != kv.SessionEnded && exitCode(err) != exitUnknown && !saysNothing(err.Error()):
+		err = fmt.Errorf("%w; nothing was changed", err)
 	}
-	return fmt.Errorf("%w; nothing was written", err)
+	return err
+}
+
+// saysNothing tells whether a text says that nothing was changed.
+func saysNothing(text string) bool {
+	for _, words := range []string{"nothing was", "did not happen", "did not change"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
 }
 
 // tooLarge says that a member refuses a value for its size.

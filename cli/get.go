@@ -125,7 +125,7 @@ func get(c *cli.Context) error {
 			return err
 		}
 		if answer.single && (answer.Count == 0 || len(answer.KVs) == 0 && !q.CountOnly) {
-			return exitf(exitNotFound, "key %q not found", q.Key)
+			return exitf(exitNotFound, "key %q not found%s", q.Key, asOf(q.Revision, at))
 		}
 		return nil
 	})

@@ -39,20 +39,27 @@ func revert(c *cli.Context) error {
 	if c.String("to") == "" {
 		return usagef("--to is missing: %s", pointUsage)
 	}
-	if _, _, err := parsePoint(c.String("to"), time.Now()); err != nil {
+	to, at, err := parsePoint(c.String("to"), time.Now())
+	if err != nil {
 		return err
 	}
 	return open(c.Context, c, func(s *client.Client) error {
-		r := &reverter{c: c, client: s, prefix: c.Args().First()}
+		r := &reverter{c: c, client: s, prefix: c.Args().First(), to: to, at: at}
 		var err error
-		if r.to, err = pointAsked(c.Context, s, c.String("to")); err == nil {
+		if !at.IsZero() {
+			r.to, err = s.RevisionAt(c.Context, at, false)
+		}
+		if err == nil {
 			r.now, err = newestOf(c.Context, s)
 		}
-		if err == nil && r.to > r.now {
-			err = fmt.Errorf("revision %d is not there yet, the newest is %d", r.to, r.now)
-		}
-		if err != nil {
-			return err
+		switch {
+		case err != nil:
+			return orNothing(err)
+		case r.to > r.now:
+			return fmt.Errorf("revision %d is not there yet, the newest is %d; nothing was changed", r.to, r.now)
+		case r.to <= beforeAll && !at.IsZero() && !c.Bool("dry-run"): // rather another zone than all keys gone
+			return usagef("--to %s is %s, before the first write: every key would be deleted; --to %d says that this is meant; nothing was changed",
+				c.String("to"), at.Format(time.RFC3339), beforeAll)
 		}
 		if c.Bool("dry-run") {
 			return r.show()
@@ -69,7 +76,8 @@ type reverter struct {
 	c       *cli.Context
 	client  *client.Client
 	prefix  string
-	to, now int64 // what they are to be, and what they are
+	to, now int64     // what they are to be, and what they are
+	at      time.Time // that was asked for; zero where it was a revision
 
 	batch []difference
 	bytes int
@@ -140,7 +148,7 @@ func (r *reverter) ask() error {
 		return err
 	}
 	r.Leased = 0
-	fmt.Fprintf(r.c.App.ErrWriter, "%d keys would be put, and %d deleted, to be as they were at revision %d (--dry-run shows them). Go on? [y/N] ", puts, deletes, r.to)
+	fmt.Fprintf(r.c.App.ErrWriter, "%d keys would be put, and %d deleted, to be as they were%s (--dry-run shows them). Go on? [y/N] ", puts, deletes, asOf(r.to, r.at))
 	answer, _ := bufio.NewReader(f).ReadString('\n')
 	if word := strings.ToLower(strings.TrimSpace(answer)); word != "y" && word != "yes" {
 		return exitf(exitFailed, "nothing was changed")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -32,6 +33,25 @@ func parseLocal(text string, now time.Time) (at time.Time, err error) {
 		}
 	}
 	return at, err
+}
+
+// beforeAll is the revision before the first write.
+const beforeAll = 1
+
+// asOf says, behind a blank, of when the state is that was asked for; nothing where it is the newest. A time is said with its
+// zone: who meant another one than this host's sees it.
+func asOf(revision int64, at time.Time) string {
+	if revision == 0 {
+		return ""
+	}
+	text := fmt.Sprintf(" at revision %d", revision)
+	if revision == beforeAll {
+		text += ", before the first write"
+	}
+	if !at.IsZero() {
+		text += ", which was the newest at " + at.Format(time.RFC3339)
+	}
+	return text
 }
 
 // timeAsked is what --at and --ago ask for; zero when they are not there.

@@ -88,7 +88,7 @@ func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
 	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
 	switch {
 	case len(keys) == 0 || len(keys) > 2:
-		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
+		return client.Watch{}, usagef("usage: %s [flags] %s; %d keys were given, and a command stands behind `--`", c.Command.HelpName, c.Command.ArgsUsage, len(keys))
 	case prefix && fromKey:
 		return client.Watch{}, usagef("--prefix and --from-key exclude each other")
 	case len(keys) == 2 && (prefix || fromKey):
