@@ -432,13 +432,20 @@ func (c *Client) unavailable(op wire.Op, begun time.Time, where *conn, cause err
 	}
 	if len(e.Endpoints) == 0 {
 		for _, endpoint := range c.endpointsLocked() {
-			e.Endpoints = append(e.Endpoints, EndpointError{endpoint, errNoAnswer})
+			e.Endpoints = append(e.Endpoints, EndpointError{endpoint, errSilent})
 		}
 	}
 	return e
 }
 
-var errNoAnswer = errors.New("no answer")
+// errNoAnswer is of one that was connected, errSilent of one that was not; it names the firewalls that know this port by etcd,
+// which has TCP.
+var (
+	errNoAnswer = errors.New("no answer")
+	errSilent   = errors.New("no answer" + whyNoAnswer)
+)
+
+const whyNoAnswer = ": it does not run, or UDP packets do not get through (that TCP does is not enough)"
 
 // Endpoints returns the endpoints that the client knows: those it was given, then those that members told.
 func (c *Client) Endpoints() []string {

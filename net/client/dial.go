@@ -26,7 +26,7 @@ const (
 	refusedPauseMost = 15 * time.Second
 )
 
-var errNoHandshake = fmt.Errorf("no answer within %v", handshakeTimeout)
+var errNoHandshake = fmt.Errorf("no answer within %v"+whyNoAnswer, handshakeTimeout)
 
 // dialLocked sees to it that a connection is made when calls wait for one.
 func (c *Client) dialLocked() {

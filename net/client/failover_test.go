@@ -91,7 +91,7 @@ func TestUnreachable(t *testing.T) {
 		if !errors.As(err, &unavailable) || !errors.Is(err, client.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatal(err)
 		}
-		want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s; %s: nobody listens there", hole, closed)
+		want := fmt.Sprintf("no member can be reached (context deadline exceeded): %s: no answer within 2s: it does not run, or UDP packets do not get through (that TCP does is not enough); %s: nobody listens there", hole, closed)
 		if err.Error() != want {
 			t.Errorf("%v\nwanted\n%v", err, want)
 		}
