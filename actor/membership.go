@@ -216,10 +216,12 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if len(next) > limits.Members {
 			return kv.Errorf(kv.TooManyMembers, "there are %d voters, at most %d are supported: each write would wait for more disks and be no safer"+not, len(f.voters), limits.Members), nil
 		}
-		if f.missing > 0 {
+		switch {
+		case f.missing > 0 && !one.Started() && !f.answers[one.ID]:
+			return kv.Errorf(kv.LearnerBehind, "%s has never started, and would hold up writes as a voter"+not+": start it with --join, and try again when it is level", f.records.NameOf(one.ID)), nil
+		case f.missing > 0:
 			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, f.missing), nil
-		}
-		if !f.level {
+		case !f.level:
 			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name), nil
 		}
 		return judgeVoters(next, change.Instead, f)

@@ -164,7 +164,7 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 		}
 	case kv.RemoveMember:
 		if voters := m.Configuration().Voters; one.Role.Votes() && len(voters) == 1 {
-			return m, kv.Errorf(kv.BadRequest, "%s is the last voter: a cluster without one could not agree on anything; add another member first, or stop this one", one.Name)
+			return m, kv.Errorf(kv.QuorumAtRisk, "%s is the last voter: a cluster without one could not agree on anything; add another member first, or stop this one", one.Name)
 		}
 		return next.without(c.ID), nil
 	case kv.UpdateMember:

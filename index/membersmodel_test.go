@@ -67,7 +67,7 @@ func (m *modelMembers) change(c *kv.MemberChange) kv.Code {
 	case kv.RemoveMember:
 		others := m.has(func(other kv.Member) bool { return other.ID != c.ID && other.Role == kv.Voter })
 		if one.Role == kv.Voter && !others {
-			return kv.BadRequest
+			return kv.QuorumAtRisk
 		}
 		m.remove(c.ID)
 		return kv.OK
@@ -166,7 +166,7 @@ func TestMembersModel(t *testing.T) {
 	for _, what := range []string{
 		"add: ok", "add: member exists", "add: address exists", "add: bad request", "add: unavailable",
 		"promote: ok", "promote: no such member", "promote: not a learner", "promote: bad request", "promote: unavailable",
-		"remove: ok", "remove: no such member", "remove: bad request", "remove: unavailable",
+		"remove: ok", "remove: no such member", "remove: quorum at risk", "remove: unavailable",
 		"update: ok", "update: no such member", "update: address exists", "update: bad request", "update: unavailable",
 		"announce: ok", "announce: no such member", "announce: member exists", "announce: bad request", "announce: amnesia",
 		"exchange", "reload",
