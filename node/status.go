@@ -14,6 +14,8 @@ func (m *member) alarms() (alarms []wire.Alarm) {
 		return []wire.Alarm{m.alarm(actor.Alarm{Name: actor.Failed, Text: f.err.Error()})}
 	}
 	own, refusals := m.status.Alarms(), m.status.Refusals()
+	members := m.status.View().Members()
+	own = slices.DeleteFunc(own, func(a actor.Alarm) bool { return members.Removed(a.Member) }) // what was wrong with it is over
 	own = append(own, m.replicatedAlarms(m.status.View(), own)...)
 	for _, a := range own {
 		alarms = append(alarms, m.alarm(a))

@@ -11,6 +11,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/wire"
 )
@@ -46,6 +47,23 @@ func TestAlarms(t *testing.T) {
 	is("CORRUPT 1 b")
 	m.fail(errors.New("a sync failed"))
 	is("FAILED 1 a sync failed")
+}
+
+// What was wrong with a member that has been removed is over: a member of its name is another one.
+func TestAlarmsOfTheRemoved(t *testing.T) {
+	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
+	left, refused := members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 2}, 1)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	for want, status := range map[int]*actor.Status{2: statusWith(members), 1: statusWith(left)} {
+		m := &member{status: status, folder: &folder{identity: identity{Member: 1}}}
+		m.status.Refuse(2, &actor.Refusal{Forgot: true, Text: "AMNESIA: n2 forgot"})
+		m.status.Refuse(3, &actor.Refusal{Text: "n3 is another's"})
+		if alarms := m.alarms(); len(alarms) != want {
+			t.Errorf("%+v: not %d alarms", alarms, want)
+		}
+	}
 }
 
 // Members that refuse this one for the same reason say so together.
@@ -95,8 +113,12 @@ func statusOf(t *testing.T, members int) *actor.Status {
 	for i := range members {
 		ids[fmt.Sprintf("n%d", i+1)] = uint64(i + 1)
 	}
+	return statusWith(index.Founders(ids))
+}
+
+func statusWith(members index.Members) *actor.Status {
 	status, state := &actor.Status{}, index.NewState(limits.Defaults().Index)
-	state.Found(index.Founders(ids))
+	state.Found(members)
 	actor.NewApplier(actor.ApplierConfig{State: state, Status: status}) // publishes it
 	return status
 }
