@@ -54,9 +54,22 @@ func (k *ticket) giveBack() {
 func (t *Transport) unmet(from net.Addr, cause error) {
 	err := wire.Explain(cause)
 	if _, silent := errors.AsType[*quic.IdleTimeoutError](err); silent {
+		if t.connectedTo(from) {
+			return // a peer that has dialled before this member listened, and was dialled then
+		}
 		err = errors.New("it went silent in the handshake: no member or client of qkv, or UDP packets get lost")
 	}
 	t.turnedAway(host(from), from, err)
+}
+
+// connectedTo tells whether an address is the other end of a connection that is in use.
+func (t *Transport) connectedTo(address net.Addr) bool {
+	for _, l := range *t.links.Load() {
+		if c := l.out.Load(); c != nil && c.quic.RemoteAddr().String() == address.String() {
+			return true
+		}
+	}
+	return false
 }
 
 // turnedAway tells of a connection that came to nothing before it was known whose it is, unless that is as it should be: one

@@ -231,6 +231,29 @@ func TestClientIsNoPeer(t *testing.T) {
 	})
 }
 
+// TestPeerThatDialledTooEarly: an attempt of a connected peer's that nobody continued is nothing to warn of, one from elsewhere is.
+func TestPeerThatDialledTooEarly(t *testing.T) {
+	members := newMembers(t, 2)
+	for _, m := range members {
+		m.start()
+	}
+	n1 := members[0]
+	await(t, "the two to be connected", wait, func() bool { return n1.Status()[0].Connected })
+	peer, err := net.ResolveUDPAddr("udp", members[1].address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1.unmet(peer, &quic.IdleTimeoutError{})
+	if said := n1.logged.String(); strings.Contains(said, "silent") {
+		t.Errorf("of a connected peer it says:\n%s", said)
+	}
+	peer.Port++
+	n1.unmet(peer, &quic.IdleTimeoutError{})
+	if said := n1.logged.String(); !strings.Contains(said, "silent") {
+		t.Errorf("of another address it does not say so:\n%s", said)
+	}
+}
+
 func TestWrongProtocolAndNoCertificate(t *testing.T) {
 	m := newMembers(t, 1)[0]
 	m.start()
