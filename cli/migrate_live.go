@@ -57,6 +57,10 @@ func migrateLive(ctx context.Context, c *cli.Context) error {
 		},
 	}
 	err = l.Run(ctx)
+	if errors.Is(err, migrate.ErrEnded) && !l.CutOver {
+		l.Say("%s was cut over by another command: this one has done its part", to.Name)
+		return nil
+	}
 	if why := diagnosed(ctx, err, from, to); why != nil {
 		return why
 	}

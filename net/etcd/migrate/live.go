@@ -57,8 +57,8 @@ const (
 	leasesFew = 256
 )
 
-// errEnded says that the cluster follows no more.
-var errEnded = errors.New("the cluster does not follow any more: it was cut over")
+// ErrEnded says that the cluster follows no more: another command has cut it over.
+var ErrEnded = errors.New("the cluster does not follow any more: it was cut over")
 
 // Run follows until it is interrupted, or cut over.
 func (l *Live) Run(ctx context.Context) error {
@@ -100,7 +100,7 @@ func (l *Live) stage(ctx context.Context) error {
 	case err != nil:
 		return err
 	case p.FollowStatus == nil && l.known != nil:
-		return errEnded
+		return ErrEnded
 	case p.FollowStatus == nil && p.Revision != 1:
 		return fmt.Errorf("%s is at revision %d and follows nobody: only a cluster to which nobody has written can take over another one", l.To.Name, p.Revision)
 	case p.FollowStatus != nil && p.Source != id:
@@ -114,7 +114,7 @@ func (l *Live) stage(ctx context.Context) error {
 		}
 	}
 	if p.FollowStatus == nil {
-		return errEnded
+		return ErrEnded
 	}
 	if l.known == nil {
 		l.Say("following %s from revision %d on; it is at %d", l.From.Name, p.Revision+1, revision)
@@ -248,7 +248,7 @@ func (l *Live) follow(ctx context.Context, p progress) error {
 			}
 			if !l.CutOver { // another one may have done it
 				if p, err := l.To.progress(ctx); err != nil || p.FollowStatus == nil {
-					return cmp.Or(err, errEnded)
+					return cmp.Or(err, ErrEnded)
 				}
 			}
 			if l.CutOver && newest == revision {

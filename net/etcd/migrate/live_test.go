@@ -265,7 +265,7 @@ func TestLiveIsCutOverElsewhere(t *testing.T) {
 	if _, stop := s.run(true); stop() != nil {
 		t.Fatal("it is not cut over")
 	}
-	if err := <-ended; !errors.Is(err, errEnded) {
+	if err := <-ended; !errors.Is(err, ErrEnded) {
 		t.Errorf("who has followed ends with %v", err)
 	}
 }
