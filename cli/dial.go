@@ -23,6 +23,9 @@ import (
 // defaultEndpoint is where `qkv serve` listens without flags.
 const defaultEndpoint = "127.0.0.1:2379"
 
+// sourceDefault is where the endpoints come from that nobody gave.
+const sourceDefault = "the default"
+
 // clientFlags are the flags of every command that talks to a cluster.
 func clientFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
@@ -127,13 +130,21 @@ func (t target) advice(err error) string {
 	case exitUsage:
 		return fmt.Sprintf("the endpoints come from %s, `qkv status` shows who is there", t.source)
 	default:
-		return fmt.Sprintf("the endpoints come from %s%s, `qkv serve` starts a member", t.source, t.leftBehind(err))
+		return fmt.Sprintf("the endpoints come from %s%s%s, `qkv serve` starts a member", t.source, t.leftBehind(err), t.notEtcds())
 	}
 	certs := "--certs-dir or QKV_CERTS_DIR: " + t.certsDir
 	if t.certsDir == "" {
 		certs = "the local CA in " + t.home + ", --certs-dir names others"
 	}
 	return fmt.Sprintf("the endpoints come from %s, the certificate from %s", t.source, certs)
+}
+
+// notEtcds says where the endpoints are not from, when nothing but etcdctl's variable gives any.
+func (t target) notEtcds() string {
+	if t.source != sourceDefault || os.Getenv("ETCDCTL_ENDPOINTS") == "" {
+		return ""
+	}
+	return " (ETCDCTL_ENDPOINTS is etcdctl's: qkv reads QKV_ENDPOINTS, without http://)"
 }
 
 // leftBehind says that the endpoints file may be one that a demo left behind, when nobody listens at any of them.
@@ -187,7 +198,7 @@ func endpoints(given []string, home string) (addresses []string, source string, 
 	text, err := os.ReadFile(file)
 	switch {
 	case home == "", errors.Is(err, fs.ErrNotExist):
-		return []string{defaultEndpoint}, "the default", nil
+		return []string{defaultEndpoint}, sourceDefault, nil
 	case err != nil:
 		return nil, "", fmt.Errorf("read the endpoints: %w; name them with --endpoints", err)
 	}

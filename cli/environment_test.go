@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -26,6 +27,19 @@ func TestEnvironment(t *testing.T) {
 		switch {
 		case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want) || exitCode(err) != exitUsage):
 			t.Errorf("%s: %v", tt.environment, err)
+		}
+	}
+}
+
+// An endpoint that nobody gave is not the one that etcdctl was told.
+func TestEtcdctlsEndpoints(t *testing.T) {
+	for variable, want := range map[string]bool{"": false, "http://10.0.0.1:2379": true} {
+		t.Setenv("ETCDCTL_ENDPOINTS", variable)
+		if said := (target{source: sourceDefault}).advice(context.DeadlineExceeded); strings.Contains(said, "ETCDCTL_ENDPOINTS is etcdctl's") != want {
+			t.Errorf("with %q: %s", variable, said)
+		}
+		if said := (target{source: "home/endpoints"}).advice(context.DeadlineExceeded); strings.Contains(said, "ETCDCTL") {
+			t.Errorf("with endpoints of its own: %s", said)
 		}
 	}
 }

@@ -166,6 +166,9 @@ func (c *Config) validateAddresses() error {
 		if a.address == "" && len(c.Etcd.Listen) > 0 && a.flag == "--listen" {
 			continue
 		}
+		if strings.Contains(a.address, "://") {
+			return usagef("%s: %v", a.flag, wire.CheckAddress(a.address))
+		}
 		host, _, err := net.SplitHostPort(a.address)
 		if err != nil {
 			return usagef("%s %q is not HOST:PORT: %v", a.flag, a.address, err)

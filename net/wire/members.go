@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"strconv"
+	"strings"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -102,9 +104,13 @@ func readFixed(r *pack.Reader, into []byte) {
 
 // CheckAddress says what is wrong with an address that others are to dial.
 func CheckAddress(address string) error {
+	if scheme, _, found := strings.Cut(address, "://"); found {
+		return fmt.Errorf("the address %q is a URL: leave %s:// away, HOST:PORT is enough", address, scheme)
+	}
 	host, port, err := net.SplitHostPort(address)
+	number, bad := strconv.ParseUint(port, 10, 16)
 	switch {
-	case err != nil || host == "" || port == "" || port == "0":
+	case err != nil || host == "" || bad != nil || number == 0:
 		return fmt.Errorf("the address %q is not of the form HOST:PORT", address)
 	case len(address) > limits.AddressBytes:
 		return fmt.Errorf("the address %.32q... has %d bytes, and may have %d", address, len(address), limits.AddressBytes)
