@@ -188,12 +188,15 @@ func waiting(m *client.Member, peers []string) bool {
 	return m.Role == kv.Learner && !m.Started() && slices.Equal(m.Peers, peers)
 }
 
-// joinAddresses are where a new member finds the voters, but for one that is not worth asking.
+// joinAddresses are where a new member finds the voters, but for one that is not worth asking unless there is no other.
 func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 	for _, m := range members {
 		if m.Role.Votes() && m.ID != but && len(m.Peers) > 0 {
 			addresses = append(addresses, m.Peers[0])
 		}
+	}
+	if len(addresses) == 0 && but != 0 {
+		return joinAddresses(members, 0)
 	}
 	return addresses
 }

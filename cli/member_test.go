@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -396,6 +397,25 @@ func TestServeJoin(t *testing.T) {
 		code := run(t.Context(), append([]string{"qkv", "serve"}, strings.Fields(line)...), strings.NewReader(""), &out, &messages)
 		if code != exitUsage || !strings.Contains(messages.String(), want) {
 			t.Errorf("qkv serve %s: %d %s", line, code, &messages)
+		}
+	}
+}
+
+// Who takes the place of the only voter finds nobody else to join.
+func TestJoinAddresses(t *testing.T) {
+	voter := func(id uint64, peer string) client.Member {
+		return client.Member{ID: id, Role: kv.Voter, Peers: []string{peer}}
+	}
+	for _, tt := range []struct {
+		members []client.Member
+		want    []string
+	}{
+		{[]client.Member{voter(1, "10.0.0.1:2380")}, []string{"10.0.0.1:2380"}},
+		{[]client.Member{voter(1, "10.0.0.1:2380"), voter(2, "10.0.0.2:2380")}, []string{"10.0.0.2:2380"}},
+		{nil, nil},
+	} {
+		if got := joinAddresses(tt.members, 1); !slices.Equal(got, tt.want) {
+			t.Errorf("of %d members: %q, not %q", len(tt.members), got, tt.want)
 		}
 	}
 }
