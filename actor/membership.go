@@ -216,12 +216,13 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if len(next) > limits.Members {
 			return kv.Errorf(kv.TooManyMembers, "there are %d voters, at most %d are supported: each write would wait for more disks and be no safer"+not, len(f.voters), limits.Members), nil
 		}
-		switch {
-		case f.missing > 0 && !one.Started() && !f.answers[one.ID]:
-			return kv.Errorf(kv.LearnerBehind, "%s has never started, and would hold up writes as a voter"+not+": start it with --join, and try again when it is level", f.records.NameOf(one.ID)), nil
-		case f.missing > 0:
+		if f.missing > 0 {
+			if !one.Started() && !f.answers[one.ID] {
+				return kv.Errorf(kv.LearnerBehind, "%s has never started, and would hold up writes as a voter"+not+": start it with --join, and try again when it is level", f.records.NameOf(one.ID)), nil
+			}
 			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, f.missing), nil
-		case !f.level:
+		}
+		if !f.level {
 			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name), nil
 		}
 		return judgeVoters(next, change.Instead, f)
