@@ -151,8 +151,12 @@ type loaded struct {
 
 func (s *storage) load(info snapshot.Info) *loading {
 	l := &loading{path: info.Path, reserve: index.NewReserve()}
+	files := s.folder.fs
+	if s.background != nil {
+		files = readingAhead{files, s.background}
+	}
 	l.wait = sync.OnceValue(func() (got loaded) {
-		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, s.folder.fs, info.Path, s.limits.Index)
+		got.state, got.meta, got.err = snapshot.LoadIn(l.reserve, files, info.Path, s.limits.Index)
 		return got
 	})
 	if s.background != nil {

@@ -47,7 +47,7 @@
 //
 //	config.go      Config, what is refused and why; the ids of founders
 //	folder.go      the data folder: lock, identity, boot counter, what is known of others; slots.go: its small files
-//	bootstrap.go   from the data folder to a log, a state and raft's beginning
+//	bootstrap.go   from the data folder to a log, a state and raft's beginning; readahead.go: a snapshot, while it is loaded
 //	member.go      build, the constructor that the simulator calls too; what a member proposes by itself
 //	actors.go      the actors, their mailboxes, and what connects them
 //	node.go        Node: endpoints; start and stop; sockets.go: what it listens at; trust.go: by what it is known, and whom it believes

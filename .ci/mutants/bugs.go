@@ -145,6 +145,12 @@ var mutants = []mutant{
 	{"touch what a nested transaction puts in place of what is outside of it", []change{
 		{"index/txn.go", " || o != &a.ops[a.next] {", " {"},
 	}, []detector{direct("./index", "TestLargeTransaction")}},
+	{"close a snapshot's file while it is read ahead", []change{
+		{"node/readahead.go", "	f.wait()\n	return f.File.Close()\n", "	return f.File.Close()\n"},
+	}, []detector{direct("./node", "TestReadingAhead")}},
+	{"go on with what was read ahead of another place", []change{
+		{"node/readahead.go", "		f.at, f.rest = off, nil\n", "		f.at = off\n"},
+	}, []detector{direct("./node", "TestReadingAhead")}},
 	{"drop what is compacted only when something comes behind it", []change{
 		{"actor/applier.go", "		again, a.reclaiming = true, true\n", ""},
 	}, []detector{direct("./actor", "TestCompactedIsDroppedWhileIdle")}},

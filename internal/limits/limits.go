@@ -516,6 +516,8 @@ const (
 	ExpireInterval = time.Second
 	// LookInterval is how often a member compares what the log says of it, and of its state, with what is true.
 	LookInterval = 200 * time.Millisecond
+	// ReadAhead is how much of a snapshot is read ahead while it is loaded: as much as is asked for at once.
+	ReadAhead = 1 << 20
 	// ReserveFillers is how many goroutines have memory zeroed for a state that is loaded: one is slower than what takes it
 	// where the host itself gives a page at its first touch.
 	ReserveFillers = 2

@@ -1,0 +1,120 @@
+package node
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+
+	"qkv/internal/limits"
+	"qkv/log/disk"
+)
+
+// What is read ahead is what the file has, in whatever pieces, from wherever, and when the disk could not read it once.
+func TestReadingAhead(t *testing.T) {
+	for seed := range uint64(8) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		mem := disk.NewMem(seed)
+		want := make([]byte, 5*limits.ReadAhead+random.IntN(limits.ReadAhead))
+		for i := range want {
+			want[i] = byte(random.Uint32())
+		}
+		file, err := mem.Create("/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := file.WriteAt(want, 0); err != nil {
+			t.Fatal(err)
+		}
+		var ahead, served int
+		files := readingAhead{mem, func(do func()) { ahead++; do() }}
+		f, err := files.Open("/file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := 0
+		p := make([]byte, 2*limits.ReadAhead)
+		for at := int64(0); at < int64(len(want)); {
+			if random.IntN(4) == 0 {
+				mem.Fail(disk.Fault{Op: disk.OpRead, Call: 1 + random.Int64N(2)})
+			}
+			p := p[:1+random.IntN(len(p))]
+			n, err := f.ReadAt(p, at)
+			if err != nil && err != io.EOF {
+				failed++ // n bytes were read before
+			}
+			if !bytes.Equal(p[:n], want[at:at+int64(n)]) {
+				t.Fatalf("seed %d: %d bytes at %d are others", seed, n, at)
+			}
+			if at += int64(n); n < len(p) && err == nil {
+				t.Fatalf("seed %d: %d of %d bytes at %d, and no error", seed, n, len(p), at)
+			}
+			served++
+			if random.IntN(6) == 0 {
+				at = random.Int64N(int64(len(want)))
+			}
+		}
+		mem.ClearFaults()
+		if n, err := f.ReadAt(p, int64(len(want))); n != 0 || err != io.EOF {
+			t.Errorf("seed %d: behind the end: %d bytes, %v", seed, n, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+		if ahead == 0 {
+			t.Errorf("seed %d: nothing was read ahead", seed)
+		}
+		if testing.Verbose() {
+			fmt.Println(seed, served, "reads,", ahead, "ahead,", failed, "failed")
+		}
+	}
+}
+
+// closing is a file that knows whether it was closed when all was read.
+type closing struct {
+	disk.File
+	read *bool
+	t    *testing.T
+}
+
+func (c closing) Close() error {
+	if !*c.read {
+		c.t.Error("the file was closed while it was read ahead")
+	}
+	return c.File.Close()
+}
+
+// A file is closed when nobody reads it any more.
+func TestReadingAheadCloses(t *testing.T) {
+	mem := disk.NewMem(1)
+	file, err := mem.Create("/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(make([]byte, 3*limits.ReadAhead), 0); err != nil {
+		t.Fatal(err)
+	}
+	var read bool
+	later := func(do func()) {
+		go func() {
+			for range 1000 {
+				runtime.Gosched()
+			}
+			read = true
+			do()
+		}()
+	}
+	f, err := readingAhead{mem, later}.Open("/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.(*aheadFile).File = closing{f.(*aheadFile).File, &read, t}
+	if _, err := f.ReadAt(make([]byte, 10), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
