@@ -11,7 +11,7 @@ import (
 // to its log, and what it sends to the one that came back. The puts keep most of what they had, and the follower is level soon.
 func TestCatchUpLeavesRoom(t *testing.T) {
 	const value, inFlight, machine = 4000, 4, 24_000_000 // bytes a second
-	w, leader := quietCluster(t, shape{segmentBytes: 2 << 20, historyBytes: 1 << 20}, func(l *limits.Tunable) {
+	w, leader := quietCluster(t, shape{segmentBytes: 2 << 20, historyBytes: 1 << 20, calm: true}, func(l *limits.Tunable) {
 		l.SnapshotBytes = 1 << 40
 		l.WindowBytes, l.CatchUpLeast, l.MessageEntriesBytes = 2<<20, 1<<20, 64<<10 // as much smaller as the machine is slower
 	})
