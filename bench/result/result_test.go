@@ -71,6 +71,8 @@ func TestForms(t *testing.T) {
 			err = f.CSV(&b)
 		case "bench":
 			err = f.BenchmarkLines(&b)
+		case "ratios":
+			err = f.Ratios(&b)
 		}
 		if err != nil {
 			t.Fatal(err)
