@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -134,6 +135,10 @@ func TestLargeAnswersUnread(t *testing.T) {
 		}
 		const least = requests * limits.EtcdLaterBytes
 		most := int64(least + requests*(limits.EtcdAskedBytes+limits.EtcdStreamBytes) + requests*int64(proto.Size(want))/limits.EtcdPieceBytes*3*limits.EtcdPartBytes + 4<<20)
+		answers := answersOf(h)
+		if err := answers.begun(requests); err != nil { // what is changed from here on is in none of them
+			t.Fatalf("%s: %v", c.name, err)
+		}
 		eventually(t, func() bool { return s.Stats().MessageBytes >= least })
 		for range 100 {
 			if n := s.Stats().MessageBytes; n > most {
@@ -153,7 +158,7 @@ func TestLargeAnswersUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		got, err := takeAnswers(h, requests)
+		got, err := answers.take(requests)
 		if c.ends {
 			if err == nil {
 				t.Errorf("%s: %d answers came whole", c.name, len(got))
@@ -180,35 +185,66 @@ func mustMarshal(t *testing.T, m proto.Message) []byte {
 	return b
 }
 
-// takeAnswers opens the windows of a client that has read nothing, and returns the messages that come whole.
-func takeAnswers(h *hostile, requests int) (whole [][]byte, err error) {
-	_ = h.SetDeadline(time.Now().Add(wait))
-	if err := h.frames.WriteWindowUpdate(0, 1<<31-1-65535); err != nil {
+// answers are those that a client is sent which opens no window until it takes them.
+type answers struct {
+	h     *hostile
+	heads int
+	parts map[uint32][]byte
+	whole [][]byte
+}
+
+func answersOf(h *hostile) *answers { return &answers{h: h, parts: map[uint32][]byte{}} }
+
+// begun waits until so many have begun: their headers come whether or not there is a window, once it is decided what they say.
+func (a *answers) begun(n int) error {
+	_ = a.h.SetDeadline(time.Now().Add(wait))
+	for a.heads < n {
+		if err := a.read(); err != nil {
+			return fmt.Errorf("%d of %d answers begun: %w", a.heads, n, err)
+		}
+	}
+	return nil
+}
+
+// take opens the windows, and returns the messages that come whole.
+func (a *answers) take(n int) ([][]byte, error) {
+	_ = a.h.SetDeadline(time.Now().Add(wait))
+	if err := a.h.frames.WriteWindowUpdate(0, 1<<31-1-65535); err != nil {
 		return nil, err
 	}
-	for id := uint32(1); id < h.stream; id += 2 {
-		if err := h.frames.WriteWindowUpdate(id, 1<<30); err != nil {
+	for id := uint32(1); id < a.h.stream; id += 2 {
+		if err := a.h.frames.WriteWindowUpdate(id, 1<<30); err != nil {
 			return nil, err
 		}
 	}
-	parts := map[uint32][]byte{}
-	for len(whole) < requests {
-		f, err := h.frames.ReadFrame()
-		if err != nil {
-			return whole, err
-		}
-		if data, ok := f.(interface{ Data() []byte }); ok {
-			id := f.Header().StreamID
-			parts[id] = append(parts[id], data.Data()...)
-		}
-		if f.Header().Flags.Has(1) && f.Header().Type == 1 { // trailers
-			if m := parts[f.Header().StreamID]; len(m) > 5 {
-				whole = append(whole, m[5:])
-			}
-			delete(parts, f.Header().StreamID)
+	for len(a.whole) < n {
+		if err := a.read(); err != nil {
+			return a.whole, err
 		}
 	}
-	return whole, nil
+	return a.whole, nil
+}
+
+func (a *answers) read() error {
+	f, err := a.h.frames.ReadFrame()
+	if err != nil {
+		return err
+	}
+	id := f.Header().StreamID
+	switch f := f.(type) {
+	case *http2.DataFrame:
+		a.parts[id] = append(a.parts[id], f.Data()...)
+	case *http2.HeadersFrame:
+		if !f.StreamEnded() {
+			a.heads++
+			return nil
+		}
+		if m := a.parts[id]; len(m) > 5 {
+			a.whole = append(a.whole, m[5:])
+		}
+		delete(a.parts, id)
+	}
+	return nil
 }
 
 // TestBuiltAnswers asks for large sorted ranges and does not read them: what has no room waits, is refused with the limit's name when
