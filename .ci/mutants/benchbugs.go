@@ -2,7 +2,7 @@ package main
 
 // The bugs of the benchmark suite, and of what members count for it.
 func init() {
-	emulated := direct("./bench/emulate", "(TestDraws|TestBytes|TestWait)")
+	emulated := direct("./bench/emulate", "(TestDraws|TestBytes|TestWait|TestEmulated|TestEmulatedByTheClock)")
 	stages := direct("./actor", "TestStages.*")
 	mutants = append(mutants, []mutant{
 		{"serve what a member on an emulated disk has left", []change{

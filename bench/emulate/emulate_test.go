@@ -121,55 +121,73 @@ func TestBytes(t *testing.T) {
 	}
 }
 
-// TestEmulated: what a log feels of an emulated disk is what the profile's source has measured, within a tenth. No wait ends
-// early, and on a machine that has other things to do some end late: so each percentile is the best of a few rounds.
+// TestEmulated: what a log feels of an emulated disk is what the profile's source has measured, within a tenth. The clock is one that
+// only waits move: what else the machine does is not in it.
 func TestEmulated(t *testing.T) {
-	const rounds = 20
-	percents := []float64{10, 40, 80}
 	for _, p := range Profiles {
-		t.Run(p.Name, func(t *testing.T) {
-			best := make([]time.Duration, len(percents))
-			good := 0
-			for round := 0; round < rounds && good < len(percents); round++ {
-				got := syncTimes(t, p, 300)
-				good = 0
-				for i, percent := range percents {
-					if took := got[int(percent)*len(got)/100]; round == 0 || took < best[i] {
-						best[i] = took
-					}
-					if within(best[i], p.Percentile(percent)) {
-						good++
-					}
-				}
+		var now time.Duration
+		d := newDevice(p, 1)
+		d.waiter = &waiter{now: func() time.Duration { now += us / 10; return now }, sleep: func(d time.Duration) { now += d }}
+		f := create(t, d)
+		var took []time.Duration
+		for i := range 20_000 {
+			begun := now
+			syncPage(t, f, i%64)
+			took = append(took, now-begun)
+		}
+		slices.Sort(took)
+		for _, percent := range []float64{10, 40, 80} {
+			if got, want := took[int(percent)*len(took)/100], p.Percentile(percent); !within(got, want) {
+				t.Errorf("%s: p%v is %v, and was %v", p.Name, percent, got, want)
 			}
-			for i, percent := range percents {
-				if want := p.Percentile(percent); !within(best[i], want) {
-					t.Errorf("p%v is %v, and was %v", percent, best[i], want)
-				}
-			}
-			t.Logf("p10, p40 and p80 are %v", best)
-		})
+		}
 	}
 }
 
-// syncTimes are how long syncs take, sorted.
-func syncTimes(t testing.TB, p Profile, count int) (all []time.Duration) {
-	f, err := On(disk.OS(), p, uint64(time.Now().UnixNano())).Create(filepath.Join(t.TempDir(), "file"))
+// TestEmulatedByTheClock: no sync ends before the time that was drawn for it, and on a machine that has other things to do some end
+// late, but not all.
+func TestEmulatedByTheClock(t *testing.T) {
+	const most = 20_000
+	for _, p := range Profiles {
+		f := create(t, newDevice(p, 7))
+		drawn := draws{profile: p, random: rand.New(rand.NewPCG(7, 1))} // the device's own
+		exact, i := 0, 0
+		for ; i < most && (i < 100 || exact == 0); i++ {
+			begun := time.Now()
+			syncPage(t, f, i%64)
+			took, want := time.Since(begun), max(drawn.next(), p.moving(4096))
+			if took < want {
+				t.Fatalf("%s: sync %d took %v, and was to take %v", p.Name, i, took, want)
+			}
+			if within(took, want) {
+				exact++
+			}
+		}
+		if exact == 0 {
+			t.Errorf("%s: each of %d syncs is late", p.Name, most)
+		}
+		t.Logf("%s: %d of %d syncs took what was drawn, within a tenth", p.Name, exact, i)
+	}
+}
+
+func create(t *testing.T, d *device) disk.File {
+	t.Helper()
+	f, err := (&fs{disk.OS(), d}).Create(filepath.Join(t.TempDir(), "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	page := make([]byte, 4096)
-	for i := range count {
-		if _, err := f.WriteAt(page, int64(i)*4096); err != nil {
-			t.Fatal(err)
-		}
-		begun := time.Now()
-		if err := f.Datasync(); err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, time.Since(begun))
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// syncPage writes a page and syncs it.
+func syncPage(t *testing.T, f disk.File, at int) {
+	t.Helper()
+	_, err := f.WriteAt(make([]byte, 4096), int64(at)*4096)
+	if err == nil {
+		err = f.Datasync()
 	}
-	slices.Sort(all)
-	return all
+	if err != nil {
+		t.Fatal(err)
+	}
 }
