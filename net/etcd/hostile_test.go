@@ -38,7 +38,7 @@ type hostile struct {
 	ended  bool
 }
 
-func attack(t *testing.T, s *etcd.Server) *hostile {
+func attack(t testing.TB, s *etcd.Server) *hostile {
 	t.Helper()
 	h := &hostile{Conn: raw(t, s, http2.ClientPreface), window: 65535, stream: 1}
 	h.grown.L = &h.mu
@@ -203,17 +203,15 @@ func TestUnreadAndHalf(t *testing.T) {
 		},
 	} {
 		h := attack(t, s)
-		if err := abuse(h); err == nil {
-			t.Errorf("%s: the connection is not closed; %d bytes are held", name, s.Stats().MessageBytes)
-		}
-		_ = h.Close()
-		other()
+		_ = abuse(h) // all that it sends may be on its way before the member has looked at any of it
 		for s.Stats().Connections > 1 {
 			if ctx.Err() != nil {
-				t.Fatalf("%s: the connection counts for ever", name)
+				t.Fatalf("%s: the connection is not closed, or counts for ever; %d bytes are held", name, s.Stats().MessageBytes)
 			}
 			time.Sleep(time.Millisecond)
 		}
+		other()
+		_ = h.Close()
 		if n := s.Stats().MessageBytes; n != 0 {
 			t.Errorf("%s: %d bytes are held when it is gone", name, n)
 		}

@@ -38,7 +38,7 @@ import (
 )
 
 // raw connects to an endpoint and sends what it is given.
-func raw(t *testing.T, s *etcd.Server, first string) net.Conn {
+func raw(t testing.TB, s *etcd.Server, first string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr().String())
 	if err != nil {
@@ -190,7 +190,7 @@ func TestHandshakesThatAreLeft(t *testing.T) {
 	}
 }
 
-func eventually(t *testing.T, holds func() bool) {
+func eventually(t testing.TB, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(wait); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
