@@ -7,7 +7,7 @@ import (
 )
 
 // HandshakeTimeout is that of a connection that comes now.
-func (s *Server) HandshakeTimeout(t *testing.T) time.Duration {
+func (s *Server) HandshakeTimeout(t testing.TB) time.Duration {
 	config, err := s.quicConfig(0).GetConfigForClient(nil)
 	if err != nil {
 		t.Fatal(err)
