@@ -3,13 +3,13 @@ package client_test
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/quic-go/quic-go"
 
+	"qkv/internal/testport"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
@@ -53,7 +53,7 @@ func TestFailBack(t *testing.T) {
 	second := servertest.Start(t, trust, servertest.NewMember(a), nil)
 	endpoint := servertest.Endpoint(first)
 	c, err := client.Open(ctxOf(t, wait), client.Config{
-		Endpoints: []string{endpoint, servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, ReturnAfter: 100 * time.Millisecond,
+		Endpoints: []string{endpoint, servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, ReturnAfter: 100 * time.Millisecond, DialStagger: wait,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -102,11 +102,7 @@ func TestRefusedClientPauses(t *testing.T) {
 	var handshakes atomic.Int64
 	var at [2]time.Time // of the first two
 	config := wire.ServerTLS(foreign.Member, wire.ProtocolClient, wire.ClassClient)
-	addr, err := net.ResolveUDPAddr("udp", endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket, err := net.ListenUDP("udp", addr)
+	socket, err := testport.Listen(endpoint, listenUDP)
 	if err != nil {
 		t.Fatal(err)
 	}

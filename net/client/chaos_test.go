@@ -77,7 +77,7 @@ func TestNothingTwice(t *testing.T) {
 		servers[i] = servertest.Start(t, trust, members[i], func(c *server.Config) { c.Address = address })
 	}
 	for i := range members {
-		start(i, "127.0.0.1:0")
+		start(i, "")
 		addresses = append(addresses, servertest.Endpoint(servers[i]))
 	}
 	c := open(t, trust, addresses...)
@@ -122,7 +122,17 @@ func TestNothingTwice(t *testing.T) {
 			}
 		})
 	}
-	for deadline := time.Now().Add(chaosTime); time.Now().Before(deadline); {
+	shown := func() (all bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		var acknowledged, unknown, surely bool
+		for _, o := range outcomes {
+			is := errors.Is(o.err, client.ErrOutcomeUnknown)
+			acknowledged, unknown, surely = acknowledged || o.err == nil, unknown || is, surely || o.err != nil && !is
+		}
+		return acknowledged && unknown && surely
+	}
+	for begun := time.Now(); time.Since(begun) < chaosTime || !shown() && time.Since(begun) < wait; {
 		time.Sleep(rand.N(100 * time.Millisecond))
 		i := rand.IntN(len(members))
 		_ = servers[i].Close()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"qkv/internal/testport"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -54,7 +55,12 @@ func TestSeveralClusters(t *testing.T) {
 func TestClientStaysInItsCluster(t *testing.T) {
 	t.Parallel()
 	trust := servertest.NewTrust(t)
-	down := closedPort(t)
+	socket, err := testport.Listen("", listenUDP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := socket.LocalAddr().String()
+	_ = socket.Close()
 	m := servertest.Start(t, trust, ofCluster(1, "n1"), nil)
 	c := open(t, trust, servertest.Endpoint(m), down)
 	servertest.Start(t, trust, ofCluster(2, "n2"), func(c *server.Config) { c.Address = down })

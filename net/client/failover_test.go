@@ -11,10 +11,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"qkv/index/kv"
+	"qkv/internal/testport"
 	"qkv/internal/testretry"
 	"qkv/net/client"
 	"qkv/net/server"
@@ -33,16 +35,22 @@ func blackhole(t testing.TB) string {
 	return socket.LocalAddr().String()
 }
 
-// closedPort is a UDP port at which nobody listens.
+// closedPort is a UDP port at which nobody listens, and which the system gives to nobody: another one each time.
 func closedPort(t testing.TB) string {
 	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		address := fmt.Sprintf("127.0.0.1:%d", 700+closedPorts.Add(1)%300)
+		socket, err := net.ListenPacket("udp", address)
+		if err == nil {
+			_ = socket.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return address
+		}
 	}
-	defer socket.Close()
-	return socket.LocalAddr().String()
 }
+
+var closedPorts atomic.Int64
 
 // within fails when f takes longer than most each time of ten: on a busy host anything takes long now and then, and what waits
 // for something that it should not wait for takes as long always. It returns the shortest time.
@@ -381,7 +389,13 @@ func TestSilence(t *testing.T) {
 	b := servertest.NewMember(a)
 	first, second := servertest.Start(t, trust, a, nil), servertest.Start(t, trust, b, nil)
 	relay := newRelay(t, servertest.Endpoint(first))
-	c := open(t, trust, relay.endpoint(), servertest.Endpoint(second))
+	c, err := client.Open(ctxOf(t, wait), client.Config{ // it begins with the first one, however long its handshake takes
+		Endpoints: []string{relay.endpoint(), servertest.Endpoint(second)}, InOrder: true, Credentials: trust.Client, Timeout: wait, DialStagger: wait,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	must[client.Written](t)(c.Put(t.Context(), []byte("k"), []byte("v")))
 	relay.silent.Store(true)
 	unknown := make(chan error, 1)
@@ -458,8 +472,10 @@ func newRelay(t testing.TB, to string) *relay {
 	}
 	r := &relay{front: front}
 	var wg sync.WaitGroup
-	backs := map[string]*net.UDPConn{}
-	wg.Go(func() {
+	backs := map[string]*net.UDPConn{} // of the goroutine that reads front, until it has ended
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
 		buf := make([]byte, 2048)
 		for {
 			n, from, err := front.ReadFrom(buf)
@@ -489,10 +505,10 @@ func newRelay(t testing.TB, to string) *relay {
 				_, _ = back.Write(buf[:n])
 			}
 		}
-	})
+	}()
 	t.Cleanup(func() {
 		front.Close()
-		time.Sleep(10 * time.Millisecond)
+		<-ended
 		for _, back := range backs {
 			back.Close()
 		}
@@ -507,7 +523,7 @@ func (r *relay) endpoint() string { return r.front.LocalAddr().String() }
 func TestKilledAndStarted(t *testing.T) {
 	trust := servertest.NewTrust(t)
 	m := servertest.NewMember()
-	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	socket, err := testport.Listen("", listenUDP)
 	if err != nil {
 		t.Fatal(err)
 	}

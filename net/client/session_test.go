@@ -37,7 +37,7 @@ func newPair(t testing.TB, timeout time.Duration) *pair {
 		endpoints = append(endpoints, servertest.Endpoint(p.servers[i]))
 	}
 	var err error
-	p.Client, err = client.Open(ctxOf(t, wait), client.Config{Endpoints: endpoints, InOrder: true, Credentials: trust.Client, Timeout: timeout})
+	p.Client, err = client.Open(ctxOf(t, wait), client.Config{Endpoints: endpoints, InOrder: true, Credentials: trust.Client, Timeout: timeout, DialStagger: wait})
 	if err != nil {
 		t.Fatal(err)
 	}

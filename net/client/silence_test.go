@@ -8,10 +8,20 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/internal/testport"
 	"qkv/net/client"
 	"qkv/net/server"
 	"qkv/net/server/servertest"
 )
+
+// listenUDP makes a socket, for a server that ends without a word.
+func listenUDP(address string) (*net.UDPConn, error) {
+	at, err := net.ResolveUDPAddr("udp", address)
+	if err != nil {
+		return nil, err
+	}
+	return net.ListenUDP("udp", at)
+}
 
 // mute is a member that takes writes and says nothing of them.
 type mute struct {
@@ -29,7 +39,7 @@ func TestKilledForGood(t *testing.T) {
 }
 
 func killedForGood(t *testing.T, trust servertest.Trust) {
-	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	socket, err := testport.Listen("", listenUDP)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +64,7 @@ func TestKilledWhileAllIsQuiet(t *testing.T) {
 }
 
 func killedWhileQuiet(t *testing.T, trust servertest.Trust) {
-	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	socket, err := testport.Listen("", listenUDP)
 	if err != nil {
 		t.Fatal(err)
 	}
