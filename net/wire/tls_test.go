@@ -20,7 +20,7 @@ func handshake(t testing.TB, dialling, accepting *tls.Config) (atClient, atServe
 	defer a.Close()
 	defer b.Close()
 	for _, end := range []net.Conn{a, b} {
-		must(t, end.SetDeadline(time.Now().Add(10*time.Second)))
+		must(t, end.SetDeadline(time.Now().Add(time.Minute)))
 	}
 	result := make(chan error, 1)
 	go func() {
