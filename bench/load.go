@@ -51,7 +51,7 @@ type Config struct {
 	Prefix     string        // of the keys; "bench/"
 	ValueBytes int           // 256
 	Count      int64         // ends after so many requests were begun; none
-	Duration   time.Duration // ends after so long, the warm-up not counted; 10 s where there is no Count
+	Duration   time.Duration // ends after so long, the warm-up not counted, and not before one request that counts; 10 s where there is no Count
 	WarmUp     time.Duration // of which nothing is recorded
 	Seed       uint64        // of keys and values
 	Scale      float64       // of special loads' sizes; 1
@@ -108,6 +108,7 @@ type load struct {
 
 	// Shared.
 	started atomic.Int64
+	counts  atomic.Bool // one was begun after the warm-up
 	done    atomic.Int64
 	failed  atomic.Int64
 	unknown atomic.Int64
@@ -206,10 +207,15 @@ func (l *load) watch() (stop func()) {
 	return func() { close(over); <-ended }
 }
 
-// next says whether one more request is to be begun, and its number.
+// next says whether one more request is to be begun, and its number. Where what was begun in the warm-up has stood for all of
+// the load's time, there is one more: a disk that stands is a figure, too.
 func (l *load) next(now time.Time) (int64, bool) {
-	if !l.ends.IsZero() && !now.Before(l.ends) || l.ctx.Err() != nil {
+	over := !l.ends.IsZero() && !now.Before(l.ends)
+	if l.ctx.Err() != nil || over && !l.counts.CompareAndSwap(false, true) {
 		return 0, false
+	}
+	if !now.Before(l.begun) && !l.counts.Load() {
+		l.counts.Store(true)
 	}
 	n := l.started.Add(1)
 	return n - 1, l.config.Count == 0 || n <= l.config.Count

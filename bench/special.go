@@ -121,7 +121,8 @@ func (j *job) each(n, at int, do func(i int) error) error {
 	return context.Cause(ctx)
 }
 
-// closed calls do again and again from so many goroutines, and keeps how long each call took.
+// closed calls do again and again from so many goroutines, and keeps how long each call took. As with [Load], one is kept even
+// where those of the warm-up stood for all of the time.
 func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error {
 	begun := time.Now()
 	from, to := begun.Add(j.WarmUp), begun.Add(j.WarmUp+j.Duration)
@@ -129,12 +130,16 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 	all := newHistogram()
 	var failed int64
 	var first error
+	var counts atomic.Bool
 	err := j.each(at, at, func(caller int) error {
 		random, own := rand.New(rand.NewPCG(j.Seed, uint64(caller))), newHistogram()
 		for j.ctx.Err() == nil {
 			asked := time.Now()
-			if !asked.Before(to) {
+			if !asked.Before(to) && !counts.CompareAndSwap(false, true) {
 				break
+			}
+			if asked.After(from) && !counts.Load() {
+				counts.Store(true)
 			}
 			err := do(random, caller)
 			if err == nil && asked.After(from) {

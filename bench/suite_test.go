@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -62,6 +63,29 @@ func TestOpenLoop(t *testing.T) {
 			t.Errorf("open loop: %.3f of the requests were slow; closed loop: %.3f", open, closed)
 		}
 	})
+}
+
+// TestStallOfALoad: where what was begun in the warm-up is answered when the time is over, one more request is made, and counts.
+func TestStallOfALoad(t *testing.T) {
+	const stall = 50 * time.Millisecond
+	s := &slowStore{}
+	config := Config{Stores: []Store{s}, InFlight: 10, WarmUp: stall / 10, Duration: stall / 10}
+	s.stall(stall)
+	if r, err := Load(t.Context(), config); err != nil || r.Done == 0 || r.Rate == 0 {
+		t.Errorf("a load by one request: %v %+v", err, r)
+	}
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(config.complete())
+	j := &job{Config: config, ctx: t.Context()}
+	s.stall(stall)
+	must(j.closed(10, func(*rand.Rand, int) error { return put(t.Context(), s, []byte("k"), nil) }))
+	if j.run.Count == 0 {
+		t.Errorf("a special load: %+v", j.run)
+	}
 }
 
 // TestOpenLoopRate: what is begun is what was asked for.
