@@ -98,7 +98,7 @@ func TestProcessDiskFull(t *testing.T) {
 	m.dataDir = filepath.Join(small, "data")
 	m.start()
 	value := make([]byte, 200<<10)
-	s := c.open(0, 2*time.Second)
+	s := c.open(0, processWait)
 	last := -1
 	var err error
 	for i := 0; err == nil && i < 1000; i++ {
@@ -168,8 +168,8 @@ func TestProcessDiskFullOfOne(t *testing.T) {
 		putSome(t, c, 10)
 	}
 	putSome(t, c, 10)
-	if !full(c.status()) || !m.running() {
-		t.Errorf("%s does not serve on with an alarm:\n%s", m.name, m.tail(10))
+	if c.await(m.name+" serves on with an alarm", full); !m.running() {
+		t.Errorf("%s does not serve on:\n%s", m.name, m.tail(10))
 	}
 	makeRoom(t, small)
 	c.level()
