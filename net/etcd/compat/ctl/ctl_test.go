@@ -172,7 +172,8 @@ func (s *side) run(c command) (string, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.etcdctl, all...)
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(s.cluster.Endpoints(), ","))
+	// By itself it gives up after two seconds of dialling and five of waiting.
+	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(s.cluster.Endpoints(), ","), "ETCDCTL_DIAL_TIMEOUT=1m", "ETCDCTL_COMMAND_TIMEOUT=1m")
 	cmd.Stdin = strings.NewReader(c.input)
 	var said bytes.Buffer
 	if c.lines == 0 {
