@@ -66,8 +66,9 @@
 //     (package peerframe, consensus.go).
 //  9. Everything is batched: commands into entries, entries into groups, results into connections. Nothing lingers: a
 //     batch is what came during the last sync (proposals.go, logwriter.go, applier.go).
-//  10. A MsgSnap reaches raft only when its file is verified and published; the log writer's reset marker is synced
-//     before the applier restores, and everything waits for that (snapshotreceive.go, logwriter.go).
+//  10. A MsgSnap reaches raft only when its file is verified and published, in the name of the leader that there is by then; the log
+//     writer's reset marker is synced before the applier restores, and everything waits for that (snapshotreceive.go, ready.go,
+//     logwriter.go).
 //
 // # Membership
 //

@@ -166,10 +166,9 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		return
 	}
 	c.received = &m
-	told := m.Message
+	told := c.sayNow(m.Message)
 	early := !knows(told.GetSnapshot(), c.Member) && c.membership.records.Get(c.Member) == nil && !c.membership.records.Removed(c.Member)
 	if early { // raft takes none that it has no part in
-		told = proto.CloneOf(told)
 		confState := told.GetSnapshot().GetMetadata().GetConfState()
 		confState.Learners = append(confState.Learners, c.Member)
 	}
@@ -181,6 +180,16 @@ func (c *Consensus) snapshotReceived(m SnapshotReceived) {
 		return
 	}
 	c.membership.early = early
+}
+
+// sayNow returns a snapshot's message as the present leader would say it, where another term has begun since it was offered: raft
+// ignores what is of an earlier one. A snapshot is of committed entries, so that every later leader has what it holds, whoever sent it.
+func (c *Consensus) sayNow(m *raftpb.Message) *raftpb.Message {
+	m = proto.CloneOf(m)
+	if now := c.raft.BasicStatus(); now.Lead != raft.None && now.Lead != c.Member && now.GetTerm() > m.GetTerm() {
+		m.From, m.Term = proto.Uint64(now.Lead), proto.Uint64(now.GetTerm())
+	}
+	return m
 }
 
 // installed follows the log writer's reset: the log begins behind the snapshot now.

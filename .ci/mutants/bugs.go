@@ -510,7 +510,7 @@ var mutants = []mutant{
 		{"actor/ready.go", "	c.membership.early = early\n", "	c.membership.early = early && c.failed\n"},
 	}, []detector{direct("./actor", "TestSnapshotOfBeforeTheAddition")}},
 	{"write down that a new member was one before it was added", []change{
-		{"actor/ready.go", "		told = proto.CloneOf(told)\n", "		told = proto.CloneOf(told)\n		told = m.Message\n"},
+		{"actor/ready.go", "raft takes none that it has no part in\n", "raft takes none that it has no part in\n		told = m.Message\n"},
 	}, []detector{direct("./actor", "TestSnapshotOfBeforeTheAddition")}},
 	{"give a removed member a snapshot in which it has a part", []change{
 		{"actor/ready.go", " && !c.membership.records.Removed(c.Member)\n	if early {", "\n	if early {"},

@@ -30,5 +30,8 @@ func init() {
 		{"save a snapshot while behind", []change{
 			{"actor/applier.go", "	if a.Status.catchesUp() {\n		worth", "	if a.Status.catchesUp() && worth == 0 {\n		worth"},
 		}, []detector{direct("./actor", "TestNothingIsSavedWhileBehind")}},
+		{"drop a snapshot that came in another term", []change{
+			{"actor/ready.go", "now.GetTerm() > m.GetTerm() {", "false {"},
+		}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
 	}...)
 }

@@ -1,0 +1,61 @@
+package actor
+
+import (
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/internal/limits"
+)
+
+// While a snapshot comes, there may be another term, with the same leader or another one. It is taken all the same, and the leader
+// that there is hears of it; where there is none, the snapshotter is told that nobody has a use for it.
+func TestSnapshotOfAnEarlierTerm(t *testing.T) {
+	for _, test := range []struct {
+		name         string
+		sender, lead uint64 // lead leads in term 5; 0: not any more
+		offered      uint64 // the term of the offer
+		taken        bool
+	}{
+		{"of this term", 2, 2, 5, true},
+		{"the same leader, another term", 2, 2, 2, true},
+		{"another leader", 3, 2, 2, true},
+		{"no leader", 2, 0, 2, false},
+		{"no leader is known, but its sender", 2, 0, 5, true},
+		{"of a term that this member has not heard of", 3, 2, 6, true},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		if c.follow(5); test.lead == 0 {
+			c.pass(3 * c.ElectionTimeout)
+		}
+		snap := snapshotAt(10, 2, testMembers)
+		c.Handle(c.now, []ConsensusMessage{SnapshotReceived{From: test.sender, Message: &raftpb.Message{
+			Type: raftpb.MsgSnap.Enum(), From: &test.sender, To: u(1), Term: &test.offered, Snapshot: snap,
+		}}})
+		var responds uint64 // to whom, when the snapshot's marker is on the disk
+		for _, order := range drainBox(c.LogWriter) {
+			if a, ok := order.(Append); ok && a.Message.GetSnapshot() != nil {
+				for _, r := range a.Message.GetResponses() {
+					if r.GetType() == raftpb.MsgAppResp && r.GetIndex() == 10 {
+						responds = r.GetTo()
+					}
+				}
+			}
+		}
+		discards := 0
+		for _, m := range drainBox(c.Snapshotter) {
+			if d, ok := m.(Discard); ok && d.Index == 10 {
+				discards++
+			}
+		}
+		status := c.raft.BasicStatus()
+		switch {
+		case c.received != nil:
+			t.Errorf("%s: it waits for raft", test.name)
+		case !test.taken && (responds != 0 || discards != 1):
+			t.Errorf("%s: %d is told that it is there, and the snapshotter %d times that it is of no use", test.name, responds, discards)
+		case test.taken && (responds != status.Lead || responds == 0 || discards != 0):
+			t.Errorf("%s: %d is told that it is there where %d leads, and the snapshotter %d times that it is of no use", test.name, responds, status.Lead, discards)
+		}
+	}
+}
