@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -31,6 +32,7 @@ type lane struct {
 	held      []func()
 	newest    [3]time.Duration // when the newest frame of a class arrives on the connection
 	bulk      time.Duration    // until when pieces of snapshots fill it
+	pieces    []*func()        // what waits behind them, with themselves
 }
 
 func newNetwork(w *world) *network {
@@ -77,15 +79,46 @@ func (n *network) carry(p *lane, after time.Duration, arrive func()) {
 	if p.blocked > 0 {
 		return
 	}
+	n.w.sim.After(after, func() { n.reach(p, arrive) })
+}
+
+// carryPiece is carry for pieces of snapshots, and for what goes behind them: when everything heals, they need not wait for each
+// other any more.
+func (n *network) carryPiece(p *lane, after time.Duration, arrive func()) {
+	if p.blocked > 0 {
+		return
+	}
+	one := &arrive
+	p.pieces = append(p.pieces, one)
 	n.w.sim.After(after, func() {
-		switch {
-		case p.blocked > 0:
-		case p.clogged > 0:
-			p.held = append(p.held, arrive)
-		default:
-			arrive()
+		if i := slices.Index(p.pieces, one); i >= 0 {
+			p.pieces = slices.Delete(p.pieces, i, i+1)
+			n.reach(p, arrive)
 		}
 	})
+}
+
+// reach is the far end of a path.
+func (n *network) reach(p *lane, arrive func()) {
+	switch {
+	case p.blocked > 0:
+	case p.clogged > 0:
+		p.held = append(p.held, arrive)
+	default:
+		arrive()
+	}
+}
+
+// heal lets all pieces of snapshots that are under way arrive.
+func (n *network) heal() {
+	for _, row := range n.lanes {
+		for _, p := range row {
+			for _, one := range p.pieces {
+				n.w.sim.After(0, func() { n.reach(p, *one) })
+			}
+			p.pieces, p.bulk, p.newest[peerframe.Bulk] = nil, 0, n.w.sim.Now()
+		}
+	}
 }
 
 // unclog lets what was held up go on, in a burst.
@@ -224,7 +257,11 @@ func (n *network) send(from, to *host, class peerframe.Class, frame []byte, lazy
 			p.newest[class] = at
 			d = at - w.sim.Now()
 		}
-		n.carry(p, d, func() {
+		carry := n.carry
+		if class == peerframe.Bulk {
+			carry = n.carryPiece
+		}
+		carry(p, d, func() {
 			if to := pair.ends[1-mine].host; forgot != "" && !to.lost() && pair.ends[1-mine].epoch == epoch && pair.ends[1-mine].up {
 				w.failf("%s listens to %s, which %s", to.name(), from.name(), forgot)
 			}

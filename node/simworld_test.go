@@ -206,6 +206,7 @@ func (w *world) heal() {
 	for _, h := range w.hosts {
 		h.heal()
 	}
+	w.net.heal()
 	w.trace("everything heals")
 	w.note("heal", 0)
 }
