@@ -18,6 +18,8 @@ type PagesReader struct {
 	page  RangeReader
 	begun bool
 	held  *View
+	// newest is the revision that the first step has found to be the newest, if that is what is asked for, and else 0.
+	newest int64
 }
 
 // NewPagesReader returns a reader before its first step. The query's slices must stay as they are, and it must not be
@@ -34,7 +36,7 @@ func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, l
 	if !r.begun {
 		r.begun, r.held = true, newest
 		if r.q.Revision == 0 {
-			r.q.Revision = newest.revision
+			r.q.Revision, r.newest = newest.revision, newest.revision
 		}
 		r.page = NewRangeReader(r.query(), r.bytes)
 	}
@@ -46,6 +48,9 @@ func (r *PagesReader) Step(newest *View, rows int) (page kv.RangeResult, done, l
 	page, done, err = r.page.Step(v, rows)
 	if err != nil {
 		return page, true, true, err
+	}
+	if r.newest != 0 {
+		page.Revision = r.newest
 	}
 	if !done {
 		return page, false, false, nil

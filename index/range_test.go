@@ -33,7 +33,7 @@ func readAll(t *testing.T, s *State, q kv.Range, bytes int64, rows int, between 
 		if !q.Continued {
 			count = page.Count
 			if q.Revision == 0 {
-				q.Revision = r.at.mod - 1
+				q.Revision = page.Revision // as clients do
 			}
 		} else if page.Count != 0 {
 			t.Fatalf("a page that continues counts %d", page.Count)
@@ -106,6 +106,47 @@ func TestRangeInSteps(t *testing.T) {
 			return string(a.Key) == string(b.Key) && string(a.Value) == string(b.Value) && a.ModRevision == b.ModRevision
 		}) {
 			t.Fatalf("%+v in steps:\n%d: %v\nwant\n%d: %v", limited, count, got, want.Count, want.KVs)
+		}
+	}
+}
+
+// What a read of the newest revision says to be its revision is what was read, however the state goes on between its steps: who
+// reads on, or watches, from there misses nothing.
+func TestRevisionOfWhatWasRead(t *testing.T) {
+	q := kv.Range{Key: []byte("k"), End: []byte("l")}
+	ranges := NewRangeReader(q, 0)
+	pages, whole := NewPagesReader(q, 0), NewWholeReader(q, math.MaxInt64)
+	for _, c := range []struct {
+		name string
+		step func(v *View) (kv.RangeResult, bool, error)
+	}{
+		{"a page", func(v *View) (kv.RangeResult, bool, error) { return ranges.Step(v, 2) }},
+		{"pages", func(v *View) (kv.RangeResult, bool, error) {
+			page, done, _, err := pages.Step(v, 2)
+			pages.Release()
+			return page, done, err
+		}},
+		{"a whole range", func(v *View) (kv.RangeResult, bool, error) { return whole.Step(v, 2) }},
+	} {
+		s := NewState(limits.Defaults().Index)
+		for i := range 10 {
+			batch(t, s, 1, put(fmt.Sprintf("k%d", i), "v"))
+		}
+		batch(t, s, 1, del("k0", "k7")) // so that several steps find nothing
+		want := s.View().Revision()
+		for steps := 1; ; steps++ {
+			found, done, err := c.step(s.View())
+			if err != nil {
+				t.Fatal(c.name, err)
+			}
+			if !done {
+				batch(t, s, 1, put("k8", "w"))
+				continue
+			}
+			if at := found.KVs[len(found.KVs)-1].ModRevision; found.Revision != want || at > want || steps < 4 {
+				t.Errorf("%s: %d steps say revision %d of a pair of %d, want %d", c.name, steps, found.Revision, at, want)
+			}
+			break
 		}
 	}
 }

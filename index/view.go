@@ -402,6 +402,9 @@ func (r *RangeReader) Step(v *View, rows int) (result kv.RangeResult, done bool,
 	if err := r.decide(v); err != nil {
 		return result, true, err
 	}
+	if r.q.Revision == 0 && !r.pinned { // the store may have gone on since the first step: who watches from here on must miss nothing
+		result.Revision = r.at.mod - 1
+	}
 	if r.phase == countBack {
 		if r.countBack(v, rows) {
 			r.phase = onePage

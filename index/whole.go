@@ -116,9 +116,8 @@ func (w *WholeReader) stepSorted(v *View, rows int) (result kv.RangeResult, done
 // take adds a page to the result, and says whether there was room for it.
 func (w *WholeReader) take(page *kv.RangeResult) bool {
 	if w.pages++; w.pages == 1 {
-		w.all.Count = page.Count
+		w.all.Count, w.all.Revision = page.Count, page.Revision
 	}
-	w.all.Revision = page.Revision
 	bytes := int64(0) // a pair beyond the limit tells that there is one, and is given up
 	for i := range page.KVs {
 		if w.q.Limit > 0 && int64(len(w.all.KVs)+i) >= w.q.Limit {

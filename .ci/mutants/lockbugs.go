@@ -16,7 +16,7 @@ func init() {
 			{"index/pages.go", "		r.begun, r.held = true, newest\n", "		r.begun = true\n"},
 		}, []detector{direct("./index", "TestPagesAreTheRange"), direct("./net/client", "TestPagesStream")}},
 		{"stream a range from whatever is newest", []change{
-			{"index/pages.go", "		if r.q.Revision == 0 {\n			r.q.Revision = newest.revision\n		}\n", ""},
+			{"index/pages.go", "		if r.q.Revision == 0 {\n			r.q.Revision, r.newest = newest.revision, newest.revision\n		}\n", ""},
 			{"index/pages.go", "	if r.held != nil {\n		v = r.held\n	}\n", ""},
 		}, []detector{direct("./index", "TestPagesAreTheRange")}},
 		{"revert over what somebody wrote meanwhile", []change{

@@ -13,6 +13,15 @@ var ruleMutants = []mutant{
 	{"count what the compacted revision itself has deleted", []change{
 		{"index/alarms.go", "v.times.weightAt(v.compacted+1)", "v.times.weightAt(v.compacted)"},
 	}, []detector{direct("./index", "TestScripts")}},
+	{"say the revision of the last step, not what was read", []change{
+		{"index/view.go", "		result.Revision = r.at.mod - 1\n", ""},
+	}, []detector{direct("./index", "TestRangeInSteps"), direct("./index", "TestRevisionOfWhatWasRead")}},
+	{"say the revision of the last page of a whole range", []change{
+		{"index/whole.go", "		w.all.Count, w.all.Revision = page.Count, page.Revision\n	}\n", "		w.all.Count = page.Count\n	}\n	w.all.Revision = page.Revision\n"},
+	}, []detector{direct("./index", "TestRevisionOfWhatWasRead")}},
+	{"say the revision of the newest View of released pages", []change{
+		{"index/pages.go", "		page.Revision = r.newest\n", ""},
+	}, []detector{direct("./index", "TestRevisionOfWhatWasRead")}},
 	{"leave writes waiting across an installed snapshot", []change{
 		{"actor/applier.go", "	a.pending.abandon(&a.done)\n", ""},
 	}, []detector{direct("./actor", "TestWritesBeneathASnapshotMayHaveHappened")}},

@@ -96,7 +96,7 @@ func (r *Range) Passes(pair *KeyValue) bool {
 
 // RangeResult is what a Range finds.
 type RangeResult struct {
-	Revision int64 // of the store when it was read, whatever revision was asked for
+	Revision int64 // of the store when it was read, whatever revision was asked for; that which was read, if none was
 	Count    int64 // keys in the range at the revision asked for, whatever the limit; 0 when it is Continued
 	More     bool  // there are more keys than these
 	KVs      []KeyValue
