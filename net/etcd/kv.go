@@ -313,7 +313,7 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 
 // rangeSorted encodes a range in another order than that of its keys, page by page.
 func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
-	reads := index.NewSortedReader(r, 0)
+	reads := index.NewSortedReader(r, limits.PageBytes) // so that what is encoded before it has room is bounded, however large values are
 	var page kv.RangeResult
 	own, size := whoseShare(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's

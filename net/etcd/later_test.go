@@ -313,3 +313,52 @@ func builtAnswers(t testing.TB, stall time.Duration) {
 	}
 	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
 }
+
+// TestBuiltAnswersThatWait asks for sorted ranges while there is no room: what is encoded of those that wait is little, however large the
+// values are.
+func TestBuiltAnswersThatWait(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes, c.Limits.Stall = 40<<20, time.Hour })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	store := pb.NewKVClient(dial(t, s))
+	for i := range 24 {
+		if _, err := store.Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%d", i), Value: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sorted := &pb.RangeRequest{Key: []byte("big/"), RangeEnd: []byte("big0"), SortTarget: pb.RangeRequest_MOD, SortOrder: pb.RangeRequest_DESCEND}
+	ask := func(times int) *hostile {
+		h := attack(t, s)
+		for range times {
+			id, err := h.begin("/etcdserverpb.KV/Range")
+			if err == nil {
+				err = h.frames.WriteData(id, true, message(sorted))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return h
+	}
+	holds := ask(1)
+	eventually(t, func() bool { n := s.Stats().BuiltBytes; return n > 24<<20 && n < 40<<20 }) // what it does not need is given back
+	waits := ask(2 * limits.EtcdBuilds)
+	_ = waits.SetDeadline(time.Now().Add(wait))
+	for refused := 0; refused < limits.EtcdBuilds; { // the others all wait then
+		f, err := waits.frames.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if headers, ok := f.(*http2.HeadersFrame); ok && headers.StreamEnded() {
+			refused++
+		}
+	}
+	const most = limits.EtcdBuilds * (limits.EtcdWholeBytes + 3<<20) // and a value
+	if n := s.Stats().MessageBytes - s.Stats().BuiltBytes; n > most {
+		t.Errorf("%d answers that wait for room hold %d bytes, over %d", limits.EtcdBuilds, n, most)
+	}
+	for _, c := range []net.Conn{waits, holds} {
+		_ = c.Close()
+	}
+	eventually(t, func() bool { return s.Stats().BuiltBytes == 0 && s.Stats().MessageBytes == 0 })
+}
