@@ -5,9 +5,9 @@ var filePeers = direct("./net/wire", "TestFilePeers")
 // The bugs of etcd's command line, and of certificates that know nothing of qkv.
 func init() {
 	mutants = append(mutants, []mutant{
-	{"encode sorted answers of large values before they have room", []change{
-		{"net/etcd/kv.go", "index.NewSortedReader(r, limits.PageBytes)", "index.NewSortedReader(r, 0)"},
-	}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
+		{"encode sorted answers of large values before they have room", []change{
+			{"net/etcd/kv.go", "index.NewSortedReader(r, limits.PageBytes)", "index.NewSortedReader(r, 0)"},
+		}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
 		{"take any certificate of the CA for any member's", []change{
 			{"net/wire/filetrust.go", "		if own.VerifyHostname(host) == nil {\n", "		if own.VerifyHostname(host) == nil || host != \"\" {\n"},
 		}, []detector{filePeers, direct("./cli", "TestProcessKubeadmThree")}},
