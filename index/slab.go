@@ -2,7 +2,6 @@ package index
 
 import (
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 )
@@ -70,8 +69,6 @@ type memory struct {
 	handed int64   // ever handed out
 	most   int     // size of a large slab
 	ledger *ledger
-	// collectAt is how many bytes that are given up make the garbage collector run.
-	collectAt int64
 }
 
 // arena hands out objects of one kind from the newest of its slabs.
@@ -163,21 +160,7 @@ func (m *memory) retire(s *slab, e *epoch) {
 	m.bytes -= int64(s.size)
 	e.retired = append(e.retired, s)
 	s.given.Store(true)
-	m.collect(m.ledger.retired.Add(int64(s.size)))
-}
-
-// collectBytes is the least that makes a collection worth its time.
-const collectBytes = 128 << 20
-
-// collect runs the garbage collector when much was given up since it ran last: it alone knows when no View reaches a
-// slab any longer, but it does not see that memory, and so does not run on its account. A member under load makes
-// enough garbage elsewhere; this is for one that does not.
-func (m *memory) collect(retired int64) {
-	least := max(collectBytes, m.bytes/4)
-	if m.collectAt = min(max(m.collectAt, least), retired+least); retired >= m.collectAt {
-		runtime.GC()
-		m.collectAt = retired + least // what Views still hold does not go, however often it runs
-	}
+	m.ledger.retired.Add(int64(s.size))
 }
 
 // roundUp makes sizes multiples of 8.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"qkv/internal/limits"
@@ -29,6 +30,20 @@ func (w *idleWatch) look(applied uint64, retired int64) (give bool) {
 	return true
 }
 
+// retiredWatch tells when so much of the state's memory is given up that a collection of garbage is worth its time: the collector
+// alone finds that no View reaches it any longer, but does not see that memory, and so does not run on its account. The applier
+// does not wait for it: compacting a GiB would be several pauses for all writes. It is for one clock.
+type retiredWatch struct{ at int64 }
+
+func (w *retiredWatch) look(retired, mapped int64) (collect bool) {
+	least := max(limits.RetiredBytes, mapped/limits.RetiredPart)
+	if w.at = min(max(w.at, least), retired+least); retired < w.at {
+		return false
+	}
+	w.at = retired + least // what Views still hold does not go, however often it runs
+	return true
+}
+
 // collectWatch tells how much garbage there may be for what lives, by what clients hold: where that is much, the collector's room
 // for as much again would be more than clients may cost a member. It is for one clock.
 type collectWatch struct{ often bool }
@@ -49,8 +64,14 @@ func (w *collectWatch) look(held int64) (percent int, changed bool) {
 // usualPercent is Go's own.
 const usualPercent = 100
 
-// collect goes by what clients hold, unless the one who started this process has said how much garbage there may be.
+// collect goes by what the state has given up, and by what clients hold, unless the one who started this process has said how much
+// garbage there may be.
 func (n *Node) collect() {
+	n.runtime.Every(limits.RetiredInterval, func() {
+		if view := n.member.status.View(); n.retired.look(view.RetiredBytes(), view.MappedBytes()) {
+			runtime.GC()
+		}
+	})
 	if os.Getenv("GOGC") != "" {
 		return
 	}

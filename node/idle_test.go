@@ -37,6 +37,33 @@ func TestIdleWatch(t *testing.T) {
 	}
 }
 
+// Garbage is collected when enough of the state's memory is given up, and again when as much has come since: what Views still
+// hold does not make it run without end.
+func TestRetiredWatch(t *testing.T) {
+	const much = 8 * limits.RetiredBytes
+	var w retiredWatch
+	for _, step := range []struct {
+		retired, mapped int64
+		collect         bool
+	}{
+		{0, 0, false},
+		{limits.RetiredBytes - 1, much / 4, false},
+		{limits.RetiredBytes, much / 4, true},
+		{limits.RetiredBytes + 1, much / 4, false}, // a View holds it
+		{2*limits.RetiredBytes - 1, much / 4, false},
+		{2 * limits.RetiredBytes, much / 4, true},
+		{0, much / 4, false}, // that one is gone
+		{limits.RetiredBytes, much / 4, true},
+		{0, much, false},
+		{limits.RetiredBytes, much, false}, // a part of what is in use
+		{much / limits.RetiredPart, much, true},
+	} {
+		if got := w.look(step.retired, step.mapped); got != step.collect {
+			t.Errorf("%+v: %v", step, got)
+		}
+	}
+}
+
 // While clients hold much, garbage is collected earlier, and not now earlier and now later where it is about as much.
 func TestCollectWatch(t *testing.T) {
 	var w collectWatch

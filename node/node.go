@@ -37,8 +37,9 @@ type Node struct {
 	server  *server.Server
 	etcd    *etcd.Server
 	trips   roundTrips
-	// collects is its clock's.
+	// collects and retired are their clocks'.
 	collects collectWatch
+	retired  retiredWatch
 
 	done chan struct{} // closed when the member has ended by itself
 	once sync.Once

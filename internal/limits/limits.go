@@ -529,6 +529,12 @@ const (
 	IdleLooks   = 25
 	IdleEntries = 64
 	IdleBytes   = 8 << 20
+	// RetiredBytes of the state's memory that are given up, or a RetiredPart of what is in use, are worth a collection of garbage:
+	// a member under load makes enough of it elsewhere, this is for one that does not. In a RetiredInterval a compaction gives up some
+	// 50 MiB.
+	RetiredBytes    = 128 << 20
+	RetiredPart     = 4
+	RetiredInterval = 100 * time.Millisecond
 	// AnnounceTimeout is how long a member waits for what it writes to the log about itself.
 	AnnounceTimeout = 2 * time.Second
 	// ElectionsKept is of how many of its elections a member recognises late votes: disks are behind by a few.
