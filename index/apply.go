@@ -3,7 +3,10 @@ package index
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync/atomic"
+
+	"github.com/tidwall/btree"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -270,7 +273,7 @@ func (s *State) addVersion(r ref, hash uint64, p *kv.Put) {
 	default:
 		create, number = before.version().create(), before.version().number()+1
 		words = [2]int64{create, number}
-		s.supersede(r, before.version())
+		s.supersede(r, before.version(), nil)
 	}
 	if p.Lease != 0 {
 		flags |= leased
@@ -326,13 +329,13 @@ func (s *State) push(r, at, before ref) {
 	r.record().head.Store(uint64(at))
 }
 
-// supersede takes the version that was the newest one out of the live ones.
-func (s *State) supersede(r ref, v *version) {
+// supersede takes the version that was the newest one out of the live ones. The hint is of the attached keys, or nil.
+func (s *State) supersede(r ref, v *version, hint *btree.PathHint) {
 	size := int(r.record().size)
 	s.live--
 	s.liveBytes -= int64(size) + int64(v.valueSize())
 	s.weight += weight(size, v.valueSize())
-	s.detach(v.lease(), r)
+	s.detach(v.lease(), r, hint)
 }
 
 // delete removes a key, or all keys of a range, in the revision that has begun, and returns how many.
@@ -349,18 +352,8 @@ func (s *State) delete(hash uint64, key, end []byte) (deleted int64) {
 			return true
 		})
 	}
-	for _, r := range matches {
-		s.addTombstone(r)
-	}
-	s.keepMatches(matches)
+	s.addTombstones(matches)
 	return int64(len(matches))
-}
-
-// keepMatches keeps a list for the next time, unless it is that of a large deletion.
-func (s *State) keepMatches(matches []ref) {
-	if s.matches = matches[:0]; cap(matches) > 1<<16 {
-		s.matches = nil
-	}
 }
 
 // each hands out the records of the keys of a range that are there, until f returns false.
@@ -374,18 +367,35 @@ func (s *State) each(key, end []byte, f func(r ref) bool) {
 	})
 }
 
+// pathHints are where the last key of many, in their order, has its place in the trees: that of the next one is beside it.
+// Looking for each from the root is half of what a large deletion costs.
+type pathHints struct{ tombstoned, attached btree.PathHint }
+
+// addTombstones makes tombstones the newest versions of keys in their order. The slice was made from s.matches, and is kept for the
+// next time.
+func (s *State) addTombstones(matches []ref) {
+	s.hints = pathHints{}
+	s.made = slices.Grow(s.made, len(matches))
+	for _, r := range matches {
+		s.addTombstone(r)
+	}
+	if s.matches = matches[:0]; cap(matches) > 1<<16 {
+		s.matches = nil // of a large deletion
+	}
+}
+
 // addTombstone makes a tombstone the newest version of a key.
 func (s *State) addTombstone(r ref) {
 	record := r.record()
 	before := ref(record.head.Load())
-	s.supersede(r, before.version())
+	s.supersede(r, before.version(), &s.hints.attached)
 	at := s.newVersion(tombstone, 0)
 	v := at.version()
 	v.sum = sumOf(hashOf(record.key()), nil, 0, v.mod, int64(v.sub), 0, 0)
 	s.weight += weight(int(record.size), 0)
 	s.push(r, at, before)
 	s.made = append(s.made, at)
-	s.tombstoned.Set(r)
+	s.tombstoned.SetHint(r, &s.hints.tombstoned)
 	s.changed = true
 	s.note(v)
 }

@@ -107,16 +107,14 @@ func (s *State) revoke(id int64, term, granted uint64) kv.Result {
 		matches = append(matches, r)
 		return true
 	})
-	for _, r := range matches {
-		s.addTombstone(r)
-	}
-	s.keepMatches(matches)
+	deleted := int64(len(matches))
+	s.addTombstones(matches)
 	s.removeLease(l)
 	if s.counts.Revokes++; term != 0 {
 		s.counts.Expiry++
 	}
 	s.end()
-	return kv.Result{Revision: s.revision, Deleted: int64(len(matches))}
+	return kv.Result{Revision: s.revision, Deleted: deleted}
 }
 
 // removeLease takes a lease out that has no keys.
@@ -157,9 +155,9 @@ func (s *State) attach(lease int64, r ref) {
 	}
 }
 
-func (s *State) detach(lease int64, r ref) {
+func (s *State) detach(lease int64, r ref, hint *btree.PathHint) {
 	if lease != 0 {
-		s.leases.attached.Delete(attachment{lease, r})
+		s.leases.attached.DeleteHint(attachment{lease, r}, hint)
 		s.leasesChanged = true
 	}
 }

@@ -117,6 +117,7 @@ type State struct {
 	// Scratch, empty between two calls of Apply.
 	commands    []command
 	matches     []ref // keys that a delete removes
+	hints       pathHints
 	made        []ref // versions of the revision that has begun, by sub revision
 	probe       probe
 	prefetching prefetching
