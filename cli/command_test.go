@@ -138,7 +138,7 @@ func TestMemberLimit(t *testing.T) {
 	b := newRig(t, func(c *server.Config) { c.MaxRequestBytes = 70 })
 	b.expect(t, 1, "", "over the limit of 70", "put", "key", strings.Repeat("v", 70))
 	dir := tree(t, map[string]string{"a": "fits", "b": strings.Repeat("v", 70)})
-	b.expect(t, 0, "1 written, 0 already there, 1 skipped\n", "over the limit of 70", "import", dir, "--private")
+	b.expect(t, 1, "1 written, 0 already there, 1 failed\n", "over the limit of 70", "import", dir, "--private")
 }
 
 // TestOutcomes: what is known of a write decides the exit code.

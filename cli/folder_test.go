@@ -53,7 +53,7 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// testImport imports a folder and returns the summary and what was skipped.
+// testImport imports a folder and returns the summary and what was skipped or failed.
 func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, skipped []string, err error) {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
@@ -62,12 +62,13 @@ func testImport(t *testing.T, s *memory, dir, prefix string) (summary string, sk
 	}
 	defer func() { _ = root.Close() }()
 	var mu sync.Mutex
-	i := importer{root: root, store: s, prefix: keyPrefix(prefix), private: true, bar: &progress{}, skip: func(name, why string) {
+	name := func(name, why string) {
 		relative, _ := filepath.Rel(dir, name)
 		mu.Lock()
 		defer mu.Unlock()
 		skipped = append(skipped, relative+": "+why)
-	}}
+	}
+	i := importer{root: root, store: s, prefix: keyPrefix(prefix), private: true, bar: &progress{}, skip: name, fail: name}
 	err = i.run(t.Context(), i.list())
 	slices.Sort(skipped)
 	return i.summary(), skipped, err
@@ -369,7 +370,25 @@ func TestImportPrivate(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "%open%"), nil, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "%open"), nil, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "%"), nil, 0o600))
-	b.expect(t, 0, "0 written, 4 already there, 3 skipped\n", "%open%: the file of its key is open\n", "import", dir)
+	b.expect(t, 1, "0 written, 4 already there, 1 skipped, 2 failed\n", "%open%: the file of its key is open\n", "import", dir)
+}
+
+// TestImportFails: what cannot be stored is named, each of it, and the exit code says so; all else is stored.
+func TestImportFails(t *testing.T) {
+	b := newRig(t, nil)
+	files := map[string]string{"a/fits": "1", "z/fits": "2"}
+	for i := range 2 * skipsNamed {
+		files[fmt.Sprintf("m/%02d", i)] = strings.Repeat("v", 3<<20)
+	}
+	dir := tree(t, files)
+	b.expect(t, 1, "2 written, 0 already there, 20 failed\n", "20 files or folders were not imported, as said above; all others are stored", "import", dir, "--private")
+	code, _, stderr := b.qkv(t, "", "import", dir, "--private")
+	for i := range 2 * skipsNamed {
+		if want := fmt.Sprintf("failed %s/m/%02d: ", dir, i); code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("exit code %d, and no %q in\n%s", code, want, stderr)
+		}
+	}
+	b.expect(t, 0, "2", "", "get", "z/fits", "--raw")
 }
 
 // TestSkips: many things that are left out are counted, not all named.

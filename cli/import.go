@@ -30,8 +30,9 @@ func importCommand() *cli.Command {
 		Description: "The file DIR/a/b becomes the key PREFIX/a/b; names that begin with % are those that export makes. What is stored " +
 			"already with the same value is not written again, so that an import which was interrupted is continued by running it " +
 			"again. Every client of the cluster can read what is stored: files and folders that others on this host may not read " +
-			"are left out, unless DIR itself is one of them, an export made it, or --private is given. Links, special, unreadable and too large files " +
-			"are left out too; what is left out is named on stderr. Empty files are keys; empty folders are nothing.",
+			"are skipped, unless DIR itself is one of them, an export made it, or --private is given; links and special files are, too. A file " +
+			"that is too large, cannot be read, or whose name cannot be a key's fails: each is named on stderr, all others are stored, and " +
+			"the exit code is 1. Empty files are keys; empty folders are nothing.",
 		Flags: clientFlags(
 			&cli.StringFlag{Name: "prefix", EnvVars: []string{"QKV_IMPORT_PREFIX"}, Usage: "`PREFIX` of the keys, as in /etc; without it a key is the file's path in DIR"},
 			&cli.BoolFlag{Name: "private", EnvVars: []string{"QKV_IMPORT_PRIVATE"}, Usage: "store also what others on this host may not read"},
@@ -53,7 +54,7 @@ func importFolder(c *cli.Context) error {
 	return interruptible(c, func(ctx context.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
 			skipped := newSkips(c)
-			i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add}
+			i := importer{root: root, store: s, prefix: keyPrefix(c.String("prefix")), private: c.Bool("private"), skip: skipped.add, fail: skipped.fail}
 			files := i.list()
 			i.bar = newProgress(c.App.ErrWriter, "import", len(files))
 			err := i.run(ctx, files)
@@ -63,6 +64,12 @@ func importFolder(c *cli.Context) error {
 				return fmt.Errorf("import stopped after %s: %w; the same import run again continues", i.summary(), err)
 			}
 			fmt.Fprintln(c.App.Writer, i.summary())
+			switch {
+			case i.failed == 1:
+				return exitf(exitFailed, "1 file or folder was not imported, as said above; all others are stored")
+			case i.failed > 1:
+				return exitf(exitFailed, "%d files or folders were not imported, as said above; all others are stored", i.failed)
+			}
 			return nil
 		})
 	})
@@ -87,15 +94,16 @@ type importer struct {
 	root    *os.Root
 	store   importStore
 	prefix  string
-	private bool // also what others may not read
-	skip    func(name, why string)
+	private bool                   // also what others may not read
+	skip    func(name, why string) // is told what is not meant to be stored
+	fail    func(name, why string) // is told what cannot be stored
 	bar     *progress
 
-	mu                      sync.Mutex
-	written, equal, leftOut int
+	mu                              sync.Mutex
+	written, equal, skipped, failed int
 }
 
-// list walks the folder and returns the regular files in it that become keys; it names all others.
+// list walks the folder and returns the regular files in it that become keys; it names all others. Called by one goroutine, before run.
 func (i *importer) list() (files []string) {
 	secrets := i.private
 	if info, err := i.root.Stat("."); err == nil && !readByOthers(info) {
@@ -105,21 +113,31 @@ func (i *importer) list() (files []string) {
 		secrets = true // every client could read these keys when they were exported
 	}
 	_ = walk(i.root, func(name string, d fs.DirEntry, err error) error {
-		why := ""
 		if name == exportTemporary {
 			return fs.SkipDir
-		} else if err != nil {
-			why = reason(err)
-		} else {
-			why = i.unfit(name, d, secrets)
+		}
+		if err == nil {
+			var why string
+			if why, err = i.unmeant(name, d, secrets); why != "" {
+				i.skipOne(name, why)
+				if d.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			}
 		}
 		switch {
-		case why != "":
-			i.leaveOut(name, why)
+		case err != nil:
+			i.failOne(name, reason(err))
 			if d != nil && d.IsDir() {
 				return fs.SkipDir
 			}
-		case !d.IsDir():
+		case d.IsDir():
+		default:
+			if why := i.unfit(name); why != "" {
+				i.failOne(name, why)
+				return nil
+			}
 			files = append(files, name)
 		}
 		return nil
@@ -127,26 +145,32 @@ func (i *importer) list() (files []string) {
 	return files
 }
 
-// unfit says why a file or folder is left out; nothing when it is not.
-func (i *importer) unfit(name string, d fs.DirEntry, secrets bool) string {
+// unmeant says why a file or folder is not meant to be stored; nothing when it is.
+func (i *importer) unmeant(name string, d fs.DirEntry, secrets bool) (why string, err error) {
 	info, err := d.Info()
+	key, isKeys := keyOf(name)
+	switch {
+	case err != nil:
+		return "", err
+	case d.Type()&fs.ModeSymlink != 0:
+		return "a symbolic link", nil
+	case !d.IsDir() && !d.Type().IsRegular():
+		return "not a regular file", nil
+	case !secrets && !readByOthers(info):
+		return "others may not read it; --private stores it for every client to read", nil
+	case !d.IsDir() && isKeys && name != fileName(key, false) && i.isFile(fileName(key, false)):
+		return "the file of its key is " + fileName(key, false), nil
+	}
+	return "", nil
+}
+
+// unfit says why a file of this name cannot be a key; nothing when it can.
+func (i *importer) unfit(name string) string {
 	key, isKeys := keyOf(name)
 	bytes := len(i.prefix) + len(key)
 	switch {
-	case err != nil:
-		return reason(err)
-	case d.Type()&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case !d.IsDir() && !d.Type().IsRegular():
-		return "not a regular file"
-	case !secrets && !readByOthers(info):
-		return "others may not read it; --private stores it for every client to read"
-	case d.IsDir():
-		return ""
 	case !isKeys:
 		return "its name begins with % and is none that export makes"
-	case name != fileName(key, false) && i.isFile(fileName(key, false)):
-		return "the file of its key is " + fileName(key, false)
 	case bytes == 0:
 		return "a key is not empty: --prefix is what stands before it"
 	case bytes > limits.KeyBytes:
@@ -168,10 +192,16 @@ func readByOthers(info fs.FileInfo) bool {
 	return info.Mode().Perm()&0o004 != 0
 }
 
-func (i *importer) leaveOut(name, why string) {
+func (i *importer) skipOne(name, why string) {
 	i.skip(path.Join(i.root.Name(), name), why)
+	i.skipped++
+}
+
+// failOne may be called from any goroutine.
+func (i *importer) failOne(name, why string) {
+	i.fail(path.Join(i.root.Name(), name), why)
 	i.mu.Lock()
-	i.leftOut++
+	i.failed++
 	i.mu.Unlock()
 }
 
@@ -185,7 +215,7 @@ func (i *importer) one(ctx context.Context, name string) error {
 	defer i.bar.add(1)
 	value, err := i.read(name)
 	if err != nil {
-		i.leaveOut(name, reason(err))
+		i.failOne(name, reason(err))
 		return nil
 	}
 	stored, _ := keyOf(name)
@@ -199,7 +229,7 @@ func (i *importer) one(ctx context.Context, name string) error {
 		count = &i.written
 		_, err = i.store.Put(ctx, key, value)
 		if tooLarge(err) {
-			i.leaveOut(name, err.Error())
+			i.failOne(name, err.Error())
 			return nil
 		}
 		if err != nil {
@@ -212,7 +242,7 @@ func (i *importer) one(ctx context.Context, name string) error {
 	return nil
 }
 
-// errNotRegular and errLarge are why a file that looked right is left out after all.
+// errNotRegular and errLarge are why a file that looked right fails after all.
 var (
 	errNotRegular = errors.New("not a regular file any more")
 	errLarge      = fmt.Errorf("over %d bytes, the limit of a value", limits.ValueBytes)
@@ -253,8 +283,11 @@ func reason(err error) string {
 
 func (i *importer) summary() string {
 	s := fmt.Sprintf("%d written, %d already there", i.written, i.equal)
-	if i.leftOut > 0 {
-		s += fmt.Sprintf(", %d skipped", i.leftOut)
+	if i.skipped > 0 {
+		s += fmt.Sprintf(", %d skipped", i.skipped)
+	}
+	if i.failed > 0 {
+		s += fmt.Sprintf(", %d failed", i.failed)
 	}
 	return s
 }

@@ -49,6 +49,13 @@ func (s *skips) add(name, why string) {
 	s.more[why]++
 }
 
+// fail names what was to be stored, and could not be: always, however many there are.
+func (s *skips) fail(name, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.w, "failed %s: %s\n", printable([]byte(name), len(name)), why)
+}
+
 // end counts those that were not named.
 func (s *skips) end() {
 	const kinds = 5
