@@ -24,7 +24,7 @@ run: build ## build ./qkv and run three members on loopback: ./qkv demo
 build: ## build ./qkv
 	$(GO) build -trimpath -ldflags '$(COMMIT)' -o qkv .
 
-test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 6 minutes on 2 cores); says what was skipped
+test: lint ## all that a change must pass: format, vet, staticcheck, every test (some 8 minutes on 2 cores); says what was skipped
 	@$(GO) run ./.ci/test -timeout 40m $(PKG)
 
 compat: ## etcd's clients with qkv, and qkv beside etcd 3.7.3, built from its module (COMPATFLAGS='-seed 7 -requests 200000')
