@@ -75,11 +75,12 @@ func (f *file) WritePages(p []byte, off int64) error {
 
 // WriteZeros does so for the same reason.
 func (f *file) WriteZeros(n int, at int64) error {
-	_, err := f.WriteAt(zeros[:n], at)
+	_, err := f.WriteAt(zeros()[:n], at)
 	return err
 }
 
-var zeros = make([]byte, disk.ZerosMost)
+// zeros are made when the first disk is emulated: every member has this package.
+var zeros = sync.OnceValue(func() []byte { return make([]byte, disk.ZerosMost) })
 
 func (f *file) Datasync() error {
 	f.disk.sync(f.disk.waiter.now(), f.dirty.Swap(0))
