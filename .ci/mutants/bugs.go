@@ -193,7 +193,7 @@ var mutants = []mutant{
 		{"index/leases.go", "	if term != 0 && term != s.term {\n		return s.refused(kv.Errorf(kv.Unavailable, \"lease", "	if term > s.term {\n		return s.refused(kv.Errorf(kv.Unavailable, \"lease"},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"keep the keys of a lease that are deleted", []change{
-		{"index/apply.go", "	s.detach(v.lease(), r)\n", ""},
+		{"index/apply.go", "	s.detach(v.lease(), r, hint)\n", ""},
 	}, []detector{direct("./index", "TestScripts|TestModel")}},
 	{"forget leases in the snapshot", []change{
 		{"index/snapshot.go", "	case sectionLeases:\n		s.readLeases(&r)\n", "	case sectionLeases:\n		r.Array()\n"},
