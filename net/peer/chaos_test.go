@@ -123,8 +123,8 @@ func TestNoDialBesideAConnection(t *testing.T) {
 func TestOwnNameFromOutside(t *testing.T) {
 	m := newMembers(t, 1)[0]
 	m.start()
-	q := hostile(t, m, "n1")
-	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "own name") {
+	q, err := dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), "n1"), wire.ProtocolPeer, wire.Identity{Class: wire.ClassMember}))
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "own name") { // before it has begun, or behind that
 		t.Errorf("ended by %v", err)
 	}
 }

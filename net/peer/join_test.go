@@ -117,8 +117,8 @@ func TestJoinAsAnother(t *testing.T) {
 	if no, ok := errors.AsType[*peerframe.Refusal](answered(err)); !ok || !strings.Contains(no.Text, `as "n3", and its certificate is that of "n2"`) {
 		t.Errorf("%v", err)
 	}
-	q = joining(t, m, "n1")
-	if err := whyEnded(t, q, nil); !strings.Contains(err.Error(), "own name") {
+	q, err = dialAs(t, m.address(), wire.ClientTLS(credentials(t, authority(), "n1"), wire.ProtocolJoin, wire.Identity{Class: wire.ClassMember}))
+	if err := whyEnded(t, q, err); !strings.Contains(err.Error(), "own name") {
 		t.Errorf("%v", err)
 	}
 	alice, err := wire.LoadClient(authority(), "alice", time.Now)
