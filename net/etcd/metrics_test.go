@@ -159,6 +159,7 @@ func TestMetrics(t *testing.T) {
 	for _, path := range []string{"/livez", "/readyz", "/health", "/health?exclude=CORRUPT"} {
 		get(t, s, path)
 	}
+	eventually(t, func() bool { return scrape(t, s)["etcd_debugging_mvcc_events_total"] == "4" }) // events are counted behind their way
 	got := scrape(t, s)
 	for name := range strings.FieldsSeq(etcdNames) {
 		if !slices.ContainsFunc(keysOf(got), func(k string) bool { return k == name || strings.HasPrefix(k, name+"{") }) {
