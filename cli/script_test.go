@@ -93,10 +93,16 @@ func setUp(e *testscript.Env) error {
 }
 
 // nextPort is where freePorts looks next: what one test was given, another one is not. They lie below those that the
-// system gives away.
+// system gives away, and those of a test in a process of its own above all others.
 var nextPort atomic.Int64
 
-func init() { nextPort.Store(12000 + rand.Int64N(15000)) }
+func init() {
+	if os.Getenv(apartName) != "" {
+		nextPort.Store(29000 + rand.Int64N(3000))
+		return
+	}
+	nextPort.Store(12000 + rand.Int64N(15000))
+}
 
 // freePorts finds a number of free UDP ports in a row, and returns the first.
 func freePorts(count int) (int, error) {
