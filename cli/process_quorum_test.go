@@ -69,8 +69,12 @@ func TestProcessNoQuorum(t *testing.T) {
 		if got := c.qkv("get", "greeting", "--serializable").exits(t, exitOK); got.stdout != "hello\n" {
 			t.Errorf("a serializable get answers %q", got.stdout)
 		}
-		status := inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitOK)
-		if n := strings.Count(status.stdout, `"role":"unknown"`); n != 2 {
+		n, status := 3, answered{}
+		for try := 0; n == 3 && try < 4; try++ { // on a busy host the one that is left may answer too late as well
+			status = inTime(c.qkv("status", "-w", "json", "--timeout", timeout.String())).exits(t, exitOK)
+			n = strings.Count(status.stdout, `"role":"unknown"`)
+		}
+		if n != 2 {
 			t.Errorf("%d members are unknown, not 2: %s", n, status.stdout)
 		}
 	})
