@@ -98,7 +98,7 @@ func TestProcessDiskFull(t *testing.T) {
 	m.dataDir = filepath.Join(small, "data")
 	m.start()
 	value := make([]byte, 200<<10)
-	s := c.open(0, processWait)
+	s := c.open(0, 20*time.Second) // what finds no room may wait for all of its time
 	last := -1
 	var err error
 	for i := 0; err == nil && i < 1000; i++ {
