@@ -5,8 +5,14 @@ var filePeers = direct("./net/wire", "TestFilePeers")
 // The bugs of etcd's command line, and of certificates that know nothing of qkv.
 func init() {
 	mutants = append(mutants, []mutant{
+		{"keep what was read while there is no place for it", []change{
+			{"net/etcd/room.go", "	begin()\n	waiting, cancel", "	_ = begin\n	waiting, cancel"},
+		}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
+		{"sort ranges without a place until they are large", []change{
+			{"net/etcd/kv.go", " || a.size > pieceBytes && !wide.placed, nil", ", nil"},
+		}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
 		{"encode sorted answers of large values before they have room", []change{
-			{"net/etcd/kv.go", "index.NewSortedReader(r, limits.PageBytes)", "index.NewSortedReader(r, 0)"},
+			{"net/etcd/kv.go", "	reads := index.NewSortedReader(r, limits.PageBytes)", "	reads := index.NewSortedReader(r, 0)"},
 		}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},
 		{"take any certificate of the CA for any member's", []change{
 			{"net/wire/filetrust.go", "		if own.VerifyHostname(host) == nil {\n", "		if own.VerifyHostname(host) == nil || host != \"\" {\n"},

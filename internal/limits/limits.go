@@ -228,7 +228,7 @@ const (
 	EtcdMessageBytes = math.MaxInt32
 	EtcdWholeBytes   = 4 << 20
 	EtcdPieceBytes   = 64 << 10
-	EtcdPartBytes    = 128
+	EtcdPartBytes    = 192
 	EtcdLaterBytes   = 4 << 10
 	// EtcdBuiltBytes bounds the answers together that are in memory as a whole: sorted, filtered, of transactions, and with what was
 	// deleted. There is room for a million keys of 256 bytes. Who takes none of an answer in EtcdStall, or would take longer for it than
@@ -237,10 +237,11 @@ const (
 	// EtcdCollected is from what size on one that was written is collected before others have its room: Go's collector would come later,
 	// and both would be in memory.
 	EtcdCollected = 64 << 20
-	// EtcdWideReads is how many reads there are at a time that hold all that they have read: a hundred bytes for each of a million keys.
-	// EtcdWideSteps is how many times RangeRows keys a read may look at before it is one of them: pages look at less.
-	EtcdWideReads = 4
-	EtcdWideSteps = 64
+	// EtcdWideReads is how many reads there are at a time that hold all that they have read until it is encoded: some 250 bytes for each
+	// of a million keys. EtcdWideSteps is how many times RangeRows keys a read may look at before it is one of them: pages look at less,
+	// and what has no place holds no more than that.
+	EtcdWideReads = 2
+	EtcdWideSteps = 8
 	// EtcdBuilds is how many wait for room among EtcdBuiltBytes at a time: what they have read waits, too.
 	EtcdBuilds = 8
 	// EtcdLocks is how many requests may wait for locks and elections, at some 15 KiB each; one host's are half of them.

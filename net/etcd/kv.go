@@ -35,7 +35,7 @@ func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
 		return answer, nil
 	}
 	defer runtime.KeepAlive(out.view)
-	found, err := s.readAnswer(ctx, index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view, false)
+	found, err := readAnswer(index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,9 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any
 		return answer, nil
 	}
 	defer runtime.KeepAlive(out.view)
-	found, err := s.readAnswer(ctx, index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes), out.view, len(d.End) > 0)
+	wide := s.widely(ctx)
+	defer wide.end()
+	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,9 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 		return nil, err
 	}
 	defer runtime.KeepAlive(out.view)
-	found, err := s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes), out.view, t.Ranges())
+	wide := s.widely(ctx)
+	defer wide.end()
+	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
 	if err != nil {
 		return nil, err
 	}
@@ -124,23 +128,28 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
 
 // readAnswer reads the answer to a write, or a transaction, from the View that holds it. Where that may look at many keys it is
 // done in turns.
-func (s *Server) readAnswer(ctx context.Context, a *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
-	step := func() (done bool, err error) {
+func (w *wide) readAnswer(reader func() *index.AnswerReader, v *index.View, long bool) (found *kv.TxnResult, err error) {
+	a := reader()
+	if !long {
+		return readAnswer(a, v)
+	}
+	err = w.read(func() { a = reader() }, func() (done bool, err error) {
 		found, done, err = a.Step(v, limits.RangeRows)
 		return done, err
+	})
+	return found, err
+}
+
+func readAnswer(a *index.AnswerReader, v *index.View) (*kv.TxnResult, error) {
+	for {
+		found, done, err := a.Step(v, limits.RangeRows)
+		if err != nil {
+			return nil, statusOf(err)
+		}
+		if done {
+			return found, nil
+		}
 	}
-	if long {
-		wide := s.widely(ctx)
-		defer wide.end()
-		return found, wide.read(step)
-	}
-	for done := false; !done && err == nil; {
-		done, err = step()
-	}
-	if err != nil {
-		return nil, statusOf(err)
-	}
-	return found, nil
 }
 
 func (s *Server) compact(ctx context.Context, q *pb.CompactionRequest) (any, error) {
@@ -192,11 +201,10 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 		most = s.builtMost(ctx)
 	}
 	whole := index.NewWholeReader(r, int64(most))
-	defer runtime.KeepAlive(whole)
 	var found kv.RangeResult
 	wide := s.widely(ctx)
 	defer wide.end()
-	err = wide.read(func() (done bool, err error) {
+	err = wide.read(func() { whole = index.NewWholeReader(r, int64(most)) }, func() (done bool, err error) {
 		found, done, err = whole.Step(v, limits.RangeRows)
 		return done, err
 	})
@@ -319,10 +327,17 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
 	var room *hold
 	small, last := s.wholeMost(ctx), false
+	if overHTTP(ctx) { // it has its own room
+		small = math.MaxInt
+	}
 	wide := s.widely(ctx)
 	defer wide.end()
+	begin := func() { // it has no room yet, which is for who has a place
+		own.holds(-int64(size))
+		*a, size, reads = rangeAnswer{}, 0, index.NewSortedReader(r, limits.PageBytes)
+	}
 	for !last {
-		err := wide.read(func() (bool, error) {
+		err := wide.read(begin, func() (bool, error) {
 			var done bool
 			var err error
 			page, done, last, err = reads.Step(v, limits.RangeRows)
@@ -339,9 +354,16 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 			if a.size > s.builtMost(ctx) {
 				return false, s.errAnswerTooLarge(ctx)
 			}
-			return last || a.size > small && room == nil, nil
+			return last || a.size > small && room == nil || a.size > pieceBytes && !wide.placed, nil
 		})
-		if err == nil && a.size > small && room == nil && !overHTTP(ctx) { // for all that it may become: it is not known before
+		anew := false
+		if err == nil && a.size > pieceBytes {
+			if anew, err = wide.place(begin); err == nil && anew {
+				last = false
+				continue
+			}
+		}
+		if err == nil && a.size > small && room == nil { // for all that it may become: it is not known before
 			if room, err = s.build(ctx, int(s.config.Limits.BuiltBytes)); err == nil {
 				own.holds(-int64(size))
 				size = 0
@@ -350,9 +372,6 @@ func (s *Server) rangeSorted(ctx context.Context, a *rangeAnswer, r kv.Range, v 
 		if err != nil {
 			room.giveAll()
 			return nil, err
-		}
-		if overHTTP(ctx) {
-			small = math.MaxInt
 		}
 	}
 	room.shrink(int64(a.size))

@@ -370,7 +370,11 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if err != nil {
 		return kv.TxnResult{}, err
 	}
-	found, err := st.s.readAnswer(ctx, index.NewAnswerReader(t, &out.Result, st.s.config.Limits.BuiltBytes), out.view, t.Ranges())
+	wide := st.s.widely(ctx)
+	defer wide.end()
+	found, err := wide.readAnswer(func() *index.AnswerReader {
+		return index.NewAnswerReader(t, &out.Result, st.s.config.Limits.BuiltBytes)
+	}, out.view, t.Ranges())
 	if err != nil {
 		return kv.TxnResult{}, err
 	}

@@ -135,7 +135,7 @@ func (s *Server) build(ctx context.Context, size int) (*hold, error) {
 	if size <= s.wholeMost(ctx) || overHTTP(ctx) { // that is bounded by what all connections hold, and over HTTP by its own room
 		return nil, nil
 	}
-	refusal := status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
+	refusal := s.errTooManyLarge()
 	select {
 	case s.builds <- struct{}{}:
 		defer func() { <-s.builds }()
@@ -156,6 +156,10 @@ func (s *Server) build(ctx context.Context, size int) (*hold, error) {
 		return nil, refusal
 	}
 	return h, nil
+}
+
+func (s *Server) errTooManyLarge() error {
+	return status.Errorf(codes.ResourceExhausted, "etcdserver: too many large answers: those that are sorted, filtered or of transactions take %d bytes of this member's memory together, its limit: ask for pages, for a plain range, or again", s.config.Limits.BuiltBytes)
 }
 
 // encodeBuilt encodes an answer that has room.
@@ -180,7 +184,8 @@ func (s *Server) wholeMost(ctx context.Context) int {
 	return limits.EtcdWholeBytes
 }
 
-// wide is a read that holds what it has read until it is answered. Those that are long have one of limits.EtcdWideReads places.
+// wide is a read that holds what it has read until it is answered, or has its room. Those that are long have one of
+// limits.EtcdWideReads places; who waits for one holds nothing: what it has read is read again.
 type wide struct {
 	s      *Server
 	ctx    context.Context
@@ -190,8 +195,8 @@ type wide struct {
 
 func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx} }
 
-// read calls step, in turns, until it is done.
-func (w *wide) read(step func() (bool, error)) error {
+// read calls step, in turns, until it is done; begin goes back before the first step.
+func (w *wide) read(begin func(), step func() (bool, error)) error {
 	done := false
 	for {
 		err := w.s.turns.read(w.ctx, func() (_ bool, err error) {
@@ -202,13 +207,36 @@ func (w *wide) read(step func() (bool, error)) error {
 		if err != nil || done {
 			return err
 		}
-		select {
-		case w.s.wides <- struct{}{}:
-			w.placed = true
-		case <-w.ctx.Done():
-			return w.ctx.Err()
+		if _, err := w.place(begin); err != nil {
+			return err
 		}
 	}
+}
+
+// place takes a place, if the read has none yet. Where it has to wait for that, it begins anew.
+func (w *wide) place(begin func()) (anew bool, err error) {
+	if w.placed {
+		return false, nil
+	}
+	select {
+	case w.s.wides <- struct{}{}:
+		w.placed = true
+		return false, nil
+	default:
+	}
+	begin()
+	waiting, cancel := context.WithTimeout(w.ctx, w.s.config.Timeout)
+	defer cancel()
+	select {
+	case w.s.wides <- struct{}{}:
+		w.placed = true
+		return true, nil
+	case <-waiting.Done():
+	}
+	if err := w.ctx.Err(); err != nil {
+		return true, err
+	}
+	return true, w.s.errTooManyLarge()
 }
 
 func (w *wide) end() {

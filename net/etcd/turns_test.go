@@ -5,6 +5,12 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"qkv/internal/limits"
 )
 
 // TestTurnsAtATime: of eight processors two are for reads of many keys, however many ask, and of one or two that one.
@@ -40,5 +46,48 @@ func TestTurnsAtATime(t *testing.T) {
 		if more := len(reading); more > 0 {
 			t.Errorf("%d processors: %d of 100 reads had a turn at a time, not %d", processors, want+more, want)
 		}
+	}
+}
+
+// TestWideReadsWait: a read that waits for a place among those that hold all that they read holds nothing, and begins again with it; it
+// keeps the place until it ends, and is refused when there is none in time. A short one needs none.
+func TestWideReadsWait(t *testing.T) {
+	s := &Server{wides: make(chan struct{}, 1), turns: newTurns(new(atomic.Int64)), config: Config{Timeout: time.Hour}}
+	steps := func(w *wide, n int, begun *int) error {
+		read := 0
+		return w.read(func() { *begun, read = *begun+1, 0 }, func() (bool, error) {
+			read++
+			return read == n, nil
+		})
+	}
+	first, again := s.widely(t.Context()), 0
+	if err := steps(first, 10*limits.EtcdWideSteps, &again); err != nil || again != 0 || !first.placed {
+		t.Fatalf("the first one: %v, begun again %d times, has a place: %v", err, again, first.placed)
+	}
+	short := s.widely(t.Context())
+	if err := steps(short, limits.EtcdWideSteps, &again); err != nil || again != 0 || short.placed {
+		t.Errorf("a short one: %v, begun again %d times, has a place: %v", err, again, short.placed)
+	}
+	short.end()
+	waits, begun, done := s.widely(t.Context()), make(chan struct{}), make(chan error, 1)
+	go func() {
+		read := 0
+		done <- waits.read(func() { read = 0; close(begun) }, func() (bool, error) {
+			read++
+			return read == 10*limits.EtcdWideSteps, nil
+		})
+	}()
+	<-begun // it has let go of what it has read
+	first.end()
+	if err := <-done; err != nil || !waits.placed || waits.steps != 11*limits.EtcdWideSteps {
+		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.placed, waits.steps)
+	}
+	s.config.Timeout = time.Millisecond
+	if err := steps(s.widely(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
+		t.Errorf("one that has no place in time: %v, begun again %d times", err, again)
+	}
+	waits.end()
+	if len(s.wides) != 0 {
+		t.Errorf("%d places are taken by nobody", len(s.wides))
 	}
 }
