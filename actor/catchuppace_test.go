@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -80,6 +82,33 @@ func TestPaceFollowsTheWrites(t *testing.T) {
 		}
 		if sent := l.run(4*second, c.behind) / 4; sent < c.least || sent > c.most {
 			t.Errorf("%s: %d MB a second each, not %d to %d", c.name, sent/paceMB, c.least/paceMB, c.most/paceMB)
+		}
+	}
+}
+
+// Commits take very different times. Who is behind gets what they leave on average, not what the fastest of them would.
+func TestPaceAmongUnlikeCommits(t *testing.T) {
+	const spare, least, most = 500 * paceMB, 80, 140 // MB a second: a fifth of what makes a commit take twice as long
+	for _, spread := range []float64{0.5, 1, 1.5} {
+		sent, took, calm := int64(0), 0., 0. // by all draws
+		for seed := range uint64(20) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			l := pacedLeader{writes: paceMB, spare: spare}
+			l.pace.least = limits.CatchUpLeast
+			run := func(d time.Duration, behind int, sum *float64) (sent int64) {
+				for end := l.now + d; l.now < end; {
+					l.least = time.Duration(float64(time.Millisecond) * math.Exp(spread*r.NormFloat64()))
+					sent += l.run(TickInterval, behind)
+					*sum += l.least.Seconds() * (1 + l.rested/spare)
+				}
+				return sent
+			}
+			run(10*time.Second, 0, new(float64))
+			run(10*time.Second, 0, &calm)
+			sent += run(10*time.Second, 1, &took) / 10
+		}
+		if mb := sent / 20 / paceMB; mb < least || mb > most || took > 1.3*calm {
+			t.Errorf("a spread of %.1f: %d MB a second, not %d to %d; commits take %.2f times as long", spread, mb, least, most, took/calm)
 		}
 	}
 }

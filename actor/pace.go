@@ -19,7 +19,7 @@ import (
 //
 //  1. orders are those that this leader gave its log and that are not committed, in their order.
 //  2. rate is at least limits.CatchUpLeast and limits.CatchUpGain times writes, and at most limits.CatchUpMost.
-//  3. calm is what a commit takes while nobody is behind, as far as that is known, and never more than what it takes now.
+//  3. calm is what a commit takes while nobody is behind, as far as that is known; where it takes less now, it is soon that.
 //  4. credit is what may be read for those that are behind. It is below 0 for as long as the last read is ahead of the rate.
 type pace struct {
 	least int64 // limits.Tunable's CatchUpLeast
@@ -107,7 +107,11 @@ func (p *pace) look(now time.Duration) {
 		p.calm += (min(commit, 2*p.calm) - p.calm) / limits.CatchUpSmoothCalm
 	default:
 		p.busy += (min(commit, 2*p.busy) - p.busy) / limits.CatchUpSmooth
-		p.calm = min(p.calm+(p.busy-p.calm)/limits.CatchUpForget, p.busy)
+		if p.busy > p.calm {
+			p.calm += (p.busy - p.calm) / limits.CatchUpForget
+		} else { // not at once: among few commits some are faster than others, and the fastest are not the norm
+			p.calm += (p.busy - p.calm) / limits.CatchUpSmoothCalm
+		}
 		switch {
 		case p.busy > p.calm*limits.CatchUpCost:
 			p.rate = min(p.rate, sent) * 3 / 4

@@ -18,11 +18,13 @@ func init() {
 			{"actor/pace.go", "			p.rate *= 5. / 4\n", ""},
 		}, []detector{pace}},
 		{"take what a follower costs for the load at once", []change{
-			{"actor/pace.go", "(p.busy-p.calm)/limits.CatchUpForget", "(p.busy - p.calm)"},
+			{"actor/pace.go", "(p.busy - p.calm) / limits.CatchUpForget", "(p.busy - p.calm)"},
+		}, []detector{pace}},
+		{"take the fastest commits for the norm", []change{
+			{"actor/pace.go", "			p.calm += (p.busy - p.calm) / limits.CatchUpSmoothCalm\n", "			p.calm = p.busy\n"},
 		}, []detector{pace}},
 		{"take a disk that stood for a slow one", []change{
-			{"actor/pace.go", "min(commit, 2*p.calm)", "commit"},
-			{"actor/pace.go", "limits.CatchUpSmoothCalm", "limits.CatchUpSmooth"},
+			{"actor/pace.go", "(min(commit, 2*p.calm) - p.calm) / limits.CatchUpSmoothCalm", "(commit - p.calm) / limits.CatchUpSmooth"},
 		}, []detector{pace}},
 		{"send all of a pause at once", []change{
 			{"actor/pace.go", "min(now-p.at, limits.CatchUpBurst).Seconds()", "(now - p.at).Seconds()"},

@@ -159,8 +159,8 @@ const (
 	// whole of a write takes a part of that more.
 	CatchUpCost = 1.2
 	// CatchUpWindow is how often the leader looks what its commits take, which is smoothed over CatchUpSmooth times as long, and
-	// over CatchUpSmoothCalm times while nobody is behind; CatchUpForget windows, nearly a minute, is for how long it holds what they
-	// took before: what goes on for longer is the load.
+	// over CatchUpSmoothCalm times while nobody is behind, or where they take less than before; CatchUpForget windows, nearly a minute,
+	// is for how long it holds what they took before: what goes on for longer is the load.
 	CatchUpWindow     = 100 * time.Millisecond
 	CatchUpSmooth     = 4
 	CatchUpSmoothCalm = 16
