@@ -151,7 +151,8 @@
 // number at a time, each answered. What is lost is sent again after half a second, an interrupted file is continued
 // where it ended, also after a restart. What has come is read back, checked, and made a state by the snapshot reader, while
 // the snapshotter writes the rest: neither waits for the other, and when the last piece has come, nearly all is done. What
-// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. The log behind a
+// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. What the log of another
+// leader has brought first is given up. The log behind a
 // snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound: one that comes
 // back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk).
 //

@@ -91,6 +91,25 @@ func (s *Snapshotter) endReceivingAlarm() {
 	}
 }
 
+// endNeedless gives up a snapshot of what the log has brought meanwhile: its sender may be gone, and nobody else would end it.
+func (s *Snapshotter) endNeedless() {
+	r := s.receive
+	if r == nil || r.handed {
+		return
+	}
+	if applied, _ := s.Status.View().Applied(); applied >= r.offer.Index {
+		r.file.Abort()
+		s.endReceive()
+		s.send(r.from, SnapshotResult{Index: r.offer.Index, Term: r.offer.Term, Installed: true})
+	}
+}
+
+// comes tells whether a snapshot is on its way. One of which nothing has come for as long as its sender would go on is not.
+func (s *Snapshotter) comes() bool {
+	r := s.receive
+	return r != nil && (r.handed || r.reading || s.now-r.progressed < limits.SnapshotSendTimeout)
+}
+
 // abandonReceive closes the file; what is there is continued when the same snapshot is offered again.
 func (s *Snapshotter) abandonReceive() {
 	s.receive.file.Close()

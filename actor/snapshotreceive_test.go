@@ -5,8 +5,44 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index"
 	"qkv/internal/limits"
 )
+
+// A sender of whom nothing comes any more is not waited for, as far as that keeps this member from anything; and what the log has
+// brought, from another leader, is not received any longer.
+func TestSenderOfASnapshotIsGone(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100_000), 20)
+	half := len(whole) / 2
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o})
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	if s.turn(Wait{}); !s.Status.receives.Load() {
+		t.Error("it does not know that a snapshot comes")
+	}
+	s.at += limits.SnapshotSendTimeout
+	if s.turn(Wait{}); s.Status.receives.Load() || s.receive == nil {
+		t.Error("it waits for a sender that is gone, or forgets what has come")
+	}
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: s.receive.file.Offset(), Bytes: whole[half : half+half/2]}})
+	if !s.Status.receives.Load() {
+		t.Error("it does not know that it goes on")
+	}
+	for _, at := range []uint64{19, 20} {
+		s.Status.view.Store(viewAt(t, at, 100))
+		s.turn(Wait{})
+		if needed := at < 20; (s.receive != nil) != needed || s.Status.receives.Load() != needed || (len(names(t, s.fs)) > 0) != needed {
+			t.Errorf("with entry %d applied: %v is there", at, names(t, s.fs))
+		}
+	}
+	if len(drainBox(s.consensus)) > 0 || len(s.problems()) > 0 {
+		t.Errorf("consensus hears of it: %q", s.problems())
+	}
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}}, FromPeer{From: 2, Message: o})
+	if s.receive != nil || len(names(t, s.fs)) > 0 {
+		t.Errorf("it begins again: %v is there", names(t, s.fs))
+	}
+}
 
 // While a snapshot comes, there may be another term, with the same leader or another one. It is taken all the same, and the leader
 // that there is hears of it; where there is none, the snapshotter is told that nobody has a use for it.

@@ -135,6 +135,7 @@ func (s *Snapshotter) endSend(one *sending, installed bool) {
 // wait goes on with what a lost frame has stopped.
 func (s *Snapshotter) wait() {
 	s.endReceivingAlarm()
+	s.endNeedless()
 	for _, one := range slices.Clone(s.sends) {
 		if one.reader == nil {
 			s.tryOpen(one)

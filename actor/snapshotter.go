@@ -145,7 +145,7 @@ func (s *Snapshotter) publishSize() {
 	if s.writing() { // what could go has gone
 		has = s.order.saver.Info().Bytes
 	}
-	s.Status.receives.Store(s.receive != nil)
+	s.Status.receives.Store(s.comes())
 	s.Status.nextHas.Store(has)
 	s.Status.snapshots.Store(s.bytes())
 	s.Status.snapFiles.Store(s.written())

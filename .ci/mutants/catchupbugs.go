@@ -3,6 +3,7 @@ package main
 // The bugs of sending members what they lack.
 func init() {
 	pace := direct("./actor", "TestPace.*")
+	gone := direct("./actor", "TestSenderOfASnapshotIsGone")
 	leaves := direct("./node", "TestCatchUpLeavesRoom")
 	mutants = append(mutants, []mutant{
 		{"read for who is behind whatever it costs", []change{
@@ -44,6 +45,12 @@ func init() {
 		{"save a snapshot while behind", []change{
 			{"actor/applier.go", "	if a.Status.catchesUp() {\n		worth", "	if a.Status.catchesUp() && worth == 0 {\n		worth"},
 		}, []detector{direct("./actor", "TestNothingIsSavedWhileBehind")}},
+		{"go on to receive what the log has brought", []change{
+			{"actor/snapshotsend.go", "	s.endNeedless()\n", ""},
+		}, []detector{gone}},
+		{"take what nobody sends for a snapshot that comes", []change{
+			{"actor/snapshotter.go", "s.Status.receives.Store(s.comes())", "s.Status.receives.Store(s.receive != nil)"},
+		}, []detector{gone}},
 		{"drop a snapshot that came in another term", []change{
 			{"actor/ready.go", "now.GetTerm() > m.GetTerm() {", "false {"},
 		}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
