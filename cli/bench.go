@@ -314,13 +314,12 @@ func (b *benchmark) load(ctx context.Context, clients []*client.Client, op bench
 
 // clients are connections that begin at different members.
 func (b *benchmark) clients(ctx context.Context, t target) (clients []*client.Client, err error) {
-	for range b.c.Int("clients") {
-		s, err := t.open(ctx)
+	for _, one := range t.inTurn(b.c.Int("clients")) {
+		s, err := one.open(ctx)
 		if err != nil {
 			return clients, err
 		}
 		clients = append(clients, s)
-		t.endpoints = append(t.endpoints[1:len(t.endpoints):len(t.endpoints)], t.endpoints[0])
 	}
 	return clients, nil
 }

@@ -240,14 +240,12 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 		}
 		return c, nil
 	}
-	t := l.target()
-	for range benchClients {
+	for _, t := range l.target().inTurn(benchClients) {
 		one, err := t.open(ctx)
 		if err != nil {
 			return nil, err
 		}
 		c.clients = append(c.clients, one)
-		t.endpoints = append(t.endpoints[1:len(t.endpoints):len(t.endpoints)], t.endpoints[0])
 	}
 	return c, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,6 +95,7 @@ type target struct {
 	failFast  bool          // one try of each endpoint
 	given     bool          // the endpoints alone are used
 	mixed     bool          // the endpoints may be of several clusters
+	inOrder   bool          // the first endpoint that answers, and not one at random
 }
 
 func targetOf(c *cli.Context) (target, error) {
@@ -108,15 +110,35 @@ func targetOf(c *cli.Context) (target, error) {
 	return t, err
 }
 
-// open connects to the first member that answers.
+// config is how a client is opened, but for its credentials.
+func (t target) config() client.Config {
+	return client.Config{
+		Endpoints: t.endpoints, InOrder: t.inOrder, Timeout: t.timeout, FailFast: t.failFast, AnyCluster: t.mixed, NoDiscovery: t.given,
+	}
+}
+
+// inTurn is the target of each of n clients that begin at the endpoints in turn. Where the clients of a load begin decides its
+// figures, since a member that does not lead passes on what it gets: it is not left to chance.
+func (t target) inTurn(n int) []target {
+	t.inOrder = true
+	all := make([]target, n)
+	for i := range all {
+		first := i % len(t.endpoints)
+		all[i] = t
+		all[i].endpoints = slices.Concat(t.endpoints[first:], t.endpoints[:first])
+	}
+	return all
+}
+
+// open connects to a member that answers.
 func (t target) open(ctx context.Context) (*client.Client, error) {
 	credentials, err := t.credentials()
 	if err != nil {
 		return nil, err
 	}
-	s, err := client.Open(ctx, client.Config{
-		Endpoints: t.endpoints, Credentials: credentials, Timeout: t.timeout, FailFast: t.failFast, AnyCluster: t.mixed, NoDiscovery: t.given,
-	})
+	config := t.config()
+	config.Credentials = credentials
+	s, err := client.Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("%w; %s", err, t.advice(err))
 	}

@@ -366,6 +366,9 @@ var mutants = []mutant{
 	{"fill spares of a slow disk as on a quick one", []change{
 		{"actor/segmentmaker.go", "took <= limits.SpareStepQuick", "took > 0*limits.SpareStepQuick"},
 	}, []detector{direct("./actor", "TestSpareStepsFollowTheDisk")}},
+	{"let chance say where the clients of a load begin", []change{
+		{"cli/dial.go", "	t.inOrder = true\n", ""},
+	}, []detector{direct("./cli", "TestClientsOfALoadBeginInTurn")}},
 	{"let a slow disk have no rest from snapshots", []change{
 		{"actor/diskuse.go", "	if took <= limits.SnapshotStepQuick {", "	if took <= 1000*limits.SnapshotStepQuick {"},
 	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},
