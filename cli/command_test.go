@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -139,6 +141,24 @@ func TestMemberLimit(t *testing.T) {
 	b.expect(t, 1, "", "over the limit of 70", "put", "key", strings.Repeat("v", 70))
 	dir := tree(t, map[string]string{"a": "fits", "b": strings.Repeat("v", 70)})
 	b.expect(t, 1, "1 written, 0 already there, 1 failed\n", "over the limit of 70", "import", dir, "--private")
+}
+
+// TestOneThing: an answer that is one thing has all formats, too.
+func TestOneThing(t *testing.T) {
+	b := newRig(t, nil)
+	for range 4 {
+		b.expect(t, 0, "OK\n", "", "put", "key", "value")
+	}
+	b.expect(t, 0, "compacted revision 2\n", "", "compact", "2")
+	b.expect(t, 0, `{"compacted":3}`+"\n", "", "compact", "3", "-w", "json")
+	b.expect(t, 0, `"Compacted" : 4`+"\n", "", "compact", "4", "-w", "fields")
+	b.expect(t, 0, "COMPACTED\n        5\n", "", "compact", "5", "-w", "table")
+	var out, stderr bytes.Buffer
+	code := run(t.Context(), []string{"qkv", "version", "-w", "json"}, strings.NewReader(""), &out, &stderr)
+	var version map[string]string
+	if err := json.Unmarshal(out.Bytes(), &version); err != nil || code != 0 || version["version"] != Version || version["go"] != runtime.Version() || version["commit"] == "" || version["platform"] == "" {
+		t.Errorf("%d %q %q: %v", code, out.String(), stderr.String(), err)
+	}
 }
 
 // TestOutcomes: what is known of a write decides the exit code.

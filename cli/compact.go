@@ -15,7 +15,7 @@ func compactCommand() *cli.Command {
 		Name: "compact", Category: "keys", Usage: "give up the history before a revision", ArgsUsage: "REVISION",
 		Description: "REVISION is the oldest that can be read from then on: `qkv get --rev` of an older one is refused. The newest values stay. " +
 			"Without it, history is given up by itself when it is large.",
-		Flags: clientFlags(&cli.BoolFlag{
+		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
 			Name: "physical", EnvVars: []string{"QKV_COMPACT_PHYSICAL"}, Usage: "wait until the member that was asked has dropped it",
 		}),
 		Action: compact,
@@ -39,7 +39,8 @@ func compact(c *cli.Context) error {
 				return fmt.Errorf("revision %d is compacted, but it is not known whether what was before is dropped: %w", revision, err)
 			}
 		}
-		fmt.Fprintf(c.App.Writer, "compacted revision %d\n", revision)
-		return nil
+		return writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), []field{{"Compacted", revision}}, struct {
+			Compacted int64 `json:"compacted"`
+		}{revision})
 	})
 }

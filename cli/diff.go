@@ -217,7 +217,7 @@ func beforeOf(pair *client.KeyValue) *beforeDocument {
 	if pair == nil {
 		return nil
 	}
-	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
+	d := &beforeDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease)}
 	d.Value, d.ValueBase64 = textOrBase64(pair.Value)
 	return d
 }

@@ -19,7 +19,7 @@ func getCommand() *cli.Command {
 		ArgsUsage: "KEY",
 		Description: "A single key's value is printed with a newline, and with --raw without; a key that does not exist ends with exit " +
 			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn. What was there at a time is " +
-			"read while its history is kept.",
+			"read while its history is kept. " + leaseNumbers,
 		Flags: clientFlags(append(getFlags(), writeOutFlag(),
 			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline"},
 			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_GET_AT"}, Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"},

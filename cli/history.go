@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -186,7 +187,7 @@ func (w *versionWriter) add(e *timed) error {
 	case formatJSON:
 		return writeJSON(w.out, e.document())
 	case formatTable:
-		w.table.add(e.KV.ModRevision, timeText(e.at), kind, e.KV.Version, e.KV.Lease, printable(e.KV.Value, tableValueMost))
+		w.table.add(e.KV.ModRevision, timeText(e.at), kind, e.KV.Version, cmp.Or(leaseHex(e.KV.Lease), "-"), printable(e.KV.Value, tableValueMost))
 	case formatFields:
 		writeFields(w.out, slices.Concat([]field{{"Type", kindOf(&e.WatchEvent)}, {"Time", timeText(e.at)}}, keyFields("", &e.KV)))
 		fmt.Fprintln(w.out)

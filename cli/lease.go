@@ -19,7 +19,8 @@ func leaseCommand() *cli.Command {
 	return &cli.Command{
 		Name: "lease", Category: "keys", Usage: "grant, revoke and renew the times that keys live for",
 		Description: "A lease has a time to live, in seconds. Keys that are put with it are deleted when that has passed without a " +
-			"renewal, or when it is revoked. Leases are named by their ids, in hexadecimal digits.",
+			"renewal, or when it is revoked. Leases are named by their ids, in hexadecimal digits, also in what these commands print. " +
+			"Keys and changes have them in two ways. " + leaseNumbers,
 		Subcommands: []*cli.Command{
 			{
 				Name: "grant", Usage: "make a lease", ArgsUsage: "SECONDS",

@@ -29,7 +29,7 @@ func memberCommand() *cli.Command {
 					"level with the leader. It needs a certificate of that name: `qkv cert member NAME`, where the CA is. The last " +
 					"line of what is printed is the command for its host. The same command prints it again as long as the member has " +
 					"not been started.",
-				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"),
+				Flags: clientFlags(peerFlag("QKV_MEMBER_ADD_PEER"), writeOutFlag(),
 					&cli.BoolFlag{Name: "learner", EnvVars: []string{"QKV_MEMBER_ADD_LEARNER"}, Usage: "it stays a learner until `qkv member promote`"},
 				),
 				Action: memberAdd,
@@ -164,9 +164,12 @@ func memberAdd(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		w, manual := c.App.Writer, c.Bool("learner")
+		manual := c.Bool("learner")
+		added := addedDocument{Name: name, Peers: peers, Manual: manual, Command: hostCommand(c, name, peers, joinAddresses(members, 0))}
+		var text strings.Builder
 		if m, err := named(members, name); err == nil && m.Name == name && waiting(m, peers) && m.Manual == manual {
-			fmt.Fprintf(w, "%s (%s) was added before, and has not been started\n", name, hex(m.ID))
+			added.ID, added.Before = hex(m.ID), true
+			fmt.Fprintf(&text, "%s (%s) was added before, and has not been started\n", name, added.ID)
 		} else {
 			id, err := s.AddMember(ctx, name, peers, manual)
 			if err != nil {
@@ -176,11 +179,24 @@ func memberAdd(c *cli.Context) error {
 			if manual {
 				then = fmt.Sprintf("a voter by `qkv member promote %s`", name)
 			}
-			fmt.Fprintf(w, "%s (%s) is added: a learner now, and %s\n", name, hex(id), then)
+			added.ID = hex(id)
+			fmt.Fprintf(&text, "%s (%s) is added: a learner now, and %s\n", name, added.ID, then)
 		}
-		writeHostCommand(w, c, name, peers, joinAddresses(members, 0))
-		return nil
+		writeHostCommand(&text, c, name, peers, joinAddresses(members, 0))
+		return writeOne(c, text.String(), []field{
+			{"Name", name}, {"ID", added.ID}, {"Manual", manual}, {"AddedBefore", added.Before}, {"Peers", strings.Join(peers, ",")}, {"Command", added.Command},
+		}, added)
 	}))
+}
+
+// addedDocument is the JSON of a member that was added; the names and their order are a promise.
+type addedDocument struct {
+	Name    string   `json:"name"`
+	ID      string   `json:"id"`
+	Manual  bool     `json:"manual"`       // it does not become a voter by itself
+	Before  bool     `json:"added_before"` // by an earlier command
+	Peers   []string `json:"peers"`
+	Command string   `json:"command"` // for its host
 }
 
 // waiting tells whether a member is a learner that was added with these addresses, and was never started.
@@ -203,17 +219,24 @@ func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 
 // writeHostCommand prints what a new member's host needs, and the command for it.
 func writeHostCommand(w io.Writer, c *cli.Context, name string, peers, join []string) {
-	certs := ""
 	if c.String("certs-dir") != "" {
-		certs = " --certs-dir certs"
 		fmt.Fprintf(w, "on its host, with ca.crt, member-%s.crt and member-%s.key in the folder certs:\n", name, name)
 	} else {
 		fmt.Fprintln(w, "on this host, since the local CA's certificates are for loopback only:")
 	}
+	fmt.Fprintln(w, hostCommand(c, name, peers, join))
+}
+
+// hostCommand is what starts a new member.
+func hostCommand(c *cli.Context, name string, peers, join []string) string {
+	certs := ""
+	if c.String("certs-dir") != "" {
+		certs = " --certs-dir certs"
+	}
 	if len(join) == 0 {
 		join = []string{"HOST:PORT"} // none has said where it is
 	}
-	fmt.Fprintf(w, "qkv serve --name %s --listen %s --listen-peer %s%s --join %s\n", name, clientAddress(peers[0]), peers[0], certs, strings.Join(join, ","))
+	return fmt.Sprintf("qkv serve --name %s --listen %s --listen-peer %s%s --join %s", name, clientAddress(peers[0]), peers[0], certs, strings.Join(join, ","))
 }
 
 // clientAddress is where a member with a peer address would serve clients: on the port before it.

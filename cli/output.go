@@ -2,11 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
@@ -52,6 +54,29 @@ func writeFields(w io.Writer, fields []field) {
 			fmt.Fprintf(w, "%q : %v\n", f.name, f.value)
 		}
 	}
+}
+
+// writeOne prints an answer that is one thing: a table has its fields as columns.
+func writeOne(c *cli.Context, text string, fields []field, document any) error {
+	w := c.App.Writer
+	switch c.String("write-out") {
+	case formatJSON:
+		return writeJSON(w, document)
+	case formatFields:
+		writeFields(w, fields)
+	case formatTable:
+		var t table
+		row := make([]any, len(fields))
+		for i, f := range fields {
+			t.head, row[i] = append(t.head, strings.ToUpper(f.name)), f.value
+		}
+		t.add(row...)
+		t.write(w)
+	default:
+		_, err := io.WriteString(w, text)
+		return err
+	}
+	return nil
 }
 
 // writeJSON prints one compact line. Text stays as it is: no HTML is made of it.
@@ -191,7 +216,7 @@ func (p *pairs) writeTable(w io.Writer) {
 		if p.keysOnly {
 			value = "-"
 		}
-		t.add(printable(pair.Key, len(pair.Key)), value, pair.CreateRevision, pair.ModRevision, pair.Version, pair.Lease)
+		t.add(printable(pair.Key, len(pair.Key)), value, pair.CreateRevision, pair.ModRevision, pair.Version, cmp.Or(leaseHex(pair.Lease), "-"))
 	}
 	t.write(w)
 }
@@ -213,7 +238,27 @@ type pairDocument struct {
 	Create      int64   `json:"create_revision"`
 	Mod         int64   `json:"mod_revision"`
 	Version     int64   `json:"version"`
-	Lease       int64   `json:"lease"`
+	leaseDigits
+}
+
+// leaseNumbers is the help's sentence about it.
+const leaseNumbers = "In -w json lease is a number, as etcdctl prints it, of which JavaScript and jq lose digits; lease_hex is the id as " +
+	"`qkv lease` takes it, and not there without a lease."
+
+// leaseDigits is a lease as JSON has it in keys and changes.
+type leaseDigits struct {
+	Lease int64  `json:"lease"`
+	Hex   string `json:"lease_hex,omitempty"`
+}
+
+func leaseDigitsOf(id int64) leaseDigits { return leaseDigits{id, leaseHex(id)} }
+
+// leaseHex is empty for none.
+func leaseHex(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return hex(uint64(id))
 }
 
 func (p *pairs) document() rangeDocument {
@@ -225,7 +270,7 @@ func (p *pairs) document() rangeDocument {
 }
 
 func documentOf(pair *client.KeyValue, keysOnly bool) pairDocument {
-	one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, Lease: pair.Lease}
+	one := pairDocument{Create: pair.CreateRevision, Mod: pair.ModRevision, Version: pair.Version, leaseDigits: leaseDigitsOf(pair.Lease)}
 	one.Key, one.KeyBase64 = textOrBase64(pair.Key)
 	if !keysOnly {
 		one.Value, one.ValueBase64 = textOrBase64(pair.Value)

@@ -5,19 +5,27 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
 func versionCommand() *cli.Command {
 	return &cli.Command{
-		Name: "version", Category: "program", Usage: "print the version of this program",
+		Name: "version", Category: "program", Usage: "print the version of this program", Flags: []cli.Flag{writeOutFlag()},
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.App.Writer, "qkv %s %s %s %s/%s\n", Version, commit(debug.ReadBuildInfo()), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
+			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)
+			from = strings.TrimPrefix(from, "commit ")
+			return writeOne(c, text, []field{{"Version", Version}, {"Commit", from}, {"Go", runtime.Version()}, {"Platform", platform}}, struct {
+				Version  string `json:"version"`
+				Commit   string `json:"commit"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{Version, from, runtime.Version(), platform})
 		},
 	}
 }

@@ -23,7 +23,7 @@ func watchCommand() *cli.Command {
 		Description: "Each change is PUT or DELETE, the key and the value, a line each; with -w json one line. The watch goes on until Ctrl-C, " +
 			"and resumes by itself at another member when this one is gone: each change comes once, in order. --rev begins in the past; a " +
 			"later watch from the revision behind the last one goes on where this one ended. Behind `--` stands a command that is run for " +
-			"each change, with QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and what etcdctl calls them).",
+			"each change, with QKV_WATCH_REVISION, QKV_WATCH_EVENT_TYPE, QKV_WATCH_KEY and QKV_WATCH_VALUE in its environment (and what etcdctl calls them). " + leaseNumbers,
 		Flags: clientFlags(
 			&cli.StringFlag{
 				Name: "write-out", Aliases: []string{"w"}, Value: formatPlain, EnvVars: []string{"QKV_WRITE_OUT"}, Usage: "`FORMAT` of the changes: plain, json or fields",
@@ -224,6 +224,7 @@ type changeDocument struct {
 	Create      *int64          `json:"create_revision,omitempty"`
 	Version     *int64          `json:"version,omitempty"`
 	Lease       *int64          `json:"lease,omitempty"`
+	LeaseHex    string          `json:"lease_hex,omitempty"`
 	Before      *beforeDocument `json:"prev,omitempty"`
 }
 
@@ -234,7 +235,7 @@ type beforeDocument struct {
 	Create      int64   `json:"create_revision"`
 	Mod         int64   `json:"mod_revision"`
 	Version     int64   `json:"version"`
-	Lease       int64   `json:"lease"`
+	leaseDigits
 }
 
 func changeOf(e *client.WatchEvent) changeDocument {
@@ -243,9 +244,10 @@ func changeOf(e *client.WatchEvent) changeDocument {
 	if !e.Deleted {
 		d.Type, d.Create, d.Version, d.Lease = "put", &e.KV.CreateRevision, &e.KV.Version, &e.KV.Lease
 		d.Value, d.ValueBase64 = textOrBase64(e.KV.Value)
+		d.LeaseHex = leaseHex(e.KV.Lease)
 	}
 	if b := e.Before; b != nil {
-		d.Before = &beforeDocument{Create: b.CreateRevision, Mod: b.ModRevision, Version: b.Version, Lease: b.Lease}
+		d.Before = &beforeDocument{Create: b.CreateRevision, Mod: b.ModRevision, Version: b.Version, leaseDigits: leaseDigitsOf(b.Lease)}
 		d.Before.Value, d.Before.ValueBase64 = textOrBase64(b.Value)
 	}
 	return d
