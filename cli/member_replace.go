@@ -26,7 +26,8 @@ func memberReplaceCommand() *cli.Command {
 			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
 			"replacement NAME-3; its certificate needs that name. But when --peer is the address of the lost one, or --name its name, " +
 			"that one is removed, and the new one takes its place with name, address and certificate as they were: all that is " +
-			"needed on its host is an empty data folder. A member that still answers is not removed so.",
+			"needed on its host is an empty data folder. A member that still answers is not removed so: for some seconds it has to be " +
+			"silent to this command and to the others, and the leader or two of them to say so.",
 		Flags: clientFlags(peerFlag("QKV_MEMBER_REPLACE_PEER"),
 			&cli.StringFlag{Name: "name", EnvVars: []string{"QKV_MEMBER_REPLACE_NAME"}, Usage: "`NAME` of the new member"},
 		),
@@ -47,8 +48,11 @@ type replacement struct {
 	peers []string
 	said  string // the last thing that was printed
 	// In the place of one with the same name or address:
-	added  uint64        // the new one's id
-	waited time.Duration // for the lost one to be silent
+	target     target
+	added      uint64        // the new one's id
+	waited     time.Duration // for the lost one to be silent
+	quiet      time.Time     // since when it is
+	quietLooks int           // at how many looks in a row it was
 }
 
 func memberReplace(c *cli.Context) error {
@@ -60,6 +64,9 @@ func memberReplace(c *cli.Context) error {
 		return err
 	}
 	r := replacement{c: c, w: c.App.Writer, old: c.Args().First(), name: c.String("name"), peers: peers}
+	if r.target, err = targetOf(c); err != nil {
+		return err
+	}
 	return interruptible(c, func(ctx context.Context) error {
 		err := open(ctx, c, func(s *client.Client) error {
 			r.s = s
@@ -175,8 +182,14 @@ func (r *replacement) inPlace(old, next *client.Member) bool {
 	return r.name == old.Name || r.at(old)
 }
 
-// silence is how long a member may seem to be there that has died: others notice it by its connection.
-const silence = 5 * time.Second
+const (
+	// heardFor is how long a member may seem to be there that has died: others notice it by its connection.
+	heardFor = 5 * time.Second
+	// silence is for how long one is not heard of, at so many looks, when it is taken for lost.
+	silence         = 3 * time.Second
+	silentLooks     = 3
+	silentWitnesses = 2
+)
 
 // stepInPlace does what is next where the old one has to go before the new one can have its name: the new one is added without
 // a name first, and takes the address over, so that each later run knows what there is to go on with. old is the new one, once
@@ -222,19 +235,48 @@ func (r *replacement) takePlace(ctx context.Context, members []client.Member, ol
 	return false, nil
 }
 
-// silent tells whether a member is lost: one that answers the others is not, when that goes on.
+// silent tells whether a member is lost. One look may come between two connections of one that lives, or be of a member that is
+// cut off itself: so the lost one has answered neither this command nor the others for some looks, and among those who say so is
+// the leader, or are two of them.
 func (r *replacement) silent(ctx context.Context, old *client.Member) (bool, error) {
-	status, err := r.s.Status(ctx, "")
+	_, addresses, err := r.target.discover(ctx, r.s)
 	if err != nil {
 		return false, err
 	}
-	if status.ID != old.ID && !slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == old.ID && l.Connected }) {
-		return true, nil
+	var answers, asked []string // whom the lost one answers, and who was asked
+	witnesses := 0
+	for _, one := range ask(ctx, r.s, addresses) {
+		switch {
+		case one.err != nil:
+		case one.status.ID == old.ID:
+			answers = append(answers, "this command")
+		case !slices.Contains(asked, one.status.Name): // it may have two addresses
+			asked = append(asked, one.status.Name)
+			if witnesses++; one.status.Role == "leader" {
+				witnesses = silentWitnesses
+			}
+			if slices.ContainsFunc(one.status.Links, func(l wire.Link) bool { return l.Member == old.ID && l.Connected }) {
+				answers = append(answers, one.status.Name)
+			}
+		}
 	}
-	if r.waited += replaceInterval; r.waited > silence {
-		return false, exitf(exitCondition, "%s runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name)
+	if len(answers) == 0 && witnesses >= silentWitnesses {
+		if r.quietLooks++; r.quietLooks == 1 {
+			r.quiet = time.Now()
+		}
+		return r.quietLooks >= silentLooks && time.Since(r.quiet) >= silence, nil
 	}
-	return false, nil
+	r.quietLooks = 0
+	if r.waited += replaceInterval; r.waited <= heardFor {
+		return false, nil
+	}
+	if len(answers) > 0 {
+		slices.Sort(answers)
+		return false, exitf(exitCondition, "%s runs, and answers %s: it is not lost; to replace it all the same, stop it first; nothing was changed", old.Name, strings.Join(slices.Compact(answers), " and "))
+	}
+	slices.Sort(asked)
+	return false, exitf(exitUnavailable, "it is not known whether %s is lost: the leader or two members have to say so, and of them only %s answered; --endpoints says where the others are; nothing was changed",
+		old.Name, cmp.Or(strings.Join(asked, ", "), "none"))
 }
 
 // awaitVoter tells how far the new member is, and whether that is all.

@@ -83,6 +83,8 @@ func TestMembers(t *testing.T) {
 		t.Errorf("%d %q %q, wanted\n%s", code, out, stderr, want)
 	}
 	b.expect(t, 0, "n4 ("+id+") was added before, and has not been started\n"+files+command, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner")
+	record := `{"name":"n4","id":"` + id + `","manual":true,"added_before":true,"peers":["10.0.0.4:2380"],"command":"` + strings.TrimSuffix(command, "\n") + "\"}\n"
+	b.expect(t, 0, record, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner", "-w", "json")
 	b.expect(t, 4, "", "there is a member n4 already", "member", "add", "n4", "--peer", "10.0.0.5:2380")
 	b.expect(t, 4, "", "the member n4 has the peer address 10.0.0.4:2380 already", "member", "add", "n5", "--peer", "10.0.0.4:2380")
 	if m := b.list(t)["n4"]; !m.Learner || !m.Manual || m.Status != "unstarted" || m.Since == "" {
@@ -262,6 +264,45 @@ func TestMemberReplaceOfOneThatIsRemoved(t *testing.T) {
 	}
 }
 
+// A member that is replaced in place is silent for some looks, and the leader says so, or two others.
+func TestMemberReplaceLooksTwice(t *testing.T) {
+	b := threeMembers(t)
+	replace := []string{"member", "replace", "n3", "--peer", "10.0.0.3:2380"}
+	unchanged := func() {
+		t.Helper()
+		if m := b.list(t); len(m) != 3 || m["n3"].ID != "0000000000000003" {
+			t.Errorf("%+v", m)
+		}
+	}
+	var looks atomic.Int64
+	b.member.SetBefore(func(writes, reads int) *kv.Error {
+		if writes > 0 {
+			return kv.Errorf(kv.QuorumAtRisk, "a change")
+		}
+		n := looks.Add(int64(reads))
+		connected := n != 3 && n != 4
+		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 3, Connected: connected}}})
+		return nil
+	})
+	b.expect(t, 4, "", "n3 runs, and answers n1: it is not lost", replace...)
+	if n := looks.Load(); n < 5 {
+		t.Errorf("%d looks", n)
+	}
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			return kv.Errorf(kv.QuorumAtRisk, "a change")
+		}
+		return nil
+	})
+	unchanged()
+	b.member.SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1})
+	b.expect(t, 5, "", "it is not known whether n3 is lost: the leader or two members have to say so, and of them only n2 answered; --endpoints says where the others are; nothing was changed", replace...)
+	unchanged()
+	b.member.SetStatus(wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1})
+	b.expect(t, 4, "", "n3 runs, and answers this command: it is not lost", replace...)
+	unchanged()
+}
+
 // In the place of the lost one, with its address and name, the new one is added without a name before the lost one goes; the
 // command goes on where it was, and does not remove what still answers.
 func TestMemberReplaceInPlace(t *testing.T) {
@@ -271,7 +312,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: 2, Connected: true}, {Member: 3, Connected: connected}}})
 	}
 	links(true)
-	b.expect(t, 4, "", "n3 runs, and answers the others: it is not lost; to replace it all the same, stop it first; nothing was changed", append([]string{"member", "replace"}, peer...)...)
+	b.expect(t, 4, "", "n3 runs, and answers n1: it is not lost; to replace it all the same, stop it first; nothing was changed", append([]string{"member", "replace"}, peer...)...)
 	if m := b.list(t); len(m) != 3 || m["n3"].ID != "0000000000000003" {
 		t.Fatalf("%+v", m)
 	}
@@ -301,7 +342,7 @@ func TestMemberReplaceInPlace(t *testing.T) {
 	}
 	b.member.SetBefore(nil)
 	links(true)
-	b.expect(t, 4, "1 of 3: a learner ("+id+") was added before\n", "n3 runs, and answers the others: it is not lost", append([]string{"member", "replace"}, peer...)...)
+	b.expect(t, 4, "1 of 3: a learner ("+id+") was added before\n", "n3 runs, and answers n1: it is not lost", append([]string{"member", "replace"}, peer...)...)
 	links(false)
 	_, out, stderr = b.replace(t, "2 of 3: waiting until n3 is started", peer...)
 	if !strings.HasPrefix(out, "1 of 3: a learner ("+id+") was added before\n1 of 3: the lost one (0000000000000003) is removed\n") || !strings.Contains(out, command) || b.list(t)[""].ID != id || b.list(t)["n3"].ID != "" {

@@ -37,6 +37,15 @@ var memberMutants = []mutant{
 	{"wait for nothing of what is written back", []change{
 		{"snapshot/publish.go", "there := o.back - limits.SnapshotBackBytes; there >= 0 {", "there := o.back - limits.SnapshotBackBytes; there >= o.offset {"},
 	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
+	{"take one look for a member's death", []change{
+		{"cli/member_replace.go", "r.quietLooks >= silentLooks && time.Since(r.quiet) >= silence, nil", "r.quietLooks > 0, nil"},
+	}, []detector{direct("./cli", "TestMemberReplaceLooksTwice")}},
+	{"believe one follower that a member is lost", []change{
+		{"cli/member_replace.go", "	if len(answers) == 0 && witnesses >= silentWitnesses {\n", "	if len(answers) == 0 && witnesses > 0 {\n"},
+	}, []detector{direct("./cli", "TestMemberReplaceLooksTwice")}},
+	{"collect garbage again for what Views hold", []change{
+		{"node/idle.go", "	w.at = retired + least // what Views still hold does not go, however often it runs\n", ""},
+	}, []detector{direct("./node", "TestRetiredWatch")}},
 	// A leader that has died.
 	{"forget a leader that is heard", []change{
 		{"actor/failover.go", " || c.silence < c.lateTicks() ||", " ||"},
