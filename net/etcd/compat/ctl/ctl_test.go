@@ -17,7 +17,6 @@ import (
 	"testing"
 	"time"
 
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 
@@ -97,6 +96,7 @@ type side struct {
 	dir     string
 	names   map[string]string // $NAME
 	ids     *strings.Replacer // ids and addresses, as both sides have them
+	roles   *strings.Replacer // of who leads, which is another member on each side
 	leases  []string
 }
 
@@ -137,30 +137,61 @@ func newSide(t *testing.T, program string, count int) *side {
 		s.names[fmt.Sprintf("$E%d", i+1)] = one.Client
 	}
 	s.ids = strings.NewReplacer(append(replace, s.dir, "DIR")...)
-	s.whoLeads(ctx, c)
 	return s
 }
 
-// whoLeads names the leader and a follower.
-func (s *side) whoLeads(ctx context.Context, c *clientv3.Client) {
-	for _, one := range s.cluster.Members {
-		r, err := c.Status(ctx, one.Client)
-		if err != nil {
-			continue
+// whoLeads waits until all members say that the same one leads, and names it and a follower.
+func (s *side) whoLeads() error {
+	c, err := clientv3.New(clientv3.Config{Endpoints: s.cluster.Endpoints(), Logger: zap.NewNop()})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		leads := map[uint64]int{}
+		var replace []string
+		for _, one := range s.cluster.Members {
+			r, err := c.Status(ctx, one.Client)
+			if ctx.Err() != nil {
+				return fmt.Errorf("no leader that all know: %v, %w", leads, err)
+			}
+			if err != nil {
+				break
+			}
+			role, id := "FOLLOWER", fmt.Sprintf("%x", r.Header.MemberId)
+			if leads[r.Leader]++; r.Leader == r.Header.MemberId {
+				role = "LEADER"
+			} else {
+				s.names["$NEXT"] = id
+			}
+			s.names["$"+role] = one.Client
+			replace = append(replace, one.Client, role, id, role)
 		}
-		if (*pb.StatusResponse)(r).Leader == r.Header.MemberId {
-			s.names["$LEADER"] = one.Client
-		} else {
-			s.names["$FOLLOWER"], s.names["$NEXT"] = one.Client, fmt.Sprintf("%x", r.Header.MemberId)
+		for id, n := range leads {
+			if id != 0 && n == len(s.cluster.Members) {
+				s.roles = strings.NewReplacer(replace...)
+				return nil
+			}
 		}
 	}
 }
+
+// roled are the names that whoLeads gives.
+var roled = regexp.MustCompile(`\$(LEADER|FOLLOWER|NEXT)`)
 
 // run runs a command and returns what it printed, and how it ended.
 func (s *side) run(c command) (string, error) {
 	all, err := words(c.line)
 	if err != nil {
 		return "", err
+	}
+	byRole := roled.MatchString(c.line)
+	if byRole {
+		if err := s.whoLeads(); err != nil {
+			return "", err
+		}
 	}
 	for i, word := range all {
 		for name, is := range s.names {
@@ -173,7 +204,10 @@ func (s *side) run(c command) (string, error) {
 	cmd := exec.CommandContext(ctx, s.etcdctl, all...)
 	cmd.Dir = s.dir
 	// By itself it gives up after two seconds of dialling and five of waiting.
-	cmd.Env = append(os.Environ(), "ETCDCTL_ENDPOINTS="+strings.Join(s.cluster.Endpoints(), ","), "ETCDCTL_DIAL_TIMEOUT=1m", "ETCDCTL_COMMAND_TIMEOUT=1m")
+	cmd.Env = append(os.Environ(), "ETCDCTL_DIAL_TIMEOUT=1m", "ETCDCTL_COMMAND_TIMEOUT=1m")
+	if !strings.Contains(c.line, "--endpoints") { // it refuses to be told twice
+		cmd.Env = append(cmd.Env, "ETCDCTL_ENDPOINTS="+strings.Join(s.cluster.Endpoints(), ","))
+	}
 	cmd.Stdin = strings.NewReader(c.input)
 	var said bytes.Buffer
 	if c.lines == 0 {
@@ -200,7 +234,14 @@ func (s *side) run(c command) (string, error) {
 	if err != nil {
 		fmt.Fprintf(&said, "(%v)\n", err)
 	}
-	return s.normal(said.String()), nil
+	text := said.String()
+	if byRole {
+		text = s.roles.Replace(text)
+		err = s.whoLeads() // the next command finds a leader, whom this one may have changed
+	} else {
+		err = nil
+	}
+	return s.normal(text), err
 }
 
 // Of outputs, what is another one in each run.
