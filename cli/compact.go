@@ -39,8 +39,9 @@ func compact(c *cli.Context) error {
 				return fmt.Errorf("revision %d is compacted, but it is not known whether what was before is dropped: %w", revision, err)
 			}
 		}
-		return writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), []field{{"Compacted", revision}}, struct {
+		writeOne(c, fmt.Sprintf("compacted revision %d\n", revision), []field{{"Compacted", revision}}, struct {
 			Compacted int64 `json:"compacted"`
 		}{revision})
+		return nil
 	})
 }

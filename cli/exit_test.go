@@ -94,9 +94,11 @@ func TestAnswerNotPrinted(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	must(t, err)
 	defer full.Close()
-	var stderr strings.Builder
-	code := run(t.Context(), []string{"qkv", "version"}, strings.NewReader(""), full, &stderr)
-	if want := "qkv: it is done, but the answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
-		t.Errorf("exit code %d, %swant %d, %s", code, &stderr, exitFailed, want)
+	for _, format := range []string{"plain", "json", "fields", "table"} {
+		var stderr strings.Builder
+		code := run(t.Context(), []string{"qkv", "version", "-w", format}, strings.NewReader(""), full, &stderr)
+		if want := "qkv: it is done, but the answer could not be printed: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
+			t.Errorf("-w %s: exit code %d, %swant %d, %s", format, code, &stderr, exitFailed, want)
+		}
 	}
 }

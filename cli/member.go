@@ -183,9 +183,10 @@ func memberAdd(c *cli.Context) error {
 			fmt.Fprintf(&text, "%s (%s) is added: a learner now, and %s\n", name, added.ID, then)
 		}
 		writeHostCommand(&text, c, name, peers, joinAddresses(members, 0))
-		return writeOne(c, text.String(), []field{
+		writeOne(c, text.String(), []field{
 			{"Name", name}, {"ID", added.ID}, {"Manual", manual}, {"AddedBefore", added.Before}, {"Peers", strings.Join(peers, ",")}, {"Command", added.Command},
 		}, added)
+		return nil
 	}))
 }
 

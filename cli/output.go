@@ -57,11 +57,11 @@ func writeFields(w io.Writer, fields []field) {
 }
 
 // writeOne prints an answer that is one thing: a table has its fields as columns.
-func writeOne(c *cli.Context, text string, fields []field, document any) error {
+func writeOne(c *cli.Context, text string, fields []field, document any) {
 	w := c.App.Writer
 	switch c.String("write-out") {
 	case formatJSON:
-		return writeJSON(w, document)
+		_ = writeJSON(w, document) // run says that it is done, and could not be printed
 	case formatFields:
 		writeFields(w, fields)
 	case formatTable:
@@ -73,10 +73,8 @@ func writeOne(c *cli.Context, text string, fields []field, document any) error {
 		t.add(row...)
 		t.write(w)
 	default:
-		_, err := io.WriteString(w, text)
-		return err
+		fmt.Fprint(w, text)
 	}
-	return nil
 }
 
 // writeJSON prints one compact line. Text stays as it is: no HTML is made of it.

@@ -20,12 +20,13 @@ func versionCommand() *cli.Command {
 			from, platform := commit(debug.ReadBuildInfo()), runtime.GOOS+"/"+runtime.GOARCH
 			text := fmt.Sprintf("qkv %s %s %s %s\n", Version, from, runtime.Version(), platform)
 			from = strings.TrimPrefix(from, "commit ")
-			return writeOne(c, text, []field{{"Version", Version}, {"Commit", from}, {"Go", runtime.Version()}, {"Platform", platform}}, struct {
+			writeOne(c, text, []field{{"Version", Version}, {"Commit", from}, {"Go", runtime.Version()}, {"Platform", platform}}, struct {
 				Version  string `json:"version"`
 				Commit   string `json:"commit"`
 				Go       string `json:"go"`
 				Platform string `json:"platform"`
 			}{Version, from, runtime.Version(), platform})
+			return nil
 		},
 	}
 }
