@@ -49,8 +49,6 @@ type LogWriter struct {
 	segments  *log.SegmentList
 	ordered   int   // spare files that the segment maker was asked for
 	inlined   int64 // segments that the log has made itself, as far as the segment maker was told
-	groups    int64 // that were synced since it was asked last
-	grouped   int64 // bytes of them
 	slow      slowSyncLog
 	unapplied unapplied
 	failed    bool
@@ -256,7 +254,6 @@ func (w *LogWriter) sync(r *report) error {
 	}
 	w.Status.synced(now, now-began)
 	w.Status.Counters.SyncBytes.Add(bytes)
-	w.groups, w.grouped = w.groups+1, w.grouped+bytes
 	w.slow.add(w.Logger, now, now-began, bytes)
 	r.positions = positions
 	w.Status.publishDurable(w.Log.Stats())
@@ -393,8 +390,7 @@ func (u *unapplied) behind(applied uint64) int64 {
 	return u.bytes - u.applied
 }
 
-// orderSpares keeps so many files ready or on order that no append has to make its own. Those of a log whose groups are large
-// need no zeros.
+// orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
 func (w *LogWriter) orderSpares() {
 	stats := w.Log.Stats()
 	w.Status.spares.Store(int64(stats.Spares))
@@ -403,14 +399,9 @@ func (w *LogWriter) orderSpares() {
 		w.inlined = stats.Inline
 		w.SegmentMaker.MustPost(Inlined{})
 	}
-	if stats.Spares+w.ordered >= limits.SpareSegments {
-		return
-	}
-	large := w.groups > 0 && w.grouped/w.groups >= w.Limits.LargeGroupBytes
-	w.groups, w.grouped = 0, 0
 	for stats.Spares+w.ordered < limits.SpareSegments {
 		w.ordered++
-		w.SegmentMaker.MustPost(MakeSpare{Large: large})
+		w.SegmentMaker.MustPost(MakeSpare{})
 	}
 }
 

@@ -119,65 +119,6 @@ func TestGroupsAreBounded(t *testing.T) {
 	}
 }
 
-// Files are ordered filled or only reserved, by how large the groups were since the last order, and made so.
-func TestSparesOfLargeGroups(t *testing.T) {
-	fs := disk.NewMem(1)
-	const segment = 4 << 20
-	l, _ := openLogOf(t, fs, segment, nil)
-	w, consensus := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
-	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
-	maker := NewSegmentMaker(SegmentMakerConfig{
-		Maker: log.NewMaker(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: segment}),
-		FS:    fs, Dir: "wal", SegmentBytes: segment, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status,
-		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
-	})
-	last := uint64(1)
-	write := func(bytes int) { // one group
-		last++
-		e := someEntry(last, 1)
-		e.Data = make([]byte, bytes)
-		w.Handle(Time{}, append(drainBox(w.Inbox), Append{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}}}))
-		drainBox(consensus)
-	}
-	filled := func() (orders, filled int) { // that are carried out now
-		for _, m := range drainBox(w.SegmentMaker) {
-			if _, ok := m.(MakeSpare); !ok {
-				continue
-			}
-			orders++
-			writes := fs.Count(disk.OpWrite)
-			for again := maker.Handle(Time{}, []SegmentMakerMessage{m}); again; again = maker.Handle(Time{}, nil) {
-			}
-			if fs.Count(disk.OpWrite) > writes {
-				filled++
-			}
-		}
-		return orders, filled
-	}
-	if orders, zeros := filled(); orders != limits.SpareSegments || zeros != orders {
-		t.Errorf("at a start %d files are filled of %d", zeros, orders)
-	}
-	write(100)
-	for _, c := range []struct {
-		bytes int
-		zeros bool
-	}{{100, true}, {limits.LargeGroupBytes / 2, true}, {limits.LargeGroupBytes, false}, {1 << 20, false}, {100, true}} {
-		filled()
-		orders, zeros := 0, 0
-		for range 2000 {
-			if write(c.bytes); orders == 0 {
-				orders, zeros = filled()
-			}
-			if orders > 0 {
-				break
-			}
-		}
-		if orders == 0 || (zeros > 0) != c.zeros {
-			t.Errorf("behind groups of %d bytes %d files are filled of %d", c.bytes, zeros, orders)
-		}
-	}
-}
-
 // An order that finds no room waits alone: all that was ordered before it is reported, so that it can be applied, and a snapshot of
 // it makes room. What it brings counts as room that the next snapshot takes.
 func TestOrderWithoutRoomWaitsAlone(t *testing.T) {

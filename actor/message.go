@@ -180,8 +180,8 @@ type ReadSnapshot struct {
 type SegmentMakerMessage interface{ segmentMakerMessage() }
 
 type (
-	// MakeSpare requests for one more file, for groups that are large or not.
-	MakeSpare struct{ Large bool }
+	// MakeSpare requests for one more zero-filled file.
+	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
 	Recycle struct{ Names []string }
 	// Inlined says that the log has made a segment itself: the free space may go quickly.

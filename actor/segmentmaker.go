@@ -26,7 +26,7 @@ type SegmentMakerConfig struct {
 }
 
 // SegmentMaker keeps zero-filled files ready for the log, so that a sync never has to commit the file system's
-// journal; while groups are large it only reserves them, since zeros would double what the disk has to write. It owns the spare files; it is never on the way of a commit, and works in small steps, with rests.
+// journal. It owns the spare files; it is never on the way of a commit, and works in small steps, with rests.
 //
 // It also watches the space that is left: the spares are the log's reserve, so that a member that takes no writes any more
 // can still agree on deletions and on leaders. Below a low mark nothing that makes the state larger is taken, above a
@@ -57,7 +57,6 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		switch m := m.(type) {
 		case MakeSpare:
 			s.ordered++
-			s.Maker.Large = m.Large
 		case Recycle:
 			for _, name := range m.Names {
 				if err := s.Maker.Recycle(name); err != nil {

@@ -9,8 +9,7 @@
 // name before they are used; what is being filled is called log.tmp or maker.tmp. A file gets a segment's name only
 // when it is complete and synced, by a rename and a sync of the folder, and a number is never given twice. So a
 // segment is begun without any call but the write and the sync of its first group. Spares are filled with zeros, so that a
-// sync never has to commit the file system's journal; those for groups that are large are only reserved, since a commit
-// costs less than as many zeros again. Where there is no spare the log makes itself a file whose room is only
+// sync never has to commit the file system's journal. Where there is none the log makes itself a file whose room is only
 // reserved: its syncs commit the journal, but zeros would double what a disk has to write that is too slow to keep up. It
 // leaves that file as soon as all spares are there. At a start, when there is none yet, it fills a file of a MiB, which
 // any disk soon has.
@@ -56,8 +55,8 @@
 //	48  size of the file                      104  Commit
 //	56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
 //
-// Compatible feature 1: the file was all zeros when it became this segment. Feature 2: its room was only reserved, for want of a
-// spare. prevEnd makes all that lies behind it in the segment before dead.
+// Compatible feature 1: the file was all zeros when it became this segment. Feature 2: its room was only reserved. prevEnd
+// makes all that lies behind it in the segment before dead.
 //
 // # Frame header
 //

@@ -10,7 +10,7 @@ import (
 )
 
 // Maker makes segments ahead: files that are really filled with zeros (a file that was only reserved is still converted
-// at its first write, which costs less than zeros where the writes are large), or released ones under a new name. It is owned by one actor, the segment maker; only names pass
+// at its first write), or released ones under a new name. It is owned by one actor, the segment maker; only names pass
 // between it and the log writer.
 //
 // A file gets the lowest number above all that are in the folder, when it is complete. So the log meets its spares in
@@ -23,14 +23,11 @@ type Maker struct {
 	// Quick says that the disk is: more is then filled at a time, and between two syncs. It is set between steps. The first zeros of a
 	// file are few all the same: the step before them has written nothing, and so says nothing of the disk.
 	Quick bool
-	// Large says that the log's groups are: the files that are begun then are only reserved. It is set between steps.
-	Large bool
 
 	// The file that is being filled.
 	file   disk.File
 	at     int64
 	synced int64
-	large  bool // it is to be reserved
 }
 
 // makerKeeps is how many released files wait to be used again, those aside that are ready as spares.
@@ -58,8 +55,6 @@ func (m *Maker) Recycle(name string) error {
 // another one. After an error, too.
 func (m *Maker) Step() (spare string, done bool, err error) {
 	switch {
-	case m.file != nil && m.large:
-		spare, err = m.reserve()
 	case m.file != nil:
 		spare, err = m.fill()
 	case len(m.store) > 0:
@@ -75,7 +70,7 @@ func (m *Maker) Step() (spare string, done bool, err error) {
 
 // start begins a new file.
 func (m *Maker) start() (err error) {
-	m.at, m.synced, m.large = 0, 0, m.Large
+	m.at, m.synced = 0, 0
 	m.file, err = createTemp(m.o, makerName, m.o.SegmentBytes)
 	return err
 }
@@ -107,31 +102,6 @@ func (m *Maker) fill() (spare string, err error) {
 	if !last {
 		return "", nil
 	}
-	return m.complete()
-}
-
-// reserve gives the file its room, and makes it durable. Where a file system reserves nothing, it is filled.
-func (m *Maker) reserve() (spare string, err error) {
-	if err = keepReserve(m.o, m.o.SegmentBytes); err == nil { // the log may have taken it meanwhile
-		err = m.file.Reserve(m.o.SegmentBytes)
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		m.large = false
-		return m.fill()
-	}
-	if err == nil {
-		m.at = m.o.SegmentBytes
-		err = m.file.Sync()
-	}
-	if err != nil {
-		m.Close()
-		return "", err
-	}
-	return m.complete()
-}
-
-// complete makes the file a spare.
-func (m *Maker) complete() (spare string, err error) {
 	file := m.file
 	m.file = nil
 	if err := file.Close(); err != nil {

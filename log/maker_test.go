@@ -65,67 +65,6 @@ func TestMakerSteps(t *testing.T) {
 	}
 }
 
-// A file for large groups is reserved: it costs two steps and no writes, holds what the log writes, and is a spare after a start.
-// One that was begun before is filled, and where nothing can be reserved, all are.
-func TestMakerReserves(t *testing.T) {
-	w := opened(t, 64<<10)
-	o := w.o
-	o.SegmentBytes = 4 << 20
-	m := log.NewMaker(o)
-	_, _, err := m.Step()
-	must(t, err)
-	m.Large = true
-	writes := w.m.Count(disk.OpWrite)
-	spare(t, m)
-	if w.m.Count(disk.OpWrite) == writes {
-		t.Error("a file that was begun for small groups has no zeros")
-	}
-	writes = w.m.Count(disk.OpWrite)
-	used, steps := w.m.Used(), 0
-	for done := false; !done; steps++ {
-		_, done, err = m.Step()
-		must(t, err)
-	}
-	if got := w.m.Count(disk.OpWrite) - writes; got != 0 || steps > 2 || w.m.Used()-used != o.SegmentBytes {
-		t.Errorf("%d writes in %d steps, %d bytes", got, steps, w.m.Used()-used)
-	}
-	w.m.Fail(disk.Fault{Op: disk.OpReserve, Err: errors.ErrUnsupported, Stays: true})
-	writes = w.m.Count(disk.OpWrite)
-	spare(t, m)
-	if got := w.m.Count(disk.OpWrite) - writes; got < 4 {
-		t.Errorf("%d writes fill a file where nothing can be reserved", got)
-	}
-}
-
-// What is written in a reserved file is found again, whatever a crash leaves of it.
-func TestReservedSpares(t *testing.T) {
-	for seed := range uint64(40) {
-		w := newWorld(t, seed)
-		must(t, w.create())
-		must(t, w.open())
-		w.maker.Large = true
-		inline := w.l.Stats().Inline
-		for range 3 {
-			w.l.AddSpare(spare(t, w.maker))
-			for w.l.Stats().Spares > 0 {
-				w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
-			}
-		}
-		if got := w.l.Stats().Inline; got != inline {
-			t.Fatalf("seed %d: the log made %d files itself", seed, got-inline)
-		}
-		unused := spare(t, w.maker)
-		w.crashInSync(t, seed)
-		file, err := w.m.Open(unused)
-		must(t, err)
-		if size, err := file.Size(); err != nil || size != w.o.SegmentBytes {
-			t.Fatalf("seed %d: a spare of %d bytes is left: %v", seed, size, err)
-		}
-		must(t, file.Close())
-		must(t, w.open())
-	}
-}
-
 // The first zeros of a file are few: nothing is known of the disk since the last one.
 func TestMakerBegins(t *testing.T) {
 	w := opened(t, 64<<10)

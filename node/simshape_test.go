@@ -169,7 +169,6 @@ func drawWatches(r *rand.Rand) limits.Watches {
 func drawTight(r *rand.Rand, l *limits.Tunable) {
 	l.BatchBytes, l.BatchCommands = int(logUniform(r, 64, 16<<10)), int(logUniform(r, 1, 32))
 	l.GroupBytes, l.OrderBytes = int64(logUniform(r, 256, 64<<10)), int64(logUniform(r, 256, 64<<10))
-	l.LargeGroupBytes = l.GroupBytes / 8
 	l.InflightBytes, l.InflightMessages = l.MessageEntriesBytes*uint64(1+r.IntN(8)), 1+r.IntN(16)
 	l.UncommittedBytes = uint64(logUniform(r, 64, 64<<10))
 	l.ForwardBytesInflight = int64(logUniform(r, 64, 16<<10))

@@ -30,18 +30,6 @@ func init() {
 		{"send all of a pause at once", []change{
 			{"actor/pace.go", "min(now-p.at, limits.CatchUpBurst).Seconds()", "(now - p.at).Seconds()"},
 		}, []detector{pace}},
-		{"fill files with zeros for large groups", []change{
-			{"actor/logwriter.go", "w.groups > 0 && w.grouped/w.groups >= w.Limits.LargeGroupBytes", "false"},
-		}, []detector{direct("./actor", "TestSparesOfLargeGroups")}},
-		{"take groups for large that once were", []change{
-			{"actor/logwriter.go", "	w.groups, w.grouped = 0, 0\n", ""},
-		}, []detector{direct("./actor", "TestSparesOfLargeGroups")}},
-		{"make no file where none can be reserved", []change{
-			{"log/maker.go", "	if errors.Is(err, errors.ErrUnsupported) {\n		m.large = false\n", "	if errors.Is(err, errors.ErrUnsupported) && !m.large {\n		m.large = false\n"},
-		}, []detector{direct("./log", "TestMakerReserves")}},
-		{"hand out a reserved file that a crash takes", []change{
-			{"log/maker.go", "		m.at = m.o.SegmentBytes\n		err = m.file.Sync()\n", "		m.at = m.o.SegmentBytes\n"},
-		}, []detector{direct("./log", "TestReservedSpares")}},
 		{"save a snapshot while behind", []change{
 			{"actor/applier.go", "	if a.Status.catchesUp() {\n		worth", "	if a.Status.catchesUp() && worth == 0 {\n		worth"},
 		}, []detector{direct("./actor", "TestNothingIsSavedWhileBehind")}},

@@ -9,10 +9,6 @@ const (
 	// GroupBytes bounds one group of the log, unless one order alone is larger, and so what one sync covers: a disk of
 	// 2 MB/s acknowledges every two seconds.
 	GroupBytes = 4 << 20
-	// LargeGroupBytes is how large groups are on average, for which files are reserved ahead and not filled with zeros: those are as
-	// many bytes again. Measured with three logs on one busy ext4, each a group of 128 KiB after the other: 48 to 53 MB/s and a p99 of
-	// 83 to 88 ms with zeros, 116 to 207 MB/s and 19 to 39 ms without; half of the groups took 1.0 ms and not 0.7.
-	LargeGroupBytes = 128 << 10
 	// OrderBytes is how much of entries consensus hands raft before it gives the log writer an order for them. An order is
 	// acknowledged as a whole, so it is part of a group, and overshoots by at most one message or batch.
 	OrderBytes = 1 << 20

@@ -7,7 +7,6 @@ import "time"
 type Tunable struct {
 	BatchBytes, BatchCommands int
 	GroupBytes, OrderBytes    int64
-	LargeGroupBytes           int64
 
 	MessageEntriesBytes  uint64
 	InflightBytes        uint64
@@ -137,7 +136,6 @@ func (t *Tunable) Reach(bound string) {
 func Defaults() Tunable {
 	return Tunable{
 		BatchBytes: BatchBytes, BatchCommands: BatchCommands, GroupBytes: GroupBytes, OrderBytes: OrderBytes,
-		LargeGroupBytes:     LargeGroupBytes,
 		MessageEntriesBytes: MessageEntriesBytes, InflightBytes: InflightBytes, InflightMessages: InflightMessages,
 		UncommittedBytes: UncommittedBytes, ApplyingBytes: ApplyingBytes, WindowBytes: WindowBytes,
 		ForwardBytesInflight: ForwardBytesInflight,
