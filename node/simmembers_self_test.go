@@ -8,6 +8,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index"
+	"qkv/index/kv"
 	"qkv/log/disk"
 )
 
@@ -95,6 +96,58 @@ func TestWhenTheMembershipIsAtRest(t *testing.T) {
 	leader.view = view.View() // what it showed when it began to lead
 	if got := w.admin.unfinished(); !strings.Contains(got, "has not applied yet") {
 		t.Errorf("with entries of earlier terms to apply: %q", got)
+	}
+}
+
+// Who was removed while cut off knows neither that nor the newest process of a member: it may listen to a copy, and takes no part.
+// Those that are members must not.
+func TestRemovedMeetsACopy(t *testing.T) {
+	for _, removed := range []bool{true, false} {
+		w := diskWorld(t, 9, func(s *shape) { s.members, s.spares = 4, 1 })
+		w.admin.stopped = true
+		var away, copied *host
+		for _, h := range w.listed() {
+			if away == nil && !h.leads {
+				away = h
+			} else if !h.leads {
+				copied = h
+			}
+		}
+		twin := w.admin.free()
+		block := func(by int) {
+			for _, h := range w.hosts {
+				if h != away && h != twin {
+					w.net.lane(h, away).blocked += by
+					w.net.lane(away, h).blocked += by
+				}
+			}
+		}
+		block(1)
+		twin.copyOf(copied)
+		copied.kill()
+		copied.start()
+		if removed {
+			gone := func() bool { return w.watch.members.Removed(away.id()) }
+			w.until(time.Minute, func() bool {
+				if w.admin.open == 0 && !gone() {
+					w.admin.propose(kv.MemberChange{Kind: kv.RemoveMember, ID: away.id()}, nil)
+				}
+				return gone()
+			})
+			if !gone() {
+				t.Fatal("it is not removed")
+			}
+		}
+		met := func() bool { pair, at := w.net.pair(away, twin); return pair.ends[at].up }
+		w.until(10*time.Second, func() bool { return w.watch.members.Get(copied.id()).Boot == copied.boot })
+		twin.startAs(copied)
+		if !w.until(time.Minute, met) && w.failure == "" {
+			t.Fatalf("removed: %v, it does not meet the copy", removed)
+		}
+		w.run(time.Second)
+		if failed := strings.Contains(w.failure, "listens to"); failed == removed || removed && w.failure != "" {
+			t.Errorf("removed: %v, it meets a copy: %q", removed, w.failure)
+		}
 	}
 }
 

@@ -262,7 +262,7 @@ func (n *network) send(from, to *host, class peerframe.Class, frame []byte, lazy
 			carry = n.carryPiece
 		}
 		carry(p, d, func() {
-			if to := pair.ends[1-mine].host; forgot != "" && !to.lost() && pair.ends[1-mine].epoch == epoch && pair.ends[1-mine].up {
+			if to := pair.ends[1-mine].host; forgot != "" && !to.lost() && !w.watch.members.Removed(to.id()) && pair.ends[1-mine].epoch == epoch && pair.ends[1-mine].up {
 				w.failf("%s listens to %s, which %s", to.name(), from.name(), forgot)
 			}
 			n.arrive(pair, 1-mine, epoch, class, frame)
