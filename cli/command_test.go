@@ -220,7 +220,7 @@ func TestStatus(t *testing.T) {
 	for _, want := range []string{
 		`{"members":[{"name":"n1","id":"0000000000000001","cluster":"0000000000000000","version":"0.1.0","role":"leader","leader":"","term":3,"commit_index":9,"applied_index":9,"revision":1,"keys":0,`,
 		`{"name":"n2","id":"0000000000000002","cluster":"","version":"","role":"unknown",`,
-		`"error":"it has not told the others where it serves clients: did it ever start?","alarms":[],"links":[]}]}`,
+		`"error":"it has not told the others where it serves clients: it has never started, or no UDP packets get through between its peer port and theirs","alarms":[],"links":[]}]}`,
 	} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)

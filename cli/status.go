@@ -220,7 +220,7 @@ func (a answers) member(m wire.Member) memberStatus {
 			return said(&one.status)
 		}
 	}
-	err := errors.New("it has not told the others where it serves clients: did it ever start?")
+	err := errors.New("it has not told the others where it serves clients: it has never started, or no UDP packets get through between its peer port and theirs")
 	for _, address := range m.Clients {
 		if one, asked := a[address]; !asked {
 			err = errors.New("its address is none of the endpoints given, and --no-discovery keeps to these")
