@@ -100,15 +100,13 @@ type load struct {
 	// Constant.
 	config  Config
 	ctx     context.Context
-	begun   time.Time // the warm-up's end
-	ends    time.Time // zero: by count
-	values  []byte    // from which each value is cut
+	span           // without an end: by count
+	values  []byte // from which each value is cut
 	running sync.WaitGroup
 	free    chan *slot // of an open loop; nil: closed
 
 	// Shared.
 	started atomic.Int64
-	counts  atomic.Bool // one was begun after the warm-up
 	done    atomic.Int64
 	failed  atomic.Int64
 	unknown atomic.Int64
@@ -150,7 +148,8 @@ func Load(ctx context.Context, config Config) (Report, error) {
 	if err := config.complete(); err != nil {
 		return Report{}, err
 	}
-	l := &load{config: config, ctx: ctx, begun: time.Now().Add(config.WarmUp)}
+	l := &load{config: config, ctx: ctx}
+	l.begun = time.Now().Add(config.WarmUp)
 	if config.Duration > 0 {
 		l.ends = l.begun.Add(config.Duration)
 	}
@@ -207,15 +206,29 @@ func (l *load) watch() (stop func()) {
 	return func() { close(over); <-ended }
 }
 
-// next says whether one more request is to be begun, and its number. Where what was begun in the warm-up has stood for all of
-// the load's time, there is one more: a disk that stands is a figure, too.
-func (l *load) next(now time.Time) (int64, bool) {
-	over := !l.ends.IsZero() && !now.Before(l.ends)
-	if l.ctx.Err() != nil || over && !l.counts.CompareAndSwap(false, true) {
-		return 0, false
+// span is a load's time. Where what was begun in the warm-up has stood for all of it, there is one more request, which counts: a disk
+// that stands is a figure, too.
+type span struct {
+	begun  time.Time // the warm-up is before
+	ends   time.Time // zero: never
+	counts atomic.Bool
+}
+
+// begins says whether a request is still to be begun.
+func (s *span) begins(now time.Time) bool {
+	if !s.ends.IsZero() && !now.Before(s.ends) {
+		return s.counts.CompareAndSwap(false, true)
 	}
-	if !now.Before(l.begun) && !l.counts.Load() {
-		l.counts.Store(true)
+	if !now.Before(s.begun) && !s.counts.Load() {
+		s.counts.Store(true)
+	}
+	return true
+}
+
+// next says whether one more request is to be begun, and its number.
+func (l *load) next(now time.Time) (int64, bool) {
+	if l.ctx.Err() != nil || !l.begins(now) {
+		return 0, false
 	}
 	n := l.started.Add(1)
 	return n - 1, l.config.Count == 0 || n <= l.config.Count

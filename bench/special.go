@@ -121,28 +121,23 @@ func (j *job) each(n, at int, do func(i int) error) error {
 	return context.Cause(ctx)
 }
 
-// closed calls do again and again from so many goroutines, and keeps how long each call took. As with [Load], one is kept even
-// where those of the warm-up stood for all of the time.
+// closed calls do again and again from so many goroutines, and keeps how long each call took.
 func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error {
-	begun := time.Now()
-	from, to := begun.Add(j.WarmUp), begun.Add(j.WarmUp+j.Duration)
+	begun := time.Now().Add(j.WarmUp)
+	all := span{begun: begun, ends: begun.Add(j.Duration)}
 	var mu sync.Mutex
-	all := newHistogram()
+	took := newHistogram()
 	var failed int64
 	var first error
-	var counts atomic.Bool
 	err := j.each(at, at, func(caller int) error {
 		random, own := rand.New(rand.NewPCG(j.Seed, uint64(caller))), newHistogram()
 		for j.ctx.Err() == nil {
 			asked := time.Now()
-			if !asked.Before(to) && !counts.CompareAndSwap(false, true) {
+			if !all.begins(asked) {
 				break
 			}
-			if asked.After(from) && !counts.Load() {
-				counts.Store(true)
-			}
 			err := do(random, caller)
-			if err == nil && asked.After(from) {
+			if err == nil && !asked.Before(begun) {
 				record(own, time.Since(asked))
 			}
 			if err != nil {
@@ -157,11 +152,11 @@ func (j *job) closed(at int, do func(random *rand.Rand, caller int) error) error
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		all.Merge(own)
+		took.Merge(own)
 		return nil
 	})
 	values := j.run.Values
-	j.run = latencies(all).Run(j.Duration)
+	j.run = latencies(took).Run(j.Duration)
 	j.run.Values, j.run.Failed = values, failed
 	if first != nil {
 		j.run.FirstError = first.Error()

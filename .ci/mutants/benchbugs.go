@@ -5,6 +5,9 @@ func init() {
 	emulated := direct("./bench/emulate", "(TestDraws|TestBytes|TestWait|TestEmulated|TestEmulatedByTheClock)")
 	stages := direct("./actor", "TestStages.*")
 	mutants = append(mutants, []mutant{
+		{"end a load of which nothing has come", []change{
+			{"bench/load.go", "return s.counts.CompareAndSwap(false, true)", "return false"},
+		}, []detector{direct("./bench", "TestStallOfALoad")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},
