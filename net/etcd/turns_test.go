@@ -77,7 +77,11 @@ func TestWideReadsWait(t *testing.T) {
 			return read == 10*limits.EtcdWideSteps, nil
 		})
 	}()
-	<-begun // it has let go of what it has read
+	select {
+	case <-begun: // it has let go of what it has read
+	case <-time.After(time.Minute):
+		t.Fatal("who waits for a place keeps what it has read")
+	}
 	first.end()
 	if err := <-done; err != nil || !waits.placed || waits.steps != 11*limits.EtcdWideSteps {
 		t.Errorf("one that has waited: %v, has a place: %v, %d steps", err, waits.placed, waits.steps)
