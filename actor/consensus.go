@@ -373,6 +373,8 @@ func (c *Consensus) receive(r Received) {
 		c.acceptForward(r.From, m)
 	case Accepted:
 		c.forwardsAccepted(r.From, m)
+	case Committed:
+		c.committed(r.From, m)
 	case LeaseAsks:
 		c.takeAsks(r.From, m.Asks)
 	case LeasesTold:

@@ -109,6 +109,8 @@
 //     is left could not, if it starts again before its own disk knows.
 //  8. A learner never campaigns, and raft goes on to name the leader that it heard last. One that was silent for two election
 //     timeouts is none any more: to clients, to watches, and to members that were added meanwhile and lead now.
+//  9. Who denies a vote and has none itself says what it knows to be committed, and hears it from who knows more (committed.go):
+//     else one voter whose log is shorter, and one whose log is longer and who knows that it is none, would wait for each other.
 //
 // # The fate of a write
 //

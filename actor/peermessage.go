@@ -69,6 +69,9 @@ type (
 		Index uint64
 		Told  []NumberedTime
 	}
+	// Committed says that the entry at Index, of Term, is committed, to one whom the sender denies a vote without having one itself,
+	// or who does so.
+	Committed struct{ Index, Term uint64 }
 	// Accused says that another member refuses the sender, as one that has forgotten what it promised.
 	Accused struct{ By uint64 }
 )
@@ -96,6 +99,7 @@ func (Chunk) peerMessage()          {}
 func (SnapshotResult) peerMessage() {}
 func (Room) peerMessage()           {}
 func (Accused) peerMessage()        {}
+func (Committed) peerMessage()      {}
 
 // Peers is the way to the other members. Send never waits: what cannot be sent is dropped, and raft sends again. A
 // lazy message may wait a millisecond for the next one to the same member. What the message refers to must not change

@@ -97,6 +97,8 @@ func (c *Consensus) newTermOrLeader(term uint64) {
 }
 
 func (c *Consensus) orderAppend(m *raftpb.Message) {
+	c.denied(m.Responses)
+	m.Responses = toPeers(m.Responses)
 	if c.hardStates.hold(m) {
 		return
 	}

@@ -201,6 +201,8 @@ func wireMessage(m actor.PeerMessage) peerframe.Message {
 		return peerframe.Chunk(m)
 	case actor.SnapshotResult:
 		return peerframe.Result(m)
+	case actor.Committed:
+		return peerframe.Committed(m)
 	case actor.Accused:
 		return peerframe.Accused(m)
 	case actor.Room:
@@ -239,6 +241,8 @@ func peerMessage(m peerframe.Message) actor.PeerMessage {
 		return actor.Chunk(m)
 	case peerframe.Result:
 		return actor.SnapshotResult(m)
+	case peerframe.Committed:
+		return actor.Committed(m)
 	case peerframe.Accused:
 		return actor.Accused(m)
 	case peerframe.Room:
@@ -388,7 +392,7 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 		return
 	}
 	switch message := peerMessage(said); message.(type) {
-	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Room, actor.LeaseAsks, actor.LeasesTold:
+	case actor.RaftMessage, actor.Forward, actor.Accepted, actor.Accused, actor.Committed, actor.Room, actor.LeaseAsks, actor.LeasesTold:
 		if !h.consensus.Offer(actor.Received{From: from, Message: message}) {
 			h.env.Limits.Reach("peer messages")
 		}

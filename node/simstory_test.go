@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index"
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/log/disk"
 	"qkv/net/wire/peerframe"
@@ -47,7 +49,7 @@ var commands = map[string]func(s *story, d *datadriven.TestData) string{
 	"pause": (*story).doPause, "stall": (*story).doStall, "cut": (*story).doCut, "isolate": (*story).doCut, "join": (*story).doJoin,
 	"leader": (*story).doLeader, "status": (*story).doStatus, "wipe": (*story).doForget, "copy": (*story).doCopy,
 	"restore": (*story).doForget, "frames": (*story).doFrames, "said": (*story).doSaid, "same": (*story).doSame, "many": (*story).doMany,
-	"resent": (*story).doResent,
+	"resent": (*story).doResent, "remove": (*story).doRemove,
 }
 
 func (s *story) command(t *testing.T, d *datadriven.TestData) string {
@@ -178,10 +180,16 @@ func (s *story) doLeader(d *datadriven.TestData) string {
 	return leader.name() + " leads"
 }
 
-// doWrite sends a write to at=NAME, and waits for its outcome unless it gets a name=ID to be awaited by.
+// doWrite sends a write to at=NAME, of bytes=N more than its value, and waits for its outcome unless it gets a name=ID to be
+// awaited by.
 func (s *story) doWrite(d *datadriven.TestData) string {
 	s.values++
 	o := &operation{kind: opPut, key: word(d, "key", "k"), value: word(d, "value", fmt.Sprintf("v%d", s.values))}
+	if d.HasArg("bytes") {
+		var bytes int
+		d.ScanArgs(s.t, "bytes", &bytes)
+		o.value += "." + strings.Repeat("x", bytes)
+	}
 	if d.Cmd == "delete" {
 		o.kind = opDelete
 	}
@@ -268,13 +276,26 @@ func (s *story) doRun(d *datadriven.TestData) string {
 	return ""
 }
 
-// doCrash takes the power away, or kills the process: crash n1 n2. What was not synced is lost.
+// doRemove asks at=NAME that a member is removed, and waits for nothing.
+func (s *story) doRemove(d *datadriven.TestData) string {
+	s.client.at = s.member(d, "at")
+	command := index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: s.named(d)[0].id()})
+	endpoint{s.client.at.member}.Propose(kv.Proposal{ReplyTo: new(completions(func([]kv.Completion) {})), Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: time.Minute})
+	return ""
+}
+
+// doCrash takes the power away, or kills the process: crash n1 n2. What was not synced is lost from some write on; with garbage, each of
+// its sectors may be.
 func (s *story) doCrash(d *datadriven.TestData) string {
+	variant := disk.Prefix
+	if d.HasArg("garbage") {
+		variant = disk.Garbage
+	}
 	for _, h := range s.named(d) {
 		if d.Cmd == "kill" {
 			h.kill()
 		} else {
-			h.down(func() { h.disk.Crash(disk.Prefix) })
+			h.down(func() { h.disk.Crash(variant) })
 		}
 	}
 	return ""

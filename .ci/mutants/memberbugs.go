@@ -31,6 +31,18 @@ var memberMutants = []mutant{
 	{"begin a replacement that the quorum cannot bear", []change{
 		{"actor/membership.go", "		if slices.Contains(f.voters, change.Instead) {", "		if slices.Contains(f.voters, change.Instead) && f.leader == 0 {"},
 	}, []detector{direct("./actor", "TestUnwiseChangesAreRefused")}},
+	{"deny a vote without a word of what is committed", []change{
+		{"actor/ready.go", "	c.denied(m.Responses)\n", ""},
+	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted"), direct("./node", "TestStories")}},
+	{"say what is committed though one has a vote", []change{
+		{"actor/committed.go", "	if c.role(c.soft.RaftState) != roleLearner {\n		return\n	}\n", ""},
+	}, []detector{direct("./actor", "TestWhoHasNoVoteSaysWhatIsCommitted")}},
+	{"keep from one without a vote what is committed", []change{
+		{"actor/committed.go", "		c.tellCommitted(peer)\n	}\n}\n\n// toPeers", "	}\n}\n\n// toPeers"},
+	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
+	{"hear from others than the leader what is committed", []change{
+		{"actor/committed.go", "	case c.leader() != raft.None || ", "	case "},
+	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
 	{"sync what is received each time", []change{
 		{"snapshot/publish.go", "	if o.behind {\n", "	if o.behind && o.back < 0 {\n"},
 	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},

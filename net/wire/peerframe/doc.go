@@ -77,10 +77,11 @@
 //	asks     [10, [number uint, lease int, renew bool, ...]]        keep-alives and questions for leases, at most limits.LeaseAsks
 //	told     [11, index uint, [number uint, ttl int, granted int, ...]]   the answers of the leader's clock, in any order; a
 //	         lease is there from the entry index on
+//	committed [12, index uint, term uint]                   an entry that the sender knows to be committed
 //
 // type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read's one entry
 // is its id of 8 bytes, and its term may be 0. A frame has the class of the stream that it travels on: raft's votes,
-// heartbeats and their answers, accused, room, asks and told are Urgent, its appends, reads and their answers, forwarded batches and
+// heartbeats and their answers, accused, room, asks, told and committed are Urgent, its appends, reads and their answers, forwarded batches and
 // their answers Append, and all that moves a snapshot Bulk.
 //
 // raft trusts what it is given: [Read] lets no frame pass that says what a member may not say. Another kind, or a known

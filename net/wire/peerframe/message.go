@@ -84,6 +84,8 @@ type (
 		Index uint64
 		Told  []Time
 	}
+	// Committed says which entry is known to be committed.
+	Committed struct{ Index, Term uint64 }
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
 	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions and reads, 2 reads;
@@ -147,6 +149,9 @@ func (Result) Class() Class { return Bulk }
 func (Accused) Class() Class { return Urgent }
 
 // Class implements Message.
+func (Committed) Class() Class { return Urgent }
+
+// Class implements Message.
 func (Room) Class() Class { return Urgent }
 
 // The first elements of frames, and how many elements there are.
@@ -162,10 +167,11 @@ const (
 	kindRoom
 	kindAsks
 	kindTold
+	kindCommitted
 )
 
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3,
+	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -251,6 +257,10 @@ func (m Result) append(dst []byte) []byte {
 }
 
 func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, kindAccused), m.By) }
+
+func (m Committed) append(dst []byte) []byte {
+	return pack.AppendUint(pack.AppendUint(begin(dst, kindCommitted), m.Index), m.Term)
+}
 
 func (m Room) append(dst []byte) []byte {
 	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
@@ -341,6 +351,8 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		m = Result{Index: r.Uint(), Term: r.Uint(), Installed: r.Bool(), Damaged: r.Bool()}
 	case kindAccused:
 		m = Accused{By: r.Uint()}
+	case kindCommitted:
+		m = Committed{Index: r.Uint(), Term: r.Uint()}
 	case kindRoom:
 		m = readRoom(&r)
 	case kindAsks:
