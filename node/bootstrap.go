@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"sync"
 
@@ -126,10 +127,14 @@ func (s *storage) openCovered(o log.Options, damage error) (*log.Log, *log.Recov
 // createLog makes the log that every member of a new cluster begins with. A crash before the first boot leaves one
 // that nobody has written to.
 func (s *storage) createLog(o log.Options, marker log.Marker) error {
-	if names, err := s.folder.fs.List(o.Dir); err == nil && len(names) > 0 {
+	names, err := s.folder.fs.List(o.Dir)
+	if len(names) > 0 {
 		return nil
 	}
-	if err := log.Create(o, marker); err != nil {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = log.Create(o, marker)
+	}
+	if err != nil {
 		return fmt.Errorf("create the log: %w", err)
 	}
 	return nil

@@ -290,3 +290,42 @@ func TestUnreadableSnapshotStays(t *testing.T) {
 func founding(names ...string) (owner, func() (origin, error)) {
 	return owner{names[0], "test"}, func() (origin, error) { return originOf("test", "", names[0], names), nil }
 }
+
+// A first start whose disk fails at any call says what the disk said, also where an earlier attempt has made the log already.
+func TestFirstStartOnAFailingDisk(t *testing.T) {
+	who, begin := founding("n1", "n2", "n3")
+	for _, made := range []bool{false, true} {
+		for call := int64(1); ; call++ {
+			fs := disk.NewMem(1)
+			if err := fs.MkdirAll("up"); err != nil {
+				t.Fatal(err)
+			}
+			f, err := openFolder(fs, recoverDir, who, begin, rand.NewChaCha8([32]byte{2}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := recoverStorage(f)
+			if made {
+				r, err := s.recover()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.log.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fs.Fail(disk.Fault{Call: call, Err: syscall.EIO})
+			r, err := s.recover()
+			if err != nil && !errors.Is(err, syscall.EIO) {
+				t.Errorf("with a log: %v, call %d fails: %v", made, call, err)
+			}
+			if err == nil {
+				_ = r.log.Close()
+			}
+			if fs.Armed() > 0 {
+				t.Logf("with a log: %v: %d calls", made, call-1)
+				break
+			}
+		}
+	}
+}

@@ -43,6 +43,9 @@ var memberMutants = []mutant{
 	{"hear from others than the leader what is committed", []change{
 		{"actor/committed.go", "	case c.leader() != raft.None || ", "	case "},
 	}, []detector{direct("./actor", "TestCommittedIsTakenOver")}},
+	{"make a log where the one that is there cannot be seen", []change{
+		{"node/bootstrap.go", "	if err == nil || errors.Is(err, fs.ErrNotExist) {\n", "	if err == nil || errors.Is(err, fs.ErrNotExist) || err != nil {\n"},
+	}, []detector{direct("./node", "TestFirstStartOnAFailingDisk")}},
 	{"sync what is received each time", []change{
 		{"snapshot/publish.go", "	if o.behind {\n", "	if o.behind && o.back < 0 {\n"},
 	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
