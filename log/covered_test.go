@@ -286,3 +286,28 @@ func TestInlineSegmentIsSmall(t *testing.T) {
 		}
 	}
 }
+
+// A header that the disk does not give, in what a snapshot covers, is named by what the disk said.
+func TestUnreadableHeaderBelowSnapshot(t *testing.T) {
+	w := flipLog(t, 1, true)
+	tried := map[string]bool{}
+	pieces := livePieces(t, w.m)
+	for _, p := range pieces {
+		if tried[p.file] || p.file == pieces[len(pieces)-1].file {
+			continue
+		}
+		tried[p.file] = true
+		c := w.after(t, 1)
+		c.m.Fail(disk.Fault{Op: disk.OpRead, Name: p.file})
+		c.o.Covered = w.acked.last()
+		l, r, err := log.Open(c.o)
+		must(t, err)
+		if !errors.Is(r.Skipped, syscall.EIO) || !strings.Contains(fmt.Sprint(r.Skipped), p.file) {
+			t.Errorf("%s cannot be read, and it is said: %v", p.file, r.Skipped)
+		}
+		must(t, l.Close())
+	}
+	if len(tried) == 0 {
+		t.Error("there is one segment only")
+	}
+}

@@ -43,6 +43,7 @@ type logFile struct {
 	size    int64
 	valid   bool          // it begins with a whole header of its own number: it is a segment
 	header  segmentHeader // when valid
+	failed  error         // why its header could not be read
 	durable bool          // synced, and out of the cache: what is read is what the disk has
 }
 
@@ -92,7 +93,7 @@ func (s *inventory) with(f *logFile, do func(f *logFile, file disk.File) error) 
 // readHeader tells whether a file is a segment. What is no header, or one of another number, makes it none: it was
 // made ahead, or recycled.
 func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
-	f.valid = false
+	f.valid, f.failed = false, nil
 	if f.size, err = file.Size(); err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
@@ -104,7 +105,7 @@ func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 	if err != nil {
 		err = &CorruptError{File: f.name, Reason: "the segment's header cannot be read", Cause: err}
 		if s.o.Covered > 0 { // the segment that follows it says whether it is needed
-			s.skipped, err = cmp.Or(s.skipped, err), nil
+			s.skipped, f.failed, err = cmp.Or(s.skipped, err), err, nil
 		}
 		return err
 	}
@@ -182,6 +183,8 @@ func (s *inventory) chain() ([]*logFile, error) {
 		switch {
 		case f.header.prev >= f.number:
 			damage = &CorruptError{File: f.name, Reason: fmt.Sprintf("the segment names %d as the one before it", f.header.prev)}
+		case prev.failed != nil:
+			damage = prev.failed
 		case !prev.valid:
 			reason := "the segment's header is damaged, and " + path.Base(f.name) + " proves that it was synced"
 			damage = &CorruptError{File: prev.name, Reason: reason}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -141,7 +143,7 @@ func (k *checker) booted(h *host) {
 		case a.Name == actor.TornGroup:
 			k.w.totals.TornTails++
 			k.w.trace("%s: %s", h.name(), a.Text)
-		case a.Name == actor.Corrupt && h.rottedLog: // a snapshot covers it
+		case a.Name == actor.Corrupt && (h.rottedLog || strings.Contains(a.Text, syscall.EIO.Error())): // a snapshot covers it
 			k.w.totals.CoveredDamage++
 		case a.Name == actor.Corrupt && h.rotted:
 			k.w.totals.Quarantined++
