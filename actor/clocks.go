@@ -15,18 +15,27 @@ import (
 // limits.ClocksApart writes by their time, the middle one of all voters' clocks, and says so. Of two voters the earlier one counts,
 // since an hour in which times stand still does less harm than one that they are ahead of.
 //
+// A message may have waited, in a process that was stopped or on its way: it says then that its sender's clock is behind, and never that
+// it is ahead. So who is behind what was known of it must say so twice.
+//
 // A lone voter has nobody to ask: index.View.RevisionAt sees later that its clock was wrong.
 //
 // Invariants:
 //
 //  1. others[m] is by how much m's clock was ahead of this one's when m was heard last, less the way; also while m is away.
 //  2. ahead is by how much this member's clock is ahead of the middle one, when that is more than limits.ClocksApart, and else 0.
-//  3. began is when the process' monotonic time began, by the clock as it was when it was looked at last.
+//  3. doubts[m] is since when, by the monotonic time, all that was heard of m is behind others[m].
+//  4. began is when the process' monotonic time began, by the clock as it was when it was looked at last.
 type clocks struct {
 	others map[uint64]time.Duration
+	doubts map[uint64]time.Duration
 	ahead  time.Duration
 	began  int64
 	set    time.Duration // by how much it was set since the last judgement
+}
+
+func newClocks() clocks {
+	return clocks{others: map[uint64]time.Duration{}, doubts: map[uint64]time.Duration{}}
 }
 
 // heard notes what another member's clock was, and tells whether that is new.
@@ -37,6 +46,17 @@ func (k *clocks) heard(from uint64, its int64, own Time) bool {
 		return false
 	}
 	by := time.Duration(its - own.Wall)
+	if known && before-by > limits.ClocksApart/2 {
+		// What waited together comes together, while what is told again takes limits.SpaceCheck.
+		since, doubted := k.doubts[from]
+		if !doubted {
+			k.doubts[from] = own.Now
+		}
+		if !doubted || own.Now-since < limits.SpaceCheck/2 {
+			return false
+		}
+	}
+	delete(k.doubts, from)
 	k.others[from] = by
 	return !known || max(by-before, before-by) > limits.ClocksApart/2
 }

@@ -33,7 +33,7 @@ func TestClocks(t *testing.T) {
 		{"who has no vote does not count", []uint64{1, 2, 3}, map[uint64]time.Duration{2: 0, 4: -day, 5: -day, 6: -day}, 0, ""},
 		{"without a vote", []uint64{2, 3, 4}, map[uint64]time.Duration{2: -hour, 3: -hour, 4: day}, hour, "ahead"},
 	} {
-		k, status := clocks{others: map[uint64]time.Duration{}}, &Status{}
+		k, status := newClocks(), &Status{}
 		const own = int64(50 * 365 * day)
 		for id, by := range c.others {
 			k.heard(id, own+int64(by), Time{Wall: own})
@@ -82,7 +82,7 @@ func TestClockIsSet(t *testing.T) {
 	const day, own = int64(24 * time.Hour), int64(50*365*24) * int64(time.Hour)
 	for _, others := range []bool{false, true} {
 		for _, by := range []int64{day, -day} {
-			k, status, voters := clocks{others: map[uint64]time.Duration{}}, &Status{}, []uint64{1}
+			k, status, voters := newClocks(), &Status{}, []uint64{1}
 			if others {
 				voters = []uint64{1, 2, 3}
 				k.heard(2, own, Time{Wall: own})
@@ -105,5 +105,45 @@ func TestClockIsSet(t *testing.T) {
 				t.Errorf("beside others %v it says %q", others, said)
 			}
 		}
+	}
+}
+
+// What is heard of a clock may have waited, as all that was sent to a process before it was stopped for a minute. Nobody's clock is
+// wrong then: who is behind what was known of it must have said so twice, and not in the same moment.
+func TestClockOfWhatWaited(t *testing.T) {
+	const own, second = int64(50*365*24) * int64(time.Hour), time.Second
+	k, status, voters := newClocks(), &Status{}, []uint64{1, 2, 3}
+	at := func(now time.Duration) Time { return Time{Now: now, Wall: own + int64(now)} }
+	hear := func(now, waited time.Duration) {
+		k.heard(2, at(now-waited).Wall, at(now))
+		k.heard(3, at(now-waited).Wall, at(now))
+		k.judge(1, voters, at(now), status, slog.New(slog.DiscardHandler))
+	}
+	hear(second, 0)
+	for _, stopped := range []time.Duration{2 * time.Minute, time.Hour} {
+		for waited := range 3 { // a second apart when they were sent, and read one right after the other
+			hear(stopped+time.Duration(waited), stopped-time.Duration(waited)*second)
+			if said := status.WrongClock(); said != "" {
+				t.Fatalf("after %v without a turn it says %q", stopped, said)
+			}
+		}
+		hear(stopped+second, 0)
+	}
+	const set = 2 * time.Hour // by the monotonic time: now both are set back, or this one was while it was not looked at
+	hear(set, time.Hour)
+	if said := status.WrongClock(); said != "" {
+		t.Errorf("it believes one message: %q", said)
+	}
+	hear(set+limits.SpaceCheck, time.Hour)
+	if said := status.WrongClock(); !strings.Contains(said, "1h0m0s ahead of") {
+		t.Errorf("two others' clocks are an hour behind, and it says %q", said)
+	}
+	hear(set+2*limits.SpaceCheck, 0) // nothing that waited makes a clock look ahead
+	if said := status.WrongClock(); said != "" {
+		t.Errorf("the others' clocks are right again, and it says %q", said)
+	}
+	hear(set+time.Hour, time.Hour)
+	if said := status.WrongClock(); said != "" {
+		t.Errorf("it counts what it heard before the others' clocks were right: %q", said)
 	}
 }

@@ -120,7 +120,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		sending:         map[uint64]bool{},
 		pace:            pace{least: c.Limits.CatchUpLeast},
 		spaces:          spaces{rooms: map[uint64]Room{}, held: map[uint64]int64{}},
-		clocks:          clocks{others: map[uint64]time.Duration{}},
+		clocks:          newClocks(),
 		hardStates:      hardStates{ordered: c.HardState, commit: c.HardState.Commit, fenced: true},
 		disk:            diskWatch{groupBytes: c.Limits.GroupBytes},
 		quarantine:      newQuarantine(c.Quarantined, c.Quarantine),

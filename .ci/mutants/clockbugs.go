@@ -42,6 +42,15 @@ func init() {
 		{"judge clocks once a second only", []change{
 			{"actor/clocks.go", "	return !known || max(by-before, before-by) > limits.ClocksApart/2\n", "	return known && max(by-before, before-by) > limits.ClocksApart/2\n"},
 		}, []detector{direct("./actor", "TestWriteByTheClockOfTheVoters")}},
+		{"take what waited for a wrong clock", []change{
+			{"actor/clocks.go", "	if known && before-by > limits.ClocksApart/2 {\n", "	if !known && before-by > limits.ClocksApart/2 {\n"},
+		}, []detector{direct("./actor", "TestClockOfWhatWaited")}},
+		{"believe two that waited together", []change{
+			{"actor/clocks.go", "own.Now-since < limits.SpaceCheck/2", "own.Now < since"},
+		}, []detector{direct("./actor", "TestClockOfWhatWaited")}},
+		{"doubt a clock for ever", []change{
+			{"actor/clocks.go", "	delete(k.doubts, from)\n", ""},
+		}, []detector{direct("./actor", "TestClockOfWhatWaited")}},
 		{"tell nobody the clock", []change{
 			{"actor/space.go", "	now.Wall = c.now.Wall\n", ""},
 		}, []detector{direct("./actor", "TestClockIsTold")}},
