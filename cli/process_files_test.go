@@ -10,14 +10,22 @@ import (
 	"qkv/internal/limits"
 )
 
+// mayOpen runs a process that may have so many files open.
+func mayOpen(files int) []string {
+	return []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)}
+}
+
 // TestProcessFewFiles connects more often than a member may open files, without a word. Its log has the files that it needs all the
-// same: writes are taken, and who is too many is closed.
+// same: writes are taken, and who is too many is closed. Where that cannot be, it does not start.
 func TestProcessFewFiles(t *testing.T) {
 	t.Parallel()
-	const files, strangers = 400, 600
+	const files, tooFew, strangers = 400, 200, 600
+	few := newProcesses(t, 1).members[0]
+	few.before = mayOpen(tooFew)
+	few.refuses(exitUsage, fmt.Sprint(tooFew, " files"), "ulimit -n")
 	c := newProcesses(t, 1, "--segment-bytes", fmt.Sprint(64<<10))
 	m := c.members[0]
-	m.before = []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)}
+	m.before = mayOpen(files)
 	m.start()
 	s := c.open(0, processWait)
 	put := func(i int) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -327,5 +328,19 @@ func TestFirstStartOnAFailingDisk(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// What cannot be looked at is no folder that is missing: it is said why.
+func TestDataFolderThatCannotBeReached(t *testing.T) {
+	loop := t.TempDir() + "/loop"
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkMode(loop + "/data"); !errors.Is(err, syscall.ELOOP) {
+		t.Errorf("a folder behind a name that leads to itself: %v", err)
+	}
+	if err := checkMode(t.TempDir() + "/a/b"); err != nil {
+		t.Errorf("a folder that is missing is not made: %v", err)
 	}
 }

@@ -28,10 +28,16 @@ func segmentBytes(asked int64, fs disk.FS, dir string) int64 {
 	return min(max(whole, limits.SegmentBytesSmall), limits.SegmentBytes)
 }
 
+// filesKept is how many of the files that a process may have open no connection of etcd's clients gets.
+const filesKept = limits.FilesKept + limits.EtcdMetricsConnections + limits.ClientConnectionsOver
+
 // connectionsFor is how many connections to TCP ports there may be, where a process may have so many files open: most, if it can.
-func connectionsFor(files uint64, most int) int {
-	others := uint64(limits.FilesKept + limits.EtcdMetricsConnections + limits.ClientConnectionsOver)
-	return int(min(max(files, others+limits.EtcdConnectionsLeast)-others, uint64(most)))
+// Where that is too few for any, whoever connects could take those of the log, and a log that can open no file ends its member.
+func connectionsFor(files uint64, most int) (int, error) {
+	if least := uint64(filesKept + limits.EtcdConnectionsLeast); files < least {
+		return 0, usagef("this process may have %d files open, and needs %d, so that connections leave the log its own: raise that limit (ulimit -n, LimitNOFILE=)", files, least)
+	}
+	return int(min(files-filesKept, uint64(most))), nil
 }
 
 // openFiles is how many files this process may have open.

@@ -64,11 +64,17 @@ func TestMemoryOfGroups(t *testing.T) {
 
 // Connections get the files that the log and the sockets leave them.
 func TestConnectionsFor(t *testing.T) {
+	const least = filesKept + limits.EtcdConnectionsLeast
 	for files, want := range map[uint64]int{
-		0: limits.EtcdConnectionsLeast, 320: limits.EtcdConnectionsLeast, 400: 80, 1024: 704, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
+		least: limits.EtcdConnectionsLeast, 400: 80, 1024: 704, 1 << 20: limits.EtcdConnections, math.MaxUint64: limits.EtcdConnections,
 	} {
-		if got := connectionsFor(files, limits.EtcdConnections); got != want {
-			t.Errorf("with %d files: %d connections, not %d", files, got, want)
+		if got, err := connectionsFor(files, limits.EtcdConnections); got != want || err != nil {
+			t.Errorf("with %d files: %d connections, not %d: %v", files, got, want, err)
+		}
+	}
+	for _, files := range []uint64{0, 16, least - 1} {
+		if got, err := connectionsFor(files, limits.EtcdConnections); err == nil {
+			t.Errorf("with %d files: %d connections", files, got)
 		}
 	}
 	if n := openFiles(); n < 256 {

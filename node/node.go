@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -64,6 +65,10 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	connections, err := connectionsFor(openFiles(), limits.Defaults().Etcd.Connections)
+	if err != nil {
+		return nil, err
+	}
 	if err := checkMode(c.DataDir); err != nil {
 		return nil, err
 	}
@@ -111,8 +116,8 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 		return nil, errors.Join(err, n.Stop(ctx), at.close())
 	}
 	etcdLimits := n.member.env.Limits.Etcd
-	etcdLimits.Connections = connectionsFor(openFiles(), etcdLimits.Connections)
-	if etcdLimits.Connections < n.member.env.Limits.Etcd.Connections {
+	if connections < etcdLimits.Connections {
+		etcdLimits.Connections = connections
 		c.Logger.Warn("fewer of etcd's clients may connect, since this process may not open many files: raise that limit (ulimit -n, LimitNOFILE=)", "connections", etcdLimits.Connections, "files", openFiles())
 	}
 	f := n.member.folder
@@ -142,10 +147,13 @@ func (n *Node) yield() {
 
 // checkMode makes the data folder, and refuses one that others can look into.
 func checkMode(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
-	}
 	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the data folder: %w", err)
+		}
+		info, err = os.Stat(dir)
+	}
 	if err != nil {
 		return fmt.Errorf("look at the data folder: %w", err)
 	}

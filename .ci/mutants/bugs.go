@@ -58,8 +58,11 @@ var mutants = []mutant{
 		{"log/disk/os_linux.go", "		err = l.lockDir(path.Dir(name))\n", "		l.dir, _ = os.Open(path.Dir(name))\n"},
 	}, []detector{direct("./log/disk", "TestLock")}},
 	{"leave the log no files", []change{
-		{"node/node.go", "etcdLimits.Connections = connectionsFor(openFiles(), etcdLimits.Connections)", "_ = connectionsFor(openFiles(), etcdLimits.Connections)"},
+		{"node/node.go", "		etcdLimits.Connections = connections\n", ""},
 	}, []detector{direct("./cli", "TestProcessFewFiles")}},
+	{"start where the log may get no files", []change{
+		{"node/machine.go", "files < least {", "files < least && files == 0 {"},
+	}, []detector{direct("./node", "TestConnectionsFor")}},
 	{"keep parts of snapshots for ever", []change{
 		{"node/bootstrap.go", "i > 0 || part.Index <= found.Last", "i > 0"},
 	}, []detector{direct("./node", "TestReceivedPartsGo")}},

@@ -249,7 +249,8 @@ const (
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.
 	EtcdConnections = 8192
 	// FilesKept is how many of the files that a process may have open are for the log, snapshots and sockets: connections to TCP
-	// ports get none of them, since a log that can open no file ends its member. EtcdConnectionsLeast is what they get at any rate.
+	// ports get none of them, since a log that can open no file ends its member. EtcdConnectionsLeast is what they get at least: where
+	// that is not left, a member does not start.
 	FilesKept            = 192
 	EtcdConnectionsLeast = 16
 	// EtcdPlaceIdle is for how long nothing was asked on a connection that gives up its place to one more of the same client, when
