@@ -50,6 +50,7 @@ var promises = []struct {
 	// Joining.
 	{"who was not added is told the command to run", []string{"node:TestWhoMayJoin", "cli/testdata/script/member.txtar:Who was not added is told what to run"}},
 	{"a join never founds, and an empty folder elsewhere than on loopback wants to be told", []string{"node:TestBeginningOfAFolder"}},
+	{"who comes on an empty disk before it was replaced is told what to run, and waits for that", []string{"cli:TestProcessLostDisk", "node:TestWhoMayJoinInPlace", "net/peer:TestJoinWaitsForAReplacement"}},
 	{"joining has a protocol of its own", []string{"net/peer:TestJoin", "net/peer:TestHostileJoin"}},
 
 	// AMNESIA and CORRUPT.

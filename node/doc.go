@@ -86,7 +86,8 @@
 //  4. A joiner is told its id when it was added and has not joined yet: [peer.Handler]. One that was added without a name, as
 //     etcd does it, or in the place of a lost one whose name it will have, is known by the address that it was added with, and
 //     has the name that it says when it first starts. Who was added and has announced a folder is that folder: where it is lost,
-//     the member is replaced.
+//     the member is replaced. An empty folder of that name whose host starts it before waits for that, and says what to run; it
+//     is refused for good only where the member of that name runs.
 //  5. A member announces addresses, version and folder at each start. Others dial what it announced last and, beside that,
 //     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
 //     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log; and where

@@ -432,13 +432,47 @@ func TestWhoMayJoin(t *testing.T) {
 		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Name: "n9", Peers: []string{"h9:1"}}),
 		index.AppendAnnounce(nil, &kv.Member{ID: 9, Name: "n9", Boot: 1, Folder: [16]byte{9}, Process: [16]byte{9}, Peers: []string{"h9:2"}}))
 	h := peerHandler{m}
+	running := &calls{}
+	m.transport = running
 	got, refusal := h.Join(peerframe.JoinRequest{Name: "n8"})
 	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
 		t.Errorf("one that was added: %+v, %v", got, refusal)
 	}
-	for name, text := range map[string]string{"n7": "run `qkv member add n7 --peer HOST:PORT`", "n9": "run `qkv member replace n9 --peer HOST:PORT`"} {
-		if _, refusal := h.Join(peerframe.JoinRequest{Name: name}); refusal == nil || refusal.Code != peerframe.Refused || !strings.Contains(refusal.Text, text) {
-			t.Errorf("%s: %v", name, refusal)
+	for _, c := range []struct {
+		name, at string
+		runs     uint64
+		code     peerframe.RefusalCode
+		text     string
+	}{
+		{"n7", "", 0, peerframe.Refused, "run `qkv member add n7 --peer HOST:PORT`"},
+		{"n9", "h9:3", 0, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"}, // it comes back without its disk
+		{"n9", "h9:3", 8, peerframe.Taken, "run `qkv member replace n9 --peer h9:3`"},
+		{"n9", "h9:3", 9, peerframe.Refused, "n9 has joined already, with another data folder, and runs"},
+	} {
+		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 2}}, {Peer: peer.Peer{ID: c.runs}, Connected: true}}
+		request := peerframe.JoinRequest{Name: c.name}
+		if c.at != "" {
+			request.Addresses = []string{c.at}
+		}
+		if _, refusal := h.Join(request); refusal == nil || refusal.Code != c.code || !strings.Contains(refusal.Text, c.text) {
+			t.Errorf("%+v: %+v", c, refusal)
+		}
+	}
+}
+
+// While a lost member is replaced by one in its place, both stand in the records: the host that is started again waits.
+func TestWhoMayJoinInPlace(t *testing.T) {
+	m := memberWith(t,
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+		index.AppendAnnounce(nil, &kv.Member{ID: 8, Name: "n8", Boot: 1, Folder: [16]byte{8}, Process: [16]byte{8}, Peers: []string{"h8:2"}}),
+		index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h8:1"}}))
+	running := &calls{}
+	m.transport = running
+	for connected, want := range map[bool]peerframe.RefusalCode{false: peerframe.Taken, true: peerframe.Refused} {
+		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 8}, Connected: connected}}
+		_, refusal := (peerHandler{m}).Join(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}})
+		if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "there is one called n8 already") {
+			t.Errorf("n8 runs: %v: %+v", connected, refusal)
 		}
 	}
 }

@@ -356,29 +356,40 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, r
 	if one == nil {
 		one = unnamed
 	}
+	at := "HOST:PORT"
+	if len(request.Addresses) > 0 {
+		at = request.Addresses[0]
+	}
 	switch {
 	case members.Removed(request.ID):
 		return w, removedRefusal(h.status.Raft(), h.config.Name, name, request.ID)
+	case unnamed != nil && one != unnamed && h.lost(one):
+		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
+			"a member was added at %s, and there is one called %s already, %016x, that %s does not hear: if it is lost, `qkv member replace %s --peer %s` takes it out", strings.Join(unnamed.Peers, ", "), name, one.ID, h.config.Name, name, at)}
 	case unnamed != nil && one != unnamed:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"a member was added at %s, and there is one called %s already, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
 	case h.status.Raft().Role == actor.RoleRefused:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:
-		at := "HOST:PORT"
-		if len(request.Addresses) > 0 {
-			at = request.Addresses[0]
-		}
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: run `qkv member add %s --peer %s`, with the address that it will be reached at", name, h.config.Name, name, at)}
+	case h.lost(one):
+		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
+			"%s has joined already, with another data folder: start it with that one; if it is lost, run `qkv member replace %s --peer %s`", name, name, at)}
 	case one.Started():
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder: start it with that one; if it is lost, run `qkv member replace %s --peer HOST:PORT`", name, name)}
+			"%s has joined already, with another data folder, and runs: give this one another --name, and add it", name)}
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
 	for _, m := range members.All() {
 		w.Members = append(w.Members, peerframe.Member{ID: m.ID, Name: m.Name, Addresses: m.Peers})
 	}
 	return w, nil
+}
+
+// lost tells whether a member has a folder, and does not seem to run.
+func (m *member) lost(one *kv.Member) bool {
+	return one.Started() && one.ID != m.folder.Member && !slices.ContainsFunc(m.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
 }
 
 // Receive implements peer.Handler: it hands a frame to the actor it is for. What cannot be read is dropped: raft sends

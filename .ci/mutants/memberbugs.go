@@ -83,6 +83,18 @@ var memberMutants = []mutant{
 	{"know a joiner by its address alone", []change{
 		{"node/peers.go", "told != nil && told.Name == \"\" {", "told != nil && told.Name == \"\" && told.ID == 0 {"},
 	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+	{"refuse for good who comes before a lost member is replaced", []change{
+		{"node/peers.go", "	case h.lost(one):\n		return w, &peerframe.Refusal{Code: peerframe.Taken,", "	case h.lost(one):\n		return w, &peerframe.Refusal{Code: peerframe.Refused,"},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"refuse for good who comes while a lost member is replaced in its place", []change{
+		{"node/peers.go", "one != unnamed && h.lost(one):", "one != unnamed && h.lost(one) && name == \"\":"},
+	}, []detector{direct("./node", "TestWhoMayJoinInPlace")}},
+	{"let the second process of a member's name wait", []change{
+		{"node/peers.go", "s.ID == one.ID && s.Connected })", "s.ID == one.ID && s.Connected && s.Dialled })"},
+	}, []detector{direct("./node", "TestWhoMayJoin")}},
+	{"wait for a replacement only while the lost one is a member", []change{
+		{"net/peer/join.go", "	return refused && !j.waits || trust\n", "	return refused || trust\n"},
+	}, []detector{direct("./net/peer", "TestJoinWaitsForAReplacement")}},
 	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
 		{"actor/failover.go", "		if !slices.Contains(voters, id) {\n			voters = append(voters, id)\n", "		if id == 0 {\n			voters = append(voters, id)\n"},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},

@@ -20,7 +20,7 @@ import (
 const (
 	closeStopping   quic.ApplicationErrorCode = 0
 	closeSuperseded quic.ApplicationErrorCode = 1
-	// 2 and 4 to 8 are refusals: peerframe.RefusalCode
+	// 2 and 4 to 9 are refusals: peerframe.RefusalCode
 	closeBroken quic.ApplicationErrorCode = 3
 )
 

@@ -79,7 +79,8 @@
 //
 // Package peerframe draws both. The name in the request must be the certificate's; where that names nobody, it must hold the
 // host of an address with which the member was added. All of it has
-// limits.PeerHandshakeTimeout, and keeps its place among the handshakes until the end. [Ask] is the joiner's side.
+// limits.PeerHandshakeTimeout, and keeps its place among the handshakes until the end. [Ask] is the joiner's side. A refusal
+// that lasts ends it, but not that its name is a lost member's: then it waits until that one was replaced, however long that takes.
 //
 // # Who is nobody yet
 //
@@ -116,4 +117,5 @@
 //	4, 5  the other side has forgotten what it promised, says one who does not lead, and one who does
 //	6, 7  the other side was removed from the cluster, says one who does not lead, and one who does
 //	8     as 4, says one who takes no part itself, or has nothing of the log yet
+//	9     who asks to join has the name of a member with another folder that is not there
 package peer

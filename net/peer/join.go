@@ -84,7 +84,8 @@ type AskConfig struct {
 // Ask asks the members at the addresses, one after the other and again and again, who the member of that name is in the
 // cluster, until one answers or ctx ends. A refusal, or a certificate that is not believed on one side, is the answer when it
 // lasts for limits.JoinRefusedTimeout: a member that was asked may be behind. The error then holds the
-// *peerframe.Refusal or *wire.TrustError.
+// *peerframe.Refusal or *wire.TrustError. Who was once told that its name is a lost member's waits until it is replaced:
+// somebody has to do that, may remove that one first and add this one later, and need not come back to this host.
 func Ask(ctx context.Context, c AskConfig) (peerframe.Welcome, error) {
 	if err := c.Trust.Belongs(c.Name); err != nil {
 		return peerframe.Welcome{}, err
@@ -109,6 +110,7 @@ type joiner struct {
 	config  AskConfig
 	quic    *quic.Transport
 	refused time.Time        // when the first refusal came
+	waits   bool             // until a lost member is replaced
 	failed  map[string]error // by address, why the last attempt that ctx did not end came to nothing
 	log     rateLimitedLog
 }
@@ -123,10 +125,10 @@ func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
 		}
 		if ctx.Err() == nil {
 			j.failed[address] = err
-			j.log.warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
+			j.noteFailure(address, err)
 		}
 		switch {
-		case ctx.Err() == nil && !definite(err):
+		case ctx.Err() == nil && !j.definite(err):
 		case ctx.Err() == nil && j.refused.IsZero():
 			j.refused = time.Now()
 		case ctx.Err() == nil && time.Since(j.refused) >= limits.JoinRefusedTimeout:
@@ -141,11 +143,24 @@ func (j *joiner) ask(ctx context.Context) (peerframe.Welcome, error) {
 	}
 }
 
-// definite says whether an error is an answer, and not only the lack of one.
-func definite(err error) bool {
+// noteFailure logs why a member has not said who this one is, and finds out whether that is to be waited for.
+func (j *joiner) noteFailure(address string, err error) {
+	no, refused := errors.AsType[*peerframe.Refusal](err)
+	if refused && no.Code == peerframe.Taken {
+		j.waits, j.refused = true, time.Time{}
+	}
+	if refused && j.waits {
+		j.log.warn("waits "+no.Text, "this member waits until it may join, and then goes on by itself", "asked", address, "reason", no.Text)
+		return
+	}
+	j.log.warn("asked "+address, "cannot learn from a member who this one is in the cluster", "address", address, "error", err)
+}
+
+// definite says whether an error is an answer, and not only the lack of one or a word to wait.
+func (j *joiner) definite(err error) bool {
 	_, refused := errors.AsType[*peerframe.Refusal](err)
 	_, trust := errors.AsType[*wire.TrustError](err)
-	return refused || trust
+	return refused && !j.waits || trust
 }
 
 // nobody is the error when the time is over.

@@ -82,6 +82,35 @@ func TestJoinIsRefused(t *testing.T) {
 	m.idle()
 }
 
+// Who has the name of a lost member waits until that one is replaced, also while the name is nobody's meanwhile.
+func TestJoinWaitsForAReplacement(t *testing.T) {
+	t.Parallel()
+	m, questions, since := newMembers(t, 1)[0], atomic.Int64{}, atomic.Int64{}
+	taken := peerframe.Refusal{Code: peerframe.Taken, Text: "n3 has joined already: run `qkv member replace n3 --peer HOST:PORT`"}
+	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
+		switch n := questions.Add(1); {
+		case n == 2:
+			since.Store(time.Now().UnixNano())
+			return peerframe.Welcome{}, &taken
+		case n > 2 && time.Since(time.Unix(0, since.Load())) > limits.JoinRefusedTimeout+2*limits.PeerDialPauseMost:
+			return welcomed, nil
+		}
+		no := notAdded
+		return peerframe.Welcome{}, &no
+	}
+	m.start()
+	config, logged := askWith(t, authority(), m.address()), &safeBuffer{}
+	config.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	if got, err := Ask(t.Context(), config); err != nil || !reflect.DeepEqual(got, welcomed) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"this member waits until it may join", "qkv member replace n3", "n3 was not added"} {
+		if !strings.Contains(logged.String(), text) {
+			t.Errorf("the log does not say %q:\n%s", text, logged.String())
+		}
+	}
+}
+
 func TestJoinIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	nobody := blackHole(t)

@@ -35,6 +35,7 @@
 //	4, 5          the other one has forgotten what it promised, says one who does not lead, and one who does
 //	6, 7          the other one was removed from the cluster, says one who does not lead, and one who does
 //	8             as 4, says one who takes no part itself, or has nothing of the log yet
+//	9             who asks to join has the name of a member with another folder that is not there: it may ask again
 //
 // # Joining
 //

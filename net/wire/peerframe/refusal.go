@@ -26,7 +26,10 @@ const (
 	RemovedByLeader RefusalCode = 7
 	// ForgotByRefused is Forgot, said by a member that takes no part itself, or has nothing of the cluster's log yet.
 	ForgotByRefused RefusalCode = 8
+	// Taken: who asks to join has the name of a member that has another folder and is not there. It may be the one that comes
+	// after it, as soon as that one was replaced, and waits for that.
+	Taken RefusalCode = 9
 )
 
 // Known says whether a code is a refusal's.
-func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= ForgotByRefused }
+func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= Taken }

@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestProcessLostDisk: a member's disk is lost, and its host starts it on an empty one before anybody has replaced it, as
+// service managers do. It says what to run and waits, and when that was run goes on by itself. While a member runs, another
+// process of its name is told to take another one.
+func TestProcessLostDisk(t *testing.T) {
+	t.Parallel()
+	c := startProcesses(t, 3)
+	c.qkv("put", "key", "value").exits(t, exitOK)
+	lost := c.members[2]
+	others := c.others(lost)
+	join := []string{"--segment-bytes", "1048576", "--join", others[0].listenPeer + "," + others[1].listenPeer}
+
+	second, free := *lost, freeAddresses(t, 2)
+	second.listen, second.listenPeer, second.dataDir, second.arguments = free[0], free[1], lost.dataDir+"-second", join
+	second.refuses(exitFailed, "n3 has joined already, with another data folder, and runs: give this one another --name")
+
+	lost.kill()
+	must(t, os.RemoveAll(lost.dataDir))
+	lost.arguments = join
+	c.await("the others do not hear it", func(members []memberStatus) bool {
+		return !slices.ContainsFunc(members, func(m memberStatus) bool {
+			return slices.ContainsFunc(m.Links, func(l link) bool { return strings.Contains(l.Member, lost.name) && l.Connected })
+		})
+	})
+	lost.start()
+	process := lost.cmd.Process.Pid
+	lost.says("this member waits until it may join", "qkv member replace n3 --peer "+lost.listenPeer)
+	noFiles(t, lost.dataDir, "identity", "wal")
+	if said := c.qkv("member", "replace", "n3", "--peer", lost.listenPeer, "--timeout", processWait.String()).exits(t, exitOK); !strings.Contains(said.stdout, "3 of 3: n3 votes, in the place of the lost one") {
+		t.Errorf("it says %s", said.stdout)
+	}
+	c.level()
+	if !lost.running() || lost.cmd.Process.Pid != process {
+		t.Error("it was not the same process")
+	}
+	if got := c.qkv("get", "key", "--endpoints", lost.listen).exits(t, exitOK); got.stdout != "value\n" {
+		t.Errorf("it has %q", got.stdout)
+	}
+}
