@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestProcessLostDisk: a member's disk is lost, and its host starts it on an empty one before anybody has replaced it, as
@@ -17,6 +18,18 @@ func TestProcessLostDisk(t *testing.T) {
 	lost := c.members[2]
 	others := c.others(lost)
 	join := []string{"--segment-bytes", "1048576", "--join", others[0].listenPeer + "," + others[1].listenPeer}
+
+	for _, other := range others { // until it has announced its folder, whoever asks by its name may be it
+		for deadline := time.Now().Add(processWait); ; time.Sleep(20 * time.Millisecond) {
+			said := c.qkv("member", "list", "--serializable", "-w", "json", "--endpoints", other.listen).stdout
+			if strings.Count(said, `"started"`) == 3 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not know that all were started: %s", other.name, said)
+			}
+		}
+	}
 
 	second, free := *lost, freeAddresses(t, 2)
 	second.listen, second.listenPeer, second.dataDir, second.arguments = free[0], free[1], lost.dataDir+"-second", join
