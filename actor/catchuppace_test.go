@@ -63,14 +63,16 @@ func TestPaceFollowsTheWrites(t *testing.T) {
 		least, most int64 // bytes a second in the end
 	}{
 		{"nobody writes", pacedLeader{}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
-		{"what is sent costs nothing", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
-		{"half of the room is taken", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB}, 1, nil, 125 * paceMB, 500 * paceMB},
-		{"two share it", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB}, 2, nil, 60 * paceMB, 250 * paceMB},
-		{"there is no room", pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
-		{"there is none, and much is written", pacedLeader{writes: 100 * paceMB, least: time.Millisecond, spare: paceMB}, 1, nil, 150 * paceMB, 250 * paceMB},
-		{"nothing is committed", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}, 1, func(l *pacedLeader) { l.stands = true }, least / 2, least * 5 / 4},
-		{"there was no room, and is now", pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}, 1, func(l *pacedLeader) { l.spare = 1e15 }, 500 * paceMB, limits.CatchUpMost},
-		{"it takes nothing for a while", pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1000 * paceMB, unused: true}, 1, func(l *pacedLeader) { l.unused = false }, 100 * paceMB, 600 * paceMB},
+		{"what is sent costs nothing", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, nil, 1000 * paceMB, limits.CatchUpMost},
+		{"half of the room is taken", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB}, 1, nil, 125 * paceMB, 500 * paceMB},
+		{"two share it", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB}, 2, nil, 60 * paceMB, 250 * paceMB},
+		{"there is no room", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
+		{"there is none, and much is written", pacedLeader{writes: 100 * paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, nil, 150 * paceMB, 250 * paceMB},
+		{"commits are fast", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: 100 * paceMB}, 1, nil, 180 * paceMB, 320 * paceMB},
+		{"commits are fast, and there is no room", pacedLeader{writes: paceMB, least: 200 * time.Microsecond, spare: paceMB}, 1, nil, least / 2, least * 5 / 4},
+		{"nothing is committed", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}, 1, func(l *pacedLeader) { l.stands = true }, least / 2, least * 5 / 4},
+		{"there was no room, and is now", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}, 1, func(l *pacedLeader) { l.spare = 1e15 }, 500 * paceMB, limits.CatchUpMost},
+		{"it takes nothing for a while", pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1000 * paceMB, unused: true}, 1, func(l *pacedLeader) { l.unused = false }, 100 * paceMB, 600 * paceMB},
 	} {
 		l := c.leader
 		l.pace.least = least
@@ -97,7 +99,7 @@ func TestPaceAmongUnlikeCommits(t *testing.T) {
 			l.pace.least = limits.CatchUpLeast
 			run := func(d time.Duration, behind int, sum *float64) (sent int64) {
 				for end := l.now + d; l.now < end; {
-					l.least = time.Duration(float64(time.Millisecond) * math.Exp(spread*r.NormFloat64()))
+					l.least = time.Duration(float64(10*time.Millisecond) * math.Exp(spread*r.NormFloat64()))
 					sent += l.run(TickInterval, behind)
 					*sum += l.least.Seconds() * (1 + l.rested/spare)
 				}
@@ -115,10 +117,10 @@ func TestPaceAmongUnlikeCommits(t *testing.T) {
 
 // What goes on for minutes is the load, and no more what it costs to send.
 func TestPaceForgets(t *testing.T) {
-	l := pacedLeader{writes: paceMB, least: time.Millisecond, spare: 1e15}
+	l := pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: 1e15}
 	l.pace.least = limits.CatchUpLeast
 	l.run(10*time.Second, 0)
-	l.least = 3 * time.Millisecond
+	l.least = 30 * time.Millisecond
 	if sent := l.run(5*time.Second, 1) / 5; sent > 2*limits.CatchUpLeast {
 		t.Errorf("%d MB a second when writes take three times as long", sent/paceMB)
 	}
@@ -130,13 +132,13 @@ func TestPaceForgets(t *testing.T) {
 
 // A disk that stands now and then, as while a segment is made, hides nothing of what it costs to send.
 func TestPaceWithoutTheStalls(t *testing.T) {
-	l := pacedLeader{writes: paceMB, least: time.Millisecond, spare: paceMB}
+	l := pacedLeader{writes: paceMB, least: 10 * time.Millisecond, spare: paceMB}
 	l.pace.least = limits.CatchUpLeast
 	for range 20 {
 		l.run(900*time.Millisecond, 0)
 		l.least = time.Second
 		l.run(100*time.Millisecond, 0)
-		l.least = time.Millisecond
+		l.least = 10 * time.Millisecond
 	}
 	if sent := l.run(5*time.Second, 1) / 5; sent > 3*limits.CatchUpLeast/2 {
 		t.Errorf("%d MB a second where there is no room", sent/paceMB)

@@ -168,8 +168,8 @@
 //     those who write as fast as they do, however busy the leader is. What was written while it was away, and S bytes of a
 //     snapshot, take it as long as to write as much again.
 //  2. Above that the rate grows by a quarter each limits.CatchUpWindow while it is used and commits take at most
-//     limits.CatchUpCost times as long as before anybody was behind, and is three quarters of what was sent when they take
-//     longer; it doubles while nobody writes.
+//     limits.CatchUpCost times as long as before anybody was behind, or limits.CatchUpCostLeast longer, and is three quarters of
+//     what was sent when they take longer; it doubles while nobody writes.
 //  3. What commits took before is forgotten within a minute: another load has other times, and nobody is held back for ever. It is
 //     forgotten sooner where they take less now, but not at once: the fastest commits of an uneven load are not its norm.
 //  4. Consensus gives reads of older entries to the log reader as the rate allows, and nothing else is paced of the log: what

@@ -113,7 +113,7 @@ func (p *pace) look(now time.Duration) {
 			p.calm += (p.busy - p.calm) / limits.CatchUpSmoothCalm
 		}
 		switch {
-		case p.busy > p.calm*limits.CatchUpCost:
+		case p.busy > max(p.calm*limits.CatchUpCost, p.calm+limits.CatchUpCostLeast.Seconds()):
 			p.rate = min(p.rate, sent) * 3 / 4
 		case sent > p.rate/2: // else something else holds it back
 			p.rate *= 5. / 4

@@ -18,6 +18,12 @@ func init() {
 		{"hold a follower back that costs nothing", []change{
 			{"actor/pace.go", "			p.rate *= 5. / 4\n", ""},
 		}, []detector{pace}},
+		{"hold a follower back for what a scheduler does", []change{
+			{"actor/pace.go", "max(p.calm*limits.CatchUpCost, p.calm+limits.CatchUpCostLeast.Seconds())", "p.calm*limits.CatchUpCost"},
+		}, []detector{pace}},
+		{"send a follower nothing that slow commits leave", []change{
+			{"actor/pace.go", "max(p.calm*limits.CatchUpCost, p.calm+limits.CatchUpCostLeast.Seconds())", "p.calm+limits.CatchUpCostLeast.Seconds()"},
+		}, []detector{pace}},
 		{"take what a follower costs for the load at once", []change{
 			{"actor/pace.go", "(p.busy - p.calm) / limits.CatchUpForget", "(p.busy - p.calm)"},
 		}, []detector{pace}},

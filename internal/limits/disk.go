@@ -152,8 +152,10 @@ const (
 	CatchUpGain  = 2
 	CatchUpMost  = 4 << 30
 	// CatchUpCost is how many times as long as before a commit may take while anybody is behind, before less is sent: the
-	// whole of a write takes a part of that more.
-	CatchUpCost = 1.2
+	// whole of a write takes a part of that more. A commit may at any rate take CatchUpCostLeast longer: where it takes less than a
+	// few milliseconds, a fifth of that is what schedulers make of it, and is not seen beside a client's round trip.
+	CatchUpCost      = 1.2
+	CatchUpCostLeast = 500 * time.Microsecond
 	// CatchUpWindow is how often the leader looks what its commits take, which is smoothed over CatchUpSmooth times as long, and
 	// over CatchUpSmoothCalm times while nobody is behind, or where they take less than before; CatchUpForget windows, nearly a minute,
 	// is for how long it holds what they took before: what goes on for longer is the load.
