@@ -226,6 +226,13 @@ func TestStatus(t *testing.T) {
 			t.Errorf("status lacks %s:\n%s", want, stdout)
 		}
 	}
+	now := wire.Status{Name: "n1", ID: 1, Role: "leader", Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}, {ID: 3, Name: "n3"}}, Links: []wire.Link{{Member: 3, Connected: true}}}
+	before := b.member.Status()
+	b.member.SetStatus(now) // a learner that has been getting the data for long
+	if code, stdout, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || !strings.Contains(stdout, `"error":"it runs and gets the data, and then says where it serves clients`) {
+		t.Errorf("status of one that gets the data:\n%d\n%s", code, stdout)
+	}
+	b.member.SetStatus(before)
 	b.flags[1] = dead + "," + here
 	code, stdout, _ = b.qkv(t, "", "status")
 	if n := strings.Count(stdout, " unknown\n"); code != 0 || n != 2 || !strings.Contains(stdout, "\nn2 does not answer:") {

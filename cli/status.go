@@ -213,6 +213,16 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 	return found
 }
 
+// connected tells whether any member has a connection to this one.
+func (a answers) connected(id uint64) bool {
+	for _, one := range a {
+		if one.err == nil && slices.ContainsFunc(one.status.Links, func(l wire.Link) bool { return l.Member == id && l.Connected }) {
+			return true
+		}
+	}
+	return false
+}
+
 // member is what a member said at any address, or why it did not at its own.
 func (a answers) member(m wire.Member) memberStatus {
 	for _, one := range a {
@@ -221,6 +231,9 @@ func (a answers) member(m wire.Member) memberStatus {
 		}
 	}
 	err := errors.New("it has not told the others where it serves clients: it has never started, or no UDP packets get through between its peer port and theirs")
+	if len(m.Clients) == 0 && a.connected(m.ID) {
+		err = errors.New("it runs and gets the data, and then says where it serves clients; where that takes long, its disk or its network is slower than what is written: its log says more")
+	}
 	for _, address := range m.Clients {
 		if one, asked := a[address]; !asked {
 			err = errors.New("its address is none of the endpoints given, and --no-discovery keeps to these")

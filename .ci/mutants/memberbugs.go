@@ -83,6 +83,9 @@ var memberMutants = []mutant{
 	{"know a joiner by its address alone", []change{
 		{"node/peers.go", "told != nil && told.Name == \"\" {", "told != nil && told.Name == \"\" && told.ID == 0 {"},
 	}, []detector{direct("./node", "TestWhoMayJoinWithoutAName")}},
+	{"say of a member that gets the data that it was never started", []change{
+		{"cli/status.go", "len(m.Clients) == 0 && a.connected(m.ID)", "len(m.Clients) > 0 && a.connected(m.ID)"},
+	}, []detector{direct("./cli", "TestStatus")}},
 	{"refuse for good who comes before a lost member is replaced", []change{
 		{"node/peers.go", "	case h.lost(one):\n		return w, &peerframe.Refusal{Code: peerframe.Taken,", "	case h.lost(one):\n		return w, &peerframe.Refusal{Code: peerframe.Refused,"},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
