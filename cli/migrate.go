@@ -16,7 +16,6 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/net/etcd/migrate"
-	"qkv/net/wire"
 	"qkv/node"
 )
 
@@ -61,9 +60,13 @@ func migrateCommand() *cli.Command {
 			{
 				Name: "to-etcd", Usage: "write a snapshot of the cluster that etcd can be restored from",
 				Description: "The file is that of `etcdctl snapshot save`, with its SHA-256: `etcdutl snapshot restore` makes etcd's data folder of " +
-					"it, with all revisions, versions and leases. It is written beside the running cluster, by the member that is asked.",
+					"it, with all revisions, versions and leases. It is written beside the running cluster, by the member that is asked.\n" +
+					"\nMembers of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, and believe the certificates that etcdctl has.",
 				Flags: clientFlags(
 					&cli.StringFlag{Name: "snapshot", EnvVars: []string{"QKV_MIGRATE_SNAPSHOT"}, Usage: "`FILE` to write; it must not be there yet"},
+					&cli.StringFlag{Name: "source-cacert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CACERT"}, Usage: "`FILE` with the CA of members at https:// URLs (default: the host's)"},
+					&cli.StringFlag{Name: "source-cert", EnvVars: []string{"QKV_MIGRATE_SOURCE_CERT"}, Usage: "`FILE` with the certificate to show them"},
+					&cli.StringFlag{Name: "source-key", EnvVars: []string{"QKV_MIGRATE_SOURCE_KEY"}, Usage: "`FILE` with the certificate's key"},
 				),
 				Action: migrateTo,
 			},
@@ -90,7 +93,11 @@ func migrateFrom(c *cli.Context) error {
 		return usagef("--cut-over, --%s belong to --endpoints: a file is neither followed nor cut over", strings.Join(liveFlags, ", --"))
 	case file:
 		return interruptible(c, func(ctx context.Context) error {
-			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"))
+			dir := c.String("data-dir")
+			if dir == "" {
+				dir = filepath.Join("qkv-data", c.String("name"))
+			}
+			return migrateFile(ctx, c, c.String("snapshot"), c.String("snapshot"), node.MigrateConfig{DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir")})
 		})
 	}
 	return usagef("--snapshot FILE is missing, what `etcdctl snapshot save FILE` has written, or --endpoints URL,... of a running etcd")
@@ -104,44 +111,44 @@ func migrateTo(c *cli.Context) error {
 		return usagef("--snapshot FILE is missing: the file to write")
 	}
 	return interruptible(c, func(ctx context.Context) error {
-		t, err := targetOf(c)
+		urls := hasURL(c.StringSlice("endpoints"))
+		from, err := savedGroup(c, urls)
 		if err != nil {
 			return err
 		}
-		to, err := t.etcd(ctx)
-		if err != nil {
-			return err
+		defer from.Close()
+		err = from.Ask(ctx, c.Duration("timeout"))
+		if err == nil {
+			return saveSnapshot(ctx, c, from)
 		}
-		defer to.Close()
-		return saveSnapshot(ctx, c, to)
+		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT"
+		if urls {
+			if why := diagnosed(ctx, err, from, nil); why != nil {
+				return why
+			}
+			hint = ""
+		}
+		return exitf(exitUnavailable, "no member answers etcd's API: %w%s", err, hint)
 	})
 }
 
-// etcd connects to the port for etcd's clients of the first member that answers.
-func (t target) etcd(ctx context.Context) (*migrate.Source, error) {
-	credentials, err := t.credentials()
+// savedGroup are the members that are asked for a snapshot: by URLs and certificates of etcd's kind, or as by all other commands.
+func savedGroup(c *cli.Context, urls bool) (*migrate.Group, error) {
+	if urls {
+		return urlGroup(c, "endpoints", "source")
+	}
+	if c.IsSet("source-cacert") || c.IsSet("source-cert") || c.IsSet("source-key") {
+		return nil, usagef("--source-cacert, --source-cert and --source-key are for members at URLs: give --endpoints https://HOST:PORT")
+	}
+	t, err := targetOf(c)
 	if err != nil {
 		return nil, err
 	}
-	var all []error
-	for _, endpoint := range t.endpoints {
-		s, err := migrate.Dial(endpoint, wire.ClientTLS(credentials, "h2", wire.Identity{Class: wire.ClassMember}))
-		if err != nil {
-			return nil, err
-		}
-		try, cancel := context.WithTimeout(ctx, t.timeout)
-		err = s.Ask(try)
-		cancel()
-		if err == nil {
-			return s, nil
-		}
-		all = append(all, fmt.Errorf("%s: %w", endpoint, err), s.Close())
-	}
-	return nil, exitf(exitUnavailable, "no member answers etcd's API: %w", errors.Join(all...))
+	return t.group()
 }
 
 // saveSnapshot writes a file, and looks into it.
-func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Source) error {
+func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) error {
 	path := c.String("snapshot")
 	bar := newBytesProgress(c.App.ErrWriter, "snapshot")
 	err := from.Save(ctx, path, bar.set)
@@ -162,7 +169,7 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Source) err
 }
 
 // migrateFile makes a data folder of a file, which is told of as what it is of.
-func migrateFile(ctx context.Context, c *cli.Context, path, of string) error {
+func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.MigrateConfig) error {
 	file, err := migrate.OpenFile(path, c.Bool("skip-hash-check"))
 	if err != nil {
 		return migrateError(err)
@@ -173,10 +180,6 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string) error {
 	}
 	for _, note := range file.Notes {
 		fmt.Fprintln(c.App.ErrWriter, "note:", note)
-	}
-	dir := c.String("data-dir")
-	if dir == "" {
-		dir = filepath.Join("qkv-data", c.String("name"))
 	}
 	bar := newProgress(c.App.ErrWriter, "migrate", int(file.Records))
 	defer bar.end()
@@ -189,10 +192,8 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string) error {
 		}
 		return errDryRun
 	}
-	done, err := node.Migrate(ctx, node.MigrateConfig{
-		DataDir: dir, Name: c.String("name"), CertsDir: c.String("certs-dir"), Wall: time.Now().UnixNano(), Version: Version,
-		Logger: newLogger(io.Discard, "text", "error", ""),
-	}, fill)
+	to.Wall, to.Version, to.Logger = time.Now().UnixNano(), Version, newLogger(io.Discard, "text", "error", "")
+	done, err := node.Migrate(ctx, to, fill)
 	bar.end()
 	if errors.Is(err, errDryRun) {
 		fmt.Fprintf(c.App.Writer, "%s can be taken: revision %d, compacted %d, %d records, %d leases; nothing was written\n",
@@ -203,8 +204,8 @@ func migrateFile(ctx context.Context, c *cli.Context, path, of string) error {
 		return migrateError(err)
 	}
 	v := done.View
-	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", dir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of)
-	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", c.String("name"), dir)
+	fmt.Fprintf(c.App.Writer, "%s has revision %d, compacted %d, with %d keys and %d leases, as %s\n", to.DataDir, v.Revision(), v.Compacted(), v.Keys(), v.LeaseCount(), of)
+	fmt.Fprintf(c.App.Writer, "start it: qkv serve --name %s --data-dir %s ...\n", to.Name, to.DataDir)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"qkv/net/etcd/migrate"
 	"qkv/net/wire"
+	"qkv/node"
 )
 
 // migrateLive lets a cluster follow a running etcd.
@@ -83,7 +84,8 @@ func tryMigration(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 	err = from.Save(ctx, path, bar.set)
 	bar.end()
 	if err == nil {
-		err = migrateFile(ctx, c, path, from.Name)
+		// The folder that would be made is the snapshot's own: what lies in ./qkv-data here is another member's.
+		err = migrateFile(ctx, c, path, from.Name, node.MigrateConfig{DataDir: filepath.Join(dir, "data"), Name: "default"})
 	}
 	if why := diagnosed(ctx, err, from, nil); why != nil {
 		return errors.Join(why, os.RemoveAll(dir))
@@ -168,7 +170,7 @@ func etcdTLS(c *cli.Context, flags string) (*tls.Config, error) {
 
 // targetGroup are the members of the cluster that follows.
 func targetGroup(c *cli.Context) (*migrate.Group, error) {
-	if strings.Contains(strings.Join(c.StringSlice("to"), ","), "://") { // of `qkv etcd`
+	if hasURL(c.StringSlice("to")) { // of `qkv etcd`
 		return urlGroup(c, "to", "to")
 	}
 	t := target{certsDir: c.String("certs-dir"), name: c.String("client"), timeout: c.Duration("timeout")}
@@ -180,6 +182,11 @@ func targetGroup(c *cli.Context) (*migrate.Group, error) {
 	if t.endpoints, t.source, err = endpoints(c.StringSlice("to"), home); err != nil {
 		return nil, err
 	}
+	return t.group()
+}
+
+// group are the members at the ports for etcd's clients, with the certificates of the native ones.
+func (t target) group() (*migrate.Group, error) {
 	credentials, err := t.credentials()
 	if err != nil {
 		return nil, err
@@ -194,3 +201,6 @@ func targetGroup(c *cli.Context) (*migrate.Group, error) {
 	}
 	return migrate.NewGroup(strings.Join(t.endpoints, ","), all...), nil
 }
+
+// hasURL says that members are given by URLs, as etcd's are.
+func hasURL(endpoints []string) bool { return strings.Contains(strings.Join(endpoints, ","), "://") }

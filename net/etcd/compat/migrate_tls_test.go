@@ -75,8 +75,8 @@ func (s *signer) issue(name string, lasts time.Duration) (certFile, keyFile stri
 	return certFile, keyFile
 }
 
-// TestMigrateTLS follows an etcd that serves clients with certificates only: a dry run, and until it is cut over. Who has no
-// certificate, one that has expired, or another CA, is told so.
+// TestMigrateTLS follows an etcd that serves clients with certificates only: a dry run, and until it is cut over; and has it write a
+// file. Where certificates, CAs or URLs do not fit, it is said which, and what helps.
 func TestMigrateTLS(t *testing.T) {
 	ctx, trust := t.Context(), newSigner(t)
 	serverCert, serverKey := trust.issue("server", time.Hour)
@@ -89,9 +89,15 @@ func TestMigrateTLS(t *testing.T) {
 	source := connect(t, old.Endpoints()[0])
 	fill(ctx, t, source, 2000, 200, 20)
 
+	// In the folder of a member: a dry run has nothing to do with what lies there.
+	here := filepath.Join(t.TempDir(), "here")
+	if err := os.MkdirAll(filepath.Join(here, "qkv-data", "default", "log"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	try := func(arguments ...string) (string, int) {
 		t.Helper()
-		cmd := member.Command(t, member.QKV, slices.Concat([]string{"migrate", "from-etcd", "--endpoints", "https://" + secure, "--timeout", "10s"}, arguments)...)
+		cmd := member.Command(t, member.QKV, slices.Concat([]string{"migrate"}, arguments)...)
+		cmd.Dir = here
 		out, err := cmd.CombinedOutput()
 		if cmd.ProcessState == nil {
 			t.Fatal(err)
@@ -99,26 +105,75 @@ func TestMigrateTLS(t *testing.T) {
 		return string(out), cmd.ProcessState.ExitCode()
 	}
 	whole := []string{"--source-cacert", trust.file, "--source-cert", clientCert, "--source-key", clientKey}
-	if out, code := try(append(whole, "--dry-run")...); code != 0 || !strings.Contains(out, "can be taken") {
+	from := func(url string, more ...string) []string {
+		return slices.Concat([]string{"from-etcd", "--dry-run", "--endpoints", url}, more)
+	}
+	if out, code := try(from("https://"+secure, whole...)...); code != 0 || !strings.Contains(out, "can be taken") {
 		t.Fatalf("a dry run: exit %d\n%s", code, out)
 	}
+	// A member's certificate is looked at when a connection begins.
+	was := map[string][]byte{serverCert: nil, serverKey: nil}
+	for path := range was {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		was[path] = text
+	}
+	renamed := func(as string, lasts time.Duration) {
+		t.Helper()
+		cert, key := trust.issue(as, lasts)
+		for from, to := range map[string]string{cert: serverCert, key: serverKey} {
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	renamed("ended", -time.Hour)
+	if out, code := try(from("https://"+secure, whole...)...); code != 5 || !strings.Contains(out, "renew it there, or set the clock") {
+		t.Errorf("a member whose certificate has expired: exit %d\n%s", code, out)
+	}
+	for path, text := range was {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := newSigner(t)
+	otherCert, otherKey := other.issue("client", time.Hour)
 	for name, c := range map[string]struct {
+		url       string
 		arguments []string
 		want      string
 	}{
-		"no certificate":         {[]string{"--source-cacert", trust.file}, "give one by --source-cert"},
-		"an expired certificate": {[]string{"--source-cacert", trust.file, "--source-cert", expiredCert, "--source-key", expiredKey}, "does not believe the certificate of --source-cert"},
-		"another CA":             {[]string{"--source-cacert", newSigner(t).file, "--source-cert", clientCert, "--source-key", clientKey}, "signed by another CA than --source-cacert"},
+		"no certificate":            {"https://" + secure, []string{"--source-cacert", trust.file}, "give one by --source-cert"},
+		"an expired certificate":    {"https://" + secure, []string{"--source-cacert", trust.file, "--source-cert", expiredCert, "--source-key", expiredKey}, "does not believe the certificate of --source-cert"},
+		"a certificate of others":   {"https://" + secure, []string{"--source-cacert", trust.file, "--source-cert", otherCert, "--source-key", otherKey}, "the certificate of --source-cert"},
+		"another CA":                {"https://" + secure, []string{"--source-cacert", other.file, "--source-cert", clientCert, "--source-key", clientKey}, "signed by another CA than --source-cacert"},
+		"no CA":                     {"https://" + secure, []string{"--source-cert", clientCert, "--source-key", clientKey}, "give the CA that signed it"},
+		"TLS where there is none":   {"https://" + old.Endpoints()[0], whole, "write http://"},
+		"none where there is TLS":   {"http://" + secure, whole, "write https://"},
+		"another name than its own": {"https://" + strings.Replace(secure, "127.0.0.1", "localhost", 1), whole, "not for the host of the URL"},
 	} {
-		if out, code := try(append(c.arguments, "--dry-run")...); code != 5 || !strings.Contains(out, c.want) {
+		if out, code := try(from(c.url, c.arguments...)...); code != 5 || !strings.Contains(out, c.want) {
 			t.Errorf("%s: exit %d, want %q\n%s", name, code, c.want, out)
 		}
 	}
+	toFile := func(url string, more ...string) (string, int) {
+		return try(slices.Concat([]string{"to-etcd", "--snapshot", "file.db", "--endpoints", url}, more)...)
+	}
+	if out, code := toFile("https://"+secure, "--source-cacert", trust.file, "--timeout", "1s"); code != 5 || !strings.Contains(out, "give one by --source-cert") {
+		t.Errorf("no certificate, to a file: exit %d\n%s", code, out)
+	}
+	if out, code := toFile("https://"+secure, append(whole, "--timeout", "1m")...); code != 0 || !strings.Contains(out, "restore it") {
+		t.Errorf("to a file: exit %d\n%s", code, out)
+	} else if out, code := try("from-etcd", "--snapshot", "file.db", "--name", "other", "--dry-run"); code != 0 {
+		t.Errorf("of that file: exit %d\n%s", code, out)
+	}
 
-	here := member.Start(t, member.QKV, 1, "--quota-bytes", "0")
-	home := filepath.Join(filepath.Dir(here.Members[0].Dir), "home")
+	cluster := member.Start(t, member.QKV, 1, "--quota-bytes", "0")
+	home := filepath.Join(filepath.Dir(cluster.Members[0].Dir), "home")
 	live := slices.Concat([]string{
-		"--endpoints", "https://" + secure, "--to", here.Endpoints()[0], "--home", home, "--work-dir", filepath.Join(t.TempDir(), "work"), "--timeout", "60s",
+		"--endpoints", "https://" + secure, "--to", cluster.Endpoints()[0], "--home", home, "--work-dir", filepath.Join(t.TempDir(), "work"), "--timeout", "60s",
 	}, whole)
 	m := startMigration(t, live...)
 	m.await(t, "following")
@@ -133,10 +188,10 @@ func TestMigrateTLS(t *testing.T) {
 	if err := m.cmd.Wait(); err != nil {
 		t.Errorf("the cut over: %v", err)
 	}
-	conn := connect(t, here.Endpoints()[0])
+	conn := connect(t, cluster.Endpoints()[0])
 	if _, err := pb.NewKVClient(conn).Range(ctx, &pb.RangeRequest{Key: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	want, got := pictureOf(ctx, t, source), pictureOf(ctx, t, conn)
-	got.same(t, &want, here.Endpoints()[0])
+	got.same(t, &want, cluster.Endpoints()[0])
 }

@@ -115,8 +115,8 @@ func (s *Source) receive(ctx context.Context, to io.Writer, progress func(writte
 	return nil
 }
 
-// Ask waits for an answer: that somebody is there who speaks etcd's API, and knows a leader.
-func (s *Source) Ask(ctx context.Context) error {
+// ask waits for an answer: that somebody is there who speaks etcd's API, and knows a leader.
+func (s *Source) ask(ctx context.Context) error {
 	_, err := pb.NewKVClient(s.conn).Range(ctx, &pb.RangeRequest{Key: []byte("health")}, grpc.WaitForReady(true))
 	return err
 }

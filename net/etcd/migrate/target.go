@@ -114,6 +114,22 @@ func (g *Group) take(ctx context.Context, command []byte) error {
 	})
 }
 
+// Ask waits for a member that answers, for so long of each, and asks that one from then on.
+func (g *Group) Ask(ctx context.Context, each time.Duration) error {
+	var all []error
+	for i, s := range g.all {
+		try, cancel := context.WithTimeout(ctx, each)
+		err := s.ask(try)
+		cancel()
+		if err == nil {
+			g.current = i
+			return nil
+		}
+		all = append(all, fmt.Errorf("%s: %w", s.Endpoint, err))
+	}
+	return errors.Join(all...)
+}
+
 // Save is Source.Save of a member that answers.
 func (g *Group) Save(ctx context.Context, path string, progress func(written, left int64)) (err error) {
 	for range g.all {

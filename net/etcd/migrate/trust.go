@@ -6,15 +6,17 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 )
 
 // diagnoseTimeout is how long a member may take for a handshake that only asks why there is none.
-const diagnoseTimeout = 3 * time.Second
+const diagnoseTimeout = 10 * time.Second
 
 // Diagnose says why no member of the group is reached, where that is for TLS, and what helps; flags is what its flags begin with. It
 // returns nil where it is for something else. GRPC tells of an alert that comes behind the handshake in no certain way.
@@ -51,7 +53,26 @@ func (s *Source) diagnose(ctx context.Context, flags string) error {
 		}
 		return nil
 	}
+	if conn == nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) && s.plain(ctx) {
+		return errNoTLS // it has closed the connection without a word, as etcd does
+	}
+	if remoteAlert(err) == "certificate required" && len(config.Certificates) > 0 {
+		// Go shows none that is of no CA that the other side has named.
+		return fmt.Errorf("it believes another CA than the one that has signed the certificate of --%s-cert: give one that its --trusted-ca-file has signed", flags)
+	}
 	return trustError(err, flags)
+}
+
+var errNoTLS = errors.New("it does not speak TLS, and its URL begins with https://: write http://")
+
+// plain says that it speaks gRPC without TLS.
+func (s *Source) plain(ctx context.Context) bool {
+	other, err := Dial(s.Endpoint, nil)
+	if err != nil {
+		return false
+	}
+	defer other.Close()
+	return other.reached(ctx)
 }
 
 // reached says that something speaks gRPC there, whatever it answers.
@@ -81,8 +102,8 @@ func trustError(err error, flags string) error {
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
 		return fmt.Errorf("its certificate is valid from %s to %s, and by this host's clock it is %s: renew it there, or set the clock", day(invalid.Cert.NotBefore), day(invalid.Cert.NotAfter), day(time.Now()))
 	}
-	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Errorf("it does not speak TLS (%s): write http:// where it has none", record.Msg)
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return errNoTLS
 	}
 	if verify, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Errorf("its certificate is not believed: %w", verify.Err)

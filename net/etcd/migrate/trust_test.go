@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"qkv/net/etcd/migrate"
 )
 
@@ -86,16 +88,17 @@ func TestDiagnose(t *testing.T) {
 		config *tls.Config       // nil: the URL has none
 		want   string            // empty: it is nothing of TLS
 	}{
-		"fits":           {fits, &tls.Config{RootCAs: own.pool(), Certificates: client}, ""},
-		"another CA":     {fits, &tls.Config{RootCAs: other.pool(), Certificates: client}, "signed by another CA than --source-cacert has"},
-		"another name":   {[]tls.Certificate{own.issue("", "etcd.example", 0)}, &tls.Config{RootCAs: own.pool(), Certificates: client}, "is for etcd.example, not for the host of the URL"},
-		"expired":        {[]tls.Certificate{own.issue("127.0.0.1", "member", past)}, &tls.Config{RootCAs: own.pool(), Certificates: client}, "renew it there, or set the clock"},
-		"no certificate": {fits, &tls.Config{RootCAs: own.pool()}, "give one by --source-cert and --source-key"},
-		"a foreign one":  {fits, &tls.Config{RootCAs: own.pool(), GetClientCertificate: forced(other.issue("", "client", 0))}, "does not believe the certificate of --source-cert"},
-		"an expired one": {fits, &tls.Config{RootCAs: own.pool(), Certificates: []tls.Certificate{own.issue("", "client", past)}}, "does not believe the certificate of --source-cert"},
-		"no TLS":         {nil, &tls.Config{RootCAs: own.pool(), Certificates: client}, "it does not speak TLS"},
-		"TLS after all":  {fits, nil, "write https://"},
-		"neither":        {nil, nil, ""},
+		"fits":                           {fits, &tls.Config{RootCAs: own.pool(), Certificates: client}, ""},
+		"another CA":                     {fits, &tls.Config{RootCAs: other.pool(), Certificates: client}, "signed by another CA than --source-cacert has"},
+		"another name":                   {[]tls.Certificate{own.issue("", "etcd.example", 0)}, &tls.Config{RootCAs: own.pool(), Certificates: client}, "is for etcd.example, not for the host of the URL"},
+		"expired":                        {[]tls.Certificate{own.issue("127.0.0.1", "member", past)}, &tls.Config{RootCAs: own.pool(), Certificates: client}, "renew it there, or set the clock"},
+		"no certificate":                 {fits, &tls.Config{RootCAs: own.pool()}, "give one by --source-cert and --source-key"},
+		"a foreign one":                  {fits, &tls.Config{RootCAs: own.pool(), Certificates: []tls.Certificate{other.issue("", "client", 0)}}, "believes another CA than the one that has signed the certificate of --source-cert"},
+		"one that is shown all the same": {fits, &tls.Config{RootCAs: own.pool(), GetClientCertificate: forced(other.issue("", "client", 0))}, "does not believe the certificate of --source-cert"},
+		"an expired one":                 {fits, &tls.Config{RootCAs: own.pool(), Certificates: []tls.Certificate{own.issue("", "client", past)}}, "does not believe the certificate of --source-cert"},
+		"no TLS":                         {nil, &tls.Config{RootCAs: own.pool(), Certificates: client}, "it does not speak TLS"},
+		"TLS after all":                  {fits, nil, "write https://"},
+		"neither":                        {nil, nil, ""},
 	} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -130,5 +133,25 @@ func TestDiagnose(t *testing.T) {
 		}
 		_ = g.Close()
 		_ = listener.Close()
+	}
+}
+
+// TestDiagnoseSilent dials a port without TLS that closes what it does not understand without a word, as etcd's does.
+func TestDiagnoseSilent(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer()
+	defer server.Stop()
+	go func() { _ = server.Serve(listener) }()
+	s, err := migrate.Dial(listener.Addr().String(), &tls.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := migrate.NewGroup("old", s)
+	defer g.Close()
+	if err := g.Diagnose(t.Context(), "source"); err == nil || !strings.Contains(err.Error(), "write http://") {
+		t.Errorf("%v, want that it does not speak TLS", err)
 	}
 }
