@@ -46,6 +46,9 @@ func init() {
 		{"give handshakes all their time beside a flood of them", []change{
 			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},
 		}, []detector{direct("./net/wire", "TestHandshakesTimeout")}},
+		{"refuse a client of gRPC in a way that lets it dial again at once", []change{
+			{"net/etcd/port.go", "	_ = f.WriteGoAway(0, http2", "	_ = f.WriteSettings()\n	_ = f.WriteGoAway(0, http2"},
+		}, []detector{direct("./net/etcd", "TestFull"), direct("./net/etcd", "TestTrust")}},
 		{"let one address keep all others out of a full port", []change{
 			{"net/etcd/port.go", "	others := len(from) > own+1\n", "	others := len(from) < own\n"},
 		}, []detector{direct("./net/etcd", "TestPlaces")}},

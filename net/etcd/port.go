@@ -328,7 +328,8 @@ func (p *port) handshake(c *conn) (net.Conn, tls.ConnectionState, error) {
 	return secure, secure.ConnectionState(), nil
 }
 
-// refuse tells the other side in its own protocol why it is not served.
+// refuse tells the other side in its own protocol why it is not served. No SETTINGS come before it: a client of gRPC takes a
+// connection that begins with them for one that works, and dials anew at once when it ends, thousands of times a second.
 func refuse(c net.Conn, h2 bool, why string) {
 	if !h2 {
 		_, _ = fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s\n", len(why)+1, why)
@@ -336,7 +337,6 @@ func refuse(c net.Conn, h2 bool, why string) {
 	}
 	var b bytes.Buffer
 	f := http2.NewFramer(&b, nil)
-	_ = f.WriteSettings()
 	_ = f.WriteGoAway(0, http2.ErrCodeEnhanceYourCalm, []byte(why))
 	_, _ = c.Write(b.Bytes())
 }

@@ -21,7 +21,9 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
@@ -215,21 +217,31 @@ func TestFull(t *testing.T) {
 	if said := ends(t, raw(t, s, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); !strings.Contains(said, limit) {
 		t.Errorf("gRPC is told %q", said)
 	}
-	if _, err := pb.NewKVClient(dial(t, s)).Put(notServed(t), &pb.PutRequest{Key: []byte("a")}); !isNotServed(err) {
+	notServed(t, s)
+}
+
+// notServed dials as clients of gRPC do, and is refused: it has seen no connection that works, and waits before it dials again.
+func notServed(t *testing.T, s *etcd.Server) {
+	t.Helper()
+	var dials atomic.Int32
+	c, err := grpc.NewClient("passthrough:///"+s.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: time.Hour, Multiplier: 1, MaxDelay: time.Hour}, MinConnectTimeout: wait}),
+		grpc.WithContextDialer(func(ctx context.Context, at string) (net.Conn, error) {
+			dials.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, "tcp", at)
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}); status.Code(err) != codes.Unavailable {
 		t.Errorf("a client of gRPC sees %v", err)
 	}
-}
-
-// notServed is for a request of gRPC on a connection that is refused in words of HTTP/2: gRPC dials again at once, until it happens to
-// see that its request has failed, which on one processor takes it minutes.
-func notServed(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func isNotServed(err error) bool {
-	return status.Code(err) == codes.Unavailable || status.Code(err) == codes.DeadlineExceeded
+	if n, state := dials.Load(), c.GetState(); n != 1 || state != connectivity.TransientFailure {
+		t.Errorf("a client of gRPC has dialled %d times and is in state %v", n, state)
+	}
 }
 
 // TestRefusedOnThisHost has this host say what is no protocol, again and again: its clients are served all the same.
@@ -318,7 +330,7 @@ func TestTrust(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		_, err = pb.NewKVClient(c).Put(notServed(t), &pb.PutRequest{Key: []byte("a")})
+		_, err = pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")})
 		return err
 	}
 	for _, one := range []struct {
@@ -338,9 +350,7 @@ func TestTrust(t *testing.T) {
 			t.Errorf("%s: %v, want %q", one.name, err, one.want)
 		}
 	}
-	if err := put(closed, insecure.NewCredentials()); !isNotServed(err) {
-		t.Errorf("plain text to a closed port: %v", err)
-	}
+	notServed(t, closed)
 	if said := ends(t, raw(t, closed, "GET /version HTTP/1.1\r\nHost: x\r\n\r\n")); !strings.Contains(said, "this port takes TLS only") {
 		t.Errorf("HTTP without TLS is told %q", said)
 	}
