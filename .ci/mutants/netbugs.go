@@ -46,6 +46,21 @@ func init() {
 		{"give handshakes all their time beside a flood of them", []change{
 			{"net/wire/handshakes.go", "	if 4*h.all < h.most {\n", "	if h.all < h.most {\n"},
 		}, []detector{direct("./net/wire", "TestHandshakesTimeout")}},
+		{"serve one connection however much it asks", []change{
+			{"net/etcd/served.go", "s.of.serving.Load() > limits.EtcdServed", "s.of.serving.Load() > 1<<40"},
+		}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"count a request whose answer begins until it ends", []change{
+			{"net/etcd/memory.go", "		s.answered(stream)\n", ""},
+		}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"make those wait who ask little beside one who asks much", []change{
+			{"net/etcd/served.go", "s.serving.Load() > limits.EtcdServedFew", "s.serving.Load() >= 0"},
+		}, []detector{direct("./net/etcd", "TestServed$")}},
+		{"have a connection wait for those that wait for a lock", []change{
+			{"net/etcd/served.go", "	serve(-1)\n	return func() { serve(1) }\n", "	serve(0)\n	return func() { serve(0) }\n"},
+		}, []detector{direct("./net/etcd", "TestServed$"), direct("./net/etcd", "TestLocksThatWait")}},
+		{"close a connection for each that finds too much held", []change{
+			{"net/etcd/memory.go", "	m.closing.Lock()\n	worst, most := m.largest()\n", "	worst, most := m.largest()\n	m.closing.Lock()\n"},
+		}, []detector{direct("./net/etcd", "TestOneIsEnough")}},
 		{"refuse a client of gRPC in a way that lets it dial again at once", []change{
 			{"net/etcd/port.go", "	_ = f.WriteGoAway(0, http2", "	_ = f.WriteSettings()\n	_ = f.WriteGoAway(0, http2"},
 		}, []detector{direct("./net/etcd", "TestFull"), direct("./net/etcd", "TestTrust")}},

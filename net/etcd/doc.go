@@ -37,10 +37,11 @@
 // gRPC bounds neither what the beginnings of messages take on all streams of a connection, nor the answers that nobody reads. Here
 // each connection's bytes are looked at as they pass (memory.go): streams that are open or not answered, their metadata and data, and
 // answers until they are written. A stream of watches whose answers wait is not read. When all hold more than limits.EtcdBytes, the
-// connection that holds most is closed, which is never one that sends and reads. A stream that its client resets holds nothing any
-// more, and has cost what a request costs: all clients together may reset so many a second, in fair parts, and who does more is read
-// slower (resets.go). Who waits for a lock or an election has one of limits.EtcdLocks places, of which a host gets no more than are
-// left. What waits for the member, watches and their events have bounds of their own.
+// connection that holds most is closed, which is never one that sends and reads. While more than limits.EtcdServed requests are
+// served, a connection that has many of them is read slower, so that others do not stand behind all that it can ask at once (served.go).
+// A stream that its client resets holds nothing any more, and has cost what a request costs: all clients together may reset so many a
+// second, in fair parts, and who does more is read slower (resets.go). Who waits for a lock or an election has one of limits.EtcdLocks
+// places, of which a host gets no more than are left. What waits for the member, watches and their events have bounds of their own.
 //
 // # JSON
 //

@@ -195,14 +195,15 @@ func (s *Server) untilStopped(ctx context.Context) (context.Context, context.Can
 // waits is an answer that may have to be waited for, for ever: a client has a place for each.
 func (s *Server) waits(answer func(context.Context, *asked) (any, error)) func(context.Context, *asked) (any, error) {
 	return func(ctx context.Context, q *asked) (any, error) {
-		client := ""
-		if own := whoseShare(ctx); own != nil {
+		client, own := "", whoseShare(ctx)
+		if own != nil {
 			client = own.pacing.client
 		}
 		if !s.locks.take(client) {
 			return nil, status.Errorf(codes.ResourceExhausted, "etcdserver: too many requests: at most %d wait for locks and elections on this member, and from one host no more than there are places left: end some, ask another member, or wait in the client, as etcd's library does", s.locks.most)
 		}
 		defer s.locks.give(client)
+		defer own.rests()()
 		return answer(ctx, q)
 	}
 }
@@ -319,6 +320,7 @@ func (s *Server) observe(stream grpc.ServerStream) error {
 	}
 	ctx, cancel := s.untilStopped(stream.Context())
 	defer cancel()
+	defer whoseShare(ctx).rests()()
 	var failed error
 	err := election.Observe(ctx, store{s}, string(q.first), func(leader kv.KeyValue) bool {
 		failed = stream.SendMsg(headed(s.newest(), appendPair(nil, 2, &leader)))

@@ -30,10 +30,13 @@ type memory struct {
 	run   func(func()) // in a goroutine of the server
 	total atomic.Int64
 
+	serving atomic.Int64 // requests, of all connections (served.go)
+
 	resets *resets
 
-	mu     sync.Mutex
-	shares map[*share]struct{}
+	closing sync.Mutex // of who ends connections
+	mu      sync.Mutex
+	shares  map[*share]struct{}
 }
 
 // share is one connection's.
@@ -52,13 +55,14 @@ type share struct {
 
 	over chan struct{} // closed when the connection is
 
-	sent atomic.Int64 // bytes that were written
+	sent    atomic.Int64 // bytes that were written
+	serving atomic.Int64 // requests; changed with mu
 
 	pacing pacing // of who reads the connection
 
 	mu              sync.Mutex
 	streams         map[uint32]came
-	asked           map[uint32]struct{}
+	asked           map[uint32]bool // whether the answer has begun
 	got, taken, out int64
 	heads           int64
 	rooms           map[*hold]struct{} // of answers that wait to be written
@@ -93,6 +97,7 @@ func (s *share) end() {
 		close(s.over)
 	}
 	s.of.total.Add(-s.holdsLocked())
+	s.serveLocked(-s.serving.Load())
 	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
 }
 
@@ -158,7 +163,7 @@ func (s *share) came(stream uint32, n int64) {
 func (s *share) finished(stream uint32) {
 	s.change(func() {
 		s.forgetLocked(stream)
-		delete(s.asked, stream)
+		s.leaveLocked(stream)
 	})
 }
 
@@ -169,10 +174,7 @@ func (s *share) said(stream uint32, begins bool) {
 			return // this side has ended it before
 		}
 		s.forgetLocked(stream)
-		if s.asked == nil {
-			s.asked = map[uint32]struct{}{}
-		}
-		s.asked[stream] = struct{}{}
+		s.askLocked(stream)
 	})
 }
 
@@ -231,32 +233,41 @@ func (s *share) held() int64 {
 
 // makeRoom closes connections until all hold no more than they may.
 func (m *memory) makeRoom() {
-	for m.total.Load() > m.most {
-		if !m.closeLargest() {
-			return
-		}
+	for m.closeLargest() {
 	}
 }
 
-// closeLargest ends the connection that holds most, and says whether there was one.
+// closeLargest ends the connection that holds most if all hold too much, and says whether it did. One is ended after the other: many
+// find at one moment that there is too much, and each would end one.
 func (m *memory) closeLargest() bool {
+	m.closing.Lock()
+	worst, most := m.largest()
+	if worst != nil {
+		worst.end()
+	}
+	m.closing.Unlock()
+	if worst == nil {
+		return false
+	}
+	m.resets.blame(worst.pacing.client, time.Now())
+	worst.close()
+	m.note("a client's connection is closed: it holds most of the memory of all", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
+	return true
+}
+
+// largest returns the connection that holds most, if all hold too much.
+func (m *memory) largest() (worst *share, most int64) {
+	if m.total.Load() <= m.most {
+		return nil, 0
+	}
 	m.mu.Lock()
-	var worst *share
-	var most int64
+	defer m.mu.Unlock()
 	for s := range m.shares {
 		if n := s.held(); n > most {
 			worst, most = s, n
 		}
 	}
-	m.mu.Unlock()
-	if worst == nil {
-		return false
-	}
-	m.resets.blame(worst.pacing.client, time.Now())
-	worst.end()
-	worst.close()
-	m.note("a client's connection is closed: it holds most of the memory of all", fmt.Sprintf("%v has %d bytes of requests that are not whole and of answers that are not read, all together may have %d", worst.from, most, m.most))
-	return true
+	return worst, most
 }
 
 // whoseShare is that of the connection that an RPC came by.
@@ -415,10 +426,13 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	}
 }
 
-// toClient sees what ends a stream from here.
+// toClient sees what begins an answer, and what ends a stream from here.
 func (s *share) toClient(kind, flags byte, stream uint32, _ int) {
-	if kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0 {
+	switch {
+	case kind == resetFrame || kind == headersFrame && flags&lastOfStream != 0:
 		s.finished(stream)
+	case kind == headersFrame:
+		s.answered(stream)
 	}
 }
 

@@ -399,18 +399,19 @@ type told struct {
 }
 
 func (t told) Read(b []byte) (int, error) {
-	if t.in != nil && t.share.behind() {
+	if t.in != nil && (t.share.behind() || t.share.asksTooMuch()) {
 		b = b[:min(len(b), behindBytes)]
 	}
 	n, err := t.Conn.Read(b)
 	if t.in != nil {
 		t.in.see(b[:n])
 		t.share.pace()
+		t.share.letServe(limits.EtcdServedWait)
 	}
 	return n, err
 }
 
-// behindBytes is what is read at a time of a connection whose resets are paced: some ten of them.
+// behindBytes is what is read at a time of a connection that is read slowly: some ten requests that are reset, some twenty that are not.
 const behindBytes = 1 << 10
 
 func (t told) Write(b []byte) (int, error) {

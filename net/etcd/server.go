@@ -179,6 +179,7 @@ func (s *Server) Addr() net.Addr { return s.config.Listeners[0].Addr() }
 // Stats are the endpoint's numbers at this moment.
 type Stats struct {
 	Connections int
+	Serving     int64 // requests whose answers have not begun, but for those that wait for a lock or an election
 	Watches     int64
 	WatchBytes  int64 // of events that wait to be sent
 
@@ -189,7 +190,7 @@ type Stats struct {
 
 // Stats returns the endpoint's numbers.
 func (s *Server) Stats() Stats {
-	return Stats{Connections: s.port.count(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.built.taken(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
+	return Stats{Connections: s.port.count(), Serving: s.memory.serving.Load(), Watches: s.watches.Load(), WatchBytes: s.watchBytes.Load(), MessageBytes: s.memory.total.Load() + s.built.taken(), GatewayBytes: s.room.taken(), BuiltBytes: s.built.taken()}
 }
 
 // Drain takes no new connections and ends all streams, so that clients turn to other members. It waits until the requests that

@@ -1,0 +1,112 @@
+package etcd
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"qkv/internal/limits"
+)
+
+// TestServed has one connection ask more than is served at a time: it waits until an answer begins, or a request is over in any other
+// way. One that asks little does not, and nobody waits for longer than he is told.
+func TestServed(t *testing.T) {
+	m := newMemory(1<<40, func(func()) {}, func(string, string) {})
+	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	ask := func(s *share, stream uint32) { s.fromClient(headersFrame, lastOfStream, stream, 10) }
+	greedy, modest := begin(), begin()
+	for n := range uint32(limits.EtcdServed) {
+		ask(greedy, 2*n+1)
+	}
+	if greedy.asksTooMuch() {
+		t.Fatal("as many as are served at a time are too many")
+	}
+	rested := func() {}
+	for name, over := range map[string]func(stream uint32){
+		"its answer begins":            func(stream uint32) { greedy.toClient(headersFrame, 0, stream, 10) },
+		"it waits for a lock":          func(uint32) { rested = greedy.rests() },
+		"it is answered without data":  func(stream uint32) { greedy.toClient(headersFrame, lastOfStream, stream, 10) },
+		"it is refused":                func(stream uint32) { greedy.toClient(resetFrame, 0, stream, 4) },
+		"the client does not want it":  func(stream uint32) { greedy.fromClient(resetFrame, 0, stream, 4) },
+		"the client says it all again": func(stream uint32) { ask(greedy, stream); greedy.toClient(resetFrame, 0, stream, 4) },
+	} {
+		const last = 2*limits.EtcdServed + 1
+		ask(greedy, last)
+		if !greedy.asksTooMuch() || modest.asksTooMuch() {
+			t.Fatalf("%s: before, the one that asks too much waits: %v, another: %v", name, greedy.asksTooMuch(), modest.asksTooMuch())
+		}
+		modest.letServe(time.Hour)
+		greedy.letServe(time.Millisecond)
+		waited := make(chan struct{})
+		go func() {
+			defer close(waited)
+			greedy.letServe(time.Hour)
+		}()
+		over(last)
+		select {
+		case <-waited:
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: it goes on waiting", name)
+		}
+		greedy.toClient(headersFrame, lastOfStream, last, 10)
+		rested()
+		rested = func() {}
+		if n := m.serving.Load(); n != limits.EtcdServed {
+			t.Fatalf("%s: %d are served", name, n)
+		}
+	}
+	// Many that ask for little each do not wait, however many they are.
+	for n := range uint32(limits.EtcdServedFew) {
+		ask(modest, 2*n+1)
+	}
+	if modest.asksTooMuch() || !greedy.asksTooMuch() {
+		t.Errorf("the one that asks for little waits: %v, the other: %v", modest.asksTooMuch(), greedy.asksTooMuch())
+	}
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		greedy.letServe(time.Hour)
+	}()
+	rested = greedy.rests()
+	greedy.end()
+	rested()
+	select {
+	case <-waited:
+	case <-time.After(time.Minute):
+		t.Error("who waits does not see that the connection is over")
+	}
+	modest.end()
+	if n := m.serving.Load(); n != 0 {
+		t.Errorf("%d are served when all connections are over", n)
+	}
+}
+
+// TestOneIsEnough has many connections go over the bound together at one moment: one of them is closed, since that makes room for all.
+func TestOneIsEnough(t *testing.T) {
+	const connections, each = 16, 1 << 20
+	for round := range 300 {
+		var closed atomic.Int32
+		m := newMemory(connections*each, func(func()) {}, func(string, string) {})
+		var all []*share
+		for range connections {
+			s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
+			s.holds(each)
+			all = append(all, s)
+		}
+		begin := make(chan struct{})
+		var running sync.WaitGroup
+		for _, s := range all {
+			running.Go(func() {
+				<-begin
+				s.holds(1)
+			})
+		}
+		close(begin)
+		running.Wait()
+		if n := closed.Load(); n != 1 {
+			t.Fatalf("round %d: %d connections are closed where one is enough", round, n)
+		}
+	}
+}
