@@ -90,7 +90,7 @@ func (d *diskWatch) reported(n int, now time.Duration) {
 	if n > 0 {
 		d.done = d.orders[n-1].last
 	}
-	d.orders = d.orders[n:]
+	d.orders = dropFirst(d.orders, n)
 	if n > 0 && len(d.orders) > 0 {
 		d.orders[0].since = now // its turn begins now
 	}

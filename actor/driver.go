@@ -79,7 +79,7 @@ func Spawn[M any](d Driver, box *Mailbox[M], h Handler[M]) {
 			box.mu.Lock()
 			box.wake, box.pass, box.hold = wake, pass, hold
 			waiting := len(box.waiting) > 0
-			box.woken = waiting
+			box.woken.Store(waiting)
 			box.mu.Unlock()
 			if waiting {
 				wake()

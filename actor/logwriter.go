@@ -73,8 +73,9 @@ type report struct {
 // NewLogWriter builds the actor, and orders the first spare files.
 func NewLogWriter(c LogWriterConfig) *LogWriter {
 	w := &LogWriter{LogWriterConfig: c, segments: c.Log.Segments()}
-	w.Status.publishDurable(w.Log.Stats())
-	w.orderSpares()
+	stats := w.Log.Stats()
+	w.Status.publishDurable(stats)
+	w.orderSpares(stats)
 	return w
 }
 
@@ -140,7 +141,7 @@ func (w *LogWriter) work() error {
 		case SpareMade:
 			w.ordered--
 			w.Log.AddSpare(m.Name)
-			w.orderSpares()
+			w.orderSpares(w.Log.Stats())
 		case RoomChecked:
 		default:
 			panic(fmt.Sprintf("the log writer takes no %T", m))
@@ -242,7 +243,7 @@ func (w *LogWriter) sync(r *report) error {
 	positions, err := w.Log.Sync()
 	if errors.Is(err, log.ErrNoSpace) {
 		w.waiting = r
-		w.orderSpares()
+		w.orderSpares(w.Log.Stats())
 		w.recycle()
 	}
 	if err != nil {
@@ -256,8 +257,9 @@ func (w *LogWriter) sync(r *report) error {
 	w.Status.Counters.SyncBytes.Add(bytes)
 	w.slow.add(w.Logger, now, now-began, bytes)
 	r.positions = positions
-	w.Status.publishDurable(w.Log.Stats())
-	w.orderSpares()
+	stats := w.Log.Stats()
+	w.Status.publishDurable(stats)
+	w.orderSpares(stats)
 	w.recycle()
 	w.waits(false)
 	return w.report(*r)
@@ -326,7 +328,8 @@ func (w *LogWriter) tell(r report) {
 			sendRaftMessage(w.Peers, m, 0, false)
 		}
 	}
-	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: w.Log.Stats().HardState.Commit, FileBytes: w.Log.Stats().Bytes}
+	stats := w.Log.Stats()
+	done := Appended{Entries: r.entries, Positions: r.positions, Marker: r.marker, Responses: own, Orders: r.orders, Commit: stats.HardState.Commit, FileBytes: stats.Bytes}
 	if s := w.Log.Segments(); s != w.segments {
 		w.segments, done.Segments = s, s
 	}
@@ -383,16 +386,14 @@ func (u *unapplied) behind(applied uint64) int64 {
 		u.applied = u.reports[n].bytes
 		n++
 	}
-	if u.reports = u.reports[n:]; len(u.reports) == 0 {
-		u.reports = nil
+	if u.reports = dropFirst(u.reports, n); len(u.reports) == 0 {
 		return 0
 	}
 	return u.bytes - u.applied
 }
 
 // orderSpares keeps so many zero-filled files ready or on order that no append has to make its own.
-func (w *LogWriter) orderSpares() {
-	stats := w.Log.Stats()
+func (w *LogWriter) orderSpares(stats log.Stats) {
 	w.Status.spares.Store(int64(stats.Spares))
 	w.Status.logQuarters.Store(int32(stats.Quarters))
 	if stats.Inline != w.inlined {

@@ -3,6 +3,7 @@ package actor
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // Capacity is how much a mailbox holds for each way of putting a message in. Each batch that the actor takes makes all
@@ -37,8 +38,9 @@ type Mailbox[M any] struct {
 	held     int64 // weight that the actor has taken and not worked off
 	offered  int
 	posted   int
-	woken    bool // the driver knows that a message waits
 	closed   bool
+
+	woken atomic.Bool // the driver knows that a message waits; changed under mu only
 
 	told bool // the actor's: it has called Hold in this turn
 }
@@ -148,8 +150,10 @@ func (m *Mailbox[M]) post(message M, when turn) {
 // put appends the message and unlocks. Only the first message of a batch that wants it wakes the actor.
 func (m *Mailbox[M]) put(message M, wake func()) {
 	m.waiting = append(m.waiting, message)
-	first := wake != nil && !m.woken
-	m.woken = m.woken || wake != nil
+	first := wake != nil && !m.woken.Load()
+	if first {
+		m.woken.Store(true)
+	}
 	m.mu.Unlock()
 	if first {
 		wake()
@@ -180,7 +184,8 @@ func (m *Mailbox[M]) take(spare []M) []M {
 	batch := m.waiting
 	m.waiting = spare[:0]
 	m.held += m.sent // until the turn ends, or the actor says what it kept
-	m.sent, m.offered, m.posted, m.woken = 0, 0, 0, false
+	m.sent, m.offered, m.posted = 0, 0, 0
+	m.woken.Store(false)
 	if m.closed {
 		batch = nil
 	}
@@ -196,17 +201,14 @@ func (m *Mailbox[M]) Waiting() int {
 }
 
 // idle reports that no message waits for the actor's turn.
-func (m *Mailbox[M]) idle() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !m.woken
-}
+func (m *Mailbox[M]) idle() bool { return !m.woken.Load() }
 
 // close makes Send return false, and drops what waits.
 func (m *Mailbox[M]) close() {
 	m.mu.Lock()
 	m.closed = true
-	m.waiting, m.woken = nil, false
+	m.waiting = nil
+	m.woken.Store(false)
 	m.mu.Unlock()
 	m.roomMade.Broadcast()
 }

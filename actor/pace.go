@@ -62,9 +62,7 @@ func (p *pace) committed(upTo uint64, now time.Duration) {
 		p.commits++
 		p.waited += now - p.orders[n].at
 	}
-	if p.orders = p.orders[n:]; len(p.orders) == 0 {
-		p.orders = nil
-	}
+	p.orders = dropFirst(p.orders, n)
 }
 
 // deposed forgets the orders of one that leads no more.

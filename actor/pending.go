@@ -137,11 +137,8 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	}
 	i, known := o.at[to]
 	if !known {
-		if o.at == nil {
-			o.at = map[kv.ReplyTo]int{}
-		}
 		i = len(o.list)
-		o.at[to] = i
+		o.note(to, i)
 		if i < cap(o.list) {
 			o.list = o.list[:i+1] // with the room of an earlier one
 		} else {
@@ -153,6 +150,20 @@ func (o *completions) of(to kv.ReplyTo, n int) *completedOf {
 	one := &o.list[i]
 	one.done = slices.Grow(one.done, n)
 	return one
+}
+
+// note notes the place of a connection. One that is alone is found without.
+func (o *completions) note(to kv.ReplyTo, i int) {
+	if i == 0 {
+		return
+	}
+	if o.at == nil {
+		o.at = map[kv.ReplyTo]int{}
+	}
+	if i == 1 {
+		o.at[o.list[0].to] = 0
+	}
+	o.at[to] = i
 }
 
 // handOut gives each connection all that is done of it at once, in the order in which connections came up. The lists are

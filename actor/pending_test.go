@@ -55,6 +55,33 @@ func TestBatchIsCompletedInOnePiece(t *testing.T) {
 	}
 }
 
+// told is a connection that counts how often it is told of something.
+type told struct{ times int }
+
+func (t *told) Complete([]kv.Completion) { t.times++ }
+
+// Each connection is told once of all that a batch has done of it, in whatever order its commands are.
+func TestConnectionsAreToldOnce(t *testing.T) {
+	var out completions
+	for n := 1; n <= 3; n++ {
+		all := make([]*told, n)
+		for i := range all {
+			all[i] = &told{}
+		}
+		for range 3 {
+			for _, to := range all {
+				out.add(to, kv.Completion{})
+			}
+		}
+		out.handOut()
+		for i, to := range all {
+			if to.times != 1 {
+				t.Errorf("connection %d of %d was told %d times", i, n, to.times)
+			}
+		}
+	}
+}
+
 // BenchmarkResolve is what the applier pays for handing out the results of 1000 commands of 4 connections.
 func BenchmarkResolve(b *testing.B) {
 	e, results, _ := batchOf(4, 250)

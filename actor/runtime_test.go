@@ -167,3 +167,22 @@ func (f handlerFunc) Handle(_ Time, batch []hop) bool {
 	f(batch)
 	return false
 }
+
+// The wall clock, which jumps, is read again when what is known of it is old, and not for each moment.
+func TestWallIsReadAgain(t *testing.T) {
+	r := NewRuntime()
+	defer r.Stop()
+	first := r.Time()
+	if behind := time.Since(time.Unix(0, first.Wall)); behind < -time.Hour || behind > time.Hour {
+		t.Fatalf("at first it is wrong by %v", behind)
+	}
+	r.apart.Store(0)
+	r.read.Store(int64(time.Hour)) // just now, however long this takes
+	if now := r.Time(); now.Wall != int64(now.Now) {
+		t.Errorf("it was read again at once: %v", now)
+	}
+	r.read.Store(int64(first.Now - wallEvery))
+	if behind := time.Since(time.Unix(0, r.Time().Wall)); behind < -time.Hour || behind > time.Hour {
+		t.Errorf("it is still wrong by %v", behind)
+	}
+}

@@ -61,6 +61,15 @@ var memberMutants = []mutant{
 	{"collect garbage again for what Views hold", []change{
 		{"node/idle.go", "	w.at = retired + least // what Views still hold does not go, however often it runs\n", ""},
 	}, []detector{direct("./node", "TestRetiredWatch")}},
+	{"collect the garbage of a large heap as that of a small one", []change{
+		{"node/idle.go", "		return limits.CollectedOften, true\n", "		return usualPercent, true\n"},
+	}, []detector{direct("./node", "TestCollectWatch")}},
+	{"tell a connection twice of one batch", []change{
+		{"actor/pending.go", "		o.at[o.list[0].to] = 0\n", ""},
+	}, []detector{direct("./actor", "TestConnectionsAreToldOnce")}},
+	{"never read the wall clock again", []change{
+		{"actor/runtime.go", "read == 0 || now-read >= wallEvery", "read == 0"},
+	}, []detector{direct("./actor", "TestWallIsReadAgain")}},
 	// A leader that has died.
 	{"forget a leader that is heard", []change{
 		{"actor/failover.go", " || c.silence < c.lateTicks() ||", " ||"},

@@ -530,6 +530,9 @@ const (
 	IdleLooks   = 25
 	IdleEntries = 64
 	IdleBytes   = 8 << 20
+	// QueueKept is how many places a queue of the core keeps when it is empty: a lone client's writes need one, and what is under way at
+	// once some hundred.
+	QueueKept = 256
 	// HeapLarge is what lives of a heap of which garbage is collected at CollectedOften hundredths of that, until half as much lives. With
 	// Go's own hundred, members took 20 to 26 MiB more at 100,000 keys, for the heap and for slabs that nobody reaches but which the
 	// next collection gives back; and 4,096 connections that do nothing hold 54 KiB each, and as much again. Under full load
