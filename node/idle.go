@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"runtime/metrics"
 
 	"qkv/internal/limits"
 )
@@ -45,17 +44,17 @@ func (w *retiredWatch) look(retired, mapped int64) (collect bool) {
 	return true
 }
 
-// collectWatch tells how much garbage there may be for what lives: where that is much, the collector's room for as much again is
-// memory that others could use, and where it is little, collections would be too many. It is for one clock.
+// collectWatch tells how much garbage there may be for what lives, by what clients hold: where that is much, the collector's room
+// for as much again would be more than clients may cost a member. It is for one clock.
 type collectWatch struct{ often bool }
 
 // look returns the new percentage, if it is another one.
-func (w *collectWatch) look(lives uint64) (percent int, changed bool) {
+func (w *collectWatch) look(held int64) (percent int, changed bool) {
 	switch {
-	case !w.often && lives >= limits.HeapLarge:
+	case !w.often && held >= limits.ClientsMany:
 		w.often = true
 		return limits.CollectedOften, true
-	case w.often && lives < limits.HeapLarge/2:
+	case w.often && held < limits.ClientsMany/2:
 		w.often = false
 		return usualPercent, true
 	}
@@ -65,8 +64,8 @@ func (w *collectWatch) look(lives uint64) (percent int, changed bool) {
 // usualPercent is Go's own.
 const usualPercent = 100
 
-// collect goes by what the state has given up, and by what lives of the heap, unless the one who started this process has said how
-// much garbage there may be.
+// collect goes by what the state has given up, and by what clients hold, unless the one who started this process has said how much
+// garbage there may be.
 func (n *Node) collect() {
 	n.runtime.Every(limits.RetiredInterval, func() {
 		if view := n.member.status.View(); n.retired.look(view.RetiredBytes(), view.MappedBytes()) {
@@ -77,15 +76,19 @@ func (n *Node) collect() {
 		return
 	}
 	n.runtime.Every(limits.LookInterval, func() {
-		if percent, changed := n.collects.look(heapLives()); changed {
+		if percent, changed := n.collects.look(n.held()); changed {
 			debug.SetGCPercent(percent)
 		}
 	})
 }
 
-// heapLives is what the last collection found in use.
-func heapLives() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+// held is what the clients of both endpoints hold of memory.
+func (n *Node) held() int64 {
+	stats := n.etcd.Stats()
+	held := stats.MessageBytes + stats.GatewayBytes
+	if n.server != nil {
+		native := n.server.Stats()
+		held += native.Bytes + native.Connections*limits.ClientConnectionBytes
+	}
+	return held
 }

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"runtime"
 	"testing"
 
 	"qkv/internal/limits"
@@ -65,33 +64,23 @@ func TestRetiredWatch(t *testing.T) {
 	}
 }
 
-// While much lives of the heap, garbage is collected earlier, and not now earlier and now later where it is about as much.
+// While clients hold much, garbage is collected earlier, and not now earlier and now later where it is about as much.
 func TestCollectWatch(t *testing.T) {
 	var w collectWatch
 	for _, step := range []struct {
-		lives   uint64
+		held    int64
 		percent int
 	}{
 		{0, 0},
-		{limits.HeapLarge - 1, 0},
-		{limits.HeapLarge, limits.CollectedOften},
-		{limits.HeapLarge, 0},
-		{limits.HeapLarge / 2, 0},
-		{limits.HeapLarge/2 - 1, usualPercent},
-		{limits.HeapLarge/2 - 1, 0},
+		{limits.ClientsMany - 1, 0},
+		{limits.ClientsMany, limits.CollectedOften},
+		{limits.ClientsMany, 0},
+		{limits.ClientsMany / 2, 0},
+		{limits.ClientsMany/2 - 1, usualPercent},
+		{limits.ClientsMany/2 - 1, 0},
 	} {
-		if percent, changed := w.look(step.lives); percent != step.percent || changed != (step.percent > 0) {
-			t.Errorf("%d bytes: %d, %v", step.lives, percent, changed)
+		if percent, changed := w.look(step.held); percent != step.percent || changed != (step.percent > 0) {
+			t.Errorf("%d bytes: %d, %v", step.held, percent, changed)
 		}
 	}
-}
-
-// What lives of the heap is known: the name of Go's figure is right.
-func TestHeapLives(t *testing.T) {
-	kept := make([]byte, 8<<20)
-	runtime.GC()
-	if lives := heapLives(); lives < uint64(len(kept)) {
-		t.Errorf("%d bytes live, and %d are kept", lives, len(kept))
-	}
-	runtime.KeepAlive(kept)
 }

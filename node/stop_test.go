@@ -138,6 +138,9 @@ func TestStopDrainsEtcdAlone(t *testing.T) {
 	if n.server != nil {
 		t.Fatal("it serves native clients, too")
 	}
+	if held := n.held(); held != 0 {
+		t.Errorf("nobody has connected, and clients hold %d bytes", held)
+	}
 	s := stuck{begun: make(chan struct{}), until: make(chan struct{})}
 	box := actor.NewMailbox[int]("stuck", actor.Capacity{MustPost: 1})
 	actor.Spawn(n.runtime, box, s)

@@ -61,7 +61,7 @@ var memberMutants = []mutant{
 	{"collect garbage again for what Views hold", []change{
 		{"node/idle.go", "	w.at = retired + least // what Views still hold does not go, however often it runs\n", ""},
 	}, []detector{direct("./node", "TestRetiredWatch")}},
-	{"collect the garbage of a large heap as that of a small one", []change{
+	{"collect garbage as ever where clients hold much", []change{
 		{"node/idle.go", "		return limits.CollectedOften, true\n", "		return usualPercent, true\n"},
 	}, []detector{direct("./node", "TestCollectWatch")}},
 	{"tell a connection twice of one batch", []change{

@@ -166,6 +166,13 @@ const (
 	// ClientPlaceIdle.
 	ClientConnections = 4096
 	ClientPlaceIdle   = time.Second
+	// ClientConnectionBytes is what a connection holds of a member's memory, in which nothing happens: 42 KiB of the heap and its
+	// goroutines' stacks (measured), of QUIC and TLS. When all clients together, with what counts for ClientBytes, hold ClientsMany, the
+	// member has its garbage collected at CollectedOften hundredths of what lives, until they hold half as much: Go's collector
+	// else keeps as much again, which is 120 KiB for each connection.
+	ClientConnectionBytes = 56 << 10
+	ClientsMany           = 64 << 20
+	CollectedOften        = 50
 	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature, and 130 KiB (measured).
@@ -533,13 +540,6 @@ const (
 	// QueueKept is how many places a queue of the core keeps when it is empty: a lone client's writes need one, and what is under way at
 	// once some hundred.
 	QueueKept = 256
-	// HeapLarge is what lives of a heap of which garbage is collected at CollectedOften hundredths of that, until half as much lives. With
-	// Go's own hundred, members took 20 to 26 MiB more at 100,000 keys, for the heap and for slabs that nobody reaches but which the
-	// next collection gives back; and 4,096 connections that do nothing hold 54 KiB each, and as much again. Under full load
-	// collections take 5 % of a member's processor time in place of 1.4, and the kernel less, since fewer pages are touched: together no
-	// more. Of a small heap they are dear: 8 % of a lone client's put (measured).
-	HeapLarge      = 24 << 20
-	CollectedOften = 50
 	// RetiredBytes of the state's memory that are given up, or a RetiredPart of what is in use, are worth a collection of garbage:
 	// a member under load makes enough of it elsewhere, this is for one that does not. In a RetiredInterval a compaction gives up some
 	// 50 MiB.
