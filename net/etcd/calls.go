@@ -179,15 +179,12 @@ func numbersOf(all []*call) (numbers []uint64, timeout time.Duration) {
 
 // Complete implements kv.ReplyTo.
 func (c *calls) Complete(done []kv.Completion) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	ended := c.endedBy(done)
 	var view *index.View
-	for i := range done {
-		one := c.waiting[done[i].Request]
+	for i, one := range ended {
 		if one == nil {
-			continue // the member answers what it does not know twice; nobody waits
+			continue
 		}
-		delete(c.waiting, done[i].Request)
 		out := outcome{Completion: done[i]}
 		if one.body && done[i].Result.Err == nil {
 			if view == nil {
@@ -197,6 +194,19 @@ func (c *calls) Complete(done []kv.Completion) {
 		}
 		one.done <- out
 	}
+}
+
+// endedBy takes the calls that end out of waiting. A call that nobody waits for is nil: the member answers what it does not know twice.
+// Those that wait for their outcomes are woken behind the lock, which all need who begin a call meanwhile.
+func (c *calls) endedBy(done []kv.Completion) []*call {
+	ended := make([]*call, len(done))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range done {
+		ended[i] = c.waiting[done[i].Request]
+		delete(c.waiting, done[i].Request)
+	}
+	return ended
 }
 
 // begin registers a call, or says why it is refused.
