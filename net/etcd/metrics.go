@@ -364,7 +364,10 @@ func (m *metrics) count(ctx context.Context, r *rpcMeter) {
 		version = said[0]
 	}
 	one := (*m.versions.all.Load())[version]
-	if one == nil {
+	switch {
+	case version == "":
+		one = m.versions.none
+	case one == nil:
 		one = m.version(version)
 	}
 	one[r.kind].Inc()

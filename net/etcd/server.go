@@ -384,21 +384,27 @@ func (s *Server) admit(ctx context.Context, q proto.Message) error {
 			return err
 		}
 	}
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		if version := md.Get(rpctypes.MetadataClientAPIVersionKey); len(version) > 0 && !utf8.ValidString(version[0]) {
-			return rpctypes.ErrGRPCInvalidClientAPIVersion
-		}
-		if require := md.Get(rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && s.config.Member.RaftStatus().Leader == 0 {
-			return rpctypes.ErrGRPCNoLeader
-		}
+	if version := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataClientAPIVersionKey); len(version) > 0 && !utf8.ValidString(version[0]) {
+		return rpctypes.ErrGRPCInvalidClientAPIVersion
+	}
+	if require := metadata.ValueFromIncomingContext(ctx, rpctypes.MetadataRequireLeaderKey); len(require) > 0 && require[0] == rpctypes.MetadataHasLeader && s.config.Member.RaftStatus().Leader == 0 {
+		return rpctypes.ErrGRPCNoLeader
 	}
 	if _, status := q.(*pb.StatusRequest); status {
 		return nil
 	}
-	as := wire.Request{Op: wire.OpRange}
-	as.Range.Serializable = local
-	return refused(s.config.Member.Refuse(&as))
+	as := &asksAll
+	if local {
+		as = &asksLocal
+	}
+	return refused(s.config.Member.Refuse(as))
 }
+
+// What a member is asked whether it answers: they have several hundred bytes, and are not changed.
+var (
+	asksAll   = wire.Request{Op: wire.OpRange}
+	asksLocal = wire.Request{Op: wire.OpRange, Range: kv.Range{Serializable: true}}
+)
 
 // isLearner says that a member is a learner as etcd's clients understand it: one that somebody has to promote. One that becomes a
 // voter by itself as soon as it is level was added as a voter, and serves what voters serve.
