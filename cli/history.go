@@ -17,7 +17,7 @@ import (
 )
 
 // pointUsage is how a point in the history is given.
-const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"
+const pointUsage = "a revision, or a time: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today, or 5m for so long ago"
 
 func historyCommand() *cli.Command {
 	return &cli.Command{
@@ -53,7 +53,7 @@ func pointAsked(ctx context.Context, s *client.Client, word string) (int64, erro
 	return s.RevisionAt(ctx, at, false)
 }
 
-// parsePoint reads a revision or a time. Nothing is revision 0.
+// parsePoint reads a revision, a time, or how long ago a time was. Nothing is revision 0.
 func parsePoint(word string, now time.Time) (revision int64, at time.Time, err error) {
 	if word == "" {
 		return 0, at, nil
@@ -64,8 +64,11 @@ func parsePoint(word string, now time.Time) (revision int64, at time.Time, err e
 		}
 		return revision, at, nil
 	}
+	if ago, notAgo := time.ParseDuration(word); notAgo == nil && ago >= 0 {
+		return 0, now.Add(-ago), nil
+	}
 	if at, err = parseTime(word, now); err != nil {
-		return 0, at, usagef("%w; or a revision, which is a number", err)
+		return 0, at, usagef("%w; or 5m for so long ago; or a revision, which is a number", err)
 	}
 	return 0, at, nil
 }

@@ -87,3 +87,22 @@ func TestParseTime(t *testing.T) {
 		}
 	}
 }
+
+// A point in the history is a revision, a time, or how long ago that was; nothing of it is to come.
+func TestParsePoint(t *testing.T) {
+	now := time.Date(2026, 3, 4, 15, 30, 0, 0, time.UTC)
+	for word, want := range map[string]struct {
+		revision int64
+		ago      time.Duration
+	}{"42": {42, -1}, "5m": {0, 5 * time.Minute}, "1h30m": {0, 90 * time.Minute}, "0s": {0, 0}, "15:00": {0, 30 * time.Minute}} {
+		revision, at, err := parsePoint(word, now)
+		if err != nil || revision != want.revision || at.IsZero() != (want.ago < 0) || !at.IsZero() && now.Sub(at) != want.ago {
+			t.Errorf("%s: revision %d, %v, %v", word, revision, at, err)
+		}
+	}
+	for _, word := range []string{"-5m", "0", "5 m", "soon", "15:31"} {
+		if revision, at, err := parsePoint(word, now); err == nil {
+			t.Errorf("%s: revision %d, %v", word, revision, at)
+		}
+	}
+}
