@@ -12,6 +12,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/net/client"
+	"qkv/net/wire"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -191,5 +192,16 @@ func TestPrefixed(t *testing.T) {
 	want := "b    | 4\na    | one line\nb    | 8\na    | two lines\nb    | 11\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", &out, want)
+	}
+}
+
+// A member tells its links in no order; status shows them in that of the names, so that two looks can be compared.
+func TestLinksAreInOrder(t *testing.T) {
+	s := client.Status{Links: []wire.Link{{Member: 3}, {Member: 1}, {Member: 2}}}
+	for _, id := range []uint64{1, 2, 3} {
+		s.Members = append(s.Members, wire.Member{ID: id, Name: fmt.Sprint("n", id)})
+	}
+	if got := linksOf(&s); got[0].Member != "n1" || got[1].Member != "n2" || got[2].Member != "n3" {
+		t.Errorf("links are %+v", got)
 	}
 }

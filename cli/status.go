@@ -292,12 +292,13 @@ func alarmsOf(s *client.Status) []alarm {
 	return alarms
 }
 
-// linksOf are a member's connections to the others, with names in place of ids.
+// linksOf are a member's connections to the others, with names in place of ids, and in their order: a member tells them in none.
 func linksOf(s *client.Status) []link {
 	links := make([]link, 0, len(s.Links))
 	for _, l := range s.Links {
 		links = append(links, link{nameIn(s, l.Member), l.Connected, milliseconds(l.RTT), l.Error})
 	}
+	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
 	return links
 }
 
