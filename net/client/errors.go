@@ -36,8 +36,14 @@ type OutcomeUnknownError struct {
 
 func (e *OutcomeUnknownError) Error() string {
 	s := fmt.Sprintf("the outcome of the %s is unknown: it was sent to %s, but %v", e.Op, e.Endpoint, e.Cause)
-	if answer, ok := errors.AsType[*kv.Error](e.Cause); ok && answer.Code == kv.Unknown {
+	subject := "it"
+	switch answer, ok := errors.AsType[*kv.Error](e.Cause); {
+	case !ok:
+	case answer.Code == kv.Unknown:
 		return s // the member says what may have happened
+	case answer.Certain(): // of the last attempt alone
+		s = fmt.Sprintf("the outcome of the %s is unknown: it was sent more than once, and the last answer, of %s, is: %v", e.Op, e.Endpoint, e.Cause)
+		subject = "an earlier attempt"
 	}
 	ask := "read the key"
 	switch e.Op {
@@ -48,7 +54,7 @@ func (e *OutcomeUnknownError) Error() string {
 	case wire.OpMoveLeader.String():
 		ask = "see who leads"
 	}
-	return s + "; it may have happened, or may happen yet: " + ask + " to find out"
+	return s + "; " + subject + " may have happened, or may happen yet: " + ask + " to find out"
 }
 
 // Is makes errors.Is(err, ErrOutcomeUnknown) true.

@@ -21,3 +21,14 @@ func TestUnknownOutcomeIsToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// What is certain of the last attempt is not said of the write: another attempt may have happened.
+func TestUnknownOutcomeOfAnEarlierAttempt(t *testing.T) {
+	refused := kv.Errorf(kv.Unavailable, "there is no leader; the write was not proposed and certainly did not happen")
+	for _, cause := range []error{refused, &UnavailableError{Op: "put", Endpoints: []EndpointError{{Endpoint: "a:1", Err: refused}}}} {
+		text := (&OutcomeUnknownError{Op: "put", Endpoint: "a:1", Cause: cause}).Error()
+		if !strings.Contains(text, "an earlier attempt may have happened") || strings.Contains(text, "; it may have happened") {
+			t.Errorf("it speaks of one write as if it both certainly did not happen and may have: %s", text)
+		}
+	}
+}
