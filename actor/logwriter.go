@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 
@@ -99,9 +100,18 @@ func (w *LogWriter) Handle(_ Time, batch []LogWriterMessage) (again bool) {
 	}
 	if err != nil {
 		w.failed = true
-		w.Fail(fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err))
+		w.Fail(logFailed(err))
 	}
 	return len(w.queue) > 0 && !w.failed && w.restoring == nil && w.waiting == nil
+}
+
+// logFailed says that the log cannot go on, and what that means for what this member has acknowledged: what was synced is on
+// the disk, unless somebody removes the log's files from under it. Then it is written to files that nobody finds again.
+func logFailed(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w; files of the log were removed while this member ran: what it acknowledged may be lost here, and is safe only where enough of the others have it: the README says under \"When a member has lost its disk\" how to replace it", ErrDisk, err)
+	}
+	return fmt.Errorf("%w: %w; what was acknowledged is safe, anything else is unknown: look at the disk before starting again", ErrDisk, err)
 }
 
 // work takes orders up to a group's limit, or up to one that brings a snapshot, and carries them out.

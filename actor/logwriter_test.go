@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -238,5 +240,16 @@ func TestReplacedInOneGroup(t *testing.T) {
 	handleAll(w, orders)
 	if len(peers.heard) > 0 || *failure == nil {
 		t.Errorf("after a failed sync, error %v, others hear %q", *failure, peers.heard)
+	}
+}
+
+// A log whose files were removed has lost what it acknowledged: nobody is told that it is safe.
+func TestRemovedLogIsNotCalledSafe(t *testing.T) {
+	gone := logFailed(fmt.Errorf("opening the spare segment: %w", fs.ErrNotExist))
+	if !errors.Is(gone, ErrDisk) || strings.Contains(gone.Error(), "acknowledged is safe") || !strings.Contains(gone.Error(), "When a member has lost its disk") {
+		t.Errorf("of files that were removed it says: %v", gone)
+	}
+	if failed := logFailed(errors.New("a sync failed")); !errors.Is(failed, ErrDisk) || !strings.Contains(failed.Error(), "what was acknowledged is safe") {
+		t.Errorf("of a sync that failed it says: %v", failed)
 	}
 }

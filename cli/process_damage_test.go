@@ -82,6 +82,11 @@ func TestProcessDamage(t *testing.T) {
 		m.refuses(exitFailed, "corrupt", identity, "is missing")
 		must(t, os.WriteFile(identity, content, 0o600))
 	})
+	t.Run("no log", func(t *testing.T) {
+		must(t, os.Rename(wal, wal+"-away"))
+		m.refuses(exitFailed, "corrupt data folder", wal, "is missing", "put it back", "When a member has lost its disk")
+		must(t, os.Rename(wal+"-away", wal))
+	})
 	t.Run("log", func(t *testing.T) {
 		name, begin, _ := lastFrame(t, wal)
 		entry := begin - 4096 // the page before the fence

@@ -78,6 +78,9 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	if err != nil {
 		ahead.abandon()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, damagedf("corrupt data folder: the log is missing (%v): put it back, or mount the disk that it is on; the README says under \"When a member has lost its disk\" what else is left", err)
+		}
 		return nil, err // it names the log
 	}
 	r := &recovered{log: opened, window: found.Window, hardState: found.HardState}
