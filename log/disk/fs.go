@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io"
+	"unsafe"
 )
 
 // FS is a file system. Errors satisfy errors.Is with fs.ErrExist and fs.ErrNotExist, and those of a full disk or of a quota that is
@@ -76,9 +77,12 @@ const DirectBytes = 4096
 // ZerosMost is how many zeros are written at a time.
 const ZerosMost = 1 << 20
 
-// zeroPages is what they are written from. It begins at a page, as all that is allocated in this size does; a file system
-// that wants still more gets them through the page cache.
-var zeroPages = make([]byte, ZerosMost)
+// zeroPages is what they are written from. It begins at a page; a file system that wants still more gets them through the page cache.
+// It is no part of the heap, where it would count as what lives, so that the collector leaves as much garbage again.
+var (
+	zeroRoom  [ZerosMost + DirectBytes]byte
+	zeroPages = zeroRoom[-uintptr(unsafe.Pointer(&zeroRoom))%DirectBytes:][:ZerosMost]
+)
 
 // ErrLocked is the error of a lock that another process holds.
 var ErrLocked = errors.New("locked by another process")
