@@ -60,7 +60,6 @@ func newPort(s *Server) *port {
 }
 
 func (p *port) run(running *sync.WaitGroup) {
-	running.Go(func() { _ = p.s.grpc.Serve(p.grpc) })
 	running.Go(func() { _ = p.web.Serve(p.http) })
 	for i := range p.s.config.Listeners {
 		running.Go(func() { p.accept(running, &p.s.config.Listeners[i]) })
@@ -306,6 +305,9 @@ func (p *port) hand(c *conn, full bool) error {
 	c.share.Store(own)
 	if !h2 {
 		return p.http.give(told{Conn: over, auth: accounted{auth, own}, share: own})
+	}
+	if !p.s.begin() {
+		return net.ErrClosed
 	}
 	return p.grpc.give(told{Conn: over, auth: accounted{auth, own}, share: own, in: &frames{seen: own.fromClient, skip: prefaceBytes}, out: &frames{seen: own.toClient}})
 }

@@ -95,11 +95,13 @@ type Server struct {
 	logger *slog.Logger
 	calls  *calls
 	turns  *turns
-	grpc   *grpc.Server
+	begun  sync.Once
+	grpc   *grpc.Server // begun's
 	port   *port
 	webs   []*http.Server // of Config.Metrics
 	health *health.Server
 
+	offered []*grpc.ServiceDesc // by gRPC, and by the gateway
 	metrics *metrics
 	gateway *gateway
 	memory  *memory
@@ -143,27 +145,12 @@ func Start(config Config) *Server {
 	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
 	s.locks = &places{most: config.Limits.Locks}
 	s.alive, s.die = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(
-		grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
-		grpc.Creds(handshaken{}),
-		grpc.MaxRecvMsgSize(config.MaxRequestBytes+limits.EtcdRequestOver),
-		grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
-		grpc.MaxConcurrentStreams(uint32(config.Limits.Streams)),
-		grpc.WaitForHandlers(true),
-		grpc.NumStreamWorkers(limits.EtcdStreamWorkers),
-		grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
-		grpc.ConnectionTimeout(config.Limits.Handshake),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
-	)
-	services := s.services()
-	for _, service := range services {
+	s.offered = s.services()
+	for _, service := range s.offered {
 		s.measure(service)
-		s.grpc.RegisterService(service, nil)
 	}
-	s.gateway = newGateway(s, services)
+	s.gateway = newGateway(s, s.offered)
 	s.health = health.NewServer()
-	healthpb.RegisterHealthServer(s.grpc, s.health)
 	s.calls.run(&s.running)
 	s.port = newPort(s)
 	s.port.run(&s.running)
@@ -171,6 +158,38 @@ func Start(config Config) *Server {
 		s.serveMetrics(one)
 	}
 	return s
+}
+
+// begin lets gRPC be served from its first connection on, since its workers cost what a member without such clients has no need for.
+// It is false when the server ends and there was none before.
+func (s *Server) begin() bool {
+	s.begun.Do(func() {
+		s.grpc = grpc.NewServer(
+			grpc.ForceServerCodecV2(codec{encoding.GetCodecV2(protocodec.Name), s.metrics}),
+			grpc.Creds(handshaken{}),
+			grpc.MaxRecvMsgSize(s.config.MaxRequestBytes+limits.EtcdRequestOver),
+			grpc.MaxSendMsgSize(limits.EtcdMessageBytes),
+			grpc.MaxConcurrentStreams(uint32(s.config.Limits.Streams)),
+			grpc.WaitForHandlers(true),
+			grpc.NumStreamWorkers(limits.EtcdStreamWorkers),
+			grpc.MaxHeaderListSize(limits.EtcdHeaderBytes),
+			grpc.ConnectionTimeout(s.config.Limits.Handshake),
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: limits.EtcdPingLeast}),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: limits.EtcdPing, Timeout: limits.EtcdPingTimeout}),
+		)
+		for _, service := range s.offered {
+			s.grpc.RegisterService(service, nil)
+		}
+		healthpb.RegisterHealthServer(s.grpc, s.health)
+		s.running.Go(func() { _ = s.grpc.Serve(s.port.grpc) })
+	})
+	return s.grpc != nil
+}
+
+// served returns what has served gRPC, and nil where nothing has, and will.
+func (s *Server) served() *grpc.Server {
+	s.begun.Do(func() {})
+	return s.grpc
 }
 
 // Addr is where the endpoint listens first.
@@ -199,7 +218,9 @@ func (s *Server) Drain(ctx context.Context) {
 	s.end()
 	finished := make(chan struct{})
 	s.running.Go(func() {
-		s.grpc.GracefulStop()
+		if serves := s.served(); serves != nil {
+			serves.GracefulStop()
+		}
 		close(finished)
 	})
 	select {
@@ -222,7 +243,9 @@ func (s *Server) end() {
 // must have ended before.
 func (s *Server) Close() {
 	s.end()
-	s.grpc.Stop()
+	if serves := s.served(); serves != nil {
+		serves.Stop()
+	}
 	s.port.stop()
 	for _, web := range s.webs {
 		_ = web.Close()
