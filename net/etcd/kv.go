@@ -26,14 +26,15 @@ func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.calls.write(ctx, index.AppendPut(nil, &p), p.PrevKV)
+	const most = 64 // of what a command has beside its key and its value
+	out, err := s.calls.write(ctx, index.AppendPut(make([]byte, 0, most+len(p.Key)+len(p.Value)), &p), p.PrevKV)
 	if err != nil {
 		return nil, err
 	}
-	answer := &pb.PutResponse{Header: s.header(out.Result.Revision)}
 	if !p.PrevKV {
-		return answer, nil
+		return message{appendHeader(make([]byte, 0, headerBytes), putHeader, s.header(out.Result.Revision))}, nil
 	}
+	answer := &pb.PutResponse{Header: s.header(out.Result.Revision)}
 	defer runtime.KeepAlive(out.view)
 	found, err := readAnswer(index.NewPutReader(&p, &out.Result, limits.EtcdAnswerBytes), out.view)
 	if err != nil {
@@ -182,14 +183,14 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	}
 	v := s.config.Member.View()
 	defer runtime.KeepAlive(v)
-	var a rangeAnswer
 	if len(q.RangeEnd) == 0 && !sortsPage(q) {
 		found, err := v.Range(r, 0)
 		if err != nil {
 			return nil, statusOf(err)
 		}
-		return s.rangeMessage(&a, &found), nil
+		return s.pointMessage(&found), nil
 	}
+	var a rangeAnswer
 	if r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
 		return s.rangeAll(ctx, &a, r, v)
 	}
@@ -240,6 +241,19 @@ func (s *Server) mayReadAt(ctx context.Context, serializable bool, revision int6
 		_ = s.calls.confirm(ctx) // without it, the answer is what this member has
 	}
 	return ctx.Err()
+}
+
+// pointMessage encodes what was found at one key, in one piece.
+func (s *Server) pointMessage(found *kv.RangeResult) message {
+	size := headerBytes + countBytes
+	for i := range found.KVs {
+		size += sizeField(&found.KVs[i])
+	}
+	b := appendHeader(make([]byte, 0, size), rangeHeader, s.header(found.Revision))
+	for i := range found.KVs {
+		b = appendPair(b, rangeKVs, &found.KVs[i])
+	}
+	return message{appendCount(b, found.More, found.Count)}
 }
 
 func (s *Server) rangeMessage(a *rangeAnswer, found *kv.RangeResult) message {

@@ -307,6 +307,9 @@ func counted(answer any, s *share) any {
 		m.share = s
 		return m
 	case message:
+		if m.small() {
+			return m
+		}
 		return held{message: m, share: s}
 	case proto.Message: // what is encoded by the library is small, but for lists of leases and of their keys
 		if proto.Size(m) > smallAnswer {
@@ -319,6 +322,16 @@ func counted(answer any, s *share) any {
 }
 
 const smallAnswer = 16 << 10
+
+// small says that gRPC does not say when a message was written: it has no piece that would be counted.
+func (m message) small() bool {
+	for _, piece := range m {
+		if !mem.IsBelowBufferPoolingThreshold(cap(piece)) {
+			return false
+		}
+	}
+	return true
+}
 
 // buffers are what gRPC writes of a message, and gives back here.
 func (h held) buffers() (all mem.BufferSlice) {
