@@ -3,6 +3,7 @@ package client
 import (
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -75,4 +76,44 @@ func (c *Client) newWrite() *call {
 	x := newCall(wire.OpPut)
 	x.client = c
 	return x
+}
+
+// A session in which nothing is under way is given up after a pause, before a member may have ended it; one in which something
+// is keeps its names.
+func TestSessionAfterAPause(t *testing.T) {
+	c := &Client{}
+	c.naming.clock.Store(7)
+	at := time.Now()
+	name := func(after time.Duration) (*call, uint64) {
+		at = at.Add(after)
+		x := c.newWrite()
+		x.begun = at
+		w, ok := x.name(&c.naming)
+		if !ok {
+			t.Fatal("it has no name")
+		}
+		return x, w.Session
+	}
+	a, first := name(0)
+	a.releaseName(true)
+	b, second := name(sessionIdle)
+	d, third := name(sessionIdle + 1)
+	if second != first || third != first {
+		t.Errorf("sessions %x, %x after a short pause, %x while a write is under way", first, second, third)
+	}
+	b.releaseName(true)
+	d.releaseName(true)
+	if _, fourth := name(sessionIdle + 1); fourth == first {
+		t.Error("the same session after a pause in which it may have ended")
+	}
+}
+
+// A member that is behind tells an older session clock, which says nothing.
+func TestSessionClockNeverGoesBack(t *testing.T) {
+	c := &Client{}
+	for _, told := range []struct{ clock, want int64 }{{7, 7}, {5, 7}, {0, 7}, {8, 8}} {
+		if c.learnClock(&wire.Status{SessionClock: told.clock}); c.naming.clock.Load() != told.want {
+			t.Errorf("told %d it keeps %d, want %d", told.clock, c.naming.clock.Load(), told.want)
+		}
+	}
 }
