@@ -160,6 +160,28 @@ func TestLocalCertificatesAreRenewed(t *testing.T) {
 	wantError(t, err, "the local CA cannot be used", "ca.crt expired", "or remove "+home+"/certs")
 }
 
+// Where a certificate is past half of its life and cannot be renewed, since its CA ends no later, handshakes do not read its
+// files each time to find that out.
+func TestLocalCertificateIsReadOnce(t *testing.T) {
+	home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
+	_, err := maker(noon).LocalMember(home, data, "n1")
+	must(t, err)
+	c := &clock{noon.Add(caLifetime - 10*day)}
+	late, err := c.maker().LocalMember(home, data, "n1")
+	must(t, err)
+	c.t = c.t.Add(9 * day)
+	must(t, late.Refresh())
+	read := late.inUse.Load()
+	c.t = c.t.Add(renewalPause / 2)
+	if must(t, late.Refresh()); late.inUse.Load() != read {
+		t.Error("read again within the pause")
+	}
+	c.t = c.t.Add(renewalPause)
+	if must(t, late.Refresh()); late.inUse.Load() == read {
+		t.Error("not read again after the pause")
+	}
+}
+
 // A member whose local CA was removed gets a certificate of the new one.
 func TestLocalCAMadeAnew(t *testing.T) {
 	home, data := filepath.Join(t.TempDir(), "qkv"), t.TempDir()
