@@ -163,11 +163,10 @@ func Quarantine(fs disk.FS, path, dir string) (string, error) {
 	if err == nil {
 		err = fs.Rename(path, to)
 	}
-	if err == nil {
-		err = fs.SyncDir(dir)
-	}
-	if err == nil {
-		err = fs.SyncDir(parent(path))
+	for _, changed := range []string{dir, parent(dir), parent(path)} { // dir may be new
+		if err == nil {
+			err = fs.SyncDir(changed)
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("quarantine snapshot: %w", err)

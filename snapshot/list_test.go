@@ -118,6 +118,12 @@ func TestQuarantine(t *testing.T) {
 		wantFiles(t, fs, "d")
 	}
 	wantFiles(t, fs, "quarantine", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
+	for v := range disk.Variants { // the folder, which is new, stays
+		after := fs.Clone(uint64(v))
+		after.Crash(v)
+		wantFiles(t, after, "d")
+		wantFiles(t, after, "quarantine", Name(42, 3), Name(42, 3)+".1", Name(42, 3)+".2")
+	}
 	if _, err := Quarantine(fs, "d/none", "quarantine"); !errors.Is(err, iofs.ErrNotExist) {
 		t.Errorf("a file that is not there: %v", err)
 	}

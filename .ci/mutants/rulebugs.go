@@ -64,6 +64,9 @@ var ruleMutants = []mutant{
 	{"put the newest commit index into every frame of a group", []change{
 		{"log/log.go", "	return HardState{Term: l.hard.Term, Vote: l.hard.Vote, Commit: l.writtenHardState.Commit}\n", "	return l.hard\n"},
 	}, []detector{direct("./log", "TestTornReplacementCommitsNothingOld")}},
+	{"put a damaged snapshot into a folder that a crash takes", []change{
+		{"snapshot/list.go", "[]string{dir, parent(dir), parent(path)}", "[]string{dir, parent(path)}"},
+	}, []detector{direct("./snapshot", "TestQuarantine")}},
 	{"keep what was read of entries that were replaced", []change{
 		{"log/window.go", "	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.next() > from })\n", "	w.chunks = slices.DeleteFunc(w.chunks, func(c chunk) bool { return c.first >= from })\n"},
 	}, []detector{direct("./log", "TestWindowIsAStorage")}},
