@@ -76,5 +76,8 @@ func init() {
 		{"let pings cost nothing", []change{
 			{"net/etcd/memory.go", "	case kind != dataFrame && kind != headersFrame, kind == dataFrame", "	case kind == dataFrame"},
 		}, []detector{direct("./net/etcd", "TestFramesThatAskForNothing")}},
+		{"begin gRPC's workers with the member", []change{
+			{"net/etcd/port.go", "	running.Go(func() { _ = p.web.Serve(p.http) })\n", "	p.s.begin()\n	running.Go(func() { _ = p.web.Serve(p.http) })\n"},
+		}, []detector{direct("./net/etcd", "TestWorkersBeginWithAConnection")}},
 	}...)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -780,5 +781,21 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s %q: status %s, want %s", c.name, c.value, status, c.want)
 		}
 		_ = h.Close()
+	}
+}
+
+// A member that no etcd client asks has none of gRPC's workers.
+func TestWorkersBeginWithAConnection(t *testing.T) {
+	before := runtime.NumGoroutine()
+	s := start(t, newMember(), nil)
+	get(t, s, "/version")
+	if n := runtime.NumGoroutine() - before; n >= limits.EtcdStreamWorkers {
+		t.Errorf("%d goroutines more without a client of gRPC", n)
+	}
+	if _, err := pb.NewKVClient(dial(t, s)).Range(t.Context(), &pb.RangeRequest{Key: []byte("k")}); err != nil {
+		t.Fatal(err)
+	}
+	if n := runtime.NumGoroutine() - before; n < limits.EtcdStreamWorkers {
+		t.Errorf("%d goroutines more with one", n)
 	}
 }
