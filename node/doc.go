@@ -56,7 +56,7 @@
 //	migrate.go     a data folder of what another store had, by commands
 //	status.go      what an operator must know; metrics.go: what is counted
 //	retention.go   how much history there is; quota.go: NOSPACE; verify.go: whether memory holds what was written to it
-//	idle.go        an idle member gives memory back; garbage is collected earlier where clients hold much
+//	idle.go        an idle member gives memory back; how much garbage there may be
 //	machine.go     what the machine has: the size of the log's files, memory
 //	certificate.go the warning before a certificate's end
 //	emulated.go    a member on a disk that is not there, for benchmarks

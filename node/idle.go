@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 
 	"qkv/internal/limits"
 )
@@ -44,27 +46,30 @@ func (w *retiredWatch) look(retired, mapped int64) (collect bool) {
 	return true
 }
 
-// collectWatch tells how much garbage there may be for what lives, by what clients hold: where that is much, the collector's room
-// for as much again would be more than clients may cost a member. It is for one clock.
-type collectWatch struct{ often bool }
+// collectWatch tells how much garbage there may be for what lives. Where clients hold much, the collector's room for as much again
+// would be more than clients may cost a member; where little lives, collections come often for the little room that is saved. It is
+// for one clock.
+type collectWatch struct{ percent int } // 0 is usualPercent
 
-// look returns the new percentage, if it is another one.
-func (w *collectWatch) look(held int64) (percent int, changed bool) {
+// look returns the percentage, and whether it is another one. At a bound it is not now this one and now that one.
+func (w *collectWatch) look(held, live int64) (percent int, changed bool) {
+	before := cmp.Or(w.percent, usualPercent)
 	switch {
-	case !w.often && held >= limits.ClientsMany:
-		w.often = true
-		return limits.CollectedOften, true
-	case w.often && held < limits.ClientsMany/2:
-		w.often = false
-		return usualPercent, true
+	case held >= limits.ClientsMany:
+		w.percent = limits.CollectedOften
+	case w.percent == limits.CollectedOften && held >= limits.ClientsMany/2:
+	case live < limits.HeapSmall:
+		w.percent = limits.CollectedSeldom
+	case w.percent != limits.CollectedSeldom || live >= limits.HeapSmall*5/4:
+		w.percent = usualPercent
 	}
-	return 0, false
+	return w.percent, w.percent != before
 }
 
 // usualPercent is Go's own.
 const usualPercent = 100
 
-// collect goes by what the state has given up, and by what clients hold, unless the one who started this process has said how much
+// collect goes by what the state has given up, by what clients hold and by what lives, unless the one who started this process has said how much
 // garbage there may be.
 func (n *Node) collect() {
 	n.runtime.Every(limits.RetiredInterval, func() {
@@ -75,8 +80,10 @@ func (n *Node) collect() {
 	if os.Getenv("GOGC") != "" {
 		return
 	}
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	n.runtime.Every(limits.LookInterval, func() {
-		if percent, changed := n.collects.look(n.held()); changed {
+		metrics.Read(live)
+		if percent, changed := n.collects.look(n.held(), int64(live[0].Value.Uint64())); changed {
 			debug.SetGCPercent(percent)
 		}
 	})

@@ -64,23 +64,32 @@ func TestRetiredWatch(t *testing.T) {
 	}
 }
 
-// While clients hold much, garbage is collected earlier, and not now earlier and now later where it is about as much.
+// While clients hold much, garbage is collected earlier, and where little lives later; and not now so and now so at a bound.
 func TestCollectWatch(t *testing.T) {
 	var w collectWatch
+	const much, small = limits.ClientsMany, limits.HeapSmall
 	for _, step := range []struct {
-		held    int64
-		percent int
+		held, live int64
+		percent    int // if it is another one
 	}{
-		{0, 0},
-		{limits.ClientsMany - 1, 0},
-		{limits.ClientsMany, limits.CollectedOften},
-		{limits.ClientsMany, 0},
-		{limits.ClientsMany / 2, 0},
-		{limits.ClientsMany/2 - 1, usualPercent},
-		{limits.ClientsMany/2 - 1, 0},
+		{0, small, 0},
+		{much - 1, small, 0},
+		{much, small, limits.CollectedOften},
+		{much, 0, 0},
+		{much / 2, 0, 0},
+		{much/2 - 1, small, usualPercent},
+		{much/2 - 1, small, 0},
+		{0, small - 1, limits.CollectedSeldom},
+		{0, small*5/4 - 1, 0},
+		{0, small * 5 / 4, usualPercent},
+		{0, small, 0},
+		{0, 0, limits.CollectedSeldom},
+		{much, 0, limits.CollectedOften},
+		{0, 0, limits.CollectedSeldom},
 	} {
-		if percent, changed := w.look(step.held); percent != step.percent || changed != (step.percent > 0) {
-			t.Errorf("%d bytes: %d, %v", step.held, percent, changed)
+		percent, changed := w.look(step.held, step.live)
+		if changed != (step.percent > 0) || changed && percent != step.percent {
+			t.Errorf("%d bytes, %d live: %d, %v", step.held, step.live, percent, changed)
 		}
 	}
 }

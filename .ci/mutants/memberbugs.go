@@ -62,7 +62,10 @@ var memberMutants = []mutant{
 		{"node/idle.go", "	w.at = retired + least // what Views still hold does not go, however often it runs\n", ""},
 	}, []detector{direct("./node", "TestRetiredWatch")}},
 	{"collect garbage as ever where clients hold much", []change{
-		{"node/idle.go", "		return limits.CollectedOften, true\n", "		return usualPercent, true\n"},
+		{"node/idle.go", "		w.percent = limits.CollectedOften\n", "		w.percent = usualPercent\n"},
+	}, []detector{direct("./node", "TestCollectWatch")}},
+	{"collect garbage seldom, however much lives", []change{
+		{"node/idle.go", "	case w.percent != limits.CollectedSeldom || live >= limits.HeapSmall*5/4:\n", "	case w.percent != limits.CollectedSeldom:\n"},
 	}, []detector{direct("./node", "TestCollectWatch")}},
 	{"tell a connection twice of one batch", []change{
 		{"actor/pending.go", "		o.at[o.list[0].to] = 0\n", ""},

@@ -45,7 +45,7 @@ const (
 	// LeaseRevocationRate is how many of them go in a second: so fast that nothing is left of 100,000 leases that end at once after
 	// 5 s, which their clients may ask for, and not as fast as they could, since three members and who watches have some 30 us of
 	// work with each: no processor would be left for puts. Where more wait, all go in about as long as LeaseRevocationTime.
-	LeaseRevocationRate = 23_000
+	LeaseRevocationRate = 21_000
 	LeaseRevocationTime = 4 * time.Second
 	// LeaseRevocationsAlone is how many have come together, what comes in 6 ms, before they have an entry and a
 	// sync of their own: beside others' writes any number goes.
@@ -53,7 +53,7 @@ const (
 	// LeaseRevocationKeys is how many keys more of a lease are as much work as another lease: a key takes some 0.4 us where many go
 	// together. So an entry that revokes leases of a thousand keys each has four of them.
 	LeaseRevocationKeys = 8
-	// LeaseRevocationsInflight is how many are under way at a time: with LeaseRevocationRate an entry may take 44 ms.
+	// LeaseRevocationsInflight is how many are under way at a time: with LeaseRevocationRate an entry may take 48 ms.
 	LeaseRevocationsInflight = 1024
 	// ReadsDeferred bounds the peers' reads that wait for the first entry of a leader's term; what is past it is asked again.
 	ReadsDeferred = 1024
@@ -173,6 +173,10 @@ const (
 	ClientConnectionBytes = 56 << 10
 	ClientsMany           = 64 << 20
 	CollectedOften        = 50
+	// HeapSmall is what a member's heap may hold, that lives, for its garbage to be collected at CollectedSeldom hundredths of it. So no
+	// member takes more than it would with half as much again alive.
+	HeapSmall       = 24 << 20
+	CollectedSeldom = 200
 	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature, and 130 KiB (measured).
