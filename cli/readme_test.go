@@ -74,7 +74,7 @@ func main() { fmt.Println(client.Open(context.Background(), client.Config{})) }
 	for _, line := range append([]string{"go mod init example.com/mine"}, lines...) {
 		words := strings.Fields(line)
 		cmd := exec.Command(words[0], words[1:]...)
-		cmd.Dir, cmd.Env = mine, append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=")
+		cmd.Dir, cmd.Env = mine, append(os.Environ(), "GOFLAGS=", "GOWORK=")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, out)
 		}
