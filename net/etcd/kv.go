@@ -26,8 +26,8 @@ func (s *Server) put(ctx context.Context, q *pb.PutRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	const most = 64 // of what a command has beside its key and its value
-	out, err := s.calls.write(ctx, index.AppendPut(make([]byte, 0, most+len(p.Key)+len(p.Value)), &p), p.PrevKV)
+	const overhead = 64 // what a command has beside its key and its value
+	out, err := s.calls.write(ctx, index.AppendPut(make([]byte, 0, overhead+len(p.Key)+len(p.Value)), &p), p.PrevKV)
 	if err != nil {
 		return nil, err
 	}
