@@ -310,7 +310,7 @@ func TestStartWithSlowReads(t *testing.T) {
 // the time that one takes on its way. It gets one, and from there on the log.
 func TestFollowerComesBackUnderLoad(t *testing.T) {
 	w, leader := quietCluster(t, shape{segmentBytes: 1 << 20, bulk: 200_000}, func(l *limits.Tunable) {
-		l.WindowBytes, l.SnapshotBytes, l.SnapshotInterval, l.CatchUpBytes = 4<<20, 1<<20, 100*time.Millisecond, 256<<20
+		l.WindowBytes, l.SnapshotBytes, l.SnapshotInterval, l.CatchUpBytes = 1<<20, 1<<20, 100*time.Millisecond, 256<<20
 		l.SnapshotChunkBytes = 16 << 10
 	})
 	f := newFlood(w, 8000)
@@ -335,7 +335,7 @@ func TestFollowerComesBackUnderLoad(t *testing.T) {
 	gone := w.sim.Now()
 	load(func() bool { return w.sim.Now() < gone+5*time.Second })
 	installs, saves := w.totals.Installs, w.totals.Snapshots
-	leader.drive.read = 60 * time.Millisecond
+	leader.drive.read = 30 * time.Millisecond
 	away.start()
 	begun := w.sim.Now()
 	level := func() bool {

@@ -150,7 +150,7 @@ var mutants = []mutant{
 	}, []detector{direct("./index", "TestLargeTransaction")}},
 	{"close a snapshot's file while it is read ahead", []change{
 		{"node/readahead.go", "	f.wait()\n	return f.File.Close()\n", "	return f.File.Close()\n"},
-	}, []detector{direct("./node", "TestReadingAhead")}},
+	}, []detector{direct("./node", "TestReadingAheadCloses")}},
 	{"go on with what was read ahead of another place", []change{
 		{"node/readahead.go", "		f.at, f.rest = off, nil\n", "		f.at = off\n"},
 	}, []detector{direct("./node", "TestReadingAhead")}},
