@@ -69,8 +69,8 @@ func (w *collectWatch) look(held, live int64) (percent int, changed bool) {
 // usualPercent is Go's own.
 const usualPercent = 100
 
-// collect goes by what the state has given up, by what clients hold and by what lives, unless the one who started this process has said how much
-// garbage there may be.
+// collect goes by what the state has given up, by what clients hold and by what lives, unless the one who started this process has
+// said how much garbage there may be.
 func (n *Node) collect() {
 	n.runtime.Every(limits.RetiredInterval, func() {
 		if view := n.member.status.View(); n.retired.look(view.RetiredBytes(), view.MappedBytes()) {

@@ -79,5 +79,17 @@ func init() {
 		{"begin gRPC's workers with the member", []change{
 			{"net/etcd/port.go", "	running.Go(func() { _ = p.web.Serve(p.http) })\n", "	p.s.begin()\n	running.Go(func() { _ = p.web.Serve(p.http) })\n"},
 		}, []detector{direct("./net/etcd", "TestWorkersBeginWithAConnection")}},
+		{"go on with a session that may have ended", []change{
+			{"net/client/session.go", " || s.first == s.next && x.begun.Sub(s.used) > sessionIdle {", " {"},
+		}, []detector{direct("./net/client", "TestSessionAfterAPause")}},
+		{"take an older session clock", []change{
+			{"net/client/session.go", "s.SessionClock > old;", "s.SessionClock != old;"},
+		}, []detector{direct("./net/client", "TestSessionClockNeverGoesBack")}},
+		{"say of a write what is certain of its last attempt", []change{
+			{"net/client/errors.go", "	case answer.Certain(): // of the last attempt alone\n", "	case answer.Code < 0:\n"},
+		}, []detector{direct("./net/client", "TestUnknownOutcomeOfAnEarlierAttempt")}},
+		{"read a local certificate at each handshake", []change{
+			{"net/wire/credentials.go", " && now.Sub(c.renewalDone) >= renewalPause", ""},
+		}, []detector{direct("./net/wire", "TestLocalCertificateIsReadOnce")}},
 	}...)
 }
