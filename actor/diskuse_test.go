@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"errors"
 	"log/slog"
 	"strings"
 	"syscall"
@@ -70,6 +71,24 @@ func TestLeastHeld(t *testing.T) {
 	c.turn(Received{From: 2, Message: Room{Holds: 10 << 20}}, Received{From: 9, Message: Room{Holds: 1}})
 	c.pass(TickInterval)
 	want("it was given a larger disk, and who is no member has less", 9<<20, 1)
+}
+
+// A log whose folder was removed goes on in files that nobody finds again: the member ends before the next segment is wanted.
+func TestLogFolderThatWasRemoved(t *testing.T) {
+	fs := disk.NewMem(1)
+	l, _ := openTestLog(t, fs)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+	var failure error
+	maker := NewSegmentMaker(SegmentMakerConfig{
+		Maker: log.NewMaker(log.Options{FS: fs, Dir: "gone", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }}),
+		FS:    fs, Dir: "gone", SegmentBytes: 64 << 10, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status,
+		Fail: func(err error) { failure = err }, Logger: slog.New(slog.DiscardHandler),
+	})
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	if !errors.Is(failure, ErrDisk) || !strings.Contains(failure.Error(), "files of the log were removed while this member ran") {
+		t.Errorf("it goes on: %v", failure)
+	}
 }
 
 // The free space is looked at with each segment that the log makes, or has made for it: what a fast disk takes in a second may be

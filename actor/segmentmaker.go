@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"syscall"
 	"time"
@@ -16,7 +17,7 @@ import (
 type SegmentMakerConfig struct {
 	Maker        *log.Maker
 	FS           disk.FS
-	Dir          string // a folder of the disk that the log is on
+	Dir          string // the log's
 	SegmentBytes int64
 	Inbox        *Mailbox[SegmentMakerMessage]
 	LogWriter    *Mailbox[LogWriterMessage]
@@ -107,6 +108,10 @@ func (s *SegmentMaker) checkSpace() {
 		s.LogWriter.Offer(RoomChecked{})
 	}
 	free, err := s.FS.Free(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) { // not when the next segment is begun only: the log writes to files that nobody finds again
+		s.Fail(logFailed(err))
+		return
+	}
 	if err != nil {
 		s.Logger.Error("the disk does not say how much space is left", "error", err)
 		return

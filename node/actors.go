@@ -79,7 +79,7 @@ func (m *member) connect(r *recovered) error {
 	reads := actor.NewSnapshotReader(actor.SnapshotReaderConfig{Inbox: box.snapshotReader, Snapshotter: box.snapshotter})
 	m.logReader = actor.NewLogReader(actor.LogReaderConfig{Reader: log.NewReader(m.env.FS), Inbox: box.logReader, Consensus: box.consensus})
 	maker := actor.NewSegmentMaker(actor.SegmentMakerConfig{
-		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.dir, SegmentBytes: m.storage.segmentBytes,
+		Maker: log.NewMaker(m.storage.logOptions()), FS: m.env.FS, Dir: m.folder.path("wal"), SegmentBytes: m.storage.segmentBytes,
 		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
