@@ -79,6 +79,9 @@ func leaseGrant(c *cli.Context) error {
 	if err != nil {
 		return usagef("%q is no time to live: a number of seconds", c.Args().First())
 	}
+	if ttl < 1 {
+		return usagef("a lease lives for a second or longer, and not for %d", ttl)
+	}
 	id := int64(0)
 	if word := c.String("id"); word != "" {
 		if id, err = leaseID(word); err != nil {
