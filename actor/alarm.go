@@ -45,6 +45,8 @@ const (
 	ShortHistory AlarmName = "HISTORY"
 	// WrongClock is a notice: the member's clock is not what the others' are.
 	WrongClock AlarmName = "CLOCK"
+	// Joins is a notice: somebody asks to join the cluster, and may not yet.
+	Joins AlarmName = "JOIN"
 	// Follows is a notice: the state follows another store, and takes no writes.
 	Follows AlarmName = "FOLLOWS"
 )

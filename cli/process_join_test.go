@@ -47,6 +47,10 @@ func TestProcessLostDisk(t *testing.T) {
 	process := lost.cmd.Process.Pid
 	lost.says("this member waits until it may join", "qkv member replace n3 --peer "+lost.listenPeer)
 	noFiles(t, lost.dataDir, "identity", "wal")
+	waits := c.qkv("status").exits(t, exitOK).stdout
+	if !strings.Contains(waits, "JOIN of n") || !strings.Contains(waits, "n3 asks to join, from "+lost.listenPeer) {
+		t.Errorf("nobody's status says that it waits: %s", waits)
+	}
 	if said := c.qkv("member", "replace", "n3", "--peer", lost.listenPeer, "--timeout", processWait.String()).exits(t, exitOK); !strings.Contains(said.stdout, "3 of 3: n3 votes, in the place of the lost one") {
 		t.Errorf("it says %s", said.stdout)
 	}
@@ -54,6 +58,10 @@ func TestProcessLostDisk(t *testing.T) {
 	if !lost.running() || lost.cmd.Process.Pid != process {
 		t.Error("it was not the same process")
 	}
+	lost.says("qkv serves", "name=n3", "members=3")
+	c.await("what was said of its waiting has ended", func(members []memberStatus) bool {
+		return !slices.ContainsFunc(members, func(m memberStatus) bool { return m.raises("JOIN") })
+	})
 	if got := c.qkv("get", "key", "--endpoints", lost.listen).exits(t, exitOK); got.stdout != "value\n" {
 		t.Errorf("it has %q", got.stdout)
 	}

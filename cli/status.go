@@ -33,7 +33,8 @@ func statusCommand() *cli.Command {
 			"\nAlarms: NOSPACE the quota is reached or the disk is full, CORRUPT damage, AMNESIA a member forgot what it promised, SLOWDISK slow syncs, CERT a " +
 			"certificate ends, SNAPSHOT none can be saved or moved, REFUSED members refuse each other, FAILED a member ends. Notices, " +
 			"with which all is well: TORN the end of a log was cut off at the start, QUOTA four fifths of the quota are used, HISTORY it " +
-			"reaches back for less than five minutes, CLOCK a member's clock is a minute or more off the others', FOLLOWS it follows an etcd and takes no writes.",
+			"reaches back for less than five minutes, CLOCK a member's clock is a minute or more off the others', JOIN somebody asks to " +
+			"join that was not added or has to wait, FOLLOWS it follows an etcd and takes no writes.",
 		Flags: clientFlags(
 			&cli.BoolFlag{Name: "check", EnvVars: []string{"QKV_STATUS_CHECK"}, Usage: "exit with 5 without a leader, with 1 when anything is wrong"},
 			writeOutFlag(),
@@ -90,7 +91,7 @@ func check(members []memberStatus) error {
 }
 
 // notices are the names that are no alarms.
-var notices = map[string]bool{"TORN": true, "QUOTA": true, "HISTORY": true, "CLOCK": true, "FOLLOWS": true}
+var notices = map[string]bool{"TORN": true, "QUOTA": true, "HISTORY": true, "CLOCK": true, "JOIN": true, "FOLLOWS": true}
 
 // alarmsIn are the alarms of all members, each once, whoever raises it.
 func alarmsIn(members []memberStatus) (all []alarm) {

@@ -477,6 +477,47 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 	}
 }
 
+// Who asks to join and may not shows in the status of those that it asked, until it may, or asks no more.
+func TestWhoWaitsToJoinShows(t *testing.T) {
+	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 9, Peers: []string{"h9:1"}}))
+	asks := func(name, at string) {
+		(peerHandler{m}).Join(peerframe.JoinRequest{Name: name, Addresses: []string{at}})
+	}
+	shown := func() (all []string) {
+		for _, a := range m.status.Alarms() {
+			all = append(all, string(a.Name)+" "+a.Subject)
+		}
+		return all
+	}
+	asks("n9", "h7:1")
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "`qkv member add n9 --peer h7:1`") {
+		t.Errorf("who was not added asks: %+v", got)
+	}
+	for range limits.JoinerLooks - 1 {
+		m.forgetJoiners()
+	}
+	asks("n9", "h7:1")
+	m.forgetJoiners()
+	if got := shown(); !slices.Equal(got, []string{"JOIN n9"}) {
+		t.Errorf("it asks again: %q", got)
+	}
+	if asks("n9", "h9:1"); len(shown()) != 0 {
+		t.Errorf("it may join: %q", shown())
+	}
+	for i := range 20 {
+		asks(fmt.Sprint("m", i), "h7:1")
+	}
+	if n := len(shown()); n != limits.Members+limits.Learners {
+		t.Errorf("of many that ask %d are shown", n)
+	}
+	for range limits.JoinerLooks {
+		m.forgetJoiners()
+	}
+	if len(shown())+len(m.contacts.joiners) != 0 {
+		t.Errorf("nobody asks any more: %q", shown())
+	}
+}
+
 // Who was added without a name is known by its address, and by its id once it was told that; it cannot take another one's name.
 func TestWhoMayJoinWithoutAName(t *testing.T) {
 	h := peerHandler{memberWith(t,

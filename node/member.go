@@ -238,6 +238,7 @@ func (m *member) look() {
 	m.retain()
 	m.guard()
 	m.verify()
+	m.forgetJoiners()
 	if len(m.status.View().Members().All()) == 1 {
 		return
 	}

@@ -132,7 +132,7 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	})
 	n.collect()
 	c.Logger.Info("qkv serves", "name", c.Name, "version", c.Version, "cluster", fmt.Sprintf("%016x", f.Cluster), "id", fmt.Sprintf("%016x", f.Member),
-		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", len(n.member.status.View().Members().All()), "data", c.DataDir)
+		"clients", strings.Join(append(c.native(), c.web()...), ","), "peers", c.AdvertisePeer, "members", max(len(n.member.status.View().Members().All()), len(n.member.welcome.Members)), "data", c.DataDir)
 	return n, nil
 }
 

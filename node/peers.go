@@ -46,6 +46,7 @@ type contacts struct {
 	members   index.Members
 	newcomers []peer.Peer       // none of them in members, and none removed
 	callers   map[uint64]string // by member, where it called from last when it was not known to be there; none of them removed
+	joiners   map[string]int    // by name, for how many looks more is said that one asked to join and may not
 }
 
 // SetMembers implements actor.Peers.
@@ -208,17 +209,9 @@ func wireMessage(m actor.PeerMessage) peerframe.Message {
 	case actor.Room:
 		return peerframe.Room(m)
 	case actor.LeaseAsks:
-		all := make([]peerframe.Ask, len(m.Asks))
-		for i, ask := range m.Asks {
-			all[i] = peerframe.Ask(ask)
-		}
-		return peerframe.Asks{Asks: all}
+		return peerframe.Asks{Asks: eachOf(m.Asks, func(ask actor.NumberedAsk) peerframe.Ask { return peerframe.Ask(ask) })}
 	case actor.LeasesTold:
-		all := make([]peerframe.Time, len(m.Told))
-		for i, told := range m.Told {
-			all[i] = peerframe.Time(told)
-		}
-		return peerframe.Told{Index: m.Index, Told: all}
+		return peerframe.Told{Index: m.Index, Told: eachOf(m.Told, func(told actor.NumberedTime) peerframe.Time { return peerframe.Time(told) })}
 	default:
 		panic(fmt.Sprintf("no frame says what %T does", m))
 	}
@@ -248,20 +241,21 @@ func peerMessage(m peerframe.Message) actor.PeerMessage {
 	case peerframe.Room:
 		return actor.Room(m)
 	case peerframe.Asks:
-		all := make([]actor.NumberedAsk, len(m.Asks))
-		for i, ask := range m.Asks {
-			all[i] = actor.NumberedAsk(ask)
-		}
-		return actor.LeaseAsks{Asks: all}
+		return actor.LeaseAsks{Asks: eachOf(m.Asks, func(ask peerframe.Ask) actor.NumberedAsk { return actor.NumberedAsk(ask) })}
 	case peerframe.Told:
-		all := make([]actor.NumberedTime, len(m.Told))
-		for i, told := range m.Told {
-			all[i] = actor.NumberedTime(told)
-		}
-		return actor.LeasesTold{Index: m.Index, Told: all}
+		return actor.LeasesTold{Index: m.Index, Told: eachOf(m.Told, func(told peerframe.Time) actor.NumberedTime { return actor.NumberedTime(told) })}
 	default:
 		panic(fmt.Sprintf("no actor takes %T", m))
 	}
+}
+
+// eachOf returns what becomes of each.
+func eachOf[From, To any](all []From, as func(From) To) []To {
+	made := make([]To, len(all))
+	for i, one := range all {
+		made[i] = as(one)
+	}
+	return made
 }
 
 // peerHandler is the member as a transport sees it.
@@ -345,9 +339,47 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 		"the member %s (%016x) was removed from the cluster, as %s knows; its data folder is of no use any more", name, id, own)})
 }
 
-// Join implements peer.Handler. A member that was added without a name is known by its address, or once it was told its id by that: it may
+// Join implements peer.Handler. Whoever asks and may not join shows in the status: on its own host only its log says that it waits.
+func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
+	w, refusal := h.judgeJoiner(request)
+	c := &h.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch _, known := c.joiners[request.Name]; {
+	case refusal == nil && known:
+		h.endJoiner(request.Name)
+	case refusal != nil && (known || len(c.joiners) < limits.Members+limits.Learners):
+		if c.joiners == nil {
+			c.joiners = map[string]int{}
+		}
+		c.joiners[request.Name] = limits.JoinerLooks
+		h.status.Alarm(actor.Alarm{Name: actor.Joins, Subject: request.Name, Text: fmt.Sprintf(
+			"%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)})
+	}
+	return w, refusal
+}
+
+// endJoiner says of one no more that it asks to join; the contacts are locked.
+func (m *member) endJoiner(name string) {
+	delete(m.contacts.joiners, name)
+	m.status.Alarm(actor.Alarm{Name: actor.Joins, Subject: name})
+}
+
+// forgetJoiners is a look at those that asked to join: they ask again, or have given up.
+func (m *member) forgetJoiners() {
+	c := &m.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name := range c.joiners {
+		if c.joiners[name]--; c.joiners[name] <= 0 {
+			m.endJoiner(name)
+		}
+	}
+}
+
+// judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or once it was told its id by that: it may
 // have moved since.
-func (h peerHandler) Join(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
+func (h peerHandler) judgeJoiner(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
 	if told := members.Get(request.ID); told != nil && told.Name == "" {
