@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -114,7 +115,7 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	case unnamed != nil && old != nil:
 		return r.takePlace(ctx, members, old, unnamed)
 	case unnamed != nil:
-		return r.awaitVoter(members, unnamed), nil
+		return r.awaitVoter(ctx, members, unnamed), nil
 	case r.inPlace(old, next):
 		return r.stepInPlace(ctx, members, old, next, missing)
 	case old == nil && next != nil && next.Role == kv.Voter:
@@ -183,8 +184,9 @@ func (r *replacement) inPlace(old, next *client.Member) bool {
 }
 
 const (
-	// heardFor is how long a member may seem to be there that has died: others notice it by its connection.
-	heardFor = 5 * time.Second
+	// heardFor is how long a member may seem to be there that has died with its host: others notice it by its connection, which ends
+	// PeerIdleTimeout after the first packet that was not answered, and a busy member tells so later.
+	heardFor = 2*limits.PeerIdleTimeout + limits.PeerKeepAlive
 	// silence is for how long one is not heard of, at so many looks, when it is taken for lost.
 	silence         = 3 * time.Second
 	silentLooks     = 3
@@ -199,7 +201,7 @@ func (r *replacement) stepInPlace(ctx context.Context, members []client.Member, 
 	case next != nil && next.Manual && old == nil: // somebody has removed the lost one, whose vote it was to have
 		return false, r.later(r.promote(ctx, members, 0, next))
 	case next != nil && (next.ID == r.added || next.Role == kv.Learner && r.at(next)):
-		return r.awaitVoter(members, next), nil
+		return r.awaitVoter(ctx, members, next), nil
 	case r.added != 0:
 		return false, exitf(exitNotFound, "%s (%s) is no member any more: somebody has removed it", r.name, hex(r.added))
 	case old == nil:
@@ -280,7 +282,7 @@ func (r *replacement) silent(ctx context.Context, old *client.Member) (bool, err
 }
 
 // awaitVoter tells how far the new member is, and whether that is all.
-func (r *replacement) awaitVoter(members []client.Member, next *client.Member) (done bool) {
+func (r *replacement) awaitVoter(ctx context.Context, members []client.Member, next *client.Member) (done bool) {
 	if r.said == "" {
 		r.say("1 of 3: %s (%s) was added before", r.name, hex(next.ID))
 		if !next.Started() {
@@ -292,7 +294,7 @@ func (r *replacement) awaitVoter(members []client.Member, next *client.Member) (
 	case next.Role == kv.Voter:
 		r.say("3 of 3: %s votes, in the place of the lost one", r.name)
 	case next.Started():
-		r.say("2 of 3: %s runs, and gets the data", r.name)
+		r.sayGets(ctx, next.ID)
 	default:
 		r.say("2 of 3: waiting until %s is started", r.name)
 	}
@@ -338,10 +340,20 @@ func (r *replacement) promote(ctx context.Context, members []client.Member, old 
 	}
 	err := r.s.PromoteMember(ctx, next.ID, old)
 	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LearnerBehind {
-		r.say("2 of 3: %s runs, and gets the data", r.name)
+		r.sayGets(ctx, next.ID)
 		return nil
 	}
 	return err
+}
+
+// sayGets tells how a new member does that was started: the list of the members says so for ever, also when it has died since.
+func (r *replacement) sayGets(ctx context.Context, id uint64) {
+	status, err := r.s.Status(ctx, "")
+	if err == nil && slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == id && !l.Connected }) {
+		r.say("2 of 3: %s was started, and does not answer %s now", r.name, status.Name)
+		return
+	}
+	r.say("2 of 3: %s runs, and gets the data", r.name)
 }
 
 // later tells which errors the next step may not have: those of a cluster that is without a leader for a moment, and of

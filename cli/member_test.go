@@ -216,6 +216,14 @@ func TestMemberReplace(t *testing.T) {
 	if m := b.list(t); m["n3"].Role != "voter" || m["n3-2"].Role != "learner" || !m["n3-2"].Manual {
 		t.Fatalf("%+v", m)
 	}
+	heard := func(connected bool) {
+		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: number, Connected: connected}}})
+	}
+	heard(false)
+	if _, out, stderr = b.replace(t, "2 of 3: n3-2 was started, and does not answer n1 now\n", peer...); strings.Contains(out, "runs") {
+		t.Fatalf("it has died: %q %q", out, stderr)
+	}
+	heard(true)
 	// The leader goes, and an answer is lost.
 	promotions.Store(0)
 	b.member.SetBefore(func(writes, _ int) *kv.Error {
