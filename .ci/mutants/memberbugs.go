@@ -52,6 +52,15 @@ var memberMutants = []mutant{
 	{"wait for nothing of what is written back", []change{
 		{"snapshot/publish.go", "there := o.back - limits.SnapshotBackBytes; there >= 0 {", "there := o.back - limits.SnapshotBackBytes; there >= o.offset {"},
 	}, []detector{direct("./snapshot", "TestSyncsAsItGrows")}},
+	{"go on without the log's folder", []change{
+		{"actor/segmentmaker.go", "	if errors.Is(err, fs.ErrNotExist) {", "	if errors.Is(err, fs.ErrExist) {"},
+	}, []detector{direct("./actor", "TestLogFolderThatWasRemoved")}},
+	{"say for ever who has asked to join", []change{
+		{"node/peers.go", "c.joiners[name]--; c.joiners[name] <= 0 {", "c.joiners[name]--; c.joiners[name] < -1<<30 {"},
+	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},
+	{"say of a new member that has died that it runs", []change{
+		{"cli/member_replace.go", "return l.Member == id && !l.Connected })", "return l.Member == id && l.RTT < 0 })"},
+	}, []detector{direct("./cli", "TestMemberReplace")}},
 	{"take one look for a member's death", []change{
 		{"cli/member_replace.go", "r.quietLooks >= silentLooks && time.Since(r.quiet) >= silence, nil", "r.quietLooks > 0, nil"},
 	}, []detector{direct("./cli", "TestMemberReplaceLooksTwice")}},
