@@ -7,6 +7,9 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
+
+	"qkv/internal/limits"
+	"qkv/log"
 )
 
 // lag is how far this member is behind the log of its leader.
@@ -92,6 +95,43 @@ func (c *Consensus) sendMore(id, upTo uint64) {
 		kind, term := raftpb.MsgHeartbeatResp, c.raft.BasicStatus().GetTerm()
 		c.step(&raftpb.Message{Type: &kind, From: &id, To: &c.Member, Term: &term})
 	}
+}
+
+// raftStorage is what raft reads. What it sends a follower that needs a snapshot is the one that is nearly there.
+type raftStorage struct {
+	*log.Window
+	consensus *Consensus
+}
+
+// Snapshot implements raft.Storage. raft asks again with each heartbeat that is answered.
+func (s raftStorage) Snapshot() (*raftpb.Snapshot, error) {
+	newest, err := s.Window.Snapshot()
+	if c := s.consensus; err == nil && c.saveWait.waits(c.Status.saves.Load(), newest.GetMetadata().GetIndex(), c.now.Now, c.ElectionTimeout) {
+		c.Limits.Reach("snapshot wait")
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return newest, err
+}
+
+// saveWait is the wait of followers that need a snapshot for the one that is being saved, once more than half of it is written:
+// the log between the newest one and that takes longer to catch up with, under load, than the rest of the save.
+//
+// Invariants:
+//
+//  1. asked is when raft wanted a snapshot last, and since when it began to, without a pause.
+//  2. newest was the index of the newest snapshot at since.
+type saveWait struct {
+	since, asked time.Duration
+	newest       uint64
+}
+
+// waits tells whether there is a newer snapshot soon.
+func (w *saveWait) waits(saves bool, newest uint64, now, pause time.Duration) bool {
+	if now-w.asked >= pause {
+		w.since, w.newest = now, newest
+	}
+	w.asked = now
+	return saves && newest == w.newest && now-w.since < limits.SnapshotWait
 }
 
 // release lets go of the log that snapshots cover, but for what a follower that can be reached still needs of it. One

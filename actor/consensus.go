@@ -86,6 +86,7 @@ type Consensus struct {
 	readLog    readWatch
 	pace       pace
 	sending    map[uint64]bool // the peers that a snapshot is on its way to
+	saveWait   saveWait
 	lag        lag
 	spaces     spaces
 	clocks     clocks
@@ -135,7 +136,7 @@ func NewConsensus(c ConsensusConfig) (*Consensus, error) {
 		ID:                        c.Member,
 		ElectionTick:              a.electionTicks,
 		HeartbeatTick:             int(c.HeartbeatInterval / TickInterval),
-		Storage:                   c.Window,
+		Storage:                   raftStorage{c.Window, a},
 		Applied:                   c.Applied,
 		AsyncStorageWrites:        true,
 		MaxSizePerMsg:             c.Limits.MessageEntriesBytes,

@@ -156,7 +156,9 @@
 // is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. What the log of another
 // leader has brought first is given up. The log behind a
 // snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound: one that comes
-// back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk).
+// back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk). Where more than half
+// of the next snapshot is written when a follower needs one, it gets that, if it is there within limits.SnapshotWait: under load a
+// save is begun when the log behind the one before has become as large as the state, and the follower would get all of that, too.
 //
 // # Who is behind
 //

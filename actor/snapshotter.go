@@ -146,6 +146,7 @@ func (s *Snapshotter) publishSize() {
 		has = s.order.saver.Info().Bytes
 	}
 	s.Status.receives.Store(s.comes())
+	s.Status.saves.Store(s.writing() && 2*s.growth() < s.order.bytes)
 	s.Status.nextHas.Store(has)
 	s.Status.snapshots.Store(s.bytes())
 	s.Status.snapFiles.Store(s.written())

@@ -46,6 +46,7 @@ type Status struct {
 	logKept  atomic.Bool  // consensus': the log is kept for a follower
 	lags     atomic.Bool  // consensus': this member is behind its leader
 	receives atomic.Bool  // the snapshotter's: a snapshot comes
+	saves    atomic.Bool  // the snapshotter's: a snapshot is being saved, and more than half of it is written
 	helps    atomic.Bool  // consensus': the newest snapshot makes room on the disk of a follower that is full
 	free     atomic.Int64 // the segment maker's: what the disk had left when it was looked at last
 	noSpace  atomic.Bool  // the segment maker's: the disk is nearly full

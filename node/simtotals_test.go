@@ -58,7 +58,7 @@ func (t *totals) add(other totals) {
 
 // bounds are those that a campaign must reach.
 var bounds = []string{
-	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames",
+	"append bytes", "batch", "catch-up rate", "compaction", "evacuation", "forwarded bytes", "group bytes", "order bytes", "peer messages", "proposal bytes", "snapshot frames", "snapshot wait",
 	"uncommitted bytes", "watch room", "watch step",
 }
 

@@ -5,6 +5,7 @@ func init() {
 	pace := direct("./actor", "TestPace.*")
 	gone := direct("./actor", "TestSenderOfASnapshotIsGone")
 	leaves := direct("./node", "TestCatchUpLeavesRoom")
+	waits := direct("./actor", "TestFollowerWaitsForASave")
 	mutants = append(mutants, []mutant{
 		{"read for who is behind whatever it costs", []change{
 			{"actor/pace.go", "	if p.credit <= 0 {\n", "	if p.credit <= 0 && p.behind == 0 {\n"},
@@ -45,6 +46,21 @@ func init() {
 		{"take what nobody sends for a snapshot that comes", []change{
 			{"actor/snapshotter.go", "s.Status.receives.Store(s.comes())", "s.Status.receives.Store(s.receive != nil)"},
 		}, []detector{gone}},
+		{"send the old one while a snapshot is being saved", []change{
+			{"actor/catchup.go", "	return saves && newest", "	return false && saves && newest"},
+		}, []detector{waits}},
+		{"wait for a snapshot that nobody saves", []change{
+			{"actor/catchup.go", "	return saves && newest", "	return newest"},
+		}, []detector{waits}},
+		{"wait for the snapshot behind the one that was being saved", []change{
+			{"actor/catchup.go", "saves && newest == w.newest && now", "saves && now"},
+		}, []detector{waits}},
+		{"wait for a snapshot that is hardly begun", []change{
+			{"actor/snapshotter.go", "s.writing() && 2*s.growth() < s.order.bytes", "s.writing()"},
+		}, []detector{direct("./actor", "TestSaveIsNearlyThere")}},
+		{"wait for a snapshot for ever", []change{
+			{"actor/catchup.go", "now-w.since < limits.SnapshotWait", "now-w.since < 1000*limits.SnapshotWait"},
+		}, []detector{waits}},
 		{"drop a snapshot that came in another term", []change{
 			{"actor/ready.go", "now.GetTerm() > m.GetTerm() {", "false {"},
 		}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},

@@ -129,6 +129,9 @@ const (
 	// SnapshotSendTimeout how long it goes on without any.
 	SnapshotResend      = 500 * time.Millisecond
 	SnapshotSendTimeout = 10 * time.Second
+	// SnapshotWait is how long a follower that needs a snapshot waits for the one that is being saved, at most: what it would
+	// lack less is worth some seconds, and a disk that is too slow for that may be as slow for a minute.
+	SnapshotWait = 10 * time.Second
 	// SnapshotReceiveIdle is how long a leader may be silent before another one's offer is taken instead.
 	SnapshotReceiveIdle = 2 * time.Second
 	// SnapshotClock is how often the snapshotter looks at these: they are late by as much.
