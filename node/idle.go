@@ -69,9 +69,29 @@ func (w *collectWatch) look(held, live int64) (percent int, changed bool) {
 // usualPercent is Go's own.
 const usualPercent = 100
 
+// heapMost is how large Go's heap may become with its garbage, where a process may use so much memory and the state has so much of
+// it outside of the heap: beyond that the collector works as hard as it is let, which is better than to be killed.
+func heapMost(memory, mapped int64) int64 {
+	return max(memory-memory/limits.MemoryKept-mapped, memory/limits.HeapOfMemory)
+}
+
+// bound holds Go's heap within what the machine, or the group that this process is in, has for it, unless the one who started the
+// process has said how large it may become.
+func (n *Node) bound(memory int64) {
+	if memory == 0 || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	mapped := memory // the state is read first, and how large it becomes is not known
+	if n.member != nil {
+		mapped = n.member.status.View().MappedBytes()
+	}
+	debug.SetMemoryLimit(heapMost(memory, mapped))
+}
+
 // collect goes by what the state has given up, by what clients hold and by what lives, unless the one who started this process has
 // said how much garbage there may be.
 func (n *Node) collect() {
+	n.runtime.Every(limits.LookInterval, func() { n.bound(n.member.env.Memory) })
 	n.runtime.Every(limits.RetiredInterval, func() {
 		if view := n.member.status.View(); n.retired.look(view.RetiredBytes(), view.MappedBytes()) {
 			runtime.GC()

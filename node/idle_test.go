@@ -1,6 +1,7 @@
 package node
 
 import (
+	"runtime/debug"
 	"testing"
 
 	"qkv/internal/limits"
@@ -91,5 +92,38 @@ func TestCollectWatch(t *testing.T) {
 		if changed != (step.percent > 0) || changed && percent != step.percent {
 			t.Errorf("%d bytes, %d live: %d, %v", step.held, step.live, percent, changed)
 		}
+	}
+}
+
+// Go's heap gets what the state leaves it of the memory that there is, and never so little that it is collected without end.
+func TestHeapMost(t *testing.T) {
+	const memory = 800 << 20
+	for mapped, want := range map[int64]int64{0: 700 << 20, 100 << 20: 600 << 20, 500 << 20: 200 << 20, 501 << 20: 200 << 20, memory: 200 << 20, 2 * memory: 200 << 20} {
+		if got := heapMost(memory, mapped); got != want {
+			t.Errorf("with %d bytes of state: %d, not %d", mapped, got, want)
+		}
+	}
+}
+
+// The heap is bounded by the memory that there is, and by what was said at the start where something was; a member's bound is not
+// taken for the memory of the machine by the next one in this process.
+func TestHeapIsBounded(t *testing.T) {
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
+	t.Setenv("GOMEMLIMIT", "")
+	before := machineMemory()
+	var n Node
+	debug.SetMemoryLimit(1 << 40)
+	if n.bound(0); debug.SetMemoryLimit(-1) != 1<<40 {
+		t.Errorf("memory that is not known is a bound: %d", debug.SetMemoryLimit(-1))
+	}
+	if n.bound(800 << 20); debug.SetMemoryLimit(-1) != 200<<20 {
+		t.Errorf("a member that begins has %d bytes", debug.SetMemoryLimit(-1))
+	}
+	if after := machineMemory(); after != before {
+		t.Errorf("the machine has %d bytes, and had %d", after, before)
+	}
+	t.Setenv("GOMEMLIMIT", "500MiB")
+	if n.bound(1600 << 20); debug.SetMemoryLimit(-1) != 200<<20 {
+		t.Errorf("in the place of what was said: %d", debug.SetMemoryLimit(-1))
 	}
 }

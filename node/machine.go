@@ -52,7 +52,10 @@ func openFiles() uint64 {
 // machineMemory is how much memory this process may use: that of the machine, less where its groups or GOMEMLIMIT say so. 0 is
 // not known.
 func machineMemory() int64 {
-	least := min(memTotal(), debug.SetMemoryLimit(-1))
+	least := memTotal()
+	if os.Getenv("GOMEMLIMIT") != "" { // else it is this package's own: Node.bound
+		least = min(least, debug.SetMemoryLimit(-1))
+	}
 	groups, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
 		groups = nil

@@ -83,9 +83,10 @@ func start(ctx context.Context, c Config, on disk.FS) (*Node, error) {
 	if host, port, err := net.SplitHostPort(c.Advertise); err == nil && port == "0" && at.clients != nil { // the kernel has chosen one
 		c.Advertise = net.JoinHostPort(host, fmt.Sprint(at.clients.LocalAddr().(*net.UDPAddr).Port))
 	}
-	n := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}
+	n, memory := &Node{runtime: actor.NewRuntime(), done: make(chan struct{})}, machineMemory()
+	n.bound(memory)
 	n.member, err = build(c, trust.domain, environment{
-		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: machineMemory(),
+		FS: on, Driver: n.runtime, Random: rand.Reader, Yield: n.yield, Idle: debug.FreeOSMemory, Background: func(do func()) { go do() }, Limits: limits.Defaults(), Memory: memory,
 		Transport: func(f *folder, process [16]byte) (transport, error) {
 			return n.transport(c, at, trust.peers, f, process)
 		},

@@ -178,6 +178,11 @@ const (
 	// half as much again alive does.
 	HeapSmall       = 24 << 20
 	CollectedSeldom = 200
+	// MemoryKept is which part of the memory that a process may use is left to the kernel, stacks and what else Go's heap is not; and
+	// HeapOfMemory is which part of it the heap may have at any rate, since a collector with less room than lives does nothing else. A
+	// member with 216 MB in 1 MB values started again with 578 MB at the most without a bound, and with 363 MB with one of 150 MiB.
+	MemoryKept   = 8
+	HeapOfMemory = 4
 	// ClientConnectionsOver is how many connections over that limit are let in to be told of it.
 	ClientConnectionsOver = 64
 	// ClientHandshakes bounds the native handshakes that are under way at one member: each costs a signature, and 130 KiB (measured).
