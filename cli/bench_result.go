@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -258,11 +259,13 @@ func benchGate(c *cli.Context) error {
 func share(s string) (float64, error) {
 	var v float64
 	number, percent := strings.CutSuffix(s, "%")
-	if _, err := fmt.Sscanf(number+"\n", "%g\n", &v); err != nil || v < 0 {
+	switch _, err := fmt.Sscanf(number+"\n", "%g\n", &v); {
+	case err != nil || math.IsNaN(v) || math.IsInf(v, 0) || v < 0:
 		return 0, usagef("--max-regress %q: a share is needed, as in 5%%", s)
-	}
-	if percent {
+	case percent:
 		v /= 100
+	case v >= 1: // nearly nothing is that much worse, and everything would pass
+		return 0, usagef("--max-regress %s is %.0f%%: give it with its %% where it is meant, as in %s%%", s, 100*v, s)
 	}
 	return v, nil
 }

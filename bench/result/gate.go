@@ -23,7 +23,8 @@ func (r Regression) String() string {
 }
 
 // Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
-// figures were compared. It is an error when there are too few runs to say anything, or nothing in common.
+// figures were compared. It is an error when there are too few runs to say anything, or nothing in common, and when a load that had
+// figures has none any more.
 func Gate(baseline, now *File, most float64) (worse []Regression, compared int, err error) {
 	common := ""
 	for _, r := range now.Rows {
@@ -35,6 +36,9 @@ func Gate(baseline, now *File, most float64) (worse []Regression, compared int, 
 			return nil, 0, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
 		}
 		common = fmt.Sprintf("%s of %s", r.load(), r.Side)
+		if before.succeeded() && !r.succeeded() { // it has no figure that could be worse
+			return nil, 0, fmt.Errorf("of %s nothing succeeded in any run, and in the baseline it did: %s", common, r.firstError())
+		}
 		for _, m := range metricsOf(r) {
 			was, is := m.values(before), m.values(r)
 			if m.Better == 0 || len(was) < GateRuns || len(is) < GateRuns {
@@ -58,6 +62,21 @@ func Gate(baseline, now *File, most float64) (worse []Regression, compared int, 
 		return nil, 0, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))
 	}
 	return worse, compared, nil
+}
+
+// succeeded says whether anything did, in any run.
+func (r Row) succeeded() bool {
+	return slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Count > 0 })
+}
+
+// firstError is what failed first, as far as a run says so.
+func (r Row) firstError() string {
+	for _, run := range r.Runs {
+		if run.FirstError != "" {
+			return run.FirstError
+		}
+	}
+	return "no run says why"
 }
 
 func sides(f *File) (names []string) {

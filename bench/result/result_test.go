@@ -110,6 +110,7 @@ func TestReadRefuses(t *testing.T) {
 		`{"version": 99}`:  "the file has version 99, and this qkv reads version 1",
 		`{"version": "1"}`: "no file of `qkv bench`",
 		`{"version": 1, "rows": [{"side": "x", "name": "put", "mode": "closed"}]}`:                                                                            `the side "x", which it does not name`,
+		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "y", "name": "put", "mode": "closed"}]}`:                                                  `the side "y", which it does not name`,
 		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "put", "mode": "half"}]}`:                                                    `"put" in the mode "half"`,
 		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "p", "mode": "open", "runs": [{"histogram": "HISTFAAAAC94nJNpm"}]}]}`:        "the file is damaged",
 		`{"version": 1, "sides": [{"name": "x"}], "rows": [{"side": "x", "name": "p", "mode": "open", "runs": [{"histogram": "not base64 at all, is it"}]}]}`: "the file is damaged",
@@ -164,6 +165,21 @@ func TestGate(t *testing.T) {
 	}
 	if _, _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
 		t.Error(err)
+	}
+	other := sample(5, 1)
+	for i := range other.Rows { // a closed loop's latency is another figure than an open one's
+		other.Rows[i].Mode = map[string]string{Closed: Open, Open: Closed, Event: Probe, Probe: Event}[other.Rows[i].Mode]
+	}
+	if _, _, err := Gate(base, other, 0.05); err == nil || !strings.Contains(err.Error(), "no load in common") {
+		t.Errorf("loads of other modes: %v", err)
+	}
+	broken := sample(5, 1)
+	for i := range broken.Rows[0].Runs {
+		broken.Rows[0].Runs[i] = Run{Failed: 100, FirstError: "nobody listens there"}
+	}
+	if _, _, err := Gate(base, broken, 0.05); err == nil || !strings.Contains(err.Error(), "put, in flight 1000, members 3 of nvme nothing succeeded") ||
+		!strings.Contains(err.Error(), "nobody listens there") {
+		t.Errorf("a load that fails altogether: %v", err)
 	}
 	few := sample(5, 1)
 	for _, r := range few.Rows {
