@@ -88,6 +88,18 @@ func TestStallOfALoad(t *testing.T) {
 	}
 }
 
+// TestWarmUpIsNotRecorded: what was begun in the warm-up is in no figure, also where it ends behind it.
+func TestWarmUpIsNotRecorded(t *testing.T) {
+	testretry.Longer(t, 100*time.Millisecond, func(t testing.TB, stall time.Duration) {
+		s := &slowStore{takes: time.Millisecond}
+		s.stall(stall)
+		r, err := Load(t.Context(), Config{Stores: []Store{s}, InFlight: 10, WarmUp: stall / 2, Duration: 2 * stall})
+		if err != nil || r.Done == 0 || r.Latencies.Max >= stall/2 {
+			t.Errorf("%v %+v", err, r)
+		}
+	})
+}
+
 // TestOpenLoopRate: what is begun is what was asked for.
 func TestOpenLoopRate(t *testing.T) {
 	r, err := Load(t.Context(), Config{Stores: []Store{&slowStore{}}, InFlight: 100, Duration: 500 * time.Millisecond, Rate: 400})

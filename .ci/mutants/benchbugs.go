@@ -29,5 +29,23 @@ func init() {
 		{"count a sync twice that others were faster than", []change{
 			{"actor/stages.go", "	if ended == 0 || ended > taken {", "	if ended > taken {"},
 		}, []detector{stages}},
+		{"record what was begun in the warm-up", []change{
+			{"bench/load.go", "	if s.begun.Before(s.load.begun) {\n		return\n	}\n", ""},
+		}, []detector{direct("./bench", "TestWarmUpIsNotRecorded")}},
+		{"take a row of a side that is not named", []change{
+			{"bench/result/file.go", "return s.Name == row.Side })", "return s.Name != \"\" })"},
+		}, []detector{direct("./bench/result", "TestReadRefuses")}},
+		{"compare a closed loop with an open one", []change{
+			{"bench/result/gate.go", "len(before.Runs) == 0 || before.Mode != r.Mode {", "len(before.Runs) == 0 {"},
+		}, []detector{direct("./bench/result", "TestGate")}},
+		{"pass a load that fails altogether", []change{
+			{"bench/result/gate.go", "if before.succeeded() && !r.succeeded() {", "if !before.succeeded() && !r.succeeded() {"},
+		}, []detector{direct("./bench/result", "TestGate")}},
+		{"take a member's own bound for the machine's memory", []change{
+			{"node/machine.go", "	if os.Getenv(\"GOMEMLIMIT\") != \"\" { // else", "	if least > 0 { // else"},
+		}, []detector{direct("./node", "TestHeapIsBounded")}},
+		{"leave Go's heap nothing where the state is large", []change{
+			{"node/idle.go", "return max(memory-memory/limits.MemoryKept-mapped, memory/limits.HeapOfMemory)", "return max(memory-memory/limits.MemoryKept-mapped, 0)"},
+		}, []detector{direct("./node", "TestHeapMost")}},
 	}...)
 }

@@ -45,5 +45,14 @@ func init() {
 		{"begin anew beside the data of an etcd", []change{
 			{"cli/etcd.go", "	if _, err := os.Stat(filepath.Join(c.DataDir, \"member\")); err == nil {\n", "	if _, err := os.Stat(filepath.Join(c.DataDir, \"member\", \"x\")); err == nil {\n"},
 		}, []detector{direct("./cli", "TestScript/etcd")}},
+		{"ask clients for certificates of the CA of the start", []change{
+			{"net/wire/filetrust.go", "		now.ClientCAs = f.fresh().roots\n", ""},
+		}, []detector{direct("./net/wire", "TestFileClients")}},
+		{"show the certificate of a server where another is for dialling", []change{
+			{"net/wire/filetrust.go", "return &f.fresh().dial, nil", "return &f.fresh().own, nil"},
+		}, []detector{direct("./net/wire", "TestFileDialling")}},
+		{"dial a member whose certificate was revoked", []change{
+			{"net/wire/filetrust.go", "		if err := f.allowed(state.PeerCertificates); err != nil {\n			return err\n		}\n		is, err", "		is, err"},
+		}, []detector{direct("./net/wire", "TestFileDialling")}},
 	}...)
 }

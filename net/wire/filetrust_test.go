@@ -294,6 +294,38 @@ func TestFileClients(t *testing.T) {
 	if f.Certificate().SerialNumber.Cmp(before) == 0 {
 		t.Error("the new certificate is not used")
 	}
+
+	// Another CA in the first one's place, for who listens already.
+	listening := f.ClientsTLS(false)
+	der, err := os.ReadFile(filepath.Join(foreign.dir, "ca.crt"))
+	if err == nil {
+		err = os.WriteFile(names.CA, der, 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, accepting, _ := meet(t, listening, stranger)
+	says(t, "accepting whom the new CA has signed", accepting, "")
+	_, accepting, _ = meet(t, listening, known)
+	says(t, "accepting whom the old CA has signed", accepting, "unknown authority")
+}
+
+// TestFileDialling: who dials shows the certificate that it has for that, and does not believe one that was revoked.
+func TestFileDialling(t *testing.T) {
+	ca := newPlainCA(t)
+	n2 := ca.load(ca.sign("n2", forHosts("10.0.0.2")))
+	names, caller := ca.sign("n1", forHosts("10.0.0.1")), ca.sign("caller", nil)
+	names.DialCert, names.DialKey, names.CRL = caller.Cert, caller.Key, ca.revoke()
+	n1 := ca.load(names)
+	state, accepting, dialling := meet(t, n2.Accept(), n1.Dial(ProtocolPeer, "n2", "10.0.0.2:2380"))
+	says(t, "accepting", accepting, "")
+	says(t, "dialling", dialling, "")
+	if shown := state.PeerCertificates; len(shown) == 0 || shown[0].Subject.CommonName != "caller" {
+		t.Errorf("the certificate for dialling is not shown: %v", shown)
+	}
+	ca.revoke(n2.Certificate().SerialNumber)
+	_, _, dialling = meet(t, n2.Accept(), n1.Dial(ProtocolPeer, "n2", "10.0.0.2:2380"))
+	says(t, "dialling one that was revoked", dialling, "was revoked")
 }
 
 // revoke writes the list of revoked certificates.
