@@ -6,6 +6,9 @@ var hub = direct("./index/watch", "TestWatches")
 // The bugs of etcd's watches, and some of qkv's own.
 func init() {
 	mutants = append(mutants, []mutant{
+		{"make room for events one after the other", []change{
+			{"net/wire/status.go", "		all = make([]T, 0, min(n, arrayAhead))\n", "		all = nil\n"},
+		}, []detector{direct("./net/wire", "TestEventsTakeOnePlace")}},
 		{"tell progress before events", []change{
 			{"index/watch/step.go", "		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:\n", "		case h.live.at.Sub == 0:\n"},
 		}, []detector{hub, campaign}},

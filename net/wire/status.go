@@ -143,12 +143,20 @@ func readStatus(r *pack.Reader) Status {
 	return s
 }
 
-// readArray reads an array's elements, each in its own way. What the array claims to hold is not believed before it is
-// there. What it hands to a function is on the heap, so it has a Reader of its own: its callers' need not be, and most
+// arrayAhead is for how many elements of an array room is made at once: growing would cost a client whose watches catch up most of
+// its garbage.
+const arrayAhead = 256
+
+// readArray reads an array's elements, each in its own way. What the array claims to hold beyond arrayAhead is not believed before
+// it is there. What it hands to a function is on the heap, so it has a Reader of its own: its callers' need not be, and most
 // messages have no array.
 func readArray[T any](from *pack.Reader, read func(*pack.Reader) T) (all []T) {
 	r := *from
-	for range r.Array() {
+	n := r.Array()
+	if n > 0 {
+		all = make([]T, 0, min(n, arrayAhead))
+	}
+	for range n {
 		if r.Err() != nil {
 			break
 		}

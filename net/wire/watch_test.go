@@ -89,6 +89,23 @@ func TestDeliveriesReadBack(t *testing.T) {
 	}
 }
 
+// Room for events is made at once, and not for more than arrayAhead of those that a frame only claims to have.
+func TestEventsTakeOnePlace(t *testing.T) {
+	all := array{}
+	for range 100 {
+		all = append(all, array{0, []byte("k"), []byte("v"), 1, 2, 3, 4})
+	}
+	if f, err := ReadWatchFrame(encoded(t, 1, array{1}, 5, 0, all)); err != nil || len(f.Events) != 100 || cap(f.Events) != 100 {
+		t.Errorf("room for %d events, of %d: %v", cap(f.Events), len(f.Events), err)
+	}
+	claimed := encoded(t, 1, array{1}, 5, 0)
+	claimed = append(append(claimed, 0xdd, 0, 1, 0, 0), make([]byte, 1<<16)...)
+	claimed[0]++ // has one field more
+	if f, err := ReadWatchFrame(claimed); !errors.Is(err, ErrFrame) || cap(f.Events) > arrayAhead {
+		t.Errorf("room for %d events, of none: %v", cap(f.Events), err)
+	}
+}
+
 // A delivery of a later version has more fields, in each array that has any.
 func TestDeliveriesGrow(t *testing.T) {
 	put := array{0, []byte("k"), []byte("v"), 1, 2, 3, 4, array{[]byte("w"), 1, 2, 3, 4, "more"}, "more"}
