@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"qkv/index"
 	"qkv/index/kv"
 	"qkv/index/watch"
 	"qkv/internal/limits"
@@ -67,6 +68,10 @@ type WatchHub struct {
 	// Owned by the actor.
 	hub   *watch.Hub
 	alone time.Duration // since when no leader is known; 0: there is one
+
+	revision int64         // the newest one
+	wrote    time.Duration // when it was first seen
+	owed     time.Duration // the rest for what the last step sent those that are behind
 }
 
 // NewWatchHub builds the actor.
@@ -75,12 +80,25 @@ func NewWatchHub(c WatchHubConfig) *WatchHub {
 	return &WatchHub{WatchHubConfig: c, hub: watch.NewHub(c.Limits.Watches, c.Seed)}
 }
 
-// Rest implements Paced. Those that are behind can wait: they get a fourth of the time.
+// Rest implements Paced. Those that are behind can wait: they get a fourth of the time. What they are sent takes their streams and
+// clients longer than the hub, so beside puts it rests for that, too.
 func (w *WatchHub) Rest(took time.Duration) time.Duration {
 	if w.hub.Behind() {
-		took *= limits.WatchRest
+		took = max(took*limits.WatchRest, w.owed)
 	}
 	return restAfter(took)
+}
+
+// owe says how long the hub rests for what a step sent: not when nobody has written of late, and not when those that are behind
+// would hardly gain on what is written.
+func (w *WatchHub) owe(t Time, v *index.View) {
+	if r := v.Revision(); r != w.revision {
+		w.revision, w.wrote = r, t.Now
+	}
+	events, ahead := w.hub.Sent(v)
+	if w.owed = 0; ahead && t.Now-w.wrote < limits.WatchCalm {
+		w.owed = min(time.Duration(events)*time.Second/limits.WatchSentRate, limits.WatchRestMost)
+	}
 }
 
 // Handle implements Handler.
@@ -103,7 +121,9 @@ func (w *WatchHub) Handle(t Time, batch []WatchHubMessage) (again bool) {
 			panic(fmt.Sprintf("the watch hub takes no %T", m))
 		}
 	}
-	again = w.hub.Step(t.Now, view, t.Resting)
+	if again = w.hub.Step(t.Now, view, t.Resting); !t.Resting {
+		w.owe(t, view)
+	}
 	w.Status.watch.watches.Store(int64(w.hub.Watches()))
 	w.Status.watch.watched.Store(w.hub.Watches() > 0)
 	return again

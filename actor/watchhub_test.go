@@ -97,3 +97,56 @@ func TestWatchesEndWithoutLeader(t *testing.T) {
 		t.Fatalf("delivered: %+v", client.got)
 	}
 }
+
+// The hub rests for what it sends those that are behind: not beyond a bound, not when nobody has written of late, and not when they
+// hardly gain on what is written.
+func TestHubRestsForWhatItSends(t *testing.T) {
+	const written = 300
+	h, a := newTestHub(t)
+	at := uint64(1)
+	write := func(n int) {
+		for range n {
+			at++
+			a.Handle(Time{}, []ApplierMessage{applies(at, envelope(1, 7, at, 10))})
+			h.Inbox.take(nil)
+		}
+	}
+	write(written)
+	begin := func(now time.Duration, streams int) {
+		t.Helper()
+		for range streams {
+			one := watchAll
+			one.Stream, one.Request.Watch.Revision = &watcher{}, 2
+			h.hub.Request(a.Status.View(), one.Stream, &one.Request)
+		}
+		for h.hub.Behind() {
+			h.Handle(Time{Now: now}, nil)
+		}
+	}
+	rests := func(what string, want time.Duration) {
+		t.Helper()
+		if h.owed != want {
+			t.Errorf("%s: a rest of %v, %v is wanted", what, h.owed, want)
+		}
+	}
+	events := a.Status.View().Revision() - 1
+	each := time.Duration(events) * time.Second / limits.WatchSentRate
+	begin(time.Second, 1)
+	rests("one stream", each)
+	if h.Handle(Time{Now: time.Second, Resting: true}, nil); h.owed != each {
+		t.Errorf("the rest became %v while it went on", h.owed)
+	}
+	begin(time.Second, 9)
+	rests("nine streams", limits.WatchRestMost)
+	begin(time.Second+limits.WatchCalm, 1)
+	rests("nobody writes", 0)
+	write(1)
+	begin(2*time.Second, 1)
+	rests("somebody writes", each+time.Second/limits.WatchSentRate)
+	write(written / limits.WatchGain)
+	h.owe(Time{Now: 2 * time.Second}, a.Status.View())
+	rests("four sent for each that is written", each+time.Second/limits.WatchSentRate)
+	write(2)
+	h.owe(Time{Now: 2 * time.Second}, a.Status.View())
+	rests("fewer", 0)
+}

@@ -9,6 +9,12 @@ func init() {
 		{"make room for events one after the other", []change{
 			{"net/wire/status.go", "		all = make([]T, 0, min(n, arrayAhead))\n", "		all = nil\n"},
 		}, []detector{direct("./net/wire", "TestEventsTakeOnePlace")}},
+		{"rest for what is sent when nobody writes", []change{
+			{"actor/watchhub.go", "ahead && t.Now-w.wrote < limits.WatchCalm {", "ahead {"},
+		}, []detector{direct("./actor", "TestHubRestsForWhatItSends")}},
+		{"hold watches back that hardly gain on what is written", []change{
+			{"actor/watchhub.go", "ahead && t.Now-w.wrote < limits.WatchCalm {", "(ahead || events > 0) && t.Now-w.wrote < limits.WatchCalm {"},
+		}, []detector{direct("./actor", "TestHubRestsForWhatItSends")}},
 		{"tell progress before events", []change{
 			{"index/watch/step.go", "		case s.level == len(s.subscriptions) && h.live.at.Sub == 0:\n", "		case h.live.at.Sub == 0:\n"},
 		}, []detector{hub, campaign}},
@@ -57,7 +63,7 @@ func init() {
 			{"actor/driver.go", "			box.turnEnds()\n", ""},
 		}, []detector{direct("./actor", "TestRoomIsFreeBehindEachTurn")}},
 		{"hand those that are behind as much as there is in one step", []change{
-			{"index/watch/walk.go", "	if p == h.sweep {\n		each += len(g.body) / sentWork\n	}\n", ""},
+			{"index/watch/walk.go", "		each += len(g.body) / sentWork\n", ""},
 		}, []detector{direct("./index/watch", "TestStepSendsLittle")}},
 		{"tell the watch hub of a View before it is there", []change{
 			{"actor/applier.go", "		a.Status.view.Store(view)\n		a.Status.watch.published(a.WatchHub)\n", "		a.Status.view.Store(view)\n"},

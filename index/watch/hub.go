@@ -30,6 +30,9 @@ type Hub struct {
 	ended       []*stream                    // whose subscriptions are not all taken out
 	asking      []*stream                    // that wait for progress
 
+	sent    int            // events that the step has sent those in the sweep
+	begun   index.Position // where the sweep began
+	newest  int64          // revision when it did
 	now     time.Duration
 	encoded []encoding // of the change that is looked at
 	matched []*group   // that watch its key
@@ -109,6 +112,12 @@ func (h *Hub) EndAll(why *kv.Error) {
 		s.to.Deliver(&kv.WatchDelivery{Kind: kv.WatchEnded, Revision: h.told(), Err: why})
 		h.end(s)
 	}
+}
+
+// Sent returns how many events the last step has sent those that are behind, each as often as there are streams that it went to,
+// and whether these gain so much on what is written meanwhile that they can wait.
+func (h *Hub) Sent(v *index.View) (events int, ahead bool) {
+	return h.sent, h.sweep.at.Revision-h.begun.Revision >= limits.WatchGain*(v.Revision()-h.newest)
 }
 
 // told is the revision up to which live is.

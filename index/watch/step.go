@@ -12,7 +12,7 @@ import (
 // Step tells watches of what there is, as far as one step goes. Resting, it leaves out those that are behind. It returns
 // whether more is to be done.
 func (h *Hub) Step(now time.Duration, v *index.View, resting bool) (again bool) {
-	h.now = now
+	h.now, h.sent = now, 0
 	work := h.limits.StepWork
 	if h.live.count == 0 {
 		h.skip(v)
@@ -71,7 +71,7 @@ func (h *Hub) catchUp(v *index.View, work *int) {
 			if !ok || first.cursor.Compare(h.live.at) >= 0 {
 				return
 			}
-			h.sweep.at = first.cursor
+			h.sweep.at, h.begun, h.newest = first.cursor, first.cursor, v.Revision()
 		}
 		if h.sweep.due && !h.deliverAll(h.sweep, work) || !h.takeOn(h.sweep, inSweep, work) {
 			return

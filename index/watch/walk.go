@@ -110,6 +110,7 @@ func (h *Hub) flush(p *pass, g *group, behind index.Position, work *int) {
 	each := deliverWork
 	if p == h.sweep {
 		each += len(g.body) / sentWork
+		h.sent += g.count * len(g.subscriptions)
 	}
 	p.pending -= len(g.body)
 	g.body = nil
