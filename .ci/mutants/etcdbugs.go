@@ -8,6 +8,15 @@ func init() {
 		{"keep what was read while there is no place for it", []change{
 			{"net/etcd/room.go", "	begin()\n	waiting, cancel", "	_ = begin\n	waiting, cancel"},
 		}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
+		{"let events overtake progress when they are joined", []change{
+			{"net/etcd/watch.go", "			clear(last) // nothing overtakes it\n", ""},
+		}, []detector{direct("./net/etcd", "TestJoin")}},
+		{"join events in memory that streams share", []change{
+			{"net/etcd/watch.go", "slices.Clip(to.Events), true", "slices.Grow(to.Events, 0), true"},
+		}, []detector{direct("./net/etcd", "TestJoinShared")}},
+		{"join a watch's events with those of another list", []change{
+			{"net/etcd/watch.go", "listed{&n.IDs[0], len(n.IDs)}", "listed{&n.IDs[0], 1}"},
+		}, []detector{direct("./net/etcd", "TestJoin")}},
 		{"sort ranges without a place until they are large", []change{
 			{"net/etcd/kv.go", " || a.size > pieceBytes && !wide.placed, nil", ", nil"},
 		}, []detector{direct("./net/etcd", "TestBuiltAnswersThatWait")}},

@@ -1,0 +1,79 @@
+package etcd
+
+import (
+	"strings"
+	"testing"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// TestJoin: what waits for one watch is one message, and overtakes nothing that another one, or its own, is told between.
+func TestJoin(t *testing.T) {
+	ones, twos := []uint64{1, 2}, []uint64{3}
+	events := func(ids []uint64, revision int64, what string) notice {
+		return notice{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, IDs: ids, Revision: revision, Events: []byte(what), Count: 1}}
+	}
+	of := func(kind kv.WatchDeliveryKind, ids []uint64, revision int64) notice {
+		return notice{WatchDelivery: kv.WatchDelivery{Kind: kind, IDs: ids, Revision: revision}}
+	}
+	open := events(ones, 2, "b")
+	open.Fragment = true
+	answer := notice{answer: &pb.WatchResponse{}}
+	most := strings.Repeat("m", limits.WatchFrameBytes-1)
+	type left struct {
+		ids      int
+		revision int64
+		events   string
+		count    int
+	}
+	for name, c := range map[string]struct {
+		taken []notice
+		left  []left
+	}{
+		"alone":             {[]notice{events(ones, 1, "a")}, []left{{2, 1, "a", 1}}},
+		"two watches":       {[]notice{events(ones, 1, "a"), events(twos, 1, "x"), events(ones, 2, "b"), events(twos, 3, "y"), events(ones, 4, "c")}, []left{{2, 4, "abc", 3}, {1, 3, "xy", 2}}},
+		"room for one more": {[]notice{events(ones, 1, most), events(ones, 2, "b"), events(ones, 3, "c"), events(ones, 4, "d")}, []left{{2, 2, most + "b", 2}, {2, 4, "cd", 2}}},
+		"one more watch":    {[]notice{events(ones[:1], 1, "a"), events(ones, 2, "b"), events(ones, 3, "c")}, []left{{1, 1, "a", 1}, {2, 3, "bc", 2}}},
+		"progress":          {[]notice{events(ones, 1, "a"), of(kv.WatchProgressed, nil, 1), events(ones, 2, "b")}, []left{{2, 1, "a", 1}, {0, 1, "", 0}, {2, 2, "b", 1}}},
+		"canceled":          {[]notice{events(ones, 1, "a"), of(kv.WatchCanceled, twos, 1), events(ones, 2, "b")}, []left{{2, 1, "a", 1}, {1, 1, "", 0}, {2, 2, "b", 1}}},
+		"created":           {[]notice{events(ones, 1, "a"), of(kv.WatchCreated, twos, 1), events(ones, 2, "b")}, []left{{2, 1, "a", 1}, {1, 1, "", 0}, {2, 2, "b", 1}}},
+		"an answer":         {[]notice{events(ones, 1, "a"), answer, events(ones, 2, "b")}, []left{{2, 1, "a", 1}, {0, 0, "", 0}, {2, 2, "b", 1}}},
+		"half a revision":   {[]notice{events(ones, 1, "a"), open, events(ones, 3, "c"), events(ones, 4, "d")}, []left{{2, 1, "a", 1}, {2, 2, "b", 1}, {2, 4, "cd", 2}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := join(c.taken, map[listed]int{})
+			if len(got) != len(c.left) {
+				t.Fatalf("%d are left of %d, not %d", len(got), len(c.taken), len(c.left))
+			}
+			for i, want := range c.left {
+				if is := (left{len(got[i].IDs), got[i].Revision, string(got[i].Events), got[i].Count}); is != want {
+					t.Errorf("%d: %.99v, not %.99v", i, is, want)
+				}
+			}
+			for _, gone := range c.taken[len(got):] {
+				if gone.Events != nil {
+					t.Error("what was joined is kept")
+				}
+			}
+		})
+	}
+}
+
+// TestJoinShared: streams share what they are told; what one of them joins is its own.
+func TestJoinShared(t *testing.T) {
+	shared := append(make([]byte, 0, 64), "a"...)
+	var told [2][]notice
+	for i, next := range []string{"b", "c"} {
+		ids := []uint64{1}
+		told[i] = join([]notice{
+			{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, IDs: ids, Revision: 1, Events: shared}},
+			{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, IDs: ids, Revision: 2, Events: []byte(next)}},
+		}, map[listed]int{})
+	}
+	if a, b := string(told[0][0].Events), string(told[1][0].Events); a != "ab" || b != "ac" {
+		t.Errorf("%q and %q", a, b)
+	}
+}
