@@ -493,11 +493,11 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "`qkv member add n9 --peer h7:1`") {
 		t.Errorf("who was not added asks: %+v", got)
 	}
-	for range limits.JoinerLooks - 1 {
-		m.forgetJoiners()
+	for range limits.TurnedAwayLooks - 1 {
+		m.forgetTurnedAway()
 	}
 	asks("n9", "h7:1")
-	m.forgetJoiners()
+	m.forgetTurnedAway()
 	if got := shown(); !slices.Equal(got, []string{"JOIN n9"}) {
 		t.Errorf("it asks again: %q", got)
 	}
@@ -510,11 +510,29 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	if n := len(shown()); n != limits.Members+limits.Learners {
 		t.Errorf("of many that ask %d are shown", n)
 	}
-	for range limits.JoinerLooks {
-		m.forgetJoiners()
+	for range limits.TurnedAwayLooks {
+		m.forgetTurnedAway()
 	}
-	if len(shown())+len(m.contacts.joiners) != 0 {
+	if len(shown())+len(m.contacts.turnedAway) != 0 {
 		t.Errorf("nobody asks any more: %q", shown())
+	}
+}
+
+// A copy of a member's folder that was refused shows in the status of who refused it, until it comes no more.
+func TestCopyShows(t *testing.T) {
+	m := memberWith(t)
+	for range limits.TurnedAwayLooks {
+		(peerHandler{m}).Copied(2, "two processes are n2")
+		m.forgetTurnedAway()
+	}
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.RefusedPeer || got[0].Member != 2 || got[0].Text != "two processes are n2" {
+		t.Errorf("a copy runs: %+v", got)
+	}
+	for range limits.TurnedAwayLooks {
+		m.forgetTurnedAway()
+	}
+	if got := m.status.Alarms(); len(got) != 0 {
+		t.Errorf("no copy runs any more: %+v", got)
 	}
 }
 

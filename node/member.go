@@ -238,7 +238,7 @@ func (m *member) look() {
 	m.retain()
 	m.guard()
 	m.verify()
-	m.forgetJoiners()
+	m.forgetTurnedAway()
 	if len(m.status.View().Members().All()) == 1 {
 		return
 	}

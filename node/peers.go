@@ -42,11 +42,11 @@ type peers struct {
 type contacts struct {
 	writing sync.Mutex // of the callers into the folder; taken before mu
 
-	mu        sync.Mutex
-	members   index.Members
-	newcomers []peer.Peer       // none of them in members, and none removed
-	callers   map[uint64]string // by member, where it called from last when it was not known to be there; none of them removed
-	joiners   map[string]int    // by name, for how many looks more is said that one asked to join and may not
+	mu         sync.Mutex
+	members    index.Members
+	newcomers  []peer.Peer         // none of them in members, and none removed
+	callers    map[uint64]string   // by member, where it called from last when it was not known to be there; none of them removed
+	turnedAway map[actor.Alarm]int // for how many looks more an alarm, here without its text, says that one may not connect or join
 }
 
 // SetMembers implements actor.Peers.
@@ -342,43 +342,55 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 // Join implements peer.Handler. Whoever asks and may not join shows in the status: on its own host only its log says that it waits.
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	w, refusal := h.judgeJoiner(request)
-	c := &h.contacts
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch _, known := c.joiners[request.Name]; {
-	case refusal == nil && known:
-		h.endJoiner(request.Name)
-	case refusal != nil && (known || len(c.joiners) < limits.Members+limits.Learners):
-		if c.joiners == nil {
-			c.joiners = map[string]int{}
-		}
-		c.joiners[request.Name] = limits.JoinerLooks
-		h.status.Alarm(actor.Alarm{Name: actor.Joins, Subject: request.Name, Text: fmt.Sprintf(
-			"%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)})
+	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
+	if refusal != nil {
+		asks.Text = fmt.Sprintf("%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
 	}
+	h.turnAway(asks)
 	return w, refusal
 }
 
-// endJoiner says of one no more that it asks to join; the contacts are locked.
-func (m *member) endJoiner(name string) {
-	delete(m.contacts.joiners, name)
-	m.status.Alarm(actor.Alarm{Name: actor.Joins, Subject: name})
+// Copied implements peer.Handler.
+func (h peerHandler) Copied(peer uint64, why string) {
+	h.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: peer, Subject: "copy", Text: why})
 }
 
-// forgetJoiners is a look at those that asked to join: they ask again, or have given up.
-func (m *member) forgetJoiners() {
+// turnAway shows in the status who was turned away, until it was not seen for limits.TurnedAwayLooks; without a text it is no more.
+func (m *member) turnAway(a actor.Alarm) {
+	who := a
+	who.Text = ""
 	c := &m.contacts
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for name := range c.joiners {
-		if c.joiners[name]--; c.joiners[name] <= 0 {
-			m.endJoiner(name)
+	switch _, known := c.turnedAway[who]; {
+	case known && a.Text == "":
+		delete(c.turnedAway, who)
+	case a.Text != "" && (known || len(c.turnedAway) < limits.Members+limits.Learners):
+		if c.turnedAway == nil {
+			c.turnedAway = map[actor.Alarm]int{}
+		}
+		c.turnedAway[who] = limits.TurnedAwayLooks
+	default:
+		return
+	}
+	m.status.Alarm(a)
+}
+
+// forgetTurnedAway is a look at those that were turned away: they come again, or have given up.
+func (m *member) forgetTurnedAway() {
+	c := &m.contacts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for who := range c.turnedAway {
+		if c.turnedAway[who]--; c.turnedAway[who] <= 0 {
+			delete(c.turnedAway, who)
+			m.status.Alarm(who)
 		}
 	}
 }
 
-// judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or once it was told its id by that: it may
-// have moved since.
+// judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or
+// once it was told its id by that: it may have moved since.
 func (h peerHandler) judgeJoiner(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)

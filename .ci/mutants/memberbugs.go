@@ -55,9 +55,12 @@ var memberMutants = []mutant{
 	{"go on without the log's folder", []change{
 		{"actor/segmentmaker.go", "	if errors.Is(err, fs.ErrNotExist) {", "	if errors.Is(err, fs.ErrExist) {"},
 	}, []detector{direct("./actor", "TestLogFolderThatWasRemoved")}},
-	{"say for ever who has asked to join", []change{
-		{"node/peers.go", "c.joiners[name]--; c.joiners[name] <= 0 {", "c.joiners[name]--; c.joiners[name] < -1<<30 {"},
+	{"say for ever who was turned away", []change{
+		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},
 	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},
+	{"do not say that a folder was copied", []change{
+		{"net/peer/alive.go", "	l.transport.handler.Copied(l.id, why)\n", ""},
+	}, []detector{direct("./net/peer", "TestRival")}},
 	{"say of a new member that has died that it runs", []change{
 		{"cli/member_replace.go", "return l.Member == id && !l.Connected })", "return l.Member == id && l.RTT < 0 })"},
 	}, []detector{direct("./cli", "TestMemberReplace")}},

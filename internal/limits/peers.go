@@ -65,9 +65,9 @@ const (
 	PeerRefusedPauseMost = 4 * time.Second
 	// JoinRefusedTimeout is for how long a joiner that was refused asks again: the one that it asked may be behind.
 	JoinRefusedTimeout = 5 * time.Second
-	// JoinerLooks is for how many looks a member says who has asked it to join and may not, ten seconds: who waits asks each of those
-	// that it was given within PeerDialPauseMost of the one before.
-	JoinerLooks = 50
+	// TurnedAwayLooks is for how many looks a member shows who was turned away, ten seconds: who waits to join asks each of those that
+	// it was given within PeerDialPauseMost of the time before, and who was refused comes again within PeerRefusedPauseMost.
+	TurnedAwayLooks = 50
 	// PeerAliveTimeout is for how long a peer's host is asked whether a process of that member is there: a host that is there
 	// says so within a round trip, and an election that waits longer begins by itself.
 	PeerAliveTimeout = time.Second / 2

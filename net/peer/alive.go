@@ -79,8 +79,9 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
 		return nil
 	}
-	return &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
-		"two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied", l.name(), at, q.RemoteAddr())}
+	why := fmt.Sprintf("two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied", l.name(), at, q.RemoteAddr())
+	l.transport.handler.Copied(l.id, why)
+	return &peerframe.Refusal{Code: peerframe.Refused, Text: why}
 }
 
 // CheckAlive asks the peer's host whether a process of the peer is there; Handler.Died tells when there is none. It never waits.

@@ -77,6 +77,12 @@ func TestRival(t *testing.T) {
 	if h := n1.history(2); h != "connected" {
 		t.Errorf("n1 saw of n2: %s", h)
 	}
+	n1.mu.Lock()
+	copies := n1.copies
+	n1.mu.Unlock()
+	if len(copies) == 0 || copies[0] != twin.refused()[0].Text {
+		t.Errorf("n1 is told of copies: %q", copies)
+	}
 	if err := n2.config.Alive.Close(); err != nil { // as the end of the process would
 		t.Fatal(err)
 	}

@@ -68,6 +68,7 @@ type member struct {
 	came     map[string][]string // by "from/class"
 	events   map[uint64][]string
 	refusals []peerframe.Refusal
+	copies   []string
 	admit    func(from uint64) error
 	stranger map[uint64]*peerframe.Refusal // what Stranger says, by id
 	join     func(name string) (peerframe.Welcome, *peerframe.Refusal)
@@ -177,6 +178,13 @@ func (m *member) Disconnected(id uint64) { m.event(id, "disconnected") }
 
 // Died implements Handler.
 func (m *member) Died(id uint64) { m.event(id, "died") }
+
+// Copied implements Handler.
+func (m *member) Copied(_ uint64, why string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.copies = append(m.copies, why)
+}
 
 func (m *member) event(id uint64, what string) {
 	m.mu.Lock()

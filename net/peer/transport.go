@@ -77,6 +77,8 @@ type Handler interface {
 	Died(peer uint64)
 	// Refused tells that the peer refuses this member; it is asked again in some seconds.
 	Refused(peer uint64, why peerframe.Refusal)
+	// Copied tells that a second process of the peer was refused, and why, while the first one is alive.
+	Copied(peer uint64, why string)
 	// Stranger is asked about a member of this cluster that is no peer: it may make it one by SetPeers, and the connection goes
 	// on, or returns what a member of this cluster is told that is no peer, or no more; nil when that is all there is to
 	// say. Its name is as in its certificate, and empty where that names nobody, its id as it believes.
