@@ -204,7 +204,8 @@
 //     waits yet ([WatchSignal]); the hub takes the newest View itself. So no write waits for a watch, and a member on which
 //     nobody watches does nothing for watches.
 //  2. It is paced: a step is limits.WatchStepWork of work, about half a millisecond, with what the streams have to do for it, and
-//     while anybody is behind there is a rest limits.WatchRest times as long after each. Requests and new Views are taken meanwhile.
+//     while anybody is behind there is a rest limits.WatchRest times as long after each, and beside writes one for what it sent
+//     (limits.WatchSentRate): streams and clients have more work with that. Requests and new Views are taken meanwhile.
 //  3. A stream that has no room refuses events, and says when it has room again: what a client does not read costs the
 //     member the stream's buffer and no more, and holds up no other stream.
 //  4. A snapshot that is installed is a View as any other: cursors stay where they are, and where its history does not reach back
