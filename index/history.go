@@ -89,6 +89,9 @@ func (h *history) holds(mod, sub int64) bool {
 	return mod > h.slots.first || mod == h.slots.first && sub >= h.sub
 }
 
+// oldest is where the history begins: of what stands before it in its revision, the versions are gone.
+func (h *history) oldest() Position { return Position{Revision: h.slots.first, Sub: h.sub} }
+
 // trim drops the first change.
 func (h *history) trim() {
 	first := h.slots.first

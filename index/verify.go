@@ -10,22 +10,20 @@ import (
 // written: first all changes of the history, each with the version before it where that is no change itself, then the newest
 // version of each key. It begins with what is there, and leaves out what is written meanwhile. It is for one goroutine.
 type Verifier struct {
-	next  Position // of the history
+	next  Position // of the history; before the oldest one, that is next
 	until int64    // the newest revision when it began
 	from  []byte   // the next key, once the history is done
 }
 
 // NewVerifier returns a verifier of all that a View has.
-func NewVerifier(v *View) *Verifier {
-	return &Verifier{next: Position{Revision: v.history.slots.first}, until: v.revision}
-}
+func NewVerifier(v *View) *Verifier { return &Verifier{until: v.revision} }
 
 // Step looks at so many versions more, or a few more than that, and says whether they were the last. It takes the newest View, so
 // that no old one is kept. An error names a version that is not what was written.
 func (f *Verifier) Step(v *View, versions int) (done bool, err error) {
 	defer runtime.KeepAlive(v)
-	if f.next.Revision < v.history.slots.first {
-		f.next = Position{Revision: v.history.slots.first}
+	if oldest := v.history.oldest(); f.next.Compare(oldest) < 0 {
+		f.next = oldest
 	}
 	for ; f.next.Revision <= f.until; f.next = (Position{Revision: f.next.Revision + 1}) {
 		for n := v.history.changes(f.next.Revision); f.next.Sub < n; f.next.Sub++ {

@@ -124,3 +124,44 @@ func TestVerifier(t *testing.T) {
 		t.Errorf("%d bits were turned: %v", turned, err)
 	}
 }
+
+// TestVerifierOfHalfARevision: of a revision of many changes those that compaction has dropped are left out, wherever it stands. In a
+// state that is loaded from a snapshot then, nothing is there of them.
+func TestVerifierOfHalfARevision(t *testing.T) {
+	const keys = 40
+	l := limits.Defaults().Index
+	l.CompactionWork = 1
+	s := NewState(l)
+	for range 2 {
+		for i := range keys {
+			batch(t, s, 1, put(fmt.Sprintf("k%02d", i), "v"))
+		}
+		batch(t, s, 1, del("k", "l"))
+	}
+	before := NewVerifier(s.View())
+	batch(t, s, 1, AppendCompact(nil, s.View().Revision()), put("other", "v"))
+	s.View() // from here on it may be dropped
+	half := 0
+	for more := true; more; {
+		more = s.Reclaim()
+		batch(t, s, 1, put("other", "v")) // shows how far that is
+		v := s.View()
+		if v.history.sub > 0 {
+			half++
+		}
+		if _, err := before.Step(v, 1); err != nil {
+			t.Fatalf("one that began before: %v", err)
+		}
+		for what, v := range map[string]*View{"as it became": v, "as it was loaded": restored(t, v).View()} {
+			for f, done := NewVerifier(v), false; !done; {
+				var err error
+				if done, err = f.Step(v, 3); err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+			}
+		}
+	}
+	if half < keys/4 {
+		t.Fatalf("compaction stood in the middle of a revision %d times", half)
+	}
+}

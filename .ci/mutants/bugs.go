@@ -91,6 +91,9 @@ var mutants = []mutant{
 	{"memory is believed for ever", []change{
 		{"index/verify.go", "	if at.sum == sumOf(", "	if at.mod > 0 || at.sum == sumOf("},
 	}, []detector{story, direct("./index", "TestVerifier")}},
+	{"compare versions that compaction has dropped", []change{
+		{"index/verify.go", "oldest := v.history.oldest();", "oldest := (Position{Revision: v.history.slots.first});"},
+	}, []detector{direct("./index", "TestVerifierOfHalfARevision")}},
 	{"a member that found damage goes on", []change{
 		{"node/verify.go", "	m.consensus.Offer(actor.Differs{Reason: m.verifying.damage})\n", ""},
 	}, []detector{story}},
