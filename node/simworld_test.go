@@ -266,7 +266,7 @@ func (w *world) live() {
 		w.sim.After(f.at, func() { w.inject(f) })
 	}
 	if w.shape.calm {
-		w.serve(elections*w.shape.election + time.Second) // so long an attempt takes to connect with one that has not started yet
+		w.serve(elections*w.shape.election + 5*time.Second) // one that starts late may need a snapshot, on a slow disk
 		w.expectService()
 	}
 	w.run(w.shape.faulty)
