@@ -447,12 +447,13 @@ func (a *administrator) lose() {
 // safe tells whether a change leaves a quorum, whatever becomes of others that may have been made.
 func (a *administrator) safe(change *kv.MemberChange) bool {
 	w := a.w
-	if !slices.ContainsFunc(w.members(), func(h *host) bool { return h.away() && !h.twin }) {
+	helps := func(h *host) bool { return !h.away() && !h.copied } // of one that was copied the others may have met the copy first
+	if !slices.ContainsFunc(w.members(), func(h *host) bool { return !helps(h) && !h.twin }) {
 		return true
 	}
 	next, err := w.watch.members.Change(change, 0)
 	c := next.Configuration()
-	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return !w.byID[id].away() })
+	return err == nil && a.open == 0 && w.sim.Now()-a.unsure > quiet && quorum(&c, func(id uint64) bool { return helps(w.byID[id]) })
 }
 
 // away tells whether a member is of no help to a quorum, now or as soon as what was done to it is noticed.
