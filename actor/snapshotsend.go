@@ -34,16 +34,16 @@ type sending struct {
 	allowed     int64 // that may be sent now, as far as there is room on the way; below 0 behind a piece that was larger
 	progressed  time.Duration
 	asked       time.Duration
-	begun       time.Duration // when the first piece was sent, behind first
+	begun       time.Duration // when the first piece was sent, behind first, or the last loss was noticed
 	first       int64
 }
 
-// timeout is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken so far. What
+// timeout is how long nothing is heard before what is on its way is taken for lost: twice what that much has taken until then. What
 // is only slow would else be sent again and again, and each time be slower.
-func (one *sending) timeout(now time.Duration) time.Duration {
+func (one *sending) timeout() time.Duration {
 	slow := time.Duration(0)
 	if done := one.acked - one.first; done > 0 {
-		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(now-one.begun))
+		slow = time.Duration(2 * float64(one.sent-one.acked) / float64(done) * float64(one.progressed-one.begun))
 	}
 	return max(limits.SnapshotResend, min(slow, limits.SnapshotSendTimeout/4))
 }
@@ -144,8 +144,9 @@ func (s *Snapshotter) wait() {
 		switch {
 		case s.now-one.progressed >= limits.SnapshotSendTimeout:
 			s.endSend(one, false)
-		case s.now-one.asked >= one.timeout(s.now):
+		case s.now-one.asked >= one.timeout():
 			one.sent, one.wanted = one.acked, false
+			one.first, one.begun = one.acked, s.now // the way is not as slow as this was long
 			s.offer(one)
 		}
 	}

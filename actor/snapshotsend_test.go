@@ -137,3 +137,27 @@ func TestSlowPiecesAreSentOnce(t *testing.T) {
 		t.Errorf("lost pieces are not sent again: %+v", sent)
 	}
 }
+
+// Pieces that are lost again and again on a fast way are missed as soon each time: the time until then says nothing of the way.
+func TestLostPiecesAreMissedSoon(t *testing.T) {
+	const piece, window = 100, limits.SnapshotChunksInflight
+	s := newTestSnapshotter(t, viewAt(t, 20, 4000))
+	s.turn(saveOf(viewAt(t, 20, 4000)))
+	s.Limits.SnapshotChunkBytes = piece
+	sent := &sentPieces{}
+	s.Peers = sent
+	s.turn(sendOf(viewAt(t, 20, 10), 2))
+	for lost := range int64(5) {
+		at, offers := lost*window/2, sent.offers
+		for _, has := range []int64{at, at + window/2} {
+			s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: has * piece}}, Allow{Bytes: 1 << 20})
+		}
+		const soon = limits.SnapshotSendTimeout / 8
+		for until := s.at + soon; s.at < until && sent.offers == offers; {
+			s.turn(Wait{})
+		}
+		if sent.offers == offers {
+			t.Fatalf("loss %d is not missed %v later", lost, soon)
+		}
+	}
+}

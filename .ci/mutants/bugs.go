@@ -231,7 +231,7 @@ var mutants = []mutant{
 		{"actor/catchup.go", "c.fileBytes <= c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load()) {", "c.fileBytes <= c.Status.logRoom(&c.Limits, c.Status.snapshots.Load()) {"},
 	}, []detector{actors}},
 	{"send again what is slow", []change{
-		{"actor/snapshotsend.go", "case s.now-one.asked >= one.timeout(s.now):", "case s.now-one.asked >= limits.SnapshotResend:"},
+		{"actor/snapshotsend.go", "case s.now-one.asked >= one.timeout():", "case s.now-one.asked >= limits.SnapshotResend:"},
 	}, []detector{actors}},
 	{"leave a full follower to itself", []change{
 		{"actor/space.go", "		c.Applier.MustPost(SnapshotWanted{})\n", ""},

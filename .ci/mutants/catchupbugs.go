@@ -61,6 +61,14 @@ func init() {
 		{"wait for a snapshot for ever", []change{
 			{"actor/catchup.go", "now-w.since < limits.SnapshotWait", "now-w.since < 1000*limits.SnapshotWait"},
 		}, []detector{waits}},
+		{"take how long a loss lasted for the way's slowness", []change{
+			{"actor/snapshotsend.go", "			one.first, one.begun = one.acked, s.now // the way is not as slow as this was long\n", ""},
+		}, []detector{direct("./actor", "TestLostPiecesAreMissedSoon")}},
+		{"count the silence itself for the way's slowness", []change{
+			{"actor/snapshotsend.go", "float64(one.progressed-one.begun))", "float64(s.now-one.begun))"},
+			{"actor/snapshotsend.go", "func (one *sending) timeout() time.Duration {", "func (s *Snapshotter) timeout(one *sending) time.Duration {"},
+			{"actor/snapshotsend.go", "one.timeout()", "s.timeout(one)"},
+		}, []detector{direct("./actor", "TestLostPiecesAreMissedSoon")}},
 		{"drop a snapshot that came in another term", []change{
 			{"actor/ready.go", "now.GetTerm() > m.GetTerm() {", "false {"},
 		}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
