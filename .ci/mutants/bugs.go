@@ -418,7 +418,7 @@ var mutants = []mutant{
 		{"actor/forwarding.go", "	c.Peers.Send(leader, Forward{", "	c.Peers.Send(0*leader+c.Member, Forward{"},
 	}, []detector{campaign}},
 	{"send acknowledgements before the sync", []change{
-		{"actor/logwriter.go", "	if needSync {\n		w.Yield()\n", "	if needSync {\n		for _, m := range r.responses {\n			if m.GetTo() != w.Member {\n				sendRaftMessage(w.Peers, m, false)\n			}\n		}\n		w.Yield()\n"},
+		{"actor/logwriter.go", "	if needSync {\n		w.Yield()\n", "	if needSync {\n		for _, m := range r.responses {\n			if m.GetTo() != w.Member {\n				sendRaftMessage(w.Peers, m, 0, false)\n			}\n		}\n		w.Yield()\n"},
 	}, []detector{campaign}},
 
 	// Leases.
