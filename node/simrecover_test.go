@@ -32,6 +32,7 @@ func (w *world) recover() {
 	w.sim.Observe(w.watch.turn)
 	w.watch.commit, w.watch.changes, w.watch.visible = before.commit+1, before.changes, before.visible
 	w.byID, h.fresh, h.rottedLog = map[uint64]*host{}, true, false // the log is another one
+	h.copied = false                                               // and so is the member
 	h.start()
 	if !h.alive() {
 		w.failf("%s does not start as a cluster of its own", h.name())
