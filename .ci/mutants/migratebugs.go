@@ -8,8 +8,8 @@ var migrateMutants = []mutant{
 		{"index/follow.go", "if rest = rest[n:]; len(rest) == 0 && !f.complete {\n", "if rest = rest[n:]; len(rest) == 0 && !f.complete && len(group) == 0 {\n"},
 	}, []detector{direct("./index", "TestFollow")}},
 	{"take what does not follow", []change{
-		{"index/follow.go", "		return one.Create == create && one.Version.Version == number+1\n", "		return one.Create == create\n"},
-	}, []detector{direct("./index", "TestFollow")}},
+		{"index/follow.go", "		return one.Create == create && one.Version.Version == number+1\n", "		return one.Create == create && number >= 0\n"},
+	}, []detector{direct("./index", "TestFollowRefuses")}},
 	{"let clients write into what follows", []change{
 		{"index/follow.go", "	kindPut: true, kindDelete: true,", "	kindDelete: true,"},
 	}, []detector{direct("./index", "TestFollow")}},
