@@ -103,18 +103,23 @@ func (*sentPieces) SetMembers(index.Members) {}
 // CheckAlive implements Peers.
 func (*sentPieces) CheckAlive(uint64) {}
 
+// newTestSender sends a snapshot of so many bytes to member 2, in pieces of 100 bytes, and may send all that want asks for.
+func newTestSender(t *testing.T, bytes int) (s *snapshotterTurns, sent *sentPieces, want func(pieces int64)) {
+	t.Helper()
+	const piece = 100
+	s, sent = newTestSnapshotter(t, viewAt(t, 20, bytes)), &sentPieces{}
+	s.turn(saveOf(viewAt(t, 20, bytes)))
+	s.Limits.SnapshotChunkBytes, s.Peers = piece, sent
+	s.turn(sendOf(viewAt(t, 20, 10), 2))
+	return s, sent, func(pieces int64) {
+		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: pieces * piece}}, Allow{Bytes: 1 << 20})
+	}
+}
+
 // What is on its way, and takes its time, is not sent once more; what is lost is, soon.
 func TestSlowPiecesAreSentOnce(t *testing.T) {
-	const piece, window = 100, limits.SnapshotChunksInflight
-	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
-	s.turn(saveOf(viewAt(t, 20, 1000)))
-	s.Limits.SnapshotChunkBytes = piece
-	sent := &sentPieces{}
-	s.Peers = sent
-	s.turn(sendOf(viewAt(t, 20, 10), 2))
-	want := func(offset int64) {
-		s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: offset * piece}}, Allow{Bytes: 1 << 20})
-	}
+	const window = limits.SnapshotChunksInflight
+	s, sent, want := newTestSender(t, 1000)
 	wait := func(d time.Duration) {
 		for until := s.at + d; s.at < until; {
 			s.turn(Wait{})
@@ -140,18 +145,12 @@ func TestSlowPiecesAreSentOnce(t *testing.T) {
 
 // Pieces that are lost again and again on a fast way are missed as soon each time: the time until then says nothing of the way.
 func TestLostPiecesAreMissedSoon(t *testing.T) {
-	const piece, window = 100, limits.SnapshotChunksInflight
-	s := newTestSnapshotter(t, viewAt(t, 20, 4000))
-	s.turn(saveOf(viewAt(t, 20, 4000)))
-	s.Limits.SnapshotChunkBytes = piece
-	sent := &sentPieces{}
-	s.Peers = sent
-	s.turn(sendOf(viewAt(t, 20, 10), 2))
+	const window = limits.SnapshotChunksInflight
+	s, sent, want := newTestSender(t, 4000)
 	for lost := range int64(5) {
 		at, offers := lost*window/2, sent.offers
-		for _, has := range []int64{at, at + window/2} {
-			s.turn(FromPeer{From: 2, Message: Want{Index: 20, Term: 1, Offset: has * piece}}, Allow{Bytes: 1 << 20})
-		}
+		want(at)
+		want(at + window/2)
 		const soon = limits.SnapshotSendTimeout / 8
 		for until := s.at + soon; s.at < until && sent.offers == offers; {
 			s.turn(Wait{})
