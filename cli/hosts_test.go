@@ -629,6 +629,7 @@ func TestHostsRefused(t *testing.T) {
 		for _, other := range h.others(original) {
 			other.says("refused a peer", "data folder was copied", original.listenPeer, twin.listenPeer)
 		}
+		original.says("a member has refused a second process of this one", "data folder was copied", twin.listenPeer)
 	})
 	h.step(l, "it ends", gapCalm, twin.kill)
 	if said := lineWith(original.lines(), "AMNESIA"); said != "" {

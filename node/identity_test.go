@@ -518,9 +518,19 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 	}
 }
 
-// A copy of a member's folder that was refused shows in the status of who refused it, until it comes no more.
+// toldOf is a way to the others that keeps what it is to bring them.
+type toldOf struct {
+	transport
+	frames map[uint64][]byte
+}
+
+func (t *toldOf) Send(to uint64, _ peerframe.Class, frame []byte, _ bool) { t.frames[to] = frame }
+
+// A copy of a member's folder that was refused shows in the status of who refused it, until it comes no more; and in the log and
+// the status of the one whose folder it is.
 func TestCopyShows(t *testing.T) {
-	m := memberWith(t)
+	m, way := memberWith(t), &toldOf{frames: map[uint64][]byte{}}
+	m.transport = way
 	for range limits.TurnedAwayLooks {
 		(peerHandler{m}).Copied(2, "two processes are n2")
 		m.forgetTurnedAway()
@@ -533,6 +543,19 @@ func TestCopyShows(t *testing.T) {
 	}
 	if got := m.status.Alarms(); len(got) != 0 {
 		t.Errorf("no copy runs any more: %+v", got)
+	}
+
+	var said bytes.Buffer
+	original := memberWith(t)
+	original.folder.Member, original.logger = 2, slog.New(slog.NewTextHandler(&said, nil))
+	for range 2 {
+		(peerHandler{original}).Receive(1, peerframe.Urgent, slices.Clone(way.frames[2]))
+	}
+	if got := original.status.Alarms(); len(got) != 1 || got[0].Name != actor.RefusedPeer || got[0].Member != 2 || got[0].Text != "two processes are n2" {
+		t.Errorf("the one that was copied shows %+v", got)
+	}
+	if n := strings.Count(said.String(), "two processes are n2"); n != 1 {
+		t.Errorf("the one that was copied says it %d times: %s", n, said.String())
 	}
 }
 

@@ -87,6 +87,7 @@ type member struct {
 	complaints                                                                                      atomic.Int64            // frames of peers that could not be read
 	refused                                                                                         sync.Map                // peer to the reason, of the log's line about its refusal
 	refusing                                                                                        sync.Map                // the same of peers that refuse this member
+	copies                                                                                          sync.Map                // the same of peers that have refused a second process of this one
 	processes                                                                                       sync.Map                // peer to the one that it was connected by last
 }
 

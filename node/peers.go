@@ -350,9 +350,18 @@ func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *pe
 	return w, refusal
 }
 
-// Copied implements peer.Handler.
+// Copied implements peer.Handler. The process that goes on is told: it hears of the other one from nobody else, and whoever looks
+// at a member's log looks at that of the one that they know.
 func (h peerHandler) Copied(peer uint64, why string) {
 	h.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: peer, Subject: "copy", Text: why})
+	told := peerframe.Copied{Why: why}
+	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)
+}
+
+// isCopied is told by a member that it has refused a second process of this one's folder.
+func (m *member) isCopied(from uint64, why string) {
+	m.once(&m.copies, from, "a member has refused a second process of this one", why)
+	m.turnAway(actor.Alarm{Name: actor.RefusedPeer, Member: m.folder.Member, Subject: "copy", Text: why})
 }
 
 // turnAway shows in the status who was turned away, until it was not seen for limits.TurnedAwayLooks; without a text it is no more.
@@ -444,6 +453,10 @@ func (h peerHandler) Receive(from uint64, _ peerframe.Class, frame []byte) {
 		if n := h.complaints.Add(1); n&(n-1) == 0 { // the first, the second, the fourth ...
 			h.logger.Warn("a frame of a member cannot be read", "peer", h.status.NameOf(from), "error", err, "times", n)
 		}
+		return
+	}
+	if copied, ok := said.(peerframe.Copied); ok { // no actor's business
+		h.isCopied(from, copied.Why)
 		return
 	}
 	switch message := peerMessage(said); message.(type) {

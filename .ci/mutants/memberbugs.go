@@ -61,6 +61,9 @@ var memberMutants = []mutant{
 	{"do not say that a folder was copied", []change{
 		{"net/peer/alive.go", "	l.transport.handler.Copied(l.id, why)\n", ""},
 	}, []detector{direct("./net/peer", "TestRival")}},
+	{"do not tell the one that was copied", []change{
+		{"node/peers.go", "	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)\n", "	_ = told\n"},
+	}, []detector{direct("./node", "TestCopyShows")}},
 	{"say of a new member that has died that it runs", []change{
 		{"cli/member_replace.go", "return l.Member == id && !l.Connected })", "return l.Member == id && l.RTT < 0 })"},
 	}, []detector{direct("./cli", "TestMemberReplace")}},

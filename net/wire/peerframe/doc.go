@@ -79,10 +79,12 @@
 //	told     [11, index uint, [number uint, ttl int, granted int, ...]]   the answers of the leader's clock, in any order; a
 //	         lease is there from the entry index on
 //	committed [12, index uint, term uint]                   an entry that the sender knows to be committed
+//	copied   [13, why string]                               the sender has refused a second process of the receiver's data folder; at
+//	         most limits.PeerReasonBytes
 //
 // type and kind are raft's numbers of message and entry types, and conf state is raft's protobuf. A read's one entry
 // is its id of 8 bytes, and its term may be 0. A frame has the class of the stream that it travels on: raft's votes,
-// heartbeats and their answers, accused, room, asks, told and committed are Urgent, its appends, reads and their answers, forwarded batches and
+// heartbeats and their answers, accused, room, asks, told, committed and copied are Urgent, its appends, reads and their answers, forwarded batches and
 // their answers Append, and all that moves a snapshot Bulk.
 //
 // raft trusts what it is given: [Read] lets no frame pass that says what a member may not say. Another kind, or a known

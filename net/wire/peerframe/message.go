@@ -88,6 +88,8 @@ type (
 	Committed struct{ Index, Term uint64 }
 	// Accused says who refuses the sender as one that has forgotten.
 	Accused struct{ By uint64 }
+	// Copied tells the receiver that the sender has refused a second process of the receiver's data folder, and where that is.
+	Copied struct{ Why string }
 	// Room says how much its sender's disk takes, and what the cluster's take if it leads: 0 everything, 1 deletions and reads, 2 reads;
 	// and the bytes of a state that its sender's machine holds with ease, 0 where that is not known. Free is what the disk has left
 	// where it does not take everything. Wall is its sender's clock.
@@ -152,6 +154,9 @@ func (Accused) Class() Class { return Urgent }
 func (Committed) Class() Class { return Urgent }
 
 // Class implements Message.
+func (Copied) Class() Class { return Urgent }
+
+// Class implements Message.
 func (Room) Class() Class { return Urgent }
 
 // The first elements of frames, and how many elements there are.
@@ -168,10 +173,11 @@ const (
 	kindAsks
 	kindTold
 	kindCommitted
+	kindCopied
 )
 
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3,
+	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -261,6 +267,8 @@ func (m Accused) append(dst []byte) []byte { return pack.AppendUint(begin(dst, k
 func (m Committed) append(dst []byte) []byte {
 	return pack.AppendUint(pack.AppendUint(begin(dst, kindCommitted), m.Index), m.Term)
 }
+
+func (m Copied) append(dst []byte) []byte { return pack.AppendString(begin(dst, kindCopied), m.Why) }
 
 func (m Room) append(dst []byte) []byte {
 	b := pack.AppendString(pack.AppendUint(pack.AppendUint(begin(dst, kindRoom), m.Own), m.Cluster), m.Why)
@@ -353,6 +361,8 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		m = Accused{By: r.Uint()}
 	case kindCommitted:
 		m = Committed{Index: r.Uint(), Term: r.Uint()}
+	case kindCopied:
+		m = readCopied(&r)
 	case kindRoom:
 		m = readRoom(&r)
 	case kindAsks:
@@ -364,6 +374,14 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+func readCopied(r *pack.Reader) Copied {
+	m := Copied{Why: r.String()}
+	if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {
+		r.Fail(fmt.Sprintf("a reason has at most %d bytes", limits.PeerReasonBytes))
+	}
+	return m
 }
 
 // roomMost is the largest number that a Room has: nothing is taken.

@@ -108,6 +108,7 @@ var messages = []struct {
 	{"result", Result{Index: 9, Term: 2, Installed: true}, Bulk, array{6, 9, 2, true, false}},
 	{"accused", Accused{By: 9}, Urgent, array{7, 9}},
 	{"committed", Committed{Index: 300, Term: 4}, Urgent, array{12, 300, 4}},
+	{"copied", Copied{Why: "two"}, Urgent, array{13, "two"}},
 	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300}, Append, array{8, 3, uint64(1 << 63), 12, 300}},
 	{
 		"asks",
