@@ -250,7 +250,9 @@ func (w *LogWriter) sync(r *report) error {
 	if followed {
 		w.Status.Stages.syncBegun.Store(int64(began))
 	}
+	w.Status.syncSince.Store(int64(began))
 	positions, err := w.Log.Sync()
+	w.Status.syncSince.Store(0)
 	if errors.Is(err, log.ErrNoSpace) {
 		w.waiting = r
 		w.orderSpares(w.Log.Stats())

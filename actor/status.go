@@ -53,6 +53,8 @@ type Status struct {
 	spares   atomic.Int64 // the log writer's: how many it has
 	logWaits atomic.Bool  // the log writer's: it waits for room
 
+	syncSince atomic.Int64 // the log writer's: when the sync that it is at began; 0: it is at none
+
 	unapplied atomic.Int64 // the log writer's: bytes of entries that it has and the state has not
 
 	fullDisks atomic.Pointer[string] // consensus': why a quorum has no room, while it leads; nil or empty: it has

@@ -15,7 +15,7 @@ import (
 //
 //  1. slots[i] counts the syncs that ended in the ten seconds number slots[i].number, of which i is the remainder by
 //     len(slots). A slot of an earlier minute counts nothing, and is emptied before it is used.
-//  2. counts[b] is of syncs with bucketOf(took) == b, slow of those above limits.SlowSync.
+//  2. counts[b] is of syncs with bucketOf(took) == b, slow of those above limits.SlowSync, and spent the time that these took.
 type syncTimes struct {
 	slots [7]syncSlot // a whole minute, and the ten seconds that have begun
 }
@@ -23,6 +23,7 @@ type syncTimes struct {
 type syncSlot struct {
 	number int64
 	slow   int
+	spent  time.Duration
 	counts [syncBuckets]uint32
 }
 
@@ -62,12 +63,18 @@ func (t *syncTimes) add(now, took time.Duration) {
 	s.counts[bucketOf(took)]++
 	if took > limits.SlowSync {
 		s.slow++
+		s.spent += took
 	}
 }
 
-// lastMinute is the time that 99 of 100 syncs of the last minute did not exceed, how many there were, and how many were
-// slow.
-func (t *syncTimes) lastMinute(now time.Duration) (p99 time.Duration, all, slow int) {
+// syncMinute is what is told of the syncs of a minute.
+type syncMinute struct {
+	p99       time.Duration // 99 of 100 did not exceed it; 0 when there was none
+	all, slow int
+	spent     time.Duration // with slow ones
+}
+
+func (t *syncTimes) lastMinute(now time.Duration) (m syncMinute) {
 	var counts [syncBuckets]int
 	number := int64(now / syncSlotTime)
 	for i := range t.slots {
@@ -75,19 +82,20 @@ func (t *syncTimes) lastMinute(now time.Duration) (p99 time.Duration, all, slow 
 		if s.number > number || number-s.number >= int64(len(t.slots)) {
 			continue
 		}
-		slow += s.slow
+		m.slow, m.spent = m.slow+s.slow, m.spent+s.spent
 		for b, n := range s.counts {
 			counts[b] += int(n)
-			all += int(n)
+			m.all += int(n)
 		}
 	}
-	above := all / 100
+	above := m.all / 100
 	for b := syncBuckets - 1; b >= 0; b-- {
 		if above -= counts[b]; above < 0 {
-			return bucketEnd(b), all, slow
+			m.p99 = bucketEnd(b)
+			break
 		}
 	}
-	return 0, 0, 0
+	return m
 }
 
 // synced counts a sync of the log.
@@ -108,27 +116,31 @@ func (s *Status) moment() time.Duration {
 
 // SyncP99 is the time that 99 of 100 syncs of the log in the last minute did not exceed; 0 when there was none.
 func (s *Status) SyncP99() time.Duration {
-	p99, _, _ := s.lastMinute()
-	return p99
+	return s.lastMinute().p99
 }
 
-func (s *Status) lastMinute() (p99 time.Duration, all, slow int) {
+func (s *Status) lastMinute() syncMinute {
 	if s.clock == nil {
-		return 0, 0, 0
+		return syncMinute{}
 	}
 	s.syncsMu.Lock()
 	defer s.syncsMu.Unlock()
 	return s.syncs.lastMinute(s.clock().Now)
 }
 
-// slowDisk is the alarm of a disk whose syncs are slow: not a few of them, and not one in a hundred only.
+// slowDisk is the alarm of a disk whose syncs are slow: not a few of them, or for long, and not one in a hundred only; or of one that
+// is at a sync for long now.
 func (s *Status) slowDisk() (a Alarm, raised bool) {
-	p99, all, slow := s.lastMinute()
-	if slow < limits.SlowSyncsAlarm || p99 <= limits.SlowSync {
+	m := s.lastMinute()
+	switch since := time.Duration(s.syncSince.Load()); {
+	case since > 0 && s.moment()-since >= limits.SlowSyncsTime:
+		return Alarm{Name: SlowDisk, Text: fmt.Sprintf("a sync of the log has taken %v so far: every write waits for the disk; look at what else uses it",
+			(s.moment() - since).Round(time.Second))}, true
+	case m.p99 <= limits.SlowSync || m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:
 		return Alarm{}, false
 	}
 	return Alarm{Name: SlowDisk, Text: fmt.Sprintf("%d of %d syncs of the last minute took over %v, p99 %v: every write waits for the disk; look at what else uses it",
-		slow, all, limits.SlowSync, p99.Round(time.Millisecond))}, true
+		m.slow, m.all, limits.SlowSync, m.p99.Round(time.Millisecond))}, true
 }
 
 // slowSyncLog says of a slow sync, and of the others only how many there were: a disk that is slow is so many times a

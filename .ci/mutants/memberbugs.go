@@ -55,6 +55,15 @@ var memberMutants = []mutant{
 	{"go on without the log's folder", []change{
 		{"actor/segmentmaker.go", "	if errors.Is(err, fs.ErrNotExist) {", "	if errors.Is(err, fs.ErrExist) {"},
 	}, []detector{direct("./actor", "TestLogFolderThatWasRemoved")}},
+	{"call a disk slow when its syncs end only", []change{
+		{"actor/logwriter.go", "	w.Status.syncSince.Store(int64(began))\n", ""},
+	}, []detector{direct("./actor", "TestSyncUnderWayIsSeen")}},
+	{"wait for a few slow syncs, however long they take", []change{
+		{"actor/synctimes.go", " || m.slow < limits.SlowSyncsAlarm && m.spent < limits.SlowSyncsTime:", " || m.slow < limits.SlowSyncsAlarm:"},
+	}, []detector{direct("./actor", "TestSlowDiskAlarm")}},
+	{"call a disk slow for a sync that has ended", []change{
+		{"actor/logwriter.go", "	w.Status.syncSince.Store(0)\n", ""},
+	}, []detector{direct("./actor", "TestSyncUnderWayIsSeen")}},
 	{"say for ever who was turned away", []change{
 		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},
 	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},

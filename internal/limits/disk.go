@@ -19,10 +19,12 @@ const (
 	// DiskStall is how long one write to the disk may take, beside the time for its bytes, before the member ends itself.
 	DiskStall = 20 * time.Second
 	// SlowSync is a sync of the log that is worth a line, at most one each SlowSyncPause: a heartbeat takes as long. As
-	// many as SlowSyncsAlarm in a minute, and more than one in a hundred, are an alarm.
+	// many as SlowSyncsAlarm in a minute, or so many that the disk was at them for SlowSyncsTime, and more than one in a hundred,
+	// are an alarm, and one that has taken SlowSyncsTime so far: the slowest disks end few of them.
 	SlowSync       = 100 * time.Millisecond
 	SlowSyncPause  = time.Minute
 	SlowSyncsAlarm = 5
+	SlowSyncsTime  = 5 * time.Second
 	// WindowBytes is how much of the newest log consensus keeps in memory; older entries are read from disk.
 	WindowBytes = 16 << 20
 	// ColdReadBytes bounds one read of older entries, at most a quarter of the window: a disk that takes 30 ms for a read
