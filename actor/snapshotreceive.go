@@ -24,6 +24,7 @@ type receiving struct {
 	told       int64 // what has arrived of it, by the last order to the snapshot reader
 	missed     int64 // where a piece is missing that was asked for again
 	progressed time.Duration
+	says       time.Duration // the next line about it, at the earliest
 }
 
 // offered begins to receive a snapshot, or goes on where an earlier attempt ended.
@@ -59,8 +60,20 @@ func (s *Snapshotter) offered(from uint64, o Offer) {
 		return
 	}
 	s.receive = &receiving{from: from, offer: o, file: file, back: file.Readback(s.Limits.Index), progressed: s.now, missed: -1}
+	s.sayWhatComes()
 	s.want()
 	s.readBack()
+}
+
+// sayWhatComes says how far a snapshot is, now and then: on a slow disk or way it takes long, and who looks for why this member is behind
+// looks here.
+func (s *Snapshotter) sayWhatComes() {
+	r := s.receive
+	if r == nil || r.handed || s.now < r.says {
+		return
+	}
+	r.says = s.now + limits.SnapshotSays
+	s.Logger.Info("a snapshot comes", "from", s.Status.NameOf(r.from), "index", r.offer.Index, "bytes", r.offer.Size, "has", r.file.Offset())
 }
 
 func (s *Snapshotter) want() {
@@ -69,7 +82,7 @@ func (s *Snapshotter) want() {
 }
 
 func (s *Snapshotter) receiveFailed(from uint64, o Offer, err error) {
-	s.Logger.Error("a snapshot could not be received", "from", from, "index", o.Index, "error", err)
+	s.Logger.Error("a snapshot could not be received", "from", s.Status.NameOf(from), "index", o.Index, "error", err)
 	s.failed = max(s.failed, o.Index)
 	s.Status.Counters.ReceiveFailed.Add(1)
 	s.Status.Alarm(receivingAlarm(fmt.Sprintf("a snapshot could not be received: %v", err)))

@@ -1,7 +1,12 @@
 package actor
 
 import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -42,6 +47,30 @@ func TestSenderOfASnapshotIsGone(t *testing.T) {
 	if s.receive != nil || len(names(t, s.fs)) > 0 {
 		t.Errorf("it begins again: %v is there", names(t, s.fs))
 	}
+}
+
+// A snapshot that comes slowly is in the log, with how much there is of it: at once, and then now and then.
+func TestWhatComesIsSaid(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100_000), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	var said bytes.Buffer
+	s.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	lines := func(want int, last string) {
+		t.Helper()
+		if all := strings.Split(strings.TrimSpace(said.String()), "\n"); len(all) != want || !strings.HasSuffix(all[want-1], last) {
+			t.Errorf("it has said %q, and not %d lines, the last with %s", all, want, last)
+		}
+	}
+	s.turn(FromPeer{From: 2, Message: o})
+	lines(1, fmt.Sprintf("from=%s index=20 bytes=%d has=0", s.Status.NameOf(2), len(whole)))
+	half := len(whole) / 2
+	s.turn(FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+	s.at += limits.SnapshotSays - time.Second
+	s.turn(Wait{})
+	lines(1, "has=0")
+	s.at += time.Second
+	s.turn(Wait{}, Wait{})
+	lines(2, fmt.Sprintf("has=%d", half))
 }
 
 // While a snapshot comes, there may be another term, with the same leader or another one. It is taken all the same, and the leader

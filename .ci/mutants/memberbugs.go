@@ -64,6 +64,9 @@ var memberMutants = []mutant{
 	{"call a disk slow for a sync that has ended", []change{
 		{"actor/logwriter.go", "	w.Status.syncSince.Store(0)\n", ""},
 	}, []detector{direct("./actor", "TestSyncUnderWayIsSeen")}},
+	{"say of a snapshot only that it begins to come", []change{
+		{"actor/snapshotsend.go", "	s.sayWhatComes()\n", ""},
+	}, []detector{direct("./actor", "TestWhatComesIsSaid")}},
 	{"say for ever who was turned away", []change{
 		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},
 	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},

@@ -136,6 +136,8 @@ const (
 	SnapshotWait = 10 * time.Second
 	// SnapshotReceiveIdle is how long a leader may be silent before another one's offer is taken instead.
 	SnapshotReceiveIdle = 2 * time.Second
+	// SnapshotSays is how often a snapshot that comes is worth a line: most have come before the second one.
+	SnapshotSays = 30 * time.Second
 	// SnapshotClock is how often the snapshotter looks at these: they are late by as much.
 	SnapshotClock = 100 * time.Millisecond
 	// SnapshotSendPause bounds the pause before a snapshot is sent again to a peer that could not use the last one: the
