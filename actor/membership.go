@@ -250,6 +250,9 @@ func judgeVoters(next []uint64, leaving uint64, f facts) (refused *kv.Error, suc
 			len(next), need, strings.Join(silent, " and ")), nil
 	}
 	if leaving == f.leader && len(next) > 0 {
+		if !slices.ContainsFunc(successors, func(id uint64) bool { return slices.Contains(f.voters, id) }) {
+			return kv.Errorf(kv.QuorumAtRisk, "%s leads, and nobody else votes who could take over; the membership did not change: let another one vote first", f.records.NameOf(f.leader)), nil
+		}
 		return kv.Errorf(kv.Unavailable, "%s leads, and hands leadership over before it is removed; the membership did not change: try again", f.records.NameOf(f.leader)), successors
 	}
 	return nil, nil

@@ -932,6 +932,7 @@ func TestJudge(t *testing.T) {
 		{"the leader of five, one of them silent", leave, 5, 0, func(f *facts) { delete(f.answers, 4) }, kv.Unavailable, "n1 leads", []uint64{2, 3, 5}},
 		{"the leader, which a quorum cannot follow", leave, 3, 0, func(f *facts) { delete(f.answers, 2) }, kv.QuorumAtRisk, "n2", nil},
 		{"the only voter", leave, 1, 0, nil, kv.OK, "", nil}, // the records refuse it
+		{"one in the place of the only voter", kv.MemberChange{Kind: kv.PromoteMember, ID: 101, Instead: 1}, 1, 1, nil, kv.QuorumAtRisk, "nobody else votes who could take over", nil},
 		{"a learner less beside silent voters", kv.MemberChange{Kind: kv.RemoveMember, ID: 101}, 3, 1, func(f *facts) { clear(f.answers) }, kv.OK, "", nil},
 	} {
 		f := facts{leader: 1, answers: map[uint64]bool{}, level: true}

@@ -23,7 +23,7 @@ func memberReplaceCommand() *cli.Command {
 	return &cli.Command{
 		Name: "replace", Usage: "put a new member in the place of one that is lost", ArgsUsage: "NAME",
 		Description: "1. Adds a learner and prints the command for its host. 2. Waits until it is started and level. 3. Makes it a voter " +
-			"and removes NAME, in one step. It can be interrupted, and run again: it goes on where it was.\n" +
+			"and removes NAME, in one step, or, where NAME is the only voter, in two. It can be interrupted, and run again: it goes on where it was.\n" +
 			"\nTwo members cannot have one name or one address. Without --name the new one is called NAME-2, and that one's " +
 			"replacement NAME-3; its certificate needs that name. But when --peer is the address of the lost one, or --name its name, " +
 			"that one is removed, and the new one takes its place with name, address and certificate as they were: all that is " +
@@ -132,10 +132,25 @@ func (r *replacement) step(ctx context.Context) (done bool, err error) {
 	case next.Role == kv.Learner && !next.Started() && !r.at(next):
 		return false, exitf(exitCondition, "%s was added before, at %s: give that as --peer, or say by `qkv member update %s --peer %s` that it is elsewhere; nothing was changed",
 			r.name, strings.Join(next.Peers, ","), r.name, strings.Join(r.peers, ","))
+	case next.Role == kv.Voter && r.at(next) && voters(members) == 2:
+		return false, r.later(r.s.RemoveMember(ctx, old.ID))
 	case next.Role != kv.Learner:
 		return false, exitf(exitCondition, "%s is a voter beside %s: if it is the new one, `qkv member remove %s` ends the replacement; otherwise --name says what the new one is called", r.name, old.Name, old.Name)
 	}
-	return false, r.later(r.promote(ctx, members, old.ID, next))
+	instead := old.ID
+	if voters(members) == 1 { // it leads, and there is nobody else to lead: both vote for a moment
+		instead = 0
+	}
+	return false, r.later(r.promote(ctx, members, instead, next))
+}
+
+func voters(members []client.Member) (n int) {
+	for _, m := range members {
+		if m.Role.Votes() {
+			n++
+		}
+	}
+	return n
 }
 
 // chooseName gives the new member a name when the user did not. Once it is chosen it stays.

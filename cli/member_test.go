@@ -248,6 +248,41 @@ func TestMemberReplace(t *testing.T) {
 	}
 }
 
+// The only voter leads, and can hand over only to one that votes: so the new one votes first.
+func TestMemberReplaceTheOnlyVoter(t *testing.T) {
+	b := threeMembers(t)
+	for _, name := range []string{"n2", "n3"} {
+		if code, _, stderr := b.qkv(t, "", "member", "remove", name); code != 0 {
+			t.Fatalf("%d %s", code, stderr)
+		}
+	}
+	replace := []string{"n1", "--name", "n4", "--peer", "10.0.0.4:2380"}
+	b.replace(t, "2 of 3: waiting until n4 is started", replace...)
+	started := announcement(0, "n4")
+	_, _ = fmt.Sscanf(b.list(t)["n4"].ID, "%x", &started.ID)
+	started.Peers = []string{"10.0.0.4:2380"}
+	b.member.Announce(started)
+	var both atomic.Bool
+	b.member.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 && both.Swap(true) {
+			return kv.Errorf(kv.Unavailable, "it hands over")
+		}
+		return nil
+	})
+	code, out, stderr := b.replace(t, "trying again", append(slices.Clone(replace), "--timeout", "300ms")...)
+	b.member.SetBefore(nil)
+	if m := b.list(t); code == 0 || m["n1"].Role != "voter" || m["n4"].Role != "voter" {
+		t.Fatalf("%d %q %q: %+v", code, out, stderr, m)
+	}
+	b.expect(t, 4, "", "n4 is a voter beside n1", "member", "replace", "n1", "--peer", "10.0.0.5:2380", "--name", "n4")
+	if code, out, stderr := b.replace(t, "", replace...); code != 0 || !strings.HasSuffix(out, "3 of 3: n4 votes, and n1 is no member any more\n") {
+		t.Errorf("%d %q %q", code, out, stderr)
+	}
+	if m := b.list(t); len(m) != 1 || m["n4"].Role != "voter" {
+		t.Errorf("%+v", m)
+	}
+}
+
 // Somebody removes the lost one while it is replaced: the new one has nobody's vote to take over, and gets one all the same.
 func TestMemberReplaceOfOneThatIsRemoved(t *testing.T) {
 	b := threeMembers(t)

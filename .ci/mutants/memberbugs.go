@@ -67,6 +67,12 @@ var memberMutants = []mutant{
 	{"say of a snapshot only that it begins to come", []change{
 		{"actor/snapshotsend.go", "	s.sayWhatComes()\n", ""},
 	}, []detector{direct("./actor", "TestWhatComesIsSaid")}},
+	{"put a learner in the place of the only voter", []change{
+		{"cli/member_replace.go", "	if voters(members) == 1 { //", "	if voters(members) == 0 { //"},
+	}, []detector{direct("./cli", "TestMemberReplaceTheOnlyVoter")}},
+	{"hand over to nobody", []change{
+		{"actor/membership.go", "return slices.Contains(f.voters, id) }) {\n			return", "return slices.Contains(next, id) }) {\n			return"},
+	}, []detector{direct("./actor", "TestJudge")}},
 	{"say for ever who was turned away", []change{
 		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},
 	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},
