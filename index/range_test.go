@@ -242,12 +242,13 @@ func TestRangeOvertaken(t *testing.T) {
 	for range 10 {
 		batch(t, s, 1, put("99", "v"))
 	}
+	batch(t, s, 1, put("00", "v")) // where it has been
 	keep(t, s, 5)
 	if s.View().Compacted() <= first {
 		t.Fatal("nothing was compacted")
 	}
 	page, done, err := r.Step(s.View(), 100)
-	if err != nil || !done || page.Count != 6 || len(page.KVs) != 6 {
+	if err != nil || !done || page.Count != 7 || len(page.KVs) != 7 || string(page.KVs[0].Key) != "00" {
 		t.Errorf("%+v, %v, %v", page, done, err)
 	}
 	asked := NewRangeReader(kv.Range{Key: []byte{0}, End: []byte{0}, Revision: first}, 0)

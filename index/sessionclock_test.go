@@ -63,8 +63,14 @@ func TestSessionsEndBehindAClockThatWasAhead(t *testing.T) {
 // session writes in a session that begins, and compares what becomes of it.
 func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want kv.Code) {
 	c.t.Helper()
+	c.opened(member, wall, id, c.s.clock, want)
+}
+
+// opened does so in one that was opened at a time of the clock.
+func (c *clockTest) opened(member uint64, wall time.Duration, id uint64, opened int64, want kv.Code) {
+	c.t.Helper()
 	applied, _ := c.s.Applied()
-	head := Head{kv.SessionWrite{Session: id, Sequence: 1, Window: 1, Opened: c.s.clock}}
+	head := Head{kv.SessionWrite{Session: id, Sequence: 1, Window: 1, Opened: opened}}
 	results, err := c.s.Apply(applied+1, 1, AppendEnvelope(nil, Envelope{Level: 1, Member: member, Wall: int64(wall)}, [][]byte{
 		head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("v")}),
 	}), nil)
@@ -78,6 +84,25 @@ func (c *clockTest) session(member uint64, wall time.Duration, id uint64, want k
 	if got != want {
 		c.t.Errorf("session %d: %v, want %v: %v", id, got, want, results[0].Err)
 	}
+}
+
+// A copy of a write begins no session that has ended, not even one that was opened, wrote for the last time and was idle from then
+// on at one moment of the clock: the write would be made twice.
+func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
+	c := newClockTest(t)
+	now := 50 * year
+	c.entry(1, now)
+	opened := c.s.clock
+	c.opened(1, now, 100, opened, kv.OK)
+	for range limits.SessionTTL/limits.SessionPause + 1 {
+		now += limits.SessionPause
+		c.entry(1, now)
+	}
+	if c.s.sessions != 0 {
+		t.Fatalf("%d sessions", c.s.sessions)
+	}
+	c.opened(1, now, 100, opened, kv.SessionEnded)
+	c.opened(1, now, 101, opened+1, kv.OK)
 }
 
 // The clock goes as time does, whatever the members' clocks say: they are days apart and jump, entries come late, members are

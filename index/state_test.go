@@ -451,6 +451,24 @@ func TestDigestHasEverything(t *testing.T) {
 }
 
 // A snapshot has the records of the members, and knows who was removed: an id that was used is refused by who begins with it.
+// What compaction has dropped is let go of, also the groups of changes that had a revision together.
+func TestCompactedGroupsGo(t *testing.T) {
+	s := founded()
+	for range 3 * chunkLen {
+		batch(t, s, 1, AppendTxn(nil, &kv.Txn{Success: []kv.Op{{Put: &kv.Put{Key: []byte("a")}}, {Put: &kv.Put{Key: []byte("b")}}}}))
+	}
+	if n := s.history.groups.len(); n != 3*chunkLen {
+		t.Fatalf("%d groups", n)
+	}
+	keep(t, s, 10)
+	for s.View(); s.Reclaim(); {
+		s.View()
+	}
+	if h := &s.history; h.groups.len() != h.slots.len() || len(h.groups.chunks) > 2 || len(h.slots.chunks) > 2 {
+		t.Errorf("%d groups in %d pieces of memory, for %d revisions in %d", h.groups.len(), len(h.groups.chunks), h.slots.len(), len(h.slots.chunks))
+	}
+}
+
 func TestSnapshotHasTheMembers(t *testing.T) {
 	s := founded()
 	change := func(s *State, c *kv.MemberChange) *kv.Error {

@@ -9,6 +9,27 @@ import (
 	"qkv/internal/limits"
 )
 
+// The alarms of a View stay what they were, whatever is raised behind it.
+func TestAlarmsOfAView(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	s.Found(Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3, "n4": 4, "n5": 5}))
+	for member := uint64(5); member > 0; member-- {
+		view := s.View()
+		before := slices.Clone(view.Alarms())
+		for kind := range []kv.AlarmKind{kv.AlarmNoSpace, kv.AlarmCorrupt} {
+			batch(t, s, 1, AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: member, Kind: kv.AlarmKind(kind + 1)}}))
+			if !slices.Equal(view.Alarms(), before) {
+				t.Fatalf("a View with the alarms %v has %v", before, view.Alarms())
+			}
+			view = s.View()
+			before = slices.Clone(view.Alarms())
+		}
+	}
+	if n := len(s.View().Alarms()); n != 10 {
+		t.Errorf("%d alarms", n)
+	}
+}
+
 // TestConvicted: CORRUPT is raised of who differs from a majority, in the same entry on all members, and ends when a later
 // check finds it equal, or it is removed.
 func TestConvicted(t *testing.T) {

@@ -1,0 +1,27 @@
+package index
+
+import (
+	"testing"
+
+	"qkv/index/kv"
+)
+
+// What a leader notes of a lease is of the one that was granted when it measured: not of another one that the lease's client has made
+// of the same id meanwhile, which would end too soon behind a new leader.
+func TestNoteOfAnotherLease(t *testing.T) {
+	s := founded()
+	grant := AppendGrant(nil, kv.Lease{ID: 7, TTL: 60})
+	batch(t, s, 1, grant)
+	before, _ := s.View().Lease(7)
+	batch(t, s, 2, new(Head).AppendRevoke(nil, 7), grant)
+	note := func(granted uint64, want int64) {
+		t.Helper()
+		batch(t, s, 3, AppendCheckpoint(nil, []kv.Lease{{ID: 7, Remaining: 5, Granted: granted}}, 1))
+		if l, _ := s.View().Lease(7); l.Remaining != want {
+			t.Errorf("of lease %+v %d s are noted to be left, not %d", l, l.Remaining, want)
+		}
+	}
+	now, _ := s.View().Lease(7)
+	note(before.Granted, 0)
+	note(now.Granted, 5)
+}
