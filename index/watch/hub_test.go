@@ -97,9 +97,7 @@ func (s *stream) Deliver(d *kv.WatchDelivery) bool {
 		s.refused = true
 		return false
 	}
-	own := *d
-	own.IDs = slices.Clone(d.IDs)
-	s.queue = append(s.queue, own)
+	s.queue = append(s.queue, *d) // which nobody changes
 	return true
 }
 
@@ -568,5 +566,37 @@ func TestRoomWithinARevision(t *testing.T) {
 	}
 	if waited == 0 {
 		t.Error("no watch was within a revision when it waited for room")
+	}
+}
+
+// Equal watches of one stream are one to the hub. What waits for its client to read it is for those that there were when it came, and
+// when compaction ends them they are as many less.
+func TestEqualWatches(t *testing.T) {
+	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
+	s := w.open(2)
+	put := index.AppendPut(nil, &kv.Put{Key: []byte("k")})
+	var all []*watched
+	for range 3 {
+		all = append(all, w.watch(s, kv.Watch{Key: []byte("k")}))
+	}
+	w.finish()
+	w.apply(put)
+	w.hub.Step(w.now, w.view, false)
+	all[0].closing = true
+	w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchCancel, ID: all[0].id})
+	w.finish()
+	for _, one := range all {
+		if len(one.got) != 1 {
+			t.Errorf("watch %d got %s", one.id, show(one.got))
+		}
+	}
+	for range 5 { // more than there is room for
+		w.apply(put)
+		w.hub.Step(w.now, w.view, false)
+	}
+	w.apply(index.AppendCompact(nil, w.view.Revision()))
+	w.finish()
+	if len(s.watches) != 0 || w.hub.Watches() != 0 {
+		t.Errorf("of %d watches the hub has %d", len(s.watches), w.hub.Watches())
 	}
 }
