@@ -82,6 +82,25 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 	}
 }
 
+// A leader whose process stood still for longer than a lease lives renews it: nobody could while it did.
+func TestKeepAliveBehindAStandstill(t *testing.T) {
+	c := newTestMembers(t)
+	var to replies
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &to, Requests: []uint64{1}, Commands: [][]byte{index.AppendGrant(nil, kv.Lease{ID: 7, TTL: 5})}}})
+	c.acknowledge()
+	c.answerRounds(c.pass(TickInterval))
+	c.at += time.Minute
+	c.answerRounds(c.pass(TickInterval))
+	to = nil
+	c.turn(AskLeases{ReplyTo: &to, Requests: []uint64{2}, Asks: []kv.LeaseAsk{{Lease: 7, Renew: true}}})
+	for range 10 {
+		c.answerRounds(c.pass(TickInterval))
+	}
+	if len(to) != 1 || to[0].Lease == nil || *to[0].Lease != (kv.LeaseTime{TTL: 5, Granted: 5}) {
+		t.Errorf("answered: %+v", to)
+	}
+}
+
 // A follower's clients ask its leader, and another one when there is another one.
 func TestFollowerAsksItsLeader(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
