@@ -105,3 +105,21 @@ func TestKeepAliveCountsFromTheQuestion(t *testing.T) {
 		t.Errorf("renewed %v before the end that is told, and lives for an hour", until.Sub(came))
 	}
 }
+
+// A lease is lost when its time is over, although a renewal of it is still not answered: what it protects may be another one's.
+func TestKeepAliveIsLostInTime(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	m := slowLeases{servertest.NewCluster(map[string]uint64{"n1": 1}), make(chan time.Time, 100), make(chan struct{})}
+	c := open(t, trust, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	l := must[client.Lease](t)(c.Grant(t.Context(), 0, 3600))
+	k := c.KeepAlive(l.ID, l.TTL, time.Now().Add(time.Second-time.Hour)) // it ends in a second
+	defer k.Stop()
+	<-m.came
+	select {
+	case <-k.Lost():
+	case <-time.After(wait / 2):
+		t.Errorf("not lost %v after its end", time.Since(k.Until()))
+	}
+	close(m.goOn)
+}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/net/wire"
 )
 
@@ -30,6 +31,42 @@ func TestWatchResumesWithinRevision(t *testing.T) {
 	tell(5, false)
 	if len(w.queue) != 1 || len(w.queue[0].Events) != 3 || w.queue[0].Revision != 5 || w.next != 6 {
 		t.Errorf("told %+v, and resumes at %d", w.queue, w.next)
+	}
+}
+
+// What was read waits no longer: a watch that was once behind is not taken for one that nobody reads.
+func TestReadWaitsNoLonger(t *testing.T) {
+	w := &Watcher{wake: make(chan struct{}, 1)}
+	w.created(4)
+	for revision := int64(5); revision < 8; revision++ {
+		f := &wire.WatchFrame{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision}}
+		over := w.told(f, &WatchResponse{Revision: revision, Events: make([]WatchEvent, 1), bytes: limits.ClientWatchBytes/2 + 1})
+		if want := revision%2 == 0; over != want {
+			t.Errorf("revision %d: too much waits: %v", revision, over)
+		}
+		for waits := range (revision + 1) % 2 * 2 { // both, when the second one is there
+			if r, err := w.Next(); err != nil || r.Revision != revision-1+waits {
+				t.Fatal(r, err)
+			}
+		}
+	}
+	if _, err := w.Next(); err != nil || WatchWaits(w) != 0 {
+		t.Errorf("%d bytes wait when all is read: %v", WatchWaits(w), err)
+	}
+}
+
+// A watch of which everything was read before it is paused goes on: nobody would resume it.
+func TestPauseOfWhatWasRead(t *testing.T) {
+	ws := &watching{}
+	for _, c := range []struct {
+		queue []*WatchResponse
+		err   error
+		want  bool
+	}{{nil, nil, false}, {[]*WatchResponse{{}}, nil, true}, {[]*WatchResponse{{}}, ErrWatchClosed, false}} {
+		w := &Watcher{queue: c.queue, err: c.err}
+		if ws.pause(w); w.paused != c.want {
+			t.Errorf("%d to be read, %v: paused %v", len(c.queue), c.err, w.paused)
+		}
 	}
 }
 

@@ -300,6 +300,25 @@ func TestElection(t *testing.T) {
 	}
 }
 
+// Who comes back with a lease that stands in the line has the same place and token there, although its value is another one by now.
+func TestElectionIsGoneOnWith(t *testing.T) {
+	t.Parallel()
+	b := newRig(t)
+	before := b.session()
+	first := concurrency.NewElection(before, "chair")
+	b.must(first.Campaign(t.Context(), []byte("ann")))
+	b.must(first.Proclaim(t.Context(), []byte("ann again")))
+	after, err := concurrency.NewSession(t.Context(), b.client, concurrency.Options{Lease: before.Lease().ID})
+	b.must(err)
+	defer after.Orphan()
+	second := concurrency.NewElection(after, "chair")
+	b.must(second.Campaign(t.Context(), []byte("ann")))
+	if second.Token() != first.Token() || second.Token() == 0 {
+		t.Errorf("token %d, and before %d", second.Token(), first.Token())
+	}
+	b.must(second.Proclaim(t.Context(), []byte("ann for ever")))
+}
+
 // A lock is taken in spite of members that cannot serve, and of answers that get lost.
 func TestMutexThroughFaults(t *testing.T) {
 	t.Parallel()
