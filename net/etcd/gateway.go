@@ -159,7 +159,6 @@ func (b bounded) NewDecoder(from io.Reader) runtime.Decoder {
 		return decoder
 	}
 	return runtime.DecoderFunc(func(to any) error {
-		in.read = 0
 		err := decoder.Decode(to)
 		in.next()
 		return err

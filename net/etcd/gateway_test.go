@@ -257,16 +257,19 @@ func gatewayRoom(t testing.TB, stall time.Duration) {
 // TestGatewayMessages sends bodies, and then messages of a stream, at the bounds of what is taken. The last ends its connection.
 func TestGatewayMessages(t *testing.T) {
 	s := start(t, newMember(), nil)
-	watch := func(bytes int) string {
-		body := `{"create_request":{"key":"YQ=="}` + strings.Repeat(" ", bytes) + `}`
+	watch := func(bytes, messages int) (said string) {
+		body := strings.Repeat(`{"create_request":{"key":"YQ=="}`+strings.Repeat(" ", bytes)+`}`, messages)
 		r, err := http.Post("http://"+s.Addr().String()+"/v3/watch", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Body.Close()
-		said, err := bufio.NewReader(r.Body).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			t.Fatal(err)
+		for lines := bufio.NewReader(r.Body); messages > 0; messages-- {
+			line, err := lines.ReadString('\n')
+			if err != nil && !errors.Is(err, io.EOF) {
+				t.Fatal(err)
+			}
+			said += line
 		}
 		return said
 	}
@@ -277,10 +280,13 @@ func TestGatewayMessages(t *testing.T) {
 			t.Errorf("%d bytes: %d %s", bytes, code, said)
 		}
 	}
-	if said := watch(limits.EtcdGatewaySmall + 1); !strings.Contains(said, `"created":true`) {
+	if said := watch(limits.EtcdGatewaySmall+1, 1); !strings.Contains(said, `"created":true`) {
 		t.Errorf("a message that is not small: %.200s", said)
 	}
-	if said := watch(limits.EtcdGatewayStreamed); strings.Contains(said, `"created":true`) {
+	if said := watch(limits.EtcdGatewayStreamed/2, 5); strings.Count(said, `"created":true`) != 5 {
+		t.Errorf("five messages of half the limit: %.500s", said)
+	}
+	if said := watch(limits.EtcdGatewayStreamed, 1); strings.Contains(said, `"created":true`) {
 		t.Errorf("a message over the limit: %.200s", said)
 	}
 	eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })

@@ -5,6 +5,9 @@ import (
 	"testing"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
@@ -75,5 +78,47 @@ func TestJoinShared(t *testing.T) {
 	}
 	if a, b := string(told[0][0].Events), string(told[1][0].Events); a != "ab" || b != "ac" {
 		t.Errorf("%q and %q", a, b)
+	}
+}
+
+// counting is a stream that counts what it is given.
+type counting struct {
+	grpc.ServerStream
+	bytes int
+}
+
+func (to *counting) SendMsg(m any) error {
+	to.bytes += sizeOf(m)
+	return nil
+}
+
+// termOnly is a member that knows nothing but its term.
+type termOnly struct{ Member }
+
+func (termOnly) RaftStatus() RaftStatus { return RaftStatus{} }
+
+// TestLargeRevisions: what one message may have bounds each revision that comes in pieces, not all of them together.
+func TestLargeRevisions(t *testing.T) {
+	to := &counting{}
+	w := &watches{s: &Server{config: Config{Member: termOnly{}}}, stream: to}
+	one := &watched{id: 1}
+	piece := make([]byte, limits.EtcdAnswerBytes/64)
+	for revision := range int64(4) {
+		for n := range 40 {
+			d := kv.WatchDelivery{Kind: kv.WatchEvents, Revision: revision, Events: piece, Count: 1, Fragment: n < 39}
+			if err := w.sendTo(one, &d); err != nil {
+				t.Fatalf("revision %d, piece %d: %v", revision, n, err)
+			}
+		}
+		if least := (int(revision) + 1) * 40 * len(piece); to.bytes < least {
+			t.Fatalf("behind revision %d %d bytes were sent, of %d", revision, to.bytes, least)
+		}
+	}
+	var err error
+	for range 65 {
+		err = w.sendTo(one, &kv.WatchDelivery{Kind: kv.WatchEvents, Revision: 4, Events: piece, Count: 1, Fragment: true})
+	}
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a revision that is too large for a message: %v", err)
 	}
 }

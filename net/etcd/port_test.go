@@ -572,6 +572,39 @@ func TestSlowWatch(t *testing.T) {
 	}
 }
 
+// TestUnreadWatchEnds: what waits for a client that reads nothing counts against all of them, and no longer when its stream has ended.
+func TestUnreadWatchEnds(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := dial(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w, err := pb.NewWatchClient(c).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{Key: []byte("a")}}}
+	if err := w.Send(create); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		if _, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a"), Value: make([]byte, 100<<10)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Stats().WatchBytes == 0 {
+		t.Error("nothing waits for a client that reads nothing")
+	}
+	cancel()
+	for begun := time.Now(); s.Stats().WatchBytes != 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > wait {
+			t.Fatalf("%d bytes wait for nobody", s.Stats().WatchBytes)
+		}
+	}
+}
+
 // TestFragments has a revision that is larger than a message should be: in pieces for who takes them, and whole for who does not.
 func TestFragments(t *testing.T) {
 	c := dial(t, start(t, newMember(), nil))
