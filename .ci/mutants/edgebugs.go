@@ -1,0 +1,57 @@
+package main
+
+// The bugs at edges, which a tired engineer writes: a moment that is the same, a list that somebody else has too, a sum that only grows,
+// a wait that nobody ends.
+func init() {
+	equal := direct("./index/watch", "TestEqualWatches")
+	mutants = append(mutants, []mutant{
+		{"begin a session again that ended at the moment at which it was opened", []change{
+			{"index/sessions.go", "	s.floor = max(s.floor, one.used+1)\n", "	s.floor = max(s.floor, one.used)\n"},
+		}, []detector{direct("./index", "TestEndedSessionDoesNotBeginAgain")}},
+		{"note of a lease what is left of the one before", []change{
+			{"index/leases.go", "had && l.Granted == one.Granted && one.Remaining", "had && one.Remaining"},
+		}, []detector{direct("./index", "TestNoteOfAnotherLease")}},
+		{"raise an alarm in the list that Views have", []change{
+			{"index/alarms.go", "slices.Insert(slices.Clip(s.alarms), at, a)", "slices.Insert(s.alarms, at, a)"},
+		}, []detector{direct("./index", "TestAlarmsOfAView")}},
+		{"keep the groups of revisions that are compacted", []change{
+			{"index/history.go", "		h.groups.trim(h.groups.first + 1)\n", ""},
+		}, []detector{direct("./index", "TestCompactedGroupsGo")}},
+		{"go on with the range that compaction has overtaken", []change{
+			{"index/view.go", "		r.begin() // compaction", "		// compaction"},
+		}, []detector{direct("./index", "TestRangeOvertaken")}},
+		{"cancel a watch in the list that deliveries have", []change{
+			{"index/watch/hub.go", "	others := make([]uint64, 0, len(one.ids)-1)\n", "	others := one.ids[:0]\n"},
+		}, []detector{equal}},
+		{"count equal watches that compaction ends as one", []change{
+			{"index/watch/hub.go", "	h.watches -= len(one.ids)\n", "	h.watches--\n"},
+		}, []detector{equal}},
+		{"take a keep-alive for late by a standstill", []change{
+			{"actor/leaseclock.go", "from: from, at: c.clock.time(c.now.Now)}", "from: from, at: c.now.Now}"},
+		}, []detector{direct("./actor", "TestKeepAliveBehindAStandstill")}},
+		{"count what a watch was told as waiting when it was read", []change{
+			{"net/client/watch.go", "			w.bytes -= first.bytes\n", ""},
+		}, []detector{direct("./net/client", "TestReadWaitsNoLonger")}},
+		{"pause a watch of which everything was read", []change{
+			{"net/client/watching.go", "	w.paused = len(w.queue) > 0 && w.err == nil\n", "	w.paused = w.err == nil\n"},
+		}, []detector{direct("./net/client", "TestPauseOfWhatWasRead")}},
+		{"wait for a renewal beyond a lease's end", []change{
+			{"net/client/lease.go", "context.WithDeadline(ctx, until)", "context.WithTimeout(ctx, seconds(ttl))"},
+		}, []detector{direct("./net/client", "TestKeepAliveIsLostInTime")}},
+		{"take a place in the line by the newest change of its value", []change{
+			{"internal/election/election.go", "KVs[0].CreateRevision\n", "KVs[0].ModRevision\n"},
+		}, []detector{direct("./net/client/concurrency", "TestElectionIsGoneOnWith")}},
+		{"bound all revisions that come in pieces together", []change{
+			{"net/etcd/watch.go", "	one.pieces, one.size = nil, 0\n", "	one.pieces = nil\n"},
+		}, []detector{direct("./net/etcd", "TestLargeRevisions")}},
+		{"count what waits on watch streams that have ended", []change{
+			{"net/etcd/watch.go", "	w.s.watchBytes.Add(-w.waiting)\n", ""},
+		}, []detector{direct("./net/etcd", "TestUnreadWatchEnds")}},
+		{"bound a stream of JSON as one message", []change{
+			{"net/etcd/room.go", "	b.own.give()\n	b.read = 0\n", "	b.own.give()\n"},
+		}, []detector{direct("./net/etcd", "TestGatewayMessages")}},
+		{"take equal figures for an accident", []change{
+			{"bench/stat/stat.go", "(count + 1 - ties/(count*(count-1)))", "(count + 1)"},
+		}, []detector{direct("./bench/stat", "TestMannWhitneyTies")}},
+	}...)
+}
