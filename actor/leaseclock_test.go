@@ -438,6 +438,20 @@ func TestLeaseAsks(t *testing.T) {
 	}
 }
 
+// What a member is told at once waits for the newest state that any of it needs: an answer that needs none does not let the others go.
+func TestToldTogether(t *testing.T) {
+	c := newClockTest(t, kv.Lease{ID: 7, TTL: 60})
+	c.ask(8, false)
+	c.ask(7, true)
+	for i, ask := range c.k.asked {
+		c.k.answer(ask, c.now, uint64(9-i))
+	}
+	if len(c.k.told) != 1 || c.k.told[0].Index != 9 {
+		t.Errorf("told %+v", c.k.told)
+	}
+	c.want("both", c.told(), "1:-1/0 2:60/60")
+}
+
 // Keep-alives of a round that nobody answers go into the next one: their clients would else hear nothing until their time is over.
 func TestLostRoundIsAskedAgain(t *testing.T) {
 	c := newClockTest(t, kv.Lease{ID: 7, TTL: 60})

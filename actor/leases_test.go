@@ -82,6 +82,21 @@ func TestKeepAliveWaitsForAQuorum(t *testing.T) {
 	}
 }
 
+// The lease clock begins with a state that holds an entry of the leader's term: before, notes of what is left may be committed and not
+// be in it, and leases that were renewed since would end by older ones.
+func TestLeaseClockWaitsForTheTerm(t *testing.T) {
+	c := newTestMembers(t)
+	c.clock.stop()
+	c.membership.appliedTerm--
+	if c.startClock(); c.clock.running {
+		t.Error("it begins with a state of the term before")
+	}
+	c.membership.appliedTerm++
+	if c.startClock(); !c.clock.running {
+		t.Error("it does not begin")
+	}
+}
+
 // A leader whose process stood still for longer than a lease lives renews it: nobody could while it did.
 func TestKeepAliveBehindAStandstill(t *testing.T) {
 	c := newTestMembers(t)
