@@ -34,6 +34,22 @@ func TestWatchResumesWithinRevision(t *testing.T) {
 	}
 }
 
+// A member that is behind the one before says nothing new: its progress is not told, and does not let the watch begin there again.
+func TestWatchStaysAhead(t *testing.T) {
+	w := &Watcher{wake: make(chan struct{}, 1)}
+	w.created(9)
+	for _, c := range []struct {
+		progress int64
+		told     int
+	}{{12, 1}, {11, 1}, {3, 1}, {12, 1}, {13, 1}} {
+		f := &wire.WatchFrame{WatchDelivery: kv.WatchDelivery{Kind: kv.WatchProgressed, Revision: c.progress}}
+		w.told(f, &WatchResponse{Revision: c.progress})
+		if want := max(c.progress, 12); len(w.queue) != c.told || w.queue[0].Revision != want || w.next != want+1 {
+			t.Errorf("progress to revision %d: %d are told, the newest of %d, and it goes on at %d", c.progress, len(w.queue), w.queue[0].Revision, w.next)
+		}
+	}
+}
+
 // What was read waits no longer: a watch that was once behind is not taken for one that nobody reads.
 func TestReadWaitsNoLonger(t *testing.T) {
 	w := &Watcher{wake: make(chan struct{}, 1)}
