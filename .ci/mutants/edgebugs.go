@@ -29,6 +29,15 @@ func init() {
 		{"take a keep-alive for late by a standstill", []change{
 			{"actor/leaseclock.go", "from: from, at: c.clock.time(c.now.Now)}", "from: from, at: c.now.Now}"},
 		}, []detector{direct("./actor", "TestKeepAliveBehindAStandstill")}},
+		{"begin a lease clock with a state of the term before", []change{
+			{"actor/leaseclock.go", " && c.membership.appliedTerm == c.term && c.raft", " && c.raft"},
+		}, []detector{direct("./actor", "TestLeaseClockWaitsForTheTerm")}},
+		{"let the last answer of several say what state they need", []change{
+			{"actor/leaseclock.go", "k.told[i].Index = max(k.told[i].Index, index)", "k.told[i].Index = index"},
+		}, []detector{direct("./actor", "TestToldTogether")}},
+		{"go back to a member's progress that is behind", []change{
+			{"net/client/watch.go", "	if f.Revision < w.next-1 { ", "	if f.Revision < 0 { "},
+		}, []detector{direct("./net/client", "TestWatchStaysAhead")}},
 		{"count what a watch was told as waiting when it was read", []change{
 			{"net/client/watch.go", "			w.bytes -= first.bytes\n", ""},
 		}, []detector{direct("./net/client", "TestReadWaitsNoLonger")}},
