@@ -50,6 +50,9 @@ func init() {
 		{"take a place in the line by the newest change of its value", []change{
 			{"internal/election/election.go", "KVs[0].CreateRevision\n", "KVs[0].ModRevision\n"},
 		}, []detector{direct("./net/client/concurrency", "TestElectionIsGoneOnWith")}},
+		{"have what a session has asked for that is lost", []change{
+			{"net/client/concurrency/session.go", "	if over := s.Err(); over != nil {\n		return over", "	if over := s.Err(); over != nil && err != nil {\n		return over"},
+		}, []detector{direct("./net/client/concurrency", "TestSessionEndsMeanwhile")}},
 		{"bound all revisions that come in pieces together", []change{
 			{"net/etcd/watch.go", "	one.pieces, one.size = nil, 0\n", "	one.pieces = nil\n"},
 		}, []detector{direct("./net/etcd", "TestLargeRevisions")}},
