@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -149,6 +150,34 @@ func sortedWhole(t *testing.T, v *View, q kv.Range) (all kv.RangeResult) {
 		}
 	}
 	return all
+}
+
+// A sorted range of a transaction reads what was there at its place among the changes, as others do, and nothing that came later.
+func TestSortedRangeOfATransaction(t *testing.T) {
+	s := NewState(limits.Defaults().Index)
+	set := func(value string) kv.Op { return kv.Op{Put: &kv.Put{Key: []byte("k"), Value: []byte(value)}} }
+	read := kv.Op{Range: &kv.Range{Key: []byte("k"), End: []byte("l"), Sort: kv.SortByValue, Order: kv.SortDescend}}
+	txn := &kv.Txn{Success: []kv.Op{read, set("b"), read, set("a"), {Put: &kv.Put{Key: []byte("k2"), Value: []byte("c")}}, read}}
+	batch(t, s, 1, put("k", "before"))
+	result := batch(t, s, 1, AppendTxn(nil, txn), put("k", "behind"))[0]
+	reader, v := NewAnswerReader(txn, &result, 1<<20), s.View()
+	answer, done, err := reader.Step(v, 10)
+	for steps := 0; err == nil && !done && steps < 100; steps++ {
+		answer, done, err = reader.Step(v, 10)
+	}
+	if err != nil || !done {
+		t.Fatal(done, err)
+	}
+	for at, want := range map[int]string{0: "[before]", 2: "[b]", 5: "[c a]"} {
+		var got []string
+		for _, pair := range answer.Answers[at].Range.KVs {
+			got = append(got, string(pair.Value))
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("operation %d has read %v, want %s", at, got, want)
+		}
+	}
+	runtime.KeepAlive(v)
 }
 
 // What is given up of what was noted is told: there is more than the limit allows, also when nothing else comes behind it.
