@@ -171,6 +171,22 @@ func TestLeaseIsRevokedOrRenewed(t *testing.T) {
 	c.want("the renewed one", c.pass(11*time.Second), "[20s revoke 1]")
 }
 
+// A round that began before a lease had expired does not prove that this member led when it had: another leader may have renewed it.
+func TestRoundOfBeforeProvesNothing(t *testing.T) {
+	c := newClockTest(t)
+	c.k.changed([]index.LeaseChange{{Lease: kv.Lease{ID: 1, TTL: 10}}, {Lease: kv.Lease{ID: 2, TTL: 60}}}, c.now, testTiming)
+	c.now = 10*time.Second - TickInterval
+	c.k.ticked = c.now
+	c.k.prove(c.now, c.now, testTiming)
+	began := c.now
+	c.now += 2 * TickInterval
+	c.k.tick(c.now, testTiming)
+	c.k.prove(began, c.now, testTiming)
+	c.want("by a round of before", c.propose(), "[]")
+	c.k.prove(began+TickInterval, c.now, testTiming)
+	c.want("by a round that began when it had expired", c.propose(), "[revoke 1]")
+}
+
 // A lease is not charged for a time for which nobody could renew it, because its leader's process stood still.
 func TestLeaseClockStandsStill(t *testing.T) {
 	c := newClockTest(t)
