@@ -17,6 +17,9 @@ func init() {
 		{"keep the groups of revisions that are compacted", []change{
 			{"index/history.go", "		h.groups.trim(h.groups.first + 1)\n", ""},
 		}, []detector{direct("./index", "TestCompactedGroupsGo")}},
+		{"read a sorted range of a transaction as of now", []change{
+			{"index/whole.go", "	if w.sorted != nil {\n		w.sorted.at, w.sorted.pinned = at, true\n	}\n", ""},
+		}, []detector{direct("./index", "TestSortedRangeOfATransaction")}},
 		{"go on with the range that compaction has overtaken", []change{
 			{"index/view.go", "		r.begin() // compaction", "		// compaction"},
 		}, []detector{direct("./index", "TestRangeOvertaken")}},
@@ -29,6 +32,9 @@ func init() {
 		{"take a keep-alive for late by a standstill", []change{
 			{"actor/leaseclock.go", "from: from, at: c.clock.time(c.now.Now)}", "from: from, at: c.now.Now}"},
 		}, []detector{direct("./actor", "TestKeepAliveBehindAStandstill")}},
+		{"revoke by a round that began before a lease had expired", []change{
+			{"actor/leaserevoke.go", "		case l.deadline > k.proven:\n			kept", "		case l.deadline > k.proven+time.Second:\n			kept"},
+		}, []detector{direct("./actor", "TestRoundOfBeforeProvesNothing")}},
 		{"begin a lease clock with a state of the term before", []change{
 			{"actor/leaseclock.go", " && c.membership.appliedTerm == c.term && c.raft", " && c.raft"},
 		}, []detector{direct("./actor", "TestLeaseClockWaitsForTheTerm")}},
