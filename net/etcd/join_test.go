@@ -122,3 +122,17 @@ func TestLargeRevisions(t *testing.T) {
 		t.Errorf("a revision that is too large for a message: %v", err)
 	}
 }
+
+// TestEndedStreamHoldsNothing: answers that a stream ends with were their connection's, which others go on with.
+func TestEndedStreamHoldsNothing(t *testing.T) {
+	m := &memory{most: 1 << 40}
+	w := &watches{s: &Server{}, share: &share{of: m}, wake: make(chan struct{}, 1)}
+	w.room.L = &w.mu
+	w.add(notice{answer: &pb.WatchResponse{}})
+	if m.total.Load() == 0 {
+		t.Error("an answer that waits takes nothing")
+	}
+	if w.end(); m.total.Load() != 0 {
+		t.Errorf("answers of nobody's take %d bytes", m.total.Load())
+	}
+}
