@@ -247,7 +247,7 @@ func followLog(ctx context.Context, c *cli.Context, s *client.Client, request cl
 	if c.Bool("follow") {
 		w, err := s.Watch(ctx, request)
 		if err != nil {
-			return watchFailed(err)
+			return watchFailed(err, "--from")
 		}
 		defer w.Close()
 		responses = w.All()
@@ -255,7 +255,7 @@ func followLog(ctx context.Context, c *cli.Context, s *client.Client, request cl
 	out := bufio.NewWriter(c.App.Writer)
 	for response, err := range responses {
 		if err != nil {
-			return watchFailed(err)
+			return watchFailed(err, "--from")
 		}
 		all, err := withTimes(ctx, s, response.Events)
 		if err != nil {

@@ -63,12 +63,12 @@ func watch(c *cli.Context) error {
 		return open(ctx, c, func(s *client.Client) error {
 			w, err := s.Watch(ctx, request)
 			if err != nil {
-				return watchFailed(err)
+				return watchFailed(err, "--rev")
 			}
 			defer w.Close()
 			for response, err := range w.All() {
 				if err != nil {
-					return watchFailed(err)
+					return watchFailed(err, "--rev")
 				}
 				done, err := p.print(ctx, &response)
 				if err == nil {
@@ -114,11 +114,11 @@ func watchRequest(c *cli.Context, keys []string) (client.Watch, error) {
 	return w, nil
 }
 
-// watchFailed says what to do about a watch that cannot go on.
-func watchFailed(err error) error {
+// watchFailed says what to do about a watch that cannot go on; begin is the flag that says where one begins.
+func watchFailed(err error, begin string) error {
 	var compacted *client.CompactedError
 	if errors.As(err, &compacted) {
-		return fmt.Errorf("%w: `qkv get` reads what there is, --rev %d watches what is left", err, compacted.Oldest)
+		return fmt.Errorf("%w: `qkv get` reads what there is, %s %d begins with what is left", err, begin, compacted.Oldest)
 	}
 	return err
 }
