@@ -32,7 +32,7 @@ func delFlags() []cli.Flag {
 }
 
 func del(c *cli.Context) error {
-	d, err := delRequest(c)
+	d, err := delRequest(c, 1)
 	if err != nil {
 		return err
 	}
@@ -45,9 +45,9 @@ func del(c *cli.Context) error {
 	}))
 }
 
-// delRequest is what KEY and delFlags ask for.
-func delRequest(c *cli.Context) (client.Delete, error) {
-	q, err := rangeQuery(c)
+// delRequest is what up to most arguments and delFlags ask for.
+func delRequest(c *cli.Context, most int) (client.Delete, error) {
+	q, err := rangeQuery(c, most)
 	if err != nil {
 		return client.Delete{}, err
 	}

@@ -21,7 +21,7 @@ func getCommand() *cli.Command {
 			"code 3. Of a range (--prefix, --from-key) keys and values are printed a line each, in turn. What was there at a time is " +
 			"read while its history is kept. " + leaseNumbers,
 		Flags: clientFlags(append(getFlags(), writeOutFlag(),
-			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline"},
+			&cli.BoolFlag{Name: "raw", EnvVars: []string{"QKV_GET_RAW"}, Usage: "the value of the one KEY byte for byte, and no newline, whatever --write-out says"},
 			&cli.StringFlag{Name: "at", EnvVars: []string{"QKV_GET_AT"}, Usage: "as of a `TIME`: 2006-01-02T15:04:05Z, or local '2006-01-02 15:04[:05]', or 15:04[:05] today"},
 			&cli.DurationFlag{Name: "ago", EnvVars: []string{"QKV_GET_AGO"}, Usage: "as of this `TIME` ago, as in 5m"},
 		)...),
@@ -62,9 +62,9 @@ func variableOf(prefix, name string) string {
 	return prefix + strings.ReplaceAll(strings.ToUpper(name), "-", "_")
 }
 
-// getQuery is what KEY and getFlags ask for.
-func getQuery(c *cli.Context) (q client.Range, err error) {
-	if q, err = rangeQuery(c); err != nil {
+// getQuery is what up to most arguments and getFlags ask for.
+func getQuery(c *cli.Context, most int) (q client.Range, err error) {
+	if q, err = rangeQuery(c, most); err != nil {
 		return q, err
 	}
 	q.Revision, q.Limit = c.Int64("rev"), c.Int64("limit")
@@ -82,7 +82,7 @@ func getQuery(c *cli.Context) (q client.Range, err error) {
 }
 
 func get(c *cli.Context) error {
-	q, err := getQuery(c)
+	q, err := getQuery(c, 1)
 	if err != nil {
 		return err
 	}
@@ -139,14 +139,18 @@ func readAt(ctx context.Context, s *client.Client, q *client.Range, at time.Time
 	return err
 }
 
-// rangeQuery is what KEY, --prefix and --from-key ask for.
-func rangeQuery(c *cli.Context) (client.Range, error) {
-	if err := arguments(c, 1, 1); err != nil {
+// rangeQuery is what up to most arguments, --prefix and --from-key ask for. The commands take no END, as etcdctl's lines in a
+// transaction do: two words in a shell are more likely two keys than all that is between them.
+func rangeQuery(c *cli.Context, most int) (client.Range, error) {
+	if err := arguments(c, 1, most); err != nil {
 		return client.Range{}, err
 	}
-	prefix, fromKey := c.Bool("prefix"), c.Bool("from-key")
-	if prefix && fromKey {
+	prefix, fromKey, end := c.Bool("prefix"), c.Bool("from-key"), c.Args().Get(1)
+	switch {
+	case prefix && fromKey:
 		return client.Range{}, usagef("--prefix and --from-key exclude each other")
+	case c.NArg() == 2 && (prefix || fromKey):
+		return client.Range{}, usagef("--prefix and --from-key say where the range ends: END %q goes without them", end)
 	}
 	key, err := keyArgument(c, prefix || fromKey)
 	if err != nil {
@@ -157,6 +161,8 @@ func rangeQuery(c *cli.Context) (client.Range, error) {
 		return prefixQuery(key), nil
 	case fromKey:
 		return client.Range{Key: orLeast(key), End: client.From}, nil
+	case end != "":
+		return client.Range{Key: key, End: []byte(end)}, nil
 	}
 	return client.Range{Key: key}, nil
 }

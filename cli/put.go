@@ -54,12 +54,11 @@ func put(c *cli.Context) error {
 // putRequest is what KEY, VALUE and putFlags ask for. value is how the value is found.
 func putRequest(c *cli.Context, value func(*cli.Context) ([]byte, error)) (p client.Put, err error) {
 	p = client.Put{PrevKV: c.Bool("prev-kv"), IgnoreValue: c.Bool("ignore-value"), IgnoreLease: c.Bool("ignore-lease")}
-	most := 2
-	if p.IgnoreValue {
-		most = 1
-	}
-	if err = arguments(c, 1, most); err != nil {
+	if err = arguments(c, 1, 2); err != nil {
 		return p, err
+	}
+	if p.IgnoreValue && c.NArg() == 2 {
+		return p, usagef("--ignore-value leaves the value as it is: it goes without a VALUE")
 	}
 	if p.Key, err = keyArgument(c, false); err != nil {
 		return p, err

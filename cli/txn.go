@@ -19,7 +19,8 @@ import (
 func txnCommand() *cli.Command {
 	return &cli.Command{
 		Name: "txn", Category: "keys", Usage: "make a transaction that is read from stdin", ArgsUsage: " ",
-		Description: "Three parts, each ended by an empty line: comparisons, what happens when all of them hold, and what happens otherwise. " +
+		Description: "Three parts, each ended by an empty line, the last one by the end of the input, too: comparisons, what happens when all of " +
+			"them hold, and what happens otherwise. " +
 			"All of it has one revision, or nothing happens.\n\n" +
 			"  mod(\"key\") = \"7\"        also create, version, value, lease (hexadecimal)\n" +
 			"  version(\"key\") != \"0\"   or =, <, >\n" +
@@ -28,6 +29,7 @@ func txnCommand() *cli.Command {
 			"  get key --prefix         the flags of the command\n" +
 			"\n" +
 			"  del key --prev-kv\n\n" +
+			"A value is what stands there, also - and @FILE. A get and a del may have a second key, before which their range ends. " +
 			"Words are quoted by '...', or by \"...\" with the escapes of Go. Prints SUCCESS or FAILURE and the answers; after FAILURE the " +
 			"exit code is 4. What a comparison says of a key that does not exist: every number is 0, and of its value nothing holds.",
 		Flags: clientFlags(writeOutFlag(), &cli.BoolFlag{
@@ -64,12 +66,12 @@ func txn(c *cli.Context) error {
 	}))
 }
 
-// readTxn reads the three parts.
+// readTxn reads the three parts. Only the last one may end with the input: what is cut off before that must not happen in part.
 func readTxn(c *cli.Context) (t client.Txn, err error) {
 	lines := bufio.NewScanner(c.App.Reader)
 	lines.Buffer(nil, limits.RequestBytes)
 	number := 0
-	part := func(title string, take func(line string) error) error {
+	part := func(title, name string, take func(line string) error) error {
 		if c.Bool("interactive") {
 			fmt.Fprintln(c.App.ErrWriter, title)
 		}
@@ -83,7 +85,10 @@ func readTxn(c *cli.Context) (t client.Txn, err error) {
 				return usagef("line %d, %q: %w; nothing was done", number, line, err)
 			}
 		}
-		return lines.Err()
+		if err := lines.Err(); err != nil || number == 0 || name == "" {
+			return err
+		}
+		return usagef("the input ends in the %s part, which an empty line ends: more of it may be missing; nothing was done", name)
 	}
 	operation := func(to *[]client.Op) func(string) error {
 		return func(line string) error {
@@ -92,16 +97,16 @@ func readTxn(c *cli.Context) (t client.Txn, err error) {
 			return err
 		}
 	}
-	err = part("comparisons:", func(line string) error {
+	err = part("comparisons:", "first", func(line string) error {
 		one, err := parseCompare(line)
 		t.Compares = append(t.Compares, one)
 		return err
 	})
 	if err == nil {
-		err = part("when they hold (put, get, del):", operation(&t.Success))
+		err = part("when they hold (put, get, del):", "second", operation(&t.Success))
 	}
 	if err == nil {
-		err = part("otherwise (put, get, del):", operation(&t.Failure))
+		err = part("otherwise (put, get, del):", "", operation(&t.Failure))
 	}
 	for err == nil && !c.Bool("interactive") && lines.Scan() {
 		if number++; strings.TrimSpace(lines.Text()) != "" {
@@ -219,13 +224,13 @@ func parseOperation(ctx context.Context, line string) (o client.Op, err error) {
 				o.Put = &p
 				return err
 			}),
-			command("get", "KEY", getFlags(), func(c *cli.Context) error {
-				q, err := getQuery(c)
+			command("get", "KEY [END]", getFlags(), func(c *cli.Context) error {
+				q, err := getQuery(c, 2)
 				o.Range = &q
 				return err
 			}),
-			command("del", "KEY", delFlags(), func(c *cli.Context) error {
-				d, err := delRequest(c)
+			command("del", "KEY [END]", delFlags(), func(c *cli.Context) error {
+				d, err := delRequest(c, 2)
 				o.Delete = &d
 				return err
 			}),

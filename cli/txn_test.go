@@ -51,13 +51,17 @@ func TestParseOperation(t *testing.T) {
 			Key: key, End: []byte("l"), Limit: 3, Sort: kv.SortByValue, Order: kv.SortAscend,
 		}},
 		`del "k" --prev-kv`:       {Delete: &client.Delete{Key: key, PrevKV: true}},
+		`get k m`:                 {Range: &client.Range{Key: key, End: []byte("m")}},
+		`get k ""`:                {Range: &client.Range{Key: key}},
+		`del k m`:                 {Delete: &client.Delete{Key: key, End: []byte("m")}},
+		`put k -`:                 {Put: &client.Put{Key: key, Value: []byte("-")}},
 		`del '' --from-key --all`: {Delete: &client.Delete{Key: []byte{0}, End: client.From}},
 	} {
 		if got, err := parseOperation(t.Context(), line); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", line, got, err)
 		}
 	}
-	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "put k v --ignore-value", "get k --limit -1"} {
+	for _, line := range []string{"put", "put k", "put k v w", "get", "get k --raw", "get k --endpoints x", "del ''", "status", "--help", "put --help", "put 'k v", `put k "v`, "put k v --ignore-value", "get k --limit -1", "get k m n", "get k m --prefix", "del k m --from-key"} {
 		if got, err := parseOperation(t.Context(), line); err == nil {
 			t.Errorf("%s: %+v", line, got)
 		}

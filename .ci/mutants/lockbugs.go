@@ -22,5 +22,8 @@ func init() {
 		{"revert over what somebody wrote meanwhile", []change{
 			{"cli/revert.go", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Number: d.readAt()})\n", "		t.Compares = append(t.Compares, client.Compare{Key: d.key, Target: kv.CompareMod, Result: kv.NotEqual, Number: -1 - d.readAt()})\n"},
 		}, []detector{direct("./cli", "TestRevertGuards")}},
+		{"make a transaction of what came before the input was cut", []change{
+			{"cli/txn.go", "err != nil || number == 0 || name == \"\" {", "true {"},
+		}, []detector{direct("./cli", "TestScript/txn")}},
 	}...)
 }
