@@ -33,6 +33,7 @@ func leaseCommand() *cli.Command {
 			{Name: "revoke", Usage: "end a lease, and delete its keys", ArgsUsage: "LEASE", Flags: clientFlags(writeOutFlag()), Action: leaseRevoke},
 			{
 				Name: "keep-alive", Usage: "renew a lease until it ends or Ctrl-C", ArgsUsage: "LEASE",
+				Description: "When no member can be reached it goes on for as long as the lease may live.",
 				Flags: clientFlags(writeOutFlag(),
 					&cli.BoolFlag{Name: "once", EnvVars: []string{"QKV_LEASE_KEEP_ALIVE_ONCE"}, Usage: "renew it once"},
 				),
@@ -123,29 +124,41 @@ func leaseKeepAlive(c *cli.Context) error {
 		return err
 	}
 	return open(c.Context, c, func(s *client.Client) error {
+		var until time.Time // the lease lives until then, or longer
 		for {
+			begun := time.Now()
 			ttl, err := renew(c, s, id)
-			if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LeaseNotFound {
+			answer, ok := errors.AsType[*kv.Error](err)
+			pause := time.Duration(min(ttl, 1<<30)) * time.Second / 3
+			switch {
+			case ok && answer.Code == kv.LeaseNotFound:
 				return exitf(exitNotFound, "lease %016x expired or revoked", uint64(id))
-			} else if err != nil {
+			case err != nil && !time.Now().Before(until):
 				return err
+			case err != nil: // it lives on, and members come back
+				pause = renewAgain
+			default:
+				until = begun.Add(3 * pause)
+				if err := writeLease(c, leaseDocument{ID: hex(uint64(id)), TTL: ttl, Granted: ttl}, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl)); err != nil {
+					return err
+				}
+				if c.Bool("once") {
+					return nil
+				}
 			}
-			if err := writeLease(c, leaseDocument{ID: hex(uint64(id)), TTL: ttl, Granted: ttl}, fmt.Sprintf("lease %016x keepalived with TTL(%d)", uint64(id), ttl)); err != nil {
-				return err
-			}
-			if c.Bool("once") {
-				return nil
-			}
-			pause := time.NewTimer(time.Duration(min(ttl, 1<<30)) * time.Second / 3)
+			timer := time.NewTimer(pause)
 			select {
-			case <-pause.C:
+			case <-timer.C:
 			case <-c.Context.Done():
-				pause.Stop()
+				timer.Stop()
 				return context.Cause(c.Context)
 			}
 		}
 	})
 }
+
+// renewAgain is the pause before a renewal that failed is tried again.
+const renewAgain = 100 * time.Millisecond
 
 // renew renews a lease within the time that a command has.
 func renew(c *cli.Context, s *client.Client, id int64) (int64, error) {
@@ -207,7 +220,11 @@ func writeLease(c *cli.Context, d leaseDocument, text string) error {
 		}
 	case formatTable:
 		t := table{head: []string{"ID", "TTL", "GRANTED", "KEYS"}}
-		t.add(d.ID, d.TTL, d.Granted, len(d.Keys))
+		keys := "-" // nobody asked for them
+		if d.Keys != nil {
+			keys = strconv.Itoa(len(d.Keys))
+		}
+		t.add(d.ID, d.TTL, d.Granted, keys)
 		t.write(w)
 	default:
 		fmt.Fprintln(w, text)

@@ -25,5 +25,8 @@ func init() {
 		{"make a transaction of what came before the input was cut", []change{
 			{"cli/txn.go", "err != nil || number == 0 || name == \"\" {", "true {"},
 		}, []detector{direct("./cli", "TestScript/txn")}},
+		{"end a keep-alive at the first renewal without an answer", []change{
+			{"cli/lease.go", "case err != nil && !time.Now().Before(until):", "case err != nil && until.Before(time.Now().Add(time.Hour)):"},
+		}, []detector{direct("./cli", "TestScript/lease")}},
 	}...)
 }
