@@ -327,7 +327,7 @@ const (
 func (s *State) compact(revision int64) kv.Result {
 	switch {
 	case revision <= s.compacted:
-		return s.refused(kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, s.compacted))
+		return s.refused(kv.Errorf(kv.Compacted, "revision %d is compacted already: so is all before %d, the oldest that can be read", revision, s.compacted))
 	case revision > s.revision:
 		return s.refused(kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, s.revision))
 	}
