@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -108,6 +109,9 @@ func TestLoadRefusesNonsense(t *testing.T) {
 		{Stores: Natives(all), ValueBytes: 1 << 30},
 		{Stores: Natives(all), Prefix: strings.Repeat("x", limits.KeyBytes)},
 		{Stores: Natives(all), Rate: -1},
+		{Stores: Natives(all), Rate: math.NaN()},
+		{Stores: Natives(all), Rate: math.Inf(1)},
+		{Stores: Natives(all), Rate: 1e-300},
 		{Stores: Natives(all), Op: 9},
 		{Stores: Natives(all), Count: -1},
 		{Stores: Natives(all), Duration: -1},

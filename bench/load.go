@@ -58,6 +58,13 @@ type Config struct {
 	Progress   func(done int64)
 }
 
+// The rates of an open loop: its second request is due within an hour, and since it makes every request that was due, however late,
+// it must not be asked for what no machine does.
+const (
+	LeastRate = 0.001
+	MostRate  = sweepMost
+)
+
 // progressEvery is how often Progress is called.
 const progressEvery = 200 * time.Millisecond
 
@@ -79,7 +86,7 @@ func (c *Config) complete() error {
 		return errors.New("bench: a load needs at least one client")
 	case c.InFlight < 1 || c.InFlight > len(c.Stores)*limits.RequestsInflight:
 		return fmt.Errorf("bench: %d requests in flight: 1 to %d are possible over %d clients", c.InFlight, len(c.Stores)*limits.RequestsInflight, len(c.Stores))
-	case c.Rate < 0:
+	case c.Rate != 0 && !(c.Rate >= LeastRate && c.Rate <= MostRate): // nor is NaN
 		return fmt.Errorf("bench: %v requests a second are not possible", c.Rate)
 	case c.Keys < 1 || c.ValueBytes < 1 || c.ValueBytes > limits.ValueBytes || len(c.Prefix)+keyDigits > limits.KeyBytes:
 		return fmt.Errorf("bench: %d keys with the prefix %q and values of %d bytes are not possible", c.Keys, c.Prefix, c.ValueBytes)
@@ -320,7 +327,10 @@ func (l *load) pace(slots []*slot) {
 	interval := float64(time.Second) / l.config.Rate
 	for i := 0; ; i++ {
 		due := begun.Add(time.Duration(float64(i) * interval))
-		sleepUntil(due)
+		if !l.ends.IsZero() && due.After(l.ends) {
+			due = l.ends // what is due later is not waited for
+		}
+		sleepUntil(l.ctx, due)
 		n, more := l.next(due)
 		if !more {
 			return
@@ -332,11 +342,14 @@ func (l *load) pace(slots []*slot) {
 	}
 }
 
-// sleepUntil returns when it is as late as that. The runtime's own timers are as late as a millisecond where nothing else
-// runs, which would be in every latency.
-func sleepUntil(due time.Time) {
-	for {
-		rest := time.Until(due)
+// sleepMost is how long an open loop sleeps at a time: so long it does not see that it is to end.
+const sleepMost = 100 * time.Millisecond
+
+// sleepUntil returns when it is as late as that, or ctx has ended. The runtime's own timers are as late as a millisecond where
+// nothing else runs, which would be in every latency.
+func sleepUntil(ctx context.Context, due time.Time) {
+	for ctx.Err() == nil {
+		rest := min(time.Until(due), sleepMost)
 		if rest <= 0 {
 			return
 		}
@@ -404,6 +417,9 @@ func (l *load) report(shares []*share) Report {
 	}
 	if l.first != nil {
 		r.FirstError = l.first.Error()
+	}
+	if last := l.last.Load(); last > 0 {
+		r.Last = l.begun.Add(time.Duration(last) - l.config.WarmUp)
 	}
 	return r
 }

@@ -61,6 +61,8 @@ type Report struct {
 	FirstError      string
 	// LongestGap is the longest time in which nothing succeeded, from the first success to the last.
 	LongestGap time.Duration
+	// Last is when something succeeded last; zero: never.
+	Last time.Time
 	// Lag is the longest that a request of an open loop was begun after it was due.
 	Lag time.Duration
 	// Windows are the run's course, a second each.

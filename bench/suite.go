@@ -324,6 +324,9 @@ func (r *suiteRun) work(c Cluster, w Work) (result.Run, error) {
 	default:
 		var report Report
 		report, err = Load(r.ctx, config)
+		if err == nil && report.Done == 0 {
+			err = fmt.Errorf("of %d requests none succeeded, first: %s", report.Failed+report.Unknown, report.FirstError)
+		}
 		run = report.Run()
 	}
 	looking.end(&run)
@@ -421,14 +424,14 @@ const (
 func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (result.Run, error) {
 	loading, stop := context.WithTimeout(ctx, killMost)
 	defer stop()
-	killed := make(chan error, 1)
+	killed, over := make(chan error, 1), make(chan time.Time, 1)
 	timer := time.AfterFunc(killAfter, func() {
 		err := c.KillLeader(ctx)
 		if err != nil {
 			stop()
 		}
 		killed <- err
-		time.AfterFunc(rest, stop)
+		time.AfterFunc(rest, func() { over <- time.Now(); stop() })
 	})
 	config.WarmUp, config.Duration, config.Count = 0, 2*killMost, 0
 	report, err := Load(loading, config)
@@ -443,6 +446,12 @@ func kill(ctx context.Context, c Cluster, config Config, rest time.Duration) (re
 	}
 	run := report.Run()
 	run.Histogram, run.Windows = nil, nil
-	run.Values = map[string]float64{"write_gap_seconds": report.LongestGap.Seconds()}
+	gap := report.LongestGap
+	select {
+	case at := <-over: // what has not come back by now has no success that ends its gap
+		gap = max(gap, at.Sub(report.Last))
+	default: // it ended by itself
+	}
+	run.Values = map[string]float64{"write_gap_seconds": gap.Seconds()}
 	return run, nil
 }

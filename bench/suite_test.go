@@ -20,6 +20,7 @@ type slowStore struct {
 	mu    sync.Mutex
 	takes time.Duration
 	until time.Time // of the stall
+	gone  bool      // it answers no more than errors
 }
 
 func (s *slowStore) Do(r *Request) {
@@ -28,8 +29,12 @@ func (s *slowStore) Do(r *Request) {
 	if at.Before(s.until) {
 		at = s.until
 	}
+	var err error
+	if s.gone {
+		err = errors.New("nobody leads")
+	}
 	s.mu.Unlock()
-	time.AfterFunc(time.Until(at), func() { r.Done(nil) })
+	time.AfterFunc(time.Until(at), func() { r.Done(err) })
 }
 
 func (s *slowStore) stall(d time.Duration) {
@@ -191,6 +196,66 @@ func TestSuite(t *testing.T) {
 			t.Errorf("%v %+v %v", err, rows, notes)
 		}
 	})
+}
+
+// goneSide has a store that never comes back when its leader is killed.
+type goneSide struct{ fakeSide }
+
+func (s *goneSide) Start(context.Context, int) (Cluster, error) {
+	return goneCluster{fakeCluster{&s.fakeSide}}, nil
+}
+
+type goneCluster struct{ fakeCluster }
+
+func (c goneCluster) KillLeader(context.Context) error {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	c.store.gone = true
+	return nil
+}
+
+// TestGapWithoutEnd: what does not come back when its leader is killed has a gap as long as one waited for it, at least.
+func TestGapWithoutEnd(t *testing.T) {
+	const rest = 300 * time.Millisecond
+	var story []string
+	side := &goneSide{fakeSide{"a", &slowStore{takes: time.Millisecond}, &story, false, 0}}
+	s := Suite{
+		Sides: []Side{side}, Members: []int{3}, Runs: 1, KillRest: rest, Duration: time.Second,
+		Works: []Work{{Name: "killed", Mode: result.Event, Op: Put, InFlight: 4, Least: 3, kind: killWork}},
+	}
+	rows, _, err := s.Run(t.Context())
+	if err != nil || len(rows) != 1 || rows[0].Runs[0].Values["write_gap_seconds"] < rest.Seconds()*3/4 {
+		t.Errorf("%v %+v", err, rows)
+	}
+}
+
+// TestNothingSucceeds: a load of which nothing succeeds is no figure, and says why.
+func TestNothingSucceeds(t *testing.T) {
+	var story []string
+	s := Suite{
+		Sides: []Side{&fakeSide{"a", &slowStore{gone: true}, &story, false, 0}}, Members: []int{1}, Runs: 1, Duration: 20 * time.Millisecond,
+		Works: []Work{{Name: "put", Mode: result.Closed, Op: Put, InFlight: 1}},
+	}
+	if _, _, err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "none succeeded, first: nobody leads") {
+		t.Error(err)
+	}
+}
+
+// TestSlowRate: what is due after the end is not waited for, and neither is what is due after the context's.
+func TestSlowRate(t *testing.T) {
+	const seldom = 0.1 // ten seconds between
+	begun := time.Now()
+	if r, err := Load(t.Context(), Config{Stores: []Store{&slowStore{}}, Duration: 50 * time.Millisecond, Rate: seldom}); err != nil || r.Done == 0 {
+		t.Errorf("%v %+v", err, r)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Load(ctx, Config{Stores: []Store{&slowStore{}}, Duration: time.Hour, Rate: seldom}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if took := time.Since(begun); took > 8*time.Second {
+		t.Errorf("it took %v", took)
+	}
 }
 
 // TestSuiteAlike: of sides that are one and the same no difference is claimed. By the test's level one in twenty comparisons
