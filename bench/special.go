@@ -343,10 +343,12 @@ func (j *job) maintenance() error {
 		}
 	}
 	beside.Go(func() {
+		compacted := int64(0)
 		for pause(ctx, compactEvery) == nil {
 			page, err := j.api(0).Read(ctx, Read{From: j.key("kept", 0)})
-			if err == nil {
-				err = j.api(0).Compact(ctx, page.Revision)
+			if err == nil && page.Revision > compacted { // where nothing was written since, it would be refused
+				compacted = page.Revision
+				err = j.api(0).Compact(ctx, compacted)
 			}
 			note(err)
 		}
