@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -145,6 +146,11 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 		cluster = append(cluster, fmt.Sprintf("e%d=http://%s", i+1, loopback(s.port+2*i+1)))
 		addresses = append(addresses, loopback(s.port+2*i))
 	}
+	for i := range 2 * members { // else the clients would ask who has it
+		if err := tcpFree(loopback(s.port + i)); err != nil {
+			return nil, err
+		}
+	}
 	spawn := newSpawner()
 	for i := range members {
 		client, peer := "http://"+addresses[i], "http://"+loopback(s.port+2*i+1)
@@ -167,6 +173,15 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 		c.connections = append(c.connections, connections...)
 	}
 	return c, nil
+}
+
+// tcpFree says so when somebody listens at an address.
+func tcpFree(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%w: is another benchmark or etcd running? `--port` chooses other ports", err)
+	}
+	return l.Close()
 }
 
 // connectionShare is how many connections one member gets.

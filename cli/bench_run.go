@@ -130,20 +130,31 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	return runSuite(ctx, c, suite, f)
 }
 
+// mostMembers are how many members a suite starts at most, with two ports each.
+const mostMembers = 5
+
 func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	if s.Runs < 1 {
 		return usagef("--runs %d: at least one is needed", s.Runs)
 	}
-	if c.Float64("rate") <= 0 {
-		return usagef("--rate %v: it must be above zero", c.Float64("rate"))
+	if r := c.Float64("rate"); !(r >= bench.LeastRate && r <= bench.MostRate) { // NaN is not
+		return usagef("--rate %v: %v to %.0f are possible", r, bench.LeastRate, bench.MostRate)
 	}
-	for _, n := range s.Members {
-		if n < 1 || n > 5 {
-			return usagef("--members %d: 1 to 5 are possible", n)
+	for i, n := range s.Members {
+		if n < 1 || n > mostMembers || slices.Contains(s.Members[:i], n) {
+			return usagef("--members %d: 1 to %d are possible, each once", n, mostMembers)
 		}
 	}
-	if c.Float64("scale") <= 0 || c.Float64("scale") > 1000 {
-		return usagef("--scale %v: it must be above zero", c.Float64("scale"))
+	if n := c.Float64("scale"); !(n > 0 && n <= 1000) {
+		return usagef("--scale %v: it must be above zero, and 1000 at most", n)
+	}
+	for _, name := range []string{"in-flight", "keys", "value-bytes"} {
+		if c.Int(name) < 1 {
+			return usagef("--%s %d: at least one is needed", name, c.Int(name))
+		}
+	}
+	if p := c.Int("port"); p < 1 || p > 65535-2*mostMembers {
+		return usagef("--port %d must be 1 to %d", p, 65535-2*mostMembers)
 	}
 	names := c.StringSlice("load")
 	if len(names) == 0 {

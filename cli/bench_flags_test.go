@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+)
+
+// TestBenchRefuses: a benchmark does not begin with what makes it nonsense, or endless.
+func TestBenchRefuses(t *testing.T) {
+	for _, args := range [][]string{
+		{"--rate", "NaN"},
+		{"--rate", "Inf"},
+		{"--rate", "1e-300"},
+		{"--rate", "0"},
+		{"--scale", "NaN"},
+		{"--scale", "0"},
+		{"--scale", "Inf"},
+		{"--members", "1,1"},
+		{"--members", "6"},
+		{"--port", "0"},
+		{"--port", "65530"},
+		{"--keys", "0"},
+		{"--value-bytes", "0"},
+		{"--in-flight", "-1"},
+	} {
+		var said bytes.Buffer
+		code := run(t.Context(), append([]string{"qkv", "bench", "run"}, args...), strings.NewReader(""), &said, &said)
+		if code != exitUsage || !strings.Contains(said.String(), args[0]) {
+			t.Errorf("%v: %d %s", args, code, &said)
+		}
+	}
+}
+
+// TestPortOfAnother: who listens where an etcd is to be started is not taken for it.
+func TestPortOfAnother(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	port := l.Addr().(*net.TCPAddr).Port
+	s := &etcdSide{dir: t.TempDir(), binary: "/bin/false", port: port - 1}
+	if _, err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "another benchmark") {
+		t.Error(err)
+	}
+}
