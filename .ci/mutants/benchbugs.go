@@ -11,6 +11,18 @@ func init() {
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},
+		{"take what never came back for a short gap", []change{
+			{"bench/suite.go", "gap = max(gap, at.Sub(report.Last))", "gap = max(gap, at.Sub(at))"},
+		}, []detector{direct("./bench", "TestGapWithoutEnd")}},
+		{"wait for a request that is due after the end", []change{
+			{"bench/load.go", "			due = l.ends // what is due later is not waited for\n", "			_ = due\n"},
+		}, []detector{direct("./bench", "TestSlowRate")}},
+		{"give a load of which nothing succeeds as a figure", []change{
+			{"bench/suite.go", "if err == nil && report.Done == 0 {", "if err == nil && report.Done < 0 {"},
+		}, []detector{direct("./bench", "TestNothingSucceeds")}},
+		{"take another's server for the etcd that was started", []change{
+			{"cli/bench_etcd.go", "tcpFree(loopback(s.port + i)); err != nil {", "tcpFree(loopback(s.port + i)); err != nil && members > 5 {"},
+		}, []detector{direct("./cli", "TestPortOfAnother")}},
 		{"emulate a disk on a member's own data", []change{
 			{"node/emulated.go", "	if len(entries) > 0 {\n", "	if len(entries) > 1<<20 {\n"},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},
