@@ -47,6 +47,9 @@ func init() {
 		{"take a row of a side that is not named", []change{
 			{"bench/result/file.go", "return s.Name == row.Side })", "return s.Name != \"\" })"},
 		}, []detector{direct("./bench/result", "TestReadRefuses")}},
+		{"take a file that has no sides", []change{
+			{"bench/result/file.go", "if len(f.Sides) == 0 {", "if len(f.Sides) < 0 {"},
+		}, []detector{direct("./bench/result", "TestReadRefuses")}},
 		{"compare a closed loop with an open one", []change{
 			{"bench/result/gate.go", "len(before.Runs) == 0 || before.Mode != r.Mode {", "len(before.Runs) == 0 {"},
 		}, []detector{direct("./bench/result", "TestGate")}},

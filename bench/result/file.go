@@ -154,6 +154,9 @@ func (f *File) check() error {
 			return fmt.Errorf("the file is damaged: row %d is %q in the mode %q", i, row.Name, row.Mode)
 		}
 	}
+	if len(f.Sides) == 0 { // tables compare with the first one
+		return errors.New("the file is damaged: it names no side")
+	}
 	return nil
 }
 

@@ -119,6 +119,9 @@ func TestReadRefuses(t *testing.T) {
 			t.Errorf("%s: %v, not %s", text, err, want)
 		}
 	}
+	if _, err := Read(strings.NewReader(`{"version": 1}`)); err == nil || !strings.Contains(err.Error(), "names no side") {
+		t.Errorf("a file without sides: %v", err)
+	}
 }
 
 // TestPage: a page loads nothing, says what is emulated, and quotes what it was given.
