@@ -505,7 +505,7 @@ type Restarter interface {
 	Restart(ctx context.Context) (time.Duration, error)
 }
 
-// many writes a million keys, and finds out what they cost: memory before and after six overwrites of each, one range of
+// many writes a million keys, and finds out what they cost: memory and disk before and after six overwrites of each, one range of
 // all, a restart, and one delete.
 func (j *job) many() error {
 	keys := j.scaled(fullKeys)
@@ -515,12 +515,14 @@ func (j *job) many() error {
 	}
 	j.set("new_keys_rate", float64(keys)/time.Since(begun).Seconds())
 	j.memory("memory_bytes")
+	j.disk("disk_bytes")
 	for range overwrites {
 		if err := j.fill("many", keys); err != nil {
 			return err
 		}
 	}
 	j.memory("memory_overwritten_bytes")
+	j.disk("disk_overwritten_bytes")
 	from, to := j.ends("many")
 	begun = time.Now()
 	page, err := j.api(0).Read(j.ctx, Read{From: from, To: to})

@@ -154,7 +154,7 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 	spawn := newSpawner()
 	for i := range members {
 		client, peer := "http://"+addresses[i], "http://"+loopback(s.port+2*i+1)
-		cmd := exec.Command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", filepath.Join(dir, strconv.Itoa(i)),
+		cmd := exec.Command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", c.folder(i),
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error")
 		said := &tail{}
@@ -225,6 +225,16 @@ func (c *etcds) Metrics() (all []string) {
 	}
 	return all
 }
+
+// Folders implements bench.Housed.
+func (c *etcds) Folders() (all []string) {
+	for i := range c.members {
+		all = append(all, c.folder(i))
+	}
+	return all
+}
+
+func (c *etcds) folder(i int) string { return filepath.Join(c.dir, strconv.Itoa(i)) }
 
 // Restart implements bench.Restarter.
 func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {

@@ -277,6 +277,14 @@ func (c *memberCluster) Metrics() (all []string) {
 	return all
 }
 
+// Folders implements bench.Housed.
+func (c *memberCluster) Folders() (all []string) {
+	for _, m := range c.members {
+		all = append(all, m.dataDir)
+	}
+	return all
+}
+
 // Restart implements bench.Restarter.
 func (c *memberCluster) Restart(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
