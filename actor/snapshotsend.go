@@ -188,7 +188,8 @@ func (s *Snapshotter) pump(one *sending) {
 			s.Limits.Reach("catch-up rate")
 			return
 		}
-		piece := make([]byte, min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent))
+		piece := slices.Grow(s.piece[:0], int(s.Limits.SnapshotChunkBytes))[:min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
+		s.piece = piece
 		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
 			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
 			s.suspect(one)

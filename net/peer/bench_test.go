@@ -113,14 +113,15 @@ func BenchmarkBulk(b *testing.B) {
 				m.start()
 			}
 			awaitAll(b, members)
-			frame := make([]byte, size)
+			piece := peerframe.Chunk{Bytes: make([]byte, size)}
 			b.SetBytes(int64(size))
+			b.ReportAllocs()
 			b.ResetTimer()
 			for i := range b.N {
 				for int64(i)-came.Load() > int64(2<<20/size) {
 					time.Sleep(50 * time.Microsecond)
 				}
-				members[0].Send(2, peerframe.Bulk, frame, false)
+				members[0].Send(2, peerframe.Bulk, peerframe.Encode(piece), false)
 			}
 			for came.Load() < int64(b.N) {
 				time.Sleep(50 * time.Microsecond)

@@ -148,6 +148,9 @@ func (c *conn) write(class peerframe.Class) error {
 			return err
 		}
 		q.written(len(frames), bytes)
+		for _, frame := range frames { // QUIC has copied them
+			peerframe.Free(class, frame)
+		}
 		c.link.sent.add(len(frames), bytes)
 	}
 }

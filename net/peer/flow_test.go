@@ -12,6 +12,37 @@ import (
 	"qkv/net/wire/peerframe"
 )
 
+// The memory of a piece's frame is used again, and never before QUIC has the piece: each arrives as it was.
+func TestPiecesArriveAsTheyWere(t *testing.T) {
+	const count, most = 400, 8
+	members := newMembers(t, 2)
+	var came, wrong atomic.Int64
+	members[1].receive = func(_ uint64, _ peerframe.Class, frame []byte) {
+		at := came.Add(1) - 1
+		m, err := peerframe.Read(frame, 1, 2)
+		if c, ok := m.(peerframe.Chunk); err != nil || !ok || c.Offset != at || len(c.Bytes) != limits.SnapshotChunkBytes ||
+			bytes.ContainsFunc(c.Bytes, func(r rune) bool { return r != rune('a'+at%26) }) {
+			wrong.Add(1)
+		}
+	}
+	for _, m := range members {
+		m.start()
+	}
+	awaitAll(t, members)
+	piece := make([]byte, limits.SnapshotChunkBytes)
+	for i := range int64(count) {
+		await(t, "few are on their way", wait, func() bool { return i-came.Load() < most })
+		for n := range piece {
+			piece[n] = byte('a' + i%26)
+		}
+		members[0].Send(2, peerframe.Bulk, peerframe.Encode(peerframe.Chunk{Index: 9, Term: 1, Offset: i, Bytes: piece}), false)
+	}
+	await(t, "all are there", wait, func() bool { return came.Load() == count })
+	if n := wrong.Load(); n > 0 {
+		t.Errorf("%d of %d pieces are not as they were sent", n, count)
+	}
+}
+
 // A peer that takes nothing of one class: its queue fills up and drops, and the other classes go on.
 func TestFloodDropsAndCounts(t *testing.T) {
 	members := newMembers(t, 2)
