@@ -69,14 +69,15 @@ func takeFolder() (string, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return "", err
 		}
-		lock, err := os.OpenFile(dir+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+		// A number, and no *os.File, which Go closes when nobody has it any more: the lock is held until the process ends.
+		lock, err := syscall.Open(dir+".lock", syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o600)
 		if err != nil {
 			return "", err
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			return dir, nil // the lock is held until the process ends
+		if syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			return dir, nil
 		}
-		lock.Close()
+		syscall.Close(lock)
 	}
 }
 
