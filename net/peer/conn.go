@@ -147,11 +147,11 @@ func (c *conn) write(class peerframe.Class) error {
 			c.link.dropped.Add(uint64(len(frames)))
 			return err
 		}
+		c.link.sent.add(len(frames), bytes)
 		q.written(len(frames), bytes)
 		for _, frame := range frames { // QUIC has copied them
-			peerframe.Free(class, frame)
+			peerframe.Free(frame)
 		}
-		c.link.sent.add(len(frames), bytes)
 	}
 }
 
