@@ -212,8 +212,11 @@ func readResult(name string) (*result.File, error) {
 func benchGateCommand() *cli.Command {
 	return &cli.Command{
 		Name: "gate", Usage: "fail when a result is worse than a baseline", ArgsUsage: "FILE.json",
-		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance: the Mann-Whitney test and a 95 %% "+
-			"interval must both say so. Each load needs %d runs in both files.", result.GateRuns),
+		Description: fmt.Sprintf("Exits with 1 when a figure is worse by more than --max-regress, and not by chance: the Mann-Whitney test, corrected for "+
+			"how many figures are compared, and a 95 %% interval must both say so, so that a build beside itself fails once in "+
+			"twenty times at most. Each load needs %d runs in both files. With few runs of many figures a single one that is worse "+
+			"cannot be told from chance: it exits with 0 then, with a warning that says how many runs it takes; "+
+			"or measure fewer loads.", result.GateRuns),
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "baseline", EnvVars: []string{"QKV_BENCH_BASELINE"}, Usage: "`FILE` to compare with"},
 			&cli.StringFlag{Name: "max-regress", EnvVars: []string{"QKV_BENCH_MAX_REGRESS"}, Value: "5%", Usage: "`SHARE` that a figure may be worse by"},
@@ -241,17 +244,20 @@ func benchGate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	worse, compared, err := result.Gate(baseline, now, most)
+	found, err := result.Gate(baseline, now, most)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	for _, r := range worse {
+	for _, r := range found.Worse {
 		fmt.Fprintln(c.App.Writer, r)
 	}
-	if len(worse) > 0 {
-		return fmt.Errorf("bench: %d of %d figures are worse than the baseline's by more than %s", len(worse), compared, c.String("max-regress"))
+	if n := len(found.Worse); n > 0 {
+		return fmt.Errorf("bench: %d of %d figures are worse than the baseline's by more than %s", n, found.Compared, c.String("max-regress"))
 	}
-	fmt.Fprintf(c.App.Writer, "none of %d figures is worse than the baseline's by more than %s\n", compared, c.String("max-regress"))
+	fmt.Fprintf(c.App.Writer, "of %d figures none can be said to be worse than the baseline's by more than %s\n", found.Compared, c.String("max-regress"))
+	if found.Blind != "" {
+		fmt.Fprintln(c.App.Writer, "warning:", found.Blind)
+	}
 	return nil
 }
 

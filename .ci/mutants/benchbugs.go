@@ -8,6 +8,29 @@ func init() {
 		{"end a load of which nothing has come", []change{
 			{"bench/load.go", "return s.counts.CompareAndSwap(false, true)", "return false"},
 		}, []detector{direct("./bench", "TestStallOfALoad")}},
+		{"test each figure of a report as if it were the only one", []change{
+			{"bench/stat/stat.go", "all[i].P*float64(len(order))/float64(at+1))", "all[i].P)"},
+		}, []detector{direct("./bench/stat", "TestAlikeSidesOfManyFigures")}},
+		{"correct for comparisons that could claim nothing", []change{
+			{"bench/stat/stat.go", "least(len(p.A), len(p.B)) <= 1-Confidence", "least(len(p.A), len(p.B)) <= 1"},
+		}, []detector{direct("./bench/stat", "TestTogether")}},
+		{"approximate small samples", []change{
+			{"bench/stat/stat.go", "if len(a)*len(b) <= exactMost {", "if len(a)*len(b) <= 1 {"},
+		}, []detector{direct("./bench/stat", "TestMannWhitneyExact")}},
+		{"claim ratios one by one", []change{
+			{"bench/result/ratios.go", "!differ.of[comparison{s.Name, mode, load, m.Name}].Claimed", "!stat.Compare(base, values).Claimed"},
+			{"bench/result/ratios.go", "	differ := f.differences()\n", ""},
+			{"bench/result/ratios.go", "metrics, mode = keyFigures(row), row.Mode;", "metrics, mode = keyFigures(row), mode;"},
+		}, []detector{direct("./bench/result", "TestAlikeReports")}},
+		{"judge at the gate one by one", []change{
+			{"bench/result/gate.go", "	for i, d := range stat.CompareAll(pairs) {\n", "	for i, d := range stat.CompareAll(pairs) {\n		d = stat.Compare(pairs[i].A, pairs[i].B)\n"},
+		}, []detector{direct("./bench/result", "TestAlikeReports")}},
+		{"pass a gate that could not have found one", []change{
+			{"bench/result/gate.go", "	g.Blind = can.String()\n", ""},
+		}, []detector{direct("./bench/result", "TestLoneDifference")}},
+		{"show few runs of many figures without a word", []change{
+			{"bench/result/compare.go", "if s := f.differences().power.String(); s != \"\" {", "if s := f.differences().power.String(); s == \"?\" {"},
+		}, []detector{direct("./bench/result", "TestLoneDifference")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},

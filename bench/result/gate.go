@@ -22,10 +22,19 @@ func (r Regression) String() string {
 	return fmt.Sprintf("%s, %s, %s: %s became %s, %v", r.Side, r.Load, r.Figure, r.Was, r.Is, r.Difference)
 }
 
+// Gated is what a gate found.
+type Gated struct {
+	Worse    []Regression
+	Compared int    // figures
+	Blind    string // why a single figure that became worse would not have been found; empty where it would
+}
+
 // Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
 // figures were compared. It is an error when there are too few runs to say anything, or nothing in common, and when a load that had
 // figures has none any more.
-func Gate(baseline, now *File, most float64) (worse []Regression, compared int, err error) {
+func Gate(baseline, now *File, most float64) (Gated, error) {
+	var pairs []stat.Pair
+	var figures []figure
 	common := ""
 	for _, r := range now.Rows {
 		before := find(baseline.Rows, r.Side, r.load())
@@ -33,35 +42,53 @@ func Gate(baseline, now *File, most float64) (worse []Regression, compared int, 
 			continue
 		}
 		if a, b := len(before.Runs), len(r.Runs); a < GateRuns || b < GateRuns {
-			return nil, 0, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
+			return Gated{}, fmt.Errorf("%s of %s has %d runs in the baseline and %d now: a difference needs %d of each to be one", r.load(), r.Side, a, b, GateRuns)
 		}
 		common = fmt.Sprintf("%s of %s", r.load(), r.Side)
 		if before.succeeded() && !r.succeeded() { // it has no figure that could be worse
-			return nil, 0, fmt.Errorf("of %s nothing succeeded in any run, and in the baseline it did: %s", common, r.firstError())
+			return Gated{}, fmt.Errorf("of %s nothing succeeded in any run, and in the baseline it did: %s", common, r.firstError())
 		}
 		for _, m := range metricsOf(r) {
 			was, is := m.values(before), m.values(r)
-			if m.Better == 0 || len(was) < GateRuns || len(is) < GateRuns {
-				continue
-			}
-			compared++
-			d := stat.Compare(was, is)
-			loss := 1 - d.Ratio
-			if m.Better < 0 {
-				loss = d.Ratio - 1
-			}
-			if d.Claimed && loss > most {
-				worse = append(worse, Regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
+			if m.Better != 0 && len(was) >= GateRuns && len(is) >= GateRuns {
+				pairs, figures = append(pairs, stat.Pair{A: was, B: is}), append(figures, figure{r, m})
 			}
 		}
 	}
-	if compared == 0 && common != "" {
-		return nil, 0, fmt.Errorf("no figure rests on enough requests in %d runs of both files, %s among them: measure for longer, --duration says how long", GateRuns, common)
+	if len(pairs) == 0 && common != "" {
+		return Gated{}, fmt.Errorf("no figure rests on enough requests in %d runs of both files, %s among them: measure for longer, --duration says how long", GateRuns, common)
 	}
-	if compared == 0 {
-		return nil, 0, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))
+	if len(pairs) == 0 {
+		return Gated{}, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))
 	}
-	return worse, compared, nil
+	return gated(pairs, figures, most), nil
+}
+
+// figure is one of a row's.
+type figure struct {
+	row    Row
+	metric Metric
+}
+
+// gated judges figures all at once: a build that is equal to the baseline passes, however many figures there are.
+func gated(pairs []stat.Pair, figures []figure, most float64) Gated {
+	g := Gated{Compared: len(pairs)}
+	var can power
+	for i, d := range stat.CompareAll(pairs) {
+		was, is, r, m := pairs[i].A, pairs[i].B, figures[i].row, figures[i].metric
+		if pairs[i].Testable() {
+			can.count(pairs[i])
+		}
+		loss := 1 - d.Ratio
+		if m.Better < 0 {
+			loss = d.Ratio - 1
+		}
+		if d.Claimed && loss > most {
+			g.Worse = append(g.Worse, Regression{r.Side, r.load(), m.Name, m.form(stat.Median(was)), m.form(stat.Median(is)), d})
+		}
+	}
+	g.Blind = can.String()
+	return g
 }
 
 // succeeded says whether anything did, in any run.

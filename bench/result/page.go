@@ -29,6 +29,7 @@ type pageFile struct {
 	Tables   []Table
 	Charts   []chart
 	Verdicts []string
+	Remarks  []string // on the tables
 	Notes    []string
 	Emulated []string // names of sides
 }
@@ -87,7 +88,7 @@ func Page(w io.Writer, files []*File) error {
 
 func (f *File) page() pageFile {
 	e := f.Environment
-	p := pageFile{Tables: f.Tables(), Verdicts: f.Verdicts(), Notes: f.Notes}
+	p := pageFile{Tables: f.Tables(), Verdicts: f.Verdicts(), Remarks: f.remarks(), Notes: f.Notes}
 	add := func(name, value string) {
 		if value != "" {
 			p.Facts = append(p.Facts, fact{name, value})

@@ -53,9 +53,10 @@ func (f *File) Ratios(w io.Writer) error {
 	e := f.Environment
 	fmt.Fprintf(&b, "%s, `%s`: %s, %d processors (%s). Medians; x is the multiple of %s's, ~ that no test tells them apart.\n\n",
 		f.Begun.Format("2006-01-02"), strings.Join(f.Command, " "), e.Program, e.Processors, e.CPU, f.Sides[0].Name)
-	for _, note := range f.Notes { // above all, that it ended early
+	for _, note := range slices.Concat(f.remarks(), f.Notes) { // above all, that it ended early
 		fmt.Fprintf(&b, "%s\n\n", note)
 	}
+	differ := f.differences()
 	head := "| load | figure |"
 	for _, s := range f.Sides {
 		head += " " + f.label(s) + " |"
@@ -64,8 +65,10 @@ func (f *File) Ratios(w io.Writer) error {
 	for _, load := range loads(f.Rows) {
 		first := find(f.Rows, f.Sides[0].Name, load)
 		var metrics []Metric
+		mode := ""
 		for _, s := range f.Sides {
-			if metrics = keyFigures(find(f.Rows, s.Name, load)); len(metrics) > 0 {
+			row := find(f.Rows, s.Name, load)
+			if metrics, mode = keyFigures(row), row.Mode; len(metrics) > 0 {
 				break
 			}
 		}
@@ -79,7 +82,7 @@ func (f *File) Ratios(w io.Writer) error {
 				}
 				if i > 0 && len(values) > 0 && len(base) > 0 && stat.Median(base) > 0 {
 					cell += fmt.Sprintf(" (%.2f x", stat.Median(values)/stat.Median(base))
-					if len(values) >= GateRuns && len(base) >= GateRuns && !stat.Compare(base, values).Claimed {
+					if len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{s.Name, mode, load, m.Name}].Claimed {
 						cell += " ~"
 					}
 					cell += ")"

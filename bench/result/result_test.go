@@ -150,37 +150,37 @@ func TestPage(t *testing.T) {
 func TestGate(t *testing.T) {
 	base := sample(5, 1)
 	same := sample(5, 1)
-	if worse, compared, err := Gate(base, same, 0.05); err != nil || len(worse) > 0 || compared < 20 {
-		t.Errorf("%v: %d of %d are worse: %v", err, len(worse), compared, worse)
+	if found, err := Gate(base, same, 0.05); err != nil || len(found.Worse) > 0 || found.Compared < 20 {
+		t.Errorf("%v: %+v", err, found)
 	}
 	slow := sample(5, 1.2)
-	worse, _, err := Gate(base, slow, 0.05)
-	if err != nil || len(worse) < 8 {
-		t.Errorf("%v: only %v", err, worse)
+	found, err := Gate(base, slow, 0.05)
+	if err != nil || len(found.Worse) < 8 {
+		t.Errorf("%v: only %v", err, found.Worse)
 	}
-	for _, r := range worse {
+	for _, r := range found.Worse {
 		if r.Side != "ssd" {
 			t.Errorf("%v is not what became slower", r)
 		}
 	}
-	if worse, _, err := Gate(base, slow, 0.5); err != nil || len(worse) > 0 {
-		t.Errorf("%v: %v within 50 %%", err, worse)
+	if found, err := Gate(base, slow, 0.5); err != nil || len(found.Worse) > 0 {
+		t.Errorf("%v: %v within 50 %%", err, found.Worse)
 	}
-	if _, _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
+	if _, err := Gate(sample(3, 1), slow, 0.05); err == nil || !strings.Contains(err.Error(), "3 runs in the baseline and 5 now") {
 		t.Error(err)
 	}
 	other := sample(5, 1)
 	for i := range other.Rows { // a closed loop's latency is another figure than an open one's
 		other.Rows[i].Mode = map[string]string{Closed: Open, Open: Closed, Event: Probe, Probe: Event}[other.Rows[i].Mode]
 	}
-	if _, _, err := Gate(base, other, 0.05); err == nil || !strings.Contains(err.Error(), "no load in common") {
+	if _, err := Gate(base, other, 0.05); err == nil || !strings.Contains(err.Error(), "no load in common") {
 		t.Errorf("loads of other modes: %v", err)
 	}
 	broken := sample(5, 1)
 	for i := range broken.Rows[0].Runs {
 		broken.Rows[0].Runs[i] = Run{Failed: 100, FirstError: "nobody listens there"}
 	}
-	if _, _, err := Gate(base, broken, 0.05); err == nil || !strings.Contains(err.Error(), "put, in flight 1000, members 3 of nvme nothing succeeded") ||
+	if _, err := Gate(base, broken, 0.05); err == nil || !strings.Contains(err.Error(), "put, in flight 1000, members 3 of nvme nothing succeeded") ||
 		!strings.Contains(err.Error(), "nobody listens there") {
 		t.Errorf("a load that fails altogether: %v", err)
 	}
@@ -188,10 +188,10 @@ func TestGate(t *testing.T) {
 	for _, r := range few.Rows {
 		clear(r.Runs) // nothing was done in any of them
 	}
-	if _, _, err := Gate(few, few, 0.05); err == nil || !strings.Contains(err.Error(), "measure for longer") {
+	if _, err := Gate(few, few, 0.05); err == nil || !strings.Contains(err.Error(), "measure for longer") {
 		t.Errorf("a file that has too few requests: %v", err)
 	}
-	if _, _, err := Gate(&File{Sides: []Side{{Name: "hdd"}}}, slow, 0.05); err == nil || !strings.Contains(err.Error(), "[hdd]") {
+	if _, err := Gate(&File{Sides: []Side{{Name: "hdd"}}}, slow, 0.05); err == nil || !strings.Contains(err.Error(), "[hdd]") {
 		t.Error(err)
 	}
 }

@@ -95,12 +95,16 @@ func (f *File) Verdicts() (all []string) {
 			all = append(all, fmt.Sprintf("%s, %s: %s", f.label(f.side(row.Side)), row.load(), v))
 		}
 	}
+	if len(f.Rows) == 0 {
+		return nil
+	}
+	differ := f.differences()
 	for i := 1; i < len(f.Sides); i++ {
 		for _, row := range f.Rows {
 			if row.Side != f.Sides[i].Name {
 				continue
 			}
-			if v := explain(find(f.Rows, f.Sides[0].Name, row.load()), row); v != "" {
+			if v := explain(find(f.Rows, f.Sides[0].Name, row.load()), row, differ); v != "" {
 				all = append(all, fmt.Sprintf("%s beside %s, %s: %s", f.label(f.Sides[i]), f.label(f.Sides[0]), row.load(), v))
 			}
 		}
@@ -154,8 +158,9 @@ func verdict(row Row) string {
 }
 
 // explain says in which part of a write the difference of b to a is, where a test says that there is one.
-func explain(a, b Row) string {
-	if d := stat.Compare(mean.values(a), mean.values(b)); !d.Claimed || len(parts(a)) == 0 || len(parts(b)) == 0 {
+func explain(a, b Row, differ differences) string {
+	claimed := func(m Metric) bool { return differ.of[comparison{b.Side, b.Mode, b.load(), m.Name}].Claimed }
+	if !claimed(mean) || len(parts(a)) == 0 || len(parts(b)) == 0 {
 		return ""
 	}
 	difference := func(m Metric) float64 { return stat.Median(m.values(b)) - stat.Median(m.values(a)) }
@@ -166,7 +171,7 @@ func explain(a, b Row) string {
 			most = m
 		}
 	}
-	if most.Name == "" || !stat.Compare(most.values(a), most.values(b)).Claimed {
+	if most.Name == "" || !claimed(most) {
 		return ""
 	}
 	more := "more"

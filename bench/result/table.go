@@ -27,19 +27,25 @@ var modeTitles = map[string]string{
 	Event:  "Events: each run is one.",
 }
 
+// modes are in the order of the tables.
+var modes = []string{Closed, Open, Event, Probe}
+
 // Tables are a file's tables, one for each mode.
 func (f *File) Tables() (all []Table) {
-	for _, mode := range []string{Closed, Open, Event, Probe} {
-		rows := slices.DeleteFunc(slices.Clone(f.Rows), func(r Row) bool { return r.Mode != mode })
-		if len(rows) > 0 {
-			all = append(all, f.table(mode, rows))
+	if len(f.Rows) == 0 {
+		return nil
+	}
+	differ := f.differences()
+	for _, mode := range modes {
+		if rows := f.inMode(mode); len(rows) > 0 {
+			all = append(all, f.table(mode, rows, differ))
 		}
 	}
 	return all
 }
 
 // table has a column for each side, and from the second on what it differs from the first by.
-func (f *File) table(mode string, rows []Row) Table {
+func (f *File) table(mode string, rows []Row, differ differences) Table {
 	t := Table{Title: modeTitles[mode], Head: []string{"load", "figure"}}
 	for i, side := range f.Sides {
 		t.Head = append(t.Head, f.label(side))
@@ -48,7 +54,6 @@ func (f *File) table(mode string, rows []Row) Table {
 		}
 	}
 	for _, load := range loads(rows) {
-		first := find(rows, f.Sides[0].Name, load)
 		var metrics []Metric
 		for _, r := range rows {
 			if r.load() == load {
@@ -63,7 +68,7 @@ func (f *File) table(mode string, rows []Row) Table {
 				any = any || len(values) > 0
 				line = append(line, m.figure(values))
 				if i > 0 {
-					line = append(line, stat.Compare(m.values(first), values).String())
+					line = append(line, differ.of[comparison{side.Name, mode, load, m.Name}].String())
 				}
 			}
 			if any {
@@ -288,7 +293,7 @@ func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark stri
 			return err
 		}
 	}
-	notes := slices.Concat(f.Verdicts(), f.Notes)
+	notes := slices.Concat(f.remarks(), f.Verdicts(), f.Notes)
 	if len(notes) == 0 {
 		return nil
 	}

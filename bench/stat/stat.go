@@ -1,6 +1,7 @@
 package stat
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -12,8 +13,8 @@ const (
 	Confidence = 0.95
 	// resamples of one bootstrap: the ends of a 95 % interval then vary by a hundredth of its width.
 	resamples = 2000
-	// exactMost is the largest product of sample sizes for which the U test counts all orders in place of the normal
-	// approximation: 400 is 20 runs on each side.
+	// exactMost is the largest product of sample sizes for which the U test counts in place of the normal approximation:
+	// 400 is 20 runs on each side, and a million additions.
 	exactMost = 400
 )
 
@@ -71,10 +72,10 @@ func MannWhitney(a, b []float64) float64 {
 	if len(a) == 0 || len(b) == 0 {
 		return 1
 	}
-	u, ties := rank(a, b)
-	if ties == 0 && len(a)*len(b) <= exactMost {
-		return exact(len(a), len(b), u)
+	if len(a)*len(b) <= exactMost {
+		return exact(a, b)
 	}
+	u, ties := rank(a, b)
 	return approximate(len(a), len(b), u, ties)
 }
 
@@ -94,10 +95,7 @@ func rank(a, b []float64) (u, ties float64) {
 	all := slices.Concat(a, b)
 	slices.Sort(all)
 	for i := 0; i < len(all); {
-		j := i
-		for j < len(all) && all[j] == all[i] {
-			j++
-		}
+		j := equals(all, i)
 		t := float64(j - i)
 		ties += t*t*t - t
 		i = j
@@ -105,38 +103,57 @@ func rank(a, b []float64) (u, ties float64) {
 	return u, ties
 }
 
-// exact counts, of all orders of n and m values, those whose U is as far from the middle as u.
-func exact(n, m int, u float64) float64 {
-	// ways[i][j][v]: orders of i and j values in which the i win v pairs. The last value is one of the i, which then
-	// wins against all j, or one of the j, which changes nothing.
-	ways := make([][][]float64, n+1)
-	for i := range ways {
-		ways[i] = make([][]float64, m+1)
-		for j := range ways[i] {
-			ways[i][j] = make([]float64, i*j+1)
-			if i == 0 || j == 0 {
-				ways[i][j][0] = 1
-				continue
-			}
-			for v := range ways[i][j] {
-				if v >= j && v-j < len(ways[i-1][j]) {
-					ways[i][j][v] += ways[i-1][j][v-j]
-				}
-				if v < len(ways[i][j-1]) {
-					ways[i][j][v] += ways[i][j-1][v]
-				}
+// equals is the end of the values that equal the one at i.
+func equals(sorted []float64, i int) (end int) {
+	for end = i; end < len(sorted) && sorted[end] == sorted[i]; end++ {
+	}
+	return end
+}
+
+// exact counts, of all ways to take one sample out of both, those whose ranks' sum is as far from its mean as the
+// sample's is. Equal values share the mean of their ranks; ranks are doubled here, so that those are whole.
+func exact(a, b []float64) float64 {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	ranks, place := make([]int, len(all)), map[float64]int{}
+	for i := 0; i < len(all); {
+		end := equals(all, i)
+		for at := i; at < end; at++ {
+			ranks[at] = i + 1 + end // (i+1) to end, their mean doubled
+		}
+		place[all[i]] = i + 1 + end
+		i = end
+	}
+	sum, most := 0, 0
+	for i, x := range a {
+		sum += place[x]
+		most += ranks[len(ranks)-1-i]
+	}
+	// ways[k][s]: how many sets of k of the ranks so far have the sum s
+	ways := make([][]float64, len(a)+1)
+	for k := range ways {
+		ways[k] = make([]float64, most+1)
+	}
+	ways[0][0] = 1
+	for _, r := range ranks {
+		for k := len(a); k > 0; k-- {
+			for s := most; s >= r; s-- {
+				ways[k][s] += ways[k-1][s-r]
 			}
 		}
 	}
-	middle := float64(n*m) / 2
-	var as, all float64
-	for v, count := range ways[n][m] {
-		all += count
-		if math.Abs(float64(v)-middle) >= math.Abs(u-middle) {
+	middle := len(a) * (len(all) + 1) // the mean, doubled
+	var as, of float64
+	for s, count := range ways[len(a)] {
+		of += count
+		if max(s-middle, middle-s) >= max(sum-middle, middle-sum) {
 			as += count
 		}
 	}
-	return as / all
+	return as / of
 }
 
 // approximate is the normal approximation, corrected for ties and for U being a whole number.
@@ -153,21 +170,78 @@ func approximate(n, m int, u, ties float64) float64 {
 // Difference is what can be said of b beside a.
 type Difference struct {
 	Ratio     float64 // of the medians, b to a; 0 where a's is 0
-	Low, High float64 // of the ratio, with Confidence
-	P         float64 // by MannWhitney
+	P         float64 // by MannWhitney, corrected for the comparisons beside it
+	Low, High float64 // of the ratio, with Confidence; known where P says that there is a difference
 	Claimed   bool    // the test and the interval both say that there is a difference
 }
 
-// Compare says how b differs from a.
-func Compare(a, b []float64) Difference {
-	d := Difference{P: MannWhitney(a, b)}
-	if len(a) == 0 || len(b) == 0 || slices.Min(a) <= 0 || slices.Min(b) <= 0 {
-		return d
+// Pair are one figure's values on two sides.
+type Pair struct{ A, B []float64 }
+
+// compares tells whether anything can be said of the pair at all.
+func (p Pair) compares() bool {
+	return len(p.A) > 0 && len(p.B) > 0 && slices.Min(p.A) > 0 && slices.Min(p.B) > 0
+}
+
+// Testable tells whether the pair has values enough to be told apart if it were the only one. One that has not cannot
+// claim anything by chance either, and does not count among the comparisons (Tarone 1990).
+func (p Pair) Testable() bool {
+	return p.compares() && least(len(p.A), len(p.B)) <= 1-Confidence
+}
+
+// Compare says how b differs from a, as the only comparison there is.
+func Compare(a, b []float64) Difference { return CompareAll([]Pair{{a, b}})[0] }
+
+// CompareAll says how B differs from A in each of the pairs, which are all that one report compares.
+func CompareAll(pairs []Pair) []Difference {
+	all := make([]Difference, len(pairs))
+	var order []int // of those that are tested, by P
+	for i, p := range pairs {
+		all[i].P = 1
+		if !p.compares() {
+			continue
+		}
+		all[i].Ratio = Median(p.B) / Median(p.A)
+		all[i].P = MannWhitney(p.A, p.B)
+		if p.Testable() {
+			order = append(order, i)
+		}
 	}
-	d.Ratio = Median(b) / Median(a)
-	d.Low, d.High = RatioInterval(a, b)
-	d.Claimed = d.P < 1-Confidence && (d.Low > 1 || d.High < 1)
-	return d
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(all[i].P, all[j].P) })
+	smallest := 1.0
+	for at := len(order) - 1; at >= 0; at-- {
+		i := order[at]
+		smallest = min(smallest, all[i].P*float64(len(order))/float64(at+1))
+		d := &all[i]
+		d.P = smallest
+		if d.P <= 1-Confidence {
+			d.Low, d.High = RatioInterval(pairs[i].A, pairs[i].B)
+			d.Claimed = d.Low > 1 || d.High < 1
+		}
+	}
+	return all
+}
+
+// least is the smallest P that samples of n and m can have: that of all of one below all of the other.
+func least(n, m int) float64 {
+	ways := 1.0 // n+m over n
+	for i := 1; i <= n; i++ {
+		ways *= float64(m+i) / float64(i)
+	}
+	return min(1, 2/ways)
+}
+
+// Together is how many of the compared figures must differ at once, as far as they can, for one of them to be claimed
+// with so many runs on each side; more than there are, where none can be.
+func Together(runs, figures int) int {
+	return max(1, int(math.Ceil(least(runs, runs)*float64(figures)/(1-Confidence)-1e-9)))
+}
+
+// RunsFor is how many runs on each side it takes to claim a difference of a single one of the compared figures.
+func RunsFor(figures int) (runs int) {
+	for runs = 1; Together(runs, figures) > 1 || least(runs, runs) > 1-Confidence; runs++ {
+	}
+	return runs
 }
 
 // String is "~", or the change with its interval: in percent, or as a multiple where it is twice or half.

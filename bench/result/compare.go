@@ -1,0 +1,84 @@
+package result
+
+import (
+	"fmt"
+	"slices"
+
+	"qkv/bench/stat"
+)
+
+// comparison names what a figure of a side is compared with: the same figure of the file's first side.
+type comparison struct{ side, mode, load, figure string }
+
+// differences are all comparisons of a file. Its tables, ratios, pages and verdicts claim from the same ones, so that they
+// agree, and so that the number of them is known to the test.
+type differences struct {
+	of    map[comparison]stat.Difference
+	power power
+}
+
+// power is what a number of comparisons can find.
+type power struct {
+	runs    int // on a side, the fewest of all
+	figures int // that are compared
+}
+
+func (p *power) count(pair stat.Pair) {
+	runs := min(len(pair.A), len(pair.B))
+	if p.figures == 0 || runs < p.runs {
+		p.runs = runs
+	}
+	p.figures++
+}
+
+// String says that a lone difference could not be claimed; nothing where it could.
+func (p power) String() string {
+	together := stat.Together(p.runs, p.figures)
+	if p.figures == 0 || together == 1 {
+		return ""
+	}
+	return fmt.Sprintf("With %d runs of %d compared figures a single one that differs cannot be told from chance: at least %d must differ together, or %d runs be made.",
+		p.runs, p.figures, together, stat.RunsFor(p.figures))
+}
+
+// differences compares each figure of each side with the first side's.
+func (f *File) differences() differences {
+	all := differences{of: map[comparison]stat.Difference{}}
+	var names []comparison
+	var pairs []stat.Pair
+	for _, mode := range modes {
+		rows := f.inMode(mode)
+		for _, load := range loads(rows) {
+			first := find(rows, f.Sides[0].Name, load)
+			for _, m := range metricsOf(first) {
+				for _, s := range f.Sides[1:] {
+					pair := stat.Pair{A: m.values(first), B: m.values(find(rows, s.Name, load))}
+					if pair.Testable() {
+						all.power.count(pair)
+						names, pairs = append(names, comparison{s.Name, mode, load, m.Name}), append(pairs, pair)
+					}
+				}
+			}
+		}
+	}
+	for i, d := range stat.CompareAll(pairs) {
+		all.of[names[i]] = d
+	}
+	return all
+}
+
+// inMode are the rows of a mode.
+func (f *File) inMode(mode string) []Row {
+	return slices.DeleteFunc(slices.Clone(f.Rows), func(r Row) bool { return r.Mode != mode })
+}
+
+// remarks say what the file's figures cannot say.
+func (f *File) remarks() (all []string) {
+	if len(f.Sides) == 0 {
+		return nil
+	}
+	if s := f.differences().power.String(); s != "" {
+		all = append(all, s)
+	}
+	return all
+}

@@ -1,0 +1,114 @@
+package result
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// alike is a file whose figures are drawn alike on both sides, except for one of them that is lower by a factor on the second.
+func alike(draw *rand.Rand, figures, runs int, lone float64) *File {
+	f := &File{Version: Version, Kind: "run", Sides: []Side{{Name: "a"}, {Name: "b"}}}
+	for i, s := range f.Sides {
+		for load := range figures {
+			row := Row{Side: s.Name, Name: fmt.Sprintf("load %d", load), Mode: Event}
+			for range runs {
+				v := 100 + draw.NormFloat64()
+				if i == 1 && load == 3 {
+					v *= lone
+				}
+				row.Runs = append(row.Runs, Run{Count: 1, Values: map[string]float64{"write_gap_seconds": v}})
+			}
+			f.Rows = append(f.Rows, row)
+		}
+	}
+	return f
+}
+
+// claims are the lines of the tables and of the ratios that claim a difference.
+func claims(t *testing.T, f *File) (tables, ratios int) {
+	for _, table := range f.Tables() {
+		for _, line := range table.Lines {
+			if line[len(line)-1] != "~" {
+				tables++
+			}
+		}
+	}
+	var b strings.Builder
+	if err := f.Ratios(&b); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if strings.Contains(line, " x") && strings.HasPrefix(line, "| ") && !strings.Contains(line, "~") {
+			ratios++
+		}
+	}
+	return tables, ratios
+}
+
+// TestAlikeReports: a file of two sides that are alike claims nothing more often than once in twenty times, in its tables,
+// ratios and at the gate, however many figures it has.
+func TestAlikeReports(t *testing.T) {
+	draw := rand.New(rand.NewPCG(2, 2))
+	const rounds, most = 20, 5
+	for _, runs := range []int{4, 8} {
+		tables, ratios, gates := 0, 0, 0
+		for range rounds {
+			f := alike(draw, 40, runs, 1)
+			inTables, inRatios := claims(t, f)
+			if inTables > 0 {
+				tables++
+			}
+			if inRatios > 0 {
+				ratios++
+			}
+			if inTables != inRatios {
+				t.Fatalf("the tables claim %d differences, the ratios %d", inTables, inRatios)
+			}
+			if found, err := Gate(f, alike(draw, 40, runs, 1), 0); err != nil || len(found.Worse) > 0 {
+				gates++
+			}
+		}
+		if tables > most || ratios > most || gates > most {
+			t.Errorf("%d runs: of %d reports %d tables, %d ratios and %d gates claim a difference", runs, rounds, tables, ratios, gates)
+		}
+	}
+}
+
+// TestLoneDifference: where there are too few runs for a single figure that differs, tables, ratios, page and gate say so,
+// and how many there must be; with those it is found.
+func TestLoneDifference(t *testing.T) {
+	draw := rand.New(rand.NewPCG(4, 4))
+	const want = "With 5 runs of 20 compared figures a single one that differs cannot be told from chance: at least 4 must differ together, or 6 runs be made."
+	for _, c := range []struct {
+		runs int
+		said bool
+	}{{5, true}, {6, false}} {
+		f := alike(draw, 20, c.runs, 1.2)
+		var text, ratios, page strings.Builder
+		if err := f.Report(&text, Table.Text, ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Ratios(&ratios); err != nil {
+			t.Fatal(err)
+		}
+		if err := Page(&page, []*File{f}); err != nil {
+			t.Fatal(err)
+		}
+		for name, s := range map[string]string{"table": text.String(), "ratios": ratios.String(), "page": page.String()} {
+			if n := strings.Count(s, want); (n == 1) != c.said || n > 1 {
+				t.Errorf("%d runs: it stands %d times in the %s", c.runs, n, name)
+			}
+		}
+		if tables, _ := claims(t, f); tables > 0 == c.said {
+			t.Errorf("%d runs: %d claimed", c.runs, tables)
+		}
+		base := alike(draw, 20, c.runs, 1)
+		base.Sides, base.Rows = base.Sides[1:], base.Rows[20:]
+		found, err := Gate(base, f, 0.05)
+		if err != nil || found.Blind == want != c.said || len(found.Worse) > 0 == c.said {
+			t.Errorf("%d runs: %v %+v", c.runs, err, found)
+		}
+	}
+}
