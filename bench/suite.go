@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -205,6 +206,8 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 			return context.Cause(r.ctx)
 		case errors.Is(err, ErrNotPossible):
 			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
+		case errors.Is(err, ErrTooFew):
+			r.note(fmt.Sprintf("%s: %s, %s: %v", name, w.Name, memberCount(members), err))
 		case err != nil:
 			return fmt.Errorf("%s: %w", w.Name, err)
 		default:
@@ -370,14 +373,38 @@ const (
 	sweepMost  = 4_000_000.0
 )
 
+// ErrTooFew says that a load is over before there are requests enough for its figure.
+var ErrTooFew = errors.New("too few requests for its figure")
+
+// rateFinder looks for the highest rate that holds.
+type rateFinder struct {
+	good, low, bad float64 // the highest that held, that may have held, and the lowest that did not
+	few            bool    // there was one of which that cannot be said
+}
+
+// note takes what was found of a rate.
+func (f *rateFinder) note(rate float64, report Report, due float64) {
+	switch {
+	case report.Failed+report.Unknown > 0, float64(report.Done) < sweepShare*due:
+		f.bad = rate
+	case !result.Enough(report.Latencies.Count, 99): // a higher rate has more of them
+		f.few, f.low = true, rate
+	case report.Latencies.P99 <= sweepP99:
+		f.good, f.low = rate, rate
+	default:
+		f.bad = rate
+	}
+}
+
 // sweep finds the highest rate at which p99 stays within sweepP99.
 func sweep(ctx context.Context, config Config) (result.Run, error) {
 	all := result.Run{Values: map[string]float64{}}
-	holds := func(rate float64) (bool, error) {
+	find := rateFinder{bad: math.Inf(1)}
+	try := func(rate float64) error {
 		config.Rate = rate
 		report, err := Load(ctx, config)
 		if err != nil {
-			return false, err
+			return err
 		}
 		all.Seconds += report.Elapsed.Seconds()
 		all.Count += report.Done
@@ -385,33 +412,26 @@ func sweep(ctx context.Context, config Config) (result.Run, error) {
 		if all.FirstError == "" {
 			all.FirstError = report.FirstError
 		}
-		held := report.Latencies.P99 <= sweepP99 && float64(report.Done) >= sweepShare*rate*config.Duration.Seconds() && report.Failed+report.Unknown == 0
-		return held, nil
+		find.note(rate, report, rate*config.Duration.Seconds())
+		return nil
 	}
-	good, bad := 0.0, sweepFrom
-	for ; bad <= sweepMost; bad *= sweepFactor {
-		held, err := holds(bad)
-		if err != nil {
+	for rate := sweepFrom; rate <= sweepMost && math.IsInf(find.bad, 1); rate *= sweepFactor {
+		if err := try(rate); err != nil {
 			return all, err
 		}
-		if !held {
-			break
-		}
-		good = bad
+	}
+	if math.IsInf(find.bad, 1) { // it holds whatever is asked
+		find.bad = sweepFactor * find.low
 	}
 	for range sweepSteps {
-		middle := (good + bad) / 2
-		held, err := holds(middle)
-		if err != nil {
+		if err := try((find.low + find.bad) / 2); err != nil {
 			return all, err
 		}
-		if held {
-			good = middle
-		} else {
-			bad = middle
-		}
 	}
-	all.Values["sustained_rate"] = good
+	if find.good == 0 && find.few {
+		return all, fmt.Errorf("%w: p99 needs %d at a rate: --duration must be longer", ErrTooFew, result.SamplesFor(99))
+	}
+	all.Values["sustained_rate"] = find.good
 	return all, nil
 }
 

@@ -31,6 +31,12 @@ func init() {
 		{"show few runs of many figures without a word", []change{
 			{"bench/result/compare.go", "if s := f.differences().power.String(); s != \"\" {", "if s := f.differences().power.String(); s == \"?\" {"},
 		}, []detector{direct("./bench/result", "TestLoneDifference")}},
+		{"claim a rate by a p99 of too few requests", []change{
+			{"bench/suite.go", "case !result.Enough(report.Latencies.Count, 99):", "case !result.Enough(report.Latencies.Count, 0):"},
+		}, []detector{direct("./bench", "TestRateNeedsSamples")}},
+		{"claim that no rate holds where none had requests enough", []change{
+			{"bench/suite.go", "if find.good == 0 && find.few {", "if find.good < 0 && find.few {"},
+		}, []detector{direct("./bench", "TestSweepOfTooFew")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},

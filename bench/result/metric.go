@@ -22,10 +22,18 @@ type Metric struct {
 // tailSamples is how many samples must lie beyond a percentile for it to be shown: of fewer, it is an accident.
 const tailSamples = 10
 
+// Enough tells whether a percentile of so many samples may be shown.
+func Enough(samples int64, percent float64) bool {
+	return float64(samples)*(100-percent)/100 >= tailSamples
+}
+
+// SamplesFor is how many samples a percentile needs.
+func SamplesFor(percent float64) int64 { return int64(math.Round(tailSamples * 100 / (100 - percent))) }
+
 // percentile is a metric of a run's histogram.
 func percentile(name string, percent float64) Metric {
 	return Metric{name, -1, func(r Run) (float64, bool) {
-		if r.Histogram == nil || r.Histogram.Histogram == nil || float64(r.Histogram.TotalCount())*(100-percent)/100 < tailSamples {
+		if r.Histogram == nil || r.Histogram.Histogram == nil || !Enough(r.Histogram.TotalCount(), percent) {
 			return 0, false
 		}
 		return float64(r.Histogram.ValueAtQuantile(percent)), true
