@@ -18,9 +18,7 @@ func init() {
 			{"bench/stat/stat.go", "if len(a)*len(b) <= exactMost {", "if len(a)*len(b) <= 1 {"},
 		}, []detector{direct("./bench/stat", "TestMannWhitneyExact")}},
 		{"claim ratios one by one", []change{
-			{"bench/result/ratios.go", "!differ.of[comparison{s.Name, mode, load, m.Name}].Claimed", "!stat.Compare(base, values).Claimed"},
-			{"bench/result/ratios.go", "	differ := f.differences()\n", ""},
-			{"bench/result/ratios.go", "metrics, mode = keyFigures(row), row.Mode;", "metrics, mode = keyFigures(row), mode;"},
+			{"bench/result/ratios.go", "!differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed", "!stat.Compare(base, values).Claimed"},
 		}, []detector{direct("./bench/result", "TestAlikeReports")}},
 		{"judge at the gate one by one", []change{
 			{"bench/result/gate.go", "	for i, d := range stat.CompareAll(pairs) {\n", "	for i, d := range stat.CompareAll(pairs) {\n		d = stat.Compare(pairs[i].A, pairs[i].B)\n"},
@@ -37,6 +35,12 @@ func init() {
 		{"claim that no rate holds where none had requests enough", []change{
 			{"bench/suite.go", "if find.good == 0 && find.few {", "if find.good < 0 && find.few {"},
 		}, []detector{direct("./bench", "TestSweepOfTooFew")}},
+		{"leave out a percentile of too few samples without a word", []change{
+			{"bench/result/metric.go", "if m.samples > 0 && slices", "if m.samples < 0 && slices"},
+		}, []detector{direct("./bench/result", "TestMissingAndFailed")}},
+		{"leave failures out of the ratios", []change{
+			{"bench/result/ratios.go", "if count := row.failed(); count != \"\" {", "if count := row.failed(); count == \"?\" {"},
+		}, []detector{direct("./bench/result", "TestMissingAndFailed")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},

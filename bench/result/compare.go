@@ -80,5 +80,10 @@ func (f *File) remarks() (all []string) {
 	if s := f.differences().power.String(); s != "" {
 		all = append(all, s)
 	}
+	if slices.ContainsFunc(f.Tables(), func(t Table) bool {
+		return slices.ContainsFunc(t.Lines, func(line []string) bool { return slices.Contains(line[2:], tooFew) })
+	}) {
+		all = append(all, tooFewMeans)
+	}
 	return all
 }

@@ -112,3 +112,43 @@ func TestLoneDifference(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingAndFailed: a percentile that is missing for want of samples says so where it is missing, with a footnote that says how
+// many it needs; and what failed stands beside the ratios.
+func TestMissingAndFailed(t *testing.T) {
+	f := sample(5, 1)
+	for i := range f.Rows {
+		for j := range f.Rows[i].Runs {
+			if h := f.Rows[i].Runs[j].Histogram; h != nil && f.Rows[i].Side == "ssd" && f.Rows[i].Mode == Open {
+				h.Reset()
+				for range 999 {
+					_ = h.RecordValue(1e6)
+				}
+			}
+		}
+	}
+	f.Rows[0].Runs[1].Unknown = 1
+	var text, ratios, page strings.Builder
+	if err := f.Report(&text, Table.Text, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Ratios(&ratios); err != nil {
+		t.Fatal(err)
+	}
+	if err := Page(&page, []*File{f}); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]string{"table": text.String(), "ratios": ratios.String(), "page": page.String()} {
+		if !strings.Contains(s, tooFew) || strings.Count(s, "p50 needs 20 in a run, p90 100, p99 1000 and p99.9 10000") != 1 {
+			t.Errorf("the %s does not say what is missing:\n%s", name, s)
+		}
+	}
+	for _, want := range []string{
+		"| put, in flight 1000, members 3 | rate | 9979/s, 2 failed, 1 unknown |", "| put, a second 1000 | p99 | 1.92ms | too few |",
+		"What failed, in all runs and their warm-ups, is in no figure: nvme, put, in flight 1000, members 3: 2 failed and 1 of unknown outcome, first: the disk is full; ssd",
+	} {
+		if !strings.Contains(ratios.String(), want) {
+			t.Errorf("%q is not in the ratios:\n%s", want, ratios.String())
+		}
+	}
+}

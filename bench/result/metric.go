@@ -17,6 +17,8 @@ type Metric struct {
 	of func(Run) (float64, bool)
 	// form writes a figure for people.
 	form func(float64) string
+	// samples is how many a run must have for the figure to be shown; 0: any number.
+	samples int64
 }
 
 // tailSamples is how many samples must lie beyond a percentile for it to be shown: of fewer, it is an accident.
@@ -37,18 +39,18 @@ func percentile(name string, percent float64) Metric {
 			return 0, false
 		}
 		return float64(r.Histogram.ValueAtQuantile(percent)), true
-	}, duration}
+	}, duration, SamplesFor(percent)}
 }
 
 // metricsOf are the metrics that a row in a mode is judged by, in their order.
 func metricsOf(row Row) []Metric {
-	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond}
+	rate := Metric{"rate", 1, func(r Run) (float64, bool) { return r.Rate, r.Count > 0 }, perSecond, 0}
 	longest := Metric{"max", 0, func(r Run) (float64, bool) {
 		if r.Histogram == nil || r.Histogram.Histogram == nil || r.Histogram.TotalCount() == 0 {
 			return 0, false
 		}
 		return float64(r.Histogram.Max()), true
-	}, duration}
+	}, duration, 0}
 	var all []Metric
 	switch row.Mode {
 	case Event:
@@ -75,7 +77,7 @@ func valueMetric(name string) Metric {
 	m := Metric{strings.ReplaceAll(name, "_", " "), -1, func(r Run) (float64, bool) {
 		v, ok := r.Values[name]
 		return v, ok
-	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }}
+	}, func(v float64) string { return fmt.Sprintf("%.4g", v) }, 0}
 	switch {
 	case strings.HasSuffix(name, "_seconds"):
 		m.Name = strings.TrimSuffix(m.Name, " seconds")
@@ -90,6 +92,23 @@ func valueMetric(name string) Metric {
 		m.form = func(v float64) string { return fmt.Sprintf("%.0f %%", 100*v) }
 	}
 	return m
+}
+
+// tooFew stands for a figure that a row has too few samples for.
+const tooFew = "too few"
+
+// tooFewMeans is the footnote on it.
+var tooFewMeans = fmt.Sprintf("%s: a percentile is shown where %d requests of a run lie beyond it: p50 needs %d in a run, p90 %d, p99 %d and p99.9 %d.",
+	tooFew, tailSamples, SamplesFor(50), SamplesFor(90), SamplesFor(99), SamplesFor(99.9))
+
+// missing is what stands for a figure that a row does not have.
+func (m Metric) missing(row Row) string {
+	if m.samples > 0 && slices.ContainsFunc(row.Runs, func(r Run) bool {
+		return r.Histogram != nil && r.Histogram.Histogram != nil && r.Histogram.TotalCount() > 0
+	}) {
+		return tooFew
+	}
+	return "-"
 }
 
 // values are a metric's figures over a row's runs.

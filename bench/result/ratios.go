@@ -47,51 +47,79 @@ func keyFigures(row Row) (all []Metric) {
 }
 
 // Ratios writes one table in Markdown, with the figures that a reader asks for first: medians of each side, and behind those of
-// all sides but the first what multiple of the first's they are. Losses are in it like gains.
+// all sides but the first what multiple of the first's they are. Losses are in it like gains. Behind it are footnotes.
 func (f *File) Ratios(w io.Writer) error {
 	var b strings.Builder
 	e := f.Environment
 	fmt.Fprintf(&b, "%s, `%s`: %s, %d processors (%s). Medians; x is the multiple of %s's, ~ that no test tells them apart.\n\n",
 		f.Begun.Format("2006-01-02"), strings.Join(f.Command, " "), e.Program, e.Processors, e.CPU, f.Sides[0].Name)
-	for _, note := range slices.Concat(f.remarks(), f.Notes) { // above all, that it ended early
+	for _, note := range f.Notes { // above all, that it ended early
 		fmt.Fprintf(&b, "%s\n\n", note)
 	}
-	differ := f.differences()
 	head := "| load | figure |"
 	for _, s := range f.Sides {
 		head += " " + f.label(s) + " |"
 	}
 	fmt.Fprintf(&b, "%s\n|---|---|%s\n", head, strings.Repeat("---|", len(f.Sides)))
+	differ := f.differences()
+	short := false
+	var failed []string
 	for _, load := range loads(f.Rows) {
-		first := find(f.Rows, f.Sides[0].Name, load)
-		var metrics []Metric
-		mode := ""
-		for _, s := range f.Sides {
-			row := find(f.Rows, s.Name, load)
-			if metrics, mode = keyFigures(row), row.Mode; len(metrics) > 0 {
-				break
-			}
-		}
-		for _, m := range metrics {
-			line, base := fmt.Sprintf("| %s | %s |", strings.TrimSuffix(load, ", value bytes 256"), m.Name), m.values(first)
-			for i, s := range f.Sides {
-				values := m.values(find(f.Rows, s.Name, load))
-				cell := "-"
-				if len(values) > 0 {
-					cell = m.form(stat.Median(values))
-				}
-				if i > 0 && len(values) > 0 && len(base) > 0 && stat.Median(base) > 0 {
-					cell += fmt.Sprintf(" (%.2f x", stat.Median(values)/stat.Median(base))
-					if len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{s.Name, mode, load, m.Name}].Claimed {
-						cell += " ~"
+		for i, m := range f.keyFigures(load) {
+			line := fmt.Sprintf("| %s | %s |", strings.TrimSuffix(load, ", value bytes 256"), m.Name)
+			for _, s := range f.Sides {
+				row := find(f.Rows, s.Name, load)
+				cell := f.ratio(m, row, differ)
+				short = short || cell == tooFew
+				if count := row.failed(); count != "" {
+					cell += ", " + count
+					if i == 0 {
+						failed = append(failed, fmt.Sprintf("%s, %s: %s", f.label(s), load, failures(row)))
 					}
-					cell += ")"
 				}
 				line += " " + cell + " |"
 			}
 			fmt.Fprintln(&b, line)
 		}
 	}
+	foot := func(s string) { fmt.Fprintf(&b, "\n%s\n", s) }
+	if s := differ.power.String(); s != "" {
+		foot(s)
+	}
+	if short {
+		foot(tooFewMeans)
+	}
+	if len(failed) > 0 {
+		foot("What failed, in all runs and their warm-ups, is in no figure: " + strings.Join(failed, "; ") + ".")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// keyFigures are what a load is summed up by, as far as any side has figures.
+func (f *File) keyFigures(load string) []Metric {
+	for _, s := range f.Sides {
+		if all := keyFigures(find(f.Rows, s.Name, load)); len(all) > 0 {
+			return all
+		}
+	}
+	return nil
+}
+
+// ratio is a row's figure, with the multiple of the first side's that it is.
+func (f *File) ratio(m Metric, row Row, differ differences) string {
+	values := m.values(row)
+	if len(values) == 0 {
+		return m.missing(row)
+	}
+	cell := m.form(stat.Median(values))
+	base := m.values(find(f.Rows, f.Sides[0].Name, row.load()))
+	if row.Side == f.Sides[0].Name || len(base) == 0 || stat.Median(base) <= 0 {
+		return cell
+	}
+	cell += fmt.Sprintf(" (%.2f x", stat.Median(values)/stat.Median(base))
+	if len(values) >= GateRuns && len(base) >= GateRuns && !differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed {
+		cell += " ~"
+	}
+	return cell + ")"
 }

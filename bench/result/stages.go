@@ -44,7 +44,7 @@ func stage(name string) Metric {
 			}
 		}
 		return 0, false
-	}, duration}
+	}, duration, 0}
 }
 
 // mean is the latency's; it is what the stages are parts of.
@@ -53,7 +53,7 @@ var mean = Metric{"mean", -1, func(r Run) (float64, bool) {
 		return 0, false
 	}
 	return r.Histogram.Mean(), true
-}, duration}
+}, duration, 0}
 
 // outsideOf is a metric of what is in no stage.
 var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
@@ -65,7 +65,7 @@ var outsideOf = Metric{"mean " + outside, 0, func(r Run) (float64, bool) {
 		all -= s.Mean * 1e9
 	}
 	return max(all, 0), true
-}, duration}
+}, duration, 0}
 
 // parts are the metrics of a row whose writes were followed; none of others.
 func parts(row Row) (all []Metric) {

@@ -64,9 +64,14 @@ func (f *File) table(mode string, rows []Row, differ differences) Table {
 		for _, m := range metrics {
 			line, any := []string{load, m.Name}, false
 			for i, side := range f.Sides {
-				values := m.values(find(rows, side.Name, load))
-				any = any || len(values) > 0
-				line = append(line, m.figure(values))
+				row := find(rows, side.Name, load)
+				values := m.values(row)
+				cell := m.missing(row)
+				if len(values) > 0 {
+					cell = m.figure(values)
+				}
+				any = any || cell != "-"
+				line = append(line, cell)
 				if i > 0 {
 					line = append(line, differ.of[comparison{side.Name, mode, load, m.Name}].String())
 				}
@@ -95,8 +100,6 @@ func (f *File) label(s Side) string {
 // figure is the median with its interval, where there are runs enough for one.
 func (m Metric) figure(values []float64) string {
 	switch len(values) {
-	case 0:
-		return "-"
 	case 1, 2:
 		return m.form(stat.Median(values))
 	default:
@@ -107,18 +110,33 @@ func (m Metric) figure(values []float64) string {
 
 // failures says what failed in a row.
 func failures(r Row) string {
-	var failed, unknown int64
-	first := ""
-	for _, run := range r.Runs {
-		failed, unknown = failed+run.Failed, unknown+run.Unknown
-		if first == "" {
-			first = run.FirstError
-		}
-	}
+	failed, unknown := r.failures()
 	if failed+unknown == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d failed and %d of unknown outcome, first: %s", failed, unknown, first)
+	return fmt.Sprintf("%d failed and %d of unknown outcome, first: %s", failed, unknown, r.firstError())
+}
+
+// failed says in short how much of a row did; nothing where nothing did.
+func (r Row) failed() string {
+	switch failed, unknown := r.failures(); {
+	case failed+unknown == 0:
+		return ""
+	case unknown == 0:
+		return fmt.Sprintf("%d failed", failed)
+	case failed == 0:
+		return fmt.Sprintf("%d unknown", unknown)
+	default:
+		return fmt.Sprintf("%d failed, %d unknown", failed, unknown)
+	}
+}
+
+// failures are how many of a row's requests failed, and of how many that is not known.
+func (r Row) failures() (failed, unknown int64) {
+	for _, run := range r.Runs {
+		failed, unknown = failed+run.Failed, unknown+run.Unknown
+	}
+	return failed, unknown
 }
 
 // load is a row's name with its parameters: what rows of several sides have in common.
