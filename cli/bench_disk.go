@@ -167,7 +167,7 @@ func benchDisk(ctx context.Context, c *cli.Context) error {
 // crossCheck names fio's command for the same writes, and compares with what it finds where it is installed.
 func crossCheck(ctx context.Context, d sideDir, m bench.DiskMedians) []string {
 	args := []string{"--name=qkv", "--rw=write", "--ioengine=sync", "--fdatasync=1", "--size=2300k", "--bs=2300", "--fallocate=native", "--directory=" + d.dir, "--unlink=1"}
-	line := "fio " + strings.Join(args, " ")
+	line := result.CommandLine(append([]string{"fio"}, args...))
 	fio, err := exec.LookPath("fio")
 	if err != nil {
 		return []string{d.name + ": fio is not installed; the same writes are `" + line + "`"}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"qkv/bench"
 )
 
 // TestBenchRefuses: a benchmark does not begin with what makes it nonsense, or endless.
@@ -44,5 +46,14 @@ func TestPortOfAnother(t *testing.T) {
 	s := &etcdSide{dir: t.TempDir(), binary: "/bin/false", port: port - 1}
 	if _, err := s.Start(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "another benchmark") {
 		t.Error(err)
+	}
+}
+
+// TestFioLine: fio's line for a folder whose name has a space is one that a shell takes.
+func TestFioLine(t *testing.T) {
+	t.Setenv("PATH", "")
+	said := crossCheck(t.Context(), sideDir{"a", "/mnt/my disk"}, bench.DiskMedians{})
+	if len(said) != 1 || !strings.Contains(said[0], " '--directory=/mnt/my disk' --unlink=1`") {
+		t.Errorf("%q", said)
 	}
 }

@@ -41,6 +41,9 @@ func init() {
 		{"leave failures out of the ratios", []change{
 			{"bench/result/ratios.go", "if count := row.failed(); count != \"\" {", "if count := row.failed(); count == \"?\" {"},
 		}, []detector{direct("./bench/result", "TestMissingAndFailed")}},
+		{"give a command to repeat that a shell takes apart", []change{
+			{"bench/result/file.go", "strings.ContainsFunc(w, needsQuotes) {", "strings.ContainsFunc(w, func(r rune) bool { return r < ' ' }) {"},
+		}, []detector{direct("./bench/result", "TestCommandLine")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},

@@ -95,7 +95,7 @@ func (f *File) page() pageFile {
 		}
 	}
 	add("begun", f.Begun.Format("2006-01-02 15:04 MST"))
-	add("command", strings.Join(f.Command, " "))
+	add("command", CommandLine(f.Command))
 	add("program", e.Program+", "+e.Go)
 	add("machine", fmt.Sprintf("%d processors, %s, %d MiB of memory", e.Processors, e.CPU, e.MemoryBytes>>20))
 	add("kernel", e.Kernel)

@@ -52,7 +52,7 @@ func (f *File) Ratios(w io.Writer) error {
 	var b strings.Builder
 	e := f.Environment
 	fmt.Fprintf(&b, "%s, `%s`: %s, %d processors (%s). Medians; x is the multiple of %s's, ~ that no test tells them apart.\n\n",
-		f.Begun.Format("2006-01-02"), strings.Join(f.Command, " "), e.Program, e.Processors, e.CPU, f.Sides[0].Name)
+		f.Begun.Format("2006-01-02"), CommandLine(f.Command), e.Program, e.Processors, e.CPU, f.Sides[0].Name)
 	for _, note := range f.Notes { // above all, that it ended early
 		fmt.Fprintf(&b, "%s\n\n", note)
 	}

@@ -2,7 +2,10 @@ package result
 
 import (
 	"bytes"
+	"io"
 	"math/rand/v2"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,5 +242,31 @@ func TestVerdicts(t *testing.T) {
 	}
 	if all := sample(5, 1).Verdicts(); strings.Contains(strings.Join(all, ""), "beside") {
 		t.Errorf("equal sides differ: %v", all)
+	}
+}
+
+// TestCommandLine: what a report gives as its command, a shell takes as the words that were given.
+func TestCommandLine(t *testing.T) {
+	words := []string{"qkv", "--dir", "a=/mnt/my disk", "it's", "", "$HOME", "~", "*", "a;b", "\"", "\\", "grün", "--rate=1"}
+	f := sample(1, 1)
+	f.Command = append([]string{"printf", "%s\n"}, words...)
+	for name, write := range map[string]func(io.Writer) error{
+		"report": func(w io.Writer) error { return f.Report(w, Table.Text, "") },
+		"ratios": f.Ratios,
+	} {
+		var b strings.Builder
+		if err := write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), CommandLine(f.Command)) {
+			t.Errorf("the %s has another command than %s", name, CommandLine(f.Command))
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), "sh", "-c", CommandLine(f.Command)).Output()
+	if got := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n"); err != nil || !slices.Equal(got, words) {
+		t.Errorf("%v: %q, not %q", err, got, words)
+	}
+	if plain := CommandLine([]string{"qkv", "bench", "run", "--dir", "a=/mnt/x"}); plain != "qkv bench run --dir a=/mnt/x" {
+		t.Error(plain)
 	}
 }

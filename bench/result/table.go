@@ -287,7 +287,7 @@ func unit(m Metric) string {
 func (f *File) Report(w io.Writer, write func(Table, io.Writer) error, mark string) error {
 	e := f.Environment
 	lines := []string{
-		fmt.Sprintf("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), strings.Join(f.Command, " ")),
+		fmt.Sprintf("%s, %s", f.Begun.Format("2006-01-02 15:04 MST"), CommandLine(f.Command)),
 		fmt.Sprintf("%s, %s, %d processors (%s), kernel %s", e.Program, e.Go, e.Processors, e.CPU, e.Kernel),
 	}
 	for _, s := range f.Sides {
