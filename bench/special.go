@@ -33,6 +33,7 @@ type special struct {
 	event  bool // each run is one
 	writes bool // each request is one write
 	alone  bool // on a cluster with nothing else
+	harms  bool // it maintains the cluster, which is felt by all who use it
 	do     func(*job) error
 }
 
@@ -44,7 +45,7 @@ var specials = []special{
 	{name: "watch fan-out", writes: true, do: (*job).fanOut},
 	{name: "lease churn", do: (*job).leases},
 	{name: "put while quiet", writes: true, do: (*job).quiet},
-	{name: "put in maintenance", writes: true, do: (*job).maintenance},
+	{name: "put in maintenance", writes: true, harms: true, do: (*job).maintenance},
 	{name: "pages while it is written", do: (*job).pages},
 	{name: "resume of watchers", event: true, do: (*job).resume},
 	{name: "mass expiry", event: true, do: (*job).expiry},

@@ -70,6 +70,9 @@ func SpecialWorks() (all []Work) {
 	return all
 }
 
+// Maintains tells whether the load compacts and defragments the cluster that it is made on.
+func (w Work) Maintains() bool { return w.kind == specialWork && specials[w.special].harms }
+
 // fits tells whether the load makes sense on so many members.
 func (w Work) fits(members int) bool { return w.Least <= members && (w.most == 0 || members <= w.most) }
 

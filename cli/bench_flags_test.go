@@ -57,3 +57,25 @@ func TestFioLine(t *testing.T) {
 		t.Errorf("%q", said)
 	}
 }
+
+// TestMaintenanceOfAnother: a server that is there is compacted and defragmented only where the user allows it, before anything is
+// asked of it; members of the benchmark's own always.
+func TestMaintenanceOfAnother(t *testing.T) {
+	target := []string{"--target", "etcd=http://127.0.0.1:1"}
+	for _, c := range []struct {
+		args    []string
+		refused bool
+	}{
+		{append([]string{"--load", "put in maintenance"}, target...), true},
+		{append([]string{"--load", "all"}, target...), true},
+		{append([]string{"--load", "all", "--allow-maintenance"}, target...), false},
+		{append([]string{"--load", "put while quiet"}, target...), false},
+		{[]string{"--load", "put in maintenance", "--dir", "a=/dev/null/none"}, false},
+	} {
+		var said bytes.Buffer
+		code := run(t.Context(), append([]string{"qkv", "bench", "run"}, c.args...), strings.NewReader(""), &said, &said)
+		if refused := code == exitUsage && strings.Contains(said.String(), "--allow-maintenance"); code == 0 || refused != c.refused {
+			t.Errorf("%v: %d %s", c.args, code, &said)
+		}
+	}
+}

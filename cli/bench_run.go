@@ -32,6 +32,7 @@ func benchRunCommand() *cli.Command {
 			dirFlag("`NAME=DIR` for members' data; more of them are compared; the folder that you are in"),
 			&cli.StringSliceFlag{Name: "profile", EnvVars: []string{"QKV_BENCH_PROFILE"}, Usage: "`NAME` of a disk that is not there: members sync as slowly as it would, and durably not at all; what it gives says EMULATED: " + strings.Join(emulate.Names(), ", ")},
 			&cli.StringSliceFlag{Name: "target", EnvVars: []string{"QKV_BENCH_TARGET"}, Usage: "`NAME=URL` of an etcd v3 server to compare with: keys of its own are written there, and removed"},
+			&cli.BoolFlag{Name: "allow-maintenance", EnvVars: []string{"QKV_BENCH_ALLOW_MAINTENANCE"}, Usage: "let a load compact and defragment a --target, which all its clients feel: its history is gone, and it stands meanwhile"},
 		}, append(suiteFlags("QKV_BENCH_RUN", 1), resultFlags()...)...),
 		Action: func(c *cli.Context) error {
 			if err := arguments(c, 0, 0); err != nil {
@@ -96,6 +97,9 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := checkMaintenance(c, suite.Works, targets); err != nil {
+		return err
+	}
 	profiles, err := profilesOf(c)
 	if err != nil {
 		return err
@@ -128,6 +132,16 @@ func benchRun(ctx context.Context, c *cli.Context) error {
 		suite.Members = suite.Members[:1] // a server that is there has as many as it has
 	}
 	return runSuite(ctx, c, suite, f)
+}
+
+// checkMaintenance refuses to maintain somebody else's server unasked: what is compacted there is gone for all its clients.
+func checkMaintenance(c *cli.Context, works []bench.Work, targets []*etcdTarget) error {
+	at := slices.IndexFunc(works, bench.Work.Maintains)
+	if at < 0 || len(targets) == 0 || c.Bool("allow-maintenance") {
+		return nil
+	}
+	return usagef("--load %q compacts and defragments %s: its history would be gone for all its clients, and it stands meanwhile; "+
+		"leave the load out, or allow it with --allow-maintenance", works[at].Name, targets[0].url)
 }
 
 // mostMembers are how many members a suite starts at most, with two ports each.

@@ -44,6 +44,9 @@ func init() {
 		{"give a command to repeat that a shell takes apart", []change{
 			{"bench/result/file.go", "strings.ContainsFunc(w, needsQuotes) {", "strings.ContainsFunc(w, func(r rune) bool { return r < ' ' }) {"},
 		}, []detector{direct("./bench/result", "TestCommandLine")}},
+		{"maintain another's server unasked", []change{
+			{"cli/bench_run.go", "if at < 0 || len(targets) == 0 || c.Bool(\"allow-maintenance\") {", "if at >= 0 || len(targets) == 0 {"},
+		}, []detector{direct("./cli", "TestMaintenanceOfAnother")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},
