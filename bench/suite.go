@@ -35,6 +35,12 @@ type Cluster interface {
 	Stop() error
 }
 
+// Watched is a cluster that knows when one of its members ended by itself, or by somebody else's hand.
+type Watched interface {
+	// Ended says which member that should run does not, and why.
+	Ended() error
+}
+
 // Work is one load of a suite.
 type Work struct {
 	Name     string
@@ -204,9 +210,12 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 		w := r.Works[i]
 		r.progress(fmt.Sprintf("%s: %s, %s", name, w.Name, memberCount(members)))
 		run, err := r.work(c, w)
+		ended := endedOf(c)
 		switch {
 		case r.ctx.Err() != nil:
 			return context.Cause(r.ctx)
+		case ended != nil: // what was found of fewer members is no figure of this load
+			return fmt.Errorf("%s: %w", w.Name, errors.Join(ended, err))
 		case errors.Is(err, ErrNotPossible):
 			r.note(fmt.Sprintf("%s: %s is not possible there", name, w.Name))
 		case errors.Is(err, ErrTooFew):
@@ -216,6 +225,13 @@ func (r *suiteRun) cluster(side Side, members int, works []int) (err error) {
 		default:
 			r.add(name, members, i, w, run)
 		}
+	}
+	return nil
+}
+
+func endedOf(c Cluster) error {
+	if w, can := c.(Watched); can {
+		return w.Ended()
 	}
 	return nil
 }

@@ -229,6 +229,39 @@ func TestGapWithoutEnd(t *testing.T) {
 	}
 }
 
+// endingSide has a member that ends under the load.
+type endingSide struct{ fakeSide }
+
+func (s *endingSide) Start(context.Context, int) (Cluster, error) {
+	return endingCluster{fakeCluster{&s.fakeSide}}, nil
+}
+
+type endingCluster struct{ fakeCluster }
+
+func (endingCluster) Ended() error { return errors.New("m2 ended: signal: killed") }
+
+// TestMemberEnds: a load under which a member ended is no figure; the suite ends with the member's name, and stops the rest.
+func TestMemberEnds(t *testing.T) {
+	var story []string
+	s := Suite{
+		Sides: []Side{&endingSide{fakeSide{"b", &slowStore{}, &story, false, 0}}}, Members: []int{3}, Runs: 1, Duration: 20 * time.Millisecond,
+		Works: []Work{
+			{Name: "put", Mode: result.Closed, Op: Put, InFlight: 1},
+			{Name: "killed", Mode: result.Event, Op: Put, InFlight: 1, kind: killWork}, // which that side cannot
+		},
+	}
+	for range s.Works {
+		rows, _, err := s.Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), s.Works[0].Name+": m2 ended: signal: killed") || len(rows) > 0 {
+			t.Errorf("%v %+v", err, rows)
+		}
+		s.Works = s.Works[1:]
+	}
+	if !slices.Contains(story, "b stops") {
+		t.Errorf("the rest is not stopped: %v", story)
+	}
+}
+
 // TestNothingSucceeds: a load of which nothing succeeds is no figure, and says why.
 func TestNothingSucceeds(t *testing.T) {
 	var story []string

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -341,13 +342,22 @@ func (b *benchmark) line(what, name, result string) {
 }
 
 // tail keeps the last that members said, for when they do not start.
-type tail struct{ lines []string }
+type tail struct {
+	mu    sync.Mutex
+	lines []string
+}
 
 func (t *tail) Write(p []byte) (int, error) {
 	const most = 20
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.lines = append(t.lines, string(p))
 	t.lines = t.lines[max(0, len(t.lines)-most):]
 	return len(p), nil
 }
 
-func (t *tail) String() string { return strings.Join(t.lines, "") }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "")
+}

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -125,8 +128,8 @@ type etcds struct {
 	etcdCluster
 	addresses []string
 	dir       string
-	members   []*exec.Cmd
-	said      []*tail
+	members   []*etcdProcess
+	killed    *etcdProcess // the leader, where that was the load
 }
 
 // Start implements bench.Side.
@@ -157,22 +160,95 @@ func (s *etcdSide) Start(ctx context.Context, members int) (_ bench.Cluster, err
 		cmd := exec.Command(s.binary, "--name", "e"+strconv.Itoa(i+1), "--data-dir", c.folder(i),
 			"--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls", peer,
 			"--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(cluster, ","), "--log-level", "error")
-		said := &tail{}
-		cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = said, said, childAttributes()
-		if err := spawn(cmd); err != nil {
+		m, err := startEtcd("e"+strconv.Itoa(i+1), cmd, spawn)
+		if err != nil {
 			return nil, err
 		}
-		c.members, c.said = append(c.members, cmd), append(c.said, said)
+		c.members = append(c.members, m)
 	}
 	c.prefix, c.addresses = "qkv-bench/", addresses
 	for _, share := range spread(etcdConnections, addresses) {
-		connections, err := dialWhenReady(ctx, share.address, share.connections)
+		connections, err := dialWhenReady(ctx, share.address, share.connections, c.Ended)
 		if err != nil {
-			return nil, fmt.Errorf("%w\n%s", err, c.said[0])
+			return nil, err
 		}
 		c.connections = append(c.connections, connections...)
 	}
 	return c, nil
+}
+
+// Ended implements bench.Watched.
+func (c *etcds) Ended() error {
+	for _, m := range c.members {
+		select {
+		case <-m.ended:
+			if m != c.killed {
+				return fmt.Errorf("etcd %s ended: %w; its last line: %s", m.name, m.err, m.said)
+			}
+		default:
+		}
+	}
+	return nil
+}
+
+// etcdProcess is one etcd.
+type etcdProcess struct {
+	name  string
+	cmd   *exec.Cmd
+	said  *lastLine
+	ended chan struct{} // closed when it ended
+	err   error         // how; to be read after ended
+}
+
+func startEtcd(name string, cmd *exec.Cmd, spawn func(*exec.Cmd) error) (*etcdProcess, error) {
+	m := &etcdProcess{name: name, cmd: cmd, said: &lastLine{}, ended: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = m.said, m.said, childAttributes()
+	if err := spawn(cmd); err != nil {
+		return nil, err
+	}
+	go func() {
+		if m.err = cmd.Wait(); m.err == nil {
+			m.err = errors.New("exit status 0")
+		}
+		close(m.ended)
+	}()
+	return m, nil
+}
+
+// lastLine keeps the last line of etcd's log, of all that it writes: what comes behind it is how Go says where it ended. It
+// is read when etcd has ended.
+type lastLine struct {
+	part       []byte // of a line that has not ended
+	log, plain string // the last line of the log, and the first that is none
+}
+
+// Write implements io.Writer.
+func (l *lastLine) Write(p []byte) (int, error) {
+	l.part = append(l.part, p...)
+	for {
+		line, rest, ended := bytes.Cut(l.part, []byte("\n"))
+		if !ended {
+			return len(p), nil
+		}
+		if bytes.HasPrefix(line, []byte("{")) {
+			l.log = string(line)
+		} else if l.plain == "" {
+			l.plain = string(line)
+		}
+		l.part = rest
+	}
+}
+
+// String is what the line says, without where in etcd's source that was.
+func (l *lastLine) String() string {
+	var fields struct{ Msg, Error string }
+	if err := json.Unmarshal([]byte(l.log), &fields); err != nil || fields.Msg == "" {
+		return cmp.Or(l.log, l.plain, "it wrote none")
+	}
+	if fields.Error == "" {
+		return fields.Msg
+	}
+	return fields.Msg + ": " + fields.Error
 }
 
 // tcpFree says so when somebody listens at an address.
@@ -202,13 +278,16 @@ func spread(connections int, addresses []string) (all []connectionShare) {
 	return all
 }
 
-// dialWhenReady dials until the server answers.
-func dialWhenReady(ctx context.Context, address string, connections int) (all []*bench.Etcd, err error) {
+// dialWhenReady dials until the server answers, or has ended.
+func dialWhenReady(ctx context.Context, address string, connections int, ended func() error) (all []*bench.Etcd, err error) {
 	ctx, cancel := context.WithTimeout(ctx, localWait)
 	defer cancel()
 	for {
 		if all, err = bench.DialEtcd(ctx, address, connections, nil); err == nil {
 			return all, nil
+		}
+		if gone := ended(); gone != nil {
+			return nil, gone
 		}
 		select {
 		case <-ctx.Done():
@@ -241,18 +320,17 @@ func (c *etcds) Restart(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
 	spawn := newSpawner()
 	for i, m := range c.members {
-		if err := m.Process.Kill(); err != nil {
+		if err := m.cmd.Process.Kill(); err != nil {
 			return 0, err
 		}
-		_ = m.Wait()
-		again := exec.Command(m.Path, m.Args[1:]...)
-		again.Stdout, again.Stderr, again.SysProcAttr = c.said[i], c.said[i], childAttributes()
-		if err := spawn(again); err != nil {
+		<-m.ended
+		again, err := startEtcd(m.name, exec.Command(m.cmd.Path, m.cmd.Args[1:]...), spawn)
+		if err != nil {
 			return 0, err
 		}
 		c.members[i] = again
 	}
-	one, err := dialWhenReady(ctx, c.addresses[0], 1)
+	one, err := dialWhenReady(ctx, c.addresses[0], 1, c.Ended)
 	if err != nil {
 		return 0, err
 	}
@@ -270,7 +348,8 @@ func (c *etcds) KillLeader(ctx context.Context) error {
 			return err
 		}
 		if leads {
-			return c.members[i].Process.Kill()
+			c.killed = c.members[i]
+			return c.killed.cmd.Process.Kill()
 		}
 		at += share.connections
 	}
@@ -283,11 +362,11 @@ func (c *etcds) Stop() error {
 		_ = e.Close()
 	}
 	for _, m := range c.members {
-		_ = m.Process.Signal(syscall.SIGTERM)
+		_ = m.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	for _, m := range c.members {
-		timer := time.AfterFunc(stopTime, func() { _ = m.Process.Kill() })
-		_ = m.Wait()
+		timer := time.AfterFunc(stopTime, func() { _ = m.cmd.Process.Kill() })
+		<-m.ended
 		timer.Stop()
 	}
 	return os.RemoveAll(c.dir)

@@ -221,6 +221,8 @@ type memberCluster struct {
 	dir     string
 	clients []*client.Client
 	api     []*bench.Etcd // in place of clients
+	said    *tail         // by the members
+	killed  *process      // the leader, where that was the load
 }
 
 // benchClients are how many connections a suite's requests are shared among.
@@ -232,14 +234,13 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 	if err != nil {
 		return nil, err
 	}
-	c := &memberCluster{dir: dir}
+	c := &memberCluster{dir: dir, said: &tail{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.Stop())
 		}
 	}()
-	said := &tail{}
-	l, err := newLocalCluster(members, s.port, dir, filepath.Join(dir, "home"), newTerminal(said))
+	l, err := newLocalCluster(members, s.port, dir, filepath.Join(dir, "home"), newTerminal(c.said))
 	if err != nil {
 		return nil, err
 	}
@@ -253,11 +254,11 @@ func (s *memberSide) Start(ctx context.Context, members int) (_ bench.Cluster, e
 		return nil, err
 	}
 	if _, err := l.healthy(ctx); err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, said)
+		return nil, fmt.Errorf("%w\n%s", err, c.said)
 	}
 	if s.api {
 		for _, share := range spread(etcdConnections, l.endpoints()) {
-			connections, err := dialWhenReady(ctx, share.address, share.connections)
+			connections, err := dialWhenReady(ctx, share.address, share.connections, c.Ended)
 			if err != nil {
 				return nil, err
 			}
@@ -299,6 +300,16 @@ func (c *memberCluster) Folders() (all []string) {
 	return all
 }
 
+// Ended implements bench.Watched.
+func (c *memberCluster) Ended() error {
+	for _, m := range c.members {
+		if err := m.hasEnded(); err != nil && m != c.killed {
+			return fmt.Errorf("%w; the members' last lines:\n%s", err, c.said)
+		}
+	}
+	return nil
+}
+
 // Restart implements bench.Restarter.
 func (c *memberCluster) Restart(ctx context.Context) (time.Duration, error) {
 	begun := time.Now()
@@ -333,6 +344,7 @@ func (c *memberCluster) KillLeader(ctx context.Context) error {
 	}
 	for _, m := range c.members {
 		if m.name == leader.Name {
+			c.killed = m
 			return m.kill()
 		}
 	}

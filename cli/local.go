@@ -123,10 +123,8 @@ func (l *localCluster) healthy(ctx context.Context) ([]memberStatus, error) {
 // ended says which member ended that should run.
 func (l *localCluster) ended() error {
 	for _, m := range l.members {
-		select {
-		case <-m.ended:
-			return fmt.Errorf("%s ended: %v; its own lines above say why", m.name, m.err)
-		default:
+		if err := m.hasEnded(); err != nil {
+			return fmt.Errorf("%w; its own lines say why", err)
 		}
 	}
 	return nil

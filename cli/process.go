@@ -113,6 +113,16 @@ func (p *process) kill() error {
 	return nil
 }
 
+// hasEnded says how the member ended, which was started before; nil while it runs.
+func (p *process) hasEnded() error {
+	select {
+	case <-p.ended:
+		return fmt.Errorf("%s ended: %w", p.name, p.err)
+	default:
+		return nil
+	}
+}
+
 // await waits until the member has ended, and kills it when that takes too long.
 func (p *process) await(most time.Duration) {
 	if p.cmd == nil {

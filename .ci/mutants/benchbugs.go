@@ -47,6 +47,12 @@ func init() {
 		{"maintain another's server unasked", []change{
 			{"cli/bench_run.go", "if at < 0 || len(targets) == 0 || c.Bool(\"allow-maintenance\") {", "if at >= 0 || len(targets) == 0 {"},
 		}, []detector{direct("./cli", "TestMaintenanceOfAnother")}},
+		{"take the figures of a load under which a member ended", []change{
+			{"bench/suite.go", "case ended != nil: //", "case ended != nil && err != nil: //"},
+		}, []detector{direct("./bench", "TestMemberEnds")}},
+		{"wait for an etcd that has ended", []change{
+			{"cli/bench_etcd.go", "if gone := ended(); gone != nil {", "if gone := ended(); gone != nil && ctx.Err() != nil {"},
+		}, []detector{direct("./cli", "TestEtcdThatDies")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},
