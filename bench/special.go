@@ -336,13 +336,13 @@ func (j *job) overwrite(load string, keys int) error {
 // maintenance is the same with a compaction a second, and a defragmentation and a snapshot in the middle.
 func (j *job) maintenance() error {
 	ctx, stop := context.WithCancel(j.ctx)
-	var wrong error
+	defer stop()
+	asked := j.Duration
+	defer func() { j.Duration = asked }()
+	j.Duration = max(j.Duration, 3*compactEvery) // there is one at least
+	var compacting, maintaining error
+	var maintained time.Duration
 	var beside sync.WaitGroup
-	note := func(err error) {
-		if err != nil && ctx.Err() == nil {
-			wrong = errors.Join(wrong, err)
-		}
-	}
 	beside.Go(func() {
 		compacted := int64(0)
 		for pause(ctx, compactEvery) == nil {
@@ -351,28 +351,26 @@ func (j *job) maintenance() error {
 				compacted = page.Revision
 				err = j.api(0).Compact(ctx, compacted)
 			}
-			note(err)
-		}
-	})
-	beside.Go(func() {
-		if pause(ctx, j.WarmUp+j.Duration/3) == nil {
-			begun := time.Now()
-			err := j.api(0).Maintain(context.WithoutCancel(ctx))
-			if err != nil {
-				wrong = errors.Join(wrong, err)
+			if err != nil && ctx.Err() == nil {
+				compacting = errors.Join(compacting, err)
 			}
-			j.set("maintained_seconds", time.Since(begun).Seconds())
 		}
 	})
-	took := j.Duration
-	if j.Duration < 3*compactEvery {
-		j.Duration = 3 * compactEvery // there is one at least
-	}
+	middle := j.WarmUp + j.Duration/3
+	beside.Go(func() {
+		if pause(ctx, middle) == nil {
+			begun := time.Now()
+			maintaining = j.api(0).Maintain(context.WithoutCancel(ctx))
+			maintained = time.Since(begun)
+		}
+	})
 	err := j.overwrite("kept", j.scaled(fullPaged*2))
-	j.Duration = took
 	stop()
 	beside.Wait()
-	return errors.Join(err, wrong)
+	if maintained > 0 {
+		j.set("maintained_seconds", maintained.Seconds())
+	}
+	return errors.Join(err, compacting, maintaining)
 }
 
 // pages reads a large range to its end, a page after the other, of one revision, while it is written.

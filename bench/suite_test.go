@@ -344,3 +344,33 @@ func TestSuiteFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// stillStore is one that nothing is written to, and that refuses to compact a revision twice, as stores do.
+type stillStore struct {
+	API
+	slowStore
+	compacted []int64
+}
+
+func (s *stillStore) Do(r *Request) { s.slowStore.Do(r) }
+
+func (s *stillStore) Read(context.Context, Read) (Page, error) { return Page{Revision: 7}, nil }
+
+func (s *stillStore) Compact(_ context.Context, revision int64) error {
+	if slices.Contains(s.compacted, revision) {
+		return errors.New("compacted already")
+	}
+	s.compacted = append(s.compacted, revision)
+	return nil
+}
+
+func (s *stillStore) Maintain(context.Context) error { return nil }
+
+// TestNothingIsCompactedTwice: a store that stands, as with a full disk, has one compaction, and the load goes on to its end.
+func TestNothingIsCompactedTwice(t *testing.T) {
+	s := &stillStore{slowStore: slowStore{takes: time.Millisecond}}
+	j := &job{Config: Config{Stores: []Store{s}, InFlight: 1, Duration: time.Millisecond, Scale: 0.001}, ctx: t.Context(), all: []API{s}}
+	if err := j.maintenance(); err != nil || !slices.Equal(s.compacted, []int64{7}) {
+		t.Errorf("%v, compacted %v", err, s.compacted)
+	}
+}
