@@ -53,6 +53,12 @@ func init() {
 		{"wait for an etcd that has ended", []change{
 			{"cli/bench_etcd.go", "if gone := ended(); gone != nil {", "if gone := ended(); gone != nil && ctx.Err() != nil {"},
 		}, []detector{direct("./cli", "TestEtcdThatDies")}},
+		{"compact twice at one revision in a benchmark", []change{
+			{"bench/special.go", "if err == nil && page.Revision > compacted {", "if err == nil && page.Revision >= compacted {"},
+		}, []detector{direct("./bench", "TestNothingIsCompactedTwice")}},
+		{"call the way to the client the network", []change{
+			{"bench/result/stages.go", "case network >= boundShare && share(outside) >= share(\"replicate\"):", "case network >= boundShare && share(outside) > 1:"},
+		}, []detector{direct("./bench/result", "TestVerdicts")}},
 		{"serve what a member on an emulated disk has left", []change{
 			{"node/node.go", "	if err := refuseEmulated(c.DataDir); err != nil {\n		return nil, err\n	}\n	return start(", "	return start("},
 		}, []detector{direct("./node", "TestEmulatedFolders")}},

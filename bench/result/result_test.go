@@ -219,7 +219,7 @@ func TestPercentileNeedsSamples(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	all := strings.Join(sample(5, 2).Verdicts(), "\n")
 	for _, want := range []string{
-		"nvme, put, in flight 1000, members 3: network-bound: ", // 0.3 of its 1.2 ms are in no other stage
+		"nvme, put, in flight 1000, members 3: bound by the way to the client: ", // 0.3 of its 1.2 ms are in no other stage
 		"ssd (EMULATED), put, in flight 1000, members 3: disk-bound: ",
 		"ssd (EMULATED) beside nvme, put, in flight 1000, members 3: a write takes 1.2ms more, of which 1ms are in sync: writing it to the disk and syncing",
 	} {
@@ -232,6 +232,13 @@ func TestVerdicts(t *testing.T) {
 		f.Rows[0].Runs[i].Values = map[string]float64{"processors_busy_share": 0.97, "processors_by_these_share": 0.9}
 	}
 	if v := verdict(f.Rows[0]); !strings.HasPrefix(v, "CPU-bound: ") {
+		t.Error(v)
+	}
+	remote := sample(5, 1).Rows[0]
+	for i := range remote.Runs {
+		remote.Runs[i].Stages[3].Mean = 6e-4 // replicate
+	}
+	if v := verdict(remote); !strings.HasPrefix(v, "network-bound: ") {
 		t.Error(v)
 	}
 	for i := range f.Rows[0].Runs {

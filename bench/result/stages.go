@@ -150,6 +150,8 @@ func verdict(row Row) string {
 		return "CPU-bound: " + evidence
 	case busy >= busyShare:
 		return "CPU-bound by what else runs on this machine: " + evidence
+	case network >= boundShare && share(outside) >= share("replicate"): // with one member there is no other network
+		return "bound by the way to the client: " + evidence
 	case network >= boundShare:
 		return "network-bound: " + evidence
 	}
