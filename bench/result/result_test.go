@@ -144,6 +144,13 @@ func TestPage(t *testing.T) {
 			t.Errorf("the page does not contain %s", always)
 		}
 	}
+	// A narrow screen scrolls a table in its own box, where a figure stays on one line; what failed is a line of words.
+	if tables := strings.Count(page, "<table>"); tables == 0 || strings.Count(page, `<div class="scroll"><table>`) != tables {
+		t.Errorf("of %d tables some have no box of their own", tables)
+	}
+	if !strings.Contains(page, ".scroll td { white-space: nowrap; }") || !strings.Contains(page, `<td class="said" colspan="4">nvme: 2 failed`) {
+		t.Error("a table's lines wrap where its figures are")
+	}
 	if err := Page(&b, []*File{{Version: Version}}); err != nil {
 		t.Errorf("a file without anything: %v", err)
 	}

@@ -194,6 +194,9 @@ func (t Table) Shown() (all [][]string) {
 	return all
 }
 
+// Rest is how many columns there are behind the load's name: a line without figures has one cell, as wide as they.
+func (t Table) Rest() int { return len(t.Head) - 1 }
+
 // Markdown prints the table as Markdown.
 func (t Table) Markdown(w io.Writer) error {
 	cell := strings.NewReplacer("|", `\|`, "\n", " ", "~", `\~`)
