@@ -19,7 +19,8 @@
 // time. [File.Verdicts] is made of those: what bounds a load, and in which part of a write two sides differ.
 //
 // Histograms are kept whole (HdrHistogram V2, base64, in nanoseconds) and merged without loss: percentiles are never
-// averaged, and one that would rest on fewer than ten samples is not shown. Version 1 is read as long as there is a
+// averaged, and where one would rest on fewer than ten samples it says "too few". Differences are claimed of a whole file at
+// once: package stat says why. Version 1 is read as long as there is a
 // qkv that writes it; a file of a version above is refused, since what it means is not known.
 //
 // [Table] is the one table; it is printed as text, Markdown and CSV. [File.Ratios] sums it up in Markdown, in one.
