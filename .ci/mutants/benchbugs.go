@@ -18,10 +18,10 @@ func init() {
 			{"bench/stat/stat.go", "if len(a)*len(b) <= exactMost {", "if len(a)*len(b) <= 1 {"},
 		}, []detector{direct("./bench/stat", "TestMannWhitneyExact")}},
 		{"claim ratios one by one", []change{
-			{"bench/result/ratios.go", "!differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed", "!stat.Compare(base, values).Claimed"},
+			{"bench/result/ratios.go", "!differ.of[comparison{row.Side, row.Mode, row.load(), m.Name}].Claimed", "!stat.CompareAll([]stat.Pair{{A: base, B: values}})[0].Claimed"},
 		}, []detector{direct("./bench/result", "TestAlikeReports")}},
 		{"judge at the gate one by one", []change{
-			{"bench/result/gate.go", "	for i, d := range stat.CompareAll(pairs) {\n", "	for i, d := range stat.CompareAll(pairs) {\n		d = stat.Compare(pairs[i].A, pairs[i].B)\n"},
+			{"bench/result/gate.go", "	for i, d := range stat.CompareAll(pairs) {\n", "	for i, d := range stat.CompareAll(pairs) {\n		d = stat.CompareAll(pairs[i : i+1])[0]\n"},
 		}, []detector{direct("./bench/result", "TestAlikeReports")}},
 		{"pass a gate that could not have found one", []change{
 			{"bench/result/gate.go", "	g.Blind = can.String()\n", ""},

@@ -189,9 +189,6 @@ func (p Pair) Testable() bool {
 	return p.compares() && least(len(p.A), len(p.B)) <= 1-Confidence
 }
 
-// Compare says how b differs from a, as the only comparison there is.
-func Compare(a, b []float64) Difference { return CompareAll([]Pair{{a, b}})[0] }
-
 // CompareAll says how B differs from A in each of the pairs, which are all that one report compares.
 func CompareAll(pairs []Pair) []Difference {
 	all := make([]Difference, len(pairs))
