@@ -3,6 +3,7 @@ package peerframe
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -184,8 +185,27 @@ func begin(dst []byte, kind int) []byte {
 	return pack.AppendUint(pack.AppendArray(dst, elements[kind]), uint64(kind))
 }
 
+// chunkFrames keeps the memory of chunks' frames that were written: a snapshot is thousands of them, each as large as the one before,
+// and new memory for each is cleared first and makes garbage beside the writes of others.
+var chunkFrames sync.Pool
+
 // Encode returns the frame of a message, in memory of its own; Free may take it back.
-func Encode(m Message) []byte { return m.append(memory(bound(m))) }
+func Encode(m Message) []byte {
+	most := bound(m)
+	if _, large := m.(Chunk); large {
+		if kept, ok := chunkFrames.Get().(*[]byte); ok && cap(*kept) >= most {
+			return m.append((*kept)[:0])
+		}
+	}
+	return m.append(make([]byte, 0, most))
+}
+
+// Free takes back a frame of Encode's that was written, when nobody reads it any more.
+func Free(class Class, frame []byte) {
+	if class == Bulk && cap(frame) >= limits.SnapshotChunkBytes {
+		chunkFrames.Put(&frame)
+	}
+}
 
 // bound is an upper bound of the length of a message's frame.
 func bound(m Message) int {
