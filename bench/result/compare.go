@@ -10,8 +10,8 @@ import (
 // comparison names what a figure of a side is compared with: the same figure of the file's first side.
 type comparison struct{ side, mode, load, figure string }
 
-// differences are all comparisons of a file. Its tables, ratios, pages and verdicts claim from the same ones, so that they
-// agree, and so that the number of them is known to the test.
+// differences are all comparisons that something shows, so that the number of them is known to the test. A file's tables, pages and
+// verdicts claim from all that there are, and agree; its ratios show a few figures of each load, and claim from these.
 type differences struct {
 	of    map[comparison]stat.Difference
 	power power
@@ -19,15 +19,13 @@ type differences struct {
 
 // power is what a number of comparisons can find.
 type power struct {
-	runs    int // on a side, the fewest of all
+	runs    int // on a side; some figures may have fewer
 	figures int // that are compared
 }
 
 func (p *power) count(pair stat.Pair) {
 	runs := min(len(pair.A), len(pair.B))
-	if p.figures == 0 || runs < p.runs {
-		p.runs = runs
-	}
+	p.runs = max(p.runs, runs)
 	p.figures++
 }
 
@@ -42,7 +40,10 @@ func (p power) String() string {
 }
 
 // differences compares each figure of each side with the first side's.
-func (f *File) differences() differences {
+func (f *File) differences() differences { return f.differencesOf(metricsOf) }
+
+// differencesOf does so with some of a row's figures.
+func (f *File) differencesOf(figures func(Row) []Metric) differences {
 	all := differences{of: map[comparison]stat.Difference{}}
 	var names []comparison
 	var pairs []stat.Pair
@@ -50,7 +51,7 @@ func (f *File) differences() differences {
 		rows := f.inMode(mode)
 		for _, load := range loads(rows) {
 			first := find(rows, f.Sides[0].Name, load)
-			for _, m := range metricsOf(first) {
+			for _, m := range figures(first) {
 				for _, s := range f.Sides[1:] {
 					pair := stat.Pair{A: m.values(first), B: m.values(find(rows, s.Name, load))}
 					if pair.Testable() {

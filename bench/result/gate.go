@@ -25,8 +25,9 @@ func (r Regression) String() string {
 // Gated is what a gate found.
 type Gated struct {
 	Worse    []Regression
-	Compared int    // figures
-	Blind    string // why a single figure that became worse would not have been found; empty where it would
+	Compared int      // figures
+	Missing  []string // loads that only the baseline has
+	Blind    string   // why a single figure that became worse would not have been found; empty where it would
 }
 
 // Gate compares a file with a baseline: what became worse by more than most, a share, and beyond doubt; and how many
@@ -61,7 +62,13 @@ func Gate(baseline, now *File, most float64) (Gated, error) {
 	if len(pairs) == 0 {
 		return Gated{}, fmt.Errorf("the two files have no load in common: sides %v and %v", sides(baseline), sides(now))
 	}
-	return gated(pairs, figures, most), nil
+	g := gated(pairs, figures, most)
+	for _, r := range baseline.Rows {
+		if len(r.Runs) > 0 && len(find(now.Rows, r.Side, r.load()).Runs) == 0 {
+			g.Missing = append(g.Missing, fmt.Sprintf("%s of %s", r.load(), r.Side))
+		}
+	}
+	return g, nil
 }
 
 // figure is one of a row's.

@@ -61,7 +61,7 @@ func (f *File) Ratios(w io.Writer) error {
 		head += " " + f.label(s) + " |"
 	}
 	fmt.Fprintf(&b, "%s\n|---|---|%s\n", head, strings.Repeat("---|", len(f.Sides)))
-	differ := f.differences()
+	differ := f.differencesOf(func(first Row) []Metric { return f.keyFigures(first.load()) })
 	short := false
 	var failed []string
 	for _, load := range loads(f.Rows) {

@@ -2,6 +2,7 @@ package result
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os/exec"
@@ -162,6 +163,15 @@ func TestGate(t *testing.T) {
 	same := sample(5, 1)
 	if found, err := Gate(base, same, 0.05); err != nil || len(found.Worse) > 0 || found.Compared < 20 {
 		t.Errorf("%v: %+v", err, found)
+	}
+	less := sample(5, 1)
+	missing := fmt.Sprintf("%s of %s", less.Rows[1].load(), less.Rows[1].Side)
+	less.Rows = slices.Delete(less.Rows, 1, 2)
+	if found, err := Gate(base, less, 0.05); err != nil || !slices.Equal(found.Missing, []string{missing}) {
+		t.Errorf("without %s: %v, %q are missing", missing, err, found.Missing)
+	}
+	if found, err := Gate(less, base, 0.05); err != nil || len(found.Missing) > 0 {
+		t.Errorf("one more: %v, %q are missing", err, found.Missing)
 	}
 	slow := sample(5, 1.2)
 	found, err := Gate(base, slow, 0.05)
