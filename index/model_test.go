@@ -295,7 +295,7 @@ func (m *model) compact(revision int64) kv.Result {
 	r := kv.Result{Revision: m.revision}
 	switch {
 	case revision <= m.compacted:
-		r.Err = kv.Errorf(kv.Compacted, "revision %d was compacted, the oldest that can be read is %d", revision, m.compacted)
+		r.Err = kv.Errorf(kv.Compacted, "revision %d is compacted already: so is all before %d, the oldest that can be read", revision, m.compacted)
 	case revision > m.revision:
 		r.Err = kv.Errorf(kv.FutureRevision, "revision %d is not there yet, the newest is %d", revision, m.revision)
 	default:
