@@ -85,6 +85,9 @@ var memberMutants = []mutant{
 	{"do not tell the one that was copied", []change{
 		{"node/peers.go", "	h.transport.Send(peer, told.Class(), peerframe.Encode(told), false)\n", "	_ = told\n"},
 	}, []detector{direct("./node", "TestCopyShows")}},
+	{"take a reason of any length", []change{
+		{"net/wire/peerframe/message.go", "	if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {\n", "	if r.Err() == nil && len(m.Why) > limits.PeerFrameBytes {\n"},
+	}, []detector{direct("./net/wire/peerframe", "TestReasonOfACopyIsBounded")}},
 	{"say of a new member that has died that it runs", []change{
 		{"cli/member_replace.go", "return l.Member == id && !l.Connected })", "return l.Member == id && l.RTT < 0 })"},
 	}, []detector{direct("./cli", "TestMemberReplace")}},

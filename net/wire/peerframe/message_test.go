@@ -186,6 +186,15 @@ func id(b byte) (id [16]byte) {
 	return id
 }
 
+// A reason is as long as a refusal's at most.
+func TestReasonOfACopyIsBounded(t *testing.T) {
+	for n, ok := range map[int]bool{limits.PeerReasonBytes: true, limits.PeerReasonBytes + 1: false} {
+		if _, err := Read(Encode(Copied{Why: strings.Repeat("w", n)}), 1, 2); (err == nil) != ok {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+}
+
 // The bytes are those of the page, as a library writes them, and do not change unnoticed.
 func TestGolden(t *testing.T) {
 	const file = "testdata/frames.txt"
