@@ -3,13 +3,12 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
+
+	"qkv/bench"
 )
 
 // TestAdverseDiskUse: values are overwritten as fast as it goes. What the files of a member take is at most four times the live
@@ -65,7 +64,7 @@ func TestAdverseDiskUse(t *testing.T) {
 		case <-time.After(100 * time.Millisecond):
 		}
 		for _, m := range c.members {
-			if n := blocksOf(t, m.dataDir); n > peak {
+			if n := bench.DiskUse(m.dataDir); n > peak {
 				peak, by = n, puts.Load()
 			}
 		}
@@ -74,7 +73,7 @@ func TestAdverseDiskUse(t *testing.T) {
 	c.level()
 	end := int64(0)
 	for _, m := range c.members {
-		end = max(end, blocksOf(t, m.dataDir))
+		end = max(end, bench.DiskUse(m.dataDir))
 	}
 	const holds = callers*keys*value + history
 	t.Logf("figures: %d MiB live and %d MiB of history, %d puts of %d KiB in %v, %d failed: a member's files took %d MiB at most (%.2f times both), after %d puts, and %d MiB at the end (%.2f)",
@@ -85,21 +84,4 @@ func TestAdverseDiskUse(t *testing.T) {
 	if failed.Load() > 0 {
 		t.Errorf("%d puts failed", failed.Load())
 	}
-}
-
-// blocksOf is what all files below a folder take of the disk.
-func blocksOf(t testing.TB, dir string) (bytes int64) {
-	t.Helper()
-	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil // it has gone meanwhile
-		}
-		if info, err := d.Info(); err == nil {
-			if s, ok := info.Sys().(*syscall.Stat_t); ok {
-				bytes += s.Blocks * 512
-			}
-		}
-		return nil
-	})
-	return bytes
 }

@@ -1,0 +1,26 @@
+package bench
+
+import (
+	"io/fs"
+	"path/filepath"
+	"syscall"
+)
+
+// statBlock is the unit of stat's count of blocks, whatever the file system's is.
+const statBlock = 512
+
+// DiskUse is how many bytes of the disk the files below a folder take; one that goes meanwhile takes none.
+func DiskUse(folder string) (bytes int64) {
+	_ = filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				bytes += s.Blocks * statBlock
+			}
+		}
+		return nil
+	})
+	return bytes
+}
