@@ -305,15 +305,12 @@ func (r *replacement) awaitVoter(ctx context.Context, members []client.Member, n
 		}
 	}
 	r.added = next.ID
-	switch {
-	case next.Role == kv.Voter:
-		r.say("3 of 3: %s votes, in the place of the lost one", r.name)
-	case next.Started():
-		r.sayGets(ctx, next.ID)
-	default:
-		r.say("2 of 3: waiting until %s is started", r.name)
+	if next.Role != kv.Voter {
+		r.sayWaits(ctx, next)
+		return false
 	}
-	return next.Role == kv.Voter
+	r.say("3 of 3: %s votes, in the place of the lost one", r.name)
+	return true
 }
 
 // nextName is the name of who comes after a member: n3-2, and then n3-3.
@@ -350,25 +347,37 @@ func (r *replacement) promote(ctx context.Context, members []client.Member, old 
 		}
 	}
 	if !next.Started() {
-		r.say("2 of 3: waiting until %s is started", r.name)
+		r.sayWaits(ctx, next)
 		return nil
 	}
 	err := r.s.PromoteMember(ctx, next.ID, old)
 	if answer, ok := errors.AsType[*kv.Error](err); ok && answer.Code == kv.LearnerBehind {
-		r.sayGets(ctx, next.ID)
+		r.sayWaits(ctx, next)
 		return nil
 	}
 	return err
 }
 
-// sayGets tells how a new member does that was started: the list of the members says so for ever, also when it has died since.
-func (r *replacement) sayGets(ctx context.Context, id uint64) {
-	status, err := r.s.Status(ctx, "")
-	if err == nil && slices.ContainsFunc(status.Links, func(l wire.Link) bool { return l.Member == id && !l.Connected }) {
-		r.say("2 of 3: %s was started, and does not answer %s now", r.name, status.Name)
-		return
+// sayWaits tells what keeps the new member from a vote. The list of the members alone does not know: a member announces itself when
+// it has a part of the data, and stays in the list as one that was started when it has died.
+func (r *replacement) sayWaits(ctx context.Context, next *client.Member) {
+	connected := next.Started()
+	var away string // who has no connection to it
+	if status, err := r.s.Status(ctx, ""); err == nil {
+		for _, l := range status.Links {
+			if l.Member == next.ID {
+				connected, away = l.Connected, status.Name
+			}
+		}
 	}
-	r.say("2 of 3: %s runs, and gets the data", r.name)
+	switch {
+	case connected:
+		r.say("2 of 3: %s runs, and gets the data", r.name)
+	case next.Started():
+		r.say("2 of 3: %s was started, and does not answer %s now", r.name, away)
+	default:
+		r.say("2 of 3: waiting until %s is started", r.name)
+	}
 }
 
 // later tells which errors the next step may not have: those of a cluster that is without a leader for a moment, and of

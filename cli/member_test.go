@@ -198,6 +198,17 @@ func TestMemberReplace(t *testing.T) {
 	b.expect(t, 4, "", "n3-2 was added before, at 10.0.0.4:2380: give that as --peer, or say by `qkv member update n3-2 --peer 10.0.0.5:2380`", "member", "replace", "n3", "--peer", "10.0.0.5:2380")
 	var number uint64
 	_, _ = fmt.Sscanf(id, "%x", &number)
+	heard := func(connected bool) {
+		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: number, Connected: connected}}})
+	}
+	heard(false)
+	if _, out, stderr = b.replace(t, "2 of 3: waiting until n3-2 is started", peer...); strings.Contains(out, "runs") {
+		t.Fatalf("it was never started: %q %q", out, stderr)
+	}
+	heard(true)
+	if _, out, stderr = b.replace(t, "2 of 3: n3-2 runs, and gets the data\n", peer...); strings.Contains(out, "waiting") {
+		t.Fatalf("it has not announced itself yet: %q %q", out, stderr)
+	}
 	started := announcement(4, "n3-2")
 	started.ID = number
 	b.member.Announce(started)
@@ -215,9 +226,6 @@ func TestMemberReplace(t *testing.T) {
 	}
 	if m := b.list(t); m["n3"].Role != "voter" || m["n3-2"].Role != "learner" || !m["n3-2"].Manual {
 		t.Fatalf("%+v", m)
-	}
-	heard := func(connected bool) {
-		b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Links: []wire.Link{{Member: number, Connected: connected}}})
 	}
 	heard(false)
 	if _, out, stderr = b.replace(t, "2 of 3: n3-2 was started, and does not answer n1 now\n", peer...); strings.Contains(out, "runs") {

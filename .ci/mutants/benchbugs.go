@@ -1,10 +1,10 @@
 package main
 
 // The bugs of the benchmark suite, and of what members count for it.
-func init() {
+func benchMutants() []mutant {
 	emulated := direct("./bench/emulate", "(TestDraws|TestBytes|TestWait|TestEmulated|TestEmulatedByTheClock)")
 	stages := direct("./actor", "TestStages.*")
-	mutants = append(mutants, []mutant{
+	return []mutant{
 		{"end a load of which nothing has come", []change{
 			{"bench/load.go", "return s.counts.CompareAndSwap(false, true)", "return false"},
 		}, []detector{direct("./bench", "TestStallOfALoad")}},
@@ -116,5 +116,5 @@ func init() {
 		{"leave Go's heap nothing where the state is large", []change{
 			{"node/idle.go", "return max(memory-memory/limits.MemoryKept-mapped, memory/limits.HeapOfMemory)", "return max(memory-memory/limits.MemoryKept-mapped, 0)"},
 		}, []detector{direct("./node", "TestHeapMost")}},
-	}...)
+	}
 }

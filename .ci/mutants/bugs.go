@@ -1,7 +1,7 @@
 package main
 
-// mutants are the bugs that are put back.
-var mutants = []mutant{
+// bugs are those of the core: log, consensus, index, snapshots, QUIC.
+var bugs = []mutant{
 	{"send MsgVote at once", []change{
 		{"actor/ready.go", "		case raftpb.MsgVote: // rule 2: it leaves with the responses above\n", "		case raftpb.MsgVote:\n			c.send(m)\n"},
 		{"actor/ready.go", "				m.Responses = append(m.Responses, ofType(rd.Messages, raftpb.MsgVote)...)\n", ""},

@@ -1,12 +1,12 @@
 package main
 
 // The bugs of sending members what they lack.
-func init() {
+func catchupMutants() []mutant {
 	pace := direct("./actor", "TestPace.*")
 	gone := direct("./actor", "TestSenderOfASnapshotIsGone")
 	leaves := direct("./node", "TestCatchUpLeavesRoom")
 	waits := direct("./actor", "TestFollowerWaitsForASave")
-	mutants = append(mutants, []mutant{
+	return []mutant{
 		{"read for who is behind whatever it costs", []change{
 			{"actor/pace.go", "	if p.credit <= 0 {\n", "	if p.credit <= 0 && p.behind == 0 {\n"},
 		}, []detector{leaves}},
@@ -72,5 +72,5 @@ func init() {
 		{"drop a snapshot that came in another term", []change{
 			{"actor/ready.go", "now.GetTerm() > m.GetTerm() {", "false {"},
 		}, []detector{direct("./actor", "TestSnapshotOfAnEarlierTerm")}},
-	}...)
+	}
 }

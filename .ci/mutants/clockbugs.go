@@ -1,11 +1,11 @@
 package main
 
 // The bugs of clocks that are wrong.
-func init() {
+func clockMutants() []mutant {
 	script := direct("./index", "TestScripts")
 	ages := direct("./node", "TestHistoryAges")
 	clocks := direct("./actor", "TestClocks")
-	mutants = append(mutants, []mutant{
+	return []mutant{
 		{"believe times in the future", []change{
 			{"index/history.go", "		if wall-now > apart {\n", "		if wall-now > apart && is {\n"},
 		}, []detector{script}},
@@ -54,5 +54,5 @@ func init() {
 		{"tell nobody the clock", []change{
 			{"actor/space.go", "	now.Wall = c.now.Wall\n", ""},
 		}, []detector{direct("./actor", "TestClockIsTold")}},
-	}...)
+	}
 }

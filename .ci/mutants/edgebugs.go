@@ -2,9 +2,9 @@ package main
 
 // The bugs at edges, which a tired engineer writes: a moment that is the same, a list that somebody else has too, a sum that only grows,
 // a wait that nobody ends.
-func init() {
+func edgeMutants() []mutant {
 	equal := direct("./index/watch", "TestEqualWatches")
-	mutants = append(mutants, []mutant{
+	return []mutant{
 		{"begin a session again that ended at the moment at which it was opened", []change{
 			{"index/sessions.go", "	s.floor = max(s.floor, one.used+1)\n", "	s.floor = max(s.floor, one.used)\n"},
 		}, []detector{direct("./index", "TestEndedSessionDoesNotBeginAgain")}},
@@ -74,5 +74,5 @@ func init() {
 		{"take equal figures for an accident", []change{
 			{"bench/stat/stat.go", "(count + 1 - ties/(count*(count-1)))", "(count + 1)"},
 		}, []detector{direct("./bench/stat", "TestMannWhitneyTies")}},
-	}...)
+	}
 }

@@ -3,8 +3,8 @@ package main
 var filePeers = direct("./net/wire", "TestFilePeers")
 
 // The bugs of etcd's command line, and of certificates that know nothing of qkv.
-func init() {
-	mutants = append(mutants, []mutant{
+func etcdMutants() []mutant {
+	return []mutant{
 		{"keep what was read while there is no place for it", []change{
 			{"net/etcd/room.go", "	begin()\n	waiting, cancel", "	_ = begin\n	waiting, cancel"},
 		}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
@@ -63,5 +63,5 @@ func init() {
 		{"dial a member whose certificate was revoked", []change{
 			{"net/wire/filetrust.go", "		if err := f.allowed(state.PeerCertificates); err != nil {\n			return err\n		}\n		is, err", "		is, err"},
 		}, []detector{direct("./net/wire", "TestFileDialling")}},
-	}...)
+	}
 }

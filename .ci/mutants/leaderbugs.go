@@ -1,12 +1,12 @@
 package main
 
 // The bugs of a leader whose disk is put back to an earlier moment.
-func init() {
+func leaderMutants() []mutant {
 	stories := direct("./node", "TestStories")
 	ends := direct("./actor", "TestLeaderEnds")
 	tells := direct("./actor", "TestLeaderTellsWhatIsDurable")
 	admission := direct("./actor", "TestAdmission")
-	mutants = append(mutants, []mutant{
+	return []mutant{
 		{"admit a leader that was rolled back", []change{
 			{"actor/admission.go", "its.HardTerm <= end.term && its.Last < end.durable", "its.HardTerm < end.term && its.Last < end.durable"},
 			{"actor/admission.go", "max(a.Status.minMatch(from), end.kept, known.Owed)", "max(a.Status.minMatch(from), known.Owed)"},
@@ -35,5 +35,5 @@ func init() {
 		{"hear the end of a leader whose term is over", []change{
 			{"actor/consensus.go", "!c.absurd(m.GetTerm()) && m.GetTerm() >= c.term", "!c.absurd(m.GetTerm())"},
 		}, []detector{direct("./actor", "TestEndOfAnOldLeaderIsNotHeard")}},
-	}...)
+	}
 }

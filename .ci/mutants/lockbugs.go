@@ -1,8 +1,8 @@
 package main
 
 // The bugs of locks, and of what is made of the history.
-func init() {
-	mutants = append(mutants, []mutant{
+func lockMutants() []mutant {
+	return []mutant{
 		{"own a lock whose lease ended during the wait", []change{
 			{"internal/election/election.go", "			c.Guard(),\n			{Key: c.Key, Target: kv.CompareLease, Number: c.Lease},\n", ""},
 		}, []detector{direct("./net/client/concurrency", "TestMutexLeaseEnds")}},
@@ -28,5 +28,5 @@ func init() {
 		{"end a keep-alive at the first renewal without an answer", []change{
 			{"cli/lease.go", "case err != nil && !time.Now().Before(until):", "case err != nil && until.Before(time.Now().Add(time.Hour)):"},
 		}, []detector{direct("./cli", "TestScript/lease")}},
-	}...)
+	}
 }

@@ -23,6 +23,10 @@ import (
 	"time"
 )
 
+// mutants are the bugs that are put back.
+var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), leaderMutants(), lockMutants(),
+	memberMutants, migrateMutants, netMutants(), ruleMutants, watchMutants())
+
 func main() {
 	var (
 		checkOnly = flag.Bool("check", false, "only whether each change fits the sources")

@@ -1,7 +1,5 @@
 package main
 
-func init() { mutants = append(mutants, memberMutants...) }
-
 // memberMutants are bugs in who counts, and in what is kept of the members.
 var memberMutants = []mutant{
 	{"apply a configuration when its entry is committed", []change{
@@ -89,7 +87,10 @@ var memberMutants = []mutant{
 		{"net/wire/peerframe/message.go", "	if r.Err() == nil && len(m.Why) > limits.PeerReasonBytes {\n", "	if r.Err() == nil && len(m.Why) > limits.PeerFrameBytes {\n"},
 	}, []detector{direct("./net/wire/peerframe", "TestReasonOfACopyIsBounded")}},
 	{"say of a new member that has died that it runs", []change{
-		{"cli/member_replace.go", "return l.Member == id && !l.Connected })", "return l.Member == id && l.RTT < 0 })"},
+		{"cli/member_replace.go", "				connected, away = l.Connected, status.Name\n", "				connected, away = l.Connected || next.Started(), status.Name\n"},
+	}, []detector{direct("./cli", "TestMemberReplace")}},
+	{"ask for the start of a member that runs", []change{
+		{"cli/member_replace.go", "				connected, away = l.Connected, status.Name\n", "				connected, away = l.Connected && next.Started(), status.Name\n"},
 	}, []detector{direct("./cli", "TestMemberReplace")}},
 	{"take one look for a member's death", []change{
 		{"cli/member_replace.go", "r.quietLooks >= silentLooks && time.Since(r.quiet) >= silence, nil", "r.quietLooks > 0, nil"},

@@ -1,7 +1,5 @@
 package main
 
-func init() { mutants = append(mutants, migrateMutants...) }
-
 // migrateMutants are bugs in following another store, and in reading an etcd's file.
 var migrateMutants = []mutant{
 	{"take a revision before all of it is there", []change{

@@ -1,8 +1,8 @@
 package main
 
 // The bugs of what holds hostile clients.
-func init() {
-	mutants = append(mutants, []mutant{
+func netMutants() []mutant {
+	return []mutant{
 		{"take requests of a watch stream whose answers nobody reads", []change{
 			{"net/etcd/watch.go", "	for w.answers > limits.EtcdWatchAnswers && !w.over {\n", "	for w.answers < 0 && !w.over {\n"},
 		}, []detector{direct("./net/etcd", "TestWatchAnswersUnread")}},
@@ -91,5 +91,5 @@ func init() {
 		{"read a local certificate at each handshake", []change{
 			{"net/wire/credentials.go", " && now.Sub(c.renewalDone) >= renewalPause", ""},
 		}, []detector{direct("./net/wire", "TestLocalCertificateIsReadOnce")}},
-	}...)
+	}
 }

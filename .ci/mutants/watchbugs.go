@@ -4,8 +4,8 @@ package main
 var hub = direct("./index/watch", "TestWatches")
 
 // The bugs of etcd's watches, and some of qkv's own.
-func init() {
-	mutants = append(mutants, []mutant{
+func watchMutants() []mutant {
+	return []mutant{
 		{"make room for events one after the other", []change{
 			{"net/wire/status.go", "		all = make([]T, 0, min(n, arrayAhead))\n", "		all = nil\n"},
 		}, []detector{direct("./net/wire", "TestEventsTakeOnePlace")}},
@@ -68,5 +68,5 @@ func init() {
 		{"tell the watch hub of a View before it is there", []change{
 			{"actor/applier.go", "		a.Status.view.Store(view)\n		a.Status.watch.published(a.WatchHub)\n", "		a.Status.view.Store(view)\n"},
 		}, []detector{actors, campaign}},
-	}...)
+	}
 }
