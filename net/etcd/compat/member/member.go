@@ -245,6 +245,9 @@ func (m *Member) Signal(s syscall.Signal) {
 	}
 }
 
+// Pid is the member's process.
+func (m *Member) Pid() int { return m.cmd.Process.Pid }
+
 // Processor is the time that the member's process has used.
 func (m *Member) Processor() time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))

@@ -63,8 +63,11 @@ type side struct {
 func sides(t *testing.T, arguments map[string][]string) (both [2]*side) {
 	for i, program := range []string{member.Etcd, member.QKV} {
 		own := arguments[program]
-		if program == member.Etcd {
-			own = append(own, "--unsafe-no-fsync=false") // as qkv does
+		switch program { // as both are by default
+		case member.Etcd:
+			own = append(own, "--unsafe-no-fsync=false")
+		case member.QKV:
+			own = append(own, "--segment-bytes", "67108864")
 		}
 		cluster := member.Start(t, program, 1, own...)
 		s := &side{program: program, member: cluster.Members[0]}
@@ -134,8 +137,21 @@ var value = strings.Repeat("v", 256)
 
 func name(i int) string { return fmt.Sprintf("key-%07d", i%100_000) }
 
+// bothWays measures with members and clients on the same processors, and on their own.
+func bothWays(t *testing.T, both [2]*side, measure func(t *testing.T)) {
+	t.Run("together", measure)
+	t.Run("apart", func(t *testing.T) {
+		apart(t, both)
+		measure(t)
+	})
+}
+
 func TestRequests(t *testing.T) {
 	both := sides(t, nil)
+	bothWays(t, both, func(t *testing.T) { requestRates(t, both) })
+}
+
+func requestRates(t *testing.T, both [2]*side) {
 	ctx := context.Background()
 	compare(t, "puts", "a second", both, func(s *side) float64 {
 		return s.rate(t, func(c *clientv3.Client, i int) error {
@@ -211,8 +227,13 @@ func TestWatch(t *testing.T) {
 		}
 		s.watched = events
 	}
+	bothWays(t, both, func(t *testing.T) { eventRate(t, both, watchers) })
+}
+
+func eventRate(t *testing.T, both [2]*side, watchers int) {
+	ctx := context.Background()
 	puts := *requests / 100
-	compare(t, "events of 1000 watchers on 10 connections", "a second", both, func(s *side) float64 {
+	compare(t, fmt.Sprintf("events of %d watchers on 10 connections", watchers), "a second", both, func(s *side) float64 {
 		until := s.watched.Load() + int64(puts*watchers)
 		begun := time.Now()
 		var done sync.WaitGroup
