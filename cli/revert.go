@@ -22,9 +22,11 @@ func revertCommand() *cli.Command {
 		Description: "All keys that begin with PREFIX get the values that they had then: what came since is deleted, what went is put back. That is new " +
 			"history, and can be reverted itself. It happens in transactions of at most 128 keys, each of which changes a key only if nobody has " +
 			"written it since it was read: such keys are left as they are, named, and the exit code is 4. Keys that belong to a lease, then or " +
-			"now, are left alone: they stand for what lived then. On a terminal it asks before it begins, unless --yes is given.",
+			"now, are left alone: they stand for what lived then. On a terminal it asks before it begins, unless --yes is given. An empty PREFIX " +
+			"begins every key, and may be a variable of a script that is not set: but for --dry-run it needs --all.",
 		Flags: clientFlags(diffFormatFlag(),
 			&cli.StringFlag{Name: "to", EnvVars: []string{"QKV_REVERT_TO"}, Usage: "`REV|TIME`: " + pointUsage},
+			&cli.BoolFlag{Name: "all", EnvVars: []string{"QKV_REVERT_ALL"}, Usage: "an empty PREFIX is meant: revert every key"},
 			&cli.BoolFlag{Name: "dry-run", EnvVars: []string{"QKV_REVERT_DRY_RUN"}, Usage: "only print what would change, as `qkv diff` does"},
 			&cli.BoolFlag{Name: "yes", EnvVars: []string{"QKV_REVERT_YES"}, Usage: "do not ask"},
 		),
@@ -38,6 +40,9 @@ func revert(c *cli.Context) error {
 	}
 	if c.String("to") == "" {
 		return usagef("--to is missing: %s", pointUsage)
+	}
+	if c.Args().First() == "" && !c.Bool("all") && !c.Bool("dry-run") {
+		return usagef("an empty PREFIX stands for every key: --all says that this is meant, --dry-run shows what would change; nothing was changed")
 	}
 	to, at, err := parsePoint(c.String("to"), time.Now())
 	if err != nil {
