@@ -86,27 +86,26 @@ func TestServed(t *testing.T) {
 // TestOneIsEnough has many connections go over the bound together at one moment: one of them is closed, since that makes room for all.
 func TestOneIsEnough(t *testing.T) {
 	const connections, each = 16, 1 << 20
-	for round := range 300 {
-		var closed atomic.Int32
-		m := newMemory(connections*each, func(func()) {}, func(string, string) {})
-		var all []*share
-		for range connections {
-			s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
-			s.holds(each)
-			all = append(all, s)
-		}
-		begin := make(chan struct{})
-		var running sync.WaitGroup
-		for _, s := range all {
-			running.Go(func() {
-				<-begin
-				s.holds(1)
-			})
-		}
-		close(begin)
-		running.Wait()
-		if n := closed.Load(); n != 1 {
-			t.Fatalf("round %d: %d connections are closed where one is enough", round, n)
-		}
+	var closed atomic.Int32
+	m := newMemory(connections*each, func(func()) {}, func(string, string) {})
+	var all []*share
+	for range connections {
+		s := m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() { closed.Add(1) })
+		s.holds(each)
+		all = append(all, s)
+	}
+	var running sync.WaitGroup
+	m.closing.Lock() // so that all have found it before one is closed
+	for _, s := range all {
+		running.Go(func() { s.holds(1) })
+	}
+	for m.total.Load() < connections*(each+1) {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(100 * time.Millisecond) // for what each does with it
+	m.closing.Unlock()
+	running.Wait()
+	if n := closed.Load(); n != 1 {
+		t.Fatalf("%d connections are closed where one is enough", n)
 	}
 }
