@@ -77,6 +77,10 @@ var memberMutants = []mutant{
 	{"say for ever who was turned away", []change{
 		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},
 	}, []detector{direct("./node", "TestWhoWaitsToJoinShows")}},
+	{"warn of who closes within the handshake", []change{
+		{"net/peer/accept.go", "		early && gone.Remote && gone.ErrorCode == quic.ApplicationErrorErrorCode ||\n", ""},
+		{"net/peer/accept.go", "	gone, early := errors.AsType[*quic.TransportError](err)\n", ""},
+	}, []detector{direct("./net/peer", "TestTurnedAway")}},
 	{"do not say that a folder was copied", []change{
 		{"net/peer/alive.go", "	l.transport.handler.Copied(l.id, why)\n", ""},
 	}, []detector{direct("./net/peer", "TestRival")}},

@@ -73,10 +73,13 @@ func (t *Transport) connectedTo(address net.Addr) bool {
 }
 
 // turnedAway tells of a connection that came to nothing before it was known whose it is, unless that is as it should be: one
-// of the two ends, or both have dialled and the other connection is in use.
+// of the two ends, or both have dialled and the other connection is in use. Who closes within the handshake cannot say why (RFC 9000,
+// section 10.2.3), and is who dialled: what is wrong, if anything is, it says itself.
 func (t *Transport) turnedAway(who string, from net.Addr, err error) {
 	ended, closed := errors.AsType[*quic.ApplicationError](err)
+	gone, early := errors.AsType[*quic.TransportError](err)
 	if closed && (ended.ErrorCode == closeSuperseded || ended.ErrorCode == closeStopping) ||
+		early && gone.Remote && gone.ErrorCode == quic.ApplicationErrorErrorCode ||
 		errors.Is(err, quic.ErrTransportClosed) || errors.Is(err, context.Canceled) {
 		return
 	}
