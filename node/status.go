@@ -39,8 +39,11 @@ func (m *member) alarm(a actor.Alarm) wire.Alarm {
 	return wire.Alarm{Name: string(a.Name), Member: about, Text: a.Text}
 }
 
-// refusers says who refuses this member and why: one alarm for all who have the same reason.
+// refusers says who refuses this member and why: one alarm for all who have the same reason. A member that replays who the
+// members were calls those that were, where those answer that have their addresses now: they will never take the refusal back.
 func (m *member) refusers(refusals []actor.Alarm) (alarms []actor.Alarm) {
+	members := m.status.View().Members()
+	refusals = slices.DeleteFunc(refusals, func(r actor.Alarm) bool { return members.Removed(r.Member) })
 	by := map[string][]string{}
 	for _, r := range refusals {
 		by[r.Text] = append(by[r.Text], m.status.NameOf(r.Member))

@@ -49,7 +49,8 @@ func TestAlarms(t *testing.T) {
 	is("FAILED 1 a sync failed")
 }
 
-// What was wrong with a member that has been removed is over: a member of its name is another one.
+// What was wrong with a member that has been removed is over, and what was wrong with this one by its word: a member of its
+// name is another one.
 func TestAlarmsOfTheRemoved(t *testing.T) {
 	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
 	left, refused := members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 2}, 1)
@@ -62,6 +63,10 @@ func TestAlarmsOfTheRemoved(t *testing.T) {
 		m.status.Refuse(3, &actor.Refusal{Text: "n3 is another's"})
 		if alarms := m.alarms(); len(alarms) != want {
 			t.Errorf("%+v: not %d alarms", alarms, want)
+		}
+		refusals := []actor.Alarm{{Name: actor.RefusedPeer, Member: 2, Text: "another id"}, {Name: actor.RefusedPeer, Member: 3, Text: "another cluster"}}
+		if alarms := m.refusers(refusals); len(alarms) != want {
+			t.Errorf("%+v: not %d who refuse", alarms, want)
 		}
 	}
 }
