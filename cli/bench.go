@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"qkv/bench"
+	"qkv/internal/limits"
 	"qkv/net/client"
 )
 
@@ -72,6 +73,9 @@ func runBench(c *cli.Context) error {
 	if err := arguments(c, 0, 0); err != nil {
 		return err
 	}
+	if err := checkQuick(c); err != nil {
+		return err
+	}
 	return interruptible(c, func(ctx context.Context) error {
 		b := &benchmark{c: c, out: c.App.Writer}
 		measure := b.machine
@@ -84,6 +88,39 @@ func runBench(c *cli.Context) error {
 		}
 		return err
 	})
+}
+
+// checkQuick refuses what nothing can be measured with, before anything is.
+func checkQuick(c *cli.Context) error {
+	if err := checkLoad(c); err != nil {
+		return err
+	}
+	if n := c.Int("clients"); n < 1 {
+		return usagef("--clients %d: at least one is needed", n)
+	}
+	if n, most := c.Int("in-flight"), c.Int("clients")*limits.RequestsInflight; n > most {
+		return usagef("--in-flight %d: %d are possible over %d clients", n, most, c.Int("clients"))
+	}
+	if n := c.Int("memory-keys"); n < 0 {
+		return usagef("--memory-keys %d must not be below zero", n)
+	}
+	if p := c.Int("port"); p < 1 || p > 65535-2*demoMembers {
+		return usagef("--port %d must be 1 to %d", p, 65535-2*demoMembers)
+	}
+	return nil
+}
+
+// checkLoad refuses requests that no load can be made of.
+func checkLoad(c *cli.Context) error {
+	for _, name := range []string{"in-flight", "keys", "value-bytes"} {
+		if n := c.Int(name); n < 1 {
+			return usagef("--%s %d: at least one is needed", name, n)
+		}
+	}
+	if n := c.Int("value-bytes"); n > limits.RequestBytesWritten {
+		return usagef("--value-bytes %d: a member takes requests of %d bytes at most", n, limits.RequestBytesWritten)
+	}
+	return nil
 }
 
 // benchmark prints a line for each thing it measured.

@@ -28,13 +28,34 @@ func TestBenchRefuses(t *testing.T) {
 		{"--port", "65530"},
 		{"--keys", "0"},
 		{"--value-bytes", "0"},
+		{"--value-bytes", "99999999"},
 		{"--in-flight", "-1"},
 	} {
-		var said bytes.Buffer
-		code := run(t.Context(), append([]string{"qkv", "bench", "run"}, args...), strings.NewReader(""), &said, &said)
-		if code != exitUsage || !strings.Contains(said.String(), args[0]) {
-			t.Errorf("%v: %d %s", args, code, &said)
-		}
+		refusesToBench(t, "run", args...)
+	}
+	for _, args := range [][]string{
+		{"--in-flight", "0"},
+		{"--in-flight", "-1"},
+		{"--in-flight", "1000000000"},
+		{"--keys", "0"},
+		{"--value-bytes", "-1"},
+		{"--value-bytes", "99999999"},
+		{"--clients", "0"},
+		{"--clients", "-1"},
+		{"--memory-keys", "-5"},
+		{"--port", "0"},
+		{"--port", "65530"},
+	} {
+		refusesToBench(t, "quick", args...)
+	}
+}
+
+func refusesToBench(t *testing.T, command string, args ...string) {
+	t.Helper()
+	var said bytes.Buffer
+	code := run(t.Context(), append([]string{"qkv", "bench", command}, args...), strings.NewReader(""), &said, &said)
+	if code != exitUsage || !strings.Contains(said.String(), args[0]) {
+		t.Errorf("%s %v: %d %s", command, args, code, &said)
 	}
 }
 

@@ -47,7 +47,7 @@ func benchRunCommand() *cli.Command {
 func suiteFlags(variable string, scale float64) []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "runs", EnvVars: []string{variable + "_RUNS"}, Value: 5, Usage: "`N` times everything, in turns"},
-		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: "`N,...` members to measure with: 1, 3 or 5"},
+		&cli.IntSliceFlag{Name: "members", EnvVars: []string{variable + "_MEMBERS"}, Value: cli.NewIntSlice(1, 3), Usage: fmt.Sprintf("`N,...` members to measure with, each 1 to %d", mostMembers)},
 		&cli.StringSliceFlag{Name: "load", EnvVars: []string{variable + "_LOAD"}, Usage: "`NAME` of a load, the others are left out: " + strings.Join(bench.WorkNames(bench.Works(1, 1)), ", ") +
 			"; or one that is made only when it is named, or all is: " + strings.Join(bench.WorkNames(bench.SpecialWorks()), ", ")},
 		&cli.Float64Flag{Name: "scale", EnvVars: []string{variable + "_SCALE"}, Value: scale, Usage: "`N` times the size of loads that are made only when they are named: 0.01 has 10,000 keys and not 1,000,000"},
@@ -162,10 +162,8 @@ func checkSuite(c *cli.Context, s *bench.Suite, usual []string) error {
 	if n := c.Float64("scale"); !(n > 0 && n <= 1000) {
 		return usagef("--scale %v: it must be above zero, and 1000 at most", n)
 	}
-	for _, name := range []string{"in-flight", "keys", "value-bytes"} {
-		if c.Int(name) < 1 {
-			return usagef("--%s %d: at least one is needed", name, c.Int(name))
-		}
+	if err := checkLoad(c); err != nil {
+		return err
 	}
 	if p := c.Int("port"); p < 1 || p > 65535-2*mostMembers {
 		return usagef("--port %d must be 1 to %d", p, 65535-2*mostMembers)
