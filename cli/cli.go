@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -118,27 +120,43 @@ func prepare(c *cli.Command) {
 	}
 }
 
-// badVariable is what urfave/cli says of an environment variable: value, type, variable and flag.
-var badVariable = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as (\w+) value from environment variable "(\w+)" for flag ([\w-]+)`)
+// What urfave/cli says of a flag's value: value and flag; and of an environment variable: value, type, variable and flag.
+var (
+	badValue    = regexp.MustCompile(`^invalid (?:boolean )?value ("(?:[^"\\]|\\.)*") for (?:flag )?-([\w-]+): `)
+	badVariable = regexp.MustCompile(`^could not parse ("(?:[^"\\]|\\.)*") as ([\w ]+) value from environment variable "(\w+)" for flag ([\w-]+)`)
+)
 
 // refuse says what urfave/cli found wrong with a flag's value, in one line.
 func refuse(c *cli.Context, err error, _ bool) error {
-	text := strings.ReplaceAll(err.Error(), "for flag -", "for --")
-	for _, f := range c.Command.Flags {
-		if _, ok := f.(*cli.DurationFlag); ok && strings.Contains(text, "--"+f.Names()[0]+":") {
-			text = strings.TrimSuffix(text, "parse error") + "a time has a unit, as in 5s"
-		}
-	}
-	if before, ok := strings.CutSuffix(text, "parse error"); ok { // what is left are numbers
-		text = before + "a whole number is needed"
+	text := err.Error()
+	if m := badValue.FindStringSubmatch(text); m != nil {
+		text = fmt.Sprintf("invalid value %s for --%s: %s", m[1], m[2], wanted(c.Command, m[2], err))
 	}
 	if m := badVariable.FindStringSubmatch(text); m != nil {
-		text = fmt.Sprintf("%s=%s is no value of --%s", m[3], m[1], m[4])
-		if m[2] == "duration" {
-			text += ": a time has a unit, as in 5s"
-		}
+		text = fmt.Sprintf("%s=%s is no value of --%s: %s", m[3], m[1], m[4], wanted(c.Command, m[4], err))
 	}
 	return usagef("%s: %s; `%s --help` explains it", c.Command.Name, text, c.Command.HelpName)
+}
+
+// wanted says what the values of a flag are, one of which could not be read.
+func wanted(c *cli.Command, name string, err error) string {
+	if strings.HasSuffix(err.Error(), strconv.ErrRange.Error()) {
+		return strconv.ErrRange.Error()
+	}
+	for _, f := range c.Flags {
+		if !slices.Contains(f.Names(), name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.DurationFlag:
+			return "a time has a unit, as in 5s"
+		case *cli.BoolFlag:
+			return "true or false is needed"
+		case *cli.Float64Flag:
+			return "a number is needed"
+		}
+	}
+	return "a whole number is needed"
 }
 
 // arguments checks how many arguments a command was given, and says what they are when it was another number.
