@@ -120,7 +120,7 @@ func flagHelp(f cli.Flag) (left, text string) {
 	} else if d.TakesValue() {
 		left += " VALUE"
 	}
-	if standard := strings.Trim(d.GetDefaultText(), `"`); d.TakesValue() && standard != "" && standard != "0" {
+	if standard := strings.Trim(d.GetDefaultText(), `"`); d.TakesValue() && standard != "" && standard != "0" && standard != "0s" {
 		text += " (default " + standard + ")"
 	}
 	if variables := d.GetEnvVars(); len(variables) > 0 {

@@ -132,3 +132,13 @@ func dashedNames(f cli.Flag) string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// A flag has one default, and none is said where it is nothing.
+func TestHelpSaysOneDefault(t *testing.T) {
+	for _, f := range flagsBelow(newApp().Commands) {
+		left, text := flagHelp(f)
+		if strings.Count(text, "(default") > 1 || strings.Contains(text, "(default 0s)") {
+			t.Errorf("%s %s", left, text)
+		}
+	}
+}

@@ -58,7 +58,7 @@ func serveFlags() []cli.Flag {
 		&cli.Int64Flag{Name: "max-request-bytes", EnvVars: []string{"QKV_MAX_REQUEST_BYTES"}, Value: limits.RequestBytesWritten, Usage: "`N` bytes that a write may have at most, a transaction with all its values: up to 16777216"},
 		&cli.Int64Flag{Name: "segment-bytes", EnvVars: []string{"QKV_SEGMENT_BYTES"}, DefaultText: "64 MiB, or a 64th of a smaller disk", Usage: "`N` bytes of each of the log's files"},
 		&cli.Int64Flag{Name: "history-bytes", EnvVars: []string{"QKV_HISTORY_BYTES"}, Value: node.HistoryAuto, DefaultText: "1 GiB, or as much as is live", Usage: "`N` bytes that versions which are superseded may weigh, each 64 and its key and value: past it the leader compacts the oldest revisions; 0: never"},
-		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, Usage: "`TIME` after which the leader compacts a revision (default: never)"},
+		&cli.DurationFlag{Name: "history-age", EnvVars: []string{"QKV_HISTORY_AGE"}, DefaultText: "never", Usage: "`TIME` after which the leader compacts a revision"},
 		&cli.Int64Flag{Name: "quota-bytes", EnvVars: []string{"QKV_QUOTA_BYTES"}, Value: limits.QuotaBytes, Usage: "`N` bytes that keys, each 64 and its value, history and leases may weigh: at it NOSPACE is raised; 0: no quota"},
 		&cli.StringFlag{Name: "log-format", EnvVars: []string{"QKV_LOG_FORMAT"}, Value: "auto", Usage: "`FORMAT`: text, json, or auto, which is text on a terminal", Action: oneOf("log-format", "auto", "text", "json")},
 		&cli.StringFlag{Name: "log-level", EnvVars: []string{"QKV_LOG_LEVEL"}, Value: "info", Usage: "`LEVEL`: debug, info, warn or error", Action: oneOf("log-level", "debug", "info", "warn", "error")},

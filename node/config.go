@@ -127,8 +127,11 @@ func (c *Config) Validate() error {
 	if c.QuotaBytes != 0 && c.QuotaBytes < limits.QuotaLeast {
 		return usagef("--quota-bytes %d: a quota has at least %d bytes, and 0 is none", c.QuotaBytes, limits.QuotaLeast)
 	}
-	if c.HistoryBytes < HistoryAuto || c.HistoryAge < 0 {
-		return usagef("--history-bytes %d, --history-age %v: neither is negative, and 0 is no bound", c.HistoryBytes, c.HistoryAge)
+	if c.HistoryBytes < HistoryAuto {
+		return usagef("--history-bytes %d must not be below zero, and 0 is no bound", c.HistoryBytes)
+	}
+	if c.HistoryAge < 0 {
+		return usagef("--history-age %v must not be below zero, and 0 is no bound", c.HistoryAge)
 	}
 	if c.DataDir == "" {
 		return usagef("--data-dir is empty")
