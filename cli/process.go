@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// process is one member of the demo: this program once more, with `serve`.
+// process is one member of a localCluster: this program once more, with `serve`.
 type process struct {
 	name, listen, listenPeer string
 	dataDir, home, cluster   string

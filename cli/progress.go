@@ -62,7 +62,7 @@ func newBytesProgress(w io.Writer, what string) *progress {
 	)}
 }
 
-// set says how much there is, and how much is left.
+// set says how much is done, and how much is left.
 func (p *progress) set(done, left int64) {
 	if p.bar != nil {
 		p.bar.ChangeMax64(done + left)

@@ -11,7 +11,8 @@
 //	             ├─► such reads of one key: encoded ───► now    │
 //	             └─► refusals, statuses: encoded ──────► out    └──► one Write for all that waits ─► stream
 //
-// Each stream has two goroutines, and no request has one. The reader decodes all frames that one Read brought, hands
+// Each stream has two goroutines, and no request has one; pages of a streamed range are written by a third, while the next are
+// read. The reader decodes all frames that one Read brought, hands
 // all their writes to the member as one proposal and all their linearizable reads as one confirmation, and answers what
 // needs no room (status, requests that are refused). The writer is woken once for whatever
 // arrived since it last looked, lets others run first so that more may arrive, and encodes all of it into one
