@@ -207,6 +207,33 @@ func TestColdReads(t *testing.T) {
 	}
 }
 
+// Who reads more segments than are kept open closes those that were opened first, and opens them again.
+func TestColdReadsOfManySegments(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(120) {
+		w.put(entry(2+i, 1, strings.Repeat("y", 5000)))
+	}
+	must(t, w.reopen())
+	if n := w.l.Stats().Segments; n < 8 {
+		t.Fatalf("%d segments", n)
+	}
+	s := w.storage()
+	for range 2 {
+		w.cold()
+		for lo := uint64(2); lo < 122; {
+			entries, err := s.Entries(lo, 122, math.MaxUint64)
+			must(t, err)
+			for _, e := range entries {
+				if e.GetIndex() != lo {
+					t.Fatalf("entry %d in the place of %d", e.GetIndex(), lo)
+				}
+				lo++
+			}
+		}
+	}
+	must(t, s.Reader.Close())
+}
+
 // All that may lack entries at once have two reads on order: every other member of the largest cluster, and the applier, which
 // does not wait for those that are held back.
 func TestColdReadsOfAll(t *testing.T) {
