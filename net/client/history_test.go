@@ -83,6 +83,9 @@ func TestHistory(t *testing.T) {
 	if n, _, first := versions("k0"); n != 1 || first != last {
 		t.Errorf("%d versions from %d behind the compaction", n, first)
 	}
+	if n, _, first := versions("old"); n != 1 || first != last+1 {
+		t.Errorf("%d versions from %d, of one at the compaction", n, first)
+	}
 	var answer *kv.Error
 	for _, err := range c.Changes(ctx, client.Watch{Key: []byte("k0"), Revision: 1}) {
 		if !errors.As(err, &answer) || answer.Code != kv.Compacted {

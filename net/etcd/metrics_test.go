@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -197,6 +198,29 @@ func TestMetrics(t *testing.T) {
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %s", name, got[name], want)
+		}
+	}
+}
+
+// TestMetricsSeconds: what is called seconds is seconds.
+func TestMetricsSeconds(t *testing.T) {
+	s := start(t, newMember(), nil)
+	c := pb.NewKVClient(dial(t, s))
+	begun := time.Now()
+	if _, err := c.Range(t.Context(), &pb.RangeRequest{Key: []byte("a")}); err != nil {
+		t.Fatal(err)
+	}
+	most := time.Since(begun).Seconds()
+	eventually(t, func() bool { // a request is counted behind its answer
+		return scrape(t, s)[`grpc_server_handling_seconds_count{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"}`] == "1"
+	})
+	got := scrape(t, s)
+	for _, name := range []string{
+		`grpc_server_handling_seconds_sum{grpc_method="Range",grpc_service="etcdserverpb.KV",grpc_type="unary"}`,
+		`etcd_server_request_duration_seconds_sum{success="true",type="Range"}`, `etcd_server_range_duration_seconds_sum{success="true"}`,
+	} {
+		if sum, err := strconv.ParseFloat(got[name], 64); err != nil || sum <= 0 || sum > most {
+			t.Errorf("%s is %q, of a request that took %v seconds", name, got[name], most)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"testing"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
 	"qkv/net/etcd"
 	"qkv/net/server/servertest"
 	"qkv/net/wire"
@@ -61,6 +63,33 @@ func TestMetricsListeners(t *testing.T) {
 	} {
 		if got := ask(c.client, c.url); got != c.want {
 			t.Errorf("%s: %d, want %d", c.url, got, c.want)
+		}
+	}
+}
+
+// TestReadyzOfAnotherMember: a state that is not what it should be makes its member unready, and no other one; nor does a request
+// that leaves out what fails.
+func TestReadyzOfAnotherMember(t *testing.T) {
+	m := newMember()
+	s, other := start(t, m, nil), start(t, m, func(c *etcd.Config) { c.ID = 2 })
+	raise := &pb.AlarmRequest{Action: pb.AlarmRequest_ACTIVATE, MemberID: 1, Alarm: pb.AlarmType_CORRUPT}
+	if _, err := pb.NewMaintenanceClient(dial(t, s)).Alarm(t.Context(), raise); err != nil {
+		t.Fatal(err)
+	}
+	if code, body := get(t, other, "/readyz"); code != http.StatusOK {
+		t.Errorf("where another one is corrupt: %d %s", code, body)
+	}
+	want := "[-]data_corruption failed: alarm activated: CORRUPT\n[+]serializable_read ok\n[+]linearizable_read ok\n[+]non_learner ok"
+	if code, body := get(t, s, "/readyz"); code != http.StatusServiceUnavailable || body != want {
+		t.Errorf("where it is: %d %s", code, body)
+	}
+	m.set(etcd.RaftStatus{Term: 7})
+	for query, want := range map[string]int{
+		"exclude=data_corruption": http.StatusServiceUnavailable, "exclude=linearizable_read": http.StatusServiceUnavailable,
+		"exclude=data_corruption&exclude=linearizable_read": http.StatusOK,
+	} {
+		if code, body := get(t, s, "/readyz?"+query); code != want {
+			t.Errorf("without a leader, %s: %d %s, want %d", query, code, body, want)
 		}
 	}
 }
