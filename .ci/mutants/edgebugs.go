@@ -74,5 +74,29 @@ func edgeMutants() []mutant {
 		{"take equal figures for an accident", []change{
 			{"bench/stat/stat.go", "(count + 1 - ties/(count*(count-1)))", "(count + 1)"},
 		}, []detector{direct("./bench/stat", "TestMannWhitneyTies")}},
+		{"believe what a member that was removed has refused", []change{
+			{"node/status.go", "return members.Removed(r.Member) })\n	by :=", "return false && members.Removed(r.Member) })\n	by :="},
+		}, []detector{direct("./node", "TestAlarmsOfTheRemoved")}},
+		{"close a segment that is read, and keep one that is closed", []change{
+			{"log/cold.go", "c.open = append(c.open[:0], c.open[1:]...)", "c.open = c.open[:len(c.open)-1]"},
+		}, []detector{direct("./log", "TestColdReadsOfManySegments")}},
+		{"stay away longer from a member that has served for long", []change{
+			{"net/client/failback.go", "now.Sub(b.backAt) > most", "now.Sub(b.backAt) < most"},
+		}, []detector{direct("./net/client", "TestFailbackWaits")}},
+		{"tell a version at the compacted revision twice", []change{
+			{"net/client/history.go", "ModRevision < oldest", "ModRevision <= oldest"},
+		}, []detector{direct("./net/client", "TestHistory")}},
+		{"ask a silent member once whether it lives", []change{
+			{"net/client/keeper.go", "k.heardAt, k.probed = stats.PacketsReceived, stats.PacketsSent, now, false", "k.heardAt = stats.PacketsReceived, stats.PacketsSent, now"},
+		}, []detector{direct("./net/client", "TestKilledWhileAllIsQuiet")}},
+		{"be unready for what is wrong with another member", []change{
+			{"net/etcd/web.go", " && a.MemberID == s.config.ID", ""},
+		}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
+		{"leave out one check of a probe", []change{
+			{"net/etcd/web.go", "slices.Contains(excluded, c.name)", "len(excluded) == 1 && excluded[0] == c.name"},
+		}, []detector{direct("./net/etcd", "TestReadyzOfAnotherMember")}},
+		{"count milliseconds as seconds", []change{
+			{"net/etcd/metrics.go", "took := time.Since(began).Seconds()", "took := float64(time.Since(began).Milliseconds())"},
+		}, []detector{direct("./net/etcd", "TestMetricsSeconds")}},
 	}
 }
