@@ -50,3 +50,17 @@ func TestTornReplacementCommitsNothingOld(t *testing.T) {
 		t.Fatal("nothing was torn")
 	}
 }
+
+// A commit index that was written before its entries is cut to what the log has: raft takes no other.
+func TestCommitIsNotAboveTheLast(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.l.Append(&log.HardState{Term: 1, Vote: 7, Commit: 9}, []*raftpb.Entry{entry(2, 1, "a"), entry(3, 1, "b")})
+	_, err := w.l.Sync()
+	must(t, err)
+	must(t, w.l.Close())
+	_, found, err := log.Open(w.o)
+	must(t, err)
+	if found.Last != 3 || found.HardState != (log.HardState{Term: 1, Vote: 7, Commit: 3}) {
+		t.Errorf("the log ends with %d, %+v", found.Last, found.HardState)
+	}
+}
