@@ -86,7 +86,7 @@ type exporter struct {
 	serializable bool
 
 	root    *os.Root
-	folders map[string]bool // that are there and are no links; true: something in it changed, and is not synced
+	folders map[string]bool // of keys, and of what was removed: they are there and are no links, and are synced in the end
 	kept    map[string]bool // the files of keys, when all others are to be removed; nil: they are not
 
 	written, equal, refused, removed int
@@ -256,7 +256,6 @@ func (e *exporter) publish(f pending) error {
 	if err != nil {
 		return err
 	}
-	e.folders[path.Dir(name)] = true
 	e.keep(name)
 	return e.removeOther(f.key, name)
 }
@@ -283,17 +282,16 @@ func (e *exporter) removeOther(key, name string) error {
 // makeFolder makes a folder and its parents. A file in its place gets its key's other name; nothing is written through
 // links.
 func (e *exporter) makeFolder(dir string) error {
-	if _, made := e.folders[dir]; made {
+	if e.folders[dir] {
 		return nil
 	}
-	parent := path.Dir(dir)
-	if err := e.makeFolder(parent); err != nil {
+	if err := e.makeFolder(path.Dir(dir)); err != nil {
 		return err
 	}
 	info, err := e.root.Lstat(dir)
 	switch {
 	case err == nil && info.IsDir():
-		e.folders[dir] = false
+		e.folders[dir] = true
 		return nil
 	case err == nil && info.Mode()&fs.ModeSymlink != 0:
 		return errRefused{fmt.Sprintf("%s is a link: nothing is written through it", dir)}
@@ -316,7 +314,7 @@ func (e *exporter) makeFolder(dir string) error {
 	if err := e.root.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	e.folders[parent], e.folders[dir] = true, true
+	e.folders[dir] = true
 	return nil
 }
 
@@ -355,12 +353,11 @@ func (e *exporter) removeOthers() error {
 	return err
 }
 
-// syncFolders makes the new names last.
+// syncFolders makes the names last, also those that were there: an export that was killed may have given them.
 func (e *exporter) syncFolders(ctx context.Context) error {
 	if e.root == nil {
 		return nil
 	}
-	maps.DeleteFunc(e.folders, func(_ string, changed bool) bool { return !changed })
 	return forEach(ctx, exportSyncs, slices.Collect(maps.Keys(e.folders)), func(_ context.Context, dir string) error { return e.sync(dir) })
 }
 
