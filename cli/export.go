@@ -251,13 +251,21 @@ func (e *exporter) publish(f pending) error {
 	err := e.root.Rename(f.temporary, name)
 	if errors.Is(err, syscall.EISDIR) || errors.Is(err, syscall.EEXIST) {
 		name = fileName(f.key, true)
-		err = e.root.Rename(f.temporary, name)
+		err = e.renameTo(name, f.temporary)
 	}
 	if err != nil {
 		return err
 	}
 	e.keep(name)
 	return e.removeOther(f.key, name)
+}
+
+// renameTo gives a file its key's other name, which may be longer than one file's, and so in a folder of its own.
+func (e *exporter) renameTo(other, from string) error {
+	if err := e.makeFolder(path.Dir(other)); err != nil {
+		return err
+	}
+	return e.root.Rename(from, other)
 }
 
 func (e *exporter) keep(name string) {
@@ -301,7 +309,7 @@ func (e *exporter) makeFolder(dir string) error {
 			return errRefused{fmt.Sprintf("%s is no folder, and no file of an export", dir)}
 		}
 		other := fileName(key, true)
-		if err := e.root.Rename(dir, other); err != nil {
+		if err := e.renameTo(other, dir); err != nil {
 			return err
 		}
 		if e.kept[dir] {

@@ -286,6 +286,34 @@ func TestExportAgain(t *testing.T) {
 	}
 }
 
+// TestExportLongNames: a key whose name is nearly as long as a file's may be has its file also where a folder has that name, of
+// this export or from before.
+func TestExportLongNames(t *testing.T) {
+	for n := fileNameMost - 4; n <= fileNameMost+1; n++ {
+		key := strings.Repeat("n", n)
+		for _, before := range []bool{false, true} {
+			s, dir := newMemory(), t.TempDir()
+			_, _ = s.Put(t.Context(), []byte(key), []byte("1"))
+			want := 1
+			if before && n <= fileNameMost {
+				must(t, os.Mkdir(filepath.Join(dir, key), 0o700))
+			} else {
+				_, _ = s.Put(t.Context(), []byte(key+"/under"), []byte("2"))
+				want++
+			}
+			for range 2 {
+				if summary, refused, err := testExport(t, s, dir, "", false); err != nil || refused != nil {
+					t.Errorf("%d bytes: exported %s, refused %q, %v", n, summary, refused, err)
+				}
+			}
+			again := newMemory()
+			if summary, skipped, err := testImport(t, again, dir, ""); err != nil || skipped != nil || len(again.keys) != want {
+				t.Errorf("%d bytes: imported %s, skipped %q, %v", n, summary, skipped, err)
+			}
+		}
+	}
+}
+
 // failingStore has pages, and then an error.
 type failingStore struct {
 	*memory
