@@ -35,6 +35,22 @@ func TestProbeDisk(t *testing.T) {
 	}
 }
 
+// TestProbeRests: a rest is before what is measured, and no part of it.
+func TestProbeRests(t *testing.T) {
+	const rest = 50 * time.Millisecond
+	var l Latencies
+	for range 5 { // syncs of other processes may take as long
+		var err error
+		if l, err = ProbeDisk(t.Context(), ProbeConfig{Dir: t.TempDir(), Bytes: 512, Count: 5, Rest: rest}); err != nil {
+			t.Fatal(err)
+		}
+		if l.P50 < rest {
+			return
+		}
+	}
+	t.Errorf("%+v, of which each rest is %v", l, rest)
+}
+
 // TestProbeFS: the file of a probe has no name while it is probed, so that nothing is left of one that is killed.
 func TestProbeFS(t *testing.T) {
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/client"
 )
 
 // TestRevertGuards: what somebody writes while keys are reverted is not lost, and nothing else is left out for it.
@@ -46,4 +47,16 @@ func TestRevertGuards(t *testing.T) {
 	}
 	// Again, and it is complete.
 	b.expect(t, 0, fmt.Sprintf("2 keys are as they were at revision %d: 2 put, 0 deleted\n", then), "", "revert", "k/", "--to", fmt.Sprint(then))
+}
+
+// TestDifferenceOfALease: a key is another one when only its lease is, and not when only its version is.
+func TestDifferenceOfALease(t *testing.T) {
+	d := difference{before: &client.KeyValue{Value: []byte("v"), Version: 1, Lease: 7}, after: &client.KeyValue{Value: []byte("v"), Version: 2}}
+	if d.same() || !d.leased() {
+		t.Errorf("a key that lost its lease: the same %v, of a lease %v", d.same(), d.leased())
+	}
+	d.after.Lease = 7
+	if !d.same() {
+		t.Error("a key that was put again as it was is another one")
+	}
 }

@@ -76,6 +76,34 @@ func TestOverflow(t *testing.T) {
 	holds(t, all, keys, func(int) bool { return true })
 }
 
+// TestOverflowIsDivided: when other keys make the directory larger, segments divide for which there were too many keys before. Those
+// that did not go in are found all the same.
+func TestOverflowIsDivided(t *testing.T) {
+	s := NewState(limits.Index{
+		CompactionWork: limits.CompactionWork,
+		SlabBytes:      64 << 10, EvacuationBytes: limits.EvacuationBytes, CountedRows: limits.CountedRows,
+	})
+	keys := alike(700, 9)
+	const first = 600
+	for _, k := range keys[:first] {
+		batch(t, s, 1, put(k, ""))
+	}
+	before := s.table.count
+	if before >= first {
+		t.Fatalf("all %d keys are in the table: nothing was overflow", first)
+	}
+	for i := range 20_000 {
+		batch(t, s, 1, put(fmt.Sprint("other ", i), ""))
+	}
+	for _, k := range keys[first:] {
+		batch(t, s, 1, put(k, ""))
+	}
+	if depth := s.table.segment(hashOf([]byte(keys[0]))).depth; depth <= 9 {
+		t.Fatalf("the keys' segment has the depth %d: it did not divide", depth)
+	}
+	holds(t, s.View(), keys, func(int) bool { return true })
+}
+
 // TestTableGrows goes through many divisions, and takes keys out and in again so that segments fill with removed slots.
 func TestTableGrows(t *testing.T) {
 	s := NewState(limits.Index{

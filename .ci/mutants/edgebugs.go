@@ -98,5 +98,21 @@ func edgeMutants() []mutant {
 		{"count milliseconds as seconds", []change{
 			{"net/etcd/metrics.go", "took := time.Since(began).Seconds()", "took := float64(time.Since(began).Milliseconds())"},
 		}, []detector{direct("./net/etcd", "TestMetricsSeconds")}},
+		{"divide a segment, and forget that keys did not go in", []change{
+			{"index/keys.go", "		parts[i].overflow.Store(full.overflow.Load())\n", ""},
+		}, []detector{direct("./index", "TestOverflowIsDivided")}},
+		{"open a log that has committed what it has not", []change{
+			{"log/replay.go", "	r.hard.Commit = min(r.hard.Commit, r.window.last())\n", ""},
+		}, []detector{direct("./log", "TestCommitIsNotAboveTheLast")}},
+		{"measure a disk's rest", []change{
+			{"bench/probe.go", "		if config.Rest > 0 {\n			time.Sleep(config.Rest)\n		}\n		begun := time.Now()\n", "		begun := time.Now()\n		if config.Rest > 0 {\n			time.Sleep(config.Rest)\n		}\n"},
+		}, []detector{direct("./bench", "TestProbeRests")}},
+		{"see no difference in a lease", []change{
+			{"cli/diff.go", "d.before.Lease == d.after.Lease && ", ""},
+		}, []detector{direct("./cli", "TestDifferenceOfALease")}},
+		{"leave a folder unsynced to which no file came", []change{
+			{"cli/export.go", "	case err == nil && info.IsDir():\n		e.folders[dir] = true\n", "	case err == nil && info.IsDir():\n		e.folders[dir] = false\n"},
+			{"cli/export.go", "slices.Collect(maps.Keys(e.folders))", "slices.DeleteFunc(slices.Collect(maps.Keys(e.folders)), func(dir string) bool { return !e.folders[dir] })"},
+		}, []detector{direct("./cli", "TestProcessExportSyncs")}},
 	}
 }
