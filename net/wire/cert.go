@@ -274,9 +274,13 @@ func (m Maker) newKey() (*ecdsa.PrivateKey, error) {
 // writePair writes a certificate and its key, both new: the key first, so that no certificate is ever without one.
 func writePair(dir string, id Identity, der []byte, key crypto.Signer) (Files, error) {
 	files := filesOf(dir, id)
+	instead := "`qkv cert renew` renews a certificate; move it away if it is not needed any more"
+	if id.Class == ClassCA {
+		instead = "a new CA is made in another folder"
+	}
 	for _, name := range []string{files.Cert, files.Key} {
 		if _, err := os.Lstat(name); err == nil {
-			return Files{}, fmt.Errorf("%s is there already and is never overwritten: `qkv cert renew` renews a certificate; move it away if it is not needed any more", name)
+			return Files{}, fmt.Errorf("%s is there already and is never overwritten: %s", name, instead)
 		}
 	}
 	if err := os.MkdirAll(dir, folderMode); err != nil {

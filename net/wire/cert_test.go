@@ -138,7 +138,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	m := maker(noon)
 	before := read(t, filepath.Join(dir, "ca.key"))
 	_, err := m.CreateCA(dir, "prod")
-	wantError(t, err, "ca.crt is there already and is never overwritten")
+	wantError(t, err, "ca.crt is there already and is never overwritten: a new CA is made in another folder")
 	_, err = m.CreateMember(dir, "n1", nil)
 	wantError(t, err, "member-n1.crt is there already")
 	must(t, os.Remove(filepath.Join(dir, "client-alice.crt")))
