@@ -59,9 +59,12 @@ func alarmDisarm(c *cli.Context) error {
 		if err != nil {
 			return orNothing(err)
 		}
-		for _, a := range raised {
-			if err := s.ChangeAlarm(ctx, client.AlarmChange{Alarm: a.Alarm}); err != nil {
-				return orNothing(writeFailed(err))
+		for i, a := range raised {
+			switch err := writeFailed(s.ChangeAlarm(ctx, client.AlarmChange{Alarm: a.Alarm})); {
+			case err != nil && i == 0:
+				return orNothing(err)
+			case err != nil:
+				return fmt.Errorf("%s of %s: %w; %d of %d alarms were disarmed before", a.Name, a.Of, err, i, len(raised))
 			}
 		}
 		return writeAlarms(c.App.Writer, c.String("write-out"), raised)

@@ -60,7 +60,7 @@ func unban(c *cli.Context) error {
 		return err
 	}
 	if status.Role != roleRefused {
-		return fmt.Errorf("%s is not quarantined: its role is %s; nothing was changed", name, status.Role)
+		return exitf(exitCondition, "%s is not quarantined: its role is %s; nothing was changed", name, status.Role)
 	}
 	why := quarantineOf(&status)
 	if !c.Bool("yes") {

@@ -14,7 +14,7 @@ func TestProcessUnban(t *testing.T) {
 	c.qkv("put", "key", "before").exits(t, exitOK)
 	c.level()
 	m := c.members[2]
-	c.qkv("member", "unban", m.name, "--yes").exits(t, exitFailed, m.name, "is not quarantined", "nothing was changed")
+	c.qkv("member", "unban", m.name, "--yes").exits(t, exitCondition, m.name, "is not quarantined", "nothing was changed")
 	c.qkv("member", "unban", "n9", "--yes").exits(t, exitNotFound, "no member is called n9")
 	m.kill()
 	must(t, os.RemoveAll(m.dataDir))
