@@ -44,7 +44,7 @@ type watchStream struct {
 	frames *wire.FrameReader
 	wake   chan struct{} // a token: out is not empty
 	done   chan struct{} // closed when it is over
-	heard  atomic.Int64  // when something came last
+	heard  wire.Moment   // when something came last
 	moved  atomic.Bool   // it was ended because the connection is not the client's any more
 
 	out []byte // guarded by watching.mu
@@ -213,7 +213,7 @@ func (ws *watching) serveOnce() error {
 	s := &watchStream{
 		conn: k, qs: qs, frames: wire.NewFrameReader(qs, limits.ResponseBytes), wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
-	s.heard.Store(time.Now().UnixNano())
+	s.heard.Set(time.Now())
 	ws.begin(s)
 	c.start(func() { ws.write(s) })
 	err = ws.read(s)
@@ -298,7 +298,7 @@ func (ws *watching) write(s *watchStream) {
 				s.moved.Store(true)
 				s.qs.CancelRead(quic.StreamErrorCode(wire.StreamEnded))
 			}
-			if now.Sub(time.Unix(0, s.heard.Load())) >= watchProbe && now.Sub(probed) >= watchProbe {
+			if s.heard.Ago(now) >= watchProbe && now.Sub(probed) >= watchProbe {
 				probed = now
 				s.conn.probe()
 				ws.client.watch()
@@ -313,7 +313,7 @@ func (ws *watching) read(s *watchStream) error {
 		if err := s.frames.Fill(); err != nil {
 			return err
 		}
-		s.heard.Store(time.Now().UnixNano())
+		s.heard.Set(time.Now())
 		for {
 			frame, err := s.frames.Next()
 			if err != nil {

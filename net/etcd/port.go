@@ -114,7 +114,7 @@ func (p *port) accept(running *sync.WaitGroup, from *Listener) {
 			_ = raw.Close()
 			continue
 		}
-		c.heard.Store(time.Now().UnixNano())
+		c.heard.Set(time.Now())
 		full, ok := p.enter(c)
 		if !ok {
 			_ = raw.Close()
@@ -175,14 +175,14 @@ func (p *port) makePlaceLocked(client string, now time.Time) {
 	}
 	var worst *conn
 	var busy bool
-	var least int64
+	var longest time.Duration
 	for c := range from {
-		serves, heard := c.serves(), c.heard.Load()
-		if !others && (serves || now.UnixNano()-heard < int64(p.s.config.Limits.PlaceIdle)) {
+		serves, idle := c.serves(), c.heard.Ago(now)
+		if !others && (serves || idle < p.s.config.Limits.PlaceIdle) {
 			continue
 		}
-		if worst == nil || busy && !serves || busy == serves && heard < least {
-			worst, busy, least = c, serves, heard
+		if worst == nil || busy && !serves || busy == serves && idle > longest {
+			worst, busy, longest = c, serves, idle
 		}
 	}
 	if worst != nil {
@@ -351,7 +351,7 @@ type conn struct {
 	client string        // where it comes from
 	in     *bufio.Reader // nil once it is empty
 	once   sync.Once
-	heard  atomic.Int64 // when something came last
+	heard  wire.Moment // when something came last
 
 	place chan struct{}         // has one of this connection, within a handshake; its goroutine's
 	share atomic.Pointer[share] // once it is told apart
@@ -369,7 +369,7 @@ func (c *conn) Read(b []byte) (int, error) {
 		defer func() { c.place <- struct{}{} }()
 	}
 	n, err := c.Conn.Read(b)
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.Set(time.Now())
 	return n, err
 }
 

@@ -25,7 +25,7 @@ type conn struct {
 	// Shared by its streams.
 	requests atomic.Int64 // under way
 	watches  atomic.Int64
-	heard    atomic.Int64  // when a request came last, or the connection began: Unix time in nanoseconds
+	heard    wire.Moment   // when a request came last, or the connection began
 	toldAt   atomic.Uint64 // the change of the members, as the server counts them, that the client knows
 	telling  atomic.Bool   // it is being told of one
 	mu       sync.Mutex
@@ -132,5 +132,5 @@ func (c *conn) idle(now time.Time) time.Duration {
 	if c.requests.Load()+c.watches.Load() > 0 {
 		return 0
 	}
-	return now.Sub(time.Unix(0, c.heard.Load()))
+	return c.heard.Ago(now)
 }

@@ -124,7 +124,7 @@ func (s *stream) lookAtFrames(now time.Time) error {
 // handleAll handles all frames that have arrived as a whole. Those before an error are handled too.
 func (s *stream) handleAll() error {
 	defer s.flush()
-	s.conn.heard.Store(time.Now().UnixNano())
+	s.conn.heard.Set(time.Now())
 	for {
 		frame, err := s.frames.Next()
 		if frame == nil || err != nil {

@@ -278,7 +278,7 @@ func (s *Server) enter(qc *quic.Conn) *conn {
 		server: s, qc: qc, owner: owner, share: owner.share.part(), streams: map[*stream]struct{}{},
 		logger: s.logger.With("client", name.String(), "remote", qc.RemoteAddr().String()),
 	}
-	c.heard.Store(time.Now().UnixNano())
+	c.heard.Set(time.Now())
 	c.toldAt.Store(s.membersAt) // it begins by asking
 	if s.closed || s.draining.Load() {
 		c.close(wire.CloseShutdown, "the member is shutting down")
