@@ -52,8 +52,8 @@ func (m *member) noSpaceText(view *index.View) string {
 		return disks
 	}
 	if m.config.overQuota(view) {
-		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; it ends by itself below %.1f MiB: delete keys, or raise --quota-bytes",
-			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)))
+		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; it ends by itself below %.1f MiB: %s, or raise --quota-bytes",
+			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)), m.config.makesRoom())
 	}
 	return "nothing is taken that makes the state larger; it ends by itself when there is room, or with `qkv alarm disarm`"
 }
@@ -64,7 +64,15 @@ func (m *member) quotaText(view *index.View) string {
 		return ""
 	}
 	return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes: at all of it NOSPACE is raised, and only deletions, "+
-		"compactions, revocations and reads are taken; delete keys, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes))
+		"compactions, revocations and reads are taken; %s, or raise --quota-bytes", mib(view.UsedBytes()), mib(m.config.QuotaBytes), m.config.makesRoom())
+}
+
+// makesRoom is what makes room under the quota: what was deleted is history, which gives way by itself only where it has a bound.
+func (c *Config) makesRoom() string {
+	if c.HistoryBytes == 0 {
+		return "delete keys and compact (`qkv compact REVISION`), since deleted and superseded versions count until then"
+	}
+	return "delete keys"
 }
 
 // followingText is a notice of a source that the state follows.

@@ -103,6 +103,20 @@ func TestQuotaMarks(t *testing.T) {
 	}
 }
 
+// Where no history goes by itself, deletions alone make no room: the member says so.
+func TestQuotaSaysWhatHelps(t *testing.T) {
+	raise := index.AppendAlarm(nil, kv.AlarmChange{Raise: true, Alarm: kv.Alarm{Member: 1, Kind: kv.AlarmNoSpace}})
+	near, over := viewOf(t, quotaPut("key", 9000)), viewOf(t, quotaPut("key", 10000), raise)
+	for history, want := range map[int64]bool{0: true, 1: false, HistoryAuto: false} {
+		m := &member{config: Config{QuotaBytes: 10000, HistoryBytes: history}, status: statusOf(t, 3)}
+		for what, text := range map[string]string{"nearly reached": m.quotaText(near), "reached": m.noSpaceText(over)} {
+			if !strings.Contains(text, "delete keys") || strings.Contains(text, "qkv compact") != want {
+				t.Errorf("--history-bytes %d, a quota that is %s: %q", history, what, text)
+			}
+		}
+	}
+}
+
 // History has what is set, or as much as is live; and gives way to what is live under a quota.
 func TestHistoryGivesWay(t *testing.T) {
 	view := viewOf(t, quotaPut("a", 5000), quotaPut("a", 5000), quotaPut("b", 1000-2*65)) // live 6000, history 5065
