@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		err = fmt.Errorf("it is done, but the answer could not be printed: %w", out.err)
 	}
 	if err != nil && err.Error() != "" {
-		fmt.Fprintf(stderr, "qkv: %v\n", notPermitted(err))
+		fmt.Fprintf(stderr, "qkv: %s\n", shown(notPermitted(err).Error()))
 	}
 	return exitCode(err)
 }

@@ -91,6 +91,19 @@ func TestOutput(t *testing.T) {
 	}))
 }
 
+// What another host has said does not command the terminal.
+func TestShown(t *testing.T) {
+	for message, want := range map[string]string{
+		"no member can be reached":      "no member can be reached",
+		"two\n\tlines, ünd 日本":          "two\n\tlines, ünd 日本",
+		"go \x1b[31maway\r\x07\u009b2J": `go \x1b[31maway\r\a\u009b2J`,
+	} {
+		if got := shown(message); got != want {
+			t.Errorf("%q is shown as %q", message, got)
+		}
+	}
+}
+
 func TestStatusOutput(t *testing.T) {
 	members := []memberStatus{
 		{

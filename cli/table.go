@@ -137,6 +137,25 @@ func printable(b []byte, most int) string {
 	return s
 }
 
+// shown is a message as a terminal may have it: it may quote what another host has said, and control characters of that, but for the
+// ends of lines, are written as Go does.
+func shown(message string) string {
+	control := func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+	if !strings.ContainsFunc(message, control) {
+		return message
+	}
+	var b strings.Builder
+	for _, r := range message {
+		if control(r) {
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // bytesText is a size for people: 64.0 MiB.
 func bytesText(n int64) string {
 	const unit = 1024
