@@ -170,6 +170,22 @@ func TestHostileMember(t *testing.T) {
 	}
 }
 
+// A page of no keys that is said to be followed by others is no end: an export would take what it has for all there is.
+func TestPageOfNothing(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	i := newImpostor(t, trust, func(q *wire.Request, s *quic.Stream) {
+		_, _ = s.Write(servertest.Frame([]byte{0x96, byte(q.ID), 0, 5, 9, 0xc3, 0x90}))
+	})
+	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{i.endpoint}, Credentials: trust.Client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if all, err := c.Range(ctxOf(t, wait), client.Range{Key: []byte("k"), End: client.From}); !errors.Is(err, wire.ErrFrame) {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
+
 // A member that does not answer reads loses them to the others, after a second at most while there are others, and before
 // the caller's time is over.
 func TestStuckMember(t *testing.T) {

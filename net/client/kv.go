@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -264,6 +265,9 @@ func (r *pager) next(ctx context.Context) (RangeResult, error) {
 	}
 	if err != nil {
 		return RangeResult{}, err
+	}
+	if page.More && len(page.KVs) == 0 && !r.query.CountOnly && !r.query.Sorted() && !r.query.Filtered() { // the end would be guessed
+		return RangeResult{}, fmt.Errorf("%w: a page of no keys that others follow", wire.ErrFrame)
 	}
 	if !r.paged {
 		r.first = RangeResult{Revision: page.Revision, Count: page.Count}
