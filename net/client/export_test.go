@@ -1,6 +1,10 @@
 package client
 
-import "context"
+import (
+	"context"
+
+	"qkv/net/wire"
+)
 
 // PacketsLost is how many packets the current connection took for lost, and sent.
 func (c *Client) PacketsLost() (lost, sent uint64) {
@@ -27,6 +31,9 @@ func (c *Client) DialOrder() []string {
 	defer c.mu.Unlock()
 	return c.orderLocked()
 }
+
+// Learn has the client hear of a status.
+func Learn(c *Client, s *wire.Status) { c.learn(s) }
 
 // Serving is the endpoint of the connection that calls go out on, or empty.
 func (c *Client) Serving() string {

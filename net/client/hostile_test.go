@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"runtime"
@@ -183,6 +184,29 @@ func TestPageOfNothing(t *testing.T) {
 	defer c.Close()
 	if all, err := c.Range(ctxOf(t, wait), client.Range{Key: []byte("k"), End: client.From}); !errors.Is(err, wire.ErrFrame) {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+// However many addresses a member tells, they take no time, and few are kept.
+func TestManyAddressesAreTold(t *testing.T) {
+	trust := servertest.NewTrust(t)
+	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{newImpostor(t, trust, nil).endpoint}, Credentials: trust.Client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	status := wire.Status{Leader: 1}
+	for n := range 100_000 {
+		address := fmt.Sprintf("10.%d.%d.%d:2379", n>>16, n>>8&255, n&255)
+		status.Members = append(status.Members, wire.Member{ID: uint64(n + 1), Clients: []string{address}})
+	}
+	began := time.Now()
+	client.Learn(c, &status)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v to learn of them", took)
+	}
+	if n := len(c.DialOrder()); n != limits.EndpointsTold+1 {
+		t.Errorf("%d endpoints are kept", n)
 	}
 }
 

@@ -26,7 +26,7 @@ func (c *Client) learn(s *wire.Status) {
 	var told []string
 	add := func(addresses []string) {
 		for _, address := range addresses {
-			if !slices.Contains(told, address) && usable(address) {
+			if len(told) < limits.EndpointsTold && !slices.Contains(told, address) && usable(address) {
 				told = append(told, address)
 			}
 		}
@@ -39,7 +39,7 @@ func (c *Client) learn(s *wire.Status) {
 	if !led(s) {
 		add(c.told)
 	}
-	c.told = told[:min(len(told), limits.EndpointsTold)]
+	c.told = told
 	c.learned = slices.DeleteFunc(slices.Clone(c.told), func(address string) bool { return slices.Contains(c.config.Endpoints, address) })
 	c.known.Store(int64(len(c.config.Endpoints) + len(c.learned)))
 	known := c.endpointsLocked()
