@@ -194,6 +194,9 @@ func (j *joiner) askOne(ctx context.Context, address string, attempt int) (peerf
 	welcome, err := question(q, &peerframe.JoinRequest{Name: j.config.Name, Addresses: j.config.At, ID: j.config.ID})
 	if err != nil {
 		closeQUIC(q, closeBroken, err.Error())
+		if ctx.Err() != nil { // the error is that of the connection, which was closed for that
+			return peerframe.Welcome{}, fmt.Errorf("it took the connection, and did not answer within %v", limits.PeerDialTimeout)
+		}
 		return peerframe.Welcome{}, answered(err)
 	}
 	closeQUIC(q, closeStopping, "the question is answered")

@@ -124,6 +124,24 @@ func TestJoinIsNotAnswered(t *testing.T) {
 	})
 }
 
+// A member that takes the connection and says nothing is named as such.
+func TestJoinSilence(t *testing.T) {
+	t.Parallel()
+	silent, err := quic.ListenAddr("127.0.0.1:0", wire.PeersTLS(credentials(t, authority(), "n1")), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	testretry.Longer(t, limits.PeerDialTimeout+time.Second, func(t testing.TB, limit time.Duration) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		_, err := Ask(ctx, askWith(t, authority(), silent.Addr().String()))
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "did not answer within") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 func TestJoinByAnotherCA(t *testing.T) {
 	t.Parallel()
 	m, questions := asked(t, 0)
