@@ -134,16 +134,15 @@ func CheckCluster(name string) error {
 // CheckName says what is wrong with the name of a member or a client.
 func CheckName(name string) error { return checkName("name", name, "._-@+") }
 
-// checkName checks a name's length, each of its bytes, and that its ends are none of the marks.
+// checkName checks a name's length, each of its characters, and that its ends are none of the marks.
 func checkName(what, name, marks string) error {
 	if name == "" || len(name) > limits.NameBytes {
 		return fmt.Errorf("%s %q has %d bytes, and must have 1 to %d", what, name, len(name), limits.NameBytes)
 	}
-	for i := range len(name) {
-		b := name[i]
-		plain := 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
-		if !plain && strings.IndexByte(marks, b) < 0 {
-			return fmt.Errorf("%s %q holds %q: letters, digits and %s are allowed", what, name, b, marks)
+	for i, r := range name {
+		plain := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		if !plain && !strings.ContainsRune(marks, r) {
+			return fmt.Errorf("%s %q holds %q: letters from a to z, digits and %s are allowed", what, name, r, marks)
 		}
 		if !plain && (i == 0 || i == len(name)-1) {
 			return fmt.Errorf("%s %q must begin and end with a letter or digit", what, name)

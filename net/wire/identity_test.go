@@ -82,3 +82,12 @@ func FuzzParseIdentity(f *testing.F) {
 		}
 	})
 }
+
+// What is wrong with a name is told as it was written.
+func TestNameThatIsRefused(t *testing.T) {
+	for name, want := range map[string]string{"münchen": "'ü'", "a/b": "'/'", "a\xff": "'\ufffd'", "a b": "' '"} {
+		if err := CheckName(name); err == nil || !strings.Contains(err.Error(), "holds "+want+":") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
