@@ -344,3 +344,30 @@ func TestDataFolderThatCannotBeReached(t *testing.T) {
 		t.Errorf("a folder that is missing is not made: %v", err)
 	}
 }
+
+// A link in the folder's place that leads to nothing, as one to a disk that is not mounted, is said to be that.
+func TestDataFolderBehindADanglingLink(t *testing.T) {
+	link := t.TempDir() + "/link"
+	if err := os.Symlink("/not/mounted", link); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{link, link + "/n1"} {
+		if err := checkMode(dir); err == nil || !strings.Contains(err.Error(), link+" is a link to /not/mounted") {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+// A folder's mode is refused for what it is.
+func TestDataFolderMode(t *testing.T) {
+	for mode, want := range map[os.FileMode]string{0o700: "", 0o500: "its own user", 0o755: "others could read", 0o070: "others could read"} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkMode(dir); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%04o: %v", mode, err)
+		}
+		_ = os.Chmod(dir, 0o700)
+	}
+}

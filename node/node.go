@@ -151,7 +151,7 @@ func checkMode(dir string) error {
 	info, err := os.Stat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make the data folder: %w", err)
+			return fmt.Errorf("make the data folder: %w", danglingLink(err))
 		}
 		info, err = os.Stat(dir)
 	}
@@ -161,10 +161,27 @@ func checkMode(dir string) error {
 	if !info.IsDir() {
 		return usagef("--data-dir %s is no folder", dir)
 	}
-	if mode := info.Mode().Perm(); mode != 0o700 {
+	switch mode := info.Mode().Perm(); {
+	case mode == 0o700:
+		return nil
+	case mode&0o077 == 0:
+		return usagef("the data folder %s has mode %04o, and its own user may not do all with it: it must be 0700 (chmod 700 %s)", dir, mode, dir)
+	default:
 		return usagef("the data folder %s has mode %04o, and others could read or change the data: it must be 0700 (chmod 700 %s)", dir, mode, dir)
 	}
-	return nil
+}
+
+// danglingLink says of a folder that cannot be made for a link in its place where that leads.
+func danglingLink(err error) error {
+	place, ok := errors.AsType[*fs.PathError](err)
+	if !ok {
+		return err
+	}
+	to, failed := os.Readlink(place.Path)
+	if failed != nil {
+		return err
+	}
+	return fmt.Errorf("%s is a link to %s, and that is not there: mount the disk that it is on, or make that folder with mode 0700", place.Path, to)
 }
 
 // etcdScratch is the folder in the data folder for the files of snapshots for etcd, while they are sent.
