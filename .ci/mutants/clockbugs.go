@@ -27,6 +27,9 @@ func clockMutants() []mutant {
 		{"compact by age by the clock", []change{
 			{"node/historyage.go", "	if now-h.samples[len(h.samples)-1].at >=", "	if now = time.Duration(wall); now-h.samples[len(h.samples)-1].at >="},
 		}, []detector{ages}},
+		{"tell how long ago something was by the time of day", []change{
+			{"net/wire/moment.go", "	return now.Sub(momentsBegan) - ", "	return time.Unix(0, now.UnixNano()).Sub(momentsBegan) - "},
+		}, []detector{direct("./net/wire", "TestMoment")}},
 		{"write by a clock that is ahead", []change{
 			{"actor/clocks.go", "return now.Wall - int64(k.ahead)", "return now.Wall"},
 		}, []detector{clocks}},

@@ -50,6 +50,9 @@ func edgeMutants() []mutant {
 		{"pause a watch of which everything was read", []change{
 			{"net/client/watching.go", "	w.paused = len(w.queue) > 0 && w.err == nil\n", "	w.paused = w.err == nil\n"},
 		}, []detector{direct("./net/client", "TestPauseOfWhatWasRead")}},
+		{"take a page of no keys for the end", []change{
+			{"net/client/kv.go", "	if page.More && len(page.KVs) == 0 && ", "	if false && page.More && len(page.KVs) == 0 && "},
+		}, []detector{direct("./net/client", "TestPageOfNothing")}},
 		{"wait for a renewal beyond a lease's end", []change{
 			{"net/client/lease.go", "context.WithDeadline(ctx, until)", "context.WithTimeout(ctx, seconds(ttl))"},
 		}, []detector{direct("./net/client", "TestKeepAliveIsLostInTime")}},
