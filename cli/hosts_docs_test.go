@@ -112,7 +112,7 @@ func TestHostsDocs(t *testing.T) {
 	must(t, exec.Command("cp", "-a", data, data+"-backup").Run())
 	d.serve(3, d.line(disk, "qkv serve --name n3"))
 	d.run(0, "qkv put greeting again")
-	d.until("qkv status", "links", "n2–n3") // n3 was admitted once more
+	d.until("qkv get greeting --serializable --no-discovery --endpoints 10.0.0.3:2379", "again") // n3 was admitted once more
 	d.lose(3, false)
 	must(t, os.Rename(data, data+"-last"))
 	must(t, os.Rename(data+"-backup", data))
@@ -256,7 +256,7 @@ func (d *documented) until(line string, words ...string) {
 			return
 		}
 	}
-	d.t.Fatalf("%s ends with %v and says %s, not %q", line, err, said, words)
+	d.t.Fatalf("%s ends with %v and says %s, not %q%s", line, err, said, words, d.logs())
 }
 
 // voters waits until these are the members, and all have a vote that were started.
@@ -280,9 +280,15 @@ func (d *documented) voters(names ...string) {
 			return
 		}
 	}
+	d.t.Fatalf("the members are not %v: %s%s", names, said, d.logs())
+}
+
+// logs is what all hosts' members have said last.
+func (d *documented) logs() string {
+	var b strings.Builder
 	for host := range 5 {
 		log, _ := os.ReadFile(filepath.Join(d.folder(host), "log"))
-		said = fmt.Appendf(said, "\nhost %d:\n%s", host, log[max(0, len(log)-2000):])
+		fmt.Fprintf(&b, "\nhost %d:\n%s", host, log[max(0, len(log)-3000):])
 	}
-	d.t.Fatalf("the members are not %v: %s", names, said)
+	return b.String()
 }

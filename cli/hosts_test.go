@@ -650,11 +650,18 @@ func TestHostsRefused(t *testing.T) {
 	h.figures("folders that must not start", l)
 }
 
-// copyFolder copies a member's data folder to another host.
+// copyFolder copies a member's data folder to another host, also while that member runs: a file that goes meanwhile is one more try.
 func (h *hosts) copyFolder(from, to *memberProcess) {
 	h.t.Helper()
-	if out, err := exec.Command("cp", "-a", from.dataDir, to.dataDir).CombinedOutput(); err != nil {
-		h.t.Fatalf("copy the folder: %v: %s", err, out)
+	for try := 1; ; try++ {
+		out, err := exec.Command("cp", "-a", from.dataDir, to.dataDir).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if try == 10 {
+			h.t.Fatalf("copy the folder: %v: %s", err, out)
+		}
+		must(h.t, os.RemoveAll(to.dataDir))
 	}
 }
 
