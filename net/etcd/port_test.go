@@ -274,7 +274,9 @@ func TestPlaces(t *testing.T) {
 		return c
 	}
 	put := func(c *grpc.ClientConn) error {
-		_, err := pb.NewKVClient(c).Put(t.Context(), &pb.PutRequest{Key: []byte("a")}, grpc.WaitForReady(true))
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // who gets no place dials for ever
+		defer cancel()
+		_, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: []byte("a")}, grpc.WaitForReady(true))
 		return err
 	}
 	for name, idle := range map[string]time.Duration{"127.0.0.2": time.Hour, "127.0.0.1": time.Millisecond} {
@@ -299,7 +301,7 @@ func TestPlaces(t *testing.T) {
 		eventually(t, func() bool { return s.Stats().Connections == places })
 		time.Sleep(2 * time.Millisecond)
 		if err := put(from(name, s)); err != nil {
-			t.Errorf("from %s: %v", name, err)
+			t.Fatalf("from %s: %v", name, err)
 		}
 		eventually(t, func() bool { return slices.ContainsFunc(attackers, (*hostile).over) })
 		if _, err := w.Recv(); err != nil { // what is watched has changed
