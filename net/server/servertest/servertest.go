@@ -69,7 +69,7 @@ type store struct {
 	state   *index.State
 	applied uint64
 	results []kv.Result
-	later   time.Duration // of the clock
+	later   time.Duration // of the clock, guarded by mu
 	view    atomic.Pointer[index.View]
 
 	watching sync.Mutex
@@ -173,7 +173,9 @@ func (m *Member) Announce(one kv.Member) {
 // Pass lets the clock of sessions go on.
 func (m *Member) Pass(d time.Duration) {
 	for range d / limits.SessionPause {
+		m.store.mu.Lock()
 		m.store.later += limits.SessionPause
+		m.store.mu.Unlock()
 		m.store.apply(nil, func([]kv.Result) {})
 	}
 }
