@@ -181,7 +181,7 @@ func (t *Transport) Start(h Handler) error {
 	t.handler = h
 	resetKey := quic.StatelessResetKey(t.config.ResetKey)
 	t.quic = &quic.Transport{
-		Conn:                t.config.Listen,
+		Conn:                wire.ReceiveOffload(t.config.Listen),
 		StatelessResetKey:   &resetKey,
 		ConnContext:         t.meet,
 		VerifySourceAddress: t.handshakes.Verify,

@@ -143,7 +143,7 @@ func (c *Config) bind() error {
 func (s *Server) listen() error {
 	key := quic.StatelessResetKey(s.config.ResetKey)
 	s.transport = &quic.Transport{
-		Conn: s.config.Conn, StatelessResetKey: &key, ConnContext: s.admit,
+		Conn: wire.ReceiveOffload(s.config.Conn), StatelessResetKey: &key, ConnContext: s.admit,
 		VerifySourceAddress: s.handshakes.Verify,
 	}
 	listener, err := s.transport.Listen(s.tls(), s.quicConfig(0))
