@@ -148,7 +148,7 @@ func (s *inventory) makeDurable() error {
 				continue
 			}
 			err := s.with(f, func(f *logFile, file disk.File) error {
-				if err := errors.Join(file.Datasync(), file.DropCache()); err != nil {
+				if err := errors.Join(file.Datasync(), file.DropCache(0, 0)); err != nil {
 					return fmt.Errorf("opening the log: %w", err)
 				}
 				return s.readHeader(f, file)

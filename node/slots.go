@@ -64,7 +64,7 @@ func decodeSlot(b []byte) (number uint64, content []byte, whole bool) {
 // readSlots returns a file's newest content, its number, and in which slot it is, as they are on the medium.
 func readSlots(file disk.File) (content []byte, number uint64, at int, err error) {
 	b := make([]byte, 2*slotBytes)
-	if err := file.DropCache(); err != nil {
+	if err := file.DropCache(0, 0); err != nil {
 		return nil, 0, 0, err
 	}
 	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {

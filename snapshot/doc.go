@@ -75,8 +75,8 @@
 //  1. Write under a temporary name in the same folder, with a sync every 1 MiB (of one that is received, a
 //     write-back) so that the last one does not hold up the log's; fsync the file.
 //  2. Check it: the saver reads it back from the medium, past the page cache, and looks at every block's checksums; what is
-//     received is read back and verified while it comes, and the state is built in the same pass ([Readback]). A file that is
-//     not sound is removed.
+//     received is read back and verified while it comes, and the state is built in the same pass ([Readback]), which lets go
+//     of the page cache behind it: nobody reads the file again soon. A file that is not sound is removed.
 //  3. Close it, rename it to its published name, which must be free; fsync the folder.
 //  4. Only after that may anybody rely on it: release the log, remove older snapshots, answer "installed".
 //

@@ -3,6 +3,7 @@ package snapshot
 import (
 	"fmt"
 
+	"qkv/internal/limits"
 	"qkv/log/disk"
 )
 
@@ -14,6 +15,9 @@ type Reader struct {
 	name string
 	size int64
 	sha  [32]byte
+
+	// Owned by ReadAt.
+	dropped int64 // so many bytes were given up in the page cache
 }
 
 // Open opens a published file to be sent. It reads the head and the tail, not what is between them.
@@ -46,8 +50,19 @@ func (r *Reader) Size() int64 { return r.size }
 // SHA is the file's identity: the SHA-256 of all before its tail, which follows from the rest.
 func (r *Reader) SHA() [32]byte { return r.sha }
 
-// ReadAt reads as io.ReaderAt does.
-func (r *Reader) ReadAt(p []byte, off int64) (int, error) { return r.file.ReadAt(p, off) }
+// ReadAt reads as io.ReaderAt does, for one goroutine. What was read, and what is before it, is given up in the page cache: it was
+// written past that, is read once, and would take the memory of others.
+func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := r.file.ReadAt(p, off)
+	r.dropped = min(r.dropped, off) // it is sent again from here
+	if end := off + int64(n); end-r.dropped >= limits.SnapshotCacheBytes {
+		r.dropped = end
+		if dropped := r.file.DropCache(0, end); err == nil && dropped != nil {
+			err = fmt.Errorf("read snapshot: %w", dropped)
+		}
+	}
+	return n, err
+}
 
 // Close closes the file.
 func (r *Reader) Close() error { return r.file.Close() }

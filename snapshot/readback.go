@@ -27,6 +27,7 @@ type Readback struct {
 	// Owned by Step.
 	file    disk.File // nil before the first step, and after Close
 	reading reading   // without a walker before there is a prelude
+	dropped int64     // so many bytes were given up in the page cache
 	sound   bool      // all is read, and it is what was announced
 	build   *loading  // content, if a state is wanted
 	state   *index.State
@@ -59,8 +60,24 @@ func (b *Readback) Step(arrived int64) (sound bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		if err := b.dropRead(); err != nil {
+			return false, err
+		}
 	}
 	return b.sound, nil
+}
+
+// dropRead lets go of pages that were read: nobody reads them again, and each that is kept is a fresh one for what comes. Those that
+// still wait to be written go with a later call.
+func (b *Readback) dropRead() error {
+	if b.reading.next-b.dropped < limits.SnapshotCacheBytes {
+		return nil
+	}
+	b.dropped = b.reading.next
+	if err := b.file.DropCache(0, b.dropped); err != nil {
+		return fmt.Errorf("read back snapshot: %w", err)
+	}
+	return nil
 }
 
 // open begins when there is a prelude.

@@ -1,13 +1,16 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 )
 
 // A file is read back while it comes, whatever the pieces are; the state that is built of it is the one that Load finds, and
@@ -81,6 +84,109 @@ func TestReadbackWhileItComes(t *testing.T) {
 		b[at] ^= 1
 		back.Close()
 		r.Abort()
+	}
+}
+
+// large saves a snapshot of so many bytes, and opens it to be sent.
+func large(t *testing.T, fs disk.FS, bytes int) *Reader {
+	t.Helper()
+	state := index.NewState(limits.Defaults().Index)
+	for i := range bytes >> 20 {
+		apply(t, state, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1<<20)}))
+	}
+	saver, err := Begin(fs, "d", Meta{Cluster: 1, Member: 2, Index: applied(state), Term: 1}, state.ViewToSave())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for done := false; !done; {
+		if done, err = saver.Step(1 << 20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from, err := Open(fs, saver.Info().Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return from
+}
+
+// givenUp returns how far a file's pages were given up, by the trace of a disk, which begins anew.
+func givenUp(t *testing.T, trace *strings.Builder) (most int64) {
+	t.Helper()
+	for line := range strings.Lines(trace.String()) {
+		fields, at, n := strings.Fields(line), int64(0), int64(0)
+		if len(fields) != 3 || fields[0] != "dropcache" {
+			continue
+		}
+		if _, err := fmt.Sscanf(fields[2], "%d+%d", &at, &n); err != nil || at != 0 {
+			t.Fatal(line, err)
+		}
+		most = max(most, n)
+	}
+	trace.Reset()
+	return most
+}
+
+// What was read back does not fill the page cache, and what was not is left there.
+func TestReadbackLetsGo(t *testing.T) {
+	fs := newDisk(t)
+	from := large(t, fs, 2*limits.SnapshotCacheBytes+3<<20)
+	defer from.Close()
+	b, to := slurp(t, fs, "d/"+from.Name()), newDisk(t)
+	var trace strings.Builder
+	to.SetTrace(&trace)
+	r := receive(t, to, from)
+	back := r.Readback(limits.Defaults().Index)
+	defer back.Close()
+	all := int64(0)
+	for before := int64(0); r.Offset() < from.Size(); before = r.Offset() {
+		if err := feed(r, b, 1<<20, r.Offset()+1); err != nil {
+			t.Fatal(err)
+		}
+		givenUp(t, &trace)
+		if _, err := back.Step(before); err != nil { // one piece behind
+			t.Fatal(err)
+		}
+		n := givenUp(t, &trace)
+		if n > before {
+			t.Errorf("%d bytes are given up, %d were read", n, before)
+		}
+		all = max(all, n)
+		if back.reading.walker != nil && back.reading.next-all >= limits.SnapshotCacheBytes {
+			t.Fatalf("of %d bytes that were read only %d are given up", back.reading.next, all)
+		}
+	}
+	if _, err := back.Step(r.Offset()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(back); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was sent does not fill the page cache, also where it is sent again.
+func TestReaderLetsGo(t *testing.T) {
+	fs := newDisk(t)
+	from := large(t, fs, 2*limits.SnapshotCacheBytes+3<<20)
+	defer from.Close()
+	var trace strings.Builder
+	fs.SetTrace(&trace)
+	piece, want := make([]byte, 1<<20), slurp(t, fs, "d/"+from.Name())
+	for _, begin := range []int64{0, 1 << 20} {
+		all := begin
+		for at := begin; at < from.Size(); at += int64(len(piece)) {
+			n, err := from.ReadAt(piece, at)
+			if end := at + int64(n); !bytes.Equal(piece[:n], want[at:end]) || (err != nil && end != from.Size()) {
+				t.Fatal(at, n, err)
+			}
+			n64 := givenUp(t, &trace)
+			if n64 > at+int64(n) {
+				t.Errorf("%d bytes are given up, %d were read", n64, at+int64(n))
+			}
+			if all = max(all, n64); at+int64(n)-all >= limits.SnapshotCacheBytes {
+				t.Fatalf("from %d on: of %d bytes that were read only %d are given up", begin, at+int64(n), all)
+			}
+		}
 	}
 }
 

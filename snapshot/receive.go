@@ -108,7 +108,7 @@ func (r *Receiver) resume() error {
 	if err := r.file.Datasync(); err != nil {
 		return err
 	}
-	if err := r.file.DropCache(); err != nil {
+	if err := r.file.DropCache(0, 0); err != nil {
 		return err
 	}
 	w, err := walk(r.tmp(), r.file, nil, readWindow)

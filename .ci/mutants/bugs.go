@@ -510,7 +510,7 @@ var bugs = []mutant{
 		{"node/member.go", "		if len(founders) == 1 { // nobody else has to find the same ids\n", "		if len(founders) == 0 {\n"},
 	}, []detector{direct("./node", "TestLoneFounderIsUsedOnce")}},
 	{"read small files through the page cache", []change{
-		{"node/slots.go", "	if err := file.DropCache(); err != nil {\n		return nil, 0, 0, err\n	}\n", ""},
+		{"node/slots.go", "	if err := file.DropCache(0, 0); err != nil {\n		return nil, 0, 0, err\n	}\n", ""},
 	}, []detector{direct("./node", "TestSmallFilesAreReadFromTheMedium")}},
 	{"change the configuration of a snapshot by what is below it", []change{
 		{"actor/membership.go", "	if c.membership.restoring && !m.Restored {\n", "	if c.membership.restoring && m.Restored {\n"},

@@ -58,8 +58,9 @@ type File interface {
 	// nothing, and does less than a sync: the file system's journal is not committed, nor the disk's cache flushed. It is for
 	// what grows, so that the sync at its end is short. An error is as final as that of a sync.
 	WriteBack(off, n int64, wait bool) error
-	// DropCache makes later reads come from the medium, for pages that are not waiting to be written.
-	DropCache() error
+	// DropCache makes later reads of a range, or of all behind off where n is 0, come from the medium, for whole pages that are not
+	// waiting to be written. What nobody will read takes no memory then.
+	DropCache(off, n int64) error
 	// ReadMedium is ReadAt of what is on the medium of a file that is synced, whatever the page cache has. Where offset and
 	// length are multiples of DirectBytes, and the file system can, it reads past the page cache: that takes no memory and
 	// little processor time.

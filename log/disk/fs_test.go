@@ -104,7 +104,7 @@ func TestFiles(t *testing.T) {
 		}
 		must(t, f.Datasync())
 		must(t, f.Sync())
-		must(t, f.DropCache())
+		must(t, f.DropCache(0, 0))
 		must(t, d.SyncDir(dir+"/a/b"))
 		must(t, f.Close())
 		if err := f.Datasync(); err == nil {
@@ -375,7 +375,7 @@ func TestReadOnly(t *testing.T) {
 			t.Error("a file opened for reading was truncated")
 		}
 		must(t, f.Datasync()) // allowed: recovery syncs what it only reads
-		must(t, f.DropCache())
+		must(t, f.DropCache(0, 0))
 		must(t, f.Close())
 		w, err := d.OpenWritable(dir + "/x")
 		must(t, err)

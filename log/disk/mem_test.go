@@ -203,7 +203,7 @@ func TestFailedSync(t *testing.T) {
 		f, err := m.Open("f")
 		must(t, err)
 		must(t, f.Datasync())
-		must(t, f.DropCache())
+		must(t, f.DropCache(0, 0))
 		truth := content(t, m, "f")
 		truths[truth == "new."]++
 		m.Crash(disk.Prefix)
@@ -225,7 +225,7 @@ func TestWrittenAgainAfterAFailedSync(t *testing.T) {
 			func(m *disk.Mem) {
 				f, err := m.Open("f")
 				must(t, err)
-				must(t, f.DropCache())
+				must(t, f.DropCache(0, 0))
 			},
 		} {
 			m := disk.NewMem(seed)

@@ -276,7 +276,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *memFile) ReadMedium(p []byte, off int64) (int, error) {
-	if err := f.DropCache(); err != nil {
+	if err := f.DropCache(0, 0); err != nil {
 		return 0, err
 	}
 	return f.ReadAt(p, off)
@@ -392,8 +392,13 @@ func (f *memFile) WriteBack(off, n int64, wait bool) error {
 	return err // what has come to the medium a crash decides, as always
 }
 
-func (f *memFile) DropCache() error {
-	if _, err := f.enter(OpDropCache, ""); err != nil {
+// DropCache drops all: a page that nobody holds may go at any time.
+func (f *memFile) DropCache(off, n int64) error {
+	what := ""
+	if n > 0 {
+		what = f.detail("%d+%d", off, n)
+	}
+	if _, err := f.enter(OpDropCache, what); err != nil {
 		return err
 	}
 	f.m.dropCache(f.inode)

@@ -239,7 +239,7 @@ func (f *osFile) ReadMedium(p []byte, off int64) (n int, err error) {
 			return n, err
 		}
 	}
-	if err := f.DropCache(); err != nil {
+	if err := f.DropCache(0, 0); err != nil {
 		return 0, err
 	}
 	return f.File.ReadAt(p, off)
@@ -314,8 +314,8 @@ func (f *osFile) WriteBack(off, n int64, wait bool) error {
 	return f.named("sync_file_range", err)
 }
 
-func (f *osFile) DropCache() error {
-	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_DONTNEED) }))
+func (f *osFile) DropCache(off, n int64) error {
+	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED) }))
 }
 
 func (f *osFile) Sync() error {
