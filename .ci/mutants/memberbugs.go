@@ -72,7 +72,7 @@ var memberMutants = []mutant{
 		{"actor/membership.go", "return slices.Contains(f.voters, id) }) {\n			return", "return slices.Contains(next, id) }) {\n			return"},
 	}, []detector{direct("./actor", "TestJudge")}},
 	{"use a piece's memory again before it is written", []change{
-		{"net/peer/conn.go", "		bytes, err := w.addAll(frames)\n", "		for _, frame := range frames {\n			peerframe.Free(class, frame)\n		}\n		bytes, err := w.addAll(frames)\n"},
+		{"net/peer/conn.go", "		bytes, err := w.addAll(frames)\n", "		for _, frame := range frames {\n			peerframe.Free(frame)\n		}\n		bytes, err := w.addAll(frames)\n"},
 	}, []detector{direct("./net/peer", "TestPiecesArriveAsTheyWere")}},
 	{"say for ever who was turned away", []change{
 		{"node/peers.go", "c.turnedAway[who]--; c.turnedAway[who] <= 0 {", "c.turnedAway[who]--; c.turnedAway[who] < -1<<30 {"},

@@ -6,6 +6,9 @@ import "time"
 const (
 	// PeerFrameBytes bounds one frame between members: a full append message, or a forwarded batch, or a chunk.
 	PeerFrameBytes = MessageEntriesBytes + EnvelopeBytes + 64<<10
+	// PeerFrameReuse is from which size on the memory of a frame that was written is used again: a piece of a snapshot, or some of
+	// the log. Smaller ones cost little.
+	PeerFrameReuse = 128 << 10
 	// TermsAhead is how far another member's term may be ahead: an election a second for a century.
 	TermsAhead = 1 << 32
 	// PeerQueueBytes bounds what waits to be sent to one peer on one stream; what is past it is dropped.

@@ -150,7 +150,7 @@ func (c *conn) write(class peerframe.Class) error {
 		c.link.sent.add(len(frames), bytes)
 		q.written(len(frames), bytes)
 		for _, frame := range frames { // QUIC has copied them
-			peerframe.Free(class, frame)
+			peerframe.Free(frame)
 		}
 	}
 }

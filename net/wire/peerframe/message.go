@@ -185,25 +185,30 @@ func begin(dst []byte, kind int) []byte {
 	return pack.AppendUint(pack.AppendArray(dst, elements[kind]), uint64(kind))
 }
 
-// chunkFrames keeps the memory of chunks' frames that were written: a snapshot is thousands of them, each as large as the one before,
-// and new memory for each is cleared first and makes garbage beside the writes of others.
-var chunkFrames sync.Pool
+// written keeps the memory of large frames that were written, by its size in steps: who is sent a snapshot or the log gets thousands,
+// each as large as the one before, and new memory for each is cleared first and makes garbage. Consensus makes the appends, and the
+// commits of others wait meanwhile.
+var written [limits.PeerFrameBytes/frameStep + 1]sync.Pool
+
+const frameStep = 64 << 10
 
 // Encode returns the frame of a message, in memory of its own; Free may take it back.
 func Encode(m Message) []byte {
 	most := bound(m)
-	if _, large := m.(Chunk); large {
-		if kept, ok := chunkFrames.Get().(*[]byte); ok && cap(*kept) >= most {
-			return m.append((*kept)[:0])
-		}
+	steps := (most + frameStep - 1) / frameStep
+	if most < limits.PeerFrameReuse || steps >= len(written) {
+		return m.append(make([]byte, 0, most))
 	}
-	return m.append(make([]byte, 0, most))
+	if kept, ok := written[steps].Get().(*[]byte); ok {
+		return m.append((*kept)[:0])
+	}
+	return m.append(make([]byte, 0, steps*frameStep))
 }
 
 // Free takes back a frame of Encode's that was written, when nobody reads it any more.
-func Free(class Class, frame []byte) {
-	if class == Bulk && cap(frame) >= limits.SnapshotChunkBytes {
-		chunkFrames.Put(&frame)
+func Free(frame []byte) {
+	if steps := cap(frame) / frameStep; cap(frame) >= limits.PeerFrameReuse && cap(frame)%frameStep == 0 && steps < len(written) {
+		written[steps].Put(&frame)
 	}
 }
 
