@@ -48,7 +48,7 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 	}
 	away.start()
 	begun := w.sim.Now()
-	lasted, ends := time.Duration(0), begun+20*time.Second
+	lasted, ends := time.Duration(0), begun+45*time.Second
 	var tenths []float64 // puts a second in each tenth of one
 	for w.sim.Now() < ends && w.failure == "" {
 		tenths = append(tenths, putsIn(100*time.Millisecond))
@@ -71,7 +71,7 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 	if sent < 20<<20 {
 		t.Errorf("only %d bytes were sent", sent)
 	}
-	if worst < before*6/10 {
+	if worst < before*7/10 {
 		t.Errorf("%.0f puts in a second while it caught up, %.0f before", worst, before)
 	}
 }

@@ -6,6 +6,7 @@ func catchupMutants() []mutant {
 	gone := direct("./actor", "TestSenderOfASnapshotIsGone")
 	leaves := direct("./node", "TestCatchUpLeavesRoom")
 	waits := direct("./actor", "TestFollowerWaitsForASave")
+	offload := direct("./net/wire", "TestReceiveOffload")
 	return []mutant{
 		{"read for who is behind whatever it costs", []change{
 			{"actor/pace.go", "	if p.credit <= 0 {\n", "	if p.credit <= 0 && p.behind == 0 {\n"},
@@ -16,6 +17,30 @@ func catchupMutants() []mutant {
 		{"send what is written, and no more", []change{
 			{"actor/pace.go", "limits.CatchUpGain*p.writes", "p.writes"},
 		}, []detector{pace}},
+		{"keep in the page cache what was read back", []change{
+			{"snapshot/readback.go", "	if b.reading.next-b.dropped < limits.SnapshotCacheBytes {\n", "	if b.reading.next-b.dropped < limits.SnapshotCacheBytes<<20 {\n"},
+		}, []detector{direct("./snapshot", "TestReadbackLetsGo")}},
+		{"keep in the page cache what was sent again", []change{
+			{"snapshot/open.go", "	r.dropped = min(r.dropped, off) // it is sent again from here\n", ""},
+		}, []detector{direct("./snapshot", "TestReaderLetsGo")}},
+		{"make new memory for each message of the log", []change{
+			{"net/wire/peerframe/message.go", "		written[steps].Put(&frame)\n", ""},
+		}, []detector{direct("./net/wire/peerframe", "TestLargeFramesAreUsedAgain")}},
+		{"take a row of datagrams for one", []change{
+			{"net/wire/offload_linux.go", "			c.segment = max(int(binary.NativeEndian.Uint32(body)), 1)\n", "			_ = binary.NativeEndian.Uint32(body)\n"},
+		}, []detector{offload}},
+		{"lose what the kernel says of a row of datagrams", []change{
+			{"net/wire/offload_linux.go", "			c.kept = append(c.kept, rest[:len(rest)-len(behind)]...)\n", "			_ = c.kept\n"},
+		}, []detector{offload}},
+		{"take a datagram for another sender's", []change{
+			{"net/wire/offload_linux.go", "	if c.from == nil || source != c.source {\n", "	if c.from == nil {\n"},
+		}, []detector{offload}},
+		{"lose the last of a row of datagrams", []change{
+			{"net/wire/offload_linux.go", "	for ; i < len(messages) && len(c.left) > 0; i++ {\n", "	for ; i < len(messages) && (len(c.left) >= c.segment || i == 0); i++ {\n"},
+		}, []detector{offload}},
+		{"read each datagram alone", []change{
+			{"net/wire/offload_linux.go", "		refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)\n", ""},
+		}, []detector{offload}},
 		{"hold a follower back that costs nothing", []change{
 			{"actor/pace.go", "			p.rate *= 5. / 4\n", ""},
 		}, []detector{pace}},
