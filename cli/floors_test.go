@@ -43,7 +43,7 @@ const (
 	boltModule   = "go.etcd.io/bbolt"
 	jsonModule   = "github.com/grpc-ecosystem/grpc-gateway/v2"
 	promModule   = "github.com/prometheus/client_golang"
-	httpModule   = "golang.org/x/net"
+	netModule    = "golang.org/x/net"
 	yamlModule   = "go.yaml.in/yaml/v3"
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
@@ -63,14 +63,14 @@ var house = map[string]room{
 
 	"index/watch": {floor: 2, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{btreeModule}},
 	"snapshot":    {floor: 2, imports: []string{"index", "log/disk", "internal/pack", "internal/limits"}},
-	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
+	"net/wire":    {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule, netModule, sysModule}}, // these come with QUIC
 
 	"net/wire/peerframe": {floor: 2, imports: []string{"index/kv", "internal/pack", "internal/limits"}, modules: []string{raftModule}},
 
 	"actor":      {floor: 3, imports: []string{"log", "index", "index/kv", "index/watch", "snapshot", "log/disk", "internal/pack", "internal/limits", "internal/meter"}, modules: []string{btreeModule, raftModule, protoModule}},
 	"net/peer":   {floor: 3, imports: []string{"net/wire", "net/wire/peerframe", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 	"net/server": {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
-	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, httpModule, boltModule, promModule, jsonModule}},
+	"net/etcd":   {floor: 3, imports: []string{"net/wire", "index", "index/kv", "internal/election", "internal/limits", "internal/meter"}, modules: []string{etcdModule, grpcModule, protoModule, netModule, boltModule, promModule, jsonModule}},
 	"net/client": {floor: 3, imports: []string{"net/wire", "index/kv", "internal/pack", "internal/limits"}, modules: []string{quicModule}},
 
 	"net/etcd/migrate": {floor: 3, imports: []string{"index", "index/kv", "internal/limits"}, modules: []string{etcdModule, grpcModule, protoModule, boltModule}},
