@@ -35,8 +35,8 @@ func catchupMutants() []mutant {
 		{"take a datagram for another sender's", []change{
 			{"net/wire/offload_linux.go", "	if c.from == nil || source != c.source {\n", "	if c.from == nil {\n"},
 		}, []detector{offload}},
-		{"lose the last of a row of datagrams", []change{
-			{"net/wire/offload_linux.go", "	for ; i < len(messages) && len(c.left) > 0; i++ {\n", "	for ; i < len(messages) && (len(c.left) >= c.segment || i == 0); i++ {\n"},
+		{"hold back the last of a row of datagrams", []change{
+			{"net/wire/offload_linux.go", "	for ; i < len(messages) && len(c.left) > 0; i++ {\n", "	for ; i < len(messages) && len(c.left) >= c.segment; i++ {\n"},
 		}, []detector{offload}},
 		{"read each datagram alone", []change{
 			{"net/wire/offload_linux.go", "		refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)\n", ""},
