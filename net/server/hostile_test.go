@@ -106,7 +106,7 @@ func TestHostileClients(t *testing.T) {
 	}
 	stats := e.server.Stats()
 	t.Logf("%d connections, %d MiB in clients' shares; resident: %d MiB before, %d MiB at most; connect and put took at most %v", stats.Connections, stats.Bytes>>20, before>>20, most>>20, slowest)
-	if most-before > 512<<20 {
+	if most-before > 512<<20 && !underRace {
 		t.Errorf("the member grew by %d MiB", (most-before)>>20)
 	}
 	if stats.Connections < int64(places)-10 {
