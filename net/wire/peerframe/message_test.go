@@ -527,3 +527,17 @@ func TestLargeFramesAreUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+// A frame takes no more memory than it needs, or a step more where that is used again: a queue is bounded by the bytes of its frames.
+func TestFramesTakeWhatTheyNeed(t *testing.T) {
+	for _, n := range []int{0, 1, 1000, 60 << 10, limits.PeerFrameReuse - 100, limits.PeerFrameReuse, limits.PeerFrameReuse + 1, limits.EnvelopeBytes, limits.PeerFrameBytes - 100} {
+		most := 100
+		if n > limits.PeerFrameReuse-100 {
+			most += frameStep
+		}
+		frame := Encode(Forward{Term: 1, Oldest: 1, Envelope: make([]byte, n)})
+		if cap(frame)-n > most {
+			t.Errorf("a frame of %d bytes takes %d", n, cap(frame))
+		}
+	}
+}
