@@ -3,6 +3,7 @@ package disk
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -36,5 +37,59 @@ func TestUnitOfBlocks(t *testing.T) {
 	}
 	if n := unitOf(&unix.Statfs_t{Bsize: 512}); n != 512 {
 		t.Errorf("blocks of %d where the file system does not say", n)
+	}
+}
+
+// Of a range only its pages leave the page cache, and all behind an offset without a length: what is there stays for who reads it.
+func TestDropCacheOfARange(t *testing.T) {
+	const page, pages = 64 << 10, 64 // the pages of all machines
+	f, err := OS().Create(t.TempDir() + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, pages*page), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Datasync(); err != nil {
+		t.Fatal(err)
+	}
+	cached := func() (which []int) {
+		for i := range pages {
+			var stat unix.Cachestat_t
+			if err := unix.Cachestat(uint(f.(*osFile).fd), &unix.CachestatRange{Off: uint64(i) * page, Len: page}, &stat, 0); err != nil {
+				t.Skip("this kernel does not say what is cached: ", err)
+			}
+			if stat.Cache > 0 {
+				which = append(which, i)
+			}
+		}
+		return which
+	}
+	if err := f.DropCache(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if left := cached(); len(left) > 0 {
+		t.Skipf("this file system keeps %d of %d pages that were written", len(left), pages)
+	}
+	for _, dropped := range []struct{ from, n, end int }{{0, 24, 24}, {40, 8, 48}, {56, 0, pages}} {
+		if _, err := f.(*osFile).File.ReadAt(make([]byte, pages*page), 0); err != nil {
+			t.Fatal(err)
+		}
+		if all := cached(); len(all) < pages {
+			t.Skipf("of %d pages that were read the system keeps %d", pages, len(all))
+		}
+		if err := f.DropCache(int64(dropped.from)*page, int64(dropped.n)*page); err != nil {
+			t.Fatal(err)
+		}
+		var want []int
+		for i := range pages {
+			if i < dropped.from || i >= dropped.end {
+				want = append(want, i)
+			}
+		}
+		if left := cached(); !slices.Equal(left, want) {
+			t.Errorf("without %d+%d there are %v", dropped.from, dropped.n, left)
+		}
 	}
 }
