@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"qkv/index"
@@ -187,6 +188,29 @@ func TestReaderLetsGo(t *testing.T) {
 				t.Fatalf("from %d on: of %d bytes that were read only %d are given up", begin, at+int64(n), all)
 			}
 		}
+	}
+}
+
+// A disk that gives up no pages is broken, and who reads is told.
+func TestCacheThatStays(t *testing.T) {
+	fs := newDisk(t)
+	from := large(t, fs, limits.SnapshotCacheBytes+3<<20)
+	defer from.Close()
+	b, to := slurp(t, fs, "d/"+from.Name()), newDisk(t)
+	fs.Fail(disk.Fault{Op: disk.OpDropCache, Err: syscall.EIO})
+	if _, err := from.ReadAt(make([]byte, limits.SnapshotCacheBytes), 0); !errors.Is(err, syscall.EIO) {
+		t.Errorf("what is sent: %v", err)
+	}
+	r := receive(t, to, from)
+	defer r.Close()
+	back := r.Readback(limits.Defaults().Index)
+	defer back.Close()
+	if err := feed(r, b, 1<<20, from.Size()); err != nil {
+		t.Fatal(err)
+	}
+	to.Fail(disk.Fault{Op: disk.OpDropCache, Err: syscall.EIO})
+	if sound, err := back.Step(r.Offset()); sound || !errors.Is(err, syscall.EIO) || errors.Is(err, ErrCorrupt) {
+		t.Errorf("what is read back: %v %v", sound, err)
 	}
 }
 
