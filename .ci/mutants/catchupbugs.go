@@ -7,6 +7,7 @@ func catchupMutants() []mutant {
 	leaves := direct("./node", "TestCatchUpLeavesRoom")
 	waits := direct("./actor", "TestFollowerWaitsForASave")
 	offload := direct("./net/wire", "TestReceiveOffload")
+	addresses := direct("./net/wire", "TestReceiveOffloadOfEachAddress")
 	return []mutant{
 		{"read for who is behind whatever it costs", []change{
 			{"actor/pace.go", "	if p.credit <= 0 {\n", "	if p.credit <= 0 && p.behind == 0 {\n"},
@@ -38,6 +39,24 @@ func catchupMutants() []mutant {
 		{"hold back the last of a row of datagrams", []change{
 			{"net/wire/offload_linux.go", "	for ; i < len(messages) && len(c.left) > 0; i++ {\n", "	for ; i < len(messages) && len(c.left) >= c.segment; i++ {\n"},
 		}, []detector{offload}},
+		{"change the sender of datagrams that were handed out", []change{
+			{"net/wire/offload_linux.go", "		c.from, c.source = net.UDPAddrFromAddrPort(source), source\n", "		if c.from == nil {\n			c.from = &net.UDPAddr{}\n		}\n		*c.from, c.source = *net.UDPAddrFromAddrPort(source), source\n"},
+		}, []detector{addresses}},
+		{"lose where a datagram came to", []change{
+			{"net/wire/offload_linux.go", "		} else {\n			c.kept", "		} else if header.Type != unix.IP_PKTINFO && header.Type != unix.IPV6_PKTINFO {\n			c.kept"},
+		}, []detector{addresses}},
+		{"let go of the wrong pages", []change{
+			{"log/disk/os_linux.go", "unix.Fadvise(f.fd, off, n,", "unix.Fadvise(f.fd, n, off,"},
+		}, []detector{direct("./log/disk", "TestDropCacheOfARange")}},
+		{"send on from a disk that gives up no pages", []change{
+			{"snapshot/open.go", "err == nil && dropped != nil", "err != nil && dropped != nil"},
+		}, []detector{direct("./snapshot", "TestCacheThatStays")}},
+		{"take 64 KiB for each small frame", []change{
+			{"net/wire/peerframe/message.go", "	if most < limits.PeerFrameReuse || steps", "	if most < 1 || steps"},
+		}, []detector{direct("./net/wire/peerframe", "TestFramesTakeWhatTheyNeed")}},
+		{"read the peers' packets one by one", []change{
+			{"net/peer/transport.go", "wire.ReceiveOffload(t.config.Listen)", "t.config.Listen"},
+		}, []detector{direct("./net/peer", "TestPeersReadRows")}},
 		{"read each datagram alone", []change{
 			{"net/wire/offload_linux.go", "		refused = unix.SetsockoptInt(int(fd), unix.IPPROTO_UDP, unix.UDP_GRO, 1)\n", ""},
 		}, []detector{offload}},
