@@ -168,7 +168,8 @@
 //
 //  1. Each member that is behind gets at least limits.CatchUpGain times what is written, and limits.CatchUpLeast: it gains on
 //     those who write as fast as they do, however busy the leader is. What was written while it was away, or S bytes of a
-//     snapshot and the log behind that, take it at most as long as to write four times as much.
+//     snapshot and the log behind that, take it at most as long as to write four times as much. It is limits.CatchUpGainMost times
+//     while the log has taken half of the room in which it is kept: past that it would need one snapshot after the other.
 //  2. Above that the rate grows by a quarter each limits.CatchUpWindow while it is used and commits take at most
 //     limits.CatchUpCost times as long as before anybody was behind, or limits.CatchUpCostLeast longer, and is three quarters of
 //     what was sent when they take longer; it doubles while nobody writes.

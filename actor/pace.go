@@ -18,11 +18,12 @@ import (
 // Invariants:
 //
 //  1. orders are those that this leader gave its log and that are not committed, in their order.
-//  2. rate is at least limits.CatchUpLeast and limits.CatchUpGain times writes, and at most limits.CatchUpMost.
+//  2. rate is at least limits.CatchUpLeast and gain() times writes, and at most limits.CatchUpMost.
 //  3. calm is what a commit takes while nobody is behind, as far as that is known; where it takes less now, it is soon that.
 //  4. credit is what may be read for those that are behind. It is below 0 for as long as the last read is ahead of the rate.
 type pace struct {
-	least int64 // limits.Tunable's CatchUpLeast
+	least   int64 // limits.Tunable's CatchUpLeast
+	presses bool  // the log has taken half of the room in which it is kept for those that are behind
 
 	rate   float64       // bytes a second for each that is behind
 	behind int           // how many there are
@@ -79,11 +80,20 @@ func (p *pace) tick(behind, logs int, pieces int64, now time.Duration) (allowed 
 	if p.behind = behind; now-p.since >= limits.CatchUpWindow {
 		p.look(now)
 	}
-	p.rate = min(max(p.rate, float64(p.least), limits.CatchUpGain*p.writes), limits.CatchUpMost)
+	p.rate = min(max(p.rate, float64(p.least), p.gain()*p.writes), limits.CatchUpMost)
 	bytes := p.rate * min(now-p.at, limits.CatchUpBurst).Seconds()
 	p.at = now
 	p.credit = min(p.credit+bytes*float64(logs), bytes)
 	return int64(bytes)
+}
+
+// gain is how many times what is written each of those that are behind gets at least. Who gains little needs more log to be kept, and
+// needs another snapshot where there is no room for that.
+func (p *pace) gain() float64 {
+	if p.presses {
+		return limits.CatchUpGainMost
+	}
+	return limits.CatchUpGain
 }
 
 // look ends a window. One in which the disk stood is no measure of the others: it counts for twice what they take.
@@ -140,6 +150,7 @@ func (c *Consensus) sendMissing() {
 			}
 		})
 	}
+	c.pace.presses = 2*c.fileBytes > c.Status.catchUpRoom(&c.Limits, c.Status.snapshots.Load())
 	allowed := c.pace.tick(logs+len(c.sending), logs, c.Status.piecesSent.Load(), c.now.Now)
 	if len(c.sending) > 0 {
 		c.Snapshotter.Offer(Allow{Bytes: allowed})

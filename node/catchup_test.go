@@ -75,3 +75,61 @@ func TestCatchUpLeavesRoom(t *testing.T) {
 		t.Errorf("%.0f puts in a second while it caught up, %.0f before", worst, before)
 	}
 }
+
+// TestCatchUpByOneSnapshot lets a follower come back that needs a snapshot, under a load that goes on at its rate, where saves are so far
+// apart that the log behind the newest one is twice as large as the state. It is sent hardly more than it must be, since commits
+// take longer for it. It gets a snapshot and then the log, and not one snapshot after the other.
+func TestCatchUpByOneSnapshot(t *testing.T) {
+	const smaller = 64 // all sizes, and what is written in a second, than they are by default and of a machine that is used
+	const value, state, rate, machine = 4000, 160 << 20 / smaller, 100_000_000 / smaller, 300_000_000 / smaller
+	w, leader := quietCluster(t, shape{segmentBytes: 64 << 20 / smaller, historyBytes: state - 64*(value+80), calm: true}, func(l *limits.Tunable) {
+		l.SnapshotBytes /= smaller
+		l.CatchUpBytes /= smaller
+		l.CatchUpLeast /= smaller
+		l.DiskUseLeast /= smaller
+		l.WindowBytes /= smaller / 4 // what is on its way does not get smaller
+		l.InflightBytes /= smaller / 4
+		l.MessageEntriesBytes /= smaller / 4
+		l.SnapshotChunkBytes /= smaller / 4
+		l.SnapshotStepBytes /= smaller / 4
+	})
+	f := newFlood(w, value)
+	f.follow()
+	due := 0.
+	load := func(d time.Duration) {
+		for ends := w.sim.Now() + d; w.sim.Now() < ends && w.failure == ""; {
+			w.run(5 * time.Millisecond)
+			due += 0.005 * rate / value
+			f.fill(f.open + int(due))
+			due -= float64(int(due))
+		}
+	}
+	away := w.hosts[0]
+	if away == leader {
+		away = w.hosts[1]
+	}
+	leader.drive.rate = machine
+	w.listen = func(from, to *host, frame []byte) {
+		if from == leader && to == away && len(frame) >= value {
+			d := &leader.drive
+			d.writtenUntil = max(d.writtenUntil, w.sim.Now()) + time.Duration(len(frame))*time.Second/machine
+		}
+	}
+	load(33440 * time.Millisecond)
+	for _, lasts := range []time.Duration{14280 * time.Millisecond, 16 * time.Second} { // the saves are not always as unlucky
+		away.kill()
+		load(lasts)
+		away.start()
+		begun, installs, level := w.sim.Now(), uint64(0), false
+		for w.sim.Now() < begun+30*time.Second && w.failure == "" && !level && installs < 4 {
+			load(100 * time.Millisecond)
+			at, _ := away.member.status.View().Applied()
+			want, _ := leader.member.status.View().Applied()
+			installs, level = away.member.status.Counters.InstallsDone.Load(), at+50 > want
+		}
+		t.Logf("away for %v: level %v after %v and %d snapshots", lasts, level, w.sim.Now()-begun, installs)
+		if w.failure != "" || !level || w.leader() != leader || installs == 0 || installs > 2 {
+			t.Fatalf("leader %v: %s", w.leader() == leader, w.failure)
+		}
+	}
+}

@@ -16,8 +16,11 @@ func catchupMutants() []mutant {
 			{"actor/snapshotsend.go", "		if one.allowed <= 0 {\n", "		if one.allowed <= 0 && !one.wanted {\n"},
 		}, []detector{direct("./actor", "TestPiecesAreSentAsAllowed")}},
 		{"send what is written, and no more", []change{
-			{"actor/pace.go", "limits.CatchUpGain*p.writes", "p.writes"},
+			{"actor/pace.go", "p.gain()*p.writes", "p.writes"},
 		}, []detector{pace}},
+		{"send one snapshot after the other", []change{
+			{"actor/pace.go", "	c.pace.presses = 2*c.fileBytes > ", "	c.pace.presses = 1<<62 < "},
+		}, []detector{direct("./node", "TestCatchUpByOneSnapshot")}},
 		{"keep in the page cache what was read back", []change{
 			{"snapshot/readback.go", "	if b.reading.next-b.dropped < limits.SnapshotCacheBytes {\n", "	if b.reading.next-b.dropped < limits.SnapshotCacheBytes<<20 {\n"},
 		}, []detector{direct("./snapshot", "TestReadbackLetsGo")}},
