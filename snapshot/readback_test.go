@@ -21,21 +21,9 @@ func TestReadbackWhileItComes(t *testing.T) {
 	for i := range 300 {
 		apply(t, state, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1000+i*20)}))
 	}
-	saver, err := Begin(fs, "d", Meta{Cluster: 1, Member: 2, Index: applied(state), Term: 1}, state.ViewToSave())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for done := false; !done; {
-		if done, err = saver.Step(1 << 20); err != nil {
-			t.Fatal(err)
-		}
-	}
-	from, err := Open(fs, saver.Info().Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	from := opened(t, fs, state)
 	defer from.Close()
-	b := slurp(t, fs, saver.Info().Path)
+	b := slurp(t, fs, "d/"+from.Name())
 	for _, piece := range []int{1000, 300_000, len(b)} {
 		to := newDisk(t)
 		r := receive(t, to, from)
@@ -48,9 +36,11 @@ func TestReadbackWhileItComes(t *testing.T) {
 			if err := feed(r, b, piece, at+1); err != nil {
 				t.Fatal(err)
 			}
-			if sound, err = back.Step(r.Offset()); err != nil {
+			whole, err := back.Step(r.Offset())
+			if err != nil {
 				t.Fatal(err)
 			}
+			sound = whole
 			if behind := r.Offset() - back.reading.at; back.reading.walker != nil && r.Offset()-back.reading.next > limits.SnapshotBlockMost+headerBytes {
 				t.Fatalf("in pieces of %d it is %d behind", piece, behind)
 			}
@@ -95,6 +85,12 @@ func large(t *testing.T, fs disk.FS, bytes int) *Reader {
 	for i := range bytes >> 20 {
 		apply(t, state, index.AppendPut(nil, &kv.Put{Key: fmt.Appendf(nil, "k%03d", i), Value: make([]byte, 1<<20)}))
 	}
+	return opened(t, fs, state)
+}
+
+// opened saves a state, and opens the file to be sent.
+func opened(t *testing.T, fs disk.FS, state *index.State) *Reader {
+	t.Helper()
 	saver, err := Begin(fs, "d", Meta{Cluster: 1, Member: 2, Index: applied(state), Term: 1}, state.ViewToSave())
 	if err != nil {
 		t.Fatal(err)

@@ -111,7 +111,7 @@ const (
 	SnapshotBackBytes = 2 << 20
 	// SnapshotCacheBytes is how much of a snapshot that is sent, or received and read back, stays in the page cache. The memory of a
 	// gigabyte that nobody reads again is one that others must give up, and costs to get: measured on a virtual machine, a member
-	// that joins to 1 GB was level after 4.3 s and not 5.5.
+	// that joins to 1 GB was level after 4.4 s and not 5.6.
 	SnapshotCacheBytes = 16 << 20
 	// SnapshotStepBytes is what one step of saving or checking a snapshot handles: about two milliseconds, after which
 	// whatever waits for the processor has it. The longer a save lasts, the more it costs: versions that are superseded
@@ -159,7 +159,7 @@ const (
 	// CatchUpLeast is how many bytes a second each member gets that is behind, however long the leader's writes take meanwhile,
 	// and CatchUpGain how many times what is written: of a load that goes on, one that was away gets what it lacks, a byte for every
 	// four that are written. Measured on four cores that three members and their clients share, puts of 32 KiB at 85 MB/s, a
-	// member away for 60 s: level again after 35 to 47 s, puts under 80 % for 2 to 6 s at most; with 1.5 after 31 to 42 s, and 4 to
+	// member away for 60 s: level again after 33 to 47 s, puts under 80 % for 2 to 9 s at most, 4 mostly; with 1.5 after 31 to 42 s, and 4 to
 	// 8 s; with 2 after 26 to 36 s, and 6 to 11 s. CatchUpMost is more than a disk takes.
 	//
 	// CatchUpGainMost is it while the log has taken half of the room in which it is kept for them. Saves are SnapshotInterval apart, so

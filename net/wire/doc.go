@@ -19,7 +19,7 @@
 // is over, a write without an answer may have happened. A member resets a stream that is too slow, or one too many, with
 // a [StreamCode]; the connection and its other streams go on.
 //
-// Sockets of clients, members and peers alike are read by way of [ReceiveOffload]: a packet is at most 1,452 bytes long, and what a
+// The sockets that carry requests and peers' frames are read by way of [ReceiveOffload]: a packet is at most 1,452 bytes long, and what a
 // bulk costs the kernel is by the packet, unless it is told to leave those together that came in a row.
 //
 // # Frame

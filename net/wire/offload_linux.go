@@ -10,7 +10,7 @@ import (
 )
 
 // ReceiveOffload has the kernel hand over what one sender has sent in a row as one piece, where it can (UDP_GRO, Linux 5.0 and
-// later), and cuts it into datagrams here: much fewer passes through the kernel for a bulk, on one host and behind network cards
+// later), and cuts it into datagrams here: far fewer passes through the kernel for a bulk, on one host and behind network cards
 // alike. quic-go sends in such pieces by itself, and reads them by way of ReadBatch. What is no UDP socket, or of an older
 // kernel, is returned as it is.
 func ReceiveOffload(conn net.PacketConn) net.PacketConn {

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -18,33 +19,16 @@ import (
 // TestReceiveOffload sends datagrams of all lengths, alone and in rows, from two sockets in turns: each comes once, whole, in its
 // order, with its sender and its ECN bits, into however few messages.
 func TestReceiveOffload(t *testing.T) {
-	receiver, err := ListenUDP("clients", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer receiver.Close()
-	socket, ok := ReceiveOffload(receiver).(*offloadConn)
-	if !ok {
-		t.Skip("this kernel has no UDP_GRO")
-	}
-	raw, err := receiver.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) {
-		if err := unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVTOS, 1); err != nil { // as quic-go does
-			t.Error(err)
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	receiver, socket := listenOffload(t, net.IPv4(127, 0, 0, 1), [2]int{unix.IPPROTO_IP, unix.IP_RECVTOS})
 	random := rand.New(rand.NewPCG(1, 2))
 	var senders [2]*net.UDPConn
 	for i := range senders {
-		if senders[i], err = net.DialUDP("udp4", nil, receiver.LocalAddr().(*net.UDPAddr)); err != nil {
+		sender, err := net.DialUDP("udp4", nil, receiver.LocalAddr().(*net.UDPAddr))
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer senders[i].Close()
+		defer sender.Close()
+		senders[i] = sender
 	}
 	merged, most := 0, make([]ipv4.Message, 8)
 	for i := range most {
@@ -106,28 +90,8 @@ func TestReceiveOffload(t *testing.T) {
 // TestReceiveOffloadOfEachAddress sends rows to all addresses of one socket, from a new socket each: what the kernel says of a row
 // comes with each of its datagrams, of both families, in the room that quic-go has for it, and a sender is not changed by the next.
 func TestReceiveOffloadOfEachAddress(t *testing.T) {
-	receiver, err := ListenUDP("clients", &net.UDPAddr{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer receiver.Close()
-	socket, ok := ReceiveOffload(receiver).(*offloadConn)
-	if !ok {
-		t.Skip("this kernel has no UDP_GRO")
-	}
-	raw, err := receiver.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) { // as quic-go does
-		for _, option := range [][2]int{{unix.IPPROTO_IP, unix.IP_RECVTOS}, {unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS}, {unix.IPPROTO_IP, unix.IP_PKTINFO}, {unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO}} {
-			if err := unix.SetsockoptInt(int(fd), option[0], option[1], 1); err != nil {
-				t.Skip("this host has no IPv6: ", err)
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
+	receiver, socket := listenOffload(t, nil, [2]int{unix.IPPROTO_IP, unix.IP_RECVTOS}, [2]int{unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS},
+		[2]int{unix.IPPROTO_IP, unix.IP_PKTINFO}, [2]int{unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO})
 	const segment, count = 700, 40
 	messages, came := make([]ipv4.Message, 8), map[*net.UDPAddr]string{}
 	for i := range messages {
@@ -197,6 +161,34 @@ func said(t *testing.T, control []byte) (local netip.Addr, ecn byte) {
 		}
 	}
 	return local, ecn
+}
+
+// listenOffload opens a socket that is read by rows, and has the kernel say what quic-go wants to know.
+func listenOffload(t *testing.T, at net.IP, options ...[2]int) (*net.UDPConn, *offloadConn) {
+	t.Helper()
+	receiver, err := ListenUDP("clients", &net.UDPAddr{IP: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { receiver.Close() })
+	socket, ok := ReceiveOffload(receiver).(*offloadConn)
+	if !ok {
+		t.Skip("this kernel has no UDP_GRO")
+	}
+	raw, err := receiver.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		for _, option := range options {
+			refused = errors.Join(refused, unix.SetsockoptInt(int(fd), option[0], option[1], 1))
+		}
+	})
+	if err != nil || refused != nil {
+		t.Skipf("this host has no IPv6: %v %v", err, refused)
+	}
+	return receiver, socket
 }
 
 // cmsg is a control message.
