@@ -304,7 +304,7 @@ func (c *Consensus) tick(n int) {
 	c.Status.Counters.Renewals.Add(c.clock.renewals)
 	c.clock.renewals = 0
 	c.tickLeases()
-	if c.forwards.due(c.now.Now, c.ElectionTimeout) {
+	if c.forwards.due(c.now.Now, c.HeartbeatInterval, c.ElectionTimeout) {
 		c.forwardAgain()
 	}
 	if c.disk.idle() {

@@ -20,15 +20,19 @@ import (
 //
 //	follower                                             leader
 //	forward 5, 9, 12 ────────────────────────────────►   accepts 5; 9 is lost; 12 is not the next one: ignored
-//	     5 need not be sent again                   ◄─   accepted up to 9
-//	connected anew, or no progress for a while:
+//	     5 need not be sent again                   ◄─   accepted up to 9, which is lost
 //	forward 9 ───────────────────────────────────────►   accepts 9
 //	     9 need not be sent again                   ◄─   accepted up to 12
 //	forward 12, 15 ──────────────────────────────────►   accepts 12 and 15
+//	connected anew, or no progress for a while:
+//	forward 18 ──────────────────────────────────────►   accepts 18
 //
-// What is sent again begins with one batch, and each word of the leader's lets twice as many follow as it has accepted
-// since the last one, until it has all: a leader that drops what it has no room for is not sent more than it takes, and
-// what is lost once more waits for no timer as long as anything comes in.
+// What is sent again begins with one batch, and for each that the leader accepts two more follow, as in TCP's slow start
+// (RFC 5681, 3.1), until the leader has all. Batches that are on their way again are not sent a third time: where the leader's
+// words come batch by batch, these would be all that follows, two in a round trip, however many the clients write meanwhile.
+// A batch that comes ahead of its turn shows that one before it was lost, since they travel in order. The leader says so, and
+// the follower goes back to the lost one, with half as many on their way. So a leader that drops what it has no room for is
+// not sent more than it takes, and no timer is waited for as long as anything comes in.
 //
 // What the leader has accepted stands in its log, or will when raft has room, and a term that ends makes all of it void on
 // both sides. So a connection that breaks while the leader stays costs a moment, and not the clients' time; and what the
@@ -42,8 +46,9 @@ import (
 //  2. bytes is the sum of inFlight[i].bytes.
 //  3. The leader has accepted what is below next; inFlight[i].envelope is kept from there on.
 //  4. tries counts the resends since a batch was added to none, accepted, or seen.
-//  5. resending: something was sent again, and since then the leader never had all that is in flight. What is added
-//     meanwhile waits for its turn.
+//  5. resending: something was sent again, and since then the leader never had all that is in flight. Meanwhile the first
+//     sent of unaccepted are on their way, window of them at most; what is added waits for its turn. Else all are.
+//  6. again: the first of unaccepted was sent again since it is the first.
 type forwards struct {
 	inFlight  []forwardedBatch
 	bytes     int64
@@ -51,6 +56,9 @@ type forwards struct {
 	since     time.Duration // of the last resend, or of what set tries to 0
 	tries     int
 	resending bool
+	sent      int // batches
+	window    int // batches
+	again     bool
 }
 
 // forwardedBatch is a batch envelope; first is the number of its first command.
@@ -63,7 +71,7 @@ type forwardedBatch struct {
 // reset forgets all: the term is over, or a snapshot was installed that does not say what it holds.
 func (f *forwards) reset() { *f = forwards{} }
 
-// add keeps a batch, and returns it if it is to be sent now.
+// add keeps a batch, and returns what is to be sent now.
 func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwardedBatch {
 	if len(f.unaccepted()) == 0 {
 		f.since, f.tries = now, 0
@@ -71,10 +79,10 @@ func (f *forwards) add(first uint64, envelope []byte, now time.Duration) []forwa
 	b := forwardedBatch{first, envelope, int64(len(envelope))}
 	f.inFlight = append(f.inFlight, b)
 	f.bytes += b.bytes
-	if f.resending {
-		return nil
+	if !f.resending {
+		return f.inFlight[len(f.inFlight)-1:]
 	}
-	return []forwardedBatch{b}
+	return f.send()
 }
 
 // accepted notes that the leader has what is below a number, and returns what is to be sent now.
@@ -90,11 +98,42 @@ func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
 		before[i].envelope = nil
 	}
 	f.since, f.tries = now, 0
+	f.again = f.again && taken == 0
 	f.resending = f.resending && len(rest) > 0
 	if !f.resending {
 		return nil
 	}
-	return rest[:min(2*taken, len(rest))]
+	f.sent = max(0, f.sent-taken)
+	f.window += taken
+	return f.send()
+}
+
+// lost notes the leader's word that a batch was not the one that begins with next, which it waits for, and returns what is
+// to be sent now. All that it ignores until that one comes in says the same, so it is heard once.
+func (f *forwards) lost(next uint64, now time.Duration) []forwardedBatch {
+	rest := f.unaccepted()
+	if next < f.next || f.again || len(rest) == 0 || f.resending && f.sent == 0 {
+		return nil
+	}
+	if !f.resending {
+		f.sent = len(rest)
+	}
+	return f.goBack(max(1, f.sent/2), now)
+}
+
+// goBack returns the batches that are sent again first.
+func (f *forwards) goBack(window int, now time.Duration) []forwardedBatch {
+	f.since, f.again, f.resending = now, true, true
+	f.sent, f.window = 0, window
+	return f.send()
+}
+
+// send returns the batches that the window lets follow what is on its way.
+func (f *forwards) send() []forwardedBatch {
+	rest := f.unaccepted()
+	from := f.sent
+	f.sent = max(from, min(f.window, len(rest)))
+	return rest[from:f.sent]
 }
 
 // seen forgets the batch that begins with a number, and those before it: the leader has accepted them in their order, and
@@ -119,19 +158,26 @@ func (f *forwards) unaccepted() []forwardedBatch {
 }
 
 // due tells whether it is time to send again. The intervals double: on a slow way, or with a busy leader, what is sent
-// again lies behind what was sent before, and makes it slower still.
-func (f *forwards) due(now, electionTimeout time.Duration) bool {
+// again lies behind what was sent before, and makes it slower still. Where batches were lost lately, and the leader has
+// accepted some since, the last ones of what was sent may be lost, too, of which no later one tells: two heartbeat intervals
+// are more than a round trip.
+func (f *forwards) due(now, heartbeatInterval, electionTimeout time.Duration) bool {
 	const doublings = 4
-	return len(f.unaccepted()) > 0 && now-f.since >= electionTimeout<<min(f.tries, doublings)
+	wait := electionTimeout << min(f.tries, doublings)
+	if f.resending && f.tries == 0 {
+		wait = 2 * heartbeatInterval
+	}
+	return len(f.unaccepted()) > 0 && now-f.since >= wait
 }
 
-// resend returns what is to be sent again, and counts that.
+// resend returns what is to be sent again where nothing tells what was lost, and counts that.
 func (f *forwards) resend(now time.Duration) []forwardedBatch {
-	f.since = now
 	f.tries++
-	rest := f.unaccepted()
-	f.resending = len(rest) > 0
-	return rest[:min(1, len(rest))]
+	if len(f.unaccepted()) == 0 {
+		f.since = now
+		return nil
+	}
+	return f.goBack(1, now)
 }
 
 // accepted is what a leader has accepted of its followers in its term.
@@ -143,14 +189,21 @@ func (f *forwards) resend(now time.Duration) []forwardedBatch {
 //  3. unplaced are the members of the batches that were proposed since the last order to the log writer.
 //  4. awaited[m] is the newest entry with commands of m's clients, until m is told that it is committed: their
 //     answers wait for that, so it is told at once, not with the next frame to m.
-//  5. unanswered are the processes, each once, that were not told yet what was accepted since they forwarded something.
+//  5. unanswered are the processes, each once, that were not told yet what was accepted since they forwarded something, and
+//     whether what came last of what was not there yet was ahead of its turn.
 type accepted struct {
 	next     map[forwarder]uint64
 	deferred []deferredBatch
 	unplaced []uint64
 	awaited  map[uint64]uint64
 
-	unanswered []forwarder
+	unanswered []unanswered
+}
+
+// unanswered is who is to be told what was accepted.
+type unanswered struct {
+	forwarder
+	lost bool // what it waits for
 }
 
 // deferredBatch is an accepted batch that raft has no room for at the moment.
@@ -172,10 +225,16 @@ func (a *accepted) reset() {
 // sender has in flight was accepted in this term or is not wanted any more, so the oldest is the next one of a process
 // that this leader has not heard of.
 func (a *accepted) accept(who forwarder, first uint64, commands int, oldest uint64) bool {
-	if !slices.Contains(a.unanswered, who) {
-		a.unanswered = append(a.unanswered, who)
+	i := slices.IndexFunc(a.unanswered, func(u unanswered) bool { return u.forwarder == who })
+	if i < 0 {
+		i = len(a.unanswered)
+		a.unanswered = append(a.unanswered, unanswered{forwarder: who})
 	}
-	if first != max(a.next[who], oldest) {
+	next := max(a.next[who], oldest)
+	if first >= next {
+		a.unanswered[i].lost = first > next
+	}
+	if first != next {
 		return false
 	}
 	a.next[who] = first + uint64(commands)
@@ -254,6 +313,9 @@ func (c *Consensus) seeForwarded(entries []*raftpb.Entry) {
 func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
 	if m.Term == c.term && m.Incarnation == c.Incarnation {
 		c.forward(from, c.forwards.accepted(m.Next, c.now.Now))
+		if m.Lost {
+			c.forward(from, c.forwards.lost(m.Next, c.now.Now))
+		}
 		c.lag.heard(m.Commit)
 	}
 }
@@ -261,7 +323,7 @@ func (c *Consensus) forwardsAccepted(from uint64, m Accepted) {
 // answerForwards tells followers what was accepted of them, with the next frames to them.
 func (c *Consensus) answerForwards() {
 	for _, who := range c.accepted.unanswered {
-		m := Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who], Commit: c.raft.BasicStatus().GetCommit()}
+		m := Accepted{Term: c.term, Incarnation: who.incarnation, Next: c.accepted.next[who.forwarder], Lost: who.lost, Commit: c.raft.BasicStatus().GetCommit()}
 		c.Peers.Send(who.member, m, true)
 	}
 	c.accepted.unanswered = c.accepted.unanswered[:0]

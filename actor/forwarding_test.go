@@ -2,6 +2,7 @@ package actor
 
 import (
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -101,5 +102,95 @@ func TestForwardedAgainLessAndLess(t *testing.T) {
 	heartbeat(now, Connected{Peer: leader})
 	if *sent != before+1 {
 		t.Error("not sent again by a new connection")
+	}
+}
+
+// forwardedFirsts are the numbers of the batches that are forwarded among messages.
+func forwardedFirsts(t *testing.T, sent []PeerMessage) (all []uint64) {
+	t.Helper()
+	for _, m := range sent {
+		if f, ok := m.(Forward); ok {
+			e, err := index.ReadEnvelope(f.Envelope)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, e.First)
+		}
+	}
+	return all
+}
+
+// A batch that the leader's words say is lost is sent again at once, with half as many as were on their way, and once for all
+// words about it; what the leader has is not, nor by a word that is older.
+func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
+	const leader = 2
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(leader)
+	put := func() []PeerMessage {
+		return c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	}
+	for n := range uint64(8) {
+		if got := forwardedFirsts(t, put()); !slices.Equal(got, []uint64{n + 1}) {
+			t.Fatalf("batch %d: forwarded are %v", n+1, got)
+		}
+	}
+	for _, step := range []struct {
+		what string
+		word Accepted
+		want []uint64
+	}{
+		{"the leader has two", Accepted{Next: 3}, nil},
+		{"the third is lost", Accepted{Next: 3, Lost: true}, []uint64{3, 4, 5}},
+		{"a later one that it ignores, too", Accepted{Next: 3, Lost: true}, nil},
+		{"an older word", Accepted{Next: 2, Lost: true}, nil},
+		{"of another process", Accepted{Incarnation: 1, Next: 5, Lost: true}, nil},
+		{"it has the third", Accepted{Next: 4}, []uint64{6, 7}},
+		{"the next is lost again", Accepted{Next: 4, Lost: true}, []uint64{4, 5}},
+		{"it has that, and what was on its way behind it", Accepted{Next: 7}, []uint64{7, 8}},
+		{"it has all", Accepted{Next: 9}, nil},
+		{"nothing is left that may be lost", Accepted{Next: 9, Lost: true}, nil},
+	} {
+		step.word.Term = c.term
+		if step.word.Incarnation == 0 {
+			step.word.Incarnation = c.Incarnation
+		}
+		if got := forwardedFirsts(t, c.turn(Received{From: leader, Message: step.word})); !slices.Equal(got, step.want) {
+			t.Errorf("%s: sent again are %v, want %v", step.what, got, step.want)
+		}
+	}
+	if got := forwardedFirsts(t, put()); !slices.Equal(got, []uint64{9}) {
+		t.Errorf("what comes next is not sent at once: %v", got)
+	}
+}
+
+// The leader says that a batch was lost when a later one comes, and no more once the lost one has come; what it has already
+// says nothing.
+func TestLeaderTellsOfLostForwards(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.lead()
+	forward := func(first uint64) Received {
+		return Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, first, 10)}}
+	}
+	for _, step := range []struct {
+		what  string
+		comes []ConsensusMessage
+		next  uint64
+		lost  bool
+	}{
+		{"in order", []ConsensusMessage{forward(1), forward(2)}, 3, false},
+		{"one is lost", []ConsensusMessage{forward(4)}, 3, true},
+		{"another behind it, and one that is there", []ConsensusMessage{forward(5), forward(1)}, 3, true},
+		{"one that is there alone", []ConsensusMessage{forward(2)}, 3, false},
+		{"one behind it, and then itself", []ConsensusMessage{forward(6), forward(3)}, 4, false},
+	} {
+		var words []Accepted
+		for _, m := range c.turn(step.comes...) {
+			if a, ok := m.(Accepted); ok {
+				words = append(words, a)
+			}
+		}
+		if len(words) != 1 || words[0].Next != step.next || words[0].Lost != step.lost || words[0].Incarnation != 5 {
+			t.Errorf("%s: the leader says %+v, want %d and lost %v", step.what, words, step.next, step.lost)
+		}
 	}
 }

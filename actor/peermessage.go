@@ -24,8 +24,11 @@ type (
 		Envelope []byte
 	}
 	// Accepted answers batches that were forwarded by a process of a member: those with numbers below Next need not be sent
-	// again in the term. Commit is what the leader has committed.
-	Accepted struct{ Term, Incarnation, Next, Commit uint64 }
+	// again in the term. Lost: the one at Next did not come, since a later one did. Commit is what the leader has committed.
+	Accepted struct {
+		Term, Incarnation, Next, Commit uint64
+		Lost                            bool
+	}
 	// Offer announces a snapshot.
 	Offer struct {
 		Index, Term uint64

@@ -26,7 +26,7 @@ func firsts(batches []forwardedBatch) (n []uint64) {
 }
 
 func TestForwardsInFlight(t *testing.T) {
-	const election = time.Second
+	const heartbeat, election = 100 * time.Millisecond, time.Second
 	var f forwards
 	var again []uint64
 	for _, step := range []struct {
@@ -48,8 +48,8 @@ func TestForwardsInFlight(t *testing.T) {
 		{"twice as long later", func() {}, 3 * election, []uint64{5, 9, 12}, 26, true},
 		{"one more batch does not shorten the wait", func() { f.add(20, nil, 2*election) }, 3*election - 1, []uint64{5, 9, 12, 20}, 26, false},
 		{"an older batch is seen", func() { f.seen(4, 3*election) }, 3 * election, []uint64{5, 9, 12, 20}, 26, true},
-		{"the second is seen, and so the first", func() { f.seen(9, 3*election) }, 4*election - 1, []uint64{12, 20}, 12, false},
-		{"the wait is short again", func() {}, 4 * election, []uint64{12, 20}, 12, true},
+		{"the second is seen, and so the first", func() { f.seen(9, 3*election) }, 3*election + 2*heartbeat - 1, []uint64{12, 20}, 12, false},
+		{"the wait is short: the leader takes something, and what was sent again may be lost, too", func() {}, 3*election + 2*heartbeat, []uint64{12, 20}, 12, true},
 		{"the leader has the first of them", func() { f.accepted(13, 4*election) }, 5 * election, []uint64{12, 20}, 12, true},
 		{"only the other one is sent again", func() { again = firsts(f.resend(5 * election)) }, 6 * election, []uint64{12, 20}, 12, false},
 		{"an old word of the leader's", func() { f.accepted(12, 6*election) }, 7 * election, []uint64{12, 20}, 12, true},
@@ -58,8 +58,8 @@ func TestForwardsInFlight(t *testing.T) {
 		{"a new term", func() { f.add(30, []byte("x"), 0); f.reset() }, 100 * election, nil, 0, false},
 	} {
 		step.do()
-		if got := firsts(f.inFlight); !slices.Equal(got, step.inFlight) || f.bytes != step.bytes || f.due(step.now, election) != step.due {
-			t.Errorf("%s: in flight %v of %d bytes, due %v", step.what, got, f.bytes, f.due(step.now, election))
+		if got := firsts(f.inFlight); !slices.Equal(got, step.inFlight) || f.bytes != step.bytes || f.due(step.now, heartbeat, election) != step.due {
+			t.Errorf("%s: in flight %v of %d bytes, due %v", step.what, got, f.bytes, f.due(step.now, heartbeat, election))
 		}
 	}
 	if !slices.Equal(again, []uint64{20}) {
@@ -69,29 +69,29 @@ func TestForwardsInFlight(t *testing.T) {
 	for range 40 {
 		f.resend(0)
 	}
-	if f.due(16*election-1, election) || !f.due(16*election, election) {
+	if f.due(16*election-1, heartbeat, election) || !f.due(16*election, heartbeat, election) {
 		t.Error("the intervals do not end at sixteen election timeouts")
 	}
 }
 
-// A leader that drops all but two frames of what comes at once, as one with a full mailbox does, gets all batches in as
-// many round trips as that takes, and not in as many election timeouts; one that drops nothing gets few of them twice.
+// A leader that drops all but two frames of what comes at once, as one with a full mailbox does, gets all batches in twice
+// as many round trips as that takes at most, and not in as many election timeouts; one that drops nothing gets none of them twice.
 func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
-	const election, roundTrip, batches = time.Second, time.Millisecond, 200
+	const heartbeat, election, roundTrip, batches = 100 * time.Millisecond, time.Second, time.Millisecond, 200
 	for _, tt := range []struct {
 		room, roundTrips, sends int
 		log                     bool // the log says what is accepted, before the leader's word does
 	}{
-		{1, batches + 1, 3 * batches, false},
-		{2, batches/2 + 2, 3 * batches, false},
-		{batches, 10, 2 * batches, false},
-		{2, batches/2 + 2, 3 * batches, true},
-		{batches, 10, 2 * batches, true},
+		{1, 2 * batches, 3 * batches, false},
+		{2, batches, 3 * batches, false},
+		{batches, 10, batches + 1, false},
+		{2, batches, 3 * batches, true},
+		{batches, 10, batches + 1, true},
 	} {
 		var f forwards
 		var a accepted
 		a.reset()
-		now, who, sends, trips := time.Duration(0), forwarder{1, 7}, 0, 0
+		now, who, sends, trips, waits := time.Duration(0), forwarder{1, 7}, 0, 0, 0
 		for n := range batches {
 			if got := f.add(uint64(n+1), []byte("x"), now); len(got) != 1 {
 				t.Fatal("a batch is not sent at once")
@@ -99,8 +99,13 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 		}
 		now += election
 		for sent := f.resend(now); len(f.unaccepted()) > 0; trips++ {
-			if len(sent) == 0 {
-				t.Fatalf("room %d: nothing is sent any more, %d are missing", tt.room, len(f.unaccepted()))
+			if len(sent) == 0 { // the last one was dropped, and none behind it tells
+				waits++
+				now += 2 * heartbeat
+				if !f.due(now, heartbeat, election) {
+					t.Fatalf("room %d: nothing is sent any more, %d are missing", tt.room, len(f.unaccepted()))
+				}
+				sent = f.resend(now)
 			}
 			if trips == 3 {
 				sent = append(slices.Clip(sent), f.add(batches+1, []byte("x"), now)...)
@@ -119,12 +124,86 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 			} else {
 				sent = f.accepted(a.next[who], now)
 			}
+			if a.unanswered[0].lost {
+				sent = append(slices.Clip(sent), f.lost(a.next[who], now)...)
+			}
+			a.unanswered = nil
 		}
-		if trips > tt.roundTrips || sends > tt.sends || a.next[who] != batches+2 {
-			t.Errorf("room %d: %d round trips, %d sent again for %d, accepted below %d", tt.room, trips, sends, batches, a.next[who])
+		if trips > tt.roundTrips || sends > tt.sends || waits > 1 || a.next[who] != batches+2 {
+			t.Errorf("room %d: %d round trips, %d waits, %d sent again for %d, accepted below %d", tt.room, trips, waits, sends, batches, a.next[who])
 		}
 		if got := f.add(batches+2, []byte("x"), now); len(got) != 1 {
 			t.Error("a batch is not sent at once although the leader has all before it")
+		}
+	}
+}
+
+// A follower whose batches were lost with a connection is level again after some round trips, also when its clients go on
+// to write and the leader's words, or the entries of the log, come batch by batch: nobody waits the longer the longer it lasts.
+func TestForwardsAgainWhileOthersCome(t *testing.T) {
+	const (
+		oneWay, each = 25 * time.Millisecond, 2 * time.Millisecond
+		lost         = 100
+	)
+	for _, log := range []bool{false, true} {
+		var f forwards
+		var a accepted
+		a.reset()
+		type frame struct {
+			arrives       time.Duration
+			first, oldest uint64
+		}
+		type word struct {
+			arrives time.Duration
+			next    uint64
+			lost    bool
+		}
+		var frames []frame
+		var words []word
+		who, sends, added := forwarder{1, 7}, 0, map[uint64]time.Duration{}
+		send := func(now time.Duration, batches []forwardedBatch) {
+			for _, b := range batches {
+				sends++
+				frames = append(frames, frame{now + oneWay, b.first, f.inFlight[0].first})
+			}
+		}
+		number := uint64(0)
+		add := func(now time.Duration) []forwardedBatch {
+			number++
+			added[number] = now
+			return f.add(number, []byte("x"), now)
+		}
+		for range lost {
+			add(0)
+		}
+		send(0, f.resend(0)) // it is connected again
+		var longest time.Duration
+		for now := each; now < time.Second; now += each {
+			for ; len(frames) > 0 && frames[0].arrives <= now; frames = frames[1:] {
+				a.unanswered = nil
+				a.accept(who, frames[0].first, 1, frames[0].oldest)
+				words = append(words, word{now + oneWay, a.next[who], a.unanswered[0].lost})
+			}
+			for ; len(words) > 0 && words[0].arrives <= now; words = words[1:] {
+				if log {
+					send(now, f.seen(words[0].next-1, now))
+				}
+				send(now, f.accepted(words[0].next, now))
+				if words[0].lost {
+					send(now, f.lost(words[0].next, now))
+				}
+			}
+			send(now, add(now))
+			for n, at := range added {
+				if n < f.next {
+					delete(added, n)
+				} else if now > 500*time.Millisecond {
+					longest = max(longest, now-at)
+				}
+			}
+		}
+		if longest > 2*oneWay+2*each || sends > int(number) {
+			t.Errorf("by the log %v: after half a second a batch waits up to %v for the leader, and %d were sent for %d", log, longest, sends, number)
 		}
 	}
 }

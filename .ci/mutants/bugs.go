@@ -396,6 +396,24 @@ var bugs = []mutant{
 	{"send again what the leader has", []change{
 		{"actor/forwarding.go", "	f.next = next\n", "	_ = next\n"},
 	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
+	{"let no more follow than were sent again", []change{
+		{"actor/forwarding.go", "	f.window += taken\n", "	f.window = 2 * taken\n"},
+	}, []detector{direct("./actor", "TestForwardsAgainWhileOthersCome")}},
+	{"count what was sent again as still to be sent", []change{
+		{"actor/forwarding.go", "	from := f.sent\n", "	from := 0\n"},
+	}, []detector{direct("./actor", "TestLostForwardsAreSentAgainAtOnce"), direct("./actor", "TestForwardsAgainWhileOthersCome")}},
+	{"go back for each word of one loss", []change{
+		{"actor/forwarding.go", "next < f.next || f.again || len(rest)", "next < f.next || len(rest)"},
+	}, []detector{direct("./actor", "TestLostForwardsAreSentAgainAtOnce")}},
+	{"wait an election timeout for the last of what is sent again", []change{
+		{"actor/forwarding.go", "	if f.resending && f.tries == 0 {\n", "	if f.resending && f.tries < 0 {\n"},
+	}, []detector{direct("./actor", "TestForwardsInFlight"), direct("./actor", "TestForwardsAgainAsTheyAreAccepted")}},
+	{"do not hear that a forward is lost", []change{
+		{"actor/forwarding.go", "		if m.Lost {\n", "		if m.Lost && m.Next == 0 {\n"},
+	}, []detector{direct("./actor", "TestLostForwardsAreSentAgainAtOnce")}},
+	{"say that a forward is lost after it has come", []change{
+		{"actor/forwarding.go", "	if first >= next {\n", "	if first > next {\n"},
+	}, []detector{direct("./actor", "TestLeaderTellsOfLostForwards")}},
 	{"take what a member far behind cannot answer", []change{
 		{"actor/proposals.go", "	return c.soft.RaftState == raft.StateFollower && c.leader() != raft.None && c.lag.far(", "	return c.soft.RaftState == raft.StateFollower && c.soft.Lead == raft.None && c.lag.far("},
 	}, []detector{direct("./node", "TestWritesAtALaggingMember")}},

@@ -71,7 +71,7 @@
 //	chunk    [5, index uint, term uint, offset int, bytes bin]
 //	result   [6, index uint, term uint, installed bool, damaged bool]    what came was not what was offered
 //	accused  [7, by uint]                                   the member by refuses the sender as one that has forgotten
-//	accepted [8, term uint, incarnation uint, next uint, commit uint]
+//	accepted [8, term uint, incarnation uint, next uint, commit uint, lost bool]    lost: a batch came, and not the one at next
 //	room     [9, own uint, cluster uint, why string, holds int, free int, wall int]  what the sender's disk takes, and by a leader's word the
 //	         cluster's: 0 everything, 1 deletions and reads, 2 reads; and how large a state its machine holds with ease,
 //	         and what the disk has left, where it does not take everything; and its clock, in nanoseconds since 1970

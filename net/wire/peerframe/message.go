@@ -52,7 +52,10 @@ type (
 		Envelope     []byte
 	}
 	// Accepted answers forwarded batches.
-	Accepted struct{ Term, Incarnation, Next, Commit uint64 }
+	Accepted struct {
+		Term, Incarnation, Next, Commit uint64
+		Lost                            bool
+	}
 	// Offer announces a snapshot.
 	Offer struct {
 		Index, Term uint64
@@ -178,7 +181,7 @@ const (
 )
 
 var elements = [...]int{
-	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 5, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
+	kindRaft: 11, kindForward: 4, kindOffer: 7, kindWant: 4, kindChunk: 5, kindResult: 5, kindAccused: 2, kindAccepted: 6, kindRoom: 7, kindAsks: 2, kindTold: 3, kindCommitted: 3, kindCopied: 2,
 }
 
 func begin(dst []byte, kind int) []byte {
@@ -264,7 +267,7 @@ func (m Forward) append(dst []byte) []byte {
 
 func (m Accepted) append(dst []byte) []byte {
 	dst = pack.AppendUint(pack.AppendUint(begin(dst, kindAccepted), m.Term), m.Incarnation)
-	return pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit)
+	return pack.AppendBool(pack.AppendUint(pack.AppendUint(dst, m.Next), m.Commit), m.Lost)
 }
 
 func (m Offer) append(dst []byte) []byte {
@@ -365,7 +368,7 @@ func Read(frame []byte, from, to uint64) (Message, error) {
 	case kindForward:
 		m = Forward{Term: r.Uint(), Oldest: r.Uint(), Envelope: r.Bytes()}
 	case kindAccepted:
-		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint()}
+		m = Accepted{Term: r.Uint(), Incarnation: r.Uint(), Next: r.Uint(), Commit: r.Uint(), Lost: r.Bool()}
 	case kindOffer:
 		o := Offer{Index: r.Uint(), Term: r.Uint(), Size: r.Int()}
 		if sha := r.Bytes(); copy(o.SHA[:], sha) != len(o.SHA) || len(sha) != len(o.SHA) {

@@ -109,7 +109,7 @@ var messages = []struct {
 	{"accused", Accused{By: 9}, Urgent, array{7, 9}},
 	{"committed", Committed{Index: 300, Term: 4}, Urgent, array{12, 300, 4}},
 	{"copied", Copied{Why: "two"}, Urgent, array{13, "two"}},
-	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300}, Append, array{8, 3, uint64(1 << 63), 12, 300}},
+	{"accepted", Accepted{Term: 3, Incarnation: 1 << 63, Next: 12, Commit: 300, Lost: true}, Append, array{8, 3, uint64(1 << 63), 12, 300, true}},
 	{
 		"asks",
 		Asks{[]Ask{{1 << 63, kv.LeaseAsk{Lease: -7, Renew: true}}, {9, kv.LeaseAsk{Lease: 1 << 40}}}},
