@@ -78,6 +78,7 @@ type Consensus struct {
 	noRoomFor  RefusedWrites // in this turn
 	forwards   forwards
 	accepted   accepted
+	ownWasLast bool // of what this leader proposed: what waits here, and not what was accepted of followers
 	reads      reads
 	asks       leaseAsks
 	clock      leaseClock
@@ -212,8 +213,7 @@ func (c *Consensus) handle(m ConsensusMessage) {
 	switch m := m.(type) {
 	case Propose:
 		if c.refuse(&m.Proposal); len(m.Proposal.Commands) > 0 {
-			c.proposals.add(m.Proposal, c.now.Now)
-			c.proposals.follow(m.Followed)
+			c.proposals.add(m, c.now.Now)
 		} else if m.Followed != 0 {
 			c.Status.Stages.drop()
 		}

@@ -307,6 +307,27 @@ func TestAcceptedForwardsWaitForRoom(t *testing.T) {
 	}
 }
 
+// Where raft never has room for all, a leader's own clients and its followers' take turns, and a write of neither side waits
+// for the other's end.
+func TestProposalsTakeTurns(t *testing.T) {
+	const each = 12
+	l := limits.Defaults()
+	l.UncommittedBytes, l.BatchCommands = 100, 1 // one batch at a time
+	c := newTestConsensus(t, l)
+	c.lead()
+	own := Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}}
+	for i := range uint64(each) {
+		c.turn(Received{From: 3, Message: Forward{Term: c.term, Oldest: 1, Envelope: envelope(3, 5, 1+i, 80)}})
+		c.turn(own)
+	}
+	for range each {
+		c.acknowledge()
+	}
+	if mine, others := len(c.appliedFirsts(1)), len(c.appliedFirsts(3)); mine < each/3 || others < each/3 || mine+others > each+1 {
+		t.Errorf("of %d that raft had room for %d are the leader's own, and %d its follower's", each, mine, others)
+	}
+}
+
 // Leases that raft has no room to revoke are revoked when it has some.
 func TestRevocationsWaitForRoom(t *testing.T) {
 	l := limits.Defaults()

@@ -185,7 +185,7 @@ func (f *forwards) resend(now time.Duration) []forwardedBatch {
 // Invariants:
 //
 //  1. next[f] is the number that f's next batch begins with; f's batches before it were proposed or are deferred.
-//  2. deferred is in the order of acceptance, and is proposed before anything else.
+//  2. deferred is in the order of acceptance.
 //  3. unplaced are the members of the batches that were proposed since the last order to the log writer.
 //  4. awaited[m] is the newest entry with commands of m's clients, until m is told that it is committed: their
 //     answers wait for that, so it is told at once, not with the next frame to m.
@@ -206,7 +206,7 @@ type unanswered struct {
 	lost bool // what it waits for
 }
 
-// deferredBatch is an accepted batch that raft has no room for at the moment.
+// deferredBatch is an accepted batch that was not proposed yet.
 type deferredBatch struct {
 	from     uint64
 	envelope []byte
@@ -329,7 +329,7 @@ func (c *Consensus) answerForwards() {
 	c.accepted.unanswered = c.accepted.unanswered[:0]
 }
 
-// acceptForward proposes a follower's batch, if it is meant for this leadership, and is the next one.
+// acceptForward takes a follower's batch, if it is meant for this leadership, and is the next one. The turn's end proposes it.
 func (c *Consensus) acceptForward(from uint64, f Forward) {
 	status := c.raft.BasicStatus()
 	if status.RaftState != raft.StateLeader || status.GetTerm() != f.Term || c.term != f.Term {
@@ -349,7 +349,6 @@ func (c *Consensus) acceptForward(from uint64, f Forward) {
 		f.Envelope = index.RefuseEnvelope(e, kv.Errorf(kv.FeatureLevel, "the leader %s refuses the write, and it certainly did not happen: %v", c.Status.NameOf(c.Member), err))
 	}
 	c.accepted.add(deferredBatch{from, f.Envelope, e.Count == 1 && index.ChangesMembership(e.Commands)})
-	c.proposeDeferred()
 }
 
 // refusedEnvelope stands in the log for an envelope that was accepted and is refused.
@@ -370,25 +369,19 @@ func (c *Consensus) refuseForward(from uint64, err error) {
 	}
 }
 
-// proposeDeferred proposes what was accepted of followers, and tells whether raft and the log had room for all of it.
+// proposeDeferred proposes the oldest of what was accepted of followers, and tells whether raft had room for it.
 func (c *Consensus) proposeDeferred() bool {
-	if !c.Status.logTakes(limits.LogKept) {
+	envelope := c.accepted.deferred[0].envelope
+	change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)
+	if refused != nil {
+		envelope = refusedEnvelope(envelope, refused)
+	}
+	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
 		return false
+	} else if err != nil {
+		panic(fmt.Sprintf("raft refused a forwarded batch of %d bytes: %v", len(envelope), err))
 	}
-	for len(c.accepted.deferred) > 0 {
-		envelope := c.accepted.deferred[0].envelope
-		change, refused := c.changeIn(envelope, c.accepted.deferred[0].change)
-		if refused != nil {
-			envelope = refusedEnvelope(envelope, refused)
-		}
-		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
-			c.Limits.Reach("uncommitted bytes")
-			return false
-		} else if err != nil {
-			panic(fmt.Sprintf("raft refused a forwarded batch of %d bytes: %v", len(envelope), err))
-		}
-		c.accepted.proposed()
-		c.handed(int64(len(envelope)))
-	}
+	c.accepted.proposed()
+	c.handed(int64(len(envelope)))
 	return true
 }

@@ -645,8 +645,8 @@ func TestChangeIsAloneInItsEnvelope(t *testing.T) {
 	p := proposals{next: 1}
 	add := adding(9)
 	change, put := index.AppendMemberChange(nil, &add), index.AppendPut(nil, &kv.Put{Key: []byte("k")})
-	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1, 2, 3, 4, 5, 6}, Commands: [][]byte{put, put, change, change, put, put}}, 0)
-	p.add(kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{7, 8}, Commands: [][]byte{put, change}}, 0)
+	p.add(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{1, 2, 3, 4, 5, 6}, Commands: [][]byte{put, put, change, change, put, put}}}, 0)
+	p.add(Propose{Proposal: kv.Proposal{ReplyTo: nobody{}, Requests: []uint64{7, 8}, Commands: [][]byte{put, change}}}, 0)
 	var got []string
 	for len(p.waiting) > 0 {
 		b := p.pack(limits.Defaults())

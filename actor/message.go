@@ -21,6 +21,7 @@ type (
 	// member itself proposes, its announcement and comparisons of states, is offered: its clock proposes it again.
 	Propose struct {
 		Proposal kv.Proposal
+		Own      bool          // of the member itself
 		Followed time.Duration // when it arrived, of one that Stages follow
 	}
 	// ReadIndex requests whether reads may be answered: a kv.Completion of kind ReadReady comes once the View holds all that was

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -22,7 +23,8 @@ import (
 //
 // Invariants:
 //
-//  1. waiting is in the order of arrival, and waiting[i].Commands[waiting[i].packed:] are in no batch.
+//  1. waiting is in the order of arrival, but for the member's own, which goes first: it is little, and clients wait for what it
+//     is about, the end of NOSPACE, say. waiting[i].Commands[waiting[i].packed:] are in no batch.
 //  2. bytes is the sum of those commands' lengths.
 //  3. next is the number of the command that is packed next; a number is given once in the life of a process.
 type proposals struct {
@@ -54,17 +56,17 @@ type batch struct {
 	followed kv.ReplyTo        // of a write that Stages follow; nil: there is none in it
 }
 
-func (p *proposals) add(proposal kv.Proposal, now time.Duration) {
-	if proposal.Timeout <= 0 || proposal.Timeout > limits.RequestTimeout {
-		proposal.Timeout = limits.RequestTimeout
+func (p *proposals) add(m Propose, now time.Duration) {
+	w := waitingProposal{Proposal: m.Proposal, followed: m.Followed != 0}
+	if w.Timeout <= 0 || w.Timeout > limits.RequestTimeout {
+		w.Timeout = limits.RequestTimeout
 	}
-	p.waiting = append(p.waiting, waitingProposal{Proposal: proposal, until: now + proposal.Timeout})
-	p.bytes += weightOf(proposal.Commands)
-}
-
-// follow says that the proposal that was added last is followed from a time on; 0: it is not.
-func (p *proposals) follow(from time.Duration) {
-	p.waiting[len(p.waiting)-1].followed = from != 0
+	w.until = now + w.Timeout
+	if p.bytes += weightOf(w.Commands); m.Own {
+		p.waiting = slices.Insert(p.waiting, 0, w)
+	} else {
+		p.waiting = append(p.waiting, w)
+	}
 }
 
 func weightOf(commands [][]byte) int64 {
@@ -189,49 +191,76 @@ func (c *Consensus) propose() {
 	case leads && !c.Status.logTakes(limits.LogKept):
 		c.refuseFull()
 		return
-	case leads && (status.LeadTransferee != raft.None || !c.proposeDeferred()):
+	case leads && status.LeadTransferee != raft.None:
 		return
-	case !leads && !c.connected[status.Lead]:
+	case leads:
+		c.proposeInTurn()
+		return
+	case !c.connected[status.Lead]:
 		return
 	}
-	for len(c.proposals.waiting) > 0 && (leads || c.forwards.bytes < c.Limits.ForwardBytesInflight) {
+	for len(c.proposals.waiting) > 0 && c.forwards.bytes < c.Limits.ForwardBytesInflight {
 		b := c.proposals.pack(c.Limits)
-		var envelope []byte
-		if leads { // raft copies what it is given
-			c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, b.commands)
-			envelope = c.proposals.envelope
-			if cap(envelope) > 2*limits.BatchBytes {
-				c.proposals.envelope = nil // of one large command
-			}
-			change, refused := c.changeIn(envelope, b.change)
-			if refused != nil {
-				kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
-				c.proposals.take(b)
-				continue
-			}
-			if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
-				c.Limits.Reach("uncommitted bytes")
-				return // over raft's limit of uncommitted bytes: they wait, and so do the clients
-			} else if err != nil {
-				panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
-			}
-		}
 		c.Applier.PostQuiet(Expect{Term: status.GetTerm(), First: b.first, Until: b.until, Requests: b.requests})
-		if !leads {
-			envelope = c.envelope(b.first, b.commands)
-			c.forward(status.Lead, c.forwards.add(b.first, envelope, c.now.Now))
-		}
-		if b.followed != nil {
-			c.followed(b, leads)
-		}
-		c.proposals.take(b)
-		if leads {
-			c.handed(int64(len(envelope)))
-		}
+		c.forward(status.Lead, c.forwards.add(b.first, c.envelope(b.first, b.commands), c.now.Now))
+		c.take(b, false)
 	}
 	if len(c.proposals.waiting) > 0 {
 		c.Limits.Reach("forwarded bytes")
 	}
+}
+
+// proposeInTurn lets a leader propose what waits here and what it has accepted of followers, a batch of each in turn, until it
+// has all or raft has no room. Where there is never room for all, neither may wait for ever: what waits here may be what ends
+// NOSPACE.
+func (c *Consensus) proposeInTurn() {
+	for room := true; room; {
+		own, deferred := len(c.proposals.waiting) > 0, len(c.accepted.deferred) > 0
+		switch {
+		case own && (!deferred || !c.ownWasLast):
+			room = c.proposeOwn()
+			c.ownWasLast = room
+		case deferred:
+			room = c.proposeDeferred()
+			c.ownWasLast = c.ownWasLast && !room
+		default:
+			return
+		}
+	}
+	c.Limits.Reach("uncommitted bytes") // they wait, and so do the clients
+}
+
+// proposeOwn proposes a batch of what waits here, and tells whether raft had room for it.
+func (c *Consensus) proposeOwn() bool {
+	b := c.proposals.pack(c.Limits)
+	c.proposals.envelope = c.appendEnvelope(c.proposals.envelope[:0], b.first, b.commands)
+	envelope := c.proposals.envelope // raft copies what it is given
+	if cap(envelope) > 2*limits.BatchBytes {
+		c.proposals.envelope = nil // of one large command
+	}
+	change, refused := c.changeIn(envelope, b.change)
+	if refused != nil {
+		kv.Refuse(b.requests[0].ReplyTo, []uint64{b.requests[0].Number}, kv.CommandDone, refused)
+		c.proposals.take(b)
+		return true
+	}
+	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {
+		return false
+	} else if err != nil {
+		panic(fmt.Sprintf("raft refused a proposal of %d bytes: %v", len(envelope), err))
+	}
+	c.Applier.PostQuiet(Expect{Term: c.term, First: b.first, Until: b.until, Requests: b.requests})
+	c.take(b, true)
+	c.handed(int64(len(envelope)))
+	return true
+}
+
+// take removes a batch from what waits, which was proposed or forwarded.
+func (c *Consensus) take(b batch, leads bool) {
+	if b.followed != nil {
+		c.followed(b, leads)
+	}
+	c.proposals.take(b)
 }
 
 // followed notes that a batch is on its way in which a write is followed.

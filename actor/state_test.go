@@ -520,7 +520,7 @@ func TestProposalsArePacked(t *testing.T) {
 		p := proposals{next: 7}
 		want := int64(0)
 		for _, one := range test.proposals {
-			p.add(one, 0)
+			p.add(Propose{Proposal: one}, 0)
 			want += weightOf(one.Commands)
 		}
 		if p.bytes != want {
@@ -544,8 +544,8 @@ func TestProposalsArePacked(t *testing.T) {
 	p := proposals{}
 	half := proposal(large, small)
 	half.Timeout = time.Second
-	p.add(half, 0)
-	p.add(proposal(small), 0)
+	p.add(Propose{Proposal: half}, 0)
+	p.add(Propose{Proposal: proposal(small)}, 0)
 	p.take(p.pack(limits.Defaults()))
 	if expired := p.takeExpired(time.Second); len(expired) != 1 || expired[0].packed != 1 || p.bytes != 10 || len(p.waiting) != 1 {
 		t.Errorf("expired %d, %d bytes and %d proposals are left", len(expired), p.bytes, len(p.waiting))

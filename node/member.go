@@ -388,7 +388,7 @@ func (o *own) propose(m *member, command []byte) {
 		return
 	}
 	proposal := kv.Proposal{ReplyTo: o, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: limits.AnnounceTimeout}
-	if !m.consensus.Offer(actor.Propose{Proposal: proposal}) {
+	if !m.consensus.Offer(actor.Propose{Proposal: proposal, Own: true}) {
 		o.underWay.Store(false)
 	}
 }

@@ -175,3 +175,27 @@ func TestReplicatedAlarms(t *testing.T) {
 		}
 	}
 }
+
+// proposed keeps what consensus is asked for.
+type proposed chan actor.Propose
+
+// Handle implements actor.Handler.
+func (p proposed) Handle(_ actor.Time, batch []actor.ConsensusMessage) bool {
+	for _, m := range batch {
+		p <- m.(actor.Propose)
+	}
+	return false
+}
+
+// What a member writes to the log by itself, such as the end of NOSPACE, says that it is the member's own: behind what clients
+// wait with for longer than it does, it would never come to its turn.
+func TestOwnCommandsSayThatTheyAre(t *testing.T) {
+	all, r := make(proposed, 1), actor.NewRuntime()
+	defer r.Stop()
+	m := &member{consensus: actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 1})}
+	actor.Spawn(r, m.consensus, all)
+	m.guarding.propose(m, index.AppendAlarm(nil, kv.AlarmChange{Alarm: kv.Alarm{Kind: kv.AlarmNoSpace}}))
+	if p := <-all; !p.Own || p.Proposal.Timeout != limits.AnnounceTimeout {
+		t.Errorf("%+v", p)
+	}
+}

@@ -261,7 +261,7 @@ var bugs = []mutant{
 		{"actor/snapshotsend.go", "		s.dropSend(one.peer)\n		s.Consensus.MustPost(SnapshotSent{Peer: one.peer})\n		return\n", "		s.dropSend(one.peer)\n		return\n"},
 	}, []detector{actors, campaign}},
 	{"drop what is accepted and has no room", []change{
-		{"actor/forwarding.go", "		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n			c.Limits.Reach(\"uncommitted bytes\")\n			return false\n		} else if", "		if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n			c.accepted.deferred = nil\n			return false\n		} else if"},
+		{"actor/forwarding.go", "	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n		return false\n", "	if err := c.proposeEnvelope(envelope, change); errors.Is(err, raft.ErrProposalDropped) {\n		c.accepted.deferred = nil\n		return false\n"},
 	}, []detector{actors, campaign}},
 	{"leave no fence", []change{
 		{"actor/logwriter.go", "	if err := w.Log.Fence(true); err != nil {\n		return fmt.Errorf(\"write the last fence: %w\", err)\n	}\n", ""},
@@ -396,6 +396,18 @@ var bugs = []mutant{
 	{"send again what the leader has", []change{
 		{"actor/forwarding.go", "	f.next = next\n", "	_ = next\n"},
 	}, []detector{actors, direct("./node", "TestWritesAtALaggingMember")}},
+	{"propose what followers forward before anything else", []change{
+		{"actor/proposals.go", "own && (!deferred || !c.ownWasLast)", "own && !deferred"},
+	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
+	{"propose a leader's own writes before anything else", []change{
+		{"actor/proposals.go", "own && (!deferred || !c.ownWasLast)", "own && (!deferred || c.ownWasLast == c.ownWasLast)"},
+	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
+	{"let a member's own commands wait behind clients'", []change{
+		{"node/member.go", "actor.Propose{Proposal: proposal, Own: true}", "actor.Propose{Proposal: proposal}"},
+	}, []detector{direct("./node", "TestOwnCommandsSayThatTheyAre")}},
+	{"add a member's own commands behind clients'", []change{
+		{"actor/proposals.go", "slices.Insert(p.waiting, 0, w)", "slices.Insert(p.waiting, len(p.waiting), w)"},
+	}, []detector{direct("./actor", "TestOwnProposalsGoFirst")}},
 	{"let no more follow than were sent again", []change{
 		{"actor/forwarding.go", "	f.window += taken\n", "	f.window = 2 * taken\n"},
 	}, []detector{direct("./actor", "TestForwardsAgainWhileOthersCome")}},
