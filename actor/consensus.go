@@ -304,9 +304,7 @@ func (c *Consensus) tick(n int) {
 	c.Status.Counters.Renewals.Add(c.clock.renewals)
 	c.clock.renewals = 0
 	c.tickLeases()
-	if c.forwards.due(c.now.Now, c.HeartbeatInterval, c.ElectionTimeout) {
-		c.forwardAgain()
-	}
+	c.forwardOverdue()
 	if c.disk.idle() {
 		if commit, due := c.hardStates.fence(c.now.Now); due {
 			c.LogWriter.MustPost(Fence{Commit: commit})

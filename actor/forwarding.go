@@ -48,7 +48,8 @@ import (
 //  4. tries counts the resends since a batch was added to none, accepted, or seen.
 //  5. resending: something was sent again, and since then the leader never had all that is in flight. Meanwhile the first
 //     sent of unaccepted are on their way, window of them at most; what is added waits for its turn. Else all are.
-//  6. again: the first of unaccepted was sent again since it is the first.
+//  6. again: the first of unaccepted was sent again since it is the first, and since the last probe.
+//  7. probed: there was a probe since the leader took something last.
 type forwards struct {
 	inFlight  []forwardedBatch
 	bytes     int64
@@ -59,6 +60,7 @@ type forwards struct {
 	sent      int // batches
 	window    int // batches
 	again     bool
+	probed    bool
 }
 
 // forwardedBatch is a batch envelope; first is the number of its first command.
@@ -99,6 +101,7 @@ func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
 	}
 	f.since, f.tries = now, 0
 	f.again = f.again && taken == 0
+	f.probed = false
 	f.resending = f.resending && len(rest) > 0
 	if !f.resending {
 		return nil
@@ -158,16 +161,24 @@ func (f *forwards) unaccepted() []forwardedBatch {
 }
 
 // due tells whether it is time to send again. The intervals double: on a slow way, or with a busy leader, what is sent
-// again lies behind what was sent before, and makes it slower still. Where batches were lost lately, and the leader has
-// accepted some since, the last ones of what was sent may be lost, too, of which no later one tells: two heartbeat intervals
-// are more than a round trip.
-func (f *forwards) due(now, heartbeatInterval, electionTimeout time.Duration) bool {
+// again lies behind what was sent before, and makes it slower still.
+func (f *forwards) due(now, electionTimeout time.Duration) bool {
 	const doublings = 4
-	wait := electionTimeout << min(f.tries, doublings)
-	if f.resending && f.tries == 0 {
-		wait = 2 * heartbeatInterval
-	}
-	return len(f.unaccepted()) > 0 && now-f.since >= wait
+	return len(f.unaccepted()) > 0 && now-f.since >= electionTimeout<<min(f.tries, doublings)
+}
+
+// probeDue tells whether it is time for a probe: batches were lost lately, the leader has accepted some since, and says no
+// more. Two heartbeat intervals are more than a round trip as a rule, and where they are not, a probe is one batch too many
+// and slows nothing down.
+func (f *forwards) probeDue(now, heartbeatInterval time.Duration) bool {
+	return f.resending && f.tries == 0 && !f.probed && len(f.unaccepted()) > 0 && now-f.since >= 2*heartbeatInterval
+}
+
+// probe returns the last batch of those that are on their way, to be sent once more: where it was lost, no later one tells
+// (RFC 8985, 7). The leader takes it, or says that one before it was lost, or has it already.
+func (f *forwards) probe(now time.Duration) []forwardedBatch {
+	f.since, f.again, f.probed = now, false, true
+	return f.unaccepted()[f.sent-1 : f.sent]
 }
 
 // resend returns what is to be sent again where nothing tells what was lost, and counts that.
@@ -281,6 +292,16 @@ func (c *Consensus) forward(leader uint64, batches []forwardedBatch) {
 func (c *Consensus) forwardAgain() {
 	if c.mayForward() {
 		c.forward(c.raft.BasicStatus().Lead, c.forwards.resend(c.now.Now))
+	}
+}
+
+// forwardOverdue sends again what the leader should have answered by now.
+func (c *Consensus) forwardOverdue() {
+	switch {
+	case c.forwards.due(c.now.Now, c.ElectionTimeout):
+		c.forwardAgain()
+	case c.forwards.probeDue(c.now.Now, c.HeartbeatInterval) && c.mayForward():
+		c.forward(c.raft.BasicStatus().Lead, c.forwards.probe(c.now.Now))
 	}
 }
 

@@ -163,6 +163,50 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	}
 }
 
+// The last of what was sent again has nothing behind it to tell that it was lost. It is sent once more when the leader is silent,
+// for which it is no matter whether it has come; if that is lost, too, all begins anew after an election timeout.
+func TestLastForwardIsProbed(t *testing.T) {
+	const leader = 2
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(leader)
+	for range 8 {
+		c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	}
+	word := func(next uint64, lost bool) []PeerMessage {
+		return c.turn(Received{From: leader, Message: Accepted{Term: c.term, Incarnation: c.Incarnation, Next: next, Lost: lost}})
+	}
+	silent := func(d time.Duration) (sent []PeerMessage) {
+		for end := c.at + d; c.at < end; { // but for its heartbeats
+			c.turn(from(leader, raftpb.MsgHeartbeat, c.term, nil))
+			sent = append(sent, c.pass(TickInterval)...)
+		}
+		return sent
+	}
+	probe := 2 * c.HeartbeatInterval
+	for _, step := range []struct {
+		what string
+		do   func() []PeerMessage
+		want []uint64
+	}{
+		{"nothing was lost", func() []PeerMessage { word(3, false); return silent(probe) }, nil},
+		{"the third is", func() []PeerMessage { return word(3, true) }, []uint64{3, 4, 5}},
+		{"not yet", func() []PeerMessage { return silent(probe - TickInterval) }, nil},
+		{"silence", func() []PeerMessage { return silent(TickInterval) }, []uint64{5}},
+		{"one before it is lost", func() []PeerMessage { return word(3, true) }, []uint64{3}},
+		{"one probe is enough while it takes nothing", func() []PeerMessage { return silent(c.ElectionTimeout - TickInterval) }, nil},
+		{"an election timeout is over", func() []PeerMessage { return silent(TickInterval) }, []uint64{3}},
+		{"it takes what was lost", func() []PeerMessage { return word(4, false) }, []uint64{4, 5}},
+		{"silence", func() []PeerMessage { return silent(probe) }, []uint64{5}},
+		{"it was slow", func() []PeerMessage { return word(6, false) }, []uint64{6, 7, 8}},
+		{"silence", func() []PeerMessage { return silent(probe) }, []uint64{8}},
+		{"it has all", func() []PeerMessage { word(9, false); return silent(2 * c.ElectionTimeout) }, nil},
+	} {
+		if got := forwardedFirsts(t, step.do()); !slices.Equal(got, step.want) {
+			t.Errorf("%s: sent are %v, want %v", step.what, got, step.want)
+		}
+	}
+}
+
 // The leader says that a batch was lost when a later one comes, and no more once the lost one has come; what it has already
 // says nothing.
 func TestLeaderTellsOfLostForwards(t *testing.T) {

@@ -58,8 +58,9 @@ func TestForwardsInFlight(t *testing.T) {
 		{"a new term", func() { f.add(30, []byte("x"), 0); f.reset() }, 100 * election, nil, 0, false},
 	} {
 		step.do()
-		if got := firsts(f.inFlight); !slices.Equal(got, step.inFlight) || f.bytes != step.bytes || f.due(step.now, heartbeat, election) != step.due {
-			t.Errorf("%s: in flight %v of %d bytes, due %v", step.what, got, f.bytes, f.due(step.now, heartbeat, election))
+		due := f.due(step.now, election) || f.probeDue(step.now, heartbeat)
+		if got := firsts(f.inFlight); !slices.Equal(got, step.inFlight) || f.bytes != step.bytes || due != step.due {
+			t.Errorf("%s: in flight %v of %d bytes, due %v", step.what, got, f.bytes, due)
 		}
 	}
 	if !slices.Equal(again, []uint64{20}) {
@@ -69,7 +70,7 @@ func TestForwardsInFlight(t *testing.T) {
 	for range 40 {
 		f.resend(0)
 	}
-	if f.due(16*election-1, heartbeat, election) || !f.due(16*election, heartbeat, election) {
+	if f.due(16*election-1, election) || !f.due(16*election, election) {
 		t.Error("the intervals do not end at sixteen election timeouts")
 	}
 }
@@ -102,10 +103,10 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 			if len(sent) == 0 { // the last one was dropped, and none behind it tells
 				waits++
 				now += 2 * heartbeat
-				if !f.due(now, heartbeat, election) {
+				if !f.probeDue(now, heartbeat) {
 					t.Fatalf("room %d: nothing is sent any more, %d are missing", tt.room, len(f.unaccepted()))
 				}
-				sent = f.resend(now)
+				sent = f.probe(now)
 			}
 			if trips == 3 {
 				sent = append(slices.Clip(sent), f.add(batches+1, []byte("x"), now)...)
@@ -139,13 +140,24 @@ func TestForwardsAgainAsTheyAreAccepted(t *testing.T) {
 }
 
 // A follower whose batches were lost with a connection is level again after some round trips, also when its clients go on
-// to write and the leader's words, or the entries of the log, come batch by batch: nobody waits the longer the longer it lasts.
+// to write and the leader's words, or the entries of the log, come batch by batch: nobody waits the longer the longer it lasts,
+// also where a round trip is longer than the wait for a word of the leader's.
 func TestForwardsAgainWhileOthersCome(t *testing.T) {
 	const (
-		oneWay, each = 25 * time.Millisecond, 2 * time.Millisecond
-		lost         = 100
+		heartbeat, election, each = 100 * time.Millisecond, time.Second, 2 * time.Millisecond
+		lost                      = 100
 	)
-	for _, log := range []bool{false, true} {
+	for _, tt := range []struct {
+		oneWay, level time.Duration
+		log           bool
+		probes        int
+	}{
+		{25 * time.Millisecond, 500 * time.Millisecond, false, 0},
+		{25 * time.Millisecond, 500 * time.Millisecond, true, 0},
+		{200 * time.Millisecond, 6 * time.Second, false, 15},
+		{200 * time.Millisecond, 6 * time.Second, true, 15},
+	} {
+		oneWay := tt.oneWay
 		var f forwards
 		var a accepted
 		a.reset()
@@ -178,14 +190,14 @@ func TestForwardsAgainWhileOthersCome(t *testing.T) {
 		}
 		send(0, f.resend(0)) // it is connected again
 		var longest time.Duration
-		for now := each; now < time.Second; now += each {
+		for now := each; now < 2*tt.level; now += each {
 			for ; len(frames) > 0 && frames[0].arrives <= now; frames = frames[1:] {
 				a.unanswered = nil
 				a.accept(who, frames[0].first, 1, frames[0].oldest)
 				words = append(words, word{now + oneWay, a.next[who], a.unanswered[0].lost})
 			}
 			for ; len(words) > 0 && words[0].arrives <= now; words = words[1:] {
-				if log {
+				if tt.log {
 					send(now, f.seen(words[0].next-1, now))
 				}
 				send(now, f.accepted(words[0].next, now))
@@ -194,16 +206,21 @@ func TestForwardsAgainWhileOthersCome(t *testing.T) {
 				}
 			}
 			send(now, add(now))
+			if f.due(now, election) {
+				send(now, f.resend(now))
+			} else if f.probeDue(now, heartbeat) {
+				send(now, f.probe(now))
+			}
 			for n, at := range added {
 				if n < f.next {
 					delete(added, n)
-				} else if now > 500*time.Millisecond {
+				} else if now > tt.level {
 					longest = max(longest, now-at)
 				}
 			}
 		}
-		if longest > 2*oneWay+2*each || sends > int(number) {
-			t.Errorf("by the log %v: after half a second a batch waits up to %v for the leader, and %d were sent for %d", log, longest, sends, number)
+		if longest > 2*oneWay+2*each || sends > int(number)+tt.probes {
+			t.Errorf("%v away, by the log %v: after %v a batch waits up to %v for the leader, and %d were sent for %d", oneWay, tt.log, tt.level, longest, sends, number)
 		}
 	}
 }
