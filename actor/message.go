@@ -239,7 +239,8 @@ type (
 	SaveEnded struct {
 		Failed bool // it must be tried again
 	}
-	// SnapshotWanted requests for a snapshot at once: a published one was damaged, or there is none and a new member needs one.
+	// SnapshotWanted requests for a snapshot at once: a published one is damaged, gone or unreadable, or there is none and a
+	// new member needs one.
 	SnapshotWanted struct {
 		First bool // one that is being saved will do
 	}

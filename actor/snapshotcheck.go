@@ -3,6 +3,7 @@ package actor
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"qkv/internal/limits"
@@ -49,16 +50,20 @@ func (s *Snapshotter) endCheck() {
 	}
 }
 
-// checked puts a damaged snapshot aside and has a new one saved; a sound one makes an older one needless.
+// checked puts a damaged snapshot aside; a sound one makes an older one needless. In the place of one that is damaged, gone, or
+// cannot be read, a new one is saved.
 func (s *Snapshotter) checked(info snapshot.Info, err error) {
 	switch {
 	case err == nil:
 		s.foundSound(info)
 	case errors.Is(err, snapshot.ErrCorrupt):
 		s.putAside(info, err)
+	case errors.Is(err, fs.ErrNotExist):
+		s.forget(info)
+		s.replace(info, fmt.Sprintf("a snapshot is gone, without this member's doing, while members go on with the log and a new one is saved: look at who removes files there: %v", err))
 	default:
 		s.noCheck = s.now + limits.SnapshotRetryMost
-		s.Logger.Error("a snapshot cannot be verified", "file", info.Path, "error", err)
+		s.replace(info, fmt.Sprintf("a snapshot cannot be read while members go on with the log and a new one is saved; it stays where it is: look at the disk: %v", err))
 	}
 }
 
@@ -91,12 +96,7 @@ func (s *Snapshotter) dropOlder() {
 
 // putAside moves a damaged snapshot out of the way. The one before it, and the log behind that one, hold everything.
 func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
-	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path })
-	for _, one := range slices.Clone(s.sends) {
-		if one.index == info.Index && one.term == info.Term {
-			s.endSend(one, false)
-		}
-	}
+	s.forget(info)
 	text := fmt.Sprintf("a damaged snapshot was found while members go on with the log and a new one is saved: look at the disk: %v", damage)
 	to, err := snapshot.Quarantine(s.FS, info.Path, s.Quarantine)
 	if err != nil {
@@ -104,9 +104,25 @@ func (s *Snapshotter) putAside(info snapshot.Info, damage error) {
 	} else {
 		text += "; it was moved to " + to
 	}
+	s.replace(info, text)
+}
+
+// forget counts on a snapshot no more, and ends its way to others.
+func (s *Snapshotter) forget(info snapshot.Info) {
+	s.files = slices.DeleteFunc(s.files, func(k snapshot.Info) bool { return k.Path == info.Path })
+	for _, one := range slices.Clone(s.sends) {
+		if one.index == info.Index && one.term == info.Term {
+			s.endSend(one, false)
+		}
+	}
+}
+
+// replace says what is wrong with a snapshot, and has a new one saved: nobody else would, as long as little is written, and who
+// needs one would wait for so long.
+func (s *Snapshotter) replace(info snapshot.Info, text string) {
 	s.Logger.Error(text)
 	s.Status.Alarm(Alarm{Name: Corrupt, Subject: info.Path, Text: text})
-	s.Applier.MustPost(SnapshotWanted{})
+	s.Applier.MustPost(SnapshotWanted{First: true})
 }
 
 // suspect has the file of a snapshot verified that was found damaged where it was sent.

@@ -79,6 +79,44 @@ func TestSentSnapshotIsDamaged(t *testing.T) {
 	}
 }
 
+// A snapshot that is gone when it is to be sent, or that the disk cannot read, is named by an alarm, and another one is saved
+// and sent: an idle cluster would order none, and who needs one would wait for ever.
+func TestSentSnapshotIsGone(t *testing.T) {
+	for gone, words := range map[bool]string{true: "a snapshot is gone", false: "a snapshot cannot be read"} {
+		s := newTestSnapshotter(t, viewAt(t, 20, 1000))
+		s.turn(saveOf(viewAt(t, 20, 1000)))
+		drainBox(s.Applier)
+		path := s.files[0].Path
+		if gone {
+			if err := s.fs.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			s.fs.Fail(disk.Fault{Op: disk.OpRead, Err: syscall.EIO, Stays: true})
+		}
+		s.turn(sendOf(viewAt(t, 20, 1000), 2))
+		if got := s.problems(); len(got) != 1 || !strings.HasPrefix(got[0], "CORRUPT: "+words) || !strings.Contains(got[0], path) {
+			t.Errorf("gone %v: alarms %q", gone, got)
+		}
+		if !has[ApplierMessage, SnapshotWanted](drainBox(s.Applier)) || !has[ConsensusMessage, SnapshotSent](drainBox(s.consensus)) {
+			t.Errorf("gone %v: the applier does not know that a snapshot is missing, or raft that it was not sent", gone)
+		}
+		if len(s.files) == 0 != gone {
+			t.Errorf("gone %v: kept %v", gone, s.files)
+		}
+		s.fs.ClearFaults()
+		view := viewAt(t, 30, 1000)
+		s.turn(saveOf(view))
+		s.turn(sendOf(view, 2))
+		for range 10 {
+			s.turn(Wait{})
+		}
+		if len(s.sends) != 1 || s.sends[0].reader == nil {
+			t.Errorf("gone %v: the new snapshot is not sent: %+v", gone, s.sends)
+		}
+	}
+}
+
 // A snapshot that is not on the disk as it was written is a failed save: the older one stays, with the log behind it.
 func TestSnapshotIsReadBack(t *testing.T) {
 	s := newTestSnapshotter(t, viewAt(t, 20, 1000))
