@@ -269,6 +269,10 @@ func (s *storage) initializeState(r *recovered, found *log.Recovered) error {
 // consider loads a snapshot if it is the first usable one, keeps a second one, and notes what is of no use.
 func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Info, ahead *loading) error {
 	if info.Err != nil {
+		if r.state != nil && !errors.Is(info.Err, snapshot.ErrCorrupt) && !errors.Is(info.Err, snapshot.ErrFormat) {
+			s.keepUnread(r, found, info)
+			return nil
+		}
 		return s.putAside(r, info, info.Err)
 	}
 	if info.Member == s.folder.Member && info.Index > found.Last {
@@ -303,6 +307,19 @@ func (s *storage) consider(r *recovered, found *log.Recovered, info snapshot.Inf
 	}
 	r.snapshots = append(r.snapshots, info)
 	return nil
+}
+
+// keepUnread keeps an older snapshot that the disk cannot read now, as one that could be: the newer one holds all, and this one goes
+// when there is another.
+func (s *storage) keepUnread(r *recovered, found *log.Recovered, info snapshot.Info) {
+	text := fmt.Sprintf("an older snapshot cannot be read; nothing is lost, and it goes when the next one is saved: look at the disk: %v", info.Err)
+	s.logger.Error(text)
+	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
+	if !continues(found, info) || len(r.snapshots) == 2 {
+		r.useless = append(r.useless, info)
+		return
+	}
+	r.snapshots = append(r.snapshots, info)
 }
 
 // fill has memory made ready for so many bytes of a snapshot or of the log. Of a snapshot's log it is no more than of the snapshot:
@@ -348,8 +365,12 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 // quarantine moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
 // What a disk could not read now may be well, and is not touched.
 func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
-	if !errors.Is(why, snapshot.ErrCorrupt) {
+	if errors.Is(why, snapshot.ErrFormat) {
 		return fmt.Errorf("the snapshot %s cannot be read: %w", info.Path, why)
+	}
+	if !errors.Is(why, snapshot.ErrCorrupt) {
+		return fmt.Errorf("the snapshot %s cannot be read, and was left where it is: %w: look at the disk, and start again; where it stays so, move that file away: "+
+			"an older one, with the log behind that, may do", info.Path, why)
 	}
 	to, err := snapshot.Quarantine(s.folder.fs, info.Path, s.folder.path("quarantine"))
 	if err != nil {

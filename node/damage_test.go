@@ -162,6 +162,39 @@ func TestDifferingMemberSaysWhy(t *testing.T) {
 	}
 }
 
+// An older snapshot that the disk cannot read, beside a newer one that is sound, is an alarm and ends no start; the newest, which
+// the state would be loaded from, does.
+func TestUnreadableOlderSnapshot(t *testing.T) {
+	dir, _ := damagedFolder(t)
+	snaps := list(t, dir, "snap/*.snap")
+	unreadable := func(name string) {
+		t.Helper()
+		if err := errors.Join(os.Rename(name, filepath.Join(dir, "away")), os.Mkdir(name, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unreadable(snaps[0])
+	a, err := startAlone(t, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != string(actor.Corrupt) || !strings.Contains(alarms[0].Text, snaps[0]) {
+		t.Errorf("alarms %+v", alarms)
+	}
+	if d := a.put(t, "more", "beside it"); d.Result.Err != nil {
+		t.Error(d.Result.Err)
+	}
+	a.stop(t)
+	snaps = list(t, dir, "snap/*.snap")
+	unreadable(snaps[len(snaps)-1])
+	if a, err := startAlone(t, dir); err == nil || errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), snaps[len(snaps)-1]+" cannot be read") {
+		if err == nil {
+			a.stop(t)
+		}
+		t.Errorf("the newest cannot be read: %v", err)
+	}
+}
+
 // A snapshot that a newer qkv wrote is neither damaged nor moved.
 func TestSnapshotOfNewer(t *testing.T) {
 	dir, _ := damagedFolder(t)
