@@ -355,7 +355,7 @@ func (c *Consensus) expire() {
 // receive hands a peer's message to raft, unless it must wait or would hurt.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(Accused); ok {
-		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, len(c.membership.confState.GetVoters())/2+1) {
+		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters()) {
 			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
 		}
 		return

@@ -48,7 +48,8 @@ const StateSubject = "state"
 //   - a leader says the same, or a second member that takes part: then it is quarantined until an operator lifts it;
 //   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
 //   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
-//   - so many are accused by the same member that the rest is no quorum: what that member knows of cannot come back.
+//   - so many voters are accused by the same member that the rest is no quorum: what that member knows of cannot come back. A
+//     learner that is accused, too, is no part of that.
 //
 // Who commits with a quorum without the accuser overrules it.
 //
@@ -136,20 +137,20 @@ func (q *quarantine) hear(leader, term uint64, now, electionTimeout time.Duratio
 	return q.held() && leader != q.By && now-q.since >= 3*electionTimeout
 }
 
-// note takes down that a peer says who accuses it, and tells whether this member is not held back any longer: with it,
-// a quorum is accused by the same member.
-func (q *quarantine) note(a accusation, electionTimeout time.Duration, quorum int) bool {
+// note takes down that a peer says who accuses it, and tells whether this member, self, is not held back any longer: of the
+// voters a quorum is accused by the same member.
+func (q *quarantine) note(a accusation, electionTimeout time.Duration, self uint64, voters []uint64) bool {
 	q.accused = slices.DeleteFunc(q.accused, func(old accusation) bool {
 		return a.at-old.at > 3*electionTimeout || old.by == a.by && old.of == a.of
 	})
 	q.accused = append(q.accused, a)
-	alike := 1
-	for _, other := range q.accused {
-		if other.by == q.By {
+	alike := 0
+	for _, voter := range voters {
+		if voter == self || slices.ContainsFunc(q.accused, func(one accusation) bool { return one.of == voter && one.by == q.By }) {
 			alike++
 		}
 	}
-	return q.held() && alike >= quorum
+	return q.held() && alike > len(voters)/2
 }
 
 // refused hears that a peer refuses this member.

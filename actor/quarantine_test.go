@@ -55,9 +55,10 @@ func TestQuarantine(t *testing.T) {
 	leads := func(leader, term uint64) step {
 		return func(q *quarantine, now time.Duration) string { return lift(q.hear(leader, term, now, election), q) }
 	}
-	accused := func(of, by uint64, quorum int) step {
+	three, five := []uint64{me, n2, n3}, []uint64{me, n2, n3, n4, n5}
+	accused := func(of, by uint64, voters []uint64) step {
 		return func(q *quarantine, now time.Duration) string {
-			return lift(q.note(accusation{by: by, of: of, at: now}, election, quorum), q)
+			return lift(q.note(accusation{by: by, of: of, at: now}, election, me, voters), q)
 		}
 	}
 	type turn struct {
@@ -95,7 +96,8 @@ func TestQuarantine(t *testing.T) {
 			{0, admits(n3), "", "out"},
 			{0, leads(n4, 7), "", "out"},
 			{5 * election, leads(n4, 7), "", "out"},
-			{0, accused(n4, n2, 2), "", "out"},
+			{0, accused(n4, n2, three), "", "out"},
+			{0, accused(n3, n2, three), "", "out"},
 		}},
 		{"a leader goes on without it", []turn{
 			{0, says(n2, false, false), "", "held"},
@@ -125,12 +127,14 @@ func TestQuarantine(t *testing.T) {
 			{2 * election, leads(n2, 7), "", "held"},
 			{3 * election, leads(n2, 7), "", "held"},
 		}},
-		{"a quorum of three is accused by the third", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 2), "lifted", "part"}}},
-		{"the other one told first", []turn{{0, accused(n3, n2, 2), "", "part"}, {0, says(n2, false, false), "", "held"}, {election, accused(n3, n2, 2), "lifted", "part"}}},
-		{"two of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {election, accused(n3, n2, 3), "", "held"}}},
-		{"three of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {election, accused(n4, n2, 3), "lifted", "part"}}},
-		{"accused by different ones", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n5, 2), "", "held"}}},
-		{"what was told long ago", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, 3), "", "held"}, {4 * election, accused(n4, n2, 3), "", "held"}}},
+		{"a quorum of three is accused by the third", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, three), "lifted", "part"}}},
+		{"the other one told first", []turn{{0, accused(n3, n2, three), "", "part"}, {0, says(n2, false, false), "", "held"}, {election, accused(n3, n2, three), "lifted", "part"}}},
+		{"a learner is accused, and no other voter of three", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n4, n2, three), "", "held"}}},
+		{"a learner that is held back is not of the quorum", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, []uint64{n2, n3, n4}), "", "held"}}},
+		{"two of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, five), "", "held"}, {election, accused(n3, n2, five), "", "held"}}},
+		{"three of five are accused", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, five), "", "held"}, {election, accused(n4, n2, five), "lifted", "part"}}},
+		{"accused by different ones", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n5, three), "", "held"}}},
+		{"what was told long ago", []turn{{0, says(n2, false, false), "", "held"}, {0, accused(n3, n2, five), "", "held"}, {4 * election, accused(n4, n2, five), "", "held"}}},
 	} {
 		var written []Quarantine
 		q := newQuarantine(Quarantine{}, func(q Quarantine) error { written = append(written, q); return nil })
@@ -193,5 +197,22 @@ func TestConnectionDoesNotAdmit(t *testing.T) {
 	c.turn(from(2, raftpb.MsgPreVote, 2, nil))
 	if c.quarantine.active() {
 		t.Errorf("what the accuser sends does not admit it: %+v", c.quarantine.Quarantine)
+	}
+}
+
+// A learner has no vote, so that its part is none of a quorum's: with one that the accuser refuses too, the others are as many voters
+// as before.
+func TestAccusedLearnerIsNoVoter(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	const learner = 9
+	c.membership.confState.Learners = []uint64{learner}
+	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
+	c.turn(Received{From: learner, Message: Accused{By: 2}})
+	if !c.quarantine.held() {
+		t.Fatalf("with a learner that is accused, too, it takes part again: %+v", c.quarantine.Quarantine)
+	}
+	c.turn(Received{From: 3, Message: Accused{By: 2}})
+	if c.quarantine.active() {
+		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.quarantine.Quarantine)
 	}
 }
