@@ -419,7 +419,7 @@ func (c *Consensus) proposeLeases() {
 		return
 	}
 	status := c.raft.BasicStatus()
-	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(2) {
+	if status.RaftState != raft.StateLeader || status.GetTerm() != c.term || status.LeadTransferee != raft.None || !c.Status.logTakes(limits.LogKept) {
 		return
 	}
 	var commands [][]byte

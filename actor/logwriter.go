@@ -290,7 +290,7 @@ func (w *LogWriter) report(r report) error {
 }
 
 // append puts one order into the group, and says whether something must be synced before its responses leave. A new
-// commit index alone rides in a later frame, and responses alone wait only for what was written before them.
+// commit index alone goes with a later frame, and responses alone wait only for what was written before them.
 func (w *LogWriter) append(m *raftpb.Message, r *report) (needSync bool) {
 	r.orders++
 	r.responses = append(r.responses, m.GetResponses()...)

@@ -19,7 +19,7 @@ type sessionNumbers struct {
 	floor int64
 	// sessions is how many there are, and places the sum of the lengths of their windows.
 	sessions, places int64
-	// sessionSum is the sum of session.sum of all, and of outcomeSum of all their outcomes.
+	// sessionSum is the sum of session.sum of all, and of outcome.sum of all their outcomes.
 	sessionSum uint64
 }
 

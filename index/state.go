@@ -12,8 +12,8 @@ import (
 )
 
 // replicated is the state that the log decides: equal on all members at equal applied index, and each field of it has a
-// part in the digest. The keys with their versions belong to it, too: they are in State.tree and State.table, and their
-// sums in sum and pastSum. A copy of the struct is a view of it.
+// part in the digest. The keys with their versions belong to it, too: they are in State.tree and State.table, and the
+// sums of all that ever were in sum. A copy of the struct is a view of it.
 type replicated struct {
 	// applied and term are those of the newest entry: the next one is applied+1, of this term or a later one.
 	applied, term uint64

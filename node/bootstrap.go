@@ -362,7 +362,7 @@ func continues(found *log.Recovered, info snapshot.Info) bool {
 	return err == nil && term == info.Term && info.Index > found.Marker.Index
 }
 
-// quarantine moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
+// putAside moves a damaged snapshot aside. The one before it, and the log behind that one, still hold everything.
 // What a disk could not read now may be well, and is not touched.
 func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 	if errors.Is(why, snapshot.ErrFormat) {

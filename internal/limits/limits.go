@@ -431,7 +431,7 @@ const (
 	// MemberAddresses bounds the addresses of one kind that a member may have: a few networks, with both families.
 	MemberAddresses = 16
 	// AddressBytes is the longest HOST:PORT: a name as long as DNS allows, and five digits.
-	AddressBytes = 253 + 1 + 5
+	AddressBytes = HostBytes + 1 + 5
 	// FolderFileBytes bounds what a small file of the data folder holds: names, addresses and the processes of the last
 	// starts.
 	FolderFileBytes = 8192

@@ -41,7 +41,7 @@ func (s *Server) status(context.Context, *pb.StatusRequest) (any, error) {
 	return answer, nil
 }
 
-// alarms are those of the replicated state.
+// alarmsOf returns the alarms of the replicated state.
 func alarmsOf(v *index.View) (all []*pb.AlarmMember) {
 	for _, a := range v.Alarms() {
 		all = append(all, &pb.AlarmMember{MemberID: a.Member, Alarm: pb.AlarmType(a.Kind)})

@@ -34,7 +34,7 @@ type watches struct {
 	ended   bool               // the member was told that the stream is gone
 }
 
-// begin makes the stream one of watches.
+// beginWatches makes the stream one of watches.
 func (s *stream) beginWatches() *watches {
 	w := &watches{s: s, all: map[uint64]int64{}}
 	w.room.L = &w.mu

@@ -7,7 +7,7 @@ import (
 	"qkv/internal/pack"
 )
 
-// Mark names one dial: the process that dialled, and how many times it had dialled this peer with it.
+// Mark names one dial: the process that dialled, and how many handshakes it had sent with that one, to all its peers.
 type Mark struct {
 	Process [16]byte
 	Dial    uint64
