@@ -68,10 +68,8 @@ type Config struct {
 	MinVersion, MaxVersion                                   uint16 // of TLS; 0: whatever the library has
 	SelfSignedYears                                          uint
 	EnablePprof                                              bool
-	MetricsLevel                                             string
 	LogOutputs                                               []string
 	LogLevel, LogFormat                                      string
-	File                                                     string // --config-file
 	Notes                                                    []Note
 }
 
@@ -123,7 +121,6 @@ func Parse(args, environment []string, read func(name string) ([]byte, error)) (
 		return l.config(), err
 	}
 	c := l.config()
-	c.File = file
 	err = l.complete(c)
 	c.Notes = l.notes
 	return c, err
@@ -254,8 +251,8 @@ func (l *line) config() *Config {
 			AllowedNames: l.list("peer-cert-allowed-cn"), AllowedHosts: l.list("peer-cert-allowed-hostname"), Auto: l.on("peer-auto-tls"),
 		},
 		CipherSuites: l.list("cipher-suites"), SelfSignedYears: l.count("self-signed-cert-validity"),
-		EnablePprof: l.on("enable-pprof"), MetricsLevel: l.text("metrics"),
-		LogOutputs: l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
+		EnablePprof: l.on("enable-pprof"),
+		LogOutputs:  l.list("log-outputs"), LogLevel: l.text("log-level"), LogFormat: l.text("log-format"),
 		Notes: l.notes,
 	}
 	return c

@@ -159,7 +159,7 @@ var table = []group{
 	}},
 	{"Profiling and monitoring", []spec{
 		{name: "enable-pprof", kind: onOff, usage: "/debug/pprof on the clients' port"},
-		{name: "metrics", value: "basic", usage: "basic or extensive"},
+		{name: "metrics", value: "basic", use: ignored, usage: "/metrics always has what extensive adds"},
 		{name: "listen-metrics-urls", kind: urls, usage: "where to answer /metrics, /health, /livez and /readyz, too"},
 	}},
 	{"Logging", []spec{
