@@ -2,7 +2,6 @@ package actor
 
 import (
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -26,7 +25,6 @@ type ApplierConfig struct {
 	Status      *Status
 	Limits      limits.Tunable
 	Fail        func(error)
-	Logger      *slog.Logger
 }
 
 // Applier turns committed entries into state. It owns the state, and what this member's clients wait for.

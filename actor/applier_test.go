@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 
@@ -60,7 +59,7 @@ func newTestApplier(t *testing.T) (*Applier, *reader) {
 		Member: 1, Incarnation: 7, State: state, Inbox: NewMailbox[ApplierMessage]("a", plenty),
 		Consensus: NewMailbox[ConsensusMessage]("c", plenty), LogWriter: NewMailbox[LogWriterMessage]("l", plenty),
 		Snapshotter: NewMailbox[SnapshotterMessage]("s", plenty), Status: status, Limits: limits.Defaults(),
-		Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.DiscardHandler),
+		Fail: func(err error) { t.Error(err) },
 	}), &reader{t: t, status: status}
 }
 

@@ -19,7 +19,7 @@ const TickInterval = 10 * time.Millisecond
 
 // ConsensusConfig is what consensus is built from.
 type ConsensusConfig struct {
-	Member, Cluster   uint64
+	Member            uint64
 	Incarnation       uint64 // random, new with each start: replayed entries never answer new requests
 	HeartbeatInterval time.Duration
 	ElectionTimeout   time.Duration

@@ -59,7 +59,7 @@ func newTestConsensus(t *testing.T, l limits.Tunable) *consensusTurns {
 	c.writer.Status.view.Store(c.state.View())
 	var err error
 	c.Consensus, err = NewConsensus(ConsensusConfig{
-		Member: 1, Cluster: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
+		Member: 1, Incarnation: 7, HeartbeatInterval: 100 * time.Millisecond, ElectionTimeout: time.Second,
 		HardState: recovered.HardState, Applied: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1, 2, 3}}, Members: c.state.Members(), Window: recovered.Window,
 		Inbox: inbox, LogWriter: c.writer.Inbox, Applier: c.writer.Applier,
 		Snapshotter: NewMailbox[SnapshotterMessage]("s", Capacity{MustPost: 1000}), Peers: c, Status: c.writer.Status, Limits: l,

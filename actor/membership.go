@@ -201,9 +201,6 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 		if len(f.learners) >= limits.Learners {
 			return kv.Errorf(kv.TooManyMembers, "there are %d learners, at most %d are supported: each takes the leader's time to bring it up to date"+not+"; promote or remove one", len(f.learners), limits.Learners), nil
 		}
-		if len(f.voters)+len(f.learners) >= limits.Members+limits.Learners {
-			return kv.Errorf(kv.TooManyMembers, "there are %d members"+not, len(f.voters)+len(f.learners)), nil
-		}
 		if slices.Contains(f.voters, change.Instead) { // it is to be removed next
 			refused, _ := judgeVoters(slices.DeleteFunc(slices.Clone(f.voters), func(id uint64) bool { return id == change.Instead }), change.Instead, f)
 			return refused, nil

@@ -3,7 +3,6 @@ package actor
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -37,7 +36,7 @@ func newTestMembersWith(t *testing.T, bounds limits.Tunable) *consensusTurns {
 func (c *consensusTurns) applies() {
 	c.applier = NewApplier(ApplierConfig{
 		Member: 1, Incarnation: 7, State: c.state, Inbox: c.Applier, Consensus: c.Inbox, LogWriter: c.LogWriter,
-		Snapshotter: c.Snapshotter, Status: c.Status, Limits: c.Limits, Fail: c.Fail, Logger: slog.New(slog.DiscardHandler),
+		Snapshotter: c.Snapshotter, Status: c.Status, Limits: c.Limits, Fail: c.Fail,
 	})
 }
 

@@ -105,7 +105,6 @@ type (
 	LogCovered struct{ UpTo uint64 }
 	// SnapshotReceived reports that a leader's snapshot is complete, verified and published. Posted.
 	SnapshotReceived struct {
-		From    uint64
 		Message *raftpb.Message
 		State   *index.State // what it holds; it is the applier's, if raft takes the snapshot
 	}

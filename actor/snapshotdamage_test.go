@@ -1,7 +1,6 @@
 package actor
 
 import (
-	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -232,7 +231,7 @@ func TestFailedSaveIsTriedAgain(t *testing.T) {
 	small.SnapshotBytes, small.SnapshotInterval = 1000, time.Millisecond
 	a := NewApplier(ApplierConfig{
 		Member: 1, State: state, Inbox: s.Applier, Consensus: s.consensus,
-		Snapshotter: s.Inbox, Status: s.Status, Limits: small, Logger: slog.New(slog.DiscardHandler),
+		Snapshotter: s.Inbox, Status: s.Status, Limits: small,
 	})
 	a.records, a.savedBytes = 1<<20, 1
 	s.fs.SetCapacity(s.fs.Used() + 5000)
@@ -287,7 +286,7 @@ func TestSaveIsDueOnFullDisk(t *testing.T) {
 		s := newTestSnapshotter(t, view)
 		a := NewApplier(ApplierConfig{
 			Member: 1, State: index.NewState(limits.Defaults().Index), Inbox: s.Applier, Consensus: s.consensus,
-			Snapshotter: s.Inbox, Status: s.Status, Limits: limits.Defaults(), Logger: slog.New(slog.DiscardHandler),
+			Snapshotter: s.Inbox, Status: s.Status, Limits: limits.Defaults(),
 		})
 		a.publish(view)
 		a.records, a.savedBytes = c.records, c.saved
@@ -341,7 +340,7 @@ func overwrite(t *testing.T, member uint64, live, value int, least int64) (saved
 	s.Limits = small
 	a := NewApplier(ApplierConfig{
 		Member: member, State: state, Inbox: s.Applier, Consensus: s.consensus,
-		Snapshotter: s.Inbox, Status: s.Status, Limits: small, Logger: slog.New(slog.DiscardHandler),
+		Snapshotter: s.Inbox, Status: s.Status, Limits: small,
 		Fail: func(err error) { t.Fatal(err) },
 	})
 	keys := live / value

@@ -209,7 +209,7 @@ func (s *Snapshotter) finishReceive(err error) {
 	}
 	r.handed, r.info = true, info
 	kind, self := raftpb.MsgSnap, s.Member
-	s.Consensus.MustPost(SnapshotReceived{From: r.from, State: state, Message: &raftpb.Message{
+	s.Consensus.MustPost(SnapshotReceived{State: state, Message: &raftpb.Message{
 		Type: &kind, To: &self, From: &r.from, Term: &r.offer.MessageTerm,
 		Snapshot: snapshotAt(r.offer.Index, r.offer.Term, confState),
 	}})

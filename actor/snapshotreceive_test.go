@@ -94,7 +94,7 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 			c.pass(3 * c.ElectionTimeout)
 		}
 		snap := snapshotAt(10, 2, testMembers)
-		c.Handle(c.now, []ConsensusMessage{SnapshotReceived{From: test.sender, Message: &raftpb.Message{
+		c.Handle(c.now, []ConsensusMessage{SnapshotReceived{Message: &raftpb.Message{
 			Type: raftpb.MsgSnap.Enum(), From: &test.sender, To: u(1), Term: &test.offered, Snapshot: snap,
 		}}})
 		var responds uint64 // to whom, when the snapshot's marker is on the disk

@@ -63,8 +63,7 @@ func (m *member) connect(r *recovered) error {
 	applies := actor.NewApplier(actor.ApplierConfig{
 		Member: m.folder.Member, Incarnation: m.incarnation, State: r.state,
 		Inbox: box.applier, Consensus: box.consensus, LogWriter: box.logWriter, Snapshotter: box.snapshotter, WatchHub: box.watchHub,
-		Status: m.status, Limits: m.env.Limits,
-		Fail: m.fail, Logger: m.logger,
+		Status: m.status, Limits: m.env.Limits, Fail: m.fail,
 	})
 	m.state = applies.Current
 	m.logWriter = actor.NewLogWriter(actor.LogWriterConfig{
@@ -83,7 +82,7 @@ func (m *member) connect(r *recovered) error {
 		Inbox: box.segmentMaker, LogWriter: box.logWriter, Status: m.status, Fail: m.fail, Logger: m.logger,
 	})
 	agrees, err := actor.NewConsensus(actor.ConsensusConfig{
-		Member: m.folder.Member, Cluster: m.folder.Cluster, Incarnation: m.incarnation,
+		Member: m.folder.Member, Incarnation: m.incarnation,
 		HeartbeatInterval: m.config.HeartbeatInterval, ElectionTimeout: m.config.ElectionTimeout,
 		HardState: r.hardState, Applied: r.applied, ConfState: r.confState, Snapshot: r.newest, Window: r.window,
 		Inbox: box.consensus, LogWriter: box.logWriter, LogReader: box.logReader, Applier: box.applier, Snapshotter: box.snapshotter, Peers: to, Status: m.status,

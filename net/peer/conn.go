@@ -233,7 +233,7 @@ func (c *conn) read(stream io.Reader) error {
 		if err != nil {
 			return err
 		}
-		c.link.received.add(1, len(frame))
+		c.link.received.Add(uint64(len(frame)))
 		c.link.transport.handler.Receive(c.link.id, class, frame)
 	}
 }

@@ -37,7 +37,7 @@ type link struct {
 	out      atomic.Pointer[conn]   // the connection that is served: where to send
 	changed  chan struct{}          // holds a token when a connection came into use, or moved or notBefore was set
 	sent     traffic
-	received traffic
+	received atomic.Uint64 // bytes
 	dropped  atomic.Uint64
 	alive    atomic.Pointer[string] // the TCP address that shows whether a process of the peer is there; nil: none does
 	asking   atomic.Bool            // somebody asks there

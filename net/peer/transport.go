@@ -294,8 +294,8 @@ type PeerStatus struct {
 	LastErr   string // why it is not connected
 
 	// Since the start.
-	SentFrames, SentBytes, ReceivedFrames, ReceivedBytes uint64
-	Dropped                                              uint64 // frames: no connection, no room, or lost with a connection before they were written
+	SentFrames, SentBytes, ReceivedBytes uint64
+	Dropped                              uint64 // frames: no connection, no room, or lost with a connection before they were written
 
 	// Of this connection.
 	Queued                                    int // bytes
@@ -322,7 +322,7 @@ func (l *link) status() PeerStatus {
 	s := PeerStatus{Peer: Peer{l.id, l.name(), l.addresses}, LastErr: l.lastErr}
 	l.mu.Unlock()
 	s.SentFrames, s.SentBytes = l.sent.frames.Load(), l.sent.bytes.Load()
-	s.ReceivedFrames, s.ReceivedBytes = l.received.frames.Load(), l.received.bytes.Load()
+	s.ReceivedBytes = l.received.Load()
 	s.Dropped = l.dropped.Load()
 	c := l.out.Load()
 	if c == nil {
