@@ -618,7 +618,7 @@ var bugs = []mutant{
 		{"net/etcd/calls.go", "refusal == nil || refusal.Code != kv.Unavailable {\n", "refusal == nil || refusal.Code != kv.Unavailable && refusal.Code != kv.Unknown {\n"},
 	}, []detector{direct("./net/etcd", "TestWaitsForALeader")}},
 	{"pace the resets of each connection as if it were alone", []change{
-		{"net/etcd/resets.go", "time.Duration(len(r.clients)*max(c.last, c.now))", "time.Duration(1)"},
+		{"net/etcd/resets.go", "time.Duration(len(r.lately.clients)*max(c.last, c.now))", "time.Duration(1)"},
 	}, []detector{direct("./net/etcd", "TestResets")}},
 	{"let open streams without data cost nothing", []change{
 		{"net/etcd/memory.go", " + int64(len(s.streams))*limits.EtcdStreamBytes", " + 0*limits.EtcdStreamBytes"},

@@ -21,14 +21,46 @@ import (
 //     limits.EtcdBlamed each stream counts as a reset that one of its connections opens beside limits.EtcdStreamsFew others.
 //  5. Frames that ask for nothing, as pings and settings, count as a reset for each limits.EtcdFramesReset of them.
 type resets struct {
-	mu      sync.Mutex
-	second  int64
-	clients map[string]*resetter
-	blames  map[string]time.Time // when that of a client was closed last
+	mu     sync.Mutex
+	lately lately               // the connections that have given up streams
+	blames map[string]time.Time // when that of a client was closed last
 }
 
-// resetter is a client, with how many of its connections have given up streams in the last second and in this one.
-type resetter struct{ last, now int }
+// lately is how often each client has done something in this second and in the last one. Clients that have not are not there.
+type lately struct {
+	second  int64
+	clients map[string]*seconds
+}
+
+type seconds struct{ last, now int }
+
+// turn forgets what is older than the last second.
+func (l *lately) turn(second int64) {
+	ago := second - l.second
+	if ago == 0 {
+		return
+	}
+	for name, c := range l.clients {
+		c.last, c.now = c.now, 0
+		if ago != 1 || c.last == 0 {
+			delete(l.clients, name)
+		}
+	}
+	l.second = second
+}
+
+// of returns what a client has done, for more to be added.
+func (l *lately) of(client string) *seconds {
+	if l.clients == nil {
+		l.clients = map[string]*seconds{}
+	}
+	c := l.clients[client]
+	if c == nil {
+		c = &seconds{}
+		l.clients[client] = c
+	}
+	return c
+}
 
 // pacing is a connection's part in it, of who reads it.
 type pacing struct {
@@ -40,7 +72,7 @@ type pacing struct {
 }
 
 func newResets() *resets {
-	return &resets{clients: map[string]*resetter{}, blames: map[string]time.Time{}}
+	return &resets{blames: map[string]time.Time{}}
 }
 
 // blame notes that a client's connection was closed.
@@ -83,49 +115,25 @@ func clientAt(from net.Addr) string {
 // heard any more: what comes from there is closed as it is accepted, until a second without any. Where others come from the same
 // address, that would shut them out: one with a connection that is served is always heard, and so is this host.
 type refusals struct {
-	mu      sync.Mutex
-	second  int64
-	clients map[string]*resetter
-	served  map[string]int // connections, by client
-}
-
-// turn forgets what is older than the last second. The lock is held.
-func (r *refusals) turn(second int64) {
-	ago := second - r.second
-	if ago == 0 {
-		return
-	}
-	for name, c := range r.clients {
-		c.last, c.now = c.now, 0
-		if ago != 1 || c.last == 0 {
-			delete(r.clients, name)
-		}
-	}
-	r.second = second
+	mu     sync.Mutex
+	lately lately
+	served map[string]int // connections, by client
 }
 
 // add counts a connection of a client that came to nothing.
 func (r *refusals) add(client string, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn(now.Unix())
-	if r.clients == nil {
-		r.clients = map[string]*resetter{}
-	}
-	c := r.clients[client]
-	if c == nil {
-		c = &resetter{}
-		r.clients[client] = c
-	}
-	c.now++
+	r.lately.turn(now.Unix())
+	r.lately.of(client).now++
 }
 
 // tooMany says that a client is not heard now.
 func (r *refusals) tooMany(client string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn(now.Unix())
-	c := r.clients[client]
+	r.lately.turn(now.Unix())
+	c := r.lately.clients[client]
 	if c == nil || max(c.last, c.now) < limits.EtcdRefused || r.served[client] > 0 {
 		return false
 	}
@@ -160,25 +168,13 @@ func (r *resets) wait(p *pacing, now time.Time) time.Duration {
 func (r *resets) each(p *pacing, second int64) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if ago := second - r.second; ago != 0 {
-		for name, c := range r.clients {
-			c.last, c.now = c.now, 0
-			if ago != 1 || c.last == 0 {
-				delete(r.clients, name)
-			}
-		}
-		r.second = second
-	}
-	c := r.clients[p.client]
-	if c == nil {
-		c = &resetter{}
-		r.clients[p.client] = c
-	}
+	r.lately.turn(second)
+	c := r.lately.of(p.client)
 	if p.counted != second {
 		p.counted = second
 		c.now++
 	}
-	return time.Second / limits.EtcdResets * time.Duration(len(r.clients)*max(c.last, c.now))
+	return time.Second / limits.EtcdResets * time.Duration(len(r.lately.clients)*max(c.last, c.now))
 }
 
 // pace waits for as long as the client's resets have come too fast, or until the connection is over.

@@ -52,8 +52,8 @@ func TestResetsShare(t *testing.T) {
 	if one < hundred/2 || hundred < one/2 {
 		t.Errorf("%d of one connection, %d of a hundred of another client", one, hundred)
 	}
-	if r.wait(&pacing{client: "10.0.0.4", resets: 1}, begun.Add(time.Hour)) > 0 || len(r.clients) != 1 {
-		t.Errorf("an hour later %d clients count", len(r.clients))
+	if r.wait(&pacing{client: "10.0.0.4", resets: 1}, begun.Add(time.Hour)) > 0 || len(r.lately.clients) != 1 {
+		t.Errorf("an hour later %d clients count", len(r.lately.clients))
 	}
 }
 
@@ -111,7 +111,7 @@ func TestRefusedAddress(t *testing.T) {
 			t.Errorf("%s is kept out after %v: %v, want %v", c.client, c.after, got, c.want)
 		}
 	}
-	if r.serve("10.0.0.2", -1); len(r.served) != 0 || len(r.clients) != 0 {
-		t.Errorf("%d and %d clients count when all is over", len(r.served), len(r.clients))
+	if r.serve("10.0.0.2", -1); len(r.served) != 0 || len(r.lately.clients) != 0 {
+		t.Errorf("%d and %d clients count when all is over", len(r.served), len(r.lately.clients))
 	}
 }
