@@ -286,9 +286,10 @@ func (a *Applier) restore(m Restore) {
 
 // save orders a snapshot when the records since the last one outweigh the state of that time, so that what is written for
 // snapshots is about what is written to the log, and a restart applies about what it loads; or when the log's files have
-// grown to several times that for another reason, but for a follower that needs it: a snapshot would let go of nothing. Never before the last one is done; not soon after it either, unless the
-// records outweigh it twice. But earlier where the log has not so much room; and not
-// for its worth while this member catches up, when it takes the disk from what comes, and is old before it is saved.
+// grown to several times that for another reason, but for a follower that needs it: a snapshot would let go of nothing. Never
+// before the last one is done; not soon after it either, unless the records outweigh it twice. But earlier where the log has
+// not so much room; and not for its worth while this member catches up, when it takes the disk from what comes, and is old
+// before it is saved.
 func (a *Applier) save(t Time) {
 	if a.saving {
 		return

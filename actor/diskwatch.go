@@ -152,7 +152,8 @@ func (d *diskWatch) stalled(now time.Duration) time.Duration {
 
 // silent is for how long the disk has done nothing at all beyond the time that the slowest one takes; it did something at done.
 // What it has done of a group does not show before it has done all of it: a part at a time, the log would be in turn with the
-// others for each, and have half of the disk. The group counts as a full one where so much was given: what was given a moment later is in it, too, when the log writer had its turn later.
+// others for each, and have half of the disk. The group counts as a full one where so much was given: what was given a moment
+// later is in it, too, when the log writer had its turn later.
 func (d *diskWatch) silent(now, done time.Duration) time.Duration {
 	if d.idle() {
 		return 0
@@ -208,9 +209,8 @@ func (c *Consensus) watchPause() {
 // watchDisk gives leadership up when the disk stands for two election timeouts and the disks of a quorum of followers have done
 // since what this one is at, and were clearly faster. Where there are fewer, nobody would do better as the leader: each write, and
 // the vote for the next leader, would wait for a disk such as this one, and a vote that takes longer than an election timeout may
-// come too late again and again. It ends the member
-// when the disk does not answer at all: on a very slow one a group waits for what others gave it before, and is not late
-// when that is done. What raft says of a follower's activity is no sign of its disk.
+// come too late again and again. It ends the member when the disk does not answer at all: on a very slow one a group waits for
+// what others gave it before, and is not late when that is done. What raft says of a follower's activity is no sign of its disk.
 func (c *Consensus) watchDisk() {
 	c.watchOthers()
 	if c.Status.logWaits.Load() { // it is full, and not to blame

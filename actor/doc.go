@@ -153,12 +153,14 @@
 // number at a time, each answered. What is lost is sent again after half a second, an interrupted file is continued
 // where it ended, also after a restart. What has come is read back, checked, and made a state by the snapshot reader, while
 // the snapshotter writes the rest: neither waits for the other, and when the last piece has come, nearly all is done. What
-// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. What the log of another
-// leader has brought first is given up. The log behind a
-// snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound: one that comes
-// back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk). Where more than half
-// of the next snapshot is written when a follower needs one, it gets that, if it is there within limits.SnapshotWait: under load a
-// save is begun when the log behind the one before has become as large as the state, and the follower would get all of that, too.
+// is damaged is so found with the piece that it is in. The applier gets that state, and reads no file. A snapshot is given up
+// when the log has brought what it holds first.
+//
+// The log behind a snapshot on its way, and from the lowest Match of the followers that can be reached, is kept up to a bound:
+// one that comes back under load needs one snapshot, and then gets the log (catchup.go; the bound: Space on the disk). Where
+// more than half of the next snapshot is written when a follower needs one, it gets that, if it is there within
+// limits.SnapshotWait: under load a save is begun when the log behind the one before has become as large as the state, and the
+// follower would get all of that, too.
 //
 // # Who is behind
 //
@@ -188,7 +190,8 @@
 // process id, against the announcement in the replicated state and against what this process has seen), its log ending
 // before what the leader has counted as acknowledged, or before what it has told to be on its disk while it led itself, and a
 // heartbeat that commits what it does not have ([Admission], Consensus.forgot). A leader tells that with appends and heartbeats
-// (leaderends.go): its disk may be one of the two that an acknowledged write is on, and nobody acknowledges to others what a leader has. Refusals have a type, and one word is never enough to end a member's part: who is refused as
+// (leaderends.go): its disk may be one of the two that an acknowledged write is on, and nobody acknowledges to others what a
+// leader has. Refusals have a type, and one word is never enough to end a member's part: who is refused as
 // forgetful is quarantined by the word of a leader or of a second member, is held back by the word of one that does not
 // lead, and overrules it while it commits with a quorum without that member (quarantine.go). What is decided is written
 // down before anything follows from it, and later starts read it; a quarantine ends only by an operator. What nobody can
@@ -274,9 +277,10 @@
 //  2. From three quarters of its room on the older snapshot goes with the log behind it, if the newer one was found sound on
 //     the medium within limits.SnapshotSound, and else as soon as it is found so; it does so before a save, too, when the
 //     disk itself has no room for a third.
-//  3. The log that a follower needs, which can be reached and gets a snapshot or catches up behind one, is kept while all files
-//     take at most U and limits.DiskUseCatchUp times S. Else the next snapshot, saved while one is sent, would take the room
-//     of what is written meanwhile, and the follower would need one after the other.
+//  3. The log that a follower needs, which can be reached and gets a snapshot or catches up behind one, is kept while it is no
+//     larger than limits.CatchUpBytes, or limits.CatchUpSnapshots times the newest snapshot where that is more, and all files
+//     take at most U and limits.DiskUseCatchUp times S. Else the next snapshot, saved while one is sent, would take the room of what is written
+//     meanwhile, and the follower would need one after the other.
 //  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on they are just long enough for the
 //     log's next group to come first.
 //

@@ -37,7 +37,7 @@ type SnapshotterConfig struct {
 //
 // Invariants:
 //
-//  1. One snapshot is being saved and one is being received at a time.
+//  1. At most one snapshot is being saved, and one is being received, at a time.
 //  2. A snapshot is reported only after it is published: file and folder are synced, and the file was read back.
 //  3. A snapshot that is being sent is sent to its end, also when it is not kept any more: consensus keeps the log behind
 //     it, up to a bound.

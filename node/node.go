@@ -294,7 +294,8 @@ func (n *Node) drain(ctx context.Context) {
 	both.Wait()
 }
 
-// stopActors waits for the actors, but not for a disk that does not answer, nor for one that is at something long. Who waits for room in a mailbox is let go of, so that the server can close.
+// stopActors waits for the actors, but not for a disk that does not answer, nor for one that is at something long. Who waits for
+// room in a mailbox is let go of, so that the server can close.
 func (n *Node) stopActors(ctx context.Context) error {
 	stopped := make(chan struct{})
 	go func() {

@@ -49,7 +49,8 @@ func (t *Transport) closeAlive() error {
 	return nil
 }
 
-// findAlive finds out whether the host that a connection leads to tells that a process of the peer is there: only then can its refusal say that there is none.
+// findAlive finds out whether the host that a connection leads to tells that a process of the peer is there: only then can its
+// refusal say that there is none.
 func (l *link) findAlive(ctx context.Context, c *conn) {
 	at := c.quic.RemoteAddr().String()
 	if known := l.alive.Load(); known != nil && *known == at {
