@@ -511,3 +511,30 @@ func TestJoinAddresses(t *testing.T) {
 		}
 	}
 }
+
+// Who is asked first may be a member with a new folder, which knows no more than who founded the cluster: the list is that
+// of those who are further.
+func TestStatusAsksTheFurthest(t *testing.T) {
+	b := threeMembers(t)
+	endpoints, members := map[string]string{}, map[string]*servertest.Member{"n3": b.member}
+	for _, name := range []string{"n1", "n2"} {
+		members[name] = servertest.NewMember()
+	}
+	for name, m := range members {
+		endpoints[name] = servertest.Endpoint(servertest.Start(t, b.trust, m, nil))
+	}
+	now := []wire.Member{
+		{ID: 1, Name: "n1", Clients: []string{endpoints["n1"]}},
+		{ID: 2, Name: "n2", Clients: []string{endpoints["n2"]}},
+		{ID: 3, Name: "n3", Clients: []string{endpoints["n3"]}},
+	}
+	founders := []wire.Member{now[0], {ID: 12, Name: "n2"}, now[2]}
+	members["n1"].SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20, Members: now})
+	members["n2"].SetStatus(wire.Status{Name: "n2", ID: 2, Role: "follower", Leader: 1, Applied: 20, Members: now})
+	members["n3"].SetStatus(wire.Status{Name: "n3", ID: 3, Role: roleRefused, Applied: 1, Members: founders})
+	b.flags = []string{"--endpoints", endpoints["n3"], "--certs-dir", b.trust.Dir, "--home", t.TempDir()}
+	code, out, stderr := b.qkv(t, "", "status")
+	if code != 0 || strings.Contains(out, roleUnknown) || strings.Count(out, "\nn2 ") != 1 {
+		t.Errorf("%d %s%s", code, out, stderr)
+	}
+}

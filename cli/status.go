@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -157,13 +158,21 @@ func oneCluster(members []memberStatus) error {
 // memberTimeout is how long one member may take to answer, so that a dead one does not take the time of all.
 const memberTimeout = 2 * time.Second
 
-// askAll asks the members that one of them knows, each at its own addresses and at the endpoints that were given.
+// askAll asks the members that the furthest of them knows, each at its own addresses and at the endpoints that were given.
 func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, error) {
 	known, addresses, err := t.discover(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	answers := ask(ctx, s, addresses)
+	// The one that was asked first may be behind, or have forgotten everything since the cluster was founded: its list then
+	// has members that are gone, and none that came since.
+	if newer := answers.furthest(known); newer != nil {
+		known = newer
+		if more := t.addressesOf(known, addresses); len(more) > 0 {
+			maps.Copy(answers, ask(ctx, s, more))
+		}
+	}
 	var members []memberStatus
 	for _, m := range known {
 		members = append(members, answers.member(m))
@@ -180,14 +189,24 @@ func (t target) discover(ctx context.Context, s *client.Client) (known []wire.Me
 	if err != nil {
 		return nil, nil, err
 	}
-	addresses = slices.Clone(t.endpoints)
-	for _, m := range status.Members {
-		if !t.given {
-			addresses = append(addresses, m.Clients...)
-		}
-	}
+	addresses = append(slices.Clone(t.endpoints), t.addressesOf(status.Members, t.endpoints)...)
 	slices.Sort(addresses)
 	return status.Members, slices.Compact(addresses), nil
+}
+
+// addressesOf are where the members serve clients, but for those that are known; none when the endpoints given are kept to.
+func (t target) addressesOf(members []wire.Member, but []string) (more []string) {
+	if t.given {
+		return nil
+	}
+	for _, m := range members {
+		for _, address := range m.Clients {
+			if !slices.Contains(but, address) {
+				more = append(more, address)
+			}
+		}
+	}
+	return more
 }
 
 // answers is what came from each address.
@@ -212,6 +231,18 @@ func ask(ctx context.Context, s *client.Client, addresses []string) answers {
 		found[address] = all[i]
 	}
 	return found
+}
+
+// furthest is the list of the member that has applied most, of those that are in the list known; nil when none of them answers.
+func (a answers) furthest(known []wire.Member) (newer []wire.Member) {
+	applied := uint64(0)
+	for _, one := range a {
+		isKnown := slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+		if one.err == nil && isKnown && one.status.Applied >= applied && len(one.status.Members) > 0 {
+			applied, newer = one.status.Applied, one.status.Members
+		}
+	}
+	return newer
 }
 
 // connected tells whether any member has a connection to this one.
