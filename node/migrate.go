@@ -93,14 +93,20 @@ func migrateOn(ctx context.Context, c MigrateConfig, domain string, disks disk.F
 	return Migrated{Cluster: first.cluster, Member: first.self, View: state.View()}, nil
 }
 
-// mustBeFree refuses a data folder that holds anything.
+// mustBeFree refuses a data folder that holds anything, and takes an empty one away: the new folder comes into its place under
+// another name, and a folder is renamed to no other. Where that cannot be done it is said now, and not after all of the work.
 func (f *folder) mustBeFree() error {
 	names, err := f.fs.List(f.dir)
 	switch {
-	case err == nil && len(names) > 0:
-		return usagef("the data folder %s is not empty: a migration makes a new one; give another --data-dir; nothing was changed", f.dir)
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return usagef("--data-dir: %w", err)
+	case len(names) > 0:
+		return usagef("the data folder %s is not empty: a migration makes a new one; give another --data-dir; nothing was changed", f.dir)
+	}
+	if err := f.fs.Remove(f.dir); err != nil {
+		return usagef("the data folder %s is empty, and a new one cannot take its place: %w; where a disk is mounted there, give a folder in it as --data-dir; nothing was changed", f.dir, err)
 	}
 	return nil
 }
