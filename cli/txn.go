@@ -18,7 +18,7 @@ import (
 
 func txnCommand() *cli.Command {
 	return &cli.Command{
-		Name: "txn", Category: "keys", Usage: "make a transaction that is read from stdin", ArgsUsage: " ",
+		Name: "txn", Category: "keys", Usage: "make a transaction that is read from stdin",
 		Description: "Three parts, each ended by an empty line, the last one by the end of the input, too: comparisons, what happens when all of " +
 			"them hold, and what happens otherwise. " +
 			"All of it has one revision, or nothing happens.\n\n" +
