@@ -351,6 +351,36 @@ func TestRevocationsWaitForRoom(t *testing.T) {
 	}
 }
 
+// Where writes take whatever room raft has, the lease clock has its turn, and they have theirs behind it.
+func TestRevocationsTakeTurns(t *testing.T) {
+	const leases = 3
+	l := limits.Defaults()
+	l.UncommittedBytes, l.BatchCommands = 100, 1 // one batch at a time
+	c := newTestConsensus(t, l)
+	c.lead()
+	c.clock.start(c.Status.View(), c.now.Now, c.leaseTiming())
+	write := func() {
+		c.turn(
+			Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: make([]byte, 80)})}, Timeout: time.Minute}},
+		)
+	}
+	write()
+	for id := range int64(leases) {
+		lease := &timedLease{id: 1 + id, ttl: 1, place: -1}
+		c.clock.leases[lease.id] = lease
+		c.clock.revocable.add(lease)
+		before := len(c.applied)
+		for range 4 {
+			write()
+			write()
+			c.acknowledge()
+		}
+		if !lease.revoking || len(c.applied) != before+4 {
+			t.Errorf("lease %d: it is revoked: %v; %d entries are applied", lease.id, lease.revoking, len(c.applied)-before)
+		}
+	}
+}
+
 // A batch in flight counts as accepted when this process's batch stands in the log. One of an earlier process of this
 // member may have the same number.
 func TestForwardsOfAnEarlierProcessAreNotSeen(t *testing.T) {

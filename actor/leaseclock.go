@@ -41,6 +41,7 @@ type leaseClock struct {
 	pace      revocationPace
 	unnoted   []*timedLease // are renewed, and the log says that less is left
 	revoking  int           // revocations under way
+	waits     bool          // raft had no room for what was to be put into the log last
 	still     time.Duration // for how long this process stood still since the clock was started: nothing could be renewed
 	ticked    time.Duration // the last tick
 	asked     []clockAsk    // wait for a round
@@ -408,13 +409,14 @@ func (c *Consensus) answerAsks() {
 	}
 }
 
-// proposeLeases puts revocations and notes into the log. What raft has no room for is tried again.
+// proposeLeases puts revocations and notes into the log. What raft has no room for is tried again, before anything else.
 func (c *Consensus) proposeLeases() {
 	k, now := &c.clock, c.clock.time(c.now.Now)
 	if !k.running {
 		return
 	}
-	most := k.mayRevoke(now, c.unordered > 0)
+	most := k.mayRevoke(now, c.unordered > 0 || k.waits)
+	k.waits = false
 	if most == 0 && len(k.unnoted) == 0 {
 		return
 	}
@@ -441,6 +443,7 @@ func (c *Consensus) proposeLeases() {
 	if err := c.proposeEnvelope(envelope, nil); errors.Is(err, raft.ErrProposalDropped) {
 		c.Limits.Reach("uncommitted bytes")
 		k.revocable.add(revoke...)
+		k.waits = true
 		return
 	} else if err != nil {
 		panic(fmt.Sprintf("raft refused revocations and notes of %d bytes: %v", len(envelope), err))

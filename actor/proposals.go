@@ -212,8 +212,13 @@ func (c *Consensus) propose() {
 
 // proposeInTurn lets a leader propose what waits here and what it has accepted of followers, a batch of each in turn, until it
 // has all or raft has no room. Where there is never room for all, neither may wait for ever: what waits here may be what ends
-// NOSPACE.
+// NOSPACE. Nor may the lease clock, which comes behind writes: where raft had no room left for it, it goes first.
 func (c *Consensus) proposeInTurn() {
+	if c.clock.waits {
+		if c.proposeLeases(); c.clock.waits {
+			return
+		}
+	}
 	for room := true; room; {
 		own, deferred := len(c.proposals.waiting) > 0, len(c.accepted.deferred) > 0
 		switch {

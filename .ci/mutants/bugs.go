@@ -402,6 +402,12 @@ var bugs = []mutant{
 	{"propose a leader's own writes before anything else", []change{
 		{"actor/proposals.go", "own && (!deferred || !c.ownWasLast)", "own && (!deferred || c.ownWasLast == c.ownWasLast)"},
 	}, []detector{direct("./actor", "TestProposalsTakeTurns")}},
+	{"let the lease clock wait for what writes leave of raft's room", []change{
+		{"actor/proposals.go", "	if c.clock.waits {\n", "	if c.clock.waits && c.term == 0 {\n"},
+	}, []detector{direct("./actor", "TestRevocationsTakeTurns")}},
+	{"let writes wait behind the lease clock without end", []change{
+		{"actor/leaseclock.go", "	k.waits = false\n", ""},
+	}, []detector{direct("./actor", "TestRevocationsTakeTurns")}},
 	{"let a member's own commands wait behind clients'", []change{
 		{"node/member.go", "actor.Propose{Proposal: proposal, Own: true}", "actor.Propose{Proposal: proposal}"},
 	}, []detector{direct("./node", "TestOwnCommandsSayThatTheyAre")}},
