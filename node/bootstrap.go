@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"sync"
+	"syscall"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -373,10 +374,13 @@ func (s *storage) putAside(r *recovered, info snapshot.Info, why error) error {
 			"an older one, with the log behind that, may do", info.Path, why)
 	}
 	to, err := snapshot.Quarantine(s.folder.fs, info.Path, s.folder.path("quarantine"))
-	if err != nil {
+	if err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return fmt.Errorf("move the damaged snapshot %s aside (%w): %w", info.Path, why, err)
 	}
 	text := fmt.Sprintf("a damaged snapshot was moved to %s: %v", to, why)
+	if err != nil { // a start takes no room: it is not used, wherever it is, and the next start moves it
+		text = fmt.Sprintf("a damaged snapshot is not used, and cannot be moved aside on a full disk: free space on it: %v; %v", why, err)
+	}
 	s.logger.Error(text)
 	r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: info.Path, Text: text})
 	return nil

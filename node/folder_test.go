@@ -287,6 +287,33 @@ func TestUnreadableSnapshotStays(t *testing.T) {
 	}
 }
 
+// A damaged snapshot that a full disk has no room to move aside stays, is named by an alarm, and ends no start: an older one may do.
+func TestDamagedSnapshotOnFullDisk(t *testing.T) {
+	for _, op := range []disk.Op{disk.OpMkdir, disk.OpRename} {
+		fs := disk.NewMem(1)
+		if err := fs.MkdirAll("data/snap"); err != nil {
+			t.Fatal(err)
+		}
+		path := "data/snap/" + snapshot.Name(9, 1)
+		file, err := fs.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s, r := storage{folder: &folder{fs: fs, dir: "data"}, logger: slog.New(slog.DiscardHandler)}, &recovered{}
+		fs.Fail(disk.Fault{Op: op, Err: syscall.ENOSPC})
+		err = s.putAside(r, snapshot.Info{Path: path}, fmt.Errorf("%w: a bit", snapshot.ErrCorrupt))
+		if err != nil || len(r.alarms) != 1 || !strings.Contains(r.alarms[0].Text, "full disk") || !strings.Contains(r.alarms[0].Text, "a bit") {
+			t.Errorf("%v finds no room: %v, alarms %+v", op, err, r.alarms)
+		}
+		if names, _ := fs.List("data/snap"); len(names) != 1 {
+			t.Errorf("%v finds no room: left %v", op, names)
+		}
+	}
+}
+
 // founding is the owner of a new folder, the first of the founders, and what it begins with.
 func founding(names ...string) (owner, func() (origin, error)) {
 	return owner{names[0], "test"}, func() (origin, error) { return originOf("test", "", names[0], names), nil }
