@@ -30,7 +30,8 @@ type memory struct {
 	run   func(func()) // in a goroutine of the server
 	total atomic.Int64
 
-	serving atomic.Int64 // requests, of all connections (served.go)
+	serving     atomic.Int64 // requests, of all connections (served.go)
+	servedBytes atomic.Int64 // that these have
 
 	resets *resets
 
@@ -41,8 +42,8 @@ type memory struct {
 
 // share is one connection's.
 //
-//  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole and is
-//     taken at once. got is the sum of its data, and heads that of what its metadata counts for. asked are those on which the client
+//  1. streams has what came on each stream that neither side has ended: when the client has said all, what it said is whole, and
+//     servedBytes has it until the answer begins (served.go). got is the sum of its data, and heads that of what its metadata counts for. asked are those on which the client
 //     has said all, until their answers are written.
 //  2. taken is what the handlers that are running have taken of streams of requests.
 //  3. out is what was encoded and neither written nor given up.
@@ -62,11 +63,18 @@ type share struct {
 
 	mu              sync.Mutex
 	streams         map[uint32]came
-	asked           map[uint32]bool // whether the answer has begun
+	asked           map[uint32]question
+	servedBytes     int64 // of those whose answers have not begun
 	got, taken, out int64
 	heads           int64
 	rooms           map[*hold]struct{} // of answers that wait to be written
 	ended           bool
+}
+
+// question is a request that is whole.
+type question struct {
+	answered bool  // it has begun to be
+	bytes    int64 // of data, until then
 }
 
 // came is what came on a stream: metadata and data.
@@ -97,7 +105,7 @@ func (s *share) end() {
 		close(s.over)
 	}
 	s.of.total.Add(-s.holdsLocked())
-	s.serveLocked(-s.serving.Load())
+	s.serveLocked(-s.serving.Load(), -s.servedBytes)
 	s.streams, s.asked, s.got, s.taken, s.heads, s.out, s.ended = nil, nil, 0, 0, 0, 0, true
 }
 
@@ -167,14 +175,15 @@ func (s *share) finished(stream uint32) {
 	})
 }
 
-// said forgets what came on a stream, whose client has said all.
-func (s *share) said(stream uint32, begins bool) {
+// said forgets what came on a stream, whose client has said all with the last so many bytes.
+func (s *share) said(stream uint32, begins bool, last int64) {
 	s.change(func() {
-		if _, there := s.streams[stream]; !there && !begins {
+		c, there := s.streams[stream]
+		if !there && !begins {
 			return // this side has ended it before
 		}
 		s.forgetLocked(stream)
-		s.askLocked(stream)
+		s.askLocked(stream, c.data+last)
 	})
 }
 
@@ -429,7 +438,10 @@ func (s *share) fromClient(kind, flags byte, stream uint32, length int) {
 	case kind == resetFrame:
 		s.finished(stream)
 	case last && (kind == dataFrame || kind == headersFrame):
-		s.said(stream, kind == headersFrame)
+		if kind == headersFrame {
+			length = 0
+		}
+		s.said(stream, kind == headersFrame, int64(length))
 	case kind == headersFrame, kind == moreHeadersFrame:
 		if s.begins(stream, int64(length)) > limits.EtcdStreamsFew && s.of.resets.blamed(s.pacing.client, time.Now()) {
 			s.pacing.resets++

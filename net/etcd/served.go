@@ -14,10 +14,21 @@ import (
 //     at a time, and not before fewer are served, or limits.EtcdServedWait is over. Nobody else waits.
 //  3. Who waits for a lock or an election, which may be for ever, is not served for so long.
 //  4. A connection is read at last in any case: what its answers wait for may come there, as a window that grows.
+//  5. The bytes of requests that are served are bounded as their number is, since what is written is in memory several times over until
+//     the disks have it: while all have more than limits.EtcdServedBytes, a connection that has more than limits.EtcdServedBytesFew,
+//     with what has come of requests that are not whole, is read slower.
 
 // asksTooMuch says that the connection has too many requests served.
 func (s *share) asksTooMuch() bool {
-	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed
+	return s.serving.Load() > limits.EtcdServedFew && s.of.serving.Load() > limits.EtcdServed ||
+		s.of.servedBytes.Load() > limits.EtcdServedBytes && s.brought() > limits.EtcdServedBytesFew
+}
+
+// brought is how many bytes of requests the connection has that are not answered, whole or not.
+func (s *share) brought() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.servedBytes + max(s.got-s.taken, 0)
 }
 
 // servedLook is how often a connection that waits looks whether it still has to.
@@ -39,38 +50,42 @@ func (s *share) letServe(most time.Duration) {
 	}
 }
 
-// serveLocked counts requests that are served, or less than none for those that are not any more.
-func (s *share) serveLocked(n int64) {
+// serveLocked counts requests that are served, and their bytes, or less than none for those that are not any more.
+func (s *share) serveLocked(n, bytes int64) {
 	s.serving.Add(n)
 	s.of.serving.Add(n)
+	if bytes != 0 {
+		s.servedBytes += bytes
+		s.of.servedBytes.Add(bytes)
+	}
 }
 
-// askLocked notes that a client has said all on a stream.
-func (s *share) askLocked(stream uint32) {
+// askLocked notes that a client has said all on a stream, in so many bytes.
+func (s *share) askLocked(stream uint32, bytes int64) {
 	if _, there := s.asked[stream]; there {
 		return
 	}
 	if s.asked == nil {
-		s.asked = map[uint32]bool{}
+		s.asked = map[uint32]question{}
 	}
-	s.asked[stream] = false
-	s.serveLocked(1)
+	s.asked[stream] = question{bytes: bytes}
+	s.serveLocked(1, bytes)
 }
 
 // answered notes that the answer on a stream has begun.
 func (s *share) answered(stream uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if begun, there := s.asked[stream]; there && !begun {
-		s.asked[stream] = true
-		s.serveLocked(-1)
+	if q, there := s.asked[stream]; there && !q.answered {
+		s.asked[stream] = question{answered: true}
+		s.serveLocked(-1, -q.bytes)
 	}
 }
 
 // leaveLocked forgets a stream on which the client has said all.
 func (s *share) leaveLocked(stream uint32) {
-	if begun, there := s.asked[stream]; there && !begun {
-		s.serveLocked(-1)
+	if q, there := s.asked[stream]; there && !q.answered {
+		s.serveLocked(-1, -q.bytes)
 	}
 	delete(s.asked, stream)
 }
@@ -84,7 +99,7 @@ func (s *share) rests() (over func()) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if !s.ended {
-			s.serveLocked(n)
+			s.serveLocked(n, 0)
 		}
 	}
 	serve(-1)

@@ -83,6 +83,48 @@ func TestServed(t *testing.T) {
 	}
 }
 
+// TestServedBytes has few requests bring many bytes: who brings them waits until they are answered, whole requests and those in the
+// middle alike, and nobody else does.
+func TestServedBytes(t *testing.T) {
+	m := newMemory(1<<40, func(func()) {}, func(string, string) {})
+	begin := func() *share { return m.begin(&net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, func() {}) }
+	const large = 1 << 20
+	ask := func(s *share, stream uint32, bytes int) {
+		s.fromClient(headersFrame, 0, stream, 10)
+		s.fromClient(dataFrame, 0, stream, bytes/2)
+		s.fromClient(dataFrame, lastOfStream, stream, bytes-bytes/2)
+	}
+	greedy, half, modest := begin(), begin(), begin()
+	for n := range uint32(limits.EtcdServedBytes / large) {
+		ask(greedy, 2*n+1, large)
+	}
+	half.fromClient(headersFrame, 0, 1, 10)
+	half.fromClient(dataFrame, 0, 1, large)
+	ask(modest, 1, 1000)
+	modest.fromClient(headersFrame, lastOfStream, 3, 10)
+	for name, over := range map[string]func(){
+		"its answer begins":           func() { greedy.toClient(headersFrame, 0, 1, 10) },
+		"it is refused":               func() { greedy.toClient(resetFrame, 0, 1, 4) },
+		"the client does not want it": func() { greedy.fromClient(resetFrame, 0, 1, 4) },
+	} {
+		if !greedy.asksTooMuch() || !half.asksTooMuch() || modest.asksTooMuch() {
+			t.Fatalf("%s: before, who brings much waits: %v, in the middle of one: %v, who brings little: %v", name, greedy.asksTooMuch(), half.asksTooMuch(), modest.asksTooMuch())
+		}
+		over()
+		if greedy.asksTooMuch() || half.asksTooMuch() {
+			t.Fatalf("%s: it goes on waiting", name)
+		}
+		greedy.toClient(headersFrame, lastOfStream, 1, 10)
+		ask(greedy, 1, large)
+	}
+	for _, s := range []*share{greedy, half, modest} {
+		s.end()
+	}
+	if n := m.servedBytes.Load(); n != 0 {
+		t.Errorf("%d bytes are served when all connections are over", n)
+	}
+}
+
 // TestOneIsEnough has many connections go over the bound together at one moment: one of them is closed, since that makes room for all.
 func TestOneIsEnough(t *testing.T) {
 	const connections, each = 16, 1 << 20
