@@ -23,7 +23,7 @@ const (
 	exitUnavailable = 5 // no member, or no quorum, within the timeout; nothing was written
 	exitNotAllowed  = 6 // the members refuse this certificate; serve: the member was removed from its cluster
 	exitUnknown     = 7 // a write was sent and its outcome is not known: it may have happened
-	exitDisk        = 8 // serve: the disk failed a sync
+	exitDisk        = 8 // serve: the disk failed a write or a sync, or does not answer
 	// Above 128: ended by the signal of that number less 128, as Ctrl-C with 130. A member that SIGTERM stops has exitOK.
 )
 

@@ -68,7 +68,6 @@ const (
 	followLoaded  = 4
 	followCompact = 5
 	followEnd     = 6
-	followSteps   = 7
 
 	recordFields     = 8
 	followBeginRest  = 2

@@ -11,7 +11,8 @@ import (
 	"github.com/quic-go/quic-go"
 )
 
-// Trust between two ends of a connection, the same for members and clients, for QUIC and for TLS over TCP:
+// Trust between two ends of a connection by certificates that name who has them, the same for members and clients, for QUIC and
+// for TLS over TCP ([FileTrust] is that by certificates of etcd's kind):
 //
 //  1. TLS 1.3, and both ends show a certificate.
 //  2. A certificate is believed when a CA of the own trust domain signed it, its dates hold, it may be used as it is
@@ -21,7 +22,7 @@ import (
 //  4. Nothing is resumed: no session tickets, no 0-RTT data. Each handshake is by the certificates of its moment.
 //  5. Only a handshake looks at dates: a connection outlives the certificates that it was made with.
 //
-// The functions below are the only places that make a tls.Config.
+// The functions below are the only places that make a tls.Config by these.
 
 // The protocols that are negotiated (ALPN). Another version is another name.
 const (
