@@ -62,7 +62,7 @@ type membership struct {
 	spoke             map[uint64]time.Duration // by peer, when it has said something of raft's last
 	level             map[uint64]time.Duration // by learner, since when it is level, while this member leads
 	snapshotNotBefore time.Duration            // no other snapshot for a new member is ordered before
-	removedBy         map[uint64]bool          // the peers that say that this member was removed
+	removedBy         map[uint64]bool          // the peers that say that this member was removed, by what they said last
 	nudged            time.Duration            // when raft was last let end an exchange of voters, or go on behind a change
 }
 
@@ -376,6 +376,7 @@ func (c *Consensus) membersChanged(m MembersChanged) {
 		c.membership.removedAt, c.membership.partAt = m.At, 0
 	}
 	c.membership.records = m.Members
+	c.forgetRemoved(m.Members)
 	want := ConfStateOf(m.Members.Configuration())
 	if c.membership.early = c.membership.early && m.Members.Get(c.Member) == nil; c.membership.early {
 		want.Learners = append(want.Learners, c.Member)

@@ -732,6 +732,7 @@ func TestRemovedMemberEnds(t *testing.T) {
 		"one that follows says so":        {[]ConsensusMessage{Refused{2, removed(false)}, Refused{2, removed(false)}}, false, false},
 		"the leader says so":              {[]ConsensusMessage{Refused{2, removed(true)}}, false, true},
 		"two say so":                      {[]ConsensusMessage{Refused{2, removed(false)}, Refused{3, removed(false)}}, false, true},
+		"one has taken it back":           {[]ConsensusMessage{Refused{2, removed(false)}, Connected{2}, Refused{3, removed(false)}}, false, false},
 		"two refuse it for other reasons": {[]ConsensusMessage{Refused{2, Refusal{Text: "no"}}, Refused{3, Refusal{Leads: true, Text: "no"}}}, false, false},
 		"its log says so":                 {nil, true, false},
 		"its log and one say so":          {[]ConsensusMessage{Refused{2, removed(false)}}, true, true},

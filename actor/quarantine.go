@@ -8,6 +8,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"qkv/index"
 )
 
 // Refusal is why a member does not let another one take part.
@@ -173,11 +175,21 @@ func (c *Consensus) refused(peer uint64, r Refusal) {
 	c.Status.refusal(peer, &r)
 }
 
-// linked hears that there is a connection to a peer, which does not refuse this member, or has not yet.
+// linked hears that there is a connection to a peer, which does not refuse this member, or has not yet: what it said before counts no
+// more.
 func (c *Consensus) linked(peer uint64) {
 	c.Status.refusal(peer, nil)
 	delete(c.quarantine.accusers, peer)
+	delete(c.membership.removedBy, peer)
 	c.tellAccusers()
+}
+
+// forgetRemoved forgets what members have said of this one that were removed since: they are not heard any more, and their words are
+// none of the two that end a part.
+func (c *Consensus) forgetRemoved(members index.Members) {
+	gone := func(id uint64, _ bool) bool { return members.Removed(id) }
+	maps.DeleteFunc(c.quarantine.accusers, gone)
+	maps.DeleteFunc(c.membership.removedBy, gone)
 }
 
 // serves tells whether this member commits with a quorum without another one, as far as it can know.

@@ -7,6 +7,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 )
 
@@ -214,5 +215,25 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	c.turn(Received{From: 3, Message: Accused{By: 2}})
 	if c.quarantine.active() {
 		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.quarantine.Quarantine)
+	}
+}
+
+// Whose word was overruled, and who was removed then, is none of the two that end a member's part.
+func TestRemovedAccuserIsNoSecond(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(2)
+	c.handedTerm = c.term // what the leader has begun its term with is committed
+	forgot := Refusal{Forgot: true, Text: "it has forgotten"}
+	if c.turn(Refused{3, forgot}); c.quarantine.active() {
+		t.Fatalf("in a quorum without the accuser: %+v", c.quarantine.Quarantine)
+	}
+	without, refused := c.membership.records.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	c.turn(MembersChanged{Members: without, At: 2, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
+	c.pass(3 * c.ElectionTimeout) // the leader is silent
+	if c.turn(Refused{2, forgot}, Refused{2, forgot}); !c.quarantine.held() {
+		t.Errorf("on the word of one member: %+v", c.quarantine.Quarantine)
 	}
 }
