@@ -184,7 +184,8 @@ type evacuation struct {
 
 const (
 	// timesHanded is how much of a slab one entry may go through for each byte that it has added, beside
-	// limits.EvacuationBytes: a slab is at most a third in use, so that at twice the pace there is never more to do.
+	// limits.EvacuationBytes. Of a slab that is evacuated at most the half is in use (sparseAtRest), so that to go through
+	// twice what was added frees as much; as much again is left for fixWork.
 	timesHanded = 4
 	// fixWork is what it costs to correct one version's record, in bytes gone through.
 	fixWork = 128

@@ -53,8 +53,7 @@ func ServerTLS(c *Credentials, protocol string, allowed ...Class) *tls.Config {
 }
 
 // PeersTLS returns how a member accepts connections on the peers' port: those of its peers, and the questions of members
-// that are to join. Both show a member's certificate. A joiner that has a token and no certificate yet would come by a
-// protocol of its own, for which GetConfigForClient would ask for none.
+// that are to join. Both show a member's certificate.
 func PeersTLS(c *Credentials) *tls.Config {
 	config := ServerTLS(c, ProtocolPeer, ClassMember)
 	config.NextProtos = append(config.NextProtos, ProtocolJoin)
