@@ -292,7 +292,7 @@ func (c *Consensus) tick(n int) {
 	if c.leaderless += n; c.leader() != raft.None {
 		c.leaderless = 0
 	}
-	c.watchPause()
+	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now) // a pause of this process is held against neither writes nor reads
 	c.lag.tick(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout)
 	c.Status.lags.Store(c.soft.RaftState == raft.StateFollower && c.lag.catchesUp(c.raft.BasicStatus().Applied, c.now.Now, c.ElectionTimeout))
 	c.watchDisk()
@@ -304,7 +304,12 @@ func (c *Consensus) tick(n int) {
 	c.Status.Counters.Renewals.Add(c.clock.renewals)
 	c.clock.renewals = 0
 	c.tickLeases()
-	c.forwardOverdue()
+	switch {
+	case c.forwards.due(c.now.Now, c.ElectionTimeout):
+		c.forwardAgain()
+	case c.forwards.probeDue(c.now.Now, c.HeartbeatInterval) && c.mayForward():
+		c.forward(c.raft.BasicStatus().Lead, c.forwards.probe(c.now.Now))
+	}
 	if c.disk.idle() {
 		if commit, due := c.hardStates.fence(c.now.Now); due {
 			c.LogWriter.MustPost(Fence{Commit: commit})

@@ -201,11 +201,6 @@ func (w *readWatch) stalled(now time.Duration) time.Duration {
 	return now - w.since
 }
 
-// watchPause holds a pause of this process against neither writes nor reads.
-func (c *Consensus) watchPause() {
-	c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)
-}
-
 // watchDisk gives leadership up when the disk stands for two election timeouts and the disks of a quorum of followers have done
 // since what this one is at, and were clearly faster. Where there are fewer, nobody would do better as the leader: each write, and
 // the vote for the next leader, would wait for a disk such as this one, and a vote that takes longer than an election timeout may

@@ -76,7 +76,7 @@ func (c *Consensus) watchLeader(ticks int) {
 }
 
 // lateTicks is how long a leader is silent that is late.
-func (c *Consensus) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
+func (c *ConsensusConfig) lateTicks() int { return int(c.HeartbeatInterval/TickInterval) * 3 / 2 }
 
 // forgetLeader lets raft forget a leader that has died and is silent.
 func (c *Consensus) forgetLeader() {

@@ -295,16 +295,6 @@ func (c *Consensus) forwardAgain() {
 	}
 }
 
-// forwardOverdue sends again what the leader should have answered by now.
-func (c *Consensus) forwardOverdue() {
-	switch {
-	case c.forwards.due(c.now.Now, c.ElectionTimeout):
-		c.forwardAgain()
-	case c.forwards.probeDue(c.now.Now, c.HeartbeatInterval) && c.mayForward():
-		c.forward(c.raft.BasicStatus().Lead, c.forwards.probe(c.now.Now))
-	}
-}
-
 // mayForward tells whether this member takes part, and is connected to the leader of the term that its batches are of.
 func (c *Consensus) mayForward() bool {
 	status := c.raft.BasicStatus()

@@ -376,7 +376,7 @@ func (c *Consensus) membersChanged(m MembersChanged) {
 		c.membership.removedAt, c.membership.partAt = m.At, 0
 	}
 	c.membership.records = m.Members
-	c.forgetRemoved(m.Members)
+	forgetRemoved(m.Members, c.quarantine.accusers, c.membership.removedBy)
 	want := ConfStateOf(m.Members.Configuration())
 	if c.membership.early = c.membership.early && m.Members.Get(c.Member) == nil; c.membership.early {
 		want.Learners = append(want.Learners, c.Member)

@@ -260,20 +260,15 @@ func (c *Consensus) proposeOwn() bool {
 	return true
 }
 
-// take removes a batch from what waits, which was proposed or forwarded.
+// take removes a batch from what waits, which was proposed or forwarded. A write in it may be followed.
 func (c *Consensus) take(b batch, leads bool) {
 	if b.followed != nil {
-		c.followed(b, leads)
+		for i := range b.rest {
+			b.rest[i].followed = false
+		}
+		c.Status.Stages.propose(b.first, leads, b.followed)
 	}
 	c.proposals.take(b)
-}
-
-// followed notes that a batch is on its way in which a write is followed.
-func (c *Consensus) followed(b batch, leads bool) {
-	for i := range b.rest {
-		b.rest[i].followed = false
-	}
-	c.Status.Stages.propose(b.first, leads, b.followed)
 }
 
 // envelope is what an entry holds of this member's commands, the first of which has a number.

@@ -186,10 +186,10 @@ func (c *Consensus) linked(peer uint64) {
 
 // forgetRemoved forgets what members have said of this one that were removed since: they are not heard any more, and their words are
 // none of the two that end a part.
-func (c *Consensus) forgetRemoved(members index.Members) {
-	gone := func(id uint64, _ bool) bool { return members.Removed(id) }
-	maps.DeleteFunc(c.quarantine.accusers, gone)
-	maps.DeleteFunc(c.membership.removedBy, gone)
+func forgetRemoved(members index.Members, said ...map[uint64]bool) {
+	for _, by := range said {
+		maps.DeleteFunc(by, func(id uint64, _ bool) bool { return members.Removed(id) })
+	}
 }
 
 // serves tells whether this member commits with a quorum without another one, as far as it can know.

@@ -148,7 +148,7 @@ func TestPauseIsNoStalledRead(t *testing.T) {
 	}}
 	look := func(after time.Duration) {
 		c.now.Now += after
-		c.watchPause()
+		c.readLog.stood(c.disk.tick(c.now.Now, c.ElectionTimeout), c.now.Now)
 		c.watchDisk()
 	}
 	look(time.Second / 2)
