@@ -49,7 +49,7 @@ import (
 //  5. resending: something was sent again, and since then the leader never had all that is in flight. Meanwhile the first
 //     sent of unaccepted are on their way, window of them at most; what is added waits for its turn. Else all are.
 //  6. again: the first of unaccepted was sent again since it is the first, and since the last probe.
-//  7. probed: there was a probe since the leader took something last.
+//  7. probes counts the probes since the leader took something last.
 type forwards struct {
 	inFlight  []forwardedBatch
 	bytes     int64
@@ -60,7 +60,7 @@ type forwards struct {
 	sent      int // batches
 	window    int // batches
 	again     bool
-	probed    bool
+	probes    int
 }
 
 // forwardedBatch is a batch envelope; first is the number of its first command.
@@ -101,7 +101,7 @@ func (f *forwards) accepted(next uint64, now time.Duration) []forwardedBatch {
 	}
 	f.since, f.tries = now, 0
 	f.again = f.again && taken == 0
-	f.probed = false
+	f.probes = 0
 	f.resending = f.resending && len(rest) > 0
 	if !f.resending {
 		return nil
@@ -160,24 +160,26 @@ func (f *forwards) unaccepted() []forwardedBatch {
 	return f.inFlight[i:]
 }
 
+const doublings = 4 // of an interval after which something is sent again
+
 // due tells whether it is time to send again. The intervals double: on a slow way, or with a busy leader, what is sent
 // again lies behind what was sent before, and makes it slower still.
 func (f *forwards) due(now, electionTimeout time.Duration) bool {
-	const doublings = 4
 	return len(f.unaccepted()) > 0 && now-f.since >= electionTimeout<<min(f.tries, doublings)
 }
 
 // probeDue tells whether it is time for a probe: batches were lost lately, the leader has accepted some since, and says no
 // more. Two heartbeat intervals are more than a round trip as a rule, and where they are not, a probe is one batch too many
-// and slows nothing down.
+// and slows nothing down. The intervals double here, too, since a probe may be lost as well.
 func (f *forwards) probeDue(now, heartbeatInterval time.Duration) bool {
-	return f.resending && f.tries == 0 && !f.probed && len(f.unaccepted()) > 0 && now-f.since >= 2*heartbeatInterval
+	return f.resending && f.tries == 0 && len(f.unaccepted()) > 0 && now-f.since >= 2*heartbeatInterval<<min(f.probes, doublings)
 }
 
 // probe returns the last batch of those that are on their way, to be sent once more: where it was lost, no later one tells
 // (RFC 8985, 7). The leader takes it, or says that one before it was lost, or has it already.
 func (f *forwards) probe(now time.Duration) []forwardedBatch {
-	f.since, f.again, f.probed = now, false, true
+	f.since, f.again = now, false
+	f.probes++
 	return f.unaccepted()[f.sent-1 : f.sent]
 }
 

@@ -163,8 +163,8 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	}
 }
 
-// The last of what was sent again has nothing behind it to tell that it was lost. It is sent once more when the leader is silent,
-// for which it is no matter whether it has come; if that is lost, too, all begins anew after an election timeout.
+// The last of what was sent again has nothing behind it to tell that it was lost. It is sent once more while the leader is silent,
+// less and less often, for which it is no matter whether it has come; all begins anew when it was silent for an election timeout.
 func TestLastForwardIsProbed(t *testing.T) {
 	const leader = 2
 	c := newTestConsensus(t, limits.Defaults())
@@ -193,7 +193,10 @@ func TestLastForwardIsProbed(t *testing.T) {
 		{"not yet", func() []PeerMessage { return silent(probe - TickInterval) }, nil},
 		{"silence", func() []PeerMessage { return silent(TickInterval) }, []uint64{5}},
 		{"one before it is lost", func() []PeerMessage { return word(3, true) }, []uint64{3}},
-		{"one probe is enough while it takes nothing", func() []PeerMessage { return silent(c.ElectionTimeout - TickInterval) }, nil},
+		{"not yet for a second time", func() []PeerMessage { return silent(2*probe - TickInterval) }, nil},
+		{"that is lost, too", func() []PeerMessage { return silent(TickInterval) }, []uint64{3}},
+		{"and again", func() []PeerMessage { return silent(4 * probe) }, []uint64{3}},
+		{"not yet for an election timeout", func() []PeerMessage { return silent(c.ElectionTimeout - TickInterval) }, nil},
 		{"an election timeout is over", func() []PeerMessage { return silent(TickInterval) }, []uint64{3}},
 		{"it takes what was lost", func() []PeerMessage { return word(4, false) }, []uint64{4, 5}},
 		{"silence", func() []PeerMessage { return silent(probe) }, []uint64{5}},

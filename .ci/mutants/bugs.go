@@ -424,19 +424,19 @@ var bugs = []mutant{
 		{"actor/forwarding.go", "next < f.next || f.again || len(rest)", "next < f.next || len(rest)"},
 	}, []detector{direct("./actor", "TestLostForwardsAreSentAgainAtOnce")}},
 	{"wait an election timeout for the last of what is sent again", []change{
-		{"actor/forwarding.go", "return f.resending && f.tries == 0 && !f.probed", "return f.resending && f.tries < 0 && !f.probed"},
+		{"actor/forwarding.go", "return f.resending && f.tries == 0 &&", "return f.resending && f.tries < 0 &&"},
 	}, []detector{direct("./actor", "TestForwardsInFlight"), direct("./actor", "TestForwardsAgainAsTheyAreAccepted"), direct("./actor", "TestLastForwardIsProbed")}},
 	{"send all again where the leader is silent for longer than two heartbeat intervals", []change{
-		{"actor/forwarding.go", "	f.since, f.again, f.probed = now, false, true\n	return f.unaccepted()[f.sent-1 : f.sent]\n", "	return f.goBack(1, now)\n"},
+		{"actor/forwarding.go", "	f.since, f.again = now, false\n	f.probes++\n	return f.unaccepted()[f.sent-1 : f.sent]\n", "	return f.goBack(1, now)\n"},
 	}, []detector{direct("./actor", "TestForwardsAgainWhileOthersCome"), direct("./actor", "TestLastForwardIsProbed")}},
-	{"probe without end a leader that takes nothing", []change{
-		{"actor/forwarding.go", "	f.since, f.again, f.probed = now, false, true\n", "	f.since, f.again = now, false\n"},
+	{"probe a leader that takes nothing at one interval", []change{
+		{"actor/forwarding.go", "	f.probes++\n", ""},
 	}, []detector{direct("./actor", "TestLastForwardIsProbed")}},
-	{"probe once in a term", []change{
-		{"actor/forwarding.go", "	f.probed = false\n", ""},
+	{"probe less and less in a whole term", []change{
+		{"actor/forwarding.go", "	f.probes = 0\n", ""},
 	}, []detector{direct("./actor", "TestLastForwardIsProbed")}},
 	{"do not hear what a probe shows to be lost", []change{
-		{"actor/forwarding.go", "	f.since, f.again, f.probed = now, false, true\n", "	f.since, f.probed = now, true\n"},
+		{"actor/forwarding.go", "	f.since, f.again = now, false\n", "	f.since = now\n"},
 	}, []detector{direct("./actor", "TestLastForwardIsProbed")}},
 	{"do not hear that a forward is lost", []change{
 		{"actor/forwarding.go", "		if m.Lost {\n", "		if m.Lost && m.Next == 0 {\n"},
