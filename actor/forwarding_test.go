@@ -140,6 +140,7 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 		want []uint64
 	}{
 		{"the leader has two", Accepted{Next: 3}, nil},
+		{"a word of a loss that is over", Accepted{Next: 2, Lost: true}, nil},
 		{"the third is lost", Accepted{Next: 3, Lost: true}, []uint64{3, 4, 5}},
 		{"a later one that it ignores, too", Accepted{Next: 3, Lost: true}, nil},
 		{"an older word", Accepted{Next: 2, Lost: true}, nil},
@@ -160,6 +161,64 @@ func TestLostForwardsAreSentAgainAtOnce(t *testing.T) {
 	}
 	if got := forwardedFirsts(t, put()); !slices.Equal(got, []uint64{9}) {
 		t.Errorf("what comes next is not sent at once: %v", got)
+	}
+}
+
+// Each batch says which is the oldest that its sender has not seen in the log, so that a leader takes none behind one that was
+// lost; and where the log shows first what the leader has, more follows as by its word.
+func TestForwardsFollowWhatTheLogShows(t *testing.T) {
+	const leader = 2
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(leader)
+	var sent []PeerMessage
+	for range 6 {
+		sent = append(sent, c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})...)
+	}
+	for _, m := range sent {
+		if f, ok := m.(Forward); ok && f.Oldest != 1 {
+			t.Errorf("the oldest is %d", f.Oldest)
+		}
+	}
+	c.turn(Disconnected{Peer: leader})
+	if got := forwardedFirsts(t, c.turn(Connected{Peer: leader})); !slices.Equal(got, []uint64{1}) {
+		t.Fatalf("sent again by a new connection are %v", got)
+	}
+	before := c.last
+	sent = c.turn(from(leader, raftpb.MsgApp, c.term, func(m *raftpb.Message) {
+		e := someEntry(before+1, c.term)
+		e.Data = envelope(c.Member, c.Incarnation, 1, 1)
+		m.Index, m.LogTerm, m.Entries = u(before), u(before), []*raftpb.Entry{e}
+	}))
+	if got := forwardedFirsts(t, sent); c.last != before+1 || !slices.Equal(got, []uint64{2, 3}) {
+		t.Errorf("behind entry %d, which has the first, are sent %v", c.last, got)
+	}
+	for _, m := range sent {
+		if f, ok := m.(Forward); ok && f.Oldest != 2 {
+			t.Errorf("the oldest is %d", f.Oldest)
+		}
+	}
+}
+
+// How long a follower waited for a word by one connection is no matter by the next one.
+func TestForwardsWaitAnewWhenConnected(t *testing.T) {
+	const leader = 2
+	c := newTestConsensus(t, limits.Defaults())
+	c.follow(leader)
+	silent := func(d time.Duration) (sent []PeerMessage) {
+		for end := c.at + d; c.at < end; {
+			c.turn(from(leader, raftpb.MsgHeartbeat, c.term, nil))
+			sent = append(sent, c.pass(TickInterval)...)
+		}
+		return sent
+	}
+	c.turn(Propose{Proposal: kv.Proposal{Requests: []uint64{1}, Commands: [][]byte{index.AppendPut(nil, &kv.Put{Key: []byte("k")})}, Timeout: time.Minute}})
+	if got := forwardedFirsts(t, silent(20*c.ElectionTimeout)); len(got) != 4 {
+		t.Fatalf("sent again are %v", got)
+	}
+	c.turn(Disconnected{Peer: leader})
+	c.turn(Connected{Peer: leader})
+	if got := forwardedFirsts(t, silent(2*c.ElectionTimeout)); !slices.Equal(got, []uint64{1}) {
+		t.Errorf("sent again are %v", got)
 	}
 }
 

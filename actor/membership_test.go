@@ -657,6 +657,20 @@ func TestChangeIsAloneInItsEnvelope(t *testing.T) {
 	}
 }
 
+// What waits behind a change that is refused is proposed in the same turn.
+func TestRefusedChangeEndsNoTurn(t *testing.T) {
+	c := newTestMembers(t)
+	unknown, before := removing(99), c.last
+	unknown.Kind = 200
+	var told replies
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &told, Requests: []uint64{1, 2}, Timeout: time.Minute, Commands: [][]byte{
+		index.AppendMemberChange(nil, &unknown), index.AppendPut(nil, &kv.Put{Key: []byte("k")}),
+	}}})
+	if len(told) != 1 || told[0].Result.Err == nil || c.last != before+1 {
+		t.Errorf("told is %+v; entry %d, before it was %d", told, c.last, before)
+	}
+}
+
 // What a follower forwards is judged by the leader, and refused through the log: it was accepted.
 func TestForwardedChangeIsJudged(t *testing.T) {
 	c := newTestMembers(t)
