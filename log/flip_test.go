@@ -234,7 +234,7 @@ func TestRefused(t *testing.T) {
 		"cluster": {FS: w.m, Dir: dir, Cluster: 1, Member: w.o.Member, Salt: w.o.Salt, SegmentBytes: 32 << 10},
 		"member":  {FS: w.m, Dir: dir, Cluster: w.o.Cluster, Member: 1, Salt: w.o.Salt, SegmentBytes: 32 << 10},
 	} {
-		if _, _, err := log.Open(o); !errors.Is(err, log.ErrForeign) {
+		if _, _, err := log.Open(o); !errors.Is(err, log.ErrForeign) || !strings.Contains(err.Error(), "put each member's own files back") {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}

@@ -120,7 +120,7 @@ func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 		return &CorruptError{File: f.name, Reason: "the segment's header says that no entry can follow"}
 	}
 	if !s.anyone && (h.cluster != s.o.Cluster || h.member != s.o.Member) {
-		return fmt.Errorf("%w: %s is of cluster %x, member %x, not of cluster %x, member %x",
+		return fmt.Errorf("%w: %s is of cluster %016x, member %016x, not of cluster %016x, member %016x; nothing was changed: put each member's own files back",
 			ErrForeign, f.name, h.cluster, h.member, s.o.Cluster, s.o.Member)
 	}
 	f.header, f.valid = h, true
