@@ -254,6 +254,10 @@ const (
 	EtcdWideSteps = 8
 	// EtcdBuilds is how many wait for room among EtcdBuiltBytes at a time: what they have read waits, too.
 	EtcdBuilds = 8
+	// EtcdTxns is how many transactions with more parts than EtcdTxnFew are decoded at a time: of 8,192 parts each takes 3.2 MiB, and came
+	// in 70 KiB.
+	EtcdTxns   = 32
+	EtcdTxnFew = 64
 	// EtcdLocks is how many requests may wait for locks and elections, at some 15 KiB each; one host's are half of them.
 	EtcdLocks = 8192
 	// EtcdConnections bounds the connections to the port of etcd's API. One with gRPC takes about 100 KiB.

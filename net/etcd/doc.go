@@ -38,7 +38,8 @@
 // each connection's bytes are looked at as they pass (memory.go): streams that are open or not answered, their metadata and data, and
 // answers until they are written. A stream of watches whose answers wait is not read. When all hold more than limits.EtcdBytes, the
 // connection that holds most is closed, which is never one that sends and reads. While more than limits.EtcdServed requests are
-// served, a connection that has many of them is read slower, so that others do not stand behind all that it can ask at once (served.go).
+// served, or more bytes of them than limits.EtcdServedBytes, a connection that has many of them is read slower, so that others do not
+// stand behind all that it can ask at once (served.go). The parts of a transaction are counted before it is decoded (parts.go).
 // A stream that its client resets holds nothing any more, and has cost what a request costs: all clients together may reset so many a
 // second, in fair parts, and who does more is read slower (resets.go). Who waits for a lock or an election has one of limits.EtcdLocks
 // places, of which a host gets no more than are left. What waits for the member, watches and their events have bounds of their own.

@@ -399,6 +399,31 @@ func TestLarge(t *testing.T) {
 	}
 }
 
+// rawCodec sends and takes messages as they are.
+type rawCodec struct{}
+
+func (rawCodec) Name() string                         { return "proto" }
+func (rawCodec) Marshal(m any) ([]byte, error)        { return m.([]byte), nil }
+func (rawCodec) Unmarshal(b []byte, answer any) error { *answer.(*[]byte) = b; return nil }
+
+// TestManyParts: a transaction of more operations than may be is refused before it is decoded, which would take 50 times as much memory
+// as it has bytes.
+func TestManyParts(t *testing.T) {
+	c := dial(t, start(t, newMember(), nil))
+	request := bytes.Repeat([]byte{2<<3 | 2, 0}, 750_000) // empty ones, for success
+	var answer []byte
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := c.Invoke(t.Context(), "/etcdserverpb.KV/Txn", request, &answer, grpc.ForceCodec(rawCodec{}))
+	runtime.ReadMemStats(&after)
+	if said := fmt.Sprint(err); said != "rpc error: code = InvalidArgument desc = etcdserver: too many operations in txn request" {
+		t.Errorf("it is answered %s", said)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16*uint64(len(request)) {
+		t.Errorf("a request of %d bytes took %d", len(request), took)
+	}
+}
+
 // TestLargeSetting raises the one limit, and with it the other.
 func TestLargeSetting(t *testing.T) {
 	const most = 4 << 20

@@ -109,6 +109,7 @@ type Server struct {
 	built   *room         // of answers that are in memory as a whole
 	wides   chan struct{} // has room for long reads that hold what they have read until it is answered
 	builds  chan struct{} // has room for those that wait for built
+	txns    chan struct{} // has room for transactions of many parts that are decoded
 	locks   *places       // of requests that wait for a lock, or an election
 
 	alive context.Context // until the server ends
@@ -143,6 +144,7 @@ func Start(config Config) *Server {
 	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
 	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
 	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
+	s.txns = make(chan struct{}, limits.EtcdTxns)
 	s.locks = &places{most: config.Limits.Locks}
 	s.alive, s.die = context.WithCancel(context.Background())
 	s.offered = s.services()
@@ -266,7 +268,7 @@ func (s *Server) services() []*grpc.ServiceDesc {
 			ServiceName: "etcdserverpb.KV", Metadata: "rpc.proto",
 			Methods: []grpc.MethodDesc{
 				method(s, "Range", s.rangeKeys), method(s, "Put", s.put), method(s, "DeleteRange", s.deleteRange),
-				method(s, "Txn", s.txn), method(s, "Compact", s.compact),
+				s.countedTxn(), method(s, "Compact", s.compact),
 			},
 			Streams: []grpc.StreamDesc{s.stream("RangeStream", false, true, s.rangeStream)},
 		},
