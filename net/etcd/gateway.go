@@ -113,6 +113,9 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength >= 0 {
 			from.most = min(from.most, r.ContentLength+1)
 		}
+		if r.URL.Path == "/v3/kv/txn" {
+			from.dense = min(limits.EtcdGatewayDense*heldBytes(from.most), own.in.of.most)
+		}
 	}
 	r = r.WithContext(ctx)
 	r.Body = from

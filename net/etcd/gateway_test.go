@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -290,4 +291,25 @@ func TestGatewayMessages(t *testing.T) {
 		t.Errorf("a message over the limit: %.200s", said)
 	}
 	eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })
+}
+
+// TestGatewayObjects: a transaction of many objects that have hardly a byte is not decoded, and one that has as many short operations as
+// it may is.
+func TestGatewayObjects(t *testing.T) {
+	s := start(t, newMember(), nil)
+	var before, after runtime.MemStats
+	flat := `{"success":[` + strings.Repeat("{},", 450_000) + `{}]}`
+	runtime.ReadMemStats(&before)
+	code, said := post(t, s, "/v3/kv/txn", flat)
+	runtime.ReadMemStats(&after)
+	if code != 400 || !strings.Contains(said, "toomanyoperationsintxnrequest") {
+		t.Errorf("of empty operations: %d %s", code, said)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16*uint64(len(flat)) {
+		t.Errorf("a body of %d bytes took %d", len(flat), took)
+	}
+	short := strings.TrimSuffix(strings.Repeat(`{"request_range":{"key":"YQ=="}},`, limits.TxnOperations), ",")
+	if code, said := post(t, s, "/v3/kv/txn", `{"compare":[],"success":[`+short+`],"failure":[`+short+`]}`); code != 200 {
+		t.Errorf("of short operations: %d %s", code, said)
+	}
 }

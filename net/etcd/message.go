@@ -3,6 +3,7 @@ package etcd
 import (
 	"fmt"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -32,6 +33,10 @@ func (c codec) Unmarshal(data mem.BufferSlice, to any) error {
 	switch to := to.(type) {
 	case decoder:
 		return to.decode(data.Materialize())
+	case *pb.MemberAddRequest, *pb.MemberUpdateRequest:
+		if data.Len() > limits.EtcdMemberBytes {
+			return rpctypes.ErrGRPCRequestTooLarge
+		}
 	case *pb.PutRequest:
 		if decodeBytes(data.Materialize(), &to.Key, &to.Value) {
 			return nil

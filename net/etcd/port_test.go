@@ -422,6 +422,14 @@ func TestManyParts(t *testing.T) {
 	if took := after.TotalAlloc - before.TotalAlloc; took > 16*uint64(len(request)) {
 		t.Errorf("a request of %d bytes took %d", len(request), took)
 	}
+	// So is a member's list of addresses.
+	addresses := bytes.Repeat([]byte{1<<3 | 2, 0}, limits.EtcdMemberBytes/2+1)
+	for _, name := range []string{"MemberAdd", "MemberUpdate"} {
+		err := c.Invoke(t.Context(), "/etcdserverpb.Cluster/"+name, addresses, &answer, grpc.ForceCodec(rawCodec{}))
+		if said := fmt.Sprint(err); !strings.Contains(said, "request is too large") {
+			t.Errorf("%s of many addresses is answered %s", name, said)
+		}
+	}
 }
 
 // TestLargeSetting raises the one limit, and with it the other.

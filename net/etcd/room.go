@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -24,6 +26,7 @@ import (
 //  3. A request has one body or message at a time, and one answer: it never waits for one while it has the other.
 type room struct {
 	stall time.Duration
+	most  int64
 
 	mu      sync.Mutex
 	left    int64
@@ -47,7 +50,7 @@ type hold struct {
 }
 
 func newRoom(bytes int64, stall time.Duration) *room {
-	return &room{stall: stall, left: bytes, holders: map[*hold]struct{}{}, changed: make(chan struct{})}
+	return &room{stall: stall, most: bytes, left: bytes, holders: map[*hold]struct{}{}, changed: make(chan struct{})}
 }
 
 // set makes what a request has so many bytes, in place of those before. It waits until there is room, or nobody waits for it.
@@ -361,8 +364,15 @@ type body struct {
 	own  *hold
 	most int64 // of a message, in bytes
 
-	read int64 // of the message that is read now
+	// Of a message with many small objects, each of which takes more than its bytes: a transaction. 0: not.
+	dense int64 // room for all that it may become
+
+	read    int64 // of the message that is read now
+	objects int64 // that have begun in it
 }
+
+// room is for all that the message may become.
+func (b *body) room() int64 { return max(heldBytes(b.most), b.dense) }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
@@ -374,20 +384,25 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.read < limits.EtcdGatewaySmall {
 		bound = min(bound, limits.EtcdGatewaySmall)
 	} else if b.read == limits.EtcdGatewaySmall {
-		if err := b.own.set(b.ctx, heldBytes(b.most)); err != nil {
+		if err := b.own.set(b.ctx, b.room()); err != nil {
 			return 0, err
 		}
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), bound-b.read)])
 	b.read += int64(n)
 	b.own.moves(n)
+	b.objects += int64(bytes.Count(p[:n], []byte{'{'}))
+	if b.objects > limits.EtcdGatewayObjects+b.read/limits.EtcdGatewayObject {
+		b.end()
+		return 0, rpctypes.ErrGRPCTooManyOps
+	}
 	return n, err
 }
 
 // next begins another message.
 func (b *body) next() {
 	b.own.give()
-	b.read = 0
+	b.read, b.objects = 0, 0
 }
 
 // paced counts what its client takes.
