@@ -402,7 +402,8 @@ func (b *body) Read(p []byte) (int, error) {
 // next begins another message.
 func (b *body) next() {
 	b.own.give()
-	b.read, b.objects = 0, 0
+	b.read = 0
+	b.objects = 0
 }
 
 // paced counts what its client takes.
