@@ -68,7 +68,7 @@ func (w *world) sameAbove(r *log.Recovered, covered uint64) error {
 		return fmt.Errorf("the snapshot's entry is of term %d, not %d: %w", term, w.term(covered), err)
 	}
 	for i := covered + 1; i <= r.Last; i++ {
-		got, err := (log.Storage{Window: r.Window, Reader: log.NewReader(w.o.FS)}).Entries(i, i+1, 1<<40)
+		got, err := (log.Storage{Window: r.Window, Reader: w.reader()}).Entries(i, i+1, 1<<40)
 		if err != nil || !sameEntry(got[0], w.acked.at(i)) {
 			return fmt.Errorf("entry %v, not %v: %w", got, w.acked.at(i), err)
 		}

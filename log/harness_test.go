@@ -95,13 +95,14 @@ func (m model) apply(c change) model {
 
 // world drives a log, its window and its maker with random work, and knows what must be found after a crash.
 type world struct {
-	t     testing.TB
-	r     *rand.Rand
-	m     *disk.Mem
-	o     log.Options
-	l     *log.Log
-	w     *log.Window
-	maker *log.Maker
+	t       testing.TB
+	r       *rand.Rand
+	m       *disk.Mem
+	o       log.Options
+	l       *log.Log
+	w       *log.Window
+	maker   *log.Maker
+	readers []*log.Reader // of this life
 
 	acked    model    // what a Sync has returned for
 	pending  []change // what was handed in since
@@ -212,7 +213,7 @@ func (w *world) same(r *log.Recovered, m model) error {
 		return nil
 	}
 	want := m.entries[lo-m.base-1:]
-	s := log.Storage{Window: r.Window, Reader: log.NewReader(w.o.FS)}
+	s := log.Storage{Window: r.Window, Reader: w.reader()}
 	for len(want) > 0 {
 		got, err := s.Entries(want[0].GetIndex(), r.Last+1, 1<<40)
 		if err != nil {
@@ -434,12 +435,27 @@ func (w *world) reopen() error {
 		if err := w.l.Close(); err != nil {
 			return err
 		}
+		for _, one := range w.readers {
+			if err := one.Close(); err != nil {
+				return err
+			}
+		}
+		if left := w.m.OpenFiles(); len(left) > 0 {
+			return fmt.Errorf("files that were not closed: %q", left)
+		}
 		w.drop()
 	} else {
 		w.m.Kill()
 	}
-	w.l = nil
+	w.l, w.readers = nil, nil
 	return w.open()
+}
+
+// reader reads the log; it is closed with it.
+func (w *world) reader() *log.Reader {
+	r := log.NewReader(w.o.FS)
+	w.readers = append(w.readers, r)
+	return r
 }
 
 // drop forgets what was handed in and not synced: a log that is closed drops it, too. Terms and commits may survive.

@@ -250,6 +250,54 @@ func TestReserve(t *testing.T) {
 	spare(t, w.maker)
 }
 
+// What others take while a spare is being filled may be the reserve: then it is given up, and leaves what it had.
+func TestReserveIsTakenMeanwhile(t *testing.T) {
+	w := newWorld(t, 1)
+	w.o.SegmentBytes = 3 * limits.SpareStepBytes
+	must(t, w.create())
+	reserve := int64(0)
+	w.o.Reserve = func() int64 { return reserve }
+	must(t, w.open())
+	_, _, err := w.maker.Step() // makes the file
+	must(t, err)
+	_, done, err := w.maker.Step()
+	must(t, err)
+	if done || !slices.Contains(w.files(), "maker.tmp") {
+		t.Fatalf("nothing is being filled: %q", w.files())
+	}
+	free, err := w.m.Free(dir)
+	must(t, err)
+	reserve = free
+	if _, _, err := w.maker.Step(); !errors.Is(err, log.ErrReserve) {
+		t.Errorf("a maker in the reserve: %v", err)
+	}
+	if slices.Contains(w.files(), "maker.tmp") {
+		t.Errorf("it is still there: %q", w.files())
+	}
+	reserve = 0
+	spare(t, w.maker)
+}
+
+// A spare of another size than the log's files have by now is handed back, and not kept open: the disk would not get back its room.
+func TestSpareOfAnotherSize(t *testing.T) {
+	w := opened(t, 64<<10)
+	other := dir + "/0000000000000099.wal"
+	f, err := w.m.Create(other)
+	must(t, err)
+	must(t, f.WriteZeros(disk.DirectBytes, 0))
+	must(t, f.Close())
+	w.l.AddSpare(other)
+	for w.l.Stats().Spares > 0 {
+		w.put(entry(w.now.last()+1, 1, strings.Repeat("x", 12_000)))
+	}
+	if released := w.l.TakeReleased(); !slices.Contains(released, other) {
+		t.Errorf("released: %q, not %s", released, other)
+	}
+	if slices.Contains(w.m.OpenFiles(), other) {
+		t.Error("it is still open")
+	}
+}
+
 // crashInSync loses power while a group of three pages is made durable, behind one that is.
 func (w *world) crashInSync(t *testing.T, seed uint64) {
 	t.Helper()

@@ -42,7 +42,7 @@ func (w *world) cold() {
 }
 
 // storage returns the window with a reader.
-func (w *world) storage() log.Storage { return log.Storage{Window: w.w, Reader: log.NewReader(w.o.FS)} }
+func (w *world) storage() log.Storage { return log.Storage{Window: w.w, Reader: w.reader()} }
 
 // The window answers as raft's own MemoryStorage does, whatever is hot, cold, released or replaced.
 func TestWindowIsAStorage(t *testing.T) {
@@ -267,9 +267,15 @@ func TestColdReadIsOvertaken(t *testing.T) {
 		"nothing happened":   {func(*world) {}, 2, 202},
 		"all is released":    {func(w *world) { w.w.Release(150, 1) }, 0, 0},
 		"the end is another": {func(w *world) { w.put(entry(100, 2, "new")) }, 2, 100},
-		"reset":              {func(w *world) { w.w.Reset(log.Marker{Index: 500, Term: 3}) }, 0, 0},
+		"the end is another one that is cold, too": {func(w *world) {
+			for i := range uint64(100) {
+				w.put(entry(100+i, 2, strings.Repeat("new", 700)))
+			}
+		}, 2, 100},
+		"reset": {func(w *world) { w.w.Reset(log.Marker{Index: 500, Term: 3}) }, 0, 0},
 	} {
 		w := opened(t, 64<<10)
+		w.o.WindowBytes = 64 << 10
 		for i := range uint64(200) {
 			w.put(entry(2+i, 1, "y"))
 		}
@@ -285,7 +291,7 @@ func TestColdReadIsOvertaken(t *testing.T) {
 		if _, err := w.w.Entries(7, 202, 1<<20); err != nil || len(w.w.TakeWanted(nil)) != 0 {
 			t.Errorf("%s: what is on its way is ordered again, %v", name, err)
 		}
-		read, err := log.NewReader(w.o.FS).Read(orders[0])
+		read, err := w.reader().Read(orders[0])
 		must(t, err)
 		test.do(w)
 		if lo, hi, err := w.w.Load(orders[0], read, nil); lo != test.lo || hi != test.hi || err != nil {
@@ -394,7 +400,7 @@ func TestColdReadOfDamage(t *testing.T) {
 		for _, err := range []*error{&once, &twice} {
 			_, _ = w.w.Entries(2, 3, 100)
 			for _, order := range w.w.TakeWanted(nil) {
-				entries, readErr := log.NewReader(w.o.FS).Read(order)
+				entries, readErr := w.reader().Read(order)
 				if readErr == nil {
 					t.Fatal("it was read")
 				}

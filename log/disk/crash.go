@@ -103,6 +103,7 @@ func (m *Mem) Kill() {
 // restart makes the caches of all that is under a directory what the disk says, after change.
 func (m *Mem) restart(root *inode, change func(*inode)) {
 	m.life++
+	clear(m.handles)
 	clear(m.locks)
 	seen := map[*inode]bool{}
 	var walk func(i *inode)

@@ -81,6 +81,8 @@ type Mem struct {
 	life   int              // one more after each Crash and Kill: handles of an earlier life fail
 	locks  map[string]*lock // by path
 
+	handles map[*memFile]struct{} // of this life that are open
+
 	names   []nameOp // directory entries that are not durable, and syncs of directories that are not final
 	pending []*inode // files with operations that are not durable
 	seq     int64    // of the newest operation
@@ -105,6 +107,7 @@ func NewMem(seed uint64) *Mem {
 		random:   rand.New(rand.NewPCG(seed, 0x6469736b)),
 		root:     newDir(),
 		locks:    map[string]*lock{},
+		handles:  map[*memFile]struct{}{},
 		capacity: 1 << 50,
 	}
 }

@@ -219,7 +219,20 @@ type memFile struct {
 }
 
 func (m *Mem) handle(i *inode, name string, writable bool) File {
-	return &memFile{m: m, inode: i, name: name, life: m.life, writable: writable}
+	f := &memFile{m: m, inode: i, name: name, life: m.life, writable: writable}
+	m.handles[f] = struct{}{}
+	return f
+}
+
+// OpenFiles returns the names by which those files were opened that are open, in their order: what is left behind who has ended was
+// forgotten.
+func (m *Mem) OpenFiles() []string {
+	var names []string
+	for f := range m.handles {
+		names = append(names, f.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 func (f *memFile) enter(op Op, detail string) (*Fault, error) {
@@ -251,6 +264,7 @@ func (f *memFile) Close() error {
 		return &fs.PathError{Op: "close", Path: f.name, Err: fs.ErrClosed}
 	}
 	f.closed = true
+	delete(f.m.handles, f)
 	return nil
 }
 
