@@ -105,6 +105,27 @@ func TestEndedSessionDoesNotBeginAgain(t *testing.T) {
 	c.opened(1, now, 101, opened+1, kv.OK)
 }
 
+// A session that has ended is not there for its next write either, also where it was the last one that wrote: a member that has loaded
+// its state since knows nothing of it, and both must have the same.
+func TestEndedSessionIsNotFoundAgain(t *testing.T) {
+	c := newClockTest(t)
+	now := 50 * year
+	c.entry(1, now)
+	opened := c.s.clock
+	c.opened(1, now, 100, opened, kv.OK)
+	for range limits.SessionTTL/limits.SessionPause + 1 {
+		now += limits.SessionPause
+		c.entry(1, now)
+	}
+	for sequence := range uint64(20) {
+		head := Head{kv.SessionWrite{Session: 100, Sequence: 1 + sequence, Window: 1, Opened: opened}}
+		c.entry(1, now, head.AppendPut(nil, &kv.Put{Key: []byte("k"), Value: []byte("w")}))
+	}
+	if err := c.s.Check(); err != nil || c.s.sessions != 0 || c.s.revision != 2 {
+		t.Errorf("%v, %d sessions, revision %d", err, c.s.sessions, c.s.revision)
+	}
+}
+
 // The clock goes as time does, whatever the members' clocks say: they are days apart and jump, entries come late, members are
 // away for a while. It is ahead by a pause at most for each jump.
 func TestSessionClockGoesAsTimeDoes(t *testing.T) {
