@@ -463,3 +463,37 @@ func TestReadWithoutAConfirmationIsAnswered(t *testing.T) {
 		t.Errorf("it was confirmed: %+v", c.waits)
 	}
 }
+
+// numbersTo keeps the numbers of what is answered.
+type numbersTo struct{ numbers *[]uint64 }
+
+func (to numbersTo) Complete(all []kv.Completion) {
+	for _, one := range all {
+		*to.numbers = append(*to.numbers, one.Request)
+	}
+}
+
+// Of a proposal of which a part is on its way, only the rest certainly did not happen when its client's time is over: what became of
+// that part the applier hears.
+func TestPartOfAProposalExpires(t *testing.T) {
+	l := limits.Defaults()
+	l.BatchCommands, l.ForwardBytesInflight = 2, 1
+	c := newTestConsensus(t, l)
+	c.turn(Connected{Peer: 2})
+	c.follow(2)
+	var answered []uint64
+	p := kv.Proposal{ReplyTo: numbersTo{&answered}, Timeout: 5 * TickInterval}
+	for n := range uint64(5) {
+		p.Requests = append(p.Requests, 10+n)
+		p.Commands = append(p.Commands, index.AppendPut(nil, &kv.Put{Key: []byte("k")}))
+	}
+	var forwarded []Forward
+	for _, m := range slices.Concat(c.turn(Propose{Proposal: p}), c.pass(10*TickInterval)) {
+		if f, ok := m.(Forward); ok {
+			forwarded = append(forwarded, f)
+		}
+	}
+	if len(forwarded) != 1 || !slices.Equal(answered, []uint64{12, 13, 14}) {
+		t.Errorf("%d batches are on their way, and %v were answered", len(forwarded), answered)
+	}
+}

@@ -124,3 +124,17 @@ func TestSnapshotOfAnEarlierTerm(t *testing.T) {
 		}
 	}
 }
+
+// A snapshot that raft had no use for leaves nothing: nobody lists it, and it would take its room until the next start.
+func TestDiscardedSnapshotIsGone(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	if r := s.receive; r == nil || !r.handed {
+		t.Fatalf("raft has none: %q", s.problems())
+	}
+	s.turn(Discard{Index: 20, Term: 1})
+	if got := names(t, s.fs); s.receive != nil || len(got) != 0 || len(s.fs.OpenFiles()) != 0 {
+		t.Errorf("it is still there: %v, open are %q", got, s.fs.OpenFiles())
+	}
+}

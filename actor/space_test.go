@@ -1,6 +1,7 @@
 package actor
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,6 +43,38 @@ func TestSpaceOfAQuorum(t *testing.T) {
 			}
 		}
 		if space, why := c.judgeSpace(); space != step.want || why != step.why {
+			t.Errorf("%s: %v, %q", step.what, space, why)
+		}
+	}
+}
+
+// A quorum is one of all voters, and not of those that can be reached: of three that are left of five each one is needed.
+func TestSpaceOfAQuorumOfFive(t *testing.T) {
+	for _, step := range []struct {
+		what       string
+		full, away []uint64
+		want       Space
+	}{
+		{"two of five are full", []uint64{2, 3}, nil, SpaceLeft},
+		{"three of five are full", []uint64{2, 3, 4}, nil, SpaceLow},
+		{"one of four is full", []uint64{2}, []uint64{5}, SpaceLeft},
+		{"two of four are full", []uint64{2, 3}, []uint64{5}, SpaceLow},
+		{"one of three is full", []uint64{2}, []uint64{4, 5}, SpaceLow},
+	} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.lead()
+		for peer := uint64(2); peer <= 5; peer++ {
+			if slices.Contains(step.away, peer) {
+				c.turn(Disconnected{Peer: peer})
+			} else {
+				c.turn(Connected{Peer: peer})
+			}
+		}
+		for _, peer := range step.full {
+			c.turn(Received{From: peer, Message: Room{Own: uint64(SpaceLow)}})
+		}
+		c.membership.confState = &raftpb.ConfState{Voters: []uint64{1, 2, 3, 4, 5}}
+		if space, why := c.judgeSpace(); space != step.want {
 			t.Errorf("%s: %v, %q", step.what, space, why)
 		}
 	}
