@@ -67,6 +67,7 @@ func TestLoadErrors(t *testing.T) {
 		{"damaged key", write("member-n1.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), noon, []string{"member-n1.key is damaged"}},
 		{"no key in key", copied("member-n1.crt", "member-n1.key"), noon, []string{"member-n1.key holds no private key"}},
 		{"key for all", func(t *testing.T, dir string) { must(t, os.Chmod(dir+"/member-n1.key", 0o644)) }, noon, []string{"member-n1.key has mode 0644", "chmod 600"}},
+		{"key that a group writes", func(t *testing.T, dir string) { must(t, os.Chmod(dir+"/member-n1.key", 0o660)) }, noon, []string{"member-n1.key has mode 0660", "chmod 600"}},
 		{"huge", write("member-n1.crt", strings.Repeat("x", 2<<20)), noon, []string{"more than 1048576 bytes"}},
 		{"no folder", func(t *testing.T, dir string) { must(t, os.RemoveAll(dir)) }, noon, []string{"cannot be used", "no such file", "qkv cert ca"}},
 	} {

@@ -235,3 +235,47 @@ func TestRenewRefuses(t *testing.T) {
 	wantError(t, m.Renew(dir, dir+"/member-n9.crt"), "no such file")
 	wantError(t, m.Renew(t.TempDir(), dir+"/member-n1.crt"), "there is no CA in")
 }
+
+// Files that are replaced while they are read are read again: what was read is what was there before.
+func TestFilesReplacedWhileTheyAreRead(t *testing.T) {
+	c := &clock{noon}
+	dir := folder(t, "prod", noon)
+	member, err := LoadMember(dir, "n1", c.now)
+	must(t, err)
+	before := member.Certificate()
+	readAll := member.read
+	member.read = func() (*keys, error) {
+		all, err := readAll()
+		member.read = readAll
+		must(t, c.maker().Renew(dir, dir+"/member-n1.crt"))
+		return all, err
+	}
+	c.t = noon.Add(day)
+	must(t, os.Chtimes(dir+"/ca.crt", c.t, c.t)) // the files have changed
+	must(t, member.Refresh())
+	if !member.Certificate().Equal(before) {
+		t.Fatal("it was read too late")
+	}
+	if must(t, member.Refresh()); member.Certificate().Equal(before) {
+		t.Error("what came while the files were read is not in use")
+	}
+}
+
+// What could not be used for the time being is used later, also when its files do not change any more: here a certificate that comes to
+// a host whose clock is behind that of the one where it was made.
+func TestFilesThatCannotBeUsedYet(t *testing.T) {
+	c := &clock{noon}
+	dir := folder(t, "prod", noon)
+	member, err := LoadMember(dir, "n1", c.now)
+	must(t, err)
+	before := member.Certificate()
+	must(t, maker(noon.Add(day)).Renew(dir, dir+"/member-n1.crt"))
+	wantError(t, member.Refresh(), "not yet valid")
+	if !member.Certificate().Equal(before) {
+		t.Fatal("it is in use before its time")
+	}
+	c.t = noon.Add(day + time.Minute)
+	if must(t, member.Refresh()); member.Certificate().Equal(before) {
+		t.Error("it is not in use")
+	}
+}
