@@ -158,6 +158,26 @@ func TestMoveLeaderOfOneWhoLeaves(t *testing.T) {
 	e.idle(t)
 }
 
+// A client that goes before its move of the leader has begun holds up nobody else's.
+func TestMoveLeaderOfOneWhoHasLeft(t *testing.T) {
+	e := newEndpoint(t, nil)
+	hold := make(chan struct{})
+	e.member.SetBefore(func(int, int) *kv.Error { <-hold; return nil })
+	r := e.raw(t)
+	r.send(slices.Concat(put(1, "k", "v"), moveLeader(2, 0))) // the member is asked for the write first
+	e.until(t, "nothing is proposed", func() bool { return e.member.Proposals.Load() > 0 })
+	_ = r.conn.CloseWithError(0, "")
+	e.until(t, "the connection stays", func() bool { return e.server.Stats().Connections == 0 })
+	close(hold)
+	e.idle(t)
+	if n := e.member.Moves.Load(); n != 0 {
+		t.Fatalf("%d moves", n)
+	}
+	r = e.raw(t)
+	r.send(moveLeader(3, 9))
+	r.want(3, kv.MemberNotFound)
+}
+
 // A client that asks for nothing is told who the members are when that has changed, and when it has become what the
 // cluster decided.
 func TestMembersAreTold(t *testing.T) {

@@ -251,6 +251,29 @@ func TestWatchStarves(t *testing.T) {
 	}
 }
 
+// A watch that finds no room is refused, and does not count among those of its connection: else who asks again until there is room
+// might have none any more.
+func TestWatchWithoutRoom(t *testing.T) {
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Watches = 2 })
+	r := e.raw(t)
+	r.send(watchOf(1, "k"))
+	r.delivered(kv.WatchCreated)
+	end := e.server.Hunger()
+	for range 3 {
+		r.send(watchOf(2, "k"))
+		if f := r.delivered(kv.WatchCanceled); f.Err == nil || f.Err.Code != kv.Overloaded || !strings.Contains(f.Err.Message, "no room for another watch") {
+			t.Fatalf("refused with %v", f.Err)
+		}
+	}
+	end()
+	r.send(watchOf(2, "k"))
+	r.delivered(kv.WatchCreated)
+	r.send(watchOf(3, "k"))
+	if f := r.delivered(kv.WatchCanceled); f.Err == nil || !strings.Contains(f.Err.Message, "the limit of one") {
+		t.Errorf("refused with %v", f.Err)
+	}
+}
+
 // All that an ended stream of watches kept is given back, also what its client had not taken.
 func TestEndedWatchesGiveBack(t *testing.T) {
 	e := newEndpoint(t, nil)
