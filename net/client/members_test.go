@@ -171,6 +171,52 @@ func TestFollowsTheMembers(t *testing.T) {
 	knows(t, c, given, "10.0.0.4:2379")
 }
 
+// A member that the client has left, and which still has something to answer, tells it nothing of the members any more: it may be behind.
+func TestFollowsWhoServes(t *testing.T) {
+	t.Parallel()
+	trust := servertest.NewTrust(t)
+	a := servertest.NewMember()
+	b := servertest.NewMember(a)
+	first, second := servertest.Endpoint(servertest.Start(t, trust, a, nil)), servertest.Endpoint(servertest.Start(t, trust, b, nil))
+	tells(a, 1, first, second)
+	tells(b, 1, first, second)
+	c := must[*client.Client](t)(client.Open(ctxOf(t, wait), client.Config{Endpoints: []string{first, second}, InOrder: true, Credentials: trust.Client, DialStagger: wait}))
+	t.Cleanup(func() { _ = c.Close() })
+	hold, release := context.WithCancel(t.Context())
+	a.SetBefore(func(writes, _ int) *kv.Error {
+		if writes > 0 {
+			<-hold.Done()
+			return nil
+		}
+		return kv.Errorf(kv.Unavailable, "it is cut off")
+	})
+	t.Cleanup(release) // before anything waits for its end
+	written := make(chan error, 1)
+	go func() {
+		_, err := c.Put(ctxOf(t, wait), []byte("k"), []byte("v"))
+		written <- err
+	}()
+	await(t, "the write is there", func() bool { return a.Proposals.Load() == 1 })
+	if _, _, err := c.Get(ctxOf(t, wait), []byte("k")); err != nil {
+		t.Fatal(err)
+	}
+	if now := c.Serving(); now != second {
+		t.Fatalf("%s serves, not %s", now, second)
+	}
+	tells(b, 1, first, second, "10.0.0.9:2379")
+	knows(t, c, first, second, "10.0.0.9:2379")
+	tells(a, 1, first, second, "10.0.0.8:2379")                                                  // which was removed
+	for begun := time.Now(); time.Since(begun) < time.Second; time.Sleep(5 * time.Millisecond) { // more than it takes to tell it
+		if now := c.Endpoints(); !slices.Contains(now, "10.0.0.9:2379") {
+			t.Fatalf("it knows %v", now)
+		}
+	}
+	release()
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
 // All members that a client was given may be replaced, one after the other, while it works.
 func TestOutlivesItsEndpoints(t *testing.T) {
 	t.Parallel()

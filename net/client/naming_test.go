@@ -72,6 +72,19 @@ func TestNaming(t *testing.T) {
 	}
 }
 
+// A session is there once a member has answered a write of it: until then each write says when it was opened, or it would not begin.
+func TestSessionIsThereWhenAnswered(t *testing.T) {
+	c := &Client{}
+	c.naming.clock.Store(7)
+	for i, answered := range []bool{false, false, true, false} {
+		x := c.newWrite()
+		if w, ok := x.name(&c.naming); !ok || w.Opened != []int64{7, 7, 7, 0}[i] {
+			t.Errorf("write %d: %+v, %v", i, w, ok)
+		}
+		x.releaseName(answered)
+	}
+}
+
 func (c *Client) newWrite() *call {
 	x := newCall(wire.OpPut)
 	x.client = c
