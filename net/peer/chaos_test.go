@@ -1,10 +1,14 @@
 package peer
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -246,6 +250,53 @@ func TestResolve(t *testing.T) {
 		if got, err := resolve(t.Context(), address, 0); err == nil || !strings.Contains(err.Error(), address) {
 			t.Errorf("%s: %v %v", address, got, err)
 		}
+	}
+}
+
+// Of a name with several addresses each attempt takes the next: the peer may be reached at one of them only.
+func TestResolveTakesTurns(t *testing.T) {
+	names, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	go answerNames(names, [4]byte{10, 0, 0, 1}, [4]byte{10, 0, 0, 2}, [4]byte{10, 0, 0, 3})
+	before := net.DefaultResolver
+	defer func() { net.DefaultResolver = before }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "udp", names.LocalAddr().String())
+	}}
+	tried := map[string]int{}
+	for attempt := range 6 {
+		at, err := resolve(t.Context(), "peer.example.org.:2380", attempt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried[at.String()]++
+	}
+	if want := map[string]int{"10.0.0.1:2380": 2, "10.0.0.2:2380": 2, "10.0.0.3:2380": 2}; !maps.Equal(tried, want) {
+		t.Errorf("tried %v", tried)
+	}
+}
+
+// answerNames says of each name that it has these addresses (RFC 1035, 4), and none of IPv6.
+func answerNames(names net.PacketConn, addresses ...[4]byte) {
+	const head, kindA = 12, 1
+	b := make([]byte, 512)
+	for {
+		n, from, err := names.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		end := head + bytes.IndexByte(b[head:n], 0) + 5 // of the first question
+		answer := append([]byte{b[0], b[1], 0x84, 0, 0, 1, 0, 0, 0, 0, 0, 0}, b[head:end]...)
+		if b[end-3] == kindA {
+			answer[7] = byte(len(addresses))
+			for _, a := range addresses {
+				answer = append(answer, 0xc0, head, 0, kindA, 0, 1, 0, 0, 0, 60, 0, 4, a[0], a[1], a[2], a[3])
+			}
+		}
+		_, _ = names.WriteTo(answer, from)
 	}
 }
 
