@@ -61,4 +61,5 @@ func TestLocksThatWait(t *testing.T) {
 		return status.Code(err) != codes.ResourceExhausted
 	})
 	eventually(t, func() bool { return s.Stats().MessageBytes == 0 && s.Stats().Serving == 0 })
+	eventually(t, func() bool { return m.Watches() == 0 }) // nor does anybody wait any more
 }

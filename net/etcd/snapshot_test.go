@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -96,6 +97,27 @@ func snapshotText(ctx context.Context, t testing.TB, c *grpc.ClientConn) string 
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// TestSnapshotLeavesNothing looks whether a snapshot's file is gone when it was sent: one that is open takes room on the disk, although it
+// has no name any more.
+func TestSnapshotLeavesNothing(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what was forgotten, some time
+	scratch := t.TempDir() + "/scratch"
+	s := start(t, newMember(), func(c *etcd.Config) { c.Scratch = scratch })
+	snapshotOf(t.Context(), t, dial(t, s))
+	names, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, name := range names {
+		if to, err := os.Readlink("/proc/self/fd/" + name.Name()); err == nil && strings.HasPrefix(to, scratch) {
+			t.Errorf("%s is open", to)
+		}
+	}
+	if _, err := os.Stat(scratch); err == nil {
+		t.Error("its folder is there")
+	}
 }
 
 // TestSnapshotFull has no room on the disk: nothing is written.
