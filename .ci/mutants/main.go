@@ -25,7 +25,7 @@ import (
 
 // mutants are the bugs that are put back.
 var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), leaderMutants(), lockMutants(),
-	memberMutants, migrateMutants, netMutants(), ruleMutants, watchMutants())
+	memberMutants, migrateMutants, netMutants(), ruleMutants, survivorMutants(), watchMutants())
 
 func main() {
 	var (

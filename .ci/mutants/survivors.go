@@ -1,0 +1,65 @@
+package main
+
+// The bugs that the tests of their packages once let through: what is given back, tried again or looked at again, where little goes
+// wrong at once.
+func survivorMutants() []mutant {
+	return []mutant{
+		{"cut a deleted range at the end of one within it", []change{
+			{"index/kv/txn.go", "		case bytes.Compare(r.to, last.to) > 0:\n", "		default:\n"},
+		}, []detector{direct("./index/kv", "TestPutsOfWhatIsDeleted")}},
+		{"find a session again that has ended", []change{
+			{"index/sessions.go", "	if l.last == one {\n		l.last = nil\n	}\n", ""},
+		}, []detector{direct("./index", "TestEndedSessionIsNotFoundAgain")}},
+		{"take files for read that came while they were read", []change{
+			{"net/wire/credentials.go", "	c.seen, c.lastErr = seen, err\n", "	c.seen, c.lastErr = c.stats(), err\n"},
+		}, []detector{direct("./net/wire", "TestFilesReplacedWhileTheyAreRead")}},
+		{"remember why files could not be used", []change{
+			{"net/wire/credentials.go", "	if seen == c.seen && c.lastErr == nil && !due {\n		return nil\n", "	if seen == c.seen && !due {\n		return c.lastErr\n"},
+		}, []detector{direct("./net/wire", "TestFilesThatCannotBeUsedYet")}},
+		{"take a key that a group writes", []change{
+			{"net/wire/certfile.go", "mode&0o027 != 0", "mode&0o007 != 0"},
+		}, []detector{direct("./net/wire", "TestLoadErrors")}},
+		{"count watches that found no room", []change{
+			{"net/server/watch.go", "	if !w.s.share.take(bytes) {\n		w.s.conn.watches.Add(-1)\n", "	if !w.s.share.take(bytes) {\n"},
+		}, []detector{direct("./net/server", "TestWatchWithoutRoom")}},
+		{"move no leader any more for one who has left", []change{
+			{"net/server/reader.go", "		s.mu.Unlock()\n		server.moving.Store(false)\n", "		s.mu.Unlock()\n"},
+		}, []detector{direct("./net/server", "TestMoveLeaderOfOneWhoHasLeft")}},
+		{"try one address of a name", []change{
+			{"net/peer/link.go", "found[attempt%len(found)]", "found[0]"},
+		}, []detector{direct("./net/peer", "TestResolveTakesTurns")}},
+		{"count the room of a quorum of those that can be reached", []change{
+			{"actor/space.go", "reached[quorum-1]", "reached[len(reached)/2]"},
+		}, []detector{direct("./actor", "TestSpaceOfAQuorumOfFive")}},
+		{"say of what is on its way that it did not happen", []change{
+			{"actor/proposals.go", "		kv.Refuse(w.ReplyTo, w.Requests[w.packed:], kv.CommandDone, c.unavailable(\"the write was not proposed and certainly did not happen\"))\n", "		kv.Refuse(w.ReplyTo, w.Requests, kv.CommandDone, c.unavailable(\"the write was not proposed and certainly did not happen\"))\n"},
+		}, []detector{direct("./actor", "TestPartOfAProposalExpires")}},
+		{"leave a snapshot that raft had no use for", []change{
+			{"actor/snapshotreceive.go", "	s.remove(r.info)\n", ""},
+		}, []detector{direct("./actor", "TestDiscardedSnapshotIsGone")}},
+		{"fill spares into the reserve", []change{
+			{"log/maker.go", "if err = keepReserve(m.o, m.o.SegmentBytes-m.at); err == nil {", "if err == nil {"},
+		}, []detector{direct("./log", "TestReserveIsTakenMeanwhile")}},
+		{"keep a spare of another size open", []change{
+			{"log/segment.go", "errors.Join(err, file.Close())\n	}\n	return b, nil", "err\n	}\n	return b, nil"},
+		}, []detector{direct("./log", "TestSpareOfAnotherSize")}},
+		{"take over entries that were replaced while they were read", []change{
+			{"log/window.go", " && w.slots[order.first+uint64(n)-w.base-1].at == order.slots[n].at {", " {"},
+		}, []detector{direct("./log", "TestColdReadIsOvertaken")}},
+		{"believe of the members who serves no more", []change{
+			{"net/client/learn.go", "current == k || current == nil {", "current != nil || current == nil {"},
+		}, []detector{direct("./net/client", "TestFollowsWhoServes")}},
+		{"take a session for begun by a write that was given up", []change{
+			{"net/client/session.go", "	if answered {\n		s.opened = 0\n	}\n", "	s.opened = 0\n"},
+		}, []detector{direct("./net/client", "TestSessionIsThereWhenAnswered")}},
+		{"keep a snapshot's file open that was sent", []change{
+			{"net/etcd/snapshot.go", "	defer file.Close()\n", ""},
+		}, []detector{direct("./net/etcd", "TestSnapshotLeavesNothing")}},
+		{"watch on for a lock that nobody waits for", []change{
+			{"net/etcd/lock.go", "	defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})\n", ""},
+		}, []detector{direct("./net/etcd", "TestLocksThatWait")}},
+		{"let a command that was told to end outlive its lock", []change{
+			{"cli/lock.go", "			if h.told { // it had its time\n				h.kill()\n				continue\n			}\n", ""},
+		}, []detector{direct("./cli", "TestScript/lock")}},
+	}
+}
