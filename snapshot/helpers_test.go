@@ -268,13 +268,18 @@ func wantFiles(t testing.TB, fs disk.FS, dir string, want ...string) {
 	}
 }
 
-// newDisk is an empty disk with the folder d, durable.
+// newDisk is an empty disk with the folder d, durable. In the end nothing may be open on it.
 func newDisk(t testing.TB) *disk.Mem {
 	t.Helper()
 	fs := disk.NewMem(1)
 	if err := errors.Join(fs.MkdirAll("d"), fs.SyncDir(".")); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if left := fs.OpenFiles(); len(left) > 0 {
+			t.Errorf("files that were not closed: %q", left)
+		}
+	})
 	return fs
 }
 

@@ -215,6 +215,7 @@ func TestFinishAsksWhoHasReadIt(t *testing.T) {
 	from, b := sent(t, small())
 	fs := newDisk(t)
 	r := receive(t, fs, from)
+	defer r.Close()
 	if err := feed(r, b, 1<<20, from.Size()); err != nil {
 		t.Fatal(err)
 	}
