@@ -43,6 +43,9 @@ func survivorMutants() []mutant {
 		{"keep a spare of another size open", []change{
 			{"log/segment.go", "errors.Join(err, file.Close())\n	}\n	return b, nil", "err\n	}\n	return b, nil"},
 		}, []detector{direct("./log", "TestSpareOfAnotherSize")}},
+		{"keep a snapshot open that was listed", []change{
+			{"snapshot/list.go", "	defer f.Close()\n	m, size, err", "	m, size, err"},
+		}, []detector{direct("./snapshot", "TestEveryCallFails")}},
 		{"take over entries that were replaced while they were read", []change{
 			{"log/window.go", " && w.slots[order.first+uint64(n)-w.base-1].at == order.slots[n].at {", " {"},
 		}, []detector{direct("./log", "TestColdReadIsOvertaken")}},
