@@ -286,9 +286,8 @@ func (a *administrator) update() {
 // list of all as a hint.
 func (a *administrator) move() {
 	w := a.w
-	if a.packing || a.moving != nil && slices.ContainsFunc(w.listed(), func(o *host) bool {
-		return o != a.moving && w.watch.members.Get(a.moving.id()) != nil && !o.finds(a.moving) && !o.lost()
-	}) {
+	before := a.moving
+	if a.packing || !a.found(before) {
 		return
 	}
 	h := w.byID[a.member().ID]
@@ -306,16 +305,30 @@ func (a *administrator) move() {
 	}
 	switch {
 	case w.probably(0.3):
-		a.packing = a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: h.id(), Peers: []string{address}}, func(kv.Result) {
-			if w.healed == 0 {
+		// While it waits for its answer, one may have lost power with the commit that said where the last one is.
+		var when func()
+		when = func() {
+			switch {
+			case w.healed != 0:
+			case a.found(before):
 				there()
+			default:
+				w.sim.After(50*time.Millisecond, when)
 			}
-		})
+		}
+		a.packing = a.propose(kv.MemberChange{Kind: kv.UpdateMember, ID: h.id(), Peers: []string{address}}, func(kv.Result) { when() })
 	case w.probably(0.3) && !slices.ContainsFunc(w.members(), (*host).lost) && !slices.ContainsFunc(w.listed(), unstarted) && !slices.ContainsFunc(w.listed(), (*host).unnamed):
 		a.moveAll()
 	default:
 		there()
 	}
+}
+
+// found tells whether all others know where a member is that has moved.
+func (a *administrator) found(moved *host) bool {
+	return moved == nil || a.w.watch.members.Get(moved.id()) == nil || !slices.ContainsFunc(a.w.listed(), func(o *host) bool {
+		return o != moved && !o.finds(moved) && !o.lost()
+	})
 }
 
 // unnamed tells whether a host's member is known by its address only: it was added without a name, and has not said its own.
