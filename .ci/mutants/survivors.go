@@ -61,6 +61,9 @@ func survivorMutants() []mutant {
 		{"watch on for a lock that nobody waits for", []change{
 			{"net/etcd/lock.go", "	defer member.Watch(one, kv.WatchRequest{Kind: kv.WatchEnd})\n", ""},
 		}, []detector{direct("./net/etcd", "TestLocksThatWait")}},
+		{"keep the decoded transaction until the stream's next request", []change{
+			{"net/server/reader.go", "		s.request.Txn = nil //", "		//"},
+		}, []detector{direct("./net/server", "TestTxnIsForgotten")}},
 		{"let a command that was told to end outlive its lock", []change{
 			{"cli/lock.go", "			if h.told { // it had its time\n				h.kill()\n				continue\n			}\n", ""},
 		}, []detector{direct("./cli", "TestScript/lock")}},

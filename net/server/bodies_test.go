@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -308,4 +309,32 @@ func TestRangeOptions(t *testing.T) {
 	}
 	r.send(getWith(21, kv.Range{Key: []byte("a"), Sort: 9}))
 	r.want(21, kv.InvalidSort)
+}
+
+// TestTxnIsForgotten has each stream of a connection carry the largest transaction that there may be, and nothing after it: what it
+// was decoded to, some 1.5 MB, is not kept until the next request.
+func TestTxnIsForgotten(t *testing.T) {
+	e := newEndpoint(t, nil)
+	conn, err := e.dial(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &kv.Txn{Success: slices.Repeat([]kv.Op{readOp("k")}, 62), Failure: slices.Repeat([]kv.Op{readOp("k")}, 62)}
+	largest := txn(1, kv.Txn{Success: slices.Repeat([]kv.Op{{Txn: in}}, limits.TxnOperations/2)})
+	held := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const streams = 32
+	before := held()
+	for range streams {
+		r := rawOf(t, conn)
+		r.send(largest)
+		r.want(1, kv.OK)
+	}
+	if each := (held() - before) / streams; each > 512<<10 {
+		t.Errorf("each of %d streams keeps %d KiB of the transaction that it has carried", streams, each>>10)
+	}
 }
