@@ -27,18 +27,25 @@ const wait = time.Minute
 // A host that stands still for some seconds is not to cost the tests their connections.
 func TestMain(m *testing.M) {
 	dialConfig.MaxIdleTimeout, acceptConfig.MaxIdleTimeout = 2*wait, 2*wait
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if authorityDir != "" {
+			_ = os.RemoveAll(authorityDir)
+		}
+		os.Exit(code)
+	}))
 }
 
 // authority makes a CA once for all tests, with certificates of the members n1 to n4 and of a client.
 var authority = sync.OnceValue(func() string {
-	dir, err := os.MkdirTemp("", "qkv-peer-test-")
-	if err != nil {
+	var err error
+	if authorityDir, err = os.MkdirTemp("", "qkv-peer-test-"); err != nil {
 		panic(err)
 	}
-	makeCerts(dir, "test")
-	return dir
+	makeCerts(authorityDir, "test")
+	return authorityDir
 })
+
+var authorityDir string // of authority, once it was asked for
 
 func makeCerts(dir, cluster string) {
 	m := wire.Maker{Now: time.Now, Rand: rand.Reader}
