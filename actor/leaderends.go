@@ -10,7 +10,7 @@ import (
 // acknowledgement tells its leader what it has. Of the leader's own disk, whose sync may be the one that makes a quorum, nobody would
 // know: if its folder was put back to an earlier moment it could vote for, or lead with, one that lacks what was acknowledged.
 //
-// It rides on appends and heartbeats, behind the sync: with the one that says that an entry is committed, all who hear it know that
+// It goes with appends and heartbeats, behind the sync: with the one that says that an entry is committed, all who hear it know that
 // the leader has it, if it does. Who lags hears it, too, by heartbeats.
 //
 // Invariants:

@@ -5,7 +5,7 @@
 // # One connection for a pair
 //
 // Members listen on UDP and dial each other from the same socket: QUIC, TLS 1.3 with certificates on both sides, ALPN
-// "qkv-peer/1". A pair uses one connection, whoever dialled it, and both send on it, so that acknowledgements ride
+// "qkv-peer/1". A pair uses one connection, whoever dialled it, and both send on it, so that acknowledgements go
 // along (measured: 11 packets a put in place of 14). Both dial when they have none; so there may be two for a
 // moment, and both sides must drop the same one. What decides stands in the handshake, the first frame on each
 // connection: process and dial, which only grows, name the connection, and seen the newest one from this peer that was
