@@ -2,6 +2,7 @@ package actor
 
 import (
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -138,6 +139,9 @@ func TestSaveAcrossInstall(t *testing.T) {
 		}
 	}
 	s.installed(Installed{Index: 100, Term: 1})
+	if !slices.Contains(drainBox(app), ApplierMessage(SaveEnded{})) {
+		t.Error("the applier is not told that nothing is saved any more, and would order no other one")
+	}
 	st.view.Store(mk(100).View())
 	for s.writing() {
 		turn()

@@ -429,6 +429,35 @@ func TestNewLeaderLooksAtLearnersAnew(t *testing.T) {
 	}
 }
 
+// A learner that falls behind is level anew when it has caught up: how long it was level before says nothing.
+func TestLearnerThatFellBehindIsLevelAnew(t *testing.T) {
+	c := newTestMembers(t)
+	add := adding(9)
+	add.Manual = true
+	c.change(add)
+	c.turn(Connected{Peer: 9})
+	c.live(time.Second, 2, 9)
+	promote := &kv.MemberChange{Kind: kv.PromoteMember, ID: 9}
+	if refused := c.judgeChange(promote); refused != nil {
+		t.Fatalf("it was level for a second: %v", refused)
+	}
+	c.live(3*c.ElectionTimeout, 2) // it says nothing
+	if refused := c.judgeChange(promote); refused == nil || refused.Code != kv.LearnerBehind {
+		t.Errorf("of one that does not answer: %v", refused)
+	}
+	c.live(TickInterval, 2, 9)
+	for c.behind(9) > 0 {
+		c.live(TickInterval, 2, 9)
+	}
+	if refused := c.judgeChange(promote); refused == nil || refused.Code != kv.LearnerBehind {
+		t.Errorf("of one that is level only just now: %v", refused)
+	}
+	c.live(time.Second, 2, 9)
+	if refused := c.judgeChange(promote); refused != nil {
+		t.Errorf("of one that is level again: %v", refused)
+	}
+}
+
 // A member that has nothing needs a snapshot; one is ordered where there is none, but not again and again.
 func TestSnapshotForANewMember(t *testing.T) {
 	c := newTestMembers(t)

@@ -237,3 +237,43 @@ func TestRemovedAccuserIsNoSecond(t *testing.T) {
 		t.Errorf("on the word of one member: %+v", c.quarantine.Quarantine)
 	}
 }
+
+// Who commits with a leader's quorum does not overrule that leader: it is in that quorum.
+func TestOwnLeaderIsNotOverruled(t *testing.T) {
+	for _, said := range []Refusal{{Forgot: true, Leads: true, Text: "it has forgotten"}, {Forgot: true, Text: "it has forgotten"}} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(2)
+		c.handedTerm = c.term
+		if c.turn(Refused{2, said}); !c.quarantine.active() || c.quarantine.held() == said.Leads {
+			t.Errorf("on the word of its leader (%+v): %+v", said, c.quarantine.Quarantine)
+		}
+	}
+}
+
+// A leader of a term that is over has no quorum, however long its heartbeats go on.
+func TestOldLeaderAdmitsNobody(t *testing.T) {
+	for _, term := range []uint64{4, 5} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.follow(5)
+		c.turn(Refused{Peer: 3, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
+		for begun := c.at; c.at-begun < 4*c.ElectionTimeout; c.at += c.HeartbeatInterval {
+			c.turn(from(2, raftpb.MsgHeartbeat, term, nil))
+		}
+		if c.quarantine.held() != (term < 5) {
+			t.Errorf("in term 5, with heartbeats of term %d: %+v", term, c.quarantine.Quarantine)
+		}
+	}
+}
+
+// A quarantine that is lifted takes its alarm with it, whichever it was.
+func TestLiftedQuarantineIsSaidNoMore(t *testing.T) {
+	for _, why := range []ConsensusMessage{Differs{Reason: "its state differs"}, Refused{Peer: 2, Refusal: Refusal{Forgot: true, Leads: true, Text: "it has forgotten"}}} {
+		c := newTestConsensus(t, limits.Defaults())
+		if c.turn(why); !c.quarantine.active() || len(c.Status.Alarms()) != 1 {
+			t.Fatalf("%+v: %+v, alarms %+v", why, c.quarantine.Quarantine, c.Status.Alarms())
+		}
+		if c.turn(Unban{}); c.quarantine.active() || len(c.Status.Alarms()) != 0 {
+			t.Errorf("%+v, and lifted: %+v, alarms %+v", why, c.quarantine.Quarantine, c.Status.Alarms())
+		}
+	}
+}

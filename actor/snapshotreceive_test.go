@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"qkv/index"
 	"qkv/internal/limits"
+	"qkv/log/disk"
 )
 
 // A sender of whom nothing comes any more is not waited for, as far as that keeps this member from anything; and what the log has
@@ -136,5 +138,41 @@ func TestDiscardedSnapshotIsGone(t *testing.T) {
 	s.turn(Discard{Index: 20, Term: 1})
 	if got := names(t, s.fs); s.receive != nil || len(got) != 0 || len(s.fs.OpenFiles()) != 0 {
 		t.Errorf("it is still there: %v, open are %q", got, s.fs.OpenFiles())
+	}
+}
+
+// A leader that offers again what it is sending may have a newer term by then: raft hears of that one, and not of one that it takes
+// for over.
+func TestSnapshotOfferedAgainInANewerTerm(t *testing.T) {
+	for _, again := range []uint64{5, 1} { // a message of before may come late
+		whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+		s := newTestSnapshotter(t, index.NewState(limits.Defaults().Index).View())
+		newer := o
+		newer.MessageTerm = again
+		half := len(whole) / 2
+		s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole[:half]}})
+		s.turn(FromPeer{From: 2, Message: newer}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Offset: int64(half), Bytes: whole[half:]}})
+		got := drainBox(s.consensus)
+		if len(got) != 1 {
+			t.Fatalf("consensus hears of %+v: %q", got, s.problems())
+		}
+		if m := got[0].(SnapshotReceived).Message; m.GetTerm() != max(o.MessageTerm, again) {
+			t.Errorf("offered in term %d, then in %d: raft hears of it in %d", o.MessageTerm, again, m.GetTerm())
+		}
+	}
+}
+
+// Who could save no snapshot, and got one, has one: nothing is wrong any more.
+func TestInstalledSnapshotEndsTheAlarmOfSaving(t *testing.T) {
+	whole, o := sentSnapshot(t, stateAt(t, 20, 100), 20)
+	view := viewAt(t, 3, 1)
+	s := newTestSnapshotter(t, view)
+	s.fs.Fail(disk.Fault{Call: 1, Op: disk.OpCreate, Err: syscall.ENOSPC})
+	if s.turn(saveOf(view)); len(s.problems()) != 1 {
+		t.Fatalf("after a save that failed: %q", s.problems())
+	}
+	s.turn(FromPeer{From: 2, Message: o}, FromPeer{From: 2, Message: Chunk{Index: 20, Term: 1, Bytes: whole}})
+	if s.turn(Installed{Index: 20, Term: 1}); len(s.files) != 1 || len(s.problems()) != 0 {
+		t.Errorf("with the snapshot of the leader %d are kept, problems %q", len(s.files), s.problems())
 	}
 }
