@@ -311,3 +311,37 @@ func TestUnreadableHeaderBelowSnapshot(t *testing.T) {
 		t.Error("there is one segment only")
 	}
 }
+
+// Damage in the last entry of a segment is covered by a snapshot of that entry, and by none before it.
+func TestDamageOfWhatASnapshotEndsWith(t *testing.T) {
+	w := opened(t, 64<<10)
+	next := uint64(2) // the entry that the newest segment begins with
+	for i := next; w.l.Stats().Segments < 4; i++ {
+		before := w.l.Stats().Segments
+		if w.put(entry(i, 1, strings.Repeat("y", 5000))); w.l.Stats().Segments > before {
+			next = i
+		}
+	}
+	pieces := livePieces(t, w.m)
+	last := pieces[0] // of the segment before
+	for _, p := range pieces {
+		if p.file != pieces[len(pieces)-1].file {
+			last = p
+		}
+	}
+	for covered, opens := range map[uint64]bool{next - 2: false, next - 1: true} {
+		c := w.after(t, covered)
+		must(t, c.m.Rot(last.file, last.to-100, 1))
+		c.o.Covered = covered
+		l, r, err := log.Open(c.o)
+		if opens != (err == nil) || err != nil && !errors.Is(err, log.ErrCorrupt) {
+			t.Errorf("entry %d is damaged, and a snapshot is of entry %d: %v", next-1, covered, err)
+		}
+		if err == nil {
+			if r.First != next || r.Skipped == nil {
+				t.Errorf("the log begins with entry %d, not %d: %v", r.First, next, r.Skipped)
+			}
+			must(t, l.Close())
+		}
+	}
+}

@@ -420,6 +420,73 @@ func TestColdReadOfDamage(t *testing.T) {
 	}
 }
 
+// Between two reads that fail one that does not shows that the disk can read: the second is as good as the first one.
+func TestColdReadsThatFailNowAndThen(t *testing.T) {
+	w := opened(t, 64<<10)
+	w.put(entry(2, 1, "two"))
+	w.put(entry(3, 1, strings.Repeat("three", 20_000)))
+	must(t, w.reopen())
+	for i := range 3 {
+		for _, fails := range []bool{true, false} {
+			w.cold()
+			_, err := w.w.Entries(2, 3, 100)
+			must(t, err)
+			orders := w.w.TakeWanted(nil)
+			if len(orders) != 1 {
+				t.Fatalf("%d orders", len(orders))
+			}
+			read, err := w.reader().Read(orders[0])
+			if must(t, err); fails {
+				read, err = nil, syscall.EIO
+			}
+			if _, _, err := w.w.Load(orders[0], read, err); err != nil {
+				t.Fatalf("round %d: it counts that one failed, and was read then: %v", i, err)
+			}
+		}
+	}
+}
+
+// A reader lets go of segments that the log has let go of: what is open takes room on the disk.
+func TestReaderLetsGoOfSegments(t *testing.T) {
+	w := opened(t, 64<<10)
+	for i := range uint64(30) {
+		w.put(entry(2+i, 1, strings.Repeat("y", 5000)))
+	}
+	must(t, w.reopen())
+	w.cold()
+	reader := w.reader()
+	read := func(lo uint64) {
+		_, err := w.w.Entries(lo, lo+1, 100)
+		must(t, err)
+		for _, order := range w.w.TakeWanted(nil) {
+			entries, err := reader.Read(order)
+			must(t, err)
+			_, _, err = w.w.Load(order, entries, nil)
+			must(t, err)
+		}
+	}
+	oldest := w.m.OpenFiles()[0]
+	times := func() (n int) {
+		for _, name := range w.m.OpenFiles() {
+			if name == oldest {
+				n++
+			}
+		}
+		return n
+	}
+	before := times()
+	if read(2); times() != before+1 {
+		t.Fatalf("to read an entry it has not opened %s: %q", oldest, w.m.OpenFiles())
+	}
+	w.w.Release(25, 1)
+	w.l.Release(25)
+	w.w.Publish(w.l.Segments())
+	w.cold()
+	if read(26); times() > before {
+		t.Errorf("%s is released, and open: %q", oldest, w.m.OpenFiles())
+	}
+}
+
 func TestWindowState(t *testing.T) {
 	w := opened(t, 64<<10).w
 	if _, err := w.Snapshot(); err != raft.ErrSnapshotTemporarilyUnavailable {
