@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -326,6 +327,27 @@ func TestFileDialling(t *testing.T) {
 	ca.revoke(n2.Certificate().SerialNumber)
 	_, _, dialling = meet(t, n2.Accept(), n1.Dial(ProtocolPeer, "n2", "10.0.0.2:2380"))
 	says(t, "dialling one that was revoked", dialling, "was revoked")
+}
+
+// A list revokes whom it names, also one that has signed another's certificate.
+func TestRevokedAboveTheCertificate(t *testing.T) {
+	ca := newPlainCA(t)
+	names := ca.sign("n1", nil)
+	own, above := ca.load(ca.sign("n2", nil)).Certificate(), ca.load(ca.sign("above", nil)).Certificate()
+	names.CRL = ca.revoke(above.SerialNumber)
+	f := ca.load(names)
+	says(t, "with one above it that was revoked", f.allowed([]*x509.Certificate{own, above}), "was revoked")
+	says(t, "alone", f.allowed([]*x509.Certificate{own}), "")
+}
+
+// Files that could not be read for the time being are read again, also when they do not change any more.
+func TestFilesThatCouldNotBeRead(t *testing.T) {
+	ca := newPlainCA(t)
+	f := ca.load(ca.sign("n1", nil))
+	f.lastErr = syscall.EMFILE
+	if problem := f.Problem(); strings.Contains(problem, "cannot be used") {
+		t.Errorf("they can be read again: %q", problem)
+	}
 }
 
 // revoke writes the list of revoked certificates.

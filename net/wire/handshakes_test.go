@@ -80,3 +80,18 @@ func TestHandshakesShares(t *testing.T) {
 		}
 	}
 }
+
+// Nothing is kept of an address that has no handshake under way: any number of them may have had one.
+func TestHandshakesForget(t *testing.T) {
+	h := NewHandshakes(100, 8, 5)
+	for i := range byte(50) {
+		at := &net.UDPAddr{IP: net.IPv4(10, 0, 0, i)}
+		if err := h.Begin(at); err != nil {
+			t.Fatal(err)
+		}
+		h.End(at)
+	}
+	if len(h.from) != 0 || h.Count() != 0 {
+		t.Errorf("%d addresses are kept, %d handshakes are counted", len(h.from), h.Count())
+	}
+}
