@@ -273,3 +273,35 @@ func membersRun(t *testing.T, r *rand.Rand, counts map[string]int) {
 	}
 	counts["exchange"] += m.exchanged
 }
+
+// What would be behind a change is asked before it is made, of the same records: neither answer changes the other one.
+func TestRemovalsOfTheSameRecords(t *testing.T) {
+	m := Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3, "n4": 4})
+	m.removed = append(make([]uint64, 0, 8), 9)
+	var behind []Members
+	for id := uint64(1); id <= 3; id++ {
+		next, refused := m.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: id}, 0)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		behind = append(behind, next)
+	}
+	for i, one := range behind {
+		if want := []uint64{9, uint64(i + 1)}; !slices.Equal(one.removed, want) {
+			t.Errorf("removed are %v, not %v", one.removed, want)
+		}
+	}
+}
+
+// Records in which two members have one address are none that a change can have made.
+func TestRecordsWithOneAddressTwice(t *testing.T) {
+	m := Founders(map[string]uint64{"n1": 1, "n2": 2})
+	m.records[0].Peers, m.records[1].Peers = []string{"h1:1"}, []string{"h2:1"}
+	if err := m.check(); err != nil {
+		t.Error(err)
+	}
+	m.records[1].Peers = append(m.records[1].Peers, "h1:1")
+	if err := m.check(); err == nil || !strings.Contains(err.Error(), "h1:1") {
+		t.Errorf("two members at one address: %v", err)
+	}
+}

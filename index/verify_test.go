@@ -97,6 +97,12 @@ func TestConvicted(t *testing.T) {
 	want("and wrong again", 2)
 	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 2}))
 	want("it is gone")
+	states[3].sum++
+	apply(false, AppendCheck(nil))
+	say(3)
+	apply(true, AppendMemberChange(nil, &kv.MemberChange{Kind: kv.RemoveMember, ID: 3}))
+	say(1)
+	want("it was gone before the others had said what they have")
 }
 
 // TestVerifier turns one bit of each field that can be read of each version, and has each found.
