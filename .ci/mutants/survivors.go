@@ -67,5 +67,53 @@ func survivorMutants() []mutant {
 		{"let a command that was told to end outlive its lock", []change{
 			{"cli/lock.go", "			if h.told { // it had its time\n				h.kill()\n				continue\n			}\n", ""},
 		}, []detector{direct("./cli", "TestScript/lock")}},
+		{"hand raft a snapshot in the term in which it was offered first", []change{
+			{"actor/snapshotreceive.go", "			r.offer.MessageTerm = max(r.offer.MessageTerm, o.MessageTerm)\n", ""},
+		}, []detector{direct("./actor", "TestSnapshotOfferedAgainInANewerTerm")}},
+		{"say that none is saved when one was installed", []change{
+			{"actor/snapshotreceive.go", "	s.Status.Alarm(savingAlarm(\"\")) // there is one, of all that the own one would have had\n", ""},
+		}, []detector{direct("./actor", "TestInstalledSnapshotEndsTheAlarmOfSaving")}},
+		{"take a save for under way that an installation has ended", []change{
+			{"actor/snapshotreceive.go", "		s.Applier.MustPost(SaveEnded{})\n	}\n	s.endCheck()", "	}\n	s.endCheck()"},
+		}, []detector{direct("./actor", "TestSaveAcrossInstall")}},
+		{"count the time before a learner fell behind", []change{
+			{"actor/membership.go", "			delete(c.membership.level, id)\n", ""},
+		}, []detector{direct("./actor", "TestLearnerThatFellBehindIsLevelAnew")}},
+		{"be admitted by a leader of a term that is over", []change{
+			{"actor/quarantine.go", " || m.GetTerm() < c.term {", " {"},
+		}, []detector{direct("./actor", "TestOldLeaderAdmitsNobody")}},
+		{"leave the alarm of a quarantine that was lifted", []change{
+			{"actor/quarantine.go", "	before := c.quarantine.Quarantine\n", "	before := Quarantine{}\n"},
+		}, []detector{direct("./actor", "TestLiftedQuarantineIsSaidNoMore")}},
+		{"overrule the own leader", []change{
+			{"actor/quarantine.go", " && c.leader() != without && ", " && "},
+		}, []detector{direct("./actor", "TestOwnLeaderIsNotOverruled")}},
+		{"count a read that failed before one that did not", []change{
+			{"log/window.go", "	w.unread = 0\n	w.chunks = append", "	w.chunks = append"},
+		}, []detector{direct("./log", "TestColdReadsThatFailNowAndThen")}},
+		{"keep released segments open", []change{
+			{"log/cold.go", "		if list.find(f.seq) != \"\" {", "		if list.find(f.seq) != \"\" || f.seq > 0 {"},
+		}, []detector{direct("./log", "TestReaderLetsGoOfSegments")}},
+		{"refuse damage that ends where a snapshot does", []change{
+			{"log/replay.go", "|| h.next-1 > r.covered {", "|| h.next > r.covered {"},
+		}, []detector{direct("./log", "TestDamageOfWhatASnapshotEndsWith")}},
+		{"remember why named files could not be used", []change{
+			{"net/wire/filetrust.go", "seen == f.seen && f.lastErr == nil {\n		return nil", "seen == f.seen {\n		return f.lastErr"},
+		}, []detector{direct("./net/wire", "TestFilesThatCouldNotBeRead")}},
+		{"look for none above a certificate among those revoked", []change{
+			{"net/wire/filetrust.go", "for _, c := range chain {", "for _, c := range chain[:1] {"},
+		}, []detector{direct("./net/wire", "TestRevokedAboveTheCertificate")}},
+		{"remember every address that has begun a handshake", []change{
+			{"net/wire/handshakes.go", "	if h.from[source]--; h.from[source] == 0 {\n		delete(h.from, source)\n	}", "	h.from[source]--"},
+		}, []detector{direct("./net/wire", "TestHandshakesForget")}},
+		{"write two removals of the same records into one list", []change{
+			{"index/members.go", "append(slices.Clip(slices.Clone(m.removed)), id)", "append(m.removed, id)"},
+		}, []detector{direct("./index", "TestRemovalsOfTheSameRecords")}},
+		{"take records with an address twice", []change{
+			{"index/members.go", "			addresses[a] = true\n", ""},
+		}, []detector{direct("./index", "TestRecordsWithOneAddressTwice")}},
+		{"convict who was removed", []change{
+			{"index/alarms.go", "		case s.members.Get(d.member) != nil:\n			s.raise(corrupt)", "		default:\n			s.raise(corrupt)"},
+		}, []detector{direct("./index", "TestConvicted")}},
 	}
 }
