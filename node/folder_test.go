@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"qkv/actor"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/log/disk"
 	"qkv/snapshot"
@@ -396,5 +397,30 @@ func TestDataFolderMode(t *testing.T) {
 			t.Errorf("%04o: %v", mode, err)
 		}
 		_ = os.Chmod(dir, 0o700)
+	}
+}
+
+// A folder knows its last starts, however many there were.
+func TestLastStarts(t *testing.T) {
+	f, err := openFolder(disk.NewMem(1), "data", owner{"n1", "test"}, func() (origin, error) {
+		return originOf("test", "t", "n1", []string{"n1"}), nil
+	}, rand.NewChaCha8([32]byte{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := func(start int) [16]byte { return [16]byte{1, byte(start), byte(start >> 8)} }
+	const kept = limits.PeerPastBytes / 8
+	for start := range kept + 3 {
+		if err := f.boot(process(start)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(f.Past) != limits.PeerPastBytes {
+		t.Fatalf("%d bytes of starts", len(f.Past))
+	}
+	for i := range kept {
+		if want := process(i + 3); !bytes.Equal(f.Past[8*i:8*i+8], want[:8]) {
+			t.Fatalf("of %d starts the %dth that is kept is %x, want %x", kept+3, i+1, f.Past[8*i:8*i+8], want[:8])
+		}
 	}
 }

@@ -343,6 +343,59 @@ func TestCallersAreRemembered(t *testing.T) {
 	}
 }
 
+// Another member says where one has called from that cannot say so itself: not of one whose newest process has, nor of an address that
+// is known, or another one's.
+func TestMisplaced(t *testing.T) {
+	announce := func(id uint64, process byte) []byte {
+		return index.AppendAnnounce(nil, &kv.Member{ID: id, Name: fmt.Sprint("n", id), Boot: 1, Folder: [16]byte{byte(id)}, Process: [16]byte{process}, Peers: []string{fmt.Sprintf("h%d:1", id)}})
+	}
+	for _, test := range []struct {
+		name, from string
+		process    byte // the newest one that has called
+		want       string
+	}{
+		{"it was started since, elsewhere", "x:1", 8, "[x:1 h2:1]"},
+		{"it has said where it is", "x:1", 7, ""},
+		{"it is where it was", "h2:1", 8, ""},
+		{"where another one is", "h3:1", 8, ""},
+		{"it has not called", "", 8, ""},
+	} {
+		m := memberWith(t, announce(2, 7), announce(3, 7))
+		m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
+			[]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 2, Process: [16]byte{test.process}}})
+		if test.from != "" {
+			m.contacts.callers = map[uint64]string{2: test.from}
+		}
+		got := ""
+		if change := m.misplaced(); change != nil {
+			got = fmt.Sprint(change.Peers)
+		}
+		if got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// Who joins is told of members, and learns from the log that one of them was removed before it knows itself to be added.
+func TestToldOfAMemberThatWasRemoved(t *testing.T) {
+	transport := &told{}
+	welcome := peerframe.Welcome{Members: []peerframe.Member{{ID: 1, Name: "n1", Addresses: []string{"a:1"}}, {ID: 3, Name: "n3", Addresses: []string{"a:3"}}}}
+	m := &member{transport: transport, folder: &folder{identity: identity{Member: 9}}, config: Config{Name: "n9"}, welcome: welcome}
+	members := index.Founders(map[string]uint64{"n1": 1, "n2": 2, "n3": 3})
+	peers{transport, m}.SetMembers(members)
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 [a:1]} {2 n2 []} {3 n3 [a:3]}]" {
+		t.Errorf("before it: %s", got)
+	}
+	members, refused := members.Change(&kv.MemberChange{Kind: kv.RemoveMember, ID: 3}, 0)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	peers{transport, m}.SetMembers(members)
+	if got := fmt.Sprint(transport.peers); got != "[{1 n1 [a:1]} {2 n2 []}]" {
+		t.Errorf("behind it: %s", got)
+	}
+}
+
 // A newcomer is a peer until the records know it, or that it was removed; and there are not endlessly many.
 func TestNewcomers(t *testing.T) {
 	transport := &told{}
@@ -653,5 +706,20 @@ func TestSnapshotOfOtherMembers(t *testing.T) {
 		if (err == nil) != (at == 0) || err != nil && !errors.Is(err, snapshot.ErrCorrupt) {
 			t.Errorf("of voters %v: %v", voters, err)
 		}
+	}
+}
+
+// Where an operator has said that a member is, the flags of another one do not say otherwise.
+func TestPlacedByAnOperator(t *testing.T) {
+	members, given := index.Founders(map[string]uint64{"n1": 1, "n2": 2}), []Member{{"n2", "flags:2"}}
+	if change := unplaced(members, given); change == nil || change.ID != 2 {
+		t.Fatalf("of one that has no address: %+v", change)
+	}
+	members, refused := members.Change(&kv.MemberChange{Kind: kv.UpdateMember, ID: 2, Peers: []string{"operator:2"}}, 0)
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	if change := unplaced(members, given); change != nil {
+		t.Errorf("of one that has an address: %+v", change)
 	}
 }
