@@ -115,5 +115,17 @@ func survivorMutants() []mutant {
 		{"convict who was removed", []change{
 			{"index/alarms.go", "		case s.members.Get(d.member) != nil:\n			s.raise(corrupt)", "		default:\n			s.raise(corrupt)"},
 		}, []detector{direct("./index", "TestConvicted")}},
+		{"say where one is that has said so itself", []change{
+			{"node/peers.go", " || m.admission.Knows(one.ID).Process == one.Process {", " {"},
+		}, []detector{direct("./node", "TestMisplaced")}},
+		{"talk to one that was removed, by what a joiner was told", []change{
+			{"node/peers.go", "			case !members.Removed(one.ID):\n", "			default:\n"},
+		}, []detector{direct("./node", "TestToldOfAMemberThatWasRemoved")}},
+		{"keep a folder's first starts", []change{
+			{"node/folder.go", "f.Past = past[max(len(past)-limits.PeerPastBytes, 0):]", "f.Past = past[:min(len(past), limits.PeerPastBytes)]"},
+		}, []detector{direct("./node", "TestLastStarts")}},
+		{"place a founder elsewhere than an operator has", []change{
+			{"node/member.go", "at < 0 || one.Started() || len(one.Peers) > 0 {", "at < 0 || one.Started() {"},
+		}, []detector{direct("./node", "TestPlacedByAnOperator")}},
 	}
 }
