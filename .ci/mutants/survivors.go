@@ -127,5 +127,8 @@ func survivorMutants() []mutant {
 		{"place a founder elsewhere than an operator has", []change{
 			{"node/member.go", "at < 0 || one.Started() || len(one.Peers) > 0 {", "at < 0 || one.Started() {"},
 		}, []detector{direct("./node", "TestPlacedByAnOperator")}},
+		{"tell again of what was told to be held back", []change{
+			{"net/peer/ratelimit.go", "	held, s.held = s.held, 0\n", "	held = s.held\n"},
+		}, []detector{direct("./net/peer", "TestRemindersCountAnew")}},
 	}
 }
