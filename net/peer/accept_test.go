@@ -2,14 +2,18 @@ package peer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
+
+	"qkv/net/wire"
 )
 
 // A connection that ended as it should is nothing to warn of; one whose end nobody else explains is.
@@ -34,6 +38,21 @@ func TestTurnedAway(t *testing.T) {
 		transport.unmet(from, fmt.Errorf("wrapped: %w", c.cause))
 		if strings.Contains(said.String(), "refused a connection") != c.says {
 			t.Errorf("%v: says %q, want something: %t", c.cause, &said, c.says)
+		}
+	}
+}
+
+// A connection that ends within the handshake gives its place back: those that are begun and left would else keep all others out.
+func TestPlaceOfAnUnmetConnection(t *testing.T) {
+	transport := &Transport{log: rateLimitedLog{logger: slog.New(slog.DiscardHandler)}, handshakes: wire.NewHandshakes(8, 8, 8)}
+	ctx, end := context.WithCancel(t.Context())
+	if _, err := transport.meet(ctx, &quic.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(10, 0, 0, 1)}}); err != nil || transport.handshakes.Count() != 1 {
+		t.Fatalf("%d places are taken, %v", transport.handshakes.Count(), err)
+	}
+	end()
+	for begun := time.Now(); transport.handshakes.Count() > 0; time.Sleep(time.Millisecond) {
+		if time.Since(begun) > 10*time.Second {
+			t.Fatal("its place is taken for ever")
 		}
 	}
 }
