@@ -130,5 +130,8 @@ func survivorMutants() []mutant {
 		{"tell again of what was told to be held back", []change{
 			{"net/peer/ratelimit.go", "	held, s.held = s.held, 0\n", "	held = s.held\n"},
 		}, []detector{direct("./net/peer", "TestRemindersCountAnew")}},
+		{"keep the place of a handshake that came to nothing", []change{
+			{"net/peer/accept.go", "		k.giveBack()\n		if !k.met", "		if !k.met"},
+		}, []detector{direct("./net/peer", "TestPlaceOfAnUnmetConnection")}},
 	}
 }
