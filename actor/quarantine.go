@@ -51,7 +51,7 @@ const StateSubject = "state"
 //   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
 //   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
 //   - so many voters are accused by the same member that the rest is no quorum: what that member knows of cannot come back. A
-//     learner that is accused, too, is no part of that.
+//     learner that is accused, too, is no part of that; one that accuses them may be a learner.
 //
 // Who commits with a quorum without the accuser overrules it.
 //
@@ -197,9 +197,10 @@ func (c *Consensus) serves(without uint64) bool {
 	return !c.quarantine.active() && c.leader() != raft.None && c.leader() != without && c.handedTerm == c.term
 }
 
-// tellAccusers tells the peers who accuses this member.
+// tellAccusers tells the voters who accuses this one: also when that is a learner, or one that was added after what this member's
+// folder knows. Where all voters were put back to an earlier moment, nobody else is left to accuse them.
 func (c *Consensus) tellAccusers() {
-	for _, by := range c.membership.confState.GetVoters() {
+	for _, by := range slices.Sorted(maps.Keys(c.quarantine.accusers)) {
 		if !c.quarantine.accusers[by] {
 			continue
 		}

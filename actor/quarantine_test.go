@@ -2,6 +2,7 @@ package actor
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -215,6 +216,22 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	c.turn(Received{From: 3, Message: Accused{By: 2}})
 	if c.quarantine.active() {
 		t.Errorf("two of three voters are accused by the third, and it takes no part: %+v", c.quarantine.Quarantine)
+	}
+}
+
+// A learner may be the only one that knows more than voters that were all put back to an earlier moment, and one that was added since
+// is not even known to them. They tell each other of it as of a voter, and a quorum of them goes on.
+func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
+	for _, learners := range [][]uint64{{9}, nil} {
+		c := newTestConsensus(t, limits.Defaults())
+		c.membership.confState.Learners = learners
+		sent := c.turn(Refused{Peer: 9, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
+		if told := slices.DeleteFunc(sent, func(m PeerMessage) bool { return m != PeerMessage(Accused{By: 9}) }); !c.quarantine.held() || len(told) != 2 {
+			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.quarantine.held())
+		}
+		if c.turn(Received{From: 3, Message: Accused{By: 9}}); c.quarantine.active() {
+			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.quarantine.Quarantine)
+		}
 	}
 }
 
