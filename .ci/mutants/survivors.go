@@ -64,6 +64,9 @@ func survivorMutants() []mutant {
 		{"keep the decoded transaction until the stream's next request", []change{
 			{"net/server/reader.go", "		s.request.Txn = nil //", "		//"},
 		}, []detector{direct("./net/server", "TestTxnIsForgotten")}},
+		{"tell of the accusers that have a vote only", []change{
+			{"actor/quarantine.go", "range slices.Sorted(maps.Keys(c.quarantine.accusers)) {", "range slices.DeleteFunc(slices.Sorted(maps.Keys(c.quarantine.accusers)), func(id uint64) bool {\n\t\treturn !slices.Contains(c.membership.confState.GetVoters(), id)\n\t}) {"},
+		}, []detector{direct("./actor", "TestAccusationOfWhoHasNoVoteIsTold")}},
 		{"let a command that was told to end outlive its lock", []change{
 			{"cli/lock.go", "			if h.told { // it had its time\n				h.kill()\n				continue\n			}\n", ""},
 		}, []detector{direct("./cli", "TestScript/lock")}},
