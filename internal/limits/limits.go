@@ -280,8 +280,10 @@ const (
 	EtcdStreamBytes = 10 << 10
 	// EtcdAskedBytes is what one takes whose client has said all, until its answer is written.
 	EtcdAskedBytes = 3 << 10
-	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each.
+	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each. EtcdLeasesAsking is how many
+	// lists do that at a time: they take a quarter of EtcdRequests.
 	EtcdLeasesSorted = 4096
+	EtcdLeasesAsking = 4
 	// EtcdStreamsAll bounds the streams of all connections together, of watches and others, at some 10 KiB each; EtcdHubCallers is how
 	// many of them wait for the watch hub at a time.
 	EtcdStreamsAll = 20 << 10

@@ -176,7 +176,7 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 	if handle == nil {
 		return status.Errorf(codes.Unimplemented, "unknown method %s", method)
 	}
-	if q, ok := question.(*pb.RangeRequest); ok && len(q.RangeEnd) > 0 {
+	if readsMuch(question) {
 		select {
 		case g.reads <- struct{}{}:
 		case <-ctx.Done():
@@ -199,6 +199,20 @@ func (g *gateway) Invoke(ctx context.Context, method string, question, answer an
 		return status.FromContextError(err).Err()
 	}
 	return copyInto(answer, found)
+}
+
+// readsMuch says that what a request reads may be as much as there is.
+func readsMuch(question any) bool {
+	switch q := question.(type) {
+	case *pb.RangeRequest:
+		return len(q.RangeEnd) > 0
+	case *pb.LeaseTimeToLiveRequest:
+		return q.Keys
+	case *pb.LeaseLeasesRequest:
+		return true
+	default:
+		return false
+	}
 }
 
 func tooLargeAsJSON(size int) error {

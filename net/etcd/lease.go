@@ -1,16 +1,19 @@
 package etcd
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"io"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"qkv/index"
 	"qkv/index/kv"
@@ -50,35 +53,143 @@ func (s *Server) timeToLive(ctx context.Context, q *pb.LeaseTimeToLiveRequest) (
 		return nil, err
 	}
 	v := s.config.Member.View()
-	answer := &pb.LeaseTimeToLiveResponse{Header: s.header(v.Revision()), ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}
-	if q.Keys && left.TTL >= 0 {
-		v.LeaseKeys(q.ID, nil, func(key []byte) bool {
-			answer.Keys = append(answer.Keys, append([]byte(nil), key...))
-			return true
-		})
+	h := s.header(v.Revision())
+	if !q.Keys || left.TTL < 0 {
+		return &pb.LeaseTimeToLiveResponse{Header: h, ID: q.ID, TTL: left.TTL, GrantedTTL: left.Granted}, nil
 	}
-	return answer, nil
+	head := appendHeader(make([]byte, 0, headerBytes+3*(1+10)), ttlHeader, h)
+	head = appendInt(appendInt(appendInt(head, ttlID, q.ID), ttlLeft, left.TTL), ttlGranted, left.Granted)
+	return s.listed(ctx, v, head, func() lister {
+		from := []byte(nil)
+		return func(take taker) (done bool) {
+			done = true
+			v.LeaseKeys(q.ID, from, func(key []byte) bool {
+				done = take(1+protowire.SizeBytes(len(key)), func(dst []byte) []byte {
+					return protowire.AppendBytes(protowire.AppendTag(dst, ttlKeys, protowire.BytesType), key)
+				})
+				if !done {
+					from = bytes.Clone(key)
+				}
+				return done
+			})
+			return done
+		}
+	})
 }
 
 // leases lists all leases. As etcd's leader, this one begins with those that end first, of which several in one second are in the
-// order in which they were granted; a follower does not know when they end. Past limits.EtcdLeasesSorted they come by their ids.
+// order in which they were granted; a follower does not know when they end. Past limits.EtcdLeasesSorted they come by their ids, and
+// while limits.EtcdLeasesAsking others ask for them: each question takes a place of those that all requests have.
 func (s *Server) leases(ctx context.Context, _ *pb.LeaseLeasesRequest) (any, error) {
 	v := s.config.Member.View()
-	answer := &pb.LeaseLeasesResponse{Header: s.header(v.Revision())}
+	h := s.header(v.Revision())
+	if n := v.LeaseCount(); s.config.Member.RaftStatus().Leader == s.config.ID && n > 1 && n <= limits.EtcdLeasesSorted {
+		select {
+		case s.listing <- struct{}{}:
+			defer func() { <-s.listing }()
+			return s.leasesSorted(ctx, v, h)
+		default:
+		}
+	}
+	return s.listed(ctx, v, appendHeader(make([]byte, 0, headerBytes), leasesHeader, h), func() lister {
+		from := int64(math.MinInt64)
+		return func(take taker) (done bool) {
+			done = true
+			v.Leases(from, func(l kv.Lease) bool {
+				size := sizeInt(l.ID)
+				done = take(1+protowire.SizeBytes(size), func(dst []byte) []byte {
+					dst = protowire.AppendVarint(protowire.AppendTag(dst, leasesLeases, protowire.BytesType), uint64(size))
+					return appendInt(dst, leaseID, l.ID)
+				})
+				from = l.ID
+				return done
+			})
+			return done
+		}
+	})
+}
+
+func (s *Server) leasesSorted(ctx context.Context, v *index.View, h *pb.ResponseHeader) (any, error) {
 	var all []kv.Lease
 	v.Leases(math.MinInt64, func(l kv.Lease) bool {
 		all = append(all, l)
 		return true
 	})
-	if s.config.Member.RaftStatus().Leader == s.config.ID && len(all) > 1 && len(all) <= limits.EtcdLeasesSorted {
-		if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // else it leads no more
-			return nil, err
-		}
+	if err := s.sortLeases(ctx, all); err != nil && ctx.Err() != nil { // else it leads no more
+		return nil, err
 	}
+	answer := &pb.LeaseLeasesResponse{Header: h}
 	for _, l := range all {
 		answer.Leases = append(answer.Leases, &pb.LeaseStatus{ID: l.ID})
 	}
 	return answer, nil
+}
+
+// The numbers of the fields of lists.
+const (
+	ttlHeader, ttlID, ttlLeft, ttlGranted, ttlKeys = 1, 2, 3, 4, 5
+
+	leasesHeader, leasesLeases = 1, 2
+)
+
+// taker is handed an entry of a list: how many bytes it has as a field, and what appends that. It returns false when that is for the
+// next turn.
+type taker func(n int, put func(dst []byte) []byte) bool
+
+// lister hands out a list, from where its last taker stopped, and says whether that took all that was left.
+type lister func(take taker) (done bool)
+
+// listed answers with a list of a View, which may be as large as the state is: an answer is measured first, and has its room before
+// anything of it is in memory.
+func (s *Server) listed(ctx context.Context, v *index.View, head []byte, begin func() lister) (any, error) {
+	defer runtime.KeepAlive(v)
+	size, next := len(head), begin()
+	most := s.builtMost(ctx)
+	err := s.turns.read(ctx, func() (bool, error) {
+		done := next(someOf(func(n int, _ func([]byte) []byte) { size += n }))
+		if size > most {
+			return false, s.errAnswerTooLarge(ctx)
+		}
+		return done, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	room, err := s.build(ctx, size)
+	if err != nil {
+		return nil, err
+	}
+	if room == nil { // it counts for the connection until it is the answer's
+		own := whoseShare(ctx)
+		own.holds(int64(size))
+		defer own.holds(-int64(size))
+	}
+	var all []byte
+	next = begin()
+	err = s.turns.read(ctx, func() (bool, error) {
+		if all == nil {
+			all = append(make([]byte, 0, size), head...)
+		}
+		return next(someOf(func(_ int, put func([]byte) []byte) { all = put(all) })), nil
+	})
+	if err != nil {
+		room.giveAll()
+		return nil, err
+	}
+	return room.holding(message{all}), nil
+}
+
+// someOf takes what goes into one step of a turn.
+func someOf(take func(n int, put func(dst []byte) []byte)) taker {
+	rows, bytes := 0, 0
+	return func(n int, put func(dst []byte) []byte) bool {
+		if rows == limits.LeaseKeys || bytes > pieceBytes {
+			return false
+		}
+		rows, bytes = rows+1, bytes+n
+		take(n, put)
+		return true
+	}
 }
 
 // sortLeases asks the clock what is left of each. One that has ended meanwhile is where it would be then, in front.

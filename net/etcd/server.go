@@ -108,6 +108,7 @@ type Server struct {
 	room    *room         // of requests over HTTP
 	built   *room         // of answers that are in memory as a whole
 	wides   chan struct{} // has room for long reads that hold what they have read until it is answered
+	listing chan struct{} // has room for lists of leases that ask the clock for each
 	builds  chan struct{} // has room for those that wait for built
 	txns    chan struct{} // has room for transactions of many parts that are decoded
 	locks   *places       // of requests that wait for a lock, or an election
@@ -144,7 +145,7 @@ func Start(config Config) *Server {
 	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
 	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
 	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
-	s.txns = make(chan struct{}, limits.EtcdTxns)
+	s.txns, s.listing = make(chan struct{}, limits.EtcdTxns), make(chan struct{}, limits.EtcdLeasesAsking)
 	s.locks = &places{most: config.Limits.Locks}
 	s.alive, s.die = context.WithCancel(context.Background())
 	s.offered = s.services()
