@@ -273,6 +273,55 @@ func TestWatchAnswersUnread(t *testing.T) {
 	}
 }
 
+// TestWatchedKeysCount makes watches of long keys: what they take counts for their connection until they are canceled, or the stream is
+// over, and the connection is closed where that is too much.
+func TestWatchedKeysCount(t *testing.T) {
+	const most = 8 << 20
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Bytes = most })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	long := bytes.Repeat([]byte{'k'}, limits.KeyBytes-10)
+	create := func(id int64) *pb.WatchRequest {
+		return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+			Key: fmt.Appendf(bytes.Clone(long), "%d", id), RangeEnd: []byte("l"), WatchId: id,
+		}}}
+	}
+	w, err := pb.NewWatchClient(dial(t, s)).Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(q *pb.WatchRequest) error {
+		err := w.Send(q)
+		if err == nil {
+			_, err = w.Recv()
+		}
+		return err
+	}
+	const few = most / limits.KeyBytes / 2
+	for id := int64(1); id <= few; id++ {
+		if err := ask(create(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes < few*limits.KeyBytes+limits.EtcdStreamBytes+limits.EtcdHeaderMost })
+	if n := s.Stats().MessageBytes; n < few*int64(len(long)) {
+		t.Errorf("%d watches of long keys count for %d bytes", few, n)
+	}
+	for id := int64(1); id <= few; id++ {
+		remove := &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CancelRequest{CancelRequest: &pb.WatchCancelRequest{WatchId: id}}}
+		if err := ask(remove); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes <= limits.EtcdStreamBytes+limits.EtcdHeaderMost })
+	for id := int64(1); err == nil; id++ {
+		if err = ask(create(id)); id > 3*few {
+			t.Fatalf("%d watches of long keys, which hold %d bytes", id, s.Stats().MessageBytes)
+		}
+	}
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 && s.Stats().Watches == 0 })
+}
+
 // TestMetadataCounts opens streams whose heads are many fields of a byte each on their way. The connection is closed when they hold
 // too much; those whose head is too large at once are refused, and hold nothing.
 func TestMetadataCounts(t *testing.T) {

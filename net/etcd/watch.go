@@ -34,7 +34,7 @@ import (
 //	    What waits for one watch is joined to messages of limits.WatchFrameBytes, as far as nothing but events is told between:
 //	    clientv3 takes as long for a message as for some 20 events in it. What comes while nothing waits is sent at once.
 //	 5. All else in out counts for the connection's share, and nothing more is received past limits.EtcdWatchAnswers of it, so that a
-//	    client which asks and reads nothing is held up itself.
+//	    client which asks and reads nothing is held up itself. What is watched counts for the share, too.
 type watches struct {
 	// Constant.
 	s      *Server
@@ -51,6 +51,7 @@ type watches struct {
 	room    sync.Cond // answers were sent, or the stream is over
 	out     []notice
 	waiting int64 // bytes of events in out
+	names   int64 // bytes of what byID watches, which the share holds
 	answers int64 // bytes of all else in out, which the share holds
 	refused bool  // events were: the member waits for room
 	over    bool  // nothing is taken any more
@@ -72,7 +73,8 @@ type watched struct {
 	id       int64 // etcd's
 	hub      uint64
 	fragment bool
-	ended    bool // by the hub, as compaction makes it
+	ended    bool  // by the hub, as compaction makes it
+	names    int64 // bytes of its key and end
 
 	// The sender's.
 	pieces message // of a revision that is not whole yet
@@ -227,9 +229,24 @@ func (w *watches) register(q *pb.WatchCreateRequest) (hub uint64, why string) {
 		w.nextID++
 	}
 	w.lastHub++
-	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment}
+	one := &watched{id: id, hub: w.lastHub, fragment: q.Fragment, names: int64(len(q.Key) + len(q.RangeEnd))}
 	w.byID[id], w.byHub[one.hub] = one, one
+	w.namesLocked(one.names)
 	return one.hub, ""
+}
+
+// forgetLocked ends the use of a watch's id.
+func (w *watches) forgetLocked(one *watched) {
+	delete(w.byID, one.id)
+	w.s.watches.Add(-1)
+	w.namesLocked(-one.names)
+}
+
+// namesLocked counts what is watched, or less than none of what is not any more. A key has limits.KeyBytes at most, and all watches
+// are many.
+func (w *watches) namesLocked(bytes int64) {
+	w.names += bytes
+	w.share.holds(bytes)
 }
 
 func (w *watches) cancel(id int64) {
@@ -239,8 +256,7 @@ func (w *watches) cancel(id int64) {
 		w.mu.Unlock()
 		return
 	}
-	delete(w.byID, id)
-	w.s.watches.Add(-1)
+	w.forgetLocked(one)
 	ended := one.ended
 	w.mu.Unlock()
 	if !ended {
@@ -475,8 +491,7 @@ func (w *watches) canceled(one *watched, d *kv.WatchDelivery) *pb.WatchResponse 
 	default:
 		answer.CancelReason = statusOf(d.Err).Error()
 		if w.byID[one.id] == one {
-			delete(w.byID, one.id)
-			w.s.watches.Add(-1)
+			w.forgetLocked(one)
 		}
 	}
 	return answer
@@ -489,6 +504,7 @@ func (w *watches) end() {
 	w.s.watches.Add(-int64(len(w.byID)))
 	w.s.watchBytes.Add(-w.waiting)
 	w.share.holds(-w.answers)
+	w.namesLocked(-w.names)
 	w.out, w.waiting, w.answers, w.byID = nil, 0, 0, map[int64]*watched{}
 	w.room.Signal()
 	w.mu.Unlock()
