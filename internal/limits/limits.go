@@ -364,6 +364,10 @@ const (
 	// a time, which is in memory until then; EtcdSnapshotRoom is what the disk must have free beside twice the state's bytes: the
 	// log's segments go on growing. Of a small state it is EtcdSnapshotLeast, in which bbolt's smallest file has room twice, and four
 	// times the state's bytes: it is written in a moment.
+	// EtcdSnapshots is how many are on their way at a time, and EtcdSnapshotPace what a client must take of one in EtcdStall while
+	// others wait: half a mebibyte a second.
+	EtcdSnapshots     = 2
+	EtcdSnapshotPace  = 1 << 20
 	EtcdSnapshotChunk = 32 << 10
 	EtcdSnapshotBytes = 4 << 20
 	EtcdSnapshotRoom  = 512 << 20

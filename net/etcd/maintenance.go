@@ -140,6 +140,26 @@ func (s *Server) downgrade(_ context.Context, q *pb.DowngradeRequest) (any, erro
 
 func minorOf(version string) string { return version[:strings.LastIndexByte(version, '.')] }
 
+// firstOf waits until no other request of its connection reads all that there is, so that nobody stands behind all that one can ask at
+// once.
+func firstOf(ctx context.Context) (done func(), err error) {
+	own := whoseShare(ctx)
+	if own == nil {
+		return func() {}, nil
+	}
+	return take(ctx, own.whole)
+}
+
+// take waits for a place, until nobody waits for the request.
+func take(ctx context.Context, places chan struct{}) (done func(), err error) {
+	select {
+	case places <- struct{}{}:
+		return func() { <-places }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // hash is that of all there is. In etcd it is of the whole file, and differs from one member to the next.
 func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 	began, v := time.Now(), s.config.Member.View()
@@ -208,12 +228,16 @@ func emptied(v *index.View, revision int64) (bool, error) {
 // there, in their order. Of those at or below the compacted revision it has the ones that are still what the revision reads;
 // where that has no key at all, those that the compacted revision reads.
 func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32, error) {
-	select {
-	case s.hashing <- struct{}{}:
-		defer func() { <-s.hashing }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	first, err := firstOf(ctx)
+	if err != nil {
+		return 0, err
 	}
+	defer first()
+	done, err := take(ctx, s.hashing)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_, _ = hash.Write([]byte("key"))
 	if revision < 0 {

@@ -54,7 +54,8 @@ type share struct {
 	close func()
 	from  net.Addr
 
-	over chan struct{} // closed when the connection is
+	over  chan struct{} // closed when the connection is
+	whole chan struct{} // has room for one request that reads all there is
 
 	sent    atomic.Int64 // bytes that were written
 	serving atomic.Int64 // requests; changed with mu
@@ -86,7 +87,7 @@ func newMemory(most int64, run func(func()), note func(what, reason string)) *me
 
 // begin makes a share of a connection that close ends.
 func (m *memory) begin(from net.Addr, close func()) *share {
-	s := &share{of: m, from: from, close: close, over: make(chan struct{}), pacing: pacing{client: clientAt(from)}}
+	s := &share{of: m, from: from, close: close, over: make(chan struct{}), whole: make(chan struct{}, 1), pacing: pacing{client: clientAt(from)}}
 	m.mu.Lock()
 	m.shares[s] = struct{}{}
 	m.mu.Unlock()

@@ -39,6 +39,7 @@ type hold struct {
 	of    *room
 	close func() // the connection
 	by    *share // whose connection's bytes say whether it moves, of an answer that gRPC writes; nil: moves says it
+	least int64  // bytes that it must move in stall, if that is more than others must
 
 	// Under of.mu.
 	bytes int64
@@ -121,7 +122,7 @@ func (r *room) closeSlowLocked(now time.Time) {
 		if h.still || now.Sub(h.since) < r.stall {
 			continue
 		}
-		least := int64(limits.EtcdGatewayPace)
+		least := max(limits.EtcdGatewayPace, h.least)
 		if h.by != nil { // a large one is taken within limits.EtcdBuiltTime
 			h.moved = h.by.sent.Load()
 			least = max(least, int64(float64(h.bytes)*float64(r.stall)/float64(limits.EtcdBuiltTime)))

@@ -106,6 +106,7 @@ type Server struct {
 	gateway *gateway
 	memory  *memory
 	room    *room         // of requests over HTTP
+	copies  *room         // of snapshots that are on their way: places, and no bytes
 	built   *room         // of answers that are in memory as a whole
 	wides   chan struct{} // has room for long reads that hold what they have read until it is answered
 	listing chan struct{} // has room for lists of leases that ask the clock for each
@@ -143,6 +144,7 @@ func Start(config Config) *Server {
 	s.metrics = newMetrics(s)
 	s.memory = newMemory(config.Limits.Bytes, s.running.Go, func(what, reason string) { s.port.note(what, reason) })
 	s.room = newRoom(max(config.Limits.GatewayBytes, heldBytes(max(s.jsonBytes(), limits.EtcdGatewayBytes))), config.Limits.Stall)
+	s.copies = newRoom(limits.EtcdSnapshots, config.Limits.Stall)
 	s.built = newRoom(config.Limits.BuiltBytes, config.Limits.Stall)
 	s.wides, s.builds = make(chan struct{}, limits.EtcdWideReads), make(chan struct{}, limits.EtcdBuilds)
 	s.txns, s.listing = make(chan struct{}, limits.EtcdTxns), make(chan struct{}, limits.EtcdLeasesAsking)

@@ -42,26 +42,41 @@ func errNoRoom(need, free int64) error {
 	return status.Errorf(codes.ResourceExhausted, "etcdserver: a snapshot's file may take %d bytes of this member's disk, which has %d free: free some, or ask another member", need, free)
 }
 
-// snapshot sends the file in pieces, and its SHA-256 behind them.
+// snapshot sends the file in pieces, and its SHA-256 behind them. Few are on their way at a time, since each takes as much of the disk as
+// the state has; who takes less than limits.EtcdSnapshotPace of one gives up its place to others.
 func (s *Server) snapshot(stream grpc.ServerStream) error {
 	ctx := stream.Context()
 	if err := stream.RecvMsg(&pb.SnapshotRequest{}); err != nil {
 		return err
 	}
-	select {
-	case s.hashing <- struct{}{}:
-		defer func() { <-s.hashing }()
-	case <-ctx.Done():
-		return ctx.Err()
+	first, err := firstOf(ctx)
+	if err != nil {
+		return err
 	}
+	defer first()
+	own := whoseShare(ctx)
+	place := &hold{of: s.copies, close: func() {}, still: true, least: limits.EtcdSnapshotPace}
+	if own != nil {
+		place.close = own.close
+	}
+	if err := place.set(ctx, 1); err != nil {
+		return err
+	}
+	defer place.giveAll()
 	ctx, cancel := s.untilStopped(ctx)
 	defer cancel()
 	defer func(began time.Time) { s.metrics.copies.Observe(since(began)) }(time.Now())
+	done, err := take(ctx, s.hashing)
+	if err != nil {
+		return err
+	}
 	file, err := s.writeSnapshot(ctx)
+	done()
 	if err != nil {
 		return statusOf(err)
 	}
 	defer file.Close()
+	place.written(own)
 	info, err := file.Stat()
 	if err != nil {
 		return statusOf(err)

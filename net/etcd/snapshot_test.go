@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 	"google.golang.org/grpc"
@@ -169,5 +170,38 @@ func TestSnapshotRoom(t *testing.T) {
 	free.Store(2 * tight)
 	if err := take(); err != nil {
 		t.Errorf("8 MiB, and %d bytes are free: %v", 2*tight, err)
+	}
+}
+
+// TestSnapshotsUnread asks for snapshots on many connections, and reads none: another client's snapshot, and hash, come nevertheless.
+func TestSnapshotsUnread(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Stall = 100 * time.Millisecond })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	for i := range 4 {
+		if _, err := pb.NewKVClient(c).Put(ctx, &pb.PutRequest{Key: fmt.Appendf(nil, "big/%d", i), Value: make([]byte, 1<<20)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 4 {
+		h := attack(t, s)
+		defer h.Close()
+		for range 20 {
+			id, err := h.begin("/etcdserverpb.Maintenance/Snapshot")
+			if err == nil {
+				err = h.frames.WriteData(id, true, message(&pb.SnapshotRequest{}))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	time.Sleep(100 * time.Millisecond) // they are there before
+	if _, err := pb.NewMaintenanceClient(c).HashKV(ctx, &pb.HashKVRequest{}); err != nil {
+		t.Error(err)
+	}
+	if all := snapshotOf(ctx, t, c); len(all) < 4<<20 {
+		t.Errorf("a snapshot of %d bytes", len(all))
 	}
 }
