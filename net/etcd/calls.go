@@ -280,6 +280,26 @@ func (c *calls) count(of *queue, refusal *kv.Error) {
 }
 
 // hand hands a call to the member. wait follows.
+// awaitHalf waits until less than half of the places are taken, or nobody waits for that any more, and says which.
+func (c *calls) awaitHalf(ctx context.Context) bool {
+	for {
+		c.mu.Lock()
+		free := len(c.waiting) < c.limit/2
+		c.mu.Unlock()
+		if free {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(halfPause):
+		}
+	}
+}
+
+// halfPause is how long who waits for that does not look.
+const halfPause = 5 * time.Millisecond
+
 func (c *calls) hand(to *queue, one *call) error {
 	if err := c.begin(one); err != nil {
 		return err

@@ -303,7 +303,9 @@ func TestWatchedKeysCount(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, func() bool { return s.Stats().MessageBytes < few*limits.KeyBytes+limits.EtcdStreamBytes+limits.EtcdHeaderMost })
+	eventually(t, func() bool {
+		return s.Stats().MessageBytes < few*limits.KeyBytes+limits.EtcdStreamBytes+limits.EtcdHeaderMost
+	})
 	if n := s.Stats().MessageBytes; n < few*int64(len(long)) {
 		t.Errorf("%d watches of long keys count for %d bytes", few, n)
 	}

@@ -224,7 +224,8 @@ type renewal struct {
 
 // keepAlive serves a stream of keep-alives. Those that come while others are under way go to the member with them, and are
 // answered in their order. The header of an answer is from before the renewal, so that its revision is never that of a
-// revocation behind it.
+// revocation behind it. A stream is not read while half of all places for requests are taken: one client may have thousands of
+// keep-alives under way on each of thousands of streams, and nobody else would get a place.
 func (s *Server) keepAlive(stream grpc.ServerStream) error {
 	asked := make(chan renewal, limits.EtcdKeepAlives)
 	go func() { // it ends when the stream does, which is when this function has returned
@@ -238,6 +239,9 @@ func (s *Server) keepAlive(stream grpc.ServerStream) error {
 					case <-stream.Context().Done():
 					}
 				}
+				return
+			}
+			if !s.calls.awaitHalf(stream.Context()) {
 				return
 			}
 			one := renewal{header: s.header(s.config.Member.View().Revision()), call: &call{ask: kv.LeaseAsk{Lease: q.ID, Renew: true}}}

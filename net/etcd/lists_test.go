@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
+	"qkv/index/kv"
 	"qkv/internal/limits"
 	"qkv/net/etcd"
 )
@@ -156,4 +158,36 @@ func TestManyListLeases(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// silentClock is a member that answers no question for a lease.
+type silentClock struct{ *member }
+
+func (silentClock) AskLeases(kv.ReplyTo, []uint64, []kv.LeaseAsk, time.Duration) {}
+
+// TestKeepAlivesLeavePlaces has streams of keep-alives ask for more than there are places for requests: others have some.
+func TestKeepAlivesLeavePlaces(t *testing.T) {
+	const places = 1000
+	s := start(t, silentClock{newMember()}, func(c *etcd.Config) { c.Limits.Requests = places })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	hostile, end := context.WithCancel(ctx)
+	defer end()
+	for range 4 {
+		stream, err := pb.NewLeaseClient(c).LeaseKeepAlive(hostile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range places {
+			if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: 7}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 200 {
+		if _, err := pb.NewKVClient(dial(t, s)).Put(ctx, &pb.PutRequest{Key: []byte("a")}); err != nil {
+			t.Fatalf("another's put: %v", err)
+		}
+	}
 }
