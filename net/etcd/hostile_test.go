@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -270,6 +272,53 @@ func TestWatchAnswersUnread(t *testing.T) {
 		}
 		cancel()
 		eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	}
+}
+
+// TestLargeValuesUnread asks for one large value very often, and reads no answer: what is not written yet is not in memory. Who reads gets
+// it meanwhile, but not as a leader's, which is in memory before it is written.
+func TestLargeValuesUnread(t *testing.T) {
+	const most = 8 << 20
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.Bytes = most })
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	c := dial(t, s)
+	store, value := pb.NewKVClient(c), bytes.Repeat([]byte{'v'}, 1<<20)
+	if _, err := store.Put(ctx, &pb.PutRequest{Key: []byte("e/1"), Value: value}); err != nil {
+		t.Fatal(err)
+	}
+	h := attack(t, s)
+	go h.read()
+	for range 300 {
+		id, err := h.begin("/etcdserverpb.KV/Range")
+		if err != nil || !h.send(id, message(&pb.RangeRequest{Key: []byte("e/1")}), true) {
+			t.Fatalf("the connection is closed: %v", err)
+		}
+		time.Sleep(2 * time.Millisecond)
+		eventually(t, func() bool { return s.Stats().Serving == 0 }) // one after the other: those at one moment would all be whole
+		if h.over() {
+			t.Fatalf("the connection is closed after %d answers, which hold little", id/2)
+		}
+	}
+	if n := s.Stats().MessageBytes; n <= most/4 {
+		t.Fatalf("only %d bytes are held", n)
+	}
+	found, err := store.Range(ctx, &pb.RangeRequest{Key: []byte("e/1")})
+	if err != nil || found.Count != 1 || len(found.Kvs) != 1 || !bytes.Equal(found.Kvs[0].Value, value) || found.Kvs[0].ModRevision != found.Header.Revision {
+		t.Errorf("another's answer: %v, %d of them", err, found.GetCount())
+	}
+	leader := func() error {
+		var q, answer pb.RangeRequest // a name is its first field, too
+		q.Key = []byte("e")
+		return c.Invoke(ctx, "/v3electionpb.Election/Leader", &q, &answer)
+	}
+	if err := leader(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("a leader's value while much is held: %v", err)
+	}
+	_ = h.Close()
+	eventually(t, func() bool { return s.Stats().MessageBytes == 0 })
+	if err := leader(); status.Code(err) == codes.ResourceExhausted {
+		t.Errorf("a leader's value when nothing is held: %v", err)
 	}
 }
 

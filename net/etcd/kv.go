@@ -188,6 +188,11 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 		if err != nil {
 			return nil, statusOf(err)
 		}
+		if most := s.wholeMost(ctx); len(found.KVs) > 0 && len(found.KVs[0].Value) > most {
+			a := rangeAnswer{most: most}
+			a.add(&found.KVs[0])
+			return s.rangeLater(ctx, &a, r, v, s.header(found.Revision), found.More, found.Count), nil
+		}
 		return s.pointMessage(&found), nil
 	}
 	var a rangeAnswer

@@ -380,8 +380,25 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	if err != nil {
 		return kv.TxnResult{}, err
 	}
+	if t.ReadOnly() {
+		if err := st.s.mayKeep(ctx, found); err != nil {
+			return kv.TxnResult{}, err
+		}
+	}
 	keep(found)
 	return *found, nil
+}
+
+// mayKeep refuses to read large values of elections while clients hold much: each stream that observes one holds such a value twice, and
+// those of a connection that is closed go on until they hear of it.
+func (s *Server) mayKeep(ctx context.Context, found *kv.TxnResult) error {
+	most := s.wholeMost(ctx)
+	for _, a := range found.Answers {
+		if a.Range != nil && len(a.Range.KVs) > 0 && len(a.Range.KVs[0].Value) > most {
+			return status.Errorf(codes.ResourceExhausted, "etcdserver: clients hold too much of this member's memory for a leader's value of %d bytes: try again", len(a.Range.KVs[0].Value))
+		}
+	}
+	return nil
 }
 
 // keep copies what of an answer lies in the state's memory.
