@@ -82,11 +82,25 @@ func (s *inventory) open() error {
 // with opens a file to read it.
 func (s *inventory) with(f *logFile, do func(f *logFile, file disk.File) error) error {
 	file, err := s.o.FS.Open(f.name)
+	if errors.Is(err, disk.ErrNotRegular) {
+		f.valid = false
+		return s.unreadable(f, "a segment's name stands for something else", err)
+	}
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
 	err = do(f, file)
 	_ = file.Close() // opened to read
+	return err
+}
+
+// unreadable is the damage of a segment whose header cannot be read: with a snapshot, the segment that follows it says whether it
+// is needed.
+func (s *inventory) unreadable(f *logFile, reason string, cause error) error {
+	err := error(&CorruptError{File: f.name, Reason: reason, Cause: cause})
+	if s.o.Covered > 0 {
+		s.skipped, f.failed, err = cmp.Or(s.skipped, err), err, nil
+	}
 	return err
 }
 
@@ -103,11 +117,7 @@ func (s *inventory) readHeader(f *logFile, file disk.File) (err error) {
 	p := pages{file: file, size: pageBytes}
 	page, err := p.read(0, pageBytes)
 	if err != nil {
-		err = &CorruptError{File: f.name, Reason: "the segment's header cannot be read", Cause: err}
-		if s.o.Covered > 0 { // the segment that follows it says whether it is needed
-			s.skipped, f.failed, err = cmp.Or(s.skipped, err), err, nil
-		}
-		return err
+		return s.unreadable(f, "the segment's header cannot be read", err)
 	}
 	h, err := readSegmentHeader(page)
 	if h.seq != f.number || err == errNoHeader {

@@ -79,7 +79,7 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	if err != nil {
 		ahead.abandon()
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return nil, damagedf("corrupt data folder: the log is missing (%v): put it back, or mount the disk that it is on; the README says under \"When a member has lost its disk\" what else is left", err)
 		}
 		return nil, err // it names the log
@@ -208,7 +208,11 @@ func (s *storage) loadState(r *recovered, found *log.Recovered, ahead *loading) 
 		}
 	}()
 	dir := s.folder.path("snap")
-	if err := s.folder.fs.MkdirAll(dir); err != nil {
+	err := s.folder.fs.MkdirAll(dir)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return damagedf("corrupt data folder: %s is no folder: put back the one with the snapshots; the README says under \"When a member has lost its disk\" what else is left", dir)
+	}
+	if err != nil {
 		return fmt.Errorf("make the folder of snapshots: %w", err)
 	}
 	if err := s.folder.fs.SyncDir(s.folder.dir); err != nil {

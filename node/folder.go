@@ -204,7 +204,7 @@ func refuseForeign(disks disk.FS, dir string, who owner) error {
 // identify reads whose folder it is, and refuses another one's.
 func (f *folder) identify(who owner) error {
 	raw, err := f.read("identity")
-	if err != nil && !errors.Is(err, errChecksum) {
+	if err != nil && !spoilt(err) {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
 	if err == nil {
@@ -227,6 +227,11 @@ func (f *folder) identify(who owner) error {
 		return fmt.Errorf("%w: give another --data-dir, or move %s away", actor.ErrRemoved, f.dir)
 	}
 	return nil
+}
+
+// spoilt tells whether the error of reading a small file says that it is not what was written.
+func spoilt(err error) bool {
+	return errors.Is(err, errChecksum) || errors.Is(err, disk.ErrNotRegular)
 }
 
 // damaged says what is wrong with a file beside the log. It is log.ErrCorrupt to errors.Is.
@@ -295,7 +300,7 @@ func (f *folder) remove() error {
 // quarantined reads why this folder's member takes no part.
 func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	raw, err := f.read("amnesia")
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errChecksum) {
+	if errors.Is(err, fs.ErrNotExist) || spoilt(err) {
 		return q, damagedf("%s is missing or corrupt: %v; it says whether this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
 	}
 	if err != nil {
@@ -323,7 +328,7 @@ func (f *folder) known() ([]actor.Known, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if errors.Is(err, errChecksum) {
+	if spoilt(err) {
 		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
 	}
 	if err != nil {

@@ -85,5 +85,8 @@ var (
 	zeroPages = zeroRoom[-uintptr(unsafe.Pointer(&zeroRoom))%DirectBytes:][:ZerosMost]
 )
 
+// ErrNotRegular is the error of Open and OpenWritable when what has the name is no file: a folder, a named pipe, a device.
+var ErrNotRegular = errors.New("no file")
+
 // ErrLocked is the error of a lock that another process holds.
 var ErrLocked = errors.New("locked by another process")

@@ -93,7 +93,7 @@ func (m *Mem) openFile(name string, writable bool) (File, error) {
 		return nil, err
 	}
 	if i.isDir() {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 	}
 	return m.handle(i, name, writable), nil
 }

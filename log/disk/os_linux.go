@@ -38,12 +38,43 @@ type past struct {
 	fdToo  bool // the other descriptor has written since
 }
 
+// open opens a file, and nothing else: to open a named pipe waits for somebody at its other end, and a member whose folder
+// holds one where a file belongs would wait for ever, without a word.
 func open(name string, flags int) (File, error) {
-	f, err := os.OpenFile(name, flags, 0o600)
-	if err != nil {
+	f, err := os.OpenFile(name, flags|unix.O_NONBLOCK, 0o600)
+	switch {
+	case errors.Is(err, unix.ENXIO):
+		return nil, notRegular(name, fs.ModeSocket)
+	case errors.Is(err, unix.EISDIR):
+		return nil, notRegular(name, fs.ModeDir)
+	case err != nil:
 		return nil, noRoom(err)
 	}
-	return &osFile{File: f, fd: int(f.Fd())}, nil
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		if err == nil {
+			err = notRegular(name, info.Mode())
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	fd := int(f.Fd())
+	if err := unix.SetNonblock(fd, false); err != nil { // it means nothing to a file on a disk; others may serve this one
+		return nil, errors.Join(err, f.Close())
+	}
+	return &osFile{File: f, fd: fd}, nil
+}
+
+// notRegular is the error of what is no file.
+func notRegular(name string, mode fs.FileMode) error {
+	what := "a device"
+	switch {
+	case mode.IsDir():
+		what = "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		what = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		what = "a socket"
+	}
+	return &fs.PathError{Op: "open", Path: name, Err: fmt.Errorf("%w: %s", ErrNotRegular, what)}
 }
 
 func (osFS) MkdirAll(dir string) error              { return noRoom(os.MkdirAll(dir, 0o700)) }
@@ -65,8 +96,13 @@ func (osFS) List(dir string) ([]string, error) {
 	return names, nil
 }
 
+// openDir opens a directory, and nothing else, as open does with files.
+func openDir(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0)
+}
+
 func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := openDir(dir)
 	if err != nil {
 		return err
 	}
@@ -123,7 +159,7 @@ type folderLock struct {
 
 // lockDir locks a directory, where the file system can: NFS locks only what can be written.
 func (l *folderLock) lockDir(name string) error {
-	dir, err := os.Open(name)
+	dir, err := openDir(name)
 	if err != nil {
 		return err
 	}
