@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"qkv/internal/limits"
@@ -92,13 +93,19 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 	}
 }
 
-// readBounded reads a file of at most limits.CertificateFileBytes.
+// readBounded reads a file of at most limits.CertificateFileBytes. It is read again whenever it has changed, which no pipe allows;
+// to open one would wait for somebody at its other end.
 func readBounded(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no file but a folder, a pipe or a device: put the file there that belongs there", name)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, limits.CertificateFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
