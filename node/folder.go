@@ -201,8 +201,8 @@ func refuseForeign(disks disk.FS, dir string, who owner) error {
 	return errors.Join(err, f.lock.Close())
 }
 
-// identify reads whose folder it is, and refuses another one's.
-func (f *folder) identify(who owner) error {
+// whose reads whose folder it is.
+func (f *folder) whose() error {
 	raw, err := f.read("identity")
 	if err != nil && !spoilt(err) {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
@@ -216,6 +216,14 @@ func (f *folder) identify(who owner) error {
 			return err
 		}
 		return damagedf("%s is corrupt: %v; without it this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("identity"), err)
+	}
+	return nil
+}
+
+// identify reads whose folder it is, and refuses another one's.
+func (f *folder) identify(who owner) error {
+	if err := f.whose(); err != nil {
+		return err
 	}
 	if f.Name != who.name {
 		return usagef("the data folder %s belongs to the member %s (%016x), this is %s: give the right --data-dir or --name", f.dir, f.Name, f.Member, who.name)

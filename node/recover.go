@@ -60,12 +60,13 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	if err := old.moveBack(); err != nil {
 		return Recovered{}, err
 	}
-	raw, err := old.read("identity")
-	if err != nil {
+	if err := old.whose(); errors.Is(err, fs.ErrNotExist) {
+		if damage := old.isNew(); damage != nil {
+			return Recovered{}, damage
+		}
 		return Recovered{}, usagef("%s is no data folder: %v", c.DataDir, err)
-	}
-	if old.identity, err = decodeIdentity(raw); err != nil {
-		return Recovered{}, fmt.Errorf("%s: %w", old.path("identity"), err)
+	} else if err != nil {
+		return Recovered{}, err
 	}
 	if c.Name != "" && c.Name != old.Name {
 		return Recovered{}, usagef("the data folder %s belongs to the member %s, and not to %s", c.DataDir, old.Name, c.Name)
