@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path"
+	"syscall"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -205,6 +206,10 @@ func (s storage) refound(state *index.State, last, term uint64) (Recovered, erro
 		err := made.fs.Rename(name[0], name[1])
 		if err == nil {
 			err = made.fs.SyncDir(above) // the second name counts only behind the first one
+		}
+		if errors.Is(err, syscall.EBUSY) { // the first rename; no other attempt would go better
+			return Recovered{}, errors.Join(usagef("%s cannot be moved aside: a disk is mounted there; copy it to a folder where none is (`cp -a %s COPY`), recover the copy, and start the member with it as --data-dir; nothing was changed",
+				old.dir, old.dir), removeFolder(made.fs, made.dir))
 		}
 		if err != nil {
 			return Recovered{}, fmt.Errorf("rename %s to %s: %w; run the same command again", name[0], name[1], err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -228,6 +229,37 @@ func TestRecoverRefuses(t *testing.T) {
 		if _, err := fs.List(recoverDir + ".before-recovery"); err == nil {
 			t.Errorf("%s: the old folder was moved", name)
 		}
+	}
+}
+
+// mounted is a file system with a disk mounted at a folder, which then nobody can rename.
+type mounted struct {
+	disk.FS
+	at string
+}
+
+func (m mounted) Rename(from, to string) error {
+	if from == m.at {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: syscall.EBUSY}
+	}
+	return m.FS.Rename(from, to)
+}
+
+// Where a disk is mounted at the data folder, to run the same command again would be of no use: what is of use is said, and nothing
+// is left behind.
+func TestRecoverWhereADiskIsMounted(t *testing.T) {
+	fs := disk.NewMem(1)
+	writtenFolder(t, fs, 20, 1)
+	_, err := recoverIn(t, mounted{fs, recoverDir}, RecoverConfig{DataDir: recoverDir})
+	if err == nil || !strings.Contains(err.Error(), "a disk is mounted there; copy it") || strings.Contains(err.Error(), "run the same command again") {
+		t.Error(err)
+	}
+	if _, err := fs.List(recoverDir + RecoveringSuffix); err == nil {
+		t.Error("the new folder was left")
+	}
+	f := &folder{fs: fs, dir: recoverDir}
+	if err := f.identify(owner{"n1", "test"}); err != nil {
+		t.Error(err)
 	}
 }
 
