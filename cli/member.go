@@ -283,6 +283,9 @@ func moveLeader(c *cli.Context) error {
 			}
 			to = m.ID
 		}
+		if to == 0 && voters(members) == 1 {
+			return exitf(exitCondition, "there is one voter, and nobody else to lead; nothing was changed")
+		}
 		if before.Leader == 0 || before.Leader != to {
 			if err := s.MoveLeader(ctx, to); err != nil {
 				return writeFailed(err)
