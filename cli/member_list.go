@@ -122,7 +122,7 @@ func writeMemberTable(w helpWriter, records []memberRecord) {
 		}
 		name := "-" // it says its own when it starts
 		if r.Name != "" {
-			name = printable([]byte(r.Name), tableNameMost)
+			name = tableName(r.Name)
 		}
 		t.add(name, r.ID, r.Status, r.Role, strings.Join(r.Peers, ","), strings.Join(r.Clients, ","), r.Version, since)
 	}

@@ -218,3 +218,17 @@ func TestLinksAreInOrder(t *testing.T) {
 		t.Errorf("links are %+v", got)
 	}
 }
+
+// Members whose long names differ at the end alone are told apart.
+func TestTableNames(t *testing.T) {
+	for name, want := range map[string]string{
+		"n1":                    "n1",
+		"twenty-characters-20":  "twenty-characters-20",
+		"member-of-frankfurt-1": "member-of-…ankfurt-1",
+		"member-of-frankfurt-2": "member-of-…ankfurt-2",
+	} {
+		if got := tableName(name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}

@@ -508,7 +508,7 @@ func (m *memberStatus) fields() []field {
 
 // row is the member's line of the table; of one that did not answer there is little to say.
 func (m *memberStatus) row() []any {
-	name := printable([]byte(m.Name), tableNameMost)
+	name := tableName(m.Name)
 	if m.Role == roleUnknown {
 		return []any{name, m.Role, "", "", "", "", "", "", "", ""}
 	}
@@ -528,3 +528,11 @@ const tableNameMost = 20
 
 // oneLine is a message as a table can hold it.
 func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// tableName is a member's name as a table shows it. A long one is cut in its middle: names of one cluster differ at their ends.
+func tableName(name string) string {
+	if r := []rune(name); len(r) > tableNameMost && printable([]byte(name), len(name)) == name {
+		return string(r[:tableNameMost/2]) + "…" + string(r[len(r)-tableNameMost/2+1:])
+	}
+	return printable([]byte(name), tableNameMost)
+}
