@@ -69,7 +69,7 @@ func edgeMutants() []mutant {
 			{"net/etcd/watch.go", "	w.s.watchBytes.Add(-w.waiting)\n", ""},
 		}, []detector{direct("./net/etcd", "TestUnreadWatchEnds")}},
 		{"hold answers of watch streams that have ended", []change{
-			{"net/etcd/watch.go", "	w.share.holds(-w.answers)\n	w.out", "	w.out"},
+			{"net/etcd/watch.go", "	w.share.holds(-w.answers)\n", ""},
 		}, []detector{direct("./net/etcd", "TestEndedStreamHoldsNothing")}},
 		{"bound a stream of JSON as one message", []change{
 			{"net/etcd/room.go", "	b.own.give()\n	b.read = 0\n", "	b.own.give()\n"},

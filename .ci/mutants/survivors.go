@@ -67,6 +67,21 @@ func survivorMutants() []mutant {
 		{"tell of the accusers that have a vote only", []change{
 			{"actor/quarantine.go", "range slices.Sorted(maps.Keys(c.quarantine.accusers)) {", "range slices.DeleteFunc(slices.Sorted(maps.Keys(c.quarantine.accusers)), func(id uint64) bool {\n\t\treturn !slices.Contains(c.membership.confState.GetVoters(), id)\n\t}) {"},
 		}, []detector{direct("./actor", "TestAccusationOfWhoHasNoVoteIsTold")}},
+		{"list leases without room", []change{
+			{"net/etcd/lease.go", "	room, err := s.build(ctx, size)\n", "	room, err := s.build(ctx, 0)\n"},
+		}, []detector{direct("./net/etcd", "TestListsHaveRoom")}},
+		{"watch keys that count for nobody", []change{
+			{"net/etcd/watch.go", "	w.names += bytes\n	w.share.holds(bytes)\n", ""},
+		}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
+		{"hold up all hashes by a snapshot that nobody reads", []change{
+			{"net/etcd/snapshot.go", "	done()\n", "	defer done()\n"},
+		}, []detector{direct("./net/etcd", "TestSnapshotsUnread")}},
+		{"let keep-alives take all places", []change{
+			{"net/etcd/lease.go", "			if !s.calls.awaitHalf(stream.Context()) {\n				return\n			}\n", ""},
+		}, []detector{direct("./net/etcd", "TestKeepAlivesLeavePlaces")}},
+		{"hold a large value for each who reads nothing", []change{
+			{"net/etcd/kv.go", "len(found.KVs[0].Value) > most {", "len(found.KVs[0].Value) > most+limits.RequestBytes {"},
+		}, []detector{direct("./net/etcd", "TestLargeValuesUnread")}},
 		{"let a command that was told to end outlive its lock", []change{
 			{"cli/lock.go", "			if h.told { // it had its time\n				h.kill()\n				continue\n			}\n", ""},
 		}, []detector{direct("./cli", "TestScript/lock")}},

@@ -279,7 +279,6 @@ func (c *calls) count(of *queue, refusal *kv.Error) {
 	}
 }
 
-// hand hands a call to the member. wait follows.
 // awaitHalf waits until less than half of the places are taken, or nobody waits for that any more, and says which.
 func (c *calls) awaitHalf(ctx context.Context) bool {
 	for {
@@ -300,6 +299,7 @@ func (c *calls) awaitHalf(ctx context.Context) bool {
 // halfPause is how long who waits for that does not look.
 const halfPause = 5 * time.Millisecond
 
+// hand hands a call to the member. wait follows.
 func (c *calls) hand(to *queue, one *call) error {
 	if err := c.begin(one); err != nil {
 		return err
