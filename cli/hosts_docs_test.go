@@ -82,7 +82,7 @@ func TestHostsDocs(t *testing.T) {
 	d.certificate(4, "n3-2")
 	replacing := make(chan string)
 	go func() { replacing <- d.run(0, d.line(another, "qkv member replace n3")) }()
-	d.voters("n1", "n2", "n3", "n3-2") // of which one is to be
+	d.until("qkv member list -w json", "n3-2")
 	d.serve(4, d.line(another, "qkv serve --name n3-2"))
 	if said := <-replacing; !strings.Contains(said, "3 of 3") {
 		t.Errorf("qkv member replace says %s", said)
@@ -259,7 +259,7 @@ func (d *documented) until(line string, words ...string) {
 	d.t.Fatalf("%s ends with %v and says %s, not %q%s", line, err, said, words, d.logs())
 }
 
-// voters waits until these are the members, and all have a vote that were started.
+// voters waits until these are the members, and all have a vote and have said who they are.
 func (d *documented) voters(names ...string) {
 	d.t.Helper()
 	var said []byte
@@ -271,7 +271,7 @@ func (d *documented) voters(names ...string) {
 		}
 		var got []string
 		for _, m := range answer.Members {
-			if m.Role == "voter" || m.Status == "unstarted" {
+			if m.Role == "voter" && m.Status == "started" {
 				got = append(got, m.Name)
 			}
 		}
