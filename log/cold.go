@@ -107,6 +107,7 @@ func (c *Reader) file(seq uint64) (disk.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
+	file.NoReadahead() // the log's syncs wait for what is read
 	if len(c.open) == coldFiles {
 		_ = c.open[0].file.Close() // opened to read
 		c.open = append(c.open[:0], c.open[1:]...)

@@ -134,8 +134,9 @@ func sameStorage(t *testing.T, r *rand.Rand, a, b raft.Storage) {
 // kept.
 func TestWindowCools(t *testing.T) {
 	w := opened(t, 8<<20)
-	data := strings.Repeat("x", 1<<20)
-	const n = 3*limits.WindowBytes>>20 + 1
+	const bytes = limits.ColdReadBytes / 4 // of an entry: there are three in a read
+	const n = 3*limits.WindowBytes/bytes + 1
+	data := strings.Repeat("x", bytes)
 	for i := range uint64(n) {
 		w.put(entry(2+i, 1, data))
 	}

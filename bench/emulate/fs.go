@@ -92,5 +92,8 @@ func (f *file) Sync() error { return f.Datasync() }
 // DropCache does nothing: what the cache has is all that there is.
 func (f *file) DropCache(_, _ int64) error { return nil }
 
-// ReadMedium reads the cache for the same reason.
+// NoReadahead does nothing for the same reason.
+func (f *file) NoReadahead() {}
+
+// ReadMedium reads the cache likewise.
 func (f *file) ReadMedium(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }

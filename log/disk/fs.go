@@ -61,6 +61,9 @@ type File interface {
 	// DropCache makes later reads of a range, or of all behind off where n is 0, come from the medium, for whole pages that are not
 	// waiting to be written. What nobody will read takes no memory then.
 	DropCache(off, n int64) error
+	// NoReadahead makes each later read bring what it asks for and nothing behind that, as far as the file system can: what nobody has
+	// asked for is not read while another file's sync waits.
+	NoReadahead()
 	// ReadMedium is ReadAt of what is on the medium of a file that is synced, whatever the page cache has. Where offset and
 	// length are multiples of DirectBytes, and the file system can, it reads past the page cache: that takes no memory and
 	// little processor time.

@@ -419,6 +419,9 @@ func (f *memFile) DropCache(off, n int64) error {
 	return nil
 }
 
+// NoReadahead does nothing: no more is read than is asked for.
+func (f *memFile) NoReadahead() {}
+
 func (f *memFile) Truncate(size int64) error { return f.resize(OpTruncate, size) }
 
 func (f *memFile) Reserve(size int64) error { return f.resize(OpReserve, size) }

@@ -354,6 +354,11 @@ func (f *osFile) DropCache(off, n int64) error {
 	return f.named("fadvise", again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED) }))
 }
 
+// NoReadahead has no error: a file system that does not know the advice reads ahead.
+func (f *osFile) NoReadahead() {
+	_ = again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_RANDOM) })
+}
+
 func (f *osFile) Sync() error {
 	if _, err := f.syncPast(); err != nil {
 		return f.named("fdatasync", err)

@@ -43,35 +43,7 @@ func TestUnitOfBlocks(t *testing.T) {
 // Of a range only its pages leave the page cache, and all behind an offset without a length: what is there stays for who reads it.
 func TestDropCacheOfARange(t *testing.T) {
 	const page, pages = 64 << 10, 64 // the pages of all machines
-	f, err := OS().Create(t.TempDir() + "/f")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.WriteAt(make([]byte, pages*page), 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Datasync(); err != nil {
-		t.Fatal(err)
-	}
-	cached := func() (which []int) {
-		for i := range pages {
-			var stat unix.Cachestat_t
-			if err := unix.Cachestat(uint(f.(*osFile).fd), &unix.CachestatRange{Off: uint64(i) * page, Len: page}, &stat, 0); err != nil {
-				t.Skip("this kernel does not say what is cached: ", err)
-			}
-			if stat.Cache > 0 {
-				which = append(which, i)
-			}
-		}
-		return which
-	}
-	if err := f.DropCache(0, 0); err != nil {
-		t.Fatal(err)
-	}
-	if left := cached(); len(left) > 0 {
-		t.Skipf("this file system keeps %d of %d pages that were written", len(left), pages)
-	}
+	f, cached := uncached(t, pages, page)
 	for _, dropped := range []struct{ from, n, end int }{{0, 24, 24}, {40, 8, 48}, {56, 0, pages}} {
 		if _, err := f.(*osFile).File.ReadAt(make([]byte, pages*page), 0); err != nil {
 			t.Fatal(err)
@@ -92,4 +64,54 @@ func TestDropCacheOfARange(t *testing.T) {
 			t.Errorf("without %d+%d there are %v", dropped.from, dropped.n, left)
 		}
 	}
+}
+
+// A file that is read without readahead brings what was asked for.
+func TestNoReadahead(t *testing.T) {
+	const page, pages = 64 << 10, 64
+	f, cached := uncached(t, pages, page)
+	f.NoReadahead()
+	for _, at := range []int64{0, 1, 2, 40} { // as one that reads on, too
+		if _, err := f.ReadAt(make([]byte, page), at*page); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := cached(); !slices.Equal(got, []int{0, 1, 2, 40}) {
+		t.Errorf("pages %v were read", got)
+	}
+}
+
+// uncached is a file on the disk of which the page cache has nothing, and says which of its pages are there.
+func uncached(t *testing.T, pages, page int) (f File, cached func() []int) {
+	t.Helper()
+	f, err := OS().Create(t.TempDir() + "/f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.WriteAt(make([]byte, pages*page), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Datasync(); err != nil {
+		t.Fatal(err)
+	}
+	cached = func() (which []int) {
+		for i := range pages {
+			var stat unix.Cachestat_t
+			if err := unix.Cachestat(uint(f.(*osFile).fd), &unix.CachestatRange{Off: uint64(i * page), Len: uint64(page)}, &stat, 0); err != nil {
+				t.Skip("this kernel does not say what is cached: ", err)
+			}
+			if stat.Cache > 0 {
+				which = append(which, i)
+			}
+		}
+		return which
+	}
+	if err := f.DropCache(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if left := cached(); len(left) > 0 {
+		t.Skipf("this file system keeps %d of %d pages that were written", len(left), pages)
+	}
+	return f, cached
 }
