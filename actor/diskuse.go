@@ -126,12 +126,25 @@ func (s *Snapshotter) makeRoom() {
 	}
 }
 
+// pieceAfter is how much a step asks the disk for at once, by how long the one before took with so much. Half as much makes a
+// step take twice as long at most, so that it does not go to and fro.
+func pieceAfter(took time.Duration, before int) int {
+	switch {
+	case took > limits.SnapshotStepQuick:
+		return min(2*before, limits.SnapshotStepBytes)
+	case took <= limits.SnapshotStepQuick/4:
+		return max(before/2, limits.SnapshotPieceBytes)
+	}
+	return before
+}
+
 // Rest implements Paced: hardly any after a step that the disk has not held up. Else as long as the step took while the log
 // has taken none of its room, less and less up to half of that, and from there on a part of it: what lets go of the log has to
 // be ready before there is no room. In that part the log's next group comes, so that it has its turn: the disk has just done one,
 // and what follows from that must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	s.Status.DiskGoesOn(s.now + took)
+	s.pieceBytes = pieceAfter(took, s.pieceBytes)
 	if took <= limits.SnapshotStepQuick {
 		return restAfter(0)
 	}

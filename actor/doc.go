@@ -238,7 +238,8 @@
 // Log, snapshotter and segment maker share the disk, which serves them in turn: a sync waits for what the others gave it
 // before. A turn of the log is a group, limits.GroupBytes while it is behind, one of the snapshotter
 // limits.SnapshotSyncBytes and one of the maker a step; and after each turn those two rest for as long as it took, with
-// its waiting (the snapshotter hardly at all where that was no longer than limits.SnapshotStepQuick). So on a disk that
+// its waiting (the snapshotter hardly at all where that was no longer than limits.SnapshotStepQuick; there it asks for small pieces,
+// limits.SnapshotPieceBytes, since what a disk was given at once the log waits for). So on a disk that
 // the log keeps busy, of every two groups there is one turn of each, and the log has
 //
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %

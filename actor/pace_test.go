@@ -79,6 +79,53 @@ func TestSnapshotterRests(t *testing.T) {
 	}
 }
 
+// What a save, and a check, ask the disk for at once follows how long their steps take: a disk that is quick is asked for small pieces,
+// which nobody waits long behind; one that takes long for each call is asked seldom.
+func TestPiecesFollowTheDisk(t *testing.T) {
+	const quick, least, most = limits.SnapshotStepQuick, limits.SnapshotPieceBytes, limits.SnapshotStepBytes
+	s := newTestSnapshotter(t, viewAt(t, 1, 1))
+	for i, c := range []struct {
+		took time.Duration
+		want int
+	}{
+		{0, least},
+		{quick / 4, least},
+		{quick + 1, 2 * least},
+		{quick, 2 * least},
+		{quick/4 + 1, 2 * least},
+		{quick / 4, least},
+		{time.Second, 2 * least},
+		{time.Second, 4 * least},
+		{time.Second, 8 * least},
+		{time.Second, most},
+		{time.Second, most},
+		{quick / 2, most},
+		{0, most / 2},
+	} {
+		if s.Rest(c.took); s.pieceBytes != c.want {
+			t.Fatalf("step %d: %d bytes at once after %v, %d are wanted", i, s.pieceBytes, c.took, c.want)
+		}
+	}
+	const asks = 4 << 10
+	s.pieceBytes = asks
+	view := viewAt(t, 3, 10)
+	s.Status.view.Store(view)
+	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+	s.startSave()
+	saver := s.order.saver
+	for s.order != nil {
+		if s.stepSave(); saver.Piece != asks {
+			t.Fatalf("a save asks for %d at once", saver.Piece)
+		}
+	}
+	s.suspects = s.files[:1]
+	s.nextCheck()
+	verifier := s.check.verifier
+	if s.stepCheck(); verifier.Piece != asks {
+		t.Fatalf("a check asks for %d at once", verifier.Piece)
+	}
+}
+
 // A step of the segment maker is as large as the last one says that the disk can do soon.
 func TestSpareStepsFollowTheDisk(t *testing.T) {
 	s := NewSegmentMaker(SegmentMakerConfig{Maker: &log.Maker{}, Status: &Status{}})

@@ -34,6 +34,7 @@ func (s *Snapshotter) nextCheck() {
 }
 
 func (s *Snapshotter) stepCheck() {
+	s.check.verifier.Piece = s.pieceBytes
 	done, err := s.check.verifier.Step(s.Limits.SnapshotStepBytes)
 	if !done && err == nil {
 		return

@@ -58,6 +58,7 @@ func (s *Snapshotter) hasRoom() error {
 // stepSave writes one piece, or reads one back; the last step publishes the file and reports it.
 func (s *Snapshotter) stepSave() {
 	o := s.order
+	o.saver.Piece = s.pieceBytes
 	done, err := o.saver.Step(s.Limits.SnapshotStepBytes)
 	if err != nil {
 		s.saveFailed(err)

@@ -63,11 +63,13 @@ type Snapshotter struct {
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
 	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no alarm of it
+
+	pieceBytes int // how much a save or a check asks the disk for with one call, by how long its steps take
 }
 
 // NewSnapshotter builds the actor.
 func NewSnapshotter(c SnapshotterConfig) *Snapshotter {
-	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}}
+	s := &Snapshotter{SnapshotterConfig: c, files: c.Kept, backoffs: map[uint64]backoff{}, pieceBytes: limits.SnapshotPieceBytes}
 	s.publishSize()
 	return s
 }

@@ -151,6 +151,7 @@ func trySave(fs disk.FS, dir string, s *fake, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	sv.Piece = 3 * disk.DirectBytes // so that a write, or a read, may fail between two of one room
 	for {
 		if done, err := sv.Step(n); done || err != nil {
 			return sv.Info().Path, err

@@ -21,6 +21,7 @@ type output struct {
 	// goes past the page cache. gathered is its part that is not written, which is counted in offset.
 	room     []byte
 	gathered int
+	piece    int // the most of it to write with one call, a multiple of disk.DirectBytes; 0: there is no bound
 	// behind says that the file is written back as it grows, and synced at its end only: back is how much was begun.
 	behind bool
 	back   int64
@@ -61,7 +62,7 @@ func (o *output) flush() error {
 	at, b := o.offset-int64(o.gathered), o.room[:o.gathered]
 	o.gathered = 0
 	whole := len(b) &^ (disk.DirectBytes - 1)
-	err := o.WritePages(b[:whole], at)
+	_, err := pieces(b[:whole], o.piece, func(b []byte, done int) (int, error) { return len(b), o.WritePages(b, at+int64(done)) })
 	if err == nil && whole < len(b) {
 		_, err = o.WriteAt(b[whole:], at+int64(whole))
 	}

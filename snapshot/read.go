@@ -163,14 +163,39 @@ func (ignore) open(Meta, []byte) error           { return nil }
 func (ignore) key([]byte, []index.Version) error { return nil }
 
 // medium is a file of which what is on the medium is read, and not what is in the page cache.
-type medium struct{ disk.File }
+type medium struct {
+	disk.File
+	piece int // the most to read with one call, a multiple of disk.DirectBytes; 0: there is no bound
+}
 
-func (m medium) ReadAt(p []byte, off int64) (int, error) { return m.ReadMedium(p, off) }
+func (m *medium) ReadAt(p []byte, off int64) (int, error) {
+	return pieces(p, m.piece, func(p []byte, done int) (int, error) { return m.ReadMedium(p, off+int64(done)) })
+}
+
+// pieces calls do with pieces of b, and what is done before each, until all is done, or one is not or not wholly.
+func pieces(b []byte, most int, do func(b []byte, done int) (int, error)) (n int, err error) {
+	if most == 0 {
+		most = len(b)
+	}
+	for n < len(b) && err == nil {
+		piece := b[n:min(n+most, len(b))]
+		var did int
+		if did, err = do(piece, n); did < len(piece) {
+			return n + did, err
+		}
+		n += did
+	}
+	return n, err
+}
 
 // Verifier checks everything of one file that can be checked without building the state, the SHA-256 included, in steps of bounded
 // size. It reads what the medium has, not what is in the page cache.
 type Verifier struct {
-	file    disk.File
+	// Piece is the most to read with one call, a multiple of disk.DirectBytes; 0: as much as there is for one. Set before Step, by
+	// its caller.
+	Piece int
+
+	medium  *medium
 	reading reading
 }
 
@@ -180,16 +205,19 @@ func BeginVerify(fs disk.FS, path string) (*Verifier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verify snapshot: %w", err)
 	}
-	w, err := walk(path, medium{f}, sha256.New(), readWindow)
+	m := &medium{File: f}
+	w, err := walk(path, m, sha256.New(), headWindow)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return &Verifier{file: f, reading: newReading(w, w.size, ignore{})}, nil
+	w.step = readWindow
+	return &Verifier{medium: m, reading: newReading(w, w.size, ignore{})}, nil
 }
 
 // Step reads about n bytes, at least one block. It reports done when the whole file is sound; an error is final.
 func (v *Verifier) Step(n int) (done bool, err error) {
+	v.medium.piece = v.Piece
 	for end := v.reading.next + int64(max(n, 1)); !done && err == nil && v.reading.next < end; {
 		_, done, err = v.reading.step()
 	}
@@ -197,4 +225,4 @@ func (v *Verifier) Step(n int) (done bool, err error) {
 }
 
 // Close closes the file.
-func (v *Verifier) Close() { v.file.Close() }
+func (v *Verifier) Close() { v.medium.Close() }

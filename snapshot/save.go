@@ -42,6 +42,10 @@ type Saver struct {
 	meta   Meta
 	source Source
 
+	// Piece is the most to write, or to read back, with one call, a multiple of disk.DirectBytes; 0: as much as there is for one.
+	// Set before Step, by its caller.
+	Piece int
+
 	// Owned by Step.
 	file   *output // nil once it is published or abandoned
 	sum    hash.Hash
@@ -54,6 +58,7 @@ type Saver struct {
 	block  []byte // the block that is being filled, with room for its header
 	count  uint32 // its records
 	tail   tail
+	medium medium  // of the file, for back
 	back   *walker // reads back what is written, once that is all
 	size   int64   // of the published file
 	err    error
@@ -115,6 +120,7 @@ func (s *Saver) Step(n int) (done bool, err error) {
 	if s.err != nil || s.file == nil {
 		return s.err == nil, s.err
 	}
+	s.file.piece, s.medium.piece = s.Piece, s.Piece
 	end := s.file.offset + int64(max(n, 1))
 	switch {
 	case len(s.state) > 0:
@@ -274,7 +280,8 @@ func (s *Saver) finish() error {
 		err = s.file.Sync()
 	}
 	if err == nil {
-		s.back, err = walk(join(s.dir, saving(s.name)), medium{s.file}, nil, readWindow)
+		s.medium.File = s.file
+		s.back, err = walk(join(s.dir, saving(s.name)), &s.medium, nil, readWindow)
 	}
 	return err
 }

@@ -125,6 +125,27 @@ var ruleMutants = []mutant{
 	{"save a snapshot in one step", []change{
 		{"actor/snapshotsave.go", "o.saver.Step(s.Limits.SnapshotStepBytes)", "o.saver.Step(8 * s.Limits.SnapshotStepBytes)"},
 	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},
+	{"ask a quick disk for a whole step of a snapshot", []change{
+		{"actor/snapshotsave.go", "	o.saver.Piece = s.pieceBytes\n", ""},
+	}, []detector{direct("./actor", "TestPiecesFollowTheDisk")}},
+	{"check a snapshot a whole step at once", []change{
+		{"actor/snapshotcheck.go", "	s.check.verifier.Piece = s.pieceBytes\n", ""},
+	}, []detector{direct("./actor", "TestPiecesFollowTheDisk")}},
+	{"ask a disk that takes long for each call for small pieces", []change{
+		{"actor/diskuse.go", "		return min(2*before, limits.SnapshotStepBytes)\n", "		return before\n"},
+	}, []detector{direct("./actor", "TestPiecesFollowTheDisk")}},
+	{"write a snapshot as it is gathered", []change{
+		{"snapshot/save.go", "	s.file.piece, s.medium.piece = s.Piece, s.Piece\n", "	s.medium.piece = s.Piece\n"},
+	}, []detector{direct("./snapshot", "TestSaveInPieces")}},
+	{"read a snapshot back a window at once", []change{
+		{"snapshot/save.go", "	s.file.piece, s.medium.piece = s.Piece, s.Piece\n", "	s.file.piece = s.Piece\n"},
+	}, []detector{direct("./snapshot", "TestSaveInPieces")}},
+	{"verify a snapshot a window at once", []change{
+		{"snapshot/read.go", "	v.medium.piece = v.Piece\n", ""},
+	}, []detector{direct("./snapshot", "TestSaveInPieces")}},
+	{"read older entries ahead", []change{
+		{"log/disk/os_linux.go", "unix.FADV_RANDOM", "unix.FADV_NORMAL"},
+	}, []detector{direct("./log/disk", "TestNoReadahead")}},
 	{"save a snapshot without a rest", []change{
 		{"actor/snapshotter.go", "	if !t.Resting {\n", "	if t.Now >= 0 {\n"},
 	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},

@@ -121,6 +121,13 @@ const (
 	// with rests as long made a save last about three times as long, and a put cost some 7 % more of the processor; p99 was
 	// the same.
 	SnapshotStepBytes = 1 << 20
+	// SnapshotPieceBytes is how much of a step is written or read with one call on a disk that is quick: one that serves its queue
+	// in order has the log's sync wait behind the whole call. Each step that took longer than SnapshotStepQuick doubles it, up to a
+	// whole step, since a disk may take long for each call, however little it is for; one of a quarter of that halves it again.
+	// Measured with 16 KiB of a log that are written and synced again and again beside 100 MB that are written, or read: the median
+	// was 0.7 and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.2 with this, and 0.15 with neither; the 100 MB
+	// took 0.10 to 0.12, 0.15, and 0.14 to 0.23 s.
+	SnapshotPieceBytes = 64 << 10
 	// SnapshotStepQuick is what a step takes at most that no disk has held up. After a longer one the disk gets a rest as long.
 	SnapshotStepQuick = 20 * time.Millisecond
 	// SnapshotRest is what part of such a step the shortest rest is, however little room the log has left.
