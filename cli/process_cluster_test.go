@@ -284,14 +284,17 @@ func (c *clusterProcess) status() []memberStatus {
 	return members
 }
 
-// await waits until the members' status is as it should be.
+// await waits until the members' status is as it should be. Each look is three handshakes, which others' puts share processors with: the
+// first ones come soon after each other, those of a long wait five times a second.
 func (c *clusterProcess) await(what string, as func([]memberStatus) bool) []memberStatus {
 	c.t.Helper()
 	var members []memberStatus
-	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	pause := 20 * time.Millisecond
+	for deadline := time.Now().Add(processWait); time.Now().Before(deadline); time.Sleep(pause) {
 		if members = c.status(); as(members) {
 			return members
 		}
+		pause = min(pause*5/4, 200*time.Millisecond)
 	}
 	c.t.Fatalf("%s: not after %v: %s\n%s", what, processWait, describe(members, nil), c.tails())
 	return nil
