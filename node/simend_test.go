@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"qkv/actor"
@@ -33,8 +34,19 @@ func (w *world) awaitService() {
 		w.failf("disk calls of before the healing are still under way")
 		return
 	}
-	if w.serve(elections*w.shape.election + 5*time.Second); w.failure != "" {
+	serves := func() bool {
+		w.serve(elections*w.shape.election + 5*time.Second)
+		return w.failure == ""
+	}
+	if !serves() {
 		return
+	}
+	// An operator starts members again that have asked for it, and that may move leadership, too.
+	if asks := func() bool { return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.asks > 0 }) }; asks() {
+		w.until(time.Minute, func() bool { return !asks() })
+		if !serves() {
+			return
+		}
 	}
 	w.expectService()
 	if !w.until(time.Minute, func() bool { return w.totals.Operations >= w.shape.operations }) {

@@ -48,6 +48,7 @@ func (l *simLogger) Handle(_ context.Context, r slog.Record) error {
 	case "handing leadership over":
 		l.w.totals.Transfers++
 	case forgetsCallers:
+		l.host.asks++
 		l.w.sim.After(time.Second, l.host.tellWhere)
 	}
 	if l.w.tracing {

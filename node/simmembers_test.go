@@ -358,6 +358,7 @@ func (a *administrator) moveAll() {
 
 // tellWhere starts a member again with flags that say where all are, as it has asked for.
 func (h *host) tellWhere() {
+	h.asks--
 	if !h.alive() {
 		return
 	}
