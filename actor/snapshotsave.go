@@ -55,7 +55,7 @@ func (s *Snapshotter) hasRoom() error {
 	return nil
 }
 
-// stepSave writes one piece, or reads one back; the last step publishes the file and reports it.
+// stepSave writes some of the file, or reads some of it back; the last step publishes the file and reports it.
 func (s *Snapshotter) stepSave() {
 	o := s.order
 	o.saver.Piece = s.pieceBytes

@@ -31,10 +31,10 @@ type sending struct {
 	notBefore   time.Duration
 	acked, sent int64
 	wanted      bool  // it has said what it has
-	allowed     int64 // that may be sent now, as far as there is room on the way; below 0 behind a piece that was larger
+	allowed     int64 // that may be sent now, as far as there is room on the way; below 0 behind a chunk that was larger
 	progressed  time.Duration
 	asked       time.Duration
-	begun       time.Duration // when the first piece was sent, behind first, or the last loss was noticed
+	begun       time.Duration // when the first chunk was sent, behind first, or the last loss was noticed
 	first       int64
 }
 
@@ -181,24 +181,24 @@ func (s *Snapshotter) acknowledged(one *sending, acked int64) {
 	s.pump(one)
 }
 
-// pump sends pieces as long as few enough are on their way, and it is allowed.
+// pump sends chunks as long as few enough are on their way, and it is allowed.
 func (s *Snapshotter) pump(one *sending) {
 	for one.sent < one.reader.Size() && one.sent-one.acked < limits.SnapshotChunksInflight*s.Limits.SnapshotChunkBytes {
 		if one.allowed <= 0 {
 			s.Limits.Reach("catch-up rate")
 			return
 		}
-		piece := slices.Grow(s.piece[:0], int(s.Limits.SnapshotChunkBytes))[:min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
-		s.piece = piece
-		if _, err := one.reader.ReadAt(piece, one.sent); err != nil {
+		chunk := slices.Grow(s.buffer[:0], int(s.Limits.SnapshotChunkBytes))[:min(s.Limits.SnapshotChunkBytes, one.reader.Size()-one.sent)]
+		s.buffer = chunk
+		if _, err := one.reader.ReadAt(chunk, one.sent); err != nil {
 			s.Logger.Error("a snapshot cannot be read while it is sent", "index", one.index, "error", err)
 			s.suspect(one)
 			s.endSend(one, false)
 			return
 		}
-		s.send(one.peer, Chunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: piece})
-		one.sent += int64(len(piece))
-		one.allowed -= int64(len(piece))
-		s.Status.piecesSent.Add(int64(len(piece)))
+		s.send(one.peer, Chunk{Index: one.index, Term: one.term, Offset: one.sent, Bytes: chunk})
+		one.sent += int64(len(chunk))
+		one.allowed -= int64(len(chunk))
+		s.Status.piecesSent.Add(int64(len(chunk)))
 	}
 }

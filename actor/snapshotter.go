@@ -59,7 +59,7 @@ type Snapshotter struct {
 	covered  uint64          // the log up to here was let go of, by a snapshot that was found sound
 	suspects []snapshot.Info // to be checked after check: their receivers found them damaged, or what is older has to go
 	sends    []*sending
-	piece    []byte             // that was sent last: who sends keeps nothing of it
+	buffer   []byte             // of the chunk that was sent last: who sends keeps nothing of it
 	backoffs map[uint64]backoff // by peer: since the last snapshot that it installed
 	receive  *receiving
 	failed   uint64 // index of the newest snapshot that could not be received; 0: there is no alarm of it

@@ -28,8 +28,8 @@ const (
 	// WindowBytes is how much of the newest log consensus keeps in memory; older entries are read from disk.
 	WindowBytes = 16 << 20
 	// ColdReadBytes bounds one read of older entries, at most a quarter of the window: the log's sync waits for it, and a disk that
-	// takes 30 ms for a read gives a follower 30 MB a second. Measured on such a disk, three members on one: others' puts took 2.7
-	// times as long at the 99th percentile with 4 MiB, 1.9 to 2.1 with 2 MiB and 1.5 to 1.9 with this. What was read is kept within
+	// takes 30 ms for a read gives a follower 26 MB a second. Measured on such a disk, three members on one: others' puts took 2.7
+	// times as long at the 99th percentile with 4 MiB, 1.9 to 2.1 with 2 MiB and 1.3 to 1.9 with this. What was read is kept within
 	// WindowBytes, too.
 	ColdReadBytes = 1 << 20
 	// ColdReads bounds the reads on order, and those that wait for their pace: one for each other member and one for the applier,
@@ -125,7 +125,7 @@ const (
 	// in order has the log's sync wait behind the whole call. Each step that took longer than SnapshotStepQuick doubles it, up to a
 	// whole step, since a disk may take long for each call, however little it is for; one of a quarter of that halves it again.
 	// Measured with 16 KiB of a log that are written and synced again and again beside 100 MB that are written, or read: the median
-	// was 0.7 and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.2 with this, and 0.15 with neither; the 100 MB
+	// was 0.7 and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.23 with this, and 0.15 with neither; the 100 MB
 	// took 0.10 to 0.12, 0.15, and 0.14 to 0.23 s.
 	SnapshotPieceBytes = 64 << 10
 	// SnapshotStepQuick is what a step takes at most that no disk has held up. After a longer one the disk gets a rest as long.
