@@ -343,22 +343,26 @@ func TestCallersAreRemembered(t *testing.T) {
 	}
 }
 
-// Another member says where one has called from that cannot say so itself: not of one whose newest process has, nor of an address that
-// is known, or another one's.
+// Another member says where one is that cannot say so itself, whichever of the two has dialled: not of one whose newest process has,
+// nor of an address that is known, or another one's.
 func TestMisplaced(t *testing.T) {
 	announce := func(id uint64, process byte) []byte {
 		return index.AppendAnnounce(nil, &kv.Member{ID: id, Name: fmt.Sprint("n", id), Boot: 1, Folder: [16]byte{byte(id)}, Process: [16]byte{process}, Peers: []string{fmt.Sprintf("h%d:1", id)}})
 	}
 	for _, test := range []struct {
-		name, from string
-		process    byte // the newest one that has called
-		want       string
+		name, from, dialled string
+		process             byte // the newest one that was met
+		want                string
 	}{
-		{"it was started since, elsewhere", "x:1", 8, "[x:1 h2:1]"},
-		{"it has said where it is", "x:1", 7, ""},
-		{"it is where it was", "h2:1", 8, ""},
-		{"where another one is", "h3:1", 8, ""},
-		{"it has not called", "", 8, ""},
+		{"it was started since, elsewhere", "x:1", "", 8, "[x:1 h2:1]"},
+		{"it has said where it is", "x:1", "", 7, ""},
+		{"it is where it was", "h2:1", "", 8, ""},
+		{"where another one is", "h3:1", "", 8, ""},
+		{"it has not called", "", "", 8, ""},
+		{"it was reached where the flags say", "", "y:1", 8, "[y:1 h2:1]"},
+		{"it was reached elsewhere since it called", "x:1", "y:1", 8, "[y:1 h2:1]"},
+		{"it was reached where it was", "x:1", "h2:1", 8, ""},
+		{"it was reached, and has said where it is", "", "y:1", 7, ""},
 	} {
 		m := memberWith(t, announce(2, 7), announce(3, 7))
 		m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
@@ -366,6 +370,7 @@ func TestMisplaced(t *testing.T) {
 		if test.from != "" {
 			m.contacts.callers = map[uint64]string{2: test.from}
 		}
+		m.transport = &calls{status: []peer.PeerStatus{{Peer: peer.Peer{ID: 2}, Connected: test.dialled != "", Dialled: true, Remote: test.dialled}}}
 		got := ""
 		if change := m.misplaced(); change != nil {
 			got = fmt.Sprint(change.Peers)

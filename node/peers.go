@@ -89,9 +89,9 @@ func (m *member) called(id uint64) {
 	}
 }
 
-// relocate writes to the log where a member is that has called from an address that the log does not know, and could not say
-// so itself for two seconds: it hears of no leader. The leader may have been added while it was away, and moved: then
-// neither knows where the other one is, and whoever both know has to tell.
+// relocate writes to the log where a member is that has called from an address that the log does not know, or was reached there by
+// what this process was given, and could not say so itself for two seconds: it hears of no leader. The leader may have been added
+// while it was away, and moved: then neither knows where the other one is, and whoever both know has to tell.
 func (m *member) relocate() {
 	if m.missed++; m.status.Raft().Leader == 0 || m.misplaced() == nil {
 		m.missed = 0
@@ -105,23 +105,32 @@ func (m *member) relocate() {
 	}
 }
 
-// misplaced returns the change that adds the address that a member has called from, of one whose newest process has not
-// announced itself.
+// misplaced returns the change that adds the address where a member is, of one whose newest process has not announced itself.
 func (m *member) misplaced() *kv.MemberChange {
 	members := m.status.View().Members()
-	m.contacts.mu.Lock()
-	defer m.contacts.mu.Unlock()
 	for _, one := range members.All() {
-		from, moved := m.contacts.callers[one.ID]
-		if !moved || slices.Contains(one.Peers, from) || m.admission.Knows(one.ID).Process == one.Process {
+		if one.ID == m.folder.Member || m.admission.Knows(one.ID).Process == one.Process {
 			continue
 		}
-		taken := func(other kv.Member) bool { return slices.Contains(other.Peers, from) }
-		if !slices.ContainsFunc(members.All(), taken) {
-			return &kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: append([]string{from}, one.Peers[:min(len(one.Peers), 1)]...)}
+		at := m.whereabouts(one.ID)
+		taken := func(other kv.Member) bool { return slices.Contains(other.Peers, at) }
+		if at != "" && !slices.ContainsFunc(members.All(), taken) {
+			return &kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: append([]string{at}, one.Peers[:min(len(one.Peers), 1)]...)}
 		}
 	}
 	return nil
+}
+
+// whereabouts returns where a member is reached, or has called from; nothing when it is not known.
+func (m *member) whereabouts(id uint64) string {
+	for _, s := range m.transport.Status() {
+		if s.ID == id && s.Connected && s.Dialled {
+			return s.Remote
+		}
+	}
+	m.contacts.mu.Lock()
+	defer m.contacts.mu.Unlock()
+	return m.contacts.callers[id]
 }
 
 // meet takes a newcomer, which has called and calls again.

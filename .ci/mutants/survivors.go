@@ -136,6 +136,9 @@ func survivorMutants() []mutant {
 		{"say where one is that has said so itself", []change{
 			{"node/peers.go", " || m.admission.Knows(one.ID).Process == one.Process {", " {"},
 		}, []detector{direct("./node", "TestMisplaced")}},
+		{"say where one has called from alone", []change{
+			{"node/peers.go", "s.ID == id && s.Connected && s.Dialled {", "s.ID == id && s.Connected && s.Dialled && id == 0 {"},
+		}, []detector{direct("./node", "TestMisplaced")}},
 		{"talk to one that was removed, by what a joiner was told", []change{
 			{"node/peers.go", "			case !members.Removed(one.ID):\n", "			default:\n"},
 		}, []detector{direct("./node", "TestToldOfAMemberThatWasRemoved")}},

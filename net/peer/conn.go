@@ -32,6 +32,7 @@ type conn struct {
 	// Constant.
 	quic    *quic.Conn
 	link    *link
+	at      string // where the peer is: the address that was dialled, as it was given, or that it called from
 	since   time.Time
 	settled chan struct{} // closed when both sides have admitted each other
 
@@ -47,8 +48,8 @@ type conn struct {
 	opened atomic.Uint32 // the classes of which the peer opened a stream
 }
 
-func newConn(l *link, q *quic.Conn) *conn {
-	c := &conn{quic: q, link: l, since: time.Now(), settled: make(chan struct{})}
+func newConn(l *link, q *quic.Conn, at string) *conn {
+	c := &conn{quic: q, link: l, at: at, since: time.Now(), settled: make(chan struct{})}
 	for class := range c.queues {
 		c.queues[class] = newQueue(limits.PeerQueueBytes)
 	}

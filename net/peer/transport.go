@@ -289,7 +289,7 @@ type PeerStatus struct {
 	Connected bool
 	Dialled   bool      // by this member
 	Since     time.Time // the connection
-	Remote    string    // the address it comes from
+	Remote    string    // where it is: the address that was dialled, as it was given, or that it called from
 	RTT       time.Duration
 	LastErr   string // why it is not connected
 
@@ -329,7 +329,7 @@ func (l *link) status() PeerStatus {
 		return s
 	}
 	stats := c.quic.ConnectionStats()
-	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr = true, c.mine, c.since, c.quic.RemoteAddr().String(), ""
+	s.Connected, s.Dialled, s.Since, s.Remote, s.LastErr = true, c.mine, c.since, c.at, ""
 	s.RTT = stats.SmoothedRTT
 	s.PacketsSent, s.PacketsReceived, s.PacketsLost = stats.PacketsSent, stats.PacketsReceived, stats.PacketsLost
 	for _, q := range c.queues {
