@@ -49,7 +49,7 @@ func catchupMutants() []mutant {
 			{"net/wire/offload_linux.go", "		} else {\n			c.kept", "		} else if header.Type != unix.IP_PKTINFO && header.Type != unix.IPV6_PKTINFO {\n			c.kept"},
 		}, []detector{addresses}},
 		{"let go of the wrong pages", []change{
-			{"log/disk/os_linux.go", "unix.Fadvise(f.fd, off, n,", "unix.Fadvise(f.fd, n, off,"},
+			{"log/disk/os_linux.go", "unix.Fadvise(f.fd, off, n, unix.FADV_DONTNEED", "unix.Fadvise(f.fd, n, off, unix.FADV_DONTNEED"},
 		}, []detector{direct("./log/disk", "TestDropCacheOfARange")}},
 		{"send on from a disk that gives up no pages", []change{
 			{"snapshot/open.go", "err == nil && dropped != nil", "err != nil && dropped != nil"},

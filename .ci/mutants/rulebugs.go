@@ -146,6 +146,15 @@ var ruleMutants = []mutant{
 	{"read older entries ahead", []change{
 		{"log/disk/os_linux.go", "unix.FADV_RANDOM", "unix.FADV_NORMAL"},
 	}, []detector{direct("./log/disk", "TestNoReadahead")}},
+	{"read segments as they are decoded", []change{
+		{"log/scan.go", "		p.prefetch(at, at+int64(want)+limits.LogPrefetchBytes)\n", ""},
+	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
+	{"read segments ahead as a whole", []change{
+		{"log/scan.go", "	for to = min(to, p.size); p.ahead < to;", "	for to = p.size; p.ahead < to;"},
+	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
+	{"prefetch nothing", []change{
+		{"log/disk/os_linux.go", "unix.FADV_WILLNEED", "unix.FADV_NORMAL"},
+	}, []detector{direct("./log/disk", "TestPrefetch")}},
 	{"save a snapshot without a rest", []change{
 		{"actor/snapshotter.go", "	if !t.Resting {\n", "	if t.Now >= 0 {\n"},
 	}, []detector{direct("./actor", "TestSavingGoesInSmallSteps")}},

@@ -95,5 +95,8 @@ func (f *file) DropCache(_, _ int64) error { return nil }
 // NoReadahead does nothing for the same reason.
 func (f *file) NoReadahead() {}
 
+// Prefetch does nothing for the same reason.
+func (f *file) Prefetch(_, _ int64) {}
+
 // ReadMedium reads the cache likewise.
 func (f *file) ReadMedium(p []byte, off int64) (int, error) { return f.ReadAt(p, off) }

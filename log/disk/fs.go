@@ -64,6 +64,9 @@ type File interface {
 	// NoReadahead makes each later read bring what it asks for and nothing behind that, as far as the file system can: what nobody has
 	// asked for is not read while another file's sync waits.
 	NoReadahead()
+	// Prefetch begins to read a range into the page cache and does not wait for it, as far as the file system can. Of more than the
+	// device takes at once it may leave out the rest.
+	Prefetch(off, n int64)
 	// ReadMedium is ReadAt of what is on the medium of a file that is synced, whatever the page cache has. Where offset and
 	// length are multiples of DirectBytes, and the file system can, it reads past the page cache: that takes no memory and
 	// little processor time.

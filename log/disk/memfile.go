@@ -422,6 +422,9 @@ func (f *memFile) DropCache(off, n int64) error {
 // NoReadahead does nothing: no more is read than is asked for.
 func (f *memFile) NoReadahead() {}
 
+// Prefetch does nothing: all of it is in memory.
+func (f *memFile) Prefetch(_, _ int64) {}
+
 func (f *memFile) Truncate(size int64) error { return f.resize(OpTruncate, size) }
 
 func (f *memFile) Reserve(size int64) error { return f.resize(OpReserve, size) }

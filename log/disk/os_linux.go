@@ -359,6 +359,11 @@ func (f *osFile) NoReadahead() {
 	_ = again(func() error { return unix.Fadvise(f.fd, 0, 0, unix.FADV_RANDOM) })
 }
 
+// Prefetch has no error for the same reason: what was not prefetched is read when somebody asks for it.
+func (f *osFile) Prefetch(off, n int64) {
+	_ = again(func() error { return unix.Fadvise(f.fd, off, n, unix.FADV_WILLNEED) })
+}
+
 func (f *osFile) Sync() error {
 	if _, err := f.syncPast(); err != nil {
 		return f.named("fdatasync", err)

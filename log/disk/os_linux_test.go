@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -78,6 +79,18 @@ func TestNoReadahead(t *testing.T) {
 	}
 	if got := cached(); !slices.Equal(got, []int{0, 1, 2, 40}) {
 		t.Errorf("pages %v were read", got)
+	}
+}
+
+// What is prefetched is there some time later, without anybody who reads it, and nothing else.
+func TestPrefetch(t *testing.T) {
+	const page, pages = 64 << 10, 64
+	f, cached := uncached(t, pages, page)
+	f.Prefetch(4*page, 3*page)
+	for end := time.Now().Add(10 * time.Second); !slices.Equal(cached(), []int{4, 5, 6}); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("pages %v were read", cached())
+		}
 	}
 }
 
