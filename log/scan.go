@@ -20,7 +20,7 @@ type pages struct {
 	size  int64
 	buf   []byte // what was read last; its memory goes from file to file
 	at    int64  // of buf
-	ahead int64  // up to here the disk was asked to read
+	ahead disk.Readahead
 }
 
 // read returns n bytes at an offset, valid until the next read; io.ErrUnexpectedEOF when the file ends before.
@@ -34,7 +34,7 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 			p.buf = make([]byte, want)
 		}
 		p.buf = p.buf[:want]
-		p.prefetch(at, at+int64(want)+limits.LogPrefetchBytes)
+		p.ahead.Ask(p.file, at, min(at+int64(want)+limits.PrefetchBytes, p.size))
 		if got, err := p.file.ReadAt(p.buf, at); got < want {
 			p.buf = p.buf[:0]
 			if err == nil || err == io.EOF {
@@ -45,14 +45,6 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 		p.at = at
 	}
 	return p.buf[at-p.at:][:n], nil
-}
-
-// prefetch asks for what is read next, in pieces that any disk takes at once.
-func (p *pages) prefetch(from, to int64) {
-	p.ahead = max(p.ahead, from)
-	for to = min(to, p.size); p.ahead < to; p.ahead += readAheadBytes {
-		p.file.Prefetch(p.ahead, min(readAheadBytes, to-p.ahead))
-	}
 }
 
 // badFrame says why no frame could be read. A tear can make only those that are not certain: a whole header or a

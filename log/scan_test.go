@@ -33,7 +33,7 @@ func (f *asked) ReadAt(p []byte, off int64) (int, error) {
 
 // The disk is asked for all that a segment has before it is read, up to a bound, once and in pieces that any disk takes.
 func TestSegmentsAreReadAhead(t *testing.T) {
-	const size = limits.LogPrefetchBytes*2 + 12345
+	const size = limits.PrefetchBytes*2 + 12345
 	f := &asked{}
 	p := pages{file: f, size: size}
 	for at := int64(0); at+pageBytes <= size; at += pageBytes {
@@ -41,7 +41,7 @@ func TestSegmentsAreReadAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f.to != size || f.most != limits.LogPrefetchBytes || len(f.unasked) > 0 || slices.Max(f.pieces) > readAheadBytes {
+	if f.to != size || f.most != limits.PrefetchBytes || len(f.unasked) > 0 || slices.Max(f.pieces) > readAheadBytes {
 		t.Errorf("asked for %d of %d bytes, up to %d ahead, in pieces of %d; not asked for: %v", f.to, int64(size), f.most, slices.Max(f.pieces), f.unasked)
 	}
 }

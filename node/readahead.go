@@ -25,7 +25,8 @@ func (r readingAhead) Open(name string) (disk.File, error) {
 	return &aheadFile{File: f, background: r.background, size: size, piece: make(chan []byte, 1)}, nil
 }
 
-// aheadFile is an open file that is read from its beginning to its end, by one goroutine.
+// aheadFile is an open file that is read from its beginning to its end, by one goroutine, and that the disk was asked for farther
+// ahead.
 type aheadFile struct {
 	disk.File
 	background func(func())
@@ -37,6 +38,7 @@ type aheadFile struct {
 	piece   chan []byte // that piece, empty where it could not be read
 	buffers [2][]byte
 	fill    int // the one that rest is no part of
+	ahead   disk.Readahead
 }
 
 // ReadAt reads as io.ReaderAt does. What could not be read ahead is read again, so that its error is the caller's.
@@ -83,6 +85,7 @@ func (f *aheadFile) begin() {
 	}
 	piece := (*into)[:n]
 	f.under = true
+	f.ahead.Ask(f.File, at, min(at+n+limits.PrefetchBytes, f.size))
 	f.background(func() {
 		if _, err := f.File.ReadAt(piece, at); err != nil {
 			piece = nil

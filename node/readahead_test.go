@@ -118,3 +118,39 @@ func TestReadingAheadCloses(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// prefetched is a file of zeros that notes up to where the disk was asked for it, and what was read before.
+type prefetched struct {
+	disk.File
+	to, most int64 // of what was asked for, and farthest beyond what was being read
+	unasked  []int64
+}
+
+func (f *prefetched) Prefetch(off, n int64) {
+	if off <= f.to {
+		f.to = max(f.to, off+n)
+	}
+}
+
+func (f *prefetched) ReadAt(p []byte, off int64) (int, error) {
+	if off > 0 && off+int64(len(p)) > f.to { // the first bytes are read before anything is known
+		f.unasked = append(f.unasked, off)
+	}
+	f.most = max(f.most, f.to-off-int64(len(p)))
+	return len(p), nil
+}
+
+// The disk is asked for all that a snapshot has before it is read, up to a bound.
+func TestTheDiskIsAskedForSnapshots(t *testing.T) {
+	const size = limits.PrefetchBytes*2 + 12345
+	file := &prefetched{to: limits.ReadAhead}
+	f := &aheadFile{File: file, background: func(do func()) { do() }, size: size, piece: make(chan []byte, 1)}
+	for at := int64(0); at < size; at += limits.ReadAhead {
+		if _, err := f.ReadAt(make([]byte, min(limits.ReadAhead, size-at)), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if file.to != size || file.most > limits.PrefetchBytes || len(file.unasked) > 0 {
+		t.Errorf("asked for %d of %d bytes, up to %d ahead; not asked for: %v", file.to, int64(size), file.most, file.unasked)
+	}
+}

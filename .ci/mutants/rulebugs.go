@@ -147,10 +147,16 @@ var ruleMutants = []mutant{
 		{"log/disk/os_linux.go", "unix.FADV_RANDOM", "unix.FADV_NORMAL"},
 	}, []detector{direct("./log/disk", "TestNoReadahead")}},
 	{"read segments as they are decoded", []change{
-		{"log/scan.go", "		p.prefetch(at, at+int64(want)+limits.LogPrefetchBytes)\n", ""},
+		{"log/scan.go", "		p.ahead.Ask(p.file, at, min(at+int64(want)+limits.PrefetchBytes, p.size))\n", ""},
 	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
 	{"read segments ahead as a whole", []change{
-		{"log/scan.go", "	for to = min(to, p.size); p.ahead < to;", "	for to = p.size; p.ahead < to;"},
+		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "p.size)"},
+	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
+	{"read a snapshot as it is loaded", []change{
+		{"node/readahead.go", "	f.ahead.Ask(f.File, at, min(at+n+limits.PrefetchBytes, f.size))\n", ""},
+	}, []detector{direct("./node", "TestTheDiskIsAskedForSnapshots")}},
+	{"prefetch all at once", []change{
+		{"log/disk/fs.go", "n := min(prefetchBytes, to-r.asked)", "n := to - r.asked"},
 	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
 	{"prefetch nothing", []change{
 		{"log/disk/os_linux.go", "unix.FADV_WILLNEED", "unix.FADV_NORMAL"},

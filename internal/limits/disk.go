@@ -25,9 +25,9 @@ const (
 	SlowSyncPause  = time.Minute
 	SlowSyncsAlarm = 5
 	SlowSyncsTime  = 5 * time.Second
-	// LogPrefetchBytes is how much of a segment a disk is asked for before it is decoded, at a start: some milliseconds of a quick
-	// disk, so that it is never idle, and little beside what a member takes anyway.
-	LogPrefetchBytes = 16 << 20
+	// PrefetchBytes is how much of a segment, and of a snapshot, a disk is asked for before it is decoded, at a start: some
+	// milliseconds of a quick disk, so that it is never idle, and little beside what a member takes anyway.
+	PrefetchBytes = 16 << 20
 	// WindowBytes is how much of the newest log consensus keeps in memory; older entries are read from disk.
 	WindowBytes = 16 << 20
 	// ColdReadBytes bounds one read of older entries, at most a quarter of the window: the log's sync waits for it, and a disk that

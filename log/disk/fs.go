@@ -78,6 +78,24 @@ type File interface {
 	Reserve(size int64) error
 }
 
+// Readahead asks the disk for a file that somebody reads front to back, before he does. The zero value is of one that nobody has
+// read anything of.
+type Readahead struct{ asked int64 }
+
+// Ask asks for what was not asked for before and is between two offsets, in pieces that any disk takes at once.
+func (r *Readahead) Ask(f File, from, to int64) {
+	r.asked = max(r.asked, from)
+	for r.asked < to {
+		n := min(prefetchBytes, to-r.asked)
+		f.Prefetch(r.asked, n)
+		r.asked += n
+	}
+}
+
+// prefetchBytes is what is asked for at once: Linux leaves out what is beyond a device's largest request, or what it reads ahead by
+// itself where that is more.
+const prefetchBytes = 1 << 20
+
 // DirectBytes is what offsets and lengths must be multiples of where the page cache is left out, at most.
 const DirectBytes = 4096
 
