@@ -147,10 +147,10 @@ var ruleMutants = []mutant{
 		{"log/disk/os_linux.go", "unix.FADV_RANDOM", "unix.FADV_NORMAL"},
 	}, []detector{direct("./log/disk", "TestNoReadahead")}},
 	{"read segments as they are decoded", []change{
-		{"log/scan.go", "		p.ahead.Ask(p.file, at, min(at+int64(want)+limits.PrefetchBytes, p.size))\n", ""},
+		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "at+0*limits.PrefetchBytes)"},
 	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
 	{"read segments ahead as a whole", []change{
-		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "p.size)"},
+		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "p.size+0*limits.PrefetchBytes)"},
 	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
 	{"read a snapshot as it is loaded", []change{
 		{"node/readahead.go", "	f.ahead.Ask(f.File, at, min(at+n+limits.PrefetchBytes, f.size))\n", ""},
