@@ -109,7 +109,9 @@
 //     does not have. (Segments before the newest were synced before it was written.)
 //  3. From the newest, follow prev to the oldest that is there; each must have a whole header and the salt that the one
 //     before has chosen for it.
-//  4. Read each segment but the newest to where the next one says that it ends: every frame must be whole.
+//  4. Read each segment but the newest to where the next one says that it ends: every frame must be whole. The disk is asked for
+//     what comes next, limits.PrefetchBytes of it, before what is there is decoded: what was written past the page cache is on
+//     the disk alone, and a start is as quick as that.
 //  5. Read the newest to the first bad frame. In each step of the way a frame's entries must follow the log, and Term
 //     and Vote must not go back.
 //  6. Torn or damaged. The bad frame is damage when
