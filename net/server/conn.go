@@ -122,7 +122,7 @@ func (c *conn) drain() {
 // close ends the connection and tells the client why.
 func (c *conn) close(code wire.CloseCode, reason string) {
 	if code == wire.CloseProtocol {
-		c.logger.Warn("a client's connection is closed", "reason", reason)
+		c.server.broken.warn(c.logger, "a client's connection is closed", "reason", reason)
 	}
 	_ = c.qc.CloseWithError(quic.ApplicationErrorCode(code), reason)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	mrand "math/rand/v2"
 	"net"
 	"strings"
@@ -194,6 +195,30 @@ func TestNoFrames(t *testing.T) {
 	good.send(put(1, "k", "v"))
 	good.want(1, kv.OK)
 	e.idle(t)
+}
+
+// TestNoFramesLogged: each stream of a connection can break the protocol, and anyone who has a certificate can come again: the log is not
+// longer for it.
+func TestNoFramesLogged(t *testing.T) {
+	var logged syncBuffer
+	e := newEndpoint(t, func(c *server.Config) { c.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	begun := time.Now()
+	for range 4 {
+		conn, err := e.dial(t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range limits.ClientStreams {
+			if stream, err := conn.OpenStream(); err == nil {
+				_, _ = stream.Write([]byte{0})
+			}
+		}
+		<-conn.Context().Done()
+	}
+	e.idle(t)
+	if n, most := strings.Count(logged.String(), "a client's connection is closed"), 1+int(time.Since(begun)/time.Second); n == 0 || n > most {
+		t.Errorf("%d lines in the log, and not 1 to %d:\n%.2000s", n, most, logged.String())
+	}
 }
 
 // Random bytes, pieces of frames and resets from many clients at once: the others are served, and nothing is left.

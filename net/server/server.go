@@ -85,6 +85,7 @@ type Server struct {
 	turnedAway   rateLimit   // of those that were turned away unheard
 	full         rateLimit   // of connections that got no place, or lost theirs
 	slow         rateLimit   // of streams that were reset
+	broken       rateLimit   // of streams that sent what is no frame
 	mu           sync.Mutex
 	closed       bool
 	conns        int                         // len(conns) of all identities together
