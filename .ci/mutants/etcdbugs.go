@@ -63,5 +63,14 @@ func etcdMutants() []mutant {
 		{"dial a member whose certificate was revoked", []change{
 			{"net/wire/filetrust.go", "		if err := f.allowed(state.PeerCertificates); err != nil {\n			return err\n		}\n		is, err", "		is, err"},
 		}, []detector{direct("./net/wire", "TestFileDialling")}},
+		{"make JSON of much at once", []change{
+			{"net/etcd/gateway.go", "proto.Size(m) > limits.EtcdPieceBytes {", "proto.Size(m) > limits.EtcdPieceBytes && limits.EtcdPieceBytes == 0 {"},
+		}, []detector{direct("./net/etcd", "TestMuchJSONTakesTurns")}},
+		{"make JSON of a stream's parts at once", []change{
+			{"net/etcd/gateway.go", "		of = chunk[\"result\"]\n", "		_ = chunk\n"},
+		}, []detector{direct("./net/etcd", "TestMuchJSONTakesTurns")}},
+		{"log each connection that breaks the protocol", []change{
+			{"net/server/conn.go", "c.server.broken.warn(c.logger, \"a client's connection is closed\"", "c.logger.Warn(\"a client's connection is closed\""},
+		}, []detector{direct("./net/server", "TestNoFramesLogged")}},
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"time"
@@ -67,7 +68,7 @@ func newGateway(s *Server, services []*grpc.ServiceDesc) *gateway {
 	}
 	g.mux = runtime.NewServeMux(runtime.WithMarshalerOption(runtime.MIMEWildcard, &runtime.HTTPBodyMarshaler{Marshaler: bounded{&runtime.JSONPb{
 		MarshalOptions: protojson.MarshalOptions{UseProtoNames: true}, UnmarshalOptions: protojson.UnmarshalOptions{DiscardUnknown: true},
-	}}}))
+	}, make(chan struct{}, max(1, goruntime.GOMAXPROCS(0)/limits.RangeShare))}}))
 	ctx := context.Background()
 	for _, err := range []error{
 		gw.RegisterKVHandlerClient(ctx, g.mux, pb.NewKVClient(g)), gw.RegisterWatchHandlerClient(ctx, g.mux, pb.NewWatchClient(g)),
@@ -152,7 +153,24 @@ func (p *patient) FlushError() error {
 }
 
 // bounded reads messages of a bounded size, which the body knows.
-type bounded struct{ runtime.Marshaler }
+type bounded struct {
+	runtime.Marshaler
+	turns chan struct{} // has room for those that make JSON of much at a time
+}
+
+// Marshal implements runtime.Marshaler. Base64, JSON and its check take some 15 ms for a mebibyte, without a pause: of streams that ask
+// for as much, a few are served at a time, and others' requests do not wait for a processor behind all of them.
+func (b bounded) Marshal(v any) ([]byte, error) {
+	of := v
+	if chunk, ok := v.(map[string]any); ok {
+		of = chunk["result"]
+	}
+	if m, ok := of.(proto.Message); ok && proto.Size(m) > limits.EtcdPieceBytes {
+		b.turns <- struct{}{}
+		defer func() { <-b.turns }()
+	}
+	return b.Marshaler.Marshal(v)
+}
 
 // NewDecoder implements runtime.Marshaler.
 func (b bounded) NewDecoder(from io.Reader) runtime.Decoder {
