@@ -182,3 +182,24 @@ func TestLeasesBehindASnapshot(t *testing.T) {
 	}
 	t.Error("nobody is told of a lease that was granted behind a snapshot")
 }
+
+// A leader that hears of no quorum keeps so many keep-alives and no more: members ask again as long as their clients wait.
+func TestLeaseAsksOfAQuorumThatIsAway(t *testing.T) {
+	c := newTestMembers(t)
+	asks := make([]NumberedAsk, limits.LeaseAsks)
+	for range limits.LeaseAsksWaiting/limits.LeaseAsks + 2 {
+		c.turn(Received{From: 3, Message: LeaseAsks{Asks: asks}})
+	}
+	if n := len(c.clock.asked); n != limits.LeaseAsksWaiting || c.clock.waiting != n {
+		t.Errorf("%d wait, counted are %d", n, c.clock.waiting)
+	}
+	told := 0
+	for _, m := range c.answerRounds(c.pass(TickInterval)) {
+		if m, ok := m.(LeasesTold); ok {
+			told += len(m.Told)
+		}
+	}
+	if told != limits.LeaseAsksWaiting || c.clock.waiting != 0 {
+		t.Errorf("a quorum is there: %d were answered, %d wait", told, c.clock.waiting)
+	}
+}
