@@ -600,3 +600,27 @@ func TestEqualWatches(t *testing.T) {
 		t.Errorf("of %d watches the hub has %d", len(s.watches), w.hub.Watches())
 	}
 }
+
+// One of equal watches that comes to the others later, and is canceled there, takes nobody else with it.
+func TestEqualWatchThatComesLater(t *testing.T) {
+	w := newWorld(t, limits.Defaults().Index, limits.Defaults().Watches)
+	s := w.open(100)
+	put := func(key string) { w.apply(index.AppendPut(nil, &kv.Put{Key: []byte(key)})) }
+	put("k")
+	w.watch(s, kv.Watch{Key: []byte("k")})
+	w.finish()
+	late := w.watch(s, kv.Watch{Key: []byte("k"), Revision: 1})
+	w.watch(s, kv.Watch{Key: []byte("l")})
+	w.finish()
+	late.closing = true
+	w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchCancel, ID: late.id})
+	w.finish()
+	put("k") // which who was canceled is not told of any more
+	put("l")
+	s.asked++
+	w.hub.Request(w.view, s, &kv.WatchRequest{Kind: kv.WatchProgress})
+	w.finish()
+	if s.asked != 0 {
+		t.Error("who asks how far the others are hears nothing")
+	}
+}
