@@ -342,3 +342,26 @@ func TestReceiveRemovesOthers(t *testing.T) {
 	}
 	r.Abort()
 }
+
+// What has come of a snapshot stays where the disk has no room for the rest, and is not held open meanwhile: the sender offers it
+// again and again, and goes on there when there is room.
+func TestReceiveOnAFullDisk(t *testing.T) {
+	fs := newDisk(t)
+	from, b := sent(t, blocks())
+	r := receive(t, fs, from)
+	if err := feed(r, b, limits.SnapshotChunkBytes, from.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	fs.SetCapacity(1)
+	for range 3 {
+		if _, err := Receive(fs, "d", from.Name(), from.Size(), from.SHA()); err == nil || !strings.Contains(err.Error(), "make room there") {
+			t.Fatal(err)
+		}
+	}
+	fs.SetCapacity(1 << 50)
+	if r = receive(t, fs, from); r.Offset() == 0 {
+		t.Error("it begins anew")
+	}
+	r.Close()
+}
