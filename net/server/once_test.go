@@ -6,6 +6,8 @@ import (
 
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/server"
+	"qkv/net/server/servertest"
 	"qkv/net/wire"
 )
 
@@ -74,4 +76,20 @@ func TestWritesThatComeAgain(t *testing.T) {
 	r.send(wire.AppendWrite(nil, 16, wire.OpPut, wait, &wide, wire.AppendPutBody(nil, &kv.Put{Key: []byte("k")})))
 	r.want(16, kv.Overloaded)
 	e.idle(t)
+}
+
+// A grant that comes again to another member is answered with the TTL that the lease has, whatever that one would raise it to.
+func TestGrantThatComesAgainElsewhere(t *testing.T) {
+	first := newEndpoint(t, func(c *server.Config) { c.LeaseLeast = 2 })
+	second := *first
+	second.server = servertest.Start(t, first.trust, first.member, func(c *server.Config) { c.LeaseLeast = 5 })
+	name := kv.SessionWrite{Session: 1 << 60, Sequence: 1, Window: 1, Opened: first.member.View().SessionClock()}
+	for i, e := range []*endpoint{first, &second} {
+		r := e.raw(t)
+		r.send(wire.AppendWrite(nil, 1, wire.OpGrant, wait, &name, wire.AppendLeaseBody(nil, wire.OpGrant, &wire.LeaseRequest{TTL: 1})))
+		p := r.want(1, kv.OK)
+		if _, l, err := p.Granted(); l.TTL != 2 || err != nil {
+			t.Errorf("member %d says %+v, %v", i+1, l, err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
@@ -147,6 +148,29 @@ func TestAnswersNotTaken(t *testing.T) {
 	}
 	_ = r.conn.CloseWithError(0, "")
 	e.idle(t)
+}
+
+// Of an answer that stands still for a while, what its client has taken is not written once more.
+func TestAnswerGoesOnBehindAStall(t *testing.T) {
+	e := newEndpoint(t, nil)
+	r := e.raw(t)
+	value := make([]byte, limits.ClientStreamWindow) // with what is around it more than the client takes unread
+	for i := range value {
+		value[i] = byte(i >> 8)
+	}
+	r.send(append(put(1, "k", string(value)), put(2, "l", string(value[:64<<10]))...))
+	r.want(1, kv.OK)
+	r.want(2, kv.OK)
+	r.send(getSerializable(3, "l")) // so that there is room for a part of what is written at once
+	r.want(3, kv.OK)
+	r.send(append(getSerializable(4, "k"), getSerializable(5, "k")...))
+	time.Sleep(limits.ClientStall * 3 / 2)
+	for range 2 {
+		var page kv.RangeResult
+		if p, err := r.next(); err != nil || p.Range(&page) != nil || len(page.KVs) != 1 || !bytes.Equal(page.KVs[0].Value, value) {
+			t.Fatalf("an answer with %d keys: %v", len(page.KVs), err)
+		}
+	}
 }
 
 func TestRequestLimit(t *testing.T) {

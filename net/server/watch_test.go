@@ -276,7 +276,7 @@ func TestWatchWithoutRoom(t *testing.T) {
 
 // All that an ended stream of watches kept is given back, also what its client had not taken.
 func TestEndedWatchesGiveBack(t *testing.T) {
-	e := newEndpoint(t, nil)
+	e := newEndpoint(t, func(c *server.Config) { c.Limits.Watches = 2 }) // of a connection: fewer than there are in all
 	first := e.raw(t)
 	value := []byte(strings.Repeat("x", 100_000))
 	for range 3 {
