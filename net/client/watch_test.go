@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"weak"
 
 	"qkv/index/kv"
 	"qkv/net/client"
@@ -273,6 +275,27 @@ func TestTooManyWatches(t *testing.T) {
 			break
 		} else if !errors.As(err, &refused) || refused.Code != kv.Overloaded {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A watch that was closed is not kept by its context, which may be that of a whole program.
+func TestClosedWatchIsForgotten(t *testing.T) {
+	c := dialed(t, servertest.NewMember())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	begin := func() weak.Pointer[client.Watcher] {
+		w, err := c.Watch(ctx, client.Watch{Key: []byte("k")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		return weak.Make(w)
+	}
+	closed := begin()
+	for begun := time.Now(); closed.Value() != nil; time.Sleep(time.Millisecond) {
+		if runtime.GC(); time.Since(begun) > 10*time.Second {
+			t.Fatal("it is still there")
 		}
 	}
 }
