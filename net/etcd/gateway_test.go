@@ -293,6 +293,16 @@ func TestGatewayMessages(t *testing.T) {
 	eventually(t, func() bool { return s.Stats().GatewayBytes == 0 })
 }
 
+// TestGatewayStreamOfManyMessages: what one message may have is counted anew for each of a stream.
+func TestGatewayStreamOfManyMessages(t *testing.T) {
+	s := start(t, newMember(), nil)
+	const messages = limits.EtcdGatewayObjects + 100
+	code, said := post(t, s, "/v3/lease/keepalive", strings.Repeat(`{"ID":5}`, messages))
+	if got := strings.Count(said, `"ID":"5"`); code != 200 || got != messages {
+		t.Errorf("of %d keep-alives %d were answered: %d, in the end %s", messages, got, code, said[max(0, len(said)-200):])
+	}
+}
+
 // TestGatewayObjects: a transaction of many objects that have hardly a byte is not decoded, and one that has as many short operations as
 // it may is.
 func TestGatewayObjects(t *testing.T) {
