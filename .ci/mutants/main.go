@@ -24,7 +24,7 @@ import (
 )
 
 // mutants are the bugs that are put back.
-var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), leaderMutants(), lockMutants(),
+var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), givenMutants(), leaderMutants(), lockMutants(),
 	memberMutants, migrateMutants, netMutants(), ruleMutants, survivorMutants(), watchMutants())
 
 func main() {
