@@ -15,6 +15,15 @@ func TestSyncIsOfWhoWrote(t *testing.T) {
 	f := made.(*osFile)
 	room := make([]byte, 2*DirectBytes)
 	pages := room[int(-uintptr(unsafe.Pointer(&room[0]))&(DirectBytes-1)):][:DirectBytes]
+	if _, err := f.WriteAt(pages[:7], 3); err != nil { // before there is a second descriptor
+		t.Fatal(err)
+	}
+	if err := f.WritePages(pages, 0); err != nil {
+		t.Fatal(err)
+	}
+	if fdToo, err := f.syncPast(); !fdToo || err != nil {
+		t.Errorf("what was written before the second descriptor was there is synced: %v; %v", fdToo, err)
+	}
 	for what, one := range map[string]struct {
 		write       func() error
 		past, fdToo bool
@@ -25,6 +34,7 @@ func TestSyncIsOfWhoWrote(t *testing.T) {
 		"odd pages":      {func() error { return f.WritePages(pages[:7], 0) }, false, true},
 		"pages and more": {func() error { _, _ = f.WriteAt(pages[:7], 3); return f.WritePages(pages, 0) }, true, true},
 		"zeros":          {func() error { _ = f.WriteZeros(DirectBytes, 0); return f.WritePages(pages, 0) }, true, true},
+		"room":           {func() error { _ = f.Reserve(8 * DirectBytes); return f.WritePages(pages, 0) }, true, true},
 		"another length": {func() error { _ = f.Truncate(9 * DirectBytes); return f.WritePages(pages, 0) }, true, true},
 	} {
 		if err := f.WritePages(pages, 0); err != nil {
