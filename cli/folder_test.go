@@ -286,6 +286,32 @@ func TestExportAgain(t *testing.T) {
 	}
 }
 
+// TestExportOfTwoNames: a key keeps its file, with --delete too, when that gives way to a folder within the same export. And where an
+// export was killed between the two names of a key, the next one leaves one of them: an import would take either's value.
+func TestExportOfTwoNames(t *testing.T) {
+	s, dir := newMemory(), t.TempDir()
+	for _, step := range []struct {
+		key, left string
+		want      map[string]string
+	}{
+		{"a", "", map[string]string{"a": "1"}},
+		{"a/b", "", map[string]string{"%a%": "1", "a/b": "1"}},
+		{"c", "", map[string]string{"%a%": "1", "a/b": "1", "c": "1"}},
+		{"d", "%c%", map[string]string{"%a%": "1", "a/b": "1", "c": "1", "d": "1"}},
+	} {
+		if _, err := s.Put(t.Context(), []byte(step.key), []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		if step.left != "" {
+			must(t, os.WriteFile(filepath.Join(dir, step.left), []byte("0"), 0o600))
+		}
+		summary, refused, err := testExport(t, s, dir, "", step.left == "")
+		if got := contents(t, dir); err != nil || refused != nil || !mapsEqual(got, step.want) {
+			t.Errorf("%s: %s, refused %q, %v; the folder holds %q", step.key, summary, refused, err, got)
+		}
+	}
+}
+
 // TestExportLongNames: a key whose name is nearly as long as a file's may be has its file also where a folder has that name, of
 // this export or from before.
 func TestExportLongNames(t *testing.T) {
