@@ -9,6 +9,12 @@ func givenMutants() []mutant {
 		{"cancel an equal watch that came later where it was", []change{
 			{"index/watch/pass.go", "		for _, id := range s.ids {\n			s.stream.watches[id] = other\n		}\n", ""},
 		}, []detector{direct("./index/watch", "TestEqualWatchThatComesLater")}},
+		{"forget what was written before pages go past the page cache", []change{
+			{"log/disk/os_linux.go", "cannot: err != nil, fdToo: f.past.fdToo}", "cannot: err != nil}"},
+		}, []detector{direct("./log/disk", "TestSyncIsOfWhoWrote")}},
+		{"forget the room of a file beside its pages", []change{
+			{"log/disk/os_linux.go", "	f.past.fdToo = true\n	err := again(func() error { return unix.Fallocate", "	err := again(func() error { return unix.Fallocate"},
+		}, []detector{direct("./log/disk", "TestSyncIsOfWhoWrote")}},
 		{"keep a part of a snapshot open that has no room", []change{
 			{"snapshot/receive.go", "			r.drop()\n		}\n		r.Close()\n", "			r.drop()\n		}\n"},
 		}, []detector{direct("./snapshot", "TestReceiveOnAFullDisk")}},
@@ -21,6 +27,15 @@ func givenMutants() []mutant {
 		{"wait at another address for who has refused", []change{
 			{"net/peer/link.go", "l.moved, l.notBefore = false, time.Time{}", "l.moved = false"},
 		}, []detector{direct("./net/peer", "TestPauses")}},
+		{"remove the file that gave way to a folder", []change{
+			{"cli/export.go", "			delete(e.kept, dir)\n			e.keep(other)\n", "			delete(e.kept, dir)\n"},
+		}, []detector{direct("./cli", "TestExportOfTwoNames")}},
+		{"leave a key's other file, where its own is right", []change{
+			{"cli/export.go", "				err = e.removeOther(key, name)\n", ""},
+		}, []detector{direct("./cli", "TestExportOfTwoNames")}},
+		{"take looks that are not in a row for a member's death", []change{
+			{"cli/member_replace.go", "	r.quietLooks = 0\n", ""},
+		}, []detector{direct("./cli", "TestMemberReplaceLooksTwice")}},
 		{"write once more what was taken before a stall", []change{
 			{"net/server/writer.go", "		piece = piece[n:]\n", "		_ = n\n"},
 		}, []detector{direct("./net/server", "TestAnswerGoesOnBehindAStall")}},
@@ -33,6 +48,9 @@ func givenMutants() []mutant {
 		{"leave a closed watch at its context", []change{
 			{"net/client/watch.go", "	if release != nil {\n		release()\n	}\n", "	_ = release\n"},
 		}, []detector{direct("./net/client", "TestClosedWatchIsForgotten")}},
+		{"count the keys of watches that were canceled", []change{
+			{"net/etcd/watch.go", "	w.s.watches.Add(-1)\n	w.namesLocked(-one.names)\n", "	w.s.watches.Add(-1)\n"},
+		}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
 		{"count the objects of all messages of a stream", []change{
 			{"net/etcd/room.go", "	b.objects = 0\n", ""},
 		}, []detector{direct("./net/etcd", "TestGatewayStreamOfManyMessages")}},
