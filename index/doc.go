@@ -71,7 +71,8 @@
 // ([Members.Configuration]); the snapshot's ConfState is compared with them. A change of the membership stands in an entry
 // that raft holds for one, whose context is the envelope ([State.ApplyChange]); whether it can be done is decided here, by
 // the records: who is added is a learner, with an id, a name and an address that nobody has, and no id comes back; only a
-// learner is promoted; the last voter stays. Whether it is wise is decided by the leader before it proposes it.
+// learner is promoted; the last voter stays; where another member says that one is holds while that one has not said otherwise,
+// and may be where the log has another one. Whether it is wise is decided by the leader before it proposes it.
 //
 // When one is promoted in a voter's place, both are voters for a while, each of one half of a joint configuration: the one
 // is incoming, the other leaving, until an entry of raft's own, which is empty and stands for a command of kind 9, ends the

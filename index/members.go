@@ -172,8 +172,26 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 			return m, err
 		}
 		one.Peers = slices.Clone(c.Peers)
+	case kv.LocateMember:
+		return next.locate(c, one)
 	}
 	return next, nil
+}
+
+// locate writes down where another member says that one is: at the first address, beside the one that the log had. That member may
+// be far behind the log: what one has said itself since holds.
+func (m Members) locate(c *kv.MemberChange, one *kv.Member) (Members, *kv.Error) {
+	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {
+		return m, kv.Errorf(kv.BadRequest, "%s has moved since", m.NameOf(c.ID))
+	}
+	if other := m.Get(c.Instead); other != nil {
+		other.Peers = without(other.Peers, c.Peers)
+	}
+	if err := m.addressFree(c.Peers, c.ID); err != nil {
+		return m, err
+	}
+	one.Peers = slices.Compact(slices.Clone(c.Peers))
+	return m, nil
 }
 
 func (m Members) add(c *kv.MemberChange, wall int64) (Members, *kv.Error) {

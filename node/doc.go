@@ -92,7 +92,8 @@
 //     where it has called from since, and what --initial-cluster gives for its name, so that all may have changed their
 //     addresses at once. Where a founder that was never started is reached by that, the leader writes to the log; and where
 //     one is that has moved and hears of no leader, whoever it has called, or who has reached it, does: a leader that was added
-//     meanwhile knows no more than the log, and the one that has moved does not know of it.
+//     meanwhile knows no more than the log, and the one that has moved does not know of it. An address that the log has for
+//     another member goes to who is there ([kv.LocateMember]).
 //  6. A member that hears of no leader takes the connection of every member of its cluster but of those that it knows to be
 //     removed: one that was added while it was away may lead. Its log says who that is (peers.go, contacts).
 //  7. A removed member's folder starts no more, whoever brings it back, and its handshake is refused for its id.

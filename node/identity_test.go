@@ -363,6 +363,7 @@ func TestMisplaced(t *testing.T) {
 		{"it was reached elsewhere since it called", "x:1", "y:1", 8, "[y:1 h2:1]"},
 		{"it was reached where it was", "x:1", "h2:1", 8, ""},
 		{"it was reached, and has said where it is", "", "y:1", 7, ""},
+		{"it is reached where another one was", "", "h3:1", 8, "[h3:1 h2:1] in the place of 3"},
 	} {
 		m := memberWith(t, announce(2, 7), announce(3, 7))
 		m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
@@ -373,7 +374,9 @@ func TestMisplaced(t *testing.T) {
 		m.transport = &calls{status: []peer.PeerStatus{{Peer: peer.Peer{ID: 2}, Connected: test.dialled != "", Dialled: true, Remote: test.dialled}}}
 		got := ""
 		if change := m.misplaced(); change != nil {
-			got = fmt.Sprint(change.Peers)
+			if got = fmt.Sprint(change.Peers); change.Instead != 0 {
+				got += fmt.Sprint(" in the place of ", change.Instead)
+			}
 		}
 		if got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)

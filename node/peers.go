@@ -105,32 +105,44 @@ func (m *member) relocate() {
 	}
 }
 
-// misplaced returns the change that adds the address where a member is, of one whose newest process has not announced itself.
+// misplaced returns the change that adds the address where a member is, of one whose newest process has not announced itself. What
+// the log has for another member's is taken from that one only while this one is there for certain, and that one is not. This member
+// may be far behind the log: where the member has said since that it is, the change is void.
 func (m *member) misplaced() *kv.MemberChange {
-	members := m.status.View().Members()
+	members, links := m.status.View().Members(), m.transport.Status()
 	for _, one := range members.All() {
 		if one.ID == m.folder.Member || m.admission.Knows(one.ID).Process == one.Process {
 			continue
 		}
-		at := m.whereabouts(one.ID)
-		taken := func(other kv.Member) bool { return slices.Contains(other.Peers, at) }
-		if at != "" && !slices.ContainsFunc(members.All(), taken) {
-			return &kv.MemberChange{Kind: kv.UpdateMember, ID: one.ID, Peers: append([]string{at}, one.Peers[:min(len(one.Peers), 1)]...)}
+		at, now := m.whereabouts(one.ID, links)
+		if at == "" {
+			continue
+		}
+		change := &kv.MemberChange{Kind: kv.LocateMember, ID: one.ID, Peers: append([]string{at}, one.Peers[:min(len(one.Peers), 1)]...)}
+		i := slices.IndexFunc(members.All(), func(other kv.Member) bool { return slices.Contains(other.Peers, at) })
+		if i < 0 {
+			return change
+		}
+		holder := members.All()[i].ID
+		there := func(s peer.PeerStatus) bool { return s.ID != one.ID && s.Connected && s.Remote == at }
+		if now && holder != one.ID && holder != m.folder.Member && !slices.ContainsFunc(links, there) {
+			change.Instead = holder
+			return change
 		}
 	}
 	return nil
 }
 
-// whereabouts returns where a member is reached, or has called from; nothing when it is not known.
-func (m *member) whereabouts(id uint64) string {
-	for _, s := range m.transport.Status() {
-		if s.ID == id && s.Connected && s.Dialled {
-			return s.Remote
+// whereabouts returns where a member is reached, or has called from, and whether it is there now; nothing when it is not known.
+func (m *member) whereabouts(id uint64, links []peer.PeerStatus) (at string, now bool) {
+	for _, s := range links {
+		if s.ID == id && s.Connected {
+			return s.Remote, true
 		}
 	}
 	m.contacts.mu.Lock()
 	defer m.contacts.mu.Unlock()
-	return m.contacts.callers[id]
+	return m.contacts.callers[id], false
 }
 
 // meet takes a newcomer, which has called and calls again.

@@ -137,8 +137,17 @@ func survivorMutants() []mutant {
 			{"node/peers.go", " || m.admission.Knows(one.ID).Process == one.Process {", " {"},
 		}, []detector{direct("./node", "TestMisplaced")}},
 		{"say where one has called from alone", []change{
-			{"node/peers.go", "s.ID == id && s.Connected && s.Dialled {", "s.ID == id && s.Connected && s.Dialled && id == 0 {"},
+			{"node/peers.go", "		if s.ID == id && s.Connected {\n			return s.Remote", "		if s.ID == id && s.Connected && id == 0 {\n			return s.Remote"},
 		}, []detector{direct("./node", "TestMisplaced")}},
+		{"take an address from another member for one that has called from there once", []change{
+			{"node/peers.go", "		if now && holder != one.ID", "		if holder != one.ID"},
+		}, []detector{direct("./node", "TestMisplaced")}},
+		{"locate one that has moved since", []change{
+			{"index/members.go", "	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {\n", "	if len(c.Peers) == 0 {\n"},
+		}, []detector{direct("./index", "TestLocateMember")}},
+		{"leave an address to whoever had it when another one is located there", []change{
+			{"index/members.go", "	if other := m.Get(c.Instead); other != nil {\n		other.Peers", "	if other := m.Get(c.Instead); other != nil && c.ID == 0 {\n		other.Peers"},
+		}, []detector{direct("./index", "TestLocateMember")}},
 		{"talk to one that was removed, by what a joiner was told", []change{
 			{"node/peers.go", "			case !members.Removed(one.ID):\n", "			default:\n"},
 		}, []detector{direct("./node", "TestToldOfAMemberThatWasRemoved")}},

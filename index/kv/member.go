@@ -68,7 +68,8 @@ const (
 	PromoteMember MemberChangeKind = 2 // ID, Instead
 	RemoveMember  MemberChangeKind = 3 // ID
 	UpdateMember  MemberChangeKind = 4 // ID, Peers
-	changeKinds                    = 5
+	LocateMember  MemberChangeKind = 5 // ID, Peers, Instead: another member says where it is, beside the address that it knows of
+	changeKinds                    = 6
 )
 
 // MemberChange is one change of the membership.
@@ -78,7 +79,7 @@ type MemberChange struct {
 	Name    string
 	Peers   []string
 	Manual  bool
-	Instead uint64 // a voter that leaves in the same change, or gives the addresses to who is added; 0: none
+	Instead uint64 // a voter that leaves in the same change, or gives the addresses to who is added, or located; 0: none
 }
 
 // Check says what of a change can be refused without a look at the members, or nil.
@@ -88,12 +89,12 @@ func (c *MemberChange) Check() *Error {
 		return Errorf(BadRequest, "a change of the membership of kind %d is not known", c.Kind)
 	case c.ID == 0 || c.ID >= 1<<64-2: // raft uses these for itself
 		return Errorf(BadRequest, "%016x is no member's id", c.ID)
-	case (c.Kind == AddLearner || c.Kind == UpdateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
+	case (c.Kind == AddLearner || c.Kind == UpdateMember || c.Kind == LocateMember) && (len(c.Peers) == 0 || slices.Contains(c.Peers, "")):
 		return Errorf(BadRequest, "a member needs an address, HOST:PORT, at which the others reach it")
 	case !addressesFit(c.Peers):
 		return addressesTooLong
-	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner, c.Instead == c.ID:
-		return Errorf(BadRequest, "only a member that is added or promoted takes another one's place")
+	case c.Instead != 0 && c.Kind != PromoteMember && c.Kind != AddLearner && c.Kind != LocateMember, c.Instead == c.ID:
+		return Errorf(BadRequest, "only a member that is added, promoted or located takes another one's place")
 	}
 	return nil
 }
@@ -131,7 +132,7 @@ func (c *MemberChange) String() string {
 		return fmt.Sprintf("promote the member %016x", c.ID)
 	case RemoveMember:
 		return fmt.Sprintf("remove the member %016x", c.ID)
-	case UpdateMember:
+	case UpdateMember, LocateMember:
 		return fmt.Sprintf("the member %016x is at %s", c.ID, strings.Join(c.Peers, ", "))
 	}
 	return fmt.Sprintf("change %d of members", c.Kind)
