@@ -271,3 +271,32 @@ func TestDamagedHeaderBehindSpare(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The newest segment, cut at any sector: recovery refuses it and names it, or has lost nothing. Its header says how long it was
+// made.
+func TestCutNewest(t *testing.T) {
+	for _, fenced := range []bool{true, false} {
+		w := flipLog(t, 5, fenced)
+		pieces := livePieces(t, w.m)
+		newest := pieces[len(pieces)-1]
+		refused := 0
+		for at := int64(4096); at < newest.to; at += 512 {
+			c := w.after(t, uint64(at))
+			f, err := c.m.OpenWritable(newest.file)
+			must(t, err)
+			must(t, errors.Join(f.Truncate(at), f.Sync(), f.Close()))
+			l, r, err := log.Open(c.o)
+			if err == nil {
+				err = errors.Join(c.compare(r), l.Close())
+			}
+			if errors.Is(err, log.ErrCorrupt) && strings.Contains(err.Error(), newest.file) {
+				refused++
+			} else if err != nil {
+				t.Errorf("fenced %v, cut at %d of %d: %v", fenced, at, newest.to, err)
+			}
+		}
+		if refused == 0 {
+			t.Error("nothing was refused")
+		}
+	}
+}

@@ -163,6 +163,10 @@ func (r *replay) decide(s *scanner, bad *badFrame) error {
 	if bad.certain {
 		return bad.damage(s.name)
 	}
+	if bad.cut && s.size < s.header.size { // it had its size before it had its name: no tear makes it shorter
+		bad.reason = fmt.Sprintf("the file ends after %d bytes, and its header says that it has %d", s.size, s.header.size)
+		return bad.damage(s.name)
+	}
 	b, worse := s.scanAhead(bad.offset, s.size)
 	if worse != nil {
 		return worse.damage(s.name)

@@ -35,7 +35,9 @@ func (p *pages) read(at int64, n int) ([]byte, error) {
 		}
 		p.buf = p.buf[:want]
 		p.ahead.Ask(p.file, at, min(at+int64(want)+limits.PrefetchBytes, p.size))
-		if got, err := p.file.ReadAt(p.buf, at); got < want {
+		got, err := p.file.ReadAt(p.buf, at)
+		p.buf = p.buf[:got]
+		if got < n { // what a bad page is read with, before it, is there
 			p.buf = p.buf[:0]
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
@@ -54,6 +56,7 @@ type badFrame struct {
 	reason  string
 	cause   error
 	certain bool
+	cut     bool // the file ends before the frame does
 }
 
 // damage is the error of a bad frame that was synced.
@@ -110,7 +113,7 @@ func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
 	whole, err := s.read(h.offset, int(h.end()-h.offset))
 	if err != nil {
 		bad.reason, bad.certain = "the frame's payload cannot be read", !errors.Is(err, io.ErrUnexpectedEOF)
-		bad.cause = err
+		bad.cause, bad.cut = err, !bad.certain
 		return nil, bad
 	}
 	payload, padding := whole[headerBytes:headerBytes+h.length], whole[headerBytes+h.length:]
@@ -144,7 +147,7 @@ func (s *scanner) headerAt(at int64) (frameHeader, *badFrame) {
 	sector, err := s.read(at, headerBytes)
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF) && at >= s.size:
-		return frameHeader{}, &badFrame{offset: at, reason: "the file ends"}
+		return frameHeader{}, &badFrame{offset: at, reason: "the file ends", cut: true}
 	case err != nil:
 		return frameHeader{}, &badFrame{offset: at, reason: "the frame's header cannot be read", cause: err, certain: true}
 	}

@@ -75,7 +75,7 @@ func (s *storage) recover() (*recovered, error) {
 	ahead := s.loadAhead()
 	opened, found, err := log.Open(options)
 	if errors.Is(err, log.ErrCorrupt) {
-		opened, found, err = s.openCovered(options, err)
+		opened, found, err = s.openCovered(options, err, ahead)
 	}
 	if err != nil {
 		ahead.abandon()
@@ -106,7 +106,7 @@ func (s *storage) recover() (*recovered, error) {
 
 // openCovered opens a damaged log again, with the newest snapshot that can be loaded: damage wholly at or below it ends
 // nothing. It returns the damage when there is no such snapshot, or when it does not cover all that is damaged.
-func (s *storage) openCovered(o log.Options, damage error) (*log.Log, *log.Recovered, error) {
+func (s *storage) openCovered(o log.Options, damage error, ahead *loading) (*log.Log, *log.Recovered, error) {
 	listing, err := snapshot.List(s.folder.fs, s.folder.path("snap"))
 	if err != nil {
 		return nil, nil, damage
@@ -115,7 +115,12 @@ func (s *storage) openCovered(o log.Options, damage error) (*log.Log, *log.Recov
 		if info.Err != nil || info.Cluster != s.folder.Cluster {
 			continue
 		}
-		if _, _, err := snapshot.Load(s.folder.fs, info.Path, s.limits.Index); err != nil {
+		if ahead != nil && ahead.path == info.Path {
+			err = ahead.wait().err // loaded once: two states may be more than the machine has
+		} else {
+			_, _, err = snapshot.Load(s.folder.fs, info.Path, s.limits.Index)
+		}
+		if err != nil {
 			continue
 		}
 		o.Covered = info.Index

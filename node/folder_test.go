@@ -424,3 +424,49 @@ func TestLastStarts(t *testing.T) {
 		}
 	}
 }
+
+// A small file of which one half is old, as a crash between its two writes leaves it, or damaged, holds its content twice after a
+// start: damage to the other half brings nothing older back.
+func TestRepairSmallFiles(t *testing.T) {
+	for name, spoil := range map[string]func(file disk.File) error{
+		"a crash": func(file disk.File) error {
+			_, err := file.WriteAt(encodeSlot(9, []byte("new")), 0)
+			return err
+		},
+		"damage": func(file disk.File) error {
+			_, err := file.WriteAt([]byte{0xff}, slotBytes+slotHead)
+			return err
+		},
+	} {
+		fs := disk.NewMem(1)
+		f := &folder{fs: fs, dir: "data"}
+		if err := errors.Join(fs.MkdirAll("data"), f.write("small", []byte("old"))); err != nil {
+			t.Fatal(err)
+		}
+		file, err := fs.OpenWritable("data/small")
+		if err := errors.Join(err, spoil(file), file.Sync(), file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		want, err := f.read("small")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if damaged, err := f.repair("small"); err != nil || damaged != (name == "damage") {
+			t.Errorf("%s: damaged %v, %v", name, damaged, err)
+		}
+		for _, at := range []int64{slotHead, slotBytes + slotHead} {
+			if err := fs.Rot("data/small", at, 1); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := f.read("small"); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s, and damage at %d: %q, %v, want %q", name, at, got, err, want)
+			}
+			if err := fs.Rot("data/small", at, 1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if damaged, err := f.repair("small"); damaged || err != nil {
+			t.Errorf("%s: repaired again: %v, %v", name, damaged, err)
+		}
+	}
+}

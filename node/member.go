@@ -188,6 +188,15 @@ func (m *member) start() error {
 	if _, err := io.ReadFull(m.env.Random, m.process[:]); err != nil {
 		return fmt.Errorf("make a process id: %w", err)
 	}
+	for _, name := range []string{"identity", "amnesia", "peers", "callers"} {
+		damaged, err := m.folder.repair(name)
+		if err != nil {
+			return fmt.Errorf("repair %s: %w", m.folder.path(name), err)
+		}
+		if damaged {
+			m.logger.Warn("one half of a small file was damaged, and is written anew from the other one; nothing is lost, but look at the disk", "file", m.folder.path(name))
+		}
+	}
 	if err := m.folder.boot(m.process); err != nil {
 		return err
 	}

@@ -94,6 +94,39 @@ func (f *folder) read(name string) ([]byte, error) {
 	return content, err
 }
 
+// repair makes both slots of a small file hold its content, where a crash between their writes or damage has left one that does not:
+// the next damage, to the other one, would bring the older content back, or take both. It tells of damage.
+func (f *folder) repair(name string) (damaged bool, err error) {
+	file, err := f.fs.Open(f.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	content, number, _, err := readSlots(file)
+	if err != nil {
+		return false, err
+	}
+	b := make([]byte, 2*slotBytes)
+	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	same := 0
+	for i := range 2 {
+		n, _, whole := decodeSlot(b[i*slotBytes : (i+1)*slotBytes])
+		damaged = damaged || !whole
+		if whole && n == number {
+			same++
+		}
+	}
+	if same == 2 {
+		return false, nil
+	}
+	return damaged, f.write(name, content)
+}
+
 // write replaces the content of a small file, durably.
 func (f *folder) write(name string, content []byte) error {
 	if err := f.writeSlots(name, content); err != nil {

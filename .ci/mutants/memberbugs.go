@@ -24,7 +24,7 @@ var memberMutants = []mutant{
 		{"index/members.go", "	m = Members{record.Records, record.Removed}\n", "	m = Members{records: record.Records}\n"},
 	}, []detector{direct("./index", "TestSnapshotHasTheMembers")}},
 	{"leave the address to the member that is replaced", []change{
-		{"index/members.go", "		other.Peers = without(other.Peers, c.Peers)\n", "		other.Peers = without(other.Peers, nil)\n"},
+		{"index/members.go", "		}\n		other.Peers = without(other.Peers, c.Peers)\n", "		}\n		other.Peers = without(other.Peers, nil)\n"},
 	}, []detector{direct("./index", "TestScripts")}},
 	{"begin a replacement that the quorum cannot bear", []change{
 		{"actor/membership.go", "		if slices.Contains(f.voters, change.Instead) {", "		if slices.Contains(f.voters, change.Instead) && f.leader == 0 {"},

@@ -146,6 +146,15 @@ var ruleMutants = []mutant{
 	{"read older entries ahead", []change{
 		{"log/disk/os_linux.go", "unix.FADV_RANDOM", "unix.FADV_NORMAL"},
 	}, []detector{direct("./log/disk", "TestNoReadahead")}},
+	{"take a cut newest segment for one that ends", []change{
+		{"log/replay.go", "	if bad.cut && s.size < s.header.size {", "	if bad.cut && s.size < 0 {"},
+	}, []detector{direct("./log", "TestCutNewest")}},
+	{"throw away what was read before a bad page", []change{
+		{"log/scan.go", "		if got < n { //", "		if got < want { //"},
+	}, []detector{direct("./log", "TestUnreadablePageIsNamed")}},
+	{"leave the old half of a small file", []change{
+		{"node/slots.go", "		if whole && n == number {\n", "		if whole {\n"},
+	}, []detector{direct("./node", "TestRepairSmallFiles")}},
 	{"read segments as they are decoded", []change{
 		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "at+0*limits.PrefetchBytes)"},
 	}, []detector{direct("./log", "TestSegmentsAreReadAhead")}},
