@@ -98,16 +98,13 @@ func (f *folder) read(name string) ([]byte, error) {
 // the next damage, to the other one, would bring the older content back, or take both. It tells of damage.
 func (f *folder) repair(name string) (damaged bool, err error) {
 	file, err := f.fs.Open(f.path(name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
 	if err != nil {
-		return false, err
+		return false, nil // there is none, or who needs it says what is wrong
 	}
 	defer file.Close()
 	content, number, _, err := readSlots(file)
 	if err != nil {
-		return false, err
+		return false, nil // as above
 	}
 	b := make([]byte, 2*slotBytes)
 	if _, err := file.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
