@@ -61,7 +61,7 @@ func apart(t *testing.T, namespaces uintptr) (here bool) {
 	program, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(program, "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "30m")
-	cmd.Env = append(os.Environ(), apartName+"="+t.Name())
+	cmd.Env = append(os.Environ(), apartName+"="+t.Name(), fmt.Sprintf("%s=%d", apartPortName, apartFirst+nextApart.Add(1)%apartRanges*apartPorts))
 	cmd.SysProcAttr = childAttributes()
 	cmd.SysProcAttr.Cloneflags = namespaces
 	if os.Getuid() != 0 {

@@ -93,15 +93,24 @@ func setUp(e *testscript.Env) error {
 }
 
 // nextPort is where freePorts looks next: what one test was given, another one is not. They lie below those that the
-// system gives away, and those of a test in a process of its own above all others.
-var nextPort atomic.Int64
+// system gives away, and those of a test in a process of its own above all others: each has a range that its parent gives.
+var nextPort, nextApart atomic.Int64
+
+// The ranges of tests in processes of their own, and the variable that names the first port of one.
+const (
+	apartFirst    = 28000
+	apartPorts    = 150
+	apartRanges   = 30
+	apartPortName = "QKV_TEST_APART_PORT"
+)
 
 func init() {
-	if os.Getenv(apartName) != "" {
-		nextPort.Store(29000 + rand.Int64N(3000))
+	if first, err := strconv.ParseInt(os.Getenv(apartPortName), 10, 64); err == nil {
+		nextPort.Store(first)
 		return
 	}
 	nextPort.Store(12000 + rand.Int64N(15000))
+	nextApart.Store(rand.Int64N(apartRanges))
 }
 
 // freePorts finds a number of free UDP ports in a row, and returns the first.
