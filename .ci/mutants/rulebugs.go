@@ -153,7 +153,7 @@ var ruleMutants = []mutant{
 		{"log/scan.go", "		if got < n { //", "		if got < want { //"},
 	}, []detector{direct("./log", "TestUnreadablePageIsNamed")}},
 	{"leave the old half of a small file", []change{
-		{"node/slots.go", "		if whole && n == number {\n", "		if whole {\n"},
+		{"node/slots.go", "		if whole && n == number {\n", "		if whole && n <= number {\n"},
 	}, []detector{direct("./node", "TestRepairSmallFiles")}},
 	{"read segments as they are decoded", []change{
 		{"log/scan.go", "min(at+int64(want)+limits.PrefetchBytes, p.size))", "at+0*limits.PrefetchBytes)"},

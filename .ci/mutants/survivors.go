@@ -140,7 +140,7 @@ func survivorMutants() []mutant {
 			{"node/peers.go", "		if s.ID == id && s.Connected {\n			return s.Remote", "		if s.ID == id && s.Connected && id == 0 {\n			return s.Remote"},
 		}, []detector{direct("./node", "TestMisplaced")}},
 		{"take an address from another member for one that has called from there once", []change{
-			{"node/peers.go", "		if now && holder != one.ID", "		if holder != one.ID"},
+			{"node/peers.go", "		if now && holder != one.ID", "		if (now || at != \"\") && holder != one.ID"},
 		}, []detector{direct("./node", "TestMisplaced")}},
 		{"locate one that has moved since", []change{
 			{"index/members.go", "	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {\n", "	if len(c.Peers) == 0 {\n"},
