@@ -179,7 +179,7 @@ func (m Members) Change(c *kv.MemberChange, wall int64) (Members, *kv.Error) {
 }
 
 // locate writes down where another member says that one is: at the first address, beside the one that the log had. That member may
-// be far behind the log: what one has said itself since holds.
+// be far behind the log: what one has said itself since holds. It is for records that nobody else has, one among them.
 func (m Members) locate(c *kv.MemberChange, one *kv.Member) (Members, *kv.Error) {
 	if !slices.Equal(c.Peers[1:], one.Peers[:min(len(one.Peers), 1)]) {
 		return m, kv.Errorf(kv.BadRequest, "%s has moved since", m.NameOf(c.ID))

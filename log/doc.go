@@ -116,7 +116,7 @@
 //     and Vote must not go back.
 //  6. Torn or damaged. The bad frame is damage when
 //     a) no tear can make it: a whole header that makes no sense, or a right checksum over records that do not, or a
-//     read that the disk refuses; or
+//     read that the disk refuses, or the end of a file that is shorter than its header says; or
 //     b) a whole header behind it, in any page of the segment, has synced beyond the frame's offset; or
 //     c) a header in a next segment, its own or a frame's, has a prevEnd beyond the frame's offset.
 //     Otherwise it was never synced, nobody was told of it, and the log ends before it. Term and Vote (not

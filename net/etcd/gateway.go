@@ -158,8 +158,8 @@ type bounded struct {
 	turns chan struct{} // has room for those that make JSON of much at a time
 }
 
-// Marshal implements runtime.Marshaler. Base64, JSON and its check take some 15 ms for a mebibyte, without a pause: of streams that ask
-// for as much, a few are served at a time, and others' requests do not wait for a processor behind all of them.
+// Marshal implements runtime.Marshaler. Base64, JSON and its check of much take the processor without a pause: of streams that
+// ask for as much, a few are served at a time, and others' requests do not wait for a processor behind all of them.
 func (b bounded) Marshal(v any) ([]byte, error) {
 	of := v
 	if chunk, ok := v.(map[string]any); ok {
