@@ -30,7 +30,9 @@ func (w *world) recover() {
 	}
 	w.watch = newChecker(w)
 	w.sim.Observe(w.watch.turn)
-	w.watch.commit, w.watch.changes, w.watch.visible = before.commit+1, before.changes, before.visible
+	// A recovery takes all that its log has, also what was on its disk, or on its way there, and not yet known to be on a quorum's.
+	w.watch.commit = max(before.commit, h.proven.last, h.intended.last)
+	w.watch.changes, w.watch.visible = before.changes, before.visible
 	w.byID, h.fresh, h.rottedLog = map[uint64]*host{}, true, false // the log is another one
 	h.copied = false                                               // and so is the member
 	h.start()
