@@ -127,10 +127,10 @@ func (s *Snapshotter) makeRoom() {
 }
 
 // pieceAfter is how much a step asks the disk for at once, by how long the one before took with so much. Half as much makes a
-// step take twice as long at most, so that it does not go to and fro.
-func pieceAfter(took time.Duration, before int) int {
+// step take twice as long at most, so that it does not go to and fro. Where there is haste it does not matter who waits.
+func pieceAfter(took time.Duration, before int, haste bool) int {
 	switch {
-	case took > limits.SnapshotStepQuick:
+	case haste, took > limits.SnapshotStepQuick:
 		return min(2*before, limits.SnapshotStepBytes)
 	case took <= limits.SnapshotStepQuick/4:
 		return max(before/2, limits.SnapshotPieceBytes)
@@ -138,17 +138,31 @@ func pieceAfter(took time.Duration, before int) int {
 	return before
 }
 
-// Rest implements Paced: hardly any after a step that the disk has not held up. Else as long as the step took while the log
-// has taken none of its room, less and less up to half of that, and from there on a part of it: what lets go of the log has to
-// be ready before there is no room. In that part the log's next group comes, so that it has its turn: the disk has just done one,
-// and what follows from that must go to the other members and back.
+// outrun tells whether the log takes its room faster than the save goes on: half of it is before the save is ordered, and half of
+// what is left is for what comes until the file is published, so that the next save is not due by then.
+func (s *Snapshotter) outrun() bool {
+	if !s.writing() {
+		return false
+	}
+	room := float64(s.Status.logRoom(&s.Limits, s.bytes()))
+	return float64(s.Status.Durable().FileBytes) > room/2+room/4*s.order.done()
+}
+
+// Rest implements Paced: hardly any after a step that the disk has not held up, and none where the log outruns a save. Else as long
+// as the step took while the log has taken none of its room, less and less up to half of that, and from there on a part of it: what
+// lets go of the log has to be ready before there is no room. In that part the log's next group comes, so that it has its turn: the
+// disk has just done one, and what follows from that must go to the other members and back.
 func (s *Snapshotter) Rest(took time.Duration) time.Duration {
 	s.Status.DiskGoesOn(s.now + took)
-	s.pieceBytes = pieceAfter(took, s.pieceBytes)
-	if took <= limits.SnapshotStepQuick {
-		return restAfter(0)
+	haste := s.outrun()
+	s.pieceBytes = pieceAfter(took, s.pieceBytes, haste)
+	switch {
+	case took > limits.SnapshotStepQuick:
+		half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
+		left := max(half-s.Status.Durable().FileBytes, 0)
+		return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/limits.SnapshotRest))
+	case haste:
+		return 0
 	}
-	half := max(s.Status.logRoom(&s.Limits, s.bytes())/2, 1)
-	left := max(half-s.Status.Durable().FileBytes, 0)
-	return restAfter(max(time.Duration(float64(took)*float64(left)/float64(half)), took/limits.SnapshotRest))
+	return restAfter(0)
 }

@@ -239,7 +239,7 @@
 // before. A turn of the log is a group, limits.GroupBytes while it is behind, one of the snapshotter
 // limits.SnapshotSyncBytes and one of the maker a step; and after each turn those two rest for as long as it took, with
 // its waiting (the snapshotter hardly at all where that was no longer than limits.SnapshotStepQuick; there it asks for small pieces,
-// limits.SnapshotPieceBytes, since what a disk was given at once the log waits for). So on a disk that
+// limits.SnapshotPieceBytes, since what a disk was given at once the log waits for, unless the log outruns it). So on a disk that
 // the log keeps busy, of every two groups there is one turn of each, and the log has
 //
 //	2·GroupBytes / (2·GroupBytes + SnapshotSyncBytes + a step) = 8 / (8 + 1 + 1/4) = 86 %
@@ -283,7 +283,8 @@
 //     take at most U and limits.DiskUseCatchUp times S. Else the next snapshot, saved while one is sent, would take the room of what is written
 //     meanwhile, and the follower would need one after the other.
 //  4. The snapshotter's rests on a slow disk shrink as the log takes its room; from half of it on they are just long enough for the
-//     log's next group to come first.
+//     log's next group to come first. On a quick one a save asks for whole steps at once, and does not rest, where the log would
+//     have taken more than three quarters of its room by the save's end.
 //
 // So two snapshots, and three while one is saved, are there as long as 3S + X and three quarters of the log's room allow it:
 // of a state between about 180 MiB and a GiB the older one goes while the next one is saved beside much writing, since U cannot

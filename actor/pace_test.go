@@ -126,6 +126,43 @@ func TestPiecesFollowTheDisk(t *testing.T) {
 	}
 }
 
+// A save that the log outruns asks for more at once, step by step, and does not rest: half of the log's room is taken before it is
+// ordered, and of the other one half is for what comes until all is written and read back. A disk that holds it up has its rest.
+func TestOutrunSaveIsInHaste(t *testing.T) {
+	const mib = 1 << 20
+	view := viewAt(t, 3, 10)
+	s := newTestSnapshotter(t, view)
+	s.beginSave(Save{View: view, Index: 3, Term: 1, ConfState: &raftpb.ConfState{Voters: []uint64{1}}})
+	s.startSave()
+	room := func() int64 { return s.Status.logRoom(&s.Limits, s.bytes()) }
+	done := s.order.saver.Done()
+	const least = limits.SnapshotPieceBytes
+	for _, c := range []struct {
+		what          string
+		bytes         int64 // of the file
+		eighths, over int64 // of the log's room
+		took, rests   time.Duration
+		asks          int
+	}{
+		{"just begun, half is taken", 100 * mib, 4, -mib, 0, restLeast, least},
+		{"just begun, more is", 100 * mib, 4, mib, 0, 0, 4 * least},
+		{"half done, five eighths are", done, 5, -mib, 0, restLeast, least},
+		{"half done, more is", done, 5, mib, 0, 0, 4 * least},
+		{"just begun on a disk that holds it up", 100 * mib, 8, 0, 8 * limits.SnapshotStepQuick, limits.SnapshotStepQuick, 4 * least},
+	} {
+		s.order.bytes, s.pieceBytes = c.bytes, 2*least
+		s.Status.publishDurable(log.Stats{Bytes: room()/8*c.eighths + c.over})
+		if rests := s.Rest(c.took); rests != c.rests || s.pieceBytes != c.asks {
+			t.Errorf("%s: a rest of %v, %d bytes at once; %v and %d are wanted", c.what, rests, s.pieceBytes, c.rests, c.asks)
+		}
+	}
+	s.abortSave()
+	s.Status.publishDurable(log.Stats{Bytes: room()})
+	if s.Rest(0) != restLeast {
+		t.Error("no save is under way, and it does not rest")
+	}
+}
+
 // A step of the segment maker is as large as the last one says that the disk can do soon.
 func TestSpareStepsFollowTheDisk(t *testing.T) {
 	s := NewSegmentMaker(SegmentMakerConfig{Maker: &log.Maker{}, Status: &Status{}})

@@ -15,6 +15,11 @@ type saving struct {
 	saver *snapshot.Saver // nil until it begins
 }
 
+// done is what part of it is done: it is written, and read back.
+func (o *saving) done() float64 {
+	return float64(o.saver.Done()) / float64(2*max(o.bytes, o.saver.Info().Bytes))
+}
+
 func (s *Snapshotter) beginSave(m Save) {
 	s.order = &saving{Save: m, since: s.now, bytes: m.View.LiveBytes() + m.View.HistoryBytes()}
 }

@@ -323,6 +323,17 @@ func (s *Saver) abandon() {
 	s.file, s.source, s.block, s.state = nil, nil, nil, nil
 }
 
+// Done is how much is written, and read back: twice the file's size when all is done.
+func (s *Saver) Done() int64 {
+	switch {
+	case s.file == nil:
+		return 2 * s.size
+	case s.back == nil:
+		return s.file.offset
+	}
+	return s.file.offset + s.back.next
+}
+
 // Info is what is being saved; its size is what is written so far, and after the last step that of the file.
 func (s *Saver) Info() Info {
 	info := Info{Meta: s.meta, Path: s.path(), Bytes: s.size, Err: s.err}

@@ -376,7 +376,7 @@ var bugs = []mutant{
 		{"cli/dial.go", "	t.inOrder = true\n", ""},
 	}, []detector{direct("./cli", "TestClientsOfALoadBeginInTurn")}},
 	{"let a slow disk have no rest from snapshots", []change{
-		{"actor/diskuse.go", "	if took <= limits.SnapshotStepQuick {", "	if took <= 1000*limits.SnapshotStepQuick {"},
+		{"actor/diskuse.go", "	case took > limits.SnapshotStepQuick:\n		half", "	case took > 1000*limits.SnapshotStepQuick:\n		half"},
 	}, []detector{direct("./actor", "TestSnapshotterRests"), direct("./node", "TestSlowDisks")}},
 	{"order a snapshot without a look at the log's room", []change{
 		{"actor/applier.go", "	half := max(a.Status.logRoom(&a.Limits, 2*size)/2, least)\n", "	half := size*1000 + least\n"},

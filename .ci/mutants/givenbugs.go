@@ -51,6 +51,12 @@ func givenMutants() []mutant {
 		{"count the keys of watches that were canceled", []change{
 			{"net/etcd/watch.go", "	w.s.watches.Add(-1)\n	w.namesLocked(-one.names)\n", "	w.s.watches.Add(-1)\n"},
 		}, []detector{direct("./net/etcd", "TestWatchedKeysCount")}},
+		{"save without haste, whatever the log takes meanwhile", []change{
+			{"actor/diskuse.go", "	haste := s.outrun()\n", "	haste := false\n"},
+		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
+		{"forget how far a save is", []change{
+			{"actor/diskuse.go", "room/2+room/4*s.order.done()", "room/2"},
+		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 		{"count the objects of all messages of a stream", []change{
 			{"net/etcd/room.go", "	b.objects = 0\n", ""},
 		}, []detector{direct("./net/etcd", "TestGatewayStreamOfManyMessages")}},

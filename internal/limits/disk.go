@@ -126,7 +126,9 @@ const (
 	SnapshotStepBytes = 1 << 20
 	// SnapshotPieceBytes is how much of a step is written or read with one call on a disk that is quick: one that serves its queue
 	// in order has the log's sync wait behind the whole call. Each step that took longer than SnapshotStepQuick doubles it, up to a
-	// whole step, since a disk may take long for each call, however little it is for; one of a quarter of that halves it again.
+	// whole step, since a disk may take long for each call, however little it is for; one of a quarter of that halves it again. So
+	// does each step of a save that the log would outrun: three members on a disk took 11.5 s for 540 MB in these pieces, 5.5 in
+	// whole steps, and by then a log of 75 MB/s had taken more than its room.
 	// Measured with 16 KiB of a log that are written and synced again and again beside 100 MB that are written, or read: the median
 	// was 0.7 and 2.0 ms with 1 MiB at once, 0.3 and 0.35 with 128 KiB, 0.25 and 0.23 with this, and 0.15 with neither; the 100 MB
 	// took 0.10 to 0.12, 0.15, and 0.14 to 0.23 s.
