@@ -276,8 +276,9 @@ const (
 	// EtcdBytes bounds what gRPC's clients hold together by open streams, requests that are not whole and answers that are not read, but
 	// for those that have EtcdBuiltBytes. It is half of what clients may cost a member, since Go's collector leaves as much garbage.
 	EtcdBytes = 256 << 20
-	// EtcdStreamBytes is what a stream takes that its client has begun and not ended, with the goroutine that serves it.
-	EtcdStreamBytes = 10 << 10
+	// EtcdStreamBytes is what a stream takes that its client has begun and not ended, with the goroutines that serve it: of what
+	// EtcdStreamsAll says, what Go's collector leaves is in EtcdBytes already. As many as that leave hardly any of it to others.
+	EtcdStreamBytes = 20 << 10
 	// EtcdAskedBytes is what one takes whose client has said all, until its answer is written.
 	EtcdAskedBytes = 3 << 10
 	// EtcdLeasesSorted is how many leases are listed by when they end: the leader's clock is asked for each. EtcdLeasesAsking is how many
