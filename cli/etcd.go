@@ -59,7 +59,7 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 	var syntax *etcdflags.SyntaxError
 	switch {
 	case errors.Is(err, etcdflags.ErrHelp):
-		etcdflags.WriteHelp(stdout, program)
+		writeEtcdHelp(stdout, program)
 		return exitOK
 	case errors.Is(err, etcdflags.ErrVersion):
 		fmt.Fprintf(stdout, "etcd Version: %s\nqkv Version: %s\nGo Version: %s\nGo OS/Arch: %s/%s\n", etcd.Version, Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -86,6 +86,22 @@ func runEtcd(ctx context.Context, program string, words []string, stdout, stderr
 		return exitFailed
 	}
 	return etcdExit(logger, etcdMember(ctx, c, logger))
+}
+
+// writeEtcdHelp is the help of etcd's command line, laid out as etcd's own is.
+func writeEtcdHelp(to io.Writer, program string) {
+	w := helpWriter{to, widthOf(to)}
+	fmt.Fprintf(w, "usage: %s [flags]\n\n", program)
+	w.text("etcd's own command line: flags, ETCD_ variables and --config-file are those of etcd 3.7.\n\n" +
+		"Members talk to each other by QUIC, which is UDP, at the host and port of the peer URLs.")
+	indent := strings.Repeat(" ", 8)
+	for _, s := range etcdflags.Help() {
+		fmt.Fprintf(w, "\n%s:\n", s.Title)
+		for _, f := range s.Flags {
+			w.wrap("  --"+f.Name, indent, f.Default)
+			w.wrap(strings.TrimSuffix(indent, " "), indent, f.Usage)
+		}
+	}
 }
 
 // etcdExit says why a member does not run any more, and returns the exit code.

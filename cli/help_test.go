@@ -10,10 +10,15 @@ import (
 	"qkv/internal/etcdflags"
 )
 
-// Every command's help fits a terminal of 80 columns, and has examples that are command lines of this program.
+// Every command's help, as the program prints it, fits a terminal of 80 columns, and has examples that are command lines of this
+// program.
 func TestHelp(t *testing.T) {
 	var visit func(path string, commands []*cli.Command)
-	fits := func(path string, help *bytes.Buffer) {
+	fits := func(path string) {
+		var help, messages bytes.Buffer
+		if code := run(t.Context(), append(append([]string{"qkv"}, strings.Fields(path)...), "--help"), strings.NewReader(""), &help, &messages); code != exitOK || help.Len() == 0 {
+			t.Errorf("the help of %q: exit code %d, %s", path, code, &messages)
+		}
 		for line := range strings.Lines(help.String()) {
 			if n := columnsOf(strings.TrimRight(line, "\n")); n > 80 {
 				t.Errorf("the help of %q has a line of %d columns:\n%s", path, n, line)
@@ -22,13 +27,13 @@ func TestHelp(t *testing.T) {
 	}
 	visit = func(path string, commands []*cli.Command) {
 		for _, c := range commands {
+			path := strings.TrimSpace(path + " " + c.Name)
+			fits(path)
 			if c.Hidden {
 				continue
 			}
-			path := strings.TrimSpace(path + " " + c.Name)
 			var help bytes.Buffer
 			writeHelp(&help, "qkv "+path, c)
-			fits(path, &help)
 			visit(path, c.Subcommands)
 			if talks := strings.Contains(help.String(), "--endpoints "); talks != strings.Contains(help.String(), "that talk to a cluster") {
 				t.Errorf("%q talks to a cluster: %v; its help:\n%s", path, talks, &help)
@@ -39,9 +44,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	visit("", newApp().Commands)
-	var help bytes.Buffer
-	writeAppHelp(&help, newApp())
-	fits("qkv", &help)
+	fits("")
 	for path, lines := range examples {
 		for _, line := range readmeLines("```\n" + strings.Join(lines, "\n") + "\n```") {
 			_, line, ours := strings.Cut(line, "qkv ")

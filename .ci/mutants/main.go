@@ -25,7 +25,7 @@ import (
 
 // mutants are the bugs that are put back.
 var mutants = slices.Concat(bugs, benchMutants(), catchupMutants(), clockMutants(), edgeMutants(), etcdMutants(), givenMutants(), leaderMutants(), lockMutants(),
-	memberMutants, migrateMutants, netMutants(), ruleMutants, survivorMutants(), watchMutants())
+	memberMutants, migrateMutants, netMutants(), ruleMutants, saidMutants(), survivorMutants(), watchMutants())
 
 func main() {
 	var (

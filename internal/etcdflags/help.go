@@ -1,26 +1,32 @@
 package etcdflags
 
-import (
-	"fmt"
-	"io"
-)
+// Section is the flags under one title of the help.
+type Section struct {
+	Title string
+	Flags []FlagHelp
+}
 
-// WriteHelp prints all flags with what they decide. Program is what the command is called.
-func WriteHelp(w io.Writer, program string) {
-	fmt.Fprintf(w, "usage: %s [flags]\n\netcd's own command line: flags, ETCD_ variables and --config-file are those of etcd 3.7.\n", program)
-	fmt.Fprintf(w, "\nMembers talk to each other by QUIC, which is UDP, at the host and port of the peer URLs.\n")
+// FlagHelp is what the help says of a flag: its name, its value by default as a shell has it, and what it decides.
+type FlagHelp struct{ Name, Default, Usage string }
+
+// Help returns all flags that etcd has today, with what becomes of each here.
+func Help() (sections []Section) {
 	for _, g := range table {
-		var said bool
+		section := Section{Title: g.title}
 		for _, s := range g.specs {
 			if s.use == removed || s.kind == nothing {
 				continue
 			}
-			if !said {
-				fmt.Fprintf(w, "\n%s:\n", g.title)
-				said = true
-			}
-			fmt.Fprintf(w, "  --%s '%s'\n        %s%s\n", s.name, s.byDefault(), map[use]string{ignored: "no effect: ", refused: "refused: "}[s.use], s.usage)
+			section.Flags = append(section.Flags, FlagHelp{
+				Name: s.name, Default: "'" + s.byDefault() + "'", Usage: map[use]string{ignored: "no effect: ", refused: "refused: "}[s.use] + s.usage,
+			})
+		}
+		if len(section.Flags) > 0 {
+			sections = append(sections, section)
 		}
 	}
-	fmt.Fprintf(w, "\nOther:\n  --config-file ''\n        YAML or JSON with the flags' names; all other flags and variables are passed over\n  --version\n        print the version of etcd's API that is spoken, and exit\n")
+	return append(sections, Section{"Other", []FlagHelp{
+		{"config-file", "''", "YAML or JSON with the flags' names; all other flags and variables are passed over"},
+		{"version", "", "print the version of etcd's API that is spoken, and exit"},
+	}})
 }

@@ -1,0 +1,10 @@
+package main
+
+// The bugs of what is said to whoever reads it: nothing else goes wrong by them.
+func saidMutants() []mutant {
+	return []mutant{
+		{"print etcd's flags in lines of any length", []change{
+			{"cli/etcd.go", "w.wrap(strings.TrimSuffix(indent, \" \"), indent, f.Usage)", "fmt.Fprintf(w, \"%s%s\\n\", indent, f.Usage)"},
+		}, []detector{direct("./cli", "TestHelp")}},
+	}
+}
