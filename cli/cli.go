@@ -96,7 +96,8 @@ func newApp() *cli.App {
 		UsageText: "qkv COMMAND [flags] [arguments]",
 		Description: "Flags work before and after arguments; `--` ends them. Every flag has an environment variable: `qkv COMMAND " +
 			"--help` names it. Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 key or member not found, 4 a " +
-			"condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C.",
+			"condition failed, 5 unavailable, 6 not allowed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C, 143 " +
+			"after SIGTERM, which `qkv serve` ends with 0.",
 		HideHelp: true, HideVersion: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		Commands: []*cli.Command{

@@ -4,9 +4,9 @@
 //
 //   - Exit codes: 0 ok, 1 failed, 2 usage or refused configuration, 3 a single key or a member not found (an empty
 //     range is 0), 4 a condition failed, or the members do not allow a change of them, 5 unavailable, 6 not allowed, or
-//     this member was removed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C, and 128 more than its
-//     number after any other signal, but for a member that SIGTERM or SIGHUP stops, and for lock and elect when a signal
-//     gives back what they hold, which is 0.
+//     this member was removed, 7 outcome unknown, 8 the disk failed; 130 after Ctrl-C, 143 after SIGTERM, and 128 more
+//     than its number after any other signal, but for a member that SIGTERM or SIGHUP stops, and for lock and elect when
+//     a signal gives back what they hold, which is 0.
 //   - stdout holds the answer and nothing else; messages, names of skipped files and progress go to stderr.
 //   - Once serve has begun all that it says is in the format of its log: of JSON, each line names the member.
 //   - `-w json` is one compact line an answer; the names in it, and their order, stay. A key or value that is not

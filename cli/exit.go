@@ -24,7 +24,7 @@ const (
 	exitNotAllowed  = 6 // the members refuse this certificate; serve: the member was removed from its cluster
 	exitUnknown     = 7 // a write was sent and its outcome is not known: it may have happened
 	exitDisk        = 8 // serve: the disk failed a write or a sync, or does not answer
-	// Above 128: ended by the signal of that number less 128, as Ctrl-C with 130. A member that SIGTERM stops has exitOK.
+	// Above 128: ended by the signal of that number less 128, as Ctrl-C with 130 and SIGTERM with 143. A member that SIGTERM stops has exitOK.
 )
 
 // exitError is an error that knows the exit code it ends the program with.

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"unicode"
 
 	"qkv/index/kv"
 	"qkv/net/client"
@@ -64,6 +67,26 @@ func TestExitCodes(t *testing.T) {
 		}
 		if got := exitCode(fmt.Errorf("wrapped: %w", tt.err)); tt.err != nil && got != tt.want {
 			t.Errorf("wrapped %v: exit code %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}
+
+// TestExitCodesAreListed: whoever reads the help, or this package's promises, finds each code of a command.
+func TestExitCodesAreListed(t *testing.T) {
+	var help strings.Builder
+	writeAppHelp(&help, newApp())
+	promises := string(readFile(t, "doc.go"))
+	codes := []int{(&interruption{syscall.SIGINT}).code(), (&interruption{syscall.SIGTERM}).code()}
+	for code := range exitDisk + 1 {
+		codes = append(codes, code)
+	}
+	for where, text := range map[string]string{"the help": help.String(), "doc.go": promises} {
+		_, list, found := strings.Cut(text, "Exit codes: ")
+		list, _, _ = strings.Cut(list, "\n//   - ") // what is promised of other things
+		for _, code := range codes {
+			if !found || !slices.Contains(strings.FieldsFunc(list, func(r rune) bool { return !unicode.IsDigit(r) }), strconv.Itoa(code)) {
+				t.Errorf("%s does not list the exit code %d: %q", where, code, list)
+			}
 		}
 	}
 }

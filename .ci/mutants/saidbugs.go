@@ -6,5 +6,8 @@ func saidMutants() []mutant {
 		{"print etcd's flags in lines of any length", []change{
 			{"cli/etcd.go", "w.wrap(strings.TrimSuffix(indent, \" \"), indent, f.Usage)", "fmt.Fprintf(w, \"%s%s\\n\", indent, f.Usage)"},
 		}, []detector{direct("./cli", "TestHelp")}},
+		{"forget an exit code in the help", []change{
+			{"cli/cli.go", "130 after Ctrl-C, 143 \" +\n\t\t\t\"after SIGTERM,", "130 after \" +\n\t\t\t\"Ctrl-C,"},
+		}, []detector{direct("./cli", "TestExitCodesAreListed")}},
 	}
 }
