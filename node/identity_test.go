@@ -495,7 +495,8 @@ func TestWhoMayJoin(t *testing.T) {
 	h := peerHandler{m}
 	running := &calls{}
 	m.transport = running
-	got, refusal := h.Join(peerframe.JoinRequest{Name: "n8"})
+	led := actor.RaftStatus{Leader: 2, Role: "follower"}
+	got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: "n8"}, led)
 	if refusal != nil || got.Cluster != 77 || got.ID != 8 || len(got.Members) != 5 || !slices.Equal(got.Members[4].Addresses, []string{"h9:2"}) {
 		t.Errorf("one that was added: %+v, %v", got, refusal)
 	}
@@ -515,8 +516,12 @@ func TestWhoMayJoin(t *testing.T) {
 		if c.at != "" {
 			request.Addresses = []string{c.at}
 		}
-		if _, refusal := h.Join(request); refusal == nil || refusal.Code != c.code || !strings.Contains(refusal.Text, c.text) {
+		if _, refusal := h.judgeJoiner(request, led); refusal == nil || refusal.Code != c.code || !strings.Contains(refusal.Text, c.text) {
 			t.Errorf("%+v: %+v", c, refusal)
+		}
+		if _, refusal := h.judgeJoiner(request, actor.RaftStatus{}); refusal == nil || refusal.Code != c.code || strings.Contains(refusal.Text, "qkv member") || len(refusal.Text) > limits.PeerReasonBytes ||
+			c.runs != 9 && (!strings.Contains(refusal.Text, "docs/emergencies.md") || !strings.Contains(refusal.Text, "`qkv recover --accept-loss --data-dir DIR`")) {
+			t.Errorf("%+v, without a leader, who could not change the members: %+v", c, refusal)
 		}
 	}
 }
@@ -531,9 +536,12 @@ func TestWhoMayJoinInPlace(t *testing.T) {
 	m.transport = running
 	for connected, want := range map[bool]peerframe.RefusalCode{false: peerframe.Taken, true: peerframe.Refused} {
 		running.status = []peer.PeerStatus{{Peer: peer.Peer{ID: 8}, Connected: connected}}
-		_, refusal := (peerHandler{m}).Join(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}})
-		if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "there is one called n8 already") {
-			t.Errorf("n8 runs: %v: %+v", connected, refusal)
+		for _, leader := range []uint64{2, 0} {
+			_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", Addresses: []string{"h8:1"}}, actor.RaftStatus{Leader: leader})
+			if refusal == nil || refusal.Code != want || !strings.Contains(refusal.Text, "there is one called n8 already") ||
+				strings.Contains(refusal.Text, "`qkv member replace n8 --peer h8:1`") != (leader != 0 && !connected) {
+				t.Errorf("n8 runs: %v, the leader is %d: %+v", connected, leader, refusal)
+			}
 		}
 	}
 }
@@ -551,7 +559,7 @@ func TestWhoWaitsToJoinShows(t *testing.T) {
 		return all
 	}
 	asks("n9", "h7:1")
-	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "`qkv member add n9 --peer h7:1`") {
+	if got := m.status.Alarms(); len(got) != 1 || got[0].Name != actor.Joins || !strings.Contains(got[0].Text, "n9 asks to join, from h7:1") || !strings.Contains(got[0].Text, "n1 hears of no leader") {
 		t.Errorf("who was not added asks: %+v", got)
 	}
 	for range limits.TurnedAwayLooks - 1 {
@@ -642,7 +650,7 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		{"n1", "h9:1", 0, 0, "there is one called n1 already"},
 		{"n1", "h7:1", 9, 0, "there is one called n1 already"},
 	} {
-		got, refusal := h.Join(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told})
+		got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told}, actor.RaftStatus{Leader: 2})
 		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {
 			t.Errorf("%s at %s: %+v, %v", c.name, c.at, got, refusal)
 		}

@@ -362,7 +362,7 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 
 // Join implements peer.Handler. Whoever asks and may not join shows in the status: on its own host only its log says that it waits.
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
-	w, refusal := h.judgeJoiner(request)
+	w, refusal := h.judgeJoiner(request, h.status.Raft())
 	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
 	if refusal != nil {
 		asks.Text = fmt.Sprintf("%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
@@ -419,9 +419,13 @@ func (m *member) forgetTurnedAway() {
 	}
 }
 
+// noLeaderToChange is what to do in place of a change of the members, which only a leader makes; it wants this member's name.
+const noLeaderToChange = "%s hears of no leader, without which no member is added or replaced: start those that do not run, with their data folders; " +
+	"where half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
+
 // judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or
 // once it was told its id by that: it may have moved since.
-func (h peerHandler) judgeJoiner(request peerframe.JoinRequest) (w peerframe.Welcome, refusal *peerframe.Refusal) {
+func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftStatus) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
 	if told := members.Get(request.ID); told != nil && told.Name == "" {
@@ -434,22 +438,28 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest) (w peerframe.Wel
 	if len(request.Addresses) > 0 {
 		at = request.Addresses[0]
 	}
+	add := fmt.Sprintf("run `qkv member add %s --peer %s`, with the address that it will be reached at", name, at)
+	replace := fmt.Sprintf("if it is lost, run `qkv member replace %s --peer %s`", name, at)
+	if now.Leader == 0 {
+		add = fmt.Sprintf(noLeaderToChange, h.config.Name)
+		replace = add
+	}
 	switch {
 	case members.Removed(request.ID):
-		return w, removedRefusal(h.status.Raft(), h.config.Name, name, request.ID)
+		return w, removedRefusal(now, h.config.Name, name, request.ID)
 	case unnamed != nil && one != unnamed && h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
-			"a member was added at %s, and there is one called %s already, %016x, that %s does not hear: if it is lost, `qkv member replace %s --peer %s` takes it out", strings.Join(unnamed.Peers, ", "), name, one.ID, h.config.Name, name, at)}
+			"a member was added at %s, and there is one called %s already, %016x, that %s does not hear: %s", strings.Join(unnamed.Peers, ", "), name, one.ID, h.config.Name, replace)}
 	case unnamed != nil && one != unnamed:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"a member was added at %s, and there is one called %s already, %016x: give another --name", strings.Join(unnamed.Peers, ", "), name, one.ID)}
-	case h.status.Raft().Role == actor.RoleRefused:
+	case now.Role == actor.RoleRefused:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:
-		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: run `qkv member add %s --peer %s`, with the address that it will be reached at", name, h.config.Name, name, at)}
+		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: %s", name, h.config.Name, add)}
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
-			"%s has joined already, with another data folder: start it with that one; if it is lost, run `qkv member replace %s --peer %s`", name, name, at)}
+			"%s has joined already, with another data folder: start it with that one; %s", name, replace)}
 	case one.Started():
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder, and runs: give this one another --name, and add it", name)}

@@ -9,5 +9,8 @@ func saidMutants() []mutant {
 		{"forget an exit code in the help", []change{
 			{"cli/cli.go", "130 after Ctrl-C, 143 \" +\n\t\t\t\"after SIGTERM,", "130 after \" +\n\t\t\t\"Ctrl-C,"},
 		}, []detector{direct("./cli", "TestExitCodesAreListed")}},
+		{"name a change of the members where nobody leads", []change{
+			{"node/peers.go", "	if now.Leader == 0 {\n		add =", "	if now.Leader == 0 && name == \"\" {\n		add ="},
+		}, []detector{direct("./node", "TestWhoMayJoin")}},
 	}
 }
