@@ -283,5 +283,5 @@ func open(ctx context.Context, c *cli.Context, f func(s *client.Client) error) e
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	return f(s)
+	return orSerializable(c, f(s))
 }

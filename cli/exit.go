@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
+
+	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
 	"qkv/net/client"
@@ -151,6 +154,17 @@ func orNothing(err error) error {
 		err = fmt.Errorf("%w; nothing was changed", err)
 	}
 	return err
+}
+
+// orSerializable adds to the error of a read that a member would have answered, and only did not because nobody leads, that it can
+// be asked without a leader, where the command can.
+func orSerializable(c *cli.Context, err error) error {
+	var answer *kv.Error
+	can := slices.ContainsFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == "serializable" })
+	if !can || c.Bool("serializable") || !errors.As(err, &answer) || answer.Code != kv.Unavailable || exitCode(err) != exitUnavailable {
+		return err
+	}
+	return fmt.Errorf("%w; --serializable asks one member for what it has, also without a leader", err)
 }
 
 // saysNothing tells whether a text says that nothing was changed.

@@ -12,5 +12,11 @@ func saidMutants() []mutant {
 		{"name a change of the members where nobody leads", []change{
 			{"node/peers.go", "	if now.Leader == 0 {\n		add =", "	if now.Leader == 0 && name == \"\" {\n		add ="},
 		}, []detector{direct("./node", "TestWhoMayJoin")}},
+		{"name --serializable to no read", []change{
+			{"cli/dial.go", "return orSerializable(c, f(s))", "return f(s)"},
+		}, []detector{direct("./cli", "TestMemberListWithoutQuorum")}},
+		{"name --serializable for a member that takes no part", []change{
+			{"cli/exit.go", " || answer.Code != kv.Unavailable || exitCode(err)", " || exitCode(err)"},
+		}, []detector{direct("./cli", "TestMemberListWithoutQuorum")}},
 	}
 }
