@@ -1,7 +1,9 @@
 package actor
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"syscall"
@@ -165,5 +167,65 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	}
 	if w.Status.Space() != SpaceLeft || len(w.Status.Alarms()) != 0 {
 		t.Errorf("it takes files again: space %v, alarms %+v", w.Status.Space(), w.Status.Alarms())
+	}
+}
+
+// Free space helps a full disk and no other: what is said of one that fails, or takes no writes, is to look at it. It is said once, and
+// again when something else helps.
+func TestAdviceIsOfTheFailure(t *testing.T) {
+	space, look := "free space on the disk", "look at the disk, at how it is mounted, and at the kernel's messages"
+	for _, tt := range []struct {
+		name string
+		op   disk.Op
+		err  error
+		want string
+		then error
+	}{
+		{"full", disk.OpCreate, syscall.ENOSPC, space, syscall.EIO},
+		{"a quota is reached", disk.OpCreate, fmt.Errorf("%w: %w", syscall.EDQUOT, syscall.ENOSPC), space, nil}, // as log/disk has it
+		{"a folder that cannot be listed", disk.OpList, syscall.EIO, look, nil},
+		{"a file that cannot be removed", disk.OpRemove, syscall.EROFS, look, nil},
+		{"read only", disk.OpCreate, syscall.EROFS, look, syscall.ENOSPC},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			fs, said := disk.NewMem(1), bytes.Buffer{}
+			l, _ := openTestLog(t, fs)
+			w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+			w.Status.view.Store(index.NewState(limits.Defaults().Index).View())
+			maker := NewSegmentMaker(SegmentMakerConfig{
+				Maker: log.NewMaker(log.Options{FS: fs, Dir: "wal", Cluster: 1, Member: 1, SegmentBytes: 64 << 10, Salt: func() uint64 { return 1 }}),
+				FS:    fs, Dir: "wal", SegmentBytes: 64 << 10, Inbox: w.SegmentMaker, LogWriter: w.Inbox, Status: w.Status,
+				Fail: func(err error) { t.Error(err) }, Logger: slog.New(slog.NewTextHandler(&said, nil)),
+			})
+			drainBox(w.SegmentMaker)
+			attempt := func() {
+				released := make([]string, 2*limits.SparesMost)
+				for i := range released {
+					released[i] = fmt.Sprint("wal/released", i)
+				}
+				if tt.op != disk.OpRemove {
+					released = nil
+				}
+				maker.Handle(Time{}, []SegmentMakerMessage{Retry{}, Recycle{Names: released}, MakeSpare{}})
+				for range 10 {
+					maker.Handle(Time{}, nil)
+				}
+			}
+			fs.Fail(disk.Fault{Op: tt.op, Err: tt.err, Stays: true})
+			attempt()
+			attempt()
+			if n := strings.Count(said.String(), tt.want); n != 1 || strings.Contains(said.String(), space) != (tt.want == space) {
+				t.Errorf("%q is said %d times:\n%s", tt.want, n, &said)
+			}
+			if tt.then == nil {
+				return
+			}
+			fs.ClearFaults()
+			fs.Fail(disk.Fault{Op: tt.op, Err: tt.then, Stays: true})
+			attempt()
+			if strings.Count(said.String(), look) != 1 || strings.Count(said.String(), space) != 1 {
+				t.Errorf("something else helps now, and is not said:\n%s", &said)
+			}
+		})
 	}
 }

@@ -40,9 +40,9 @@ type SegmentMaker struct {
 	// Owned by the actor.
 	ordered int // spares that the log writer waits for
 	now     time.Duration
-	failed  bool // until the next Retry
-	logged  bool // of the failure
-	refuses bool // the disk has no room for the next file, whatever it says is free, until it takes one
+	failed  bool   // until the next Retry
+	advised string // what was logged to be done about the failure; empty: nothing yet
+	refuses bool   // the disk has no room for the next file, whatever it says is free, until it takes one
 }
 
 // NewSegmentMaker builds the actor.
@@ -87,7 +87,7 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 		return false
 	}
 	if done {
-		s.logged, s.refuses = false, false
+		s.advised, s.refuses = "", false
 		s.ordered--
 		s.LogWriter.MustPost(SpareMade{Name: name})
 		s.checkSpace()
@@ -138,11 +138,19 @@ func (s *SegmentMaker) checkSpace() {
 	}
 }
 
+// whatHelps is what to do about a disk that refuses a file: free space helps one that is full, or whose quota is reached, and no other.
+func whatHelps(err error) string {
+	if errors.Is(err, syscall.ENOSPC) {
+		return "free space on the disk"
+	}
+	return "look at the disk, at how it is mounted, and at the kernel's messages"
+}
+
 // fail gives up making spares for a while: the log makes its own files then, slower, and waits when that finds no room either.
 func (s *SegmentMaker) fail(err error) {
 	s.failed = true
-	if !s.logged {
-		s.logged = true
-		s.Logger.Error("no files can be made ahead for the log, so writes become slower; free space on the disk", "error", err)
+	if advice := whatHelps(err); advice != s.advised {
+		s.advised = advice
+		s.Logger.Error("no files can be made ahead for the log, so writes become slower; "+advice, "error", err)
 	}
 }

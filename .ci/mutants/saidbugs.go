@@ -18,5 +18,11 @@ func saidMutants() []mutant {
 		{"name --serializable for a member that takes no part", []change{
 			{"cli/exit.go", " || answer.Code != kv.Unavailable || exitCode(err)", " || exitCode(err)"},
 		}, []detector{direct("./cli", "TestMemberListWithoutQuorum")}},
+		{"advise free space for any failure of a disk", []change{
+			{"actor/segmentmaker.go", "	if errors.Is(err, syscall.ENOSPC) {\n		return \"free", "	if err != nil {\n		return \"free"},
+		}, []detector{direct("./actor", "TestAdviceIsOfTheFailure")}},
+		{"advise once, whatever fails later", []change{
+			{"actor/segmentmaker.go", "advice != s.advised {", "s.advised == \"\" {"},
+		}, []detector{direct("./actor", "TestAdviceIsOfTheFailure")}},
 	}
 }
