@@ -245,6 +245,43 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// TestStatusOfEndpointsThatAreNoMembers: a member that was removed stays in the list of endpoints until somebody is told that it is to
+// be taken out.
+func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
+	b := newRig(t, nil)
+	here, dead, old := b.flags[1], deadEndpoint(t), servertest.NewMember()
+	there := servertest.Endpoint(servertest.Start(t, b.trust, old, nil))
+	now := []wire.Member{{ID: 1, Name: "n1", Clients: []string{here}}}
+	b.member.SetStatus(wire.Status{Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20, Members: now})
+	removed := wire.Status{Name: "n3", ID: 3, Role: "follower", Leader: 1, Applied: 9, Members: append(now, wire.Member{ID: 3, Name: "n3", Clients: []string{there}})}
+	oneLine := func(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+	b.flags[1] = here + "," + dead
+	code, out, stderr := b.qkv(t, "", "status", "--check")
+	hint := "no member says that it serves clients there: if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
+	if !strings.Contains(oneLine(out), "nobody listens there; "+hint) || code != exitFailed || stderr != "qkv: not well: "+dead+" does not answer ("+hint+")\n" {
+		t.Errorf("nobody is there: %d %s%s", code, out, stderr)
+	}
+
+	b.flags[1] = here + "," + there
+	hint = "n3 is none of the members that the others know, at " + there + ": if that was removed, take it out of --endpoints or QKV_ENDPOINTS"
+	old.SetStatus(removed)
+	if code, out, stderr = b.qkv(t, "", "status", "--check"); !strings.Contains(oneLine(out), hint) || code != exitOK || stderr != "" {
+		t.Errorf("it goes on: %d %s%s", code, out, stderr)
+	}
+	removed.Alarms = []wire.Alarm{{Name: "REFUSED", Member: 3, Text: "n1 refuses it"}}
+	old.SetStatus(removed)
+	if code, _, stderr = b.qkv(t, "", "status", "--check"); code != exitFailed || stderr != "qkv: not well: REFUSED of n3, "+hint+"\n" {
+		t.Errorf("it raises an alarm: %d %s", code, stderr)
+	}
+
+	removed.Cluster = 99
+	old.SetStatus(removed)
+	if code, out, stderr = b.qkv(t, "", "status", "--check"); code != exitUsage || strings.Contains(oneLine(out), hint) {
+		t.Errorf("it is of another cluster: %d %s%s", code, out, stderr)
+	}
+}
+
 // deadEndpoint is an address at which nobody listens.
 func deadEndpoint(t *testing.T) string {
 	t.Helper()

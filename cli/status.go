@@ -73,13 +73,21 @@ func check(members []memberStatus) error {
 	leader := false
 	for _, m := range members {
 		leader = leader || m.Leader != ""
-		if m.Role == roleUnknown {
+		switch {
+		case m.Role == roleUnknown && m.hint != "":
+			wrong = append(wrong, fmt.Sprintf("%s does not answer (%s)", m.Name, m.hint))
+		case m.Role == roleUnknown:
 			wrong = append(wrong, m.Name+" does not answer")
 		}
 	}
 	for _, a := range alarmsIn(members) {
 		if !notices[a.Name] {
 			wrong = append(wrong, a.Name+" of "+a.Member)
+		}
+	}
+	for _, m := range members {
+		if len(wrong) > 0 && m.Role != roleUnknown && m.hint != "" {
+			wrong = append(wrong, m.Name+" "+m.hint)
 		}
 	}
 	switch {
@@ -177,7 +185,7 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 	for _, m := range known {
 		members = append(members, answers.member(m))
 	}
-	members = append(members, answers.others(known, t.endpoints)...)
+	members = append(members, answers.others(known, t)...)
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return strings.Compare(a.Name, b.Name) })
 	return members, nil
 }
@@ -278,19 +286,28 @@ func (a answers) member(m wire.Member) memberStatus {
 	return unreachable(m.Name, m.ID, err)
 }
 
-// others are the endpoints given at which none of the known members is.
-func (a answers) others(known []wire.Member, given []string) (members []memberStatus) {
-	for _, address := range given {
+// others are the endpoints given at which none of the known members is: a member that was removed may have been there.
+func (a answers) others(known []wire.Member, t target) (members []memberStatus) {
+	isMember := func(one answer) bool {
+		return one.err == nil && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
+	}
+	advice := "if that was removed, take it out of " + t.source
+	for _, address := range t.endpoints {
 		one := a[address]
-		isKnown := slices.ContainsFunc(known, func(m wire.Member) bool {
-			return one.err == nil && m.ID == one.status.ID || slices.Contains(m.Clients, address)
-		})
 		switch {
-		case isKnown:
+		case isMember(one), slices.ContainsFunc(known, func(m wire.Member) bool { return slices.Contains(m.Clients, address) }):
 		case one.err != nil:
-			members = append(members, unreachable(address, 0, one.err))
+			m := unreachable(address, 0, one.err)
+			m.hint = "no member says that it serves clients there: " + advice
+			members = append(members, m)
 		default:
-			members = append(members, said(&one.status))
+			m := said(&one.status)
+			for _, other := range a {
+				if isMember(other) && other.status.Cluster == one.status.Cluster {
+					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
+				}
+			}
+			members = append(members, m)
 		}
 	}
 	return members
@@ -382,6 +399,8 @@ type memberStatus struct {
 	Error          string  `json:"error"` // why it could not be asked
 	Alarms         []alarm `json:"alarms"`
 	Links          []link  `json:"links"`
+
+	hint string // what to do about an endpoint at which no member is that the others know
 }
 
 // link is a member's connection to another one.
@@ -435,8 +454,13 @@ func writeStatusTable(w helpWriter, members []memberStatus) {
 	t.fit(w.width)
 	t.write(w)
 	for _, m := range members {
-		if m.Role == roleUnknown {
+		switch {
+		case m.Role == roleUnknown && m.hint != "":
+			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error)+"; "+m.hint)
+		case m.Role == roleUnknown:
 			w.wrap(m.Name+" does not answer:", "   ", oneLine(m.Error))
+		case m.hint != "":
+			w.wrap(m.Name, "   ", m.hint)
 		}
 	}
 	for _, a := range alarmsIn(members) {

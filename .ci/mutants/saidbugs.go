@@ -24,5 +24,11 @@ func saidMutants() []mutant {
 		{"advise once, whatever fails later", []change{
 			{"actor/segmentmaker.go", "advice != s.advised {", "s.advised == \"\" {"},
 		}, []detector{direct("./actor", "TestAdviceIsOfTheFailure")}},
+		{"leave an endpoint of a member that was removed without a word", []change{
+			{"cli/status.go", "			m.hint = \"no member says that it serves clients there: \" + advice\n", "			_ = advice\n"},
+		}, []detector{direct("./cli", "TestStatusOfEndpointsThatAreNoMembers")}},
+		{"take a member of another cluster for one that was removed", []change{
+			{"cli/status.go", "if isMember(other) && other.status.Cluster == one.status.Cluster {", "if isMember(other) {"},
+		}, []detector{direct("./cli", "TestStatusOfEndpointsThatAreNoMembers")}},
 	}
 }
