@@ -282,6 +282,32 @@ func TestStatusOfEndpointsThatAreNoMembers(t *testing.T) {
 	}
 }
 
+// TestStatusNamesWhoIsKnown: members say their links by ids, and may not know whose these are, as one that has joined and got nothing
+// yet. They are shown by the names that any member knows, and by ids where nobody does.
+func TestStatusNamesWhoIsKnown(t *testing.T) {
+	b := newRig(t, nil)
+	joiner := servertest.NewMember()
+	there := servertest.Endpoint(servertest.Start(t, b.trust, joiner, nil))
+	b.member.SetStatus(wire.Status{
+		Name: "n1", ID: 1, Role: "leader", Leader: 1, Applied: 20,
+		Members: []wire.Member{{ID: 1, Name: "n1", Clients: []string{b.flags[1]}}, {ID: 2, Name: "n2", Clients: []string{there}}, {ID: 3}},
+		Links:   []wire.Link{{Member: 2, Connected: true, RTT: time.Millisecond}, {Member: 3}, {Member: 4}},
+	})
+	joiner.SetStatus(wire.Status{
+		Name: "n2", ID: 2, Role: "follower", Leader: 1, Members: []wire.Member{{ID: 4, Name: "n4"}},
+		Links: []wire.Link{{Member: 1, Connected: true, RTT: time.Millisecond}, {Member: 3}}, Alarms: []wire.Alarm{{Name: "REFUSED", Member: 1, Text: "so it is"}},
+	})
+	code, out, stderr := b.qkv(t, "", "status")
+	for _, want := range []string{"\n0000000000000003 does not answer: ", "\nREFUSED of n1: ", "\nlinks 0000000000000003–n1 none, n1–n2 1.00 ms, n1–n4 none, 0000000000000003–n2 none\n"} {
+		if code != 0 || !strings.Contains(strings.ReplaceAll(out, "\n     ", " "), want) {
+			t.Errorf("%d, and no %q:\n%s%s", code, want, out, stderr)
+		}
+	}
+	if code, out, _ = b.qkv(t, "", "status", "-w", "json"); code != 0 || strings.Contains(out, `"leader":"0`) || strings.Contains(out, `"member":"0000000000000001"`) {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
 // deadEndpoint is an address at which nobody listens.
 func deadEndpoint(t *testing.T) string {
 	t.Helper()

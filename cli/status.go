@@ -182,10 +182,11 @@ func askAll(ctx context.Context, s *client.Client, t target) ([]memberStatus, er
 		}
 	}
 	var members []memberStatus
+	named := answers.names(known)
 	for _, m := range known {
-		members = append(members, answers.member(m))
+		members = append(members, answers.member(m, named))
 	}
-	members = append(members, answers.others(known, t)...)
+	members = append(members, answers.others(known, t, named)...)
 	slices.SortStableFunc(members, func(a, b memberStatus) int { return strings.Compare(a.Name, b.Name) })
 	return members, nil
 }
@@ -263,11 +264,41 @@ func (a answers) connected(id uint64) bool {
 	return false
 }
 
+// namesByID are the names of members.
+type namesByID map[uint64]string
+
+// of is a member's name, or its id where nobody knows its name.
+func (n namesByID) of(id uint64) string { return cmp.Or(n[id], hex(id)) }
+
+// names are those that any member knows: one that has only just joined knows the others by their ids, and so does one that was away
+// those that came meanwhile.
+func (a answers) names(known []wire.Member) namesByID {
+	n := namesByID{}
+	add := func(id uint64, name string) {
+		if n[id] == "" {
+			n[id] = name
+		}
+	}
+	for _, m := range known {
+		add(m.ID, m.Name)
+	}
+	for _, one := range a {
+		if one.err != nil {
+			continue
+		}
+		add(one.status.ID, one.status.Name)
+		for _, m := range one.status.Members {
+			add(m.ID, m.Name)
+		}
+	}
+	return n
+}
+
 // member is what a member said at any address, or why it did not at its own.
-func (a answers) member(m wire.Member) memberStatus {
+func (a answers) member(m wire.Member, named namesByID) memberStatus {
 	for _, one := range a {
 		if one.err == nil && one.status.ID == m.ID {
-			return said(&one.status)
+			return said(&one.status, named)
 		}
 	}
 	err := errors.New("it has not told the others where it serves clients: it has never started, or no UDP packets get through between its peer port and theirs")
@@ -283,11 +314,11 @@ func (a answers) member(m wire.Member) memberStatus {
 			err = fmt.Errorf("at %s there is another member, %s", address, one.status.Name)
 		}
 	}
-	return unreachable(m.Name, m.ID, err)
+	return unreachable(named.of(m.ID), m.ID, err)
 }
 
 // others are the endpoints given at which none of the known members is: a member that was removed may have been there.
-func (a answers) others(known []wire.Member, t target) (members []memberStatus) {
+func (a answers) others(known []wire.Member, t target, named namesByID) (members []memberStatus) {
 	isMember := func(one answer) bool {
 		return one.err == nil && slices.ContainsFunc(known, func(m wire.Member) bool { return m.ID == one.status.ID })
 	}
@@ -301,7 +332,7 @@ func (a answers) others(known []wire.Member, t target) (members []memberStatus) 
 			m.hint = "no member says that it serves clients there: " + advice
 			members = append(members, m)
 		default:
-			m := said(&one.status)
+			m := said(&one.status, named)
 			for _, other := range a {
 				if isMember(other) && other.status.Cluster == one.status.Cluster {
 					m.hint = fmt.Sprintf("is none of the members that the others know, at %s: %s", address, advice)
@@ -313,50 +344,42 @@ func (a answers) others(known []wire.Member, t target) (members []memberStatus) 
 	return members
 }
 
-func said(s *client.Status) memberStatus {
+func said(s *client.Status, named namesByID) memberStatus {
 	return memberStatus{
-		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s), Term: s.Term, CommitIndex: s.Commit,
+		Name: s.Name, ID: hex(s.ID), Cluster: hex(s.Cluster), Version: s.Version, Role: s.Role, Leader: leaderIn(s, named), Term: s.Term, CommitIndex: s.Commit,
 		AppliedIndex: s.Applied, Revision: s.Revision, Keys: s.Keys, LogBytes: s.LogBytes,
 		SnapshotBytes: s.SnapshotBytes, SyncP99: milliseconds(s.SyncP99), Leases: s.Leases, Sessions: s.Sessions, Watches: s.Watches,
-		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s), Links: linksOf(s),
+		OldestRevision: s.Compacted, HistoryBytes: s.HistoryBytes, HistoryAge: math.Round(s.HistoryAge.Seconds()), UsedBytes: s.UsedBytes, QuotaBytes: s.QuotaBytes, Digest: hex(s.Digest), Alarms: alarmsOf(s, named), Links: linksOf(s, named),
 	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // leaderIn is the leader's name, as a member sees it; empty when it knows none.
-func leaderIn(s *client.Status) string {
+func leaderIn(s *client.Status, named namesByID) string {
 	if s.Leader == 0 {
 		return ""
 	}
-	return nameIn(s, s.Leader)
+	return named.of(s.Leader)
 }
 
 // alarmsOf are a member's alarms, with names in place of ids.
-func alarmsOf(s *client.Status) []alarm {
+func alarmsOf(s *client.Status, named namesByID) []alarm {
 	alarms := make([]alarm, 0, len(s.Alarms))
 	for _, a := range s.Alarms {
-		alarms = append(alarms, alarm{a.Name, nameIn(s, a.Member), strings.TrimPrefix(a.Text, a.Name+": ")})
+		alarms = append(alarms, alarm{a.Name, named.of(a.Member), strings.TrimPrefix(a.Text, a.Name+": ")})
 	}
 	return alarms
 }
 
 // linksOf are a member's connections to the others, with names in place of ids, and in their order: a member tells them in none.
-func linksOf(s *client.Status) []link {
+func linksOf(s *client.Status, named namesByID) []link {
 	links := make([]link, 0, len(s.Links))
 	for _, l := range s.Links {
-		links = append(links, link{nameIn(s, l.Member), l.Connected, milliseconds(l.RTT), l.Error})
+		links = append(links, link{named.of(l.Member), l.Connected, milliseconds(l.RTT), l.Error})
 	}
 	slices.SortFunc(links, func(a, b link) int { return strings.Compare(a.Member, b.Member) })
 	return links
-}
-
-// nameIn is the name of a member that a status lists.
-func nameIn(s *client.Status, id uint64) string {
-	if i := slices.IndexFunc(s.Members, func(m wire.Member) bool { return m.ID == id }); i >= 0 {
-		return s.Members[i].Name
-	}
-	return hex(id)
 }
 
 func unreachable(name string, id uint64, err error) memberStatus {

@@ -30,5 +30,11 @@ func saidMutants() []mutant {
 		{"take a member of another cluster for one that was removed", []change{
 			{"cli/status.go", "if isMember(other) && other.status.Cluster == one.status.Cluster {", "if isMember(other) {"},
 		}, []detector{direct("./cli", "TestStatusOfEndpointsThatAreNoMembers")}},
+		{"name members as the furthest one alone knows them", []change{
+			{"cli/status.go", "		add(one.status.ID, one.status.Name)\n", "		break\n"},
+		}, []detector{direct("./cli", "TestStatusNamesWhoIsKnown")}},
+		{"show a member without a name by none", []change{
+			{"cli/status.go", "cmp.Or(n[id], hex(id))", "n[id]"},
+		}, []detector{direct("./cli", "TestStatusNamesWhoIsKnown")}},
 	}
 }
