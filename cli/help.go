@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -150,10 +151,14 @@ func (w helpWriter) text(text string) {
 	}
 }
 
+// noBreakSpace is printed as a space, and no line ends there.
+const noBreakSpace = '\u00a0'
+
 // wrap prints a text behind the beginning of a line; the lines after it are indented.
 func (w helpWriter) wrap(line, indent, text string) {
 	empty := true
-	for word := range strings.FieldsSeq(text) {
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r != noBreakSpace && unicode.IsSpace(r) }) {
+		word = strings.ReplaceAll(word, string(noBreakSpace), " ")
 		if !empty && columnsOf(line)+1+columnsOf(word) > w.width {
 			fmt.Fprintln(w, line)
 			line, empty = strings.TrimSuffix(indent, " "), true

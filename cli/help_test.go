@@ -145,3 +145,12 @@ func TestHelpSaysOneDefault(t *testing.T) {
 		}
 	}
 }
+
+// What a no-break space joins stays on a line, and is printed with a space that can be searched for.
+func TestNoBreakSpaceIsNoEndOfALine(t *testing.T) {
+	var out bytes.Buffer
+	helpWriter{&out, 20}.wrap("links", "     ", "n1–n2\u00a00.25\u00a0ms, n1–n3\u00a00.31\u00a0ms")
+	if want := "links n1–n2 0.25 ms,\n     n1–n3 0.31 ms\n"; out.String() != want {
+		t.Errorf("%q, %q is wanted", &out, want)
+	}
+}

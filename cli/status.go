@@ -503,9 +503,9 @@ func linksBetween(members []memberStatus) string {
 			pair := [2]string{min(m.Name, l.Member), max(m.Name, l.Member)}
 			text := "none"
 			if l.Connected {
-				text = fmt.Sprintf("%.2f\u00a0ms", l.RTT)
+				text = fmt.Sprintf("%.2f%cms", l.RTT, noBreakSpace)
 			}
-			text = pair[0] + "–" + pair[1] + "\u00a0" + text
+			text = pair[0] + "–" + pair[1] + string(noBreakSpace) + text
 			if i, known := seen[pair]; !known {
 				seen[pair] = len(texts)
 				texts = append(texts, text)

@@ -36,5 +36,8 @@ func saidMutants() []mutant {
 		{"show a member without a name by none", []change{
 			{"cli/status.go", "cmp.Or(n[id], hex(id))", "n[id]"},
 		}, []detector{direct("./cli", "TestStatusNamesWhoIsKnown")}},
+		{"end a line at a no-break space", []change{
+			{"cli/help.go", "return r != noBreakSpace && unicode.IsSpace(r)", "return unicode.IsSpace(r)"},
+		}, []detector{direct("./cli", "TestNoBreakSpaceIsNoEndOfALine")}},
 	}
 }

@@ -190,7 +190,7 @@ var table = []group{
 		{name: "downgrade-check-time", kind: span, value: "5s", use: ignored, usage: "there is no downgrade"},
 	}},
 	{"Unsafe", []spec{
-		{name: "force-new-cluster", kind: onOff, use: refused, usage: "a member's data becomes a new cluster by `qkv recover --data-dir DIR`, once, while it does not run"},
+		{name: "force-new-cluster", kind: onOff, use: refused, usage: "a member's data becomes a new cluster by `qkv recover --data-dir DIR --accept-loss`, once, while it does not run"},
 		{name: "unsafe-no-fsync", kind: onOff, use: ignored, usage: "what is acknowledged is always synced"},
 	}},
 	{"Removed", []spec{
