@@ -395,6 +395,17 @@ func TestGuard(t *testing.T) {
 	if m.Rewrites() != 1 {
 		t.Fatalf("%d rewrites, not 1: a renamed file is a new one", m.Rewrites())
 	}
+	b := m.StartBatch()
+	must(t, r.Sync())
+	must(t, m.Rename("r.wal", "q.wal"))
+	m.StopBatch()
+	b.Finish()
+	q, err := m.OpenWritable("q.wal")
+	must(t, err)
+	put(t, q, 4096, "recycled")
+	if m.Rewrites() != 1 {
+		t.Fatalf("%d rewrites, not 1: that the sync before the rename is final now says nothing of the new file", m.Rewrites())
+	}
 }
 
 func TestTrace(t *testing.T) {

@@ -124,6 +124,9 @@ func (m *Mem) Rename(from, to string) error {
 	}
 	m.forget(old)
 	i.synced, i.unsynced = nil, nil // a new name is a new life for its pages
+	for k := range i.ops {          // those of syncs that are not final, too
+		i.ops[k].pages = nil
+	}
 	m.change(edit{fromDir, fromBase, nil}, edit{toDir, toBase, i})
 	return nil
 }
