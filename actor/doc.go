@@ -2,7 +2,7 @@
 //
 //	              Send                   MustPost                sync, then the responses
 //	clients ────────────► ┌───────────┐  Append  ┌────────────┐ ────────────► Peers (MsgAppResp, MsgVote, votes)
-//	peers   ────Offer───► │ consensus │ ───────► │ log writer │ ◄──► segment maker (MakeSpare, SpareMade, Recycle)
+//	peers   ────Offer───► │ consensus │ ───────► │ log writer │ ◄──► segment maker (MakeSpare, SpareMade, Recycle, NextSegments)
 //	clock   ────Offer───► │  RawNode  │ ◄─────── │  *log.Log  │
 //	 log reader ◄───────► │  Window   │ Appended └────────────┘
 //	  Peers ◄──────────── └───────────┘              ▲ Restored
@@ -228,7 +228,8 @@
 //
 // # Who writes files
 //
-// Three actors: the log writer, the segment maker and the snapshotter, each its own files. Beside them the data folder's small
+// Three actors: the log writer, the segment maker and the snapshotter, each its own files; the segment maker also the last page of
+// a segment that the log writer has left, which says which one follows. Beside them the data folder's small
 // files (identity, peers, amnesia, callers) are written by package node: at the start, when a peer's new process is admitted or
 // the log tells of it, when one calls from where nobody knew it, and when this member is quarantined or removed. They are rare,
 // and must be durable before anything follows from them.

@@ -76,6 +76,7 @@ func NewLogWriter(c LogWriterConfig) *LogWriter {
 	w := &LogWriter{LogWriterConfig: c, segments: c.Log.Segments()}
 	stats := w.Log.Stats()
 	w.Status.publishDurable(stats)
+	w.recycle()
 	w.orderSpares(stats)
 	return w
 }
@@ -418,8 +419,12 @@ func (w *LogWriter) orderSpares(stats log.Stats) {
 	}
 }
 
-// recycle hands files that nothing refers to any more to the segment maker.
+// recycle hands files that nothing refers to any more to the segment maker; first it tells it of segments that were begun, since
+// what says so is in files that may be among them.
 func (w *LogWriter) recycle() {
+	if pages := w.Log.TakeNextPages(); len(pages) > 0 {
+		w.SegmentMaker.MustPost(NextSegments{Pages: pages})
+	}
 	if names := w.Log.TakeReleased(); len(names) > 0 {
 		w.SegmentMaker.MustPost(Recycle{Names: names})
 	}

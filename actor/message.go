@@ -184,16 +184,20 @@ type (
 	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
 	Recycle struct{ Names []string }
+	// NextSegments says that segments were begun and synced: the one before each is to say so. It comes before any Recycle that may
+	// have that one.
+	NextSegments struct{ Pages []log.NextPage }
 	// Inlined says that the log has made a segment itself: the free space may go quickly.
 	Inlined struct{}
 	// Retry is the segment maker's clock: what the disk refused is tried again. Offered.
 	Retry struct{}
 )
 
-func (MakeSpare) segmentMakerMessage() {}
-func (Recycle) segmentMakerMessage()   {}
-func (Inlined) segmentMakerMessage()   {}
-func (Retry) segmentMakerMessage()     {}
+func (MakeSpare) segmentMakerMessage()    {}
+func (Recycle) segmentMakerMessage()      {}
+func (NextSegments) segmentMakerMessage() {}
+func (Inlined) segmentMakerMessage()      {}
+func (Retry) segmentMakerMessage()        {}
 
 // ApplierMessage is what the applier takes. All are posted.
 type ApplierMessage interface{ applierMessage() }

@@ -29,6 +29,8 @@ type SegmentMakerConfig struct {
 // SegmentMaker keeps zero-filled files ready for the log, so that a sync never has to commit the file system's
 // journal. It owns the spare files; it is never on the way of a commit, and works in small steps, with rests.
 //
+// It says in each segment which one follows, when that one is begun and synced, so that its loss is seen.
+//
 // It also watches the space that is left: the spares are the log's reserve, so that a member that takes no writes any more
 // can still agree on deletions and on leaders. Below a low mark nothing that makes the state larger is taken, above a
 // high one all is again. What a disk says is left may not be all that files need: one that has no room for the next spare is as
@@ -64,6 +66,8 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
 				}
 			}
+		case NextSegments:
+			s.sayNext(m.Pages)
 		case Retry:
 			s.failed = false
 			s.checkSpace()
@@ -144,6 +148,15 @@ func whatHelps(err error) string {
 		return "free space on the disk"
 	}
 	return "look at the disk, at how it is mounted, and at the kernel's messages"
+}
+
+// sayNext writes into segments which one follows.
+func (s *SegmentMaker) sayNext(pages []log.NextPage) {
+	for _, p := range pages {
+		if err := s.Maker.WriteNext(p); err != nil {
+			s.Logger.Warn("should the log's newest file be lost, the next start will not see it, unless that start comes first and can write this", "error", err)
+		}
+	}
 }
 
 // fail gives up making spares for a while: the log makes its own files then, slower, and waits when that finds no room either.

@@ -63,7 +63,7 @@ func writeFounding(o Options, founding Marker) error {
 	l := &Log{o: o, segments: []*segment{{}}, hard: HardState{Term: founding.Term}, fresh: true, writeAt: pageBytes}
 	l.Reset(founding)
 	l.group.close()
-	b, err := createZeroed(o, 1, int64(len(l.group.buf))+pageBytes)
+	b, err := createZeroed(o, 1, int64(len(l.group.buf))+keptBytes)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@
 //     of what did: a Sync of such a group is two writes and two syncs. Frames are not split; one frame that is longer
 //     than a segment gets a segment of its own, made larger for it. (An entry is at most limits.EnvelopeBytes and a
 //     segment 64 MiB: that happens where segments are made small.)
-//  3. One page of each segment is kept for a fence.
+//  3. Two pages of each segment are kept: one for a fence, and the last one of the file for a frame of kind next.
 //  4. A group in which Term or Vote changes has at least two frames, all with the new ones in their headers. A new
 //     Commit stands in the last header of a group only: it may be of entries in the group, and a tear between them
 //     and it would leave other ones in their places.
@@ -73,6 +73,9 @@
 //	kind 2 reset     one record, the marker: all before is superseded, the log begins with first = marker + 1
 //	kind 3 state     nothing but the header: Term and Vote a second time
 //	kind 4 fence     nothing but the header: says that the group before it is synced
+//	kind 5 next      nothing but the header, in the last page of the file: says that the next segment was begun and synced.
+//	                 It is in no group. Its fields are those of that one's header: 24 prevEnd, 32 next, 40 to 64 Term, Vote and
+//	                 Commit, 76 prevChain; and at 88, in place of runs, stands that one's sequence, u64
 //
 // The CRC begins with the salt and depends on nothing before the frame: a header is believed wherever it is met, and
 // found at another offset or in another segment it is none. So a value may hold a copy of a log, and a recycled file
@@ -93,6 +96,12 @@
 // own beginning, or that of the fence before it if that one was not synced. The last group of all is spoken of by no
 // frame until a fence follows it (after 100 ms of idleness, and at the end of a process), or the next segment.
 //
+// That there is a newest segment at all, the one before it says, in its last page: who removes or empties that file would
+// else take what was acknowledged, and nobody would know. [Maker.WriteNext] writes the page, off the way of commits, when the first
+// group of the segment is synced (or its header, at a start); a start has it written again. So a crash leaves it unsaid,
+// or true. It takes no room, since it was filled with the rest of the file, and a segment is released before the ones behind it.
+// A segment of one that kept no such page has none.
+//
 // # Growth
 //
 // Magic, version, sequence and CRC of a segment's header keep their places in every version. Another version, unknown
@@ -107,7 +116,8 @@
 //  2. fdatasync the newest segment and all files after it, drop them from the page cache, and read their headers again:
 //     after kill -9, frames that were never synced look valid, and after a failed sync the cache shows what the disk
 //     does not have. (Segments before the newest were synced before it was written.)
-//  3. From the newest, follow prev to the oldest that is there; each must have a whole header and the salt that the one
+//  3. The newest must not say that another one follows: that one is lost, and no snapshot makes up for what was in it.
+//     From the newest, follow prev to the oldest that is there; each must have a whole header and the salt that the one
 //     before has chosen for it.
 //  4. Read each segment but the newest to where the next one says that it ends: every frame must be whole. The disk is asked for
 //     what comes next, limits.PrefetchBytes of it, before what is there is decoded: what was written past the page cache is on
@@ -132,7 +142,7 @@
 //     others to whoever takes TakeReleased.
 //
 // With [Options].Covered, the index of a snapshot that can be loaded, damage ends recovery only when it may be to entries
-// above that index. Otherwise recovery goes on with the next whole frame, or the next segment, whose first entry is at most
+// above that index, or of a newest segment. Otherwise recovery goes on with the next whole frame, or the next segment, whose first entry is at most
 // one above it: all before is superseded, by the snapshot or by that frame.
 //
 // The decision of step 6 is exact for all but the last group, if no fence follows it: rot in that group looks torn.

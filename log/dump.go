@@ -40,7 +40,12 @@ func Dump(d disk.FS, dir string, w io.Writer, verbose bool, describe func(data [
 		if broken != nil && broken.File == f.name {
 			p.line("%s  CORRUPT: %s", path.Base(f.name), broken.Reason)
 			p.damaged(broken)
+			broken = nil
 		}
+	}
+	if broken != nil { // of a file that is gone
+		p.line("%s  CORRUPT: %s", path.Base(broken.File), broken.Reason)
+		p.damaged(broken)
 	}
 	if s.newest() < 0 {
 		_, err := s.chain()
@@ -203,6 +208,9 @@ func (p *dumper) header(h *frameHeader) {
 			what += fmt.Sprintf(" %dx term %d,", r.count, r.term)
 		}
 		what = strings.TrimSuffix(what, ",") + fmt.Sprintf(", %d bytes", h.length)
+	}
+	if h.kind == kindNext {
+		what = " " + nameOf(h.nextSeq)
 	}
 	p.line("%10d  %v%s; %s, synced to %d, %08x", h.offset, h.kind, what, describeHard(h.hard), h.synced, h.sum)
 }

@@ -3,6 +3,8 @@ package log_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
 	"testing"
 
@@ -298,5 +300,57 @@ func TestCutNewest(t *testing.T) {
 		if refused == 0 {
 			t.Error("nothing was refused")
 		}
+	}
+}
+
+// The newest segment, gone, emptied, or with a bad bit in its header, is named and refused, whatever a snapshot covers: which
+// entries, terms and votes were in it nobody knows. So is one that a start has begun. Where nobody has said yet that it follows,
+// a start says it.
+func TestLostNewest(t *testing.T) {
+	lose := map[string]func(m *disk.Mem, name string) error{
+		"gone": func(m *disk.Mem, name string) error { return m.Remove(name) },
+		"empty": func(m *disk.Mem, name string) error {
+			f, err := m.OpenWritable(name)
+			return errors.Join(err, f.Truncate(0), f.Sync(), f.Close())
+		},
+		"a bad header": func(m *disk.Mem, name string) error { return m.Rot(name, 100, 3) },
+	}
+	torn := false
+	for how, lose := range lose {
+		for seed := range uint64(12) {
+			w := flipLog(t, seed, seed%2 == 0)
+			must(t, w.open())
+			if seed%3 == 0 { // what is torn off stays, and another segment is begun behind it
+				w.append(w.now.last()+1, w.now.hard.Term, 3, nil)
+				w.m.Fail(disk.Fault{Op: disk.OpSync, Call: 1})
+				if err := w.sync(); err == nil {
+					t.Fatal("the sync did not fail")
+				}
+				w.m.ClearFaults()
+				w.m.Crash(disk.Mixture)
+				must(t, w.open())
+				torn = torn || w.torn
+			}
+			must(t, w.sayNext())
+			must(t, w.l.Close())
+			pieces := livePieces(t, w.m)
+			newest := pieces[len(pieces)-1].file
+			w.m.Crash(disk.Mixture)
+			for _, covered := range []uint64{0, w.acked.last(), w.acked.last() + 100} {
+				c := w.after(t, seed)
+				must(t, lose(c.m, newest))
+				c.o.Covered = covered
+				_, _, err := log.Open(c.o)
+				if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("seed %d, %s is %s, covered up to %d: %v", seed, newest, how, covered, err)
+				}
+				if err := log.Dump(c.m, dir, io.Discard, false, nil); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
+					t.Errorf("seed %d, %s is %s, as a dump: %v", seed, newest, how, err)
+				}
+			}
+		}
+	}
+	if !torn {
+		t.Error("no end was torn")
 	}
 }

@@ -66,6 +66,14 @@ func TestGoldenBytes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if d.Cmd == "next" {
+			for _, p := range l.TakeNextPages() {
+				if err := NewMaker(o).WriteNext(p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return dumpFile(t, m, nameOf(1))
+		}
 		l.SetCommit(1)
 		l.Append(&HardState{Term: 2, Vote: 0x3e, Commit: 1}, []*raftpb.Entry{
 			{Index: new(uint64(2)), Term: new(uint64(1)), Data: []byte("a")},
@@ -185,6 +193,7 @@ func TestFrameHeaderThatMakesNoSense(t *testing.T) {
 		"entries from 0":          func(h *frameHeader) { h.first = 0 },
 		"entries from 1844":       func(h *frameHeader) { h.first = math.MaxUint64 },
 		"bytes are synced":        func(h *frameHeader) { h.synced = h.offset + 1 },
+		"next frame with runs":    func(h *frameHeader) { h.kind, h.count = kindNext, 0 },
 		"says that -1 bytes":      func(h *frameHeader) { h.synced = -1 },
 	} {
 		h := frameHeader{kind: kindEntries, seq: 1, offset: 4096, first: 5, count: 2, length: 30, runs: []run{{1, 1}, {2, 1}}}

@@ -16,6 +16,7 @@ const (
 	kindReset                        // payload: the marker's record
 	kindState                        // no payload: a second copy of Term and Vote
 	kindFence                        // no payload: says that all before it is synced
+	kindNext                         // no payload, in the last page: says that the next segment is synced, see NextPage
 )
 
 func (k frameKind) String() string {
@@ -28,6 +29,8 @@ func (k frameKind) String() string {
 		return "state"
 	case kindFence:
 		return "fence"
+	case kindNext:
+		return "next"
 	default:
 		return fmt.Sprintf("kind %d", uint8(k))
 	}
@@ -61,6 +64,7 @@ type frameHeader struct {
 	payload uint32 // its CRC
 	prev    uint32 // the chain value before: the sum of the header before
 	prevEnd int64  // where the segment before ends, all of it synced: as in the segment's header
+	nextSeq uint64 // of kindNext: the sequence of the segment that follows; it has no runs, and this is in their place
 	sum     uint32 // of this header: the chain value after
 }
 
@@ -91,6 +95,9 @@ func (h *frameHeader) seal(b []byte, seed uint32) uint32 {
 	for i, r := range h.runs {
 		e.PutUint64(b[runsAt+runBytes*i:], r.term)
 		e.PutUint32(b[runsAt+runBytes*i+8:], r.count)
+	}
+	if h.kind == kindNext {
+		e.PutUint64(b[runsAt:], h.nextSeq)
 	}
 	h.sum = crc32.Update(seed, castagnoli, b[:sumAt])
 	e.PutUint32(b[sumAt:], h.sum)
@@ -126,6 +133,9 @@ func readFrameHeader(b []byte, seed uint32, seq uint64, offset int64) (frameHead
 		at := b[runsAt+runBytes*i:]
 		h.runs = append(h.runs, run{e.Uint64(at), e.Uint32(at[8:])})
 	}
+	if h.kind == kindNext {
+		h.nextSeq = e.Uint64(b[runsAt:])
+	}
 	return h, h.check()
 }
 
@@ -136,7 +146,7 @@ func (h *frameHeader) check() error {
 		entries += uint64(r.count)
 	}
 	switch {
-	case h.kind < kindEntries || h.kind > kindFence:
+	case h.kind < kindEntries || h.kind > kindNext:
 		return fmt.Errorf("%w: a frame of kind %d", ErrFormat, h.kind)
 	case h.kind == kindEntries && (entries == 0 || entries != uint64(h.count)):
 		return fmt.Errorf("a frame of %d records with runs of %d entries", h.count, entries)

@@ -323,6 +323,7 @@ func TestChain(t *testing.T) {
 	for _, segments := range []int{1, 2} {
 		m := disk.NewMem(1)
 		o := fuzzOptions(m)
+		o.SegmentBytes = 20 << 10
 		if err := Create(o, Marker{Index: 1, Term: 1, ConfState: &raftpb.ConfState{}}); err != nil {
 			t.Fatal(err)
 		}

@@ -403,8 +403,21 @@ func (w *world) release() error {
 	return nil
 }
 
+// sayNext says in segments which one follows.
+func (w *world) sayNext() error {
+	for _, p := range w.l.TakeNextPages() {
+		if err := w.maker.WriteNext(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // make does what the segment maker does.
 func (w *world) make() error {
+	if err := w.sayNext(); err != nil {
+		return err
+	}
 	for _, name := range w.l.TakeReleased() {
 		if err := w.maker.Recycle(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

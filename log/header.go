@@ -15,8 +15,10 @@ const (
 	pageBytes = 4096
 	// headerBytes is the length of a segment's and of a frame's header: one sector.
 	headerBytes = 512
-	// segmentLeast is the smallest segment: a header, a frame, a fence and one to spare.
+	// segmentLeast is the smallest segment: a header, a frame, a fence and what says which segment follows.
 	segmentLeast = 4 * pageBytes
+	// keptBytes is what of each segment no group takes: a page for a fence, and the last one for what says which segment follows.
+	keptBytes = 2 * pageBytes
 	// version is the format that is written.
 	version = 1
 

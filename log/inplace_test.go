@@ -135,6 +135,7 @@ func (w *world) releaseAll() error {
 		w.l.Release(upTo)
 		w.w.Publish(w.l.Segments())
 	}
+	w.l.TakeNextPages() // of what goes now, maybe
 	for _, name := range w.l.TakeReleased() {
 		if err := w.m.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

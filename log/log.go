@@ -52,6 +52,7 @@ type Log struct {
 	syncUnrecorded bool         // no frame says yet that the last group is synced
 	spares         []string     // paths, in the order of their numbers
 	released       []string     // paths of files that hold nothing, until TakeReleased
+	nextPages      []NextPage   // what is to be said in segments, until TakeNextPages
 	list           *SegmentList // of segments
 
 	durable          durable
@@ -154,10 +155,10 @@ func (l *Log) Pending() int64 {
 
 // Fits tells whether a group of so many bytes of records finds room without another file: in the active segment, or in a spare.
 func (l *Log) Fits(bytes int64) bool {
-	if !l.full && bytes <= l.active().size-l.writeAt-pageBytes {
+	if !l.full && bytes <= l.active().size-l.writeAt-keptBytes {
 		return true
 	}
-	return len(l.spares) > 0 && bytes <= l.o.SegmentBytes-2*pageBytes
+	return len(l.spares) > 0 && bytes <= l.o.SegmentBytes-pageBytes-keptBytes
 }
 
 // Unsynced reports whether the next Sync has anything to make durable: a group, or a new Term or Vote alone.
@@ -212,12 +213,12 @@ func (l *Log) finish(err error) error {
 	return l.finished
 }
 
-// fitting returns how far the frames from one on fit into the active segment, one page for a fence being kept.
+// fitting returns how far the frames from one on fit into the active segment, but for what is kept of it.
 func (l *Log) fitting(from int) int {
 	if l.full {
 		return from
 	}
-	room := l.active().size - l.writeAt - pageBytes
+	room := l.active().size - l.writeAt - keptBytes
 	start, to := l.group.frames[from].at, from
 	for to < len(l.group.frames) && int64(l.group.end(to)-start) <= room {
 		to++
@@ -290,6 +291,9 @@ func (l *Log) writeAndSync(b []byte, at int64) error {
 	}
 	l.writeAt = at + int64(len(b))
 	l.syncedTo, l.syncedBy = l.writeAt, l.chain
+	if l.fresh {
+		l.sayNext()
+	}
 	l.fresh, l.syncUnrecorded = false, true
 	l.writtenHardState = l.encodedHardState
 	return nil
@@ -374,7 +378,7 @@ func (l *Log) Fence(sync bool) error {
 }
 
 func (l *Log) writeFence() error {
-	if l.full || l.writeAt+pageBytes > l.active().size {
+	if l.full || l.writeAt+keptBytes > l.active().size {
 		return nil
 	}
 	if err := l.clean(); errors.Is(err, ErrNoSpace) {

@@ -386,7 +386,7 @@ func TestUnsynced(t *testing.T) {
 // the snapshot.
 func TestSnapshotInPlaceOfWaitingGroup(t *testing.T) {
 	for _, first := range []int{100, 9000} {
-		w := opened(t, 64<<10)
+		w := opened(t, 68<<10)
 		last := w.now.last()
 		for i := range 3 {
 			w.l.Append(nil, []*raftpb.Entry{entry(last+uint64(i)+1, 1, strings.Repeat("x", 9000))})

@@ -82,7 +82,7 @@ func TestWrittenByNewer(t *testing.T) {
 		"incompatible feature":                  func(h *segmentHeader, _ *frameHeader, _ *[]byte) { h.incompat = 1 },
 		"read-compatible feature":               func(h *segmentHeader, _ *frameHeader, _ *[]byte) { h.readCompat = 1 },
 		"a new kind of frame": func(h *segmentHeader, f *frameHeader, payload *[]byte) {
-			h.compat, f.kind, f.runs, f.count, *payload = 1<<7, 5, nil, 0, []byte("what is that?")
+			h.compat, f.kind, f.runs, f.count, *payload = 1<<7, 6, nil, 0, []byte("what is that?")
 		},
 		"a new kind of record": func(h *segmentHeader, _ *frameHeader, payload *[]byte) {
 			h.compat, *payload = 1<<7, newerRecord(3, 3, "")

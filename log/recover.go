@@ -181,6 +181,9 @@ func (s *inventory) chain() ([]*logFile, error) {
 	if i < 0 {
 		return nil, &CorruptError{File: s.o.Dir, Reason: fmt.Sprintf("none of %d segments has a whole header", len(s.files))}
 	}
+	if err := s.lost(s.files[i]); err != nil {
+		return nil, err
+	}
 	chain := []*logFile{s.files[i]}
 	for {
 		f := chain[len(chain)-1]
@@ -301,6 +304,7 @@ func (l *Log) goOn(r *replay) (err error) {
 		return err
 	}
 	l.seed, l.syncUnrecorded = seed(active.header.salt), !r.fenced && r.end > pageBytes
+	l.sayNext() // a crash may have come before it was said
 	l.publish()
 	return nil
 }

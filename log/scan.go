@@ -182,7 +182,7 @@ func (s *scanner) scanAhead(from, to int64) (ahead, *badFrame) {
 		if bad != nil && bad.certain {
 			return b, bad
 		}
-		if bad != nil {
+		if bad != nil || h.kind == kindNext { // that is of the next segment, and no part of what was torn
 			continue
 		}
 		if h.synced > from && b.proof == nil {

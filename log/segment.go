@@ -118,9 +118,9 @@ func (l *Log) rotate(from int) error {
 	return nil
 }
 
-// segmentFor is the size of a segment that holds frame from and a fence.
+// segmentFor is the size of a segment that holds frame from, and what is kept.
 func (l *Log) segmentFor(from int) int64 {
-	return pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + pageBytes
+	return pageBytes + int64(l.group.end(from)-l.group.frames[from].at) + keptBytes
 }
 
 // leaves tells whether the next group begins a segment although the active one has room: that was only reserved, and all

@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -21,6 +22,8 @@ import (
 //	state term=T vote=V [commit=C]                    a hard state alone
 //	commit to=I        sync        fence [sync]       reset index=I term=T
 //	release upto=I     make [keep]                    the maker: spares from what was released, or fresh ones
+//	next                                              the maker: says in segments which one follows
+//	remove file=F      empty file=F
 //	rot file=F at=A [bit=B]    tear file=F at=A       a flipped bit; a page that reads as zeros
 //	fail [op=write|sync] [call=N]     dump [verbose]     stats     terms
 func TestStories(t *testing.T) {
@@ -105,6 +108,14 @@ func (s *story) runMore(d *datadriven.TestData) error {
 	switch d.Cmd {
 	case "make":
 		return s.make(d.HasArg("keep"))
+	case "next":
+		for _, p := range s.l.TakeNextPages() {
+			if err := s.maker.WriteNext(p); err != nil {
+				return err
+			}
+		}
+	case "remove", "empty":
+		return s.lose(d)
 	case "rot":
 		var file string
 		d.ScanArgs(s.t, "file", &file)
@@ -130,6 +141,21 @@ func (s *story) runMore(d *datadriven.TestData) error {
 		s.t.Fatalf("%s: unknown command", d.Cmd)
 	}
 	return nil
+}
+
+// lose removes a file, or empties it.
+func (s *story) lose(d *datadriven.TestData) error {
+	var name string
+	d.ScanArgs(s.t, "file", &name)
+	name = path.Join(dir, "00000000000000"+name)
+	if d.Cmd == "remove" {
+		return s.m.Remove(name)
+	}
+	f, err := s.m.OpenWritable(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Truncate(0), f.Sync(), f.Close())
 }
 
 func (s *story) open() error {

@@ -14,6 +14,7 @@ import (
 
 	"qkv/actor"
 	"qkv/index/kv"
+	"qkv/internal/limits"
 	"qkv/log"
 	"qkv/net/wire"
 	"qkv/snapshot"
@@ -66,12 +67,18 @@ func damagedFolder(t *testing.T) (dir string, segments []string) {
 		}
 	}
 	a.stop(t)
+	return dir, begun(t, dir)
+}
+
+// begun are the segments of a stopped member's folder that hold something.
+func begun(t *testing.T, dir string) (segments []string) {
+	t.Helper()
 	for _, name := range list(t, dir, "wal/*.wal") {
 		if b, err := os.ReadFile(name); err == nil && len(b) > 8 && string(b[:8]) == "qkv log\n" {
 			segments = append(segments, name)
 		}
 	}
-	return dir, segments
+	return segments
 }
 
 // Damage to entries that a snapshot covers is an alarm; what the snapshot does not hold ends the member. A snapshot that
@@ -277,4 +284,56 @@ func TestLostFileIsNamed(t *testing.T) {
 	if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), filepath.Base(segments[0])+", which is not there") {
 		t.Errorf("without %s: %v", filepath.Base(segments[0]), err)
 	}
+}
+
+// A lone member whose newest segment is gone, or empty, does not start without what was acknowledged there: the segment before it says
+// that it was there, soon after it was begun.
+func TestLostNewestSegment(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	a, err := startAloneWith(t, dir, 64<<10, limits.Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		if d := a.put(t, fmt.Sprint("k", n), strings.Repeat("v", 3000)); d.Result.Err != nil {
+			t.Fatal(d.Result.Err)
+		}
+	}
+	segments := begun(t, dir)
+	before, newest := segments[len(segments)-2], segments[len(segments)-1]
+	for since := time.Now(); ; time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(before)
+		if err != nil || time.Since(since) > wait {
+			t.Fatalf("%s does not say what follows it: %v", before, err)
+		}
+		if string(b[len(b)-4096:][:4]) == "qkvf" {
+			break
+		}
+	}
+	a.stop(t)
+	for _, lose := range []func(name string) error{
+		func(name string) error { return os.Rename(name, filepath.Join(dir, "away")) },
+		func(name string) error { return os.WriteFile(name, nil, 0o600) },
+	} {
+		if err := lose(newest); err != nil {
+			t.Fatal(err)
+		}
+		a, err := startAloneWith(t, dir, 64<<10, limits.Defaults())
+		if err == nil {
+			a.stop(t)
+		}
+		if !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest+" at byte 0: the segment") {
+			t.Errorf("without %s: %v", newest, err)
+		}
+	}
+	if err := os.Rename(filepath.Join(dir, "away"), newest); err != nil {
+		t.Fatal(err)
+	}
+	if a, err = startAloneWith(t, dir, 64<<10, limits.Defaults()); err != nil {
+		t.Fatalf("with %s in its place again: %v", newest, err)
+	}
+	a.stop(t)
 }

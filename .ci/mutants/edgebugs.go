@@ -117,5 +117,17 @@ func edgeMutants() []mutant {
 			{"cli/export.go", "	case err == nil && info.IsDir():\n		e.folders[dir] = true\n", "	case err == nil && info.IsDir():\n		e.folders[dir] = false\n"},
 			{"cli/export.go", "slices.Collect(maps.Keys(e.folders))", "slices.DeleteFunc(slices.Collect(maps.Keys(e.folders)), func(dir string) bool { return !e.folders[dir] })"},
 		}, []detector{direct("./cli", "TestProcessExportSyncs")}},
+		{"start without a newest segment that is gone", []change{
+			{"log/recover.go", "	if err := s.lost(s.files[i]); err != nil {\n		return nil, err\n	}\n", ""},
+		}, []detector{direct("./log", "TestLostNewest")}},
+		{"say at no start which segment is the newest", []change{
+			{"log/recover.go", "	l.sayNext() // a crash may have come before it was said\n", ""},
+		}, []detector{direct("./log", "TestLostNewest")}},
+		{"have nobody say which segment follows", []change{
+			{"actor/logwriter.go", "	if pages := w.Log.TakeNextPages(); len(pages) > 0 {", "	if pages := w.Log.TakeNextPages(); len(pages) < 0 {"},
+		}, []detector{direct("./node", "TestLostNewestSegment")}},
+		{"let a fence take the page of what follows", []change{
+			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
+		}, []detector{direct("./log", "TestStories")}},
 	}
 }
