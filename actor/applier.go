@@ -52,6 +52,8 @@ type Applier struct {
 	reclaiming bool // there was more to give back
 	saving     bool
 	saveNow    bool          // a snapshot was lost: the next one is due whatever was written
+	saveAbove  uint64        // when more than this is applied
+	saveTwice  bool          // and then another one
 	saveTries  backoff       // since the last that was saved
 	saved      time.Duration // when the last snapshot was begun
 	savedBytes int64         // what the state weighed then
@@ -101,7 +103,9 @@ func (a *Applier) Handle(t Time, batch []ApplierMessage) (again bool) {
 			a.saveEnded(t.Now, m)
 		case SnapshotWanted:
 			// A large one takes long, and is asked for again meanwhile: when the one under way will do, it is the one.
-			a.saveNow = a.saveNow || !a.saving || !m.First
+			if !a.saving || !m.First {
+				a.wantSave(m)
+			}
 		default:
 			panic(fmt.Sprintf("the applier takes no %T", m))
 		}
@@ -309,16 +313,28 @@ func (a *Applier) save(t Time) {
 		worth = max(worth, half)
 	}
 	most := a.share(min(2*worth, half-half/9))
-	due := a.records > a.share(min(worth, half-half/9)) || a.saveNow ||
+	saveNow := a.saveNow && applied > a.saveAbove
+	due := a.records > a.share(min(worth, half-half/9)) || saveNow ||
 		(a.fileBytes > min(4*worth, max(2*worth-worth/4, half)) && a.records > worth/8 && !a.Status.logKept.Load())
 	// On a full disk a snapshot of less is all that makes room: it lets go of the log, and after large deletions it is smaller.
 	// A log that takes nothing until then is not made to wait for the interval, too.
 	due = due || (a.Status.Space() != SpaceLeft && (a.records > a.Limits.SnapshotBytes/64 || size < a.savedBytes/2))
-	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !a.saveNow && a.Status.logTakes(limits.LogKept)) {
+	if !due || (t.Now-a.saved < a.Limits.SnapshotInterval && a.records <= most && !saveNow && a.Status.logTakes(limits.LogKept)) {
 		return
 	}
-	a.saving, a.saveNow, a.saved, a.savedBytes, a.records, a.ordered = true, false, t.Now, size, 0, a.records
+	a.saving, a.saved, a.savedBytes, a.records, a.ordered = true, t.Now, size, 0, a.records
+	if applied > a.saveAbove {
+		a.saveNow, a.saveTwice, a.saveAbove = a.saveTwice, false, applied
+	}
 	a.Snapshotter.MustPost(Save{View: a.state.ViewToSave(), Index: applied, Term: term, ConfState: ConfStateOf(view.Members().Configuration())})
+}
+
+// wantSave notes that a snapshot is due, the sooner of what was noted before.
+func (a *Applier) wantSave(m SnapshotWanted) {
+	if a.saveNow {
+		m.Above = min(m.Above, a.saveAbove)
+	}
+	a.saveNow, a.saveAbove, a.saveTwice = true, m.Above, a.saveTwice || m.Twice
 }
 
 // share is from seven to nine eighths of so much, another part after each save and on each member, so that members do not
@@ -336,6 +352,6 @@ func (a *Applier) saveEnded(now time.Duration, m SaveEnded) {
 		return
 	}
 	a.records += a.ordered
-	a.saveNow = true
+	a.wantSave(SnapshotWanted{Twice: a.saveNow})
 	a.saveTries.fail(now, limits.SnapshotRetry, limits.SnapshotRetryMost)
 }

@@ -425,8 +425,8 @@ func (w *LogWriter) recycle() {
 	if pages := w.Log.TakeNextPages(); len(pages) > 0 {
 		w.SegmentMaker.MustPost(NextSegments{Pages: pages})
 	}
-	if names := w.Log.TakeReleased(); len(names) > 0 {
-		w.SegmentMaker.MustPost(Recycle{Names: names})
+	if r := (Recycle{Names: w.Log.TakeReleased(), Damaged: w.Log.TakeDamaged()}); len(r.Names)+len(r.Damaged) > 0 {
+		w.SegmentMaker.MustPost(r)
 	}
 }
 

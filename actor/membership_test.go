@@ -522,6 +522,47 @@ func TestOneSnapshotForANewMember(t *testing.T) {
 	}
 }
 
+// Where the log is damaged in what a snapshot covers, two more are saved: each when more is applied.
+func TestSnapshotsBehindCoveredDamage(t *testing.T) {
+	c := newTestMembers(t)
+	saves := func(m ...ApplierMessage) (at []uint64) {
+		c.at += limits.SnapshotRetryMost
+		c.applier.Handle(Time{Now: c.at}, m)
+		for _, order := range drainBox(c.Snapshotter) {
+			if save, ok := order.(Save); ok {
+				at = append(at, save.Index)
+			}
+		}
+		return at
+	}
+	first, term := c.applier.state.Applied()
+	last := first
+	apply := func() Apply {
+		last++
+		e := &raftpb.Entry{Index: new(last), Term: &term}
+		return Apply{Message: &raftpb.Message{Entries: []*raftpb.Entry{e}, Responses: []*raftpb.Message{{}}}}
+	}
+	for i, one := range []struct {
+		m    ApplierMessage
+		want []uint64
+	}{
+		{SnapshotWanted{First: true, Above: first + 1, Twice: true}, nil},
+		{apply(), nil},
+		{apply(), []uint64{first + 2}},
+		{apply(), nil}, // while it is saved
+		{SaveEnded{Failed: true}, nil},
+		{Expire{}, []uint64{first + 3}}, // after a pause
+		{SaveEnded{}, nil},
+		{apply(), []uint64{first + 4}},
+		{SaveEnded{}, nil},
+		{apply(), nil},
+	} {
+		if got := saves(one.m); !slices.Equal(got, one.want) {
+			t.Errorf("%d: saves at %v, not %v", i, got, one.want)
+		}
+	}
+}
+
 // A new member begins with the newest snapshot that there is, also with one of before it was added. raft takes it as if this
 // member were a learner in it; the disk and the records say what was, and both agree when the addition is applied.
 func TestSnapshotOfBeforeTheAddition(t *testing.T) {

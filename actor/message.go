@@ -183,7 +183,10 @@ type (
 	// MakeSpare requests for one more zero-filled file.
 	MakeSpare struct{}
 	// Recycle hands over files that nothing refers to any more.
-	Recycle struct{ Names []string }
+	Recycle struct {
+		Names   []string
+		Damaged []string // are removed, and not used again
+	}
 	// NextSegments says that segments were begun and synced: the one before each is to say so. It comes before any Recycle that may
 	// have that one.
 	NextSegments struct{ Pages []log.NextPage }
@@ -245,7 +248,9 @@ type (
 	// SnapshotWanted requests for a snapshot at once: a published one is damaged, gone or unreadable, or there is none and a
 	// new member needs one.
 	SnapshotWanted struct {
-		First bool // one that is being saved will do
+		First bool   // one that is being saved will do
+		Above uint64 // it is not due before a later entry is applied
+		Twice bool   // another one is due behind that: of two that are kept, the older one decides which of the log is let go of
 	}
 )
 

@@ -66,6 +66,11 @@ func (s *SegmentMaker) Handle(t Time, batch []SegmentMakerMessage) bool {
 					s.fail(fmt.Errorf("recycle %s: %w", name, err))
 				}
 			}
+			for _, name := range m.Damaged {
+				if err := s.Maker.Remove(name); err != nil {
+					s.Logger.Warn("a damaged file of the log, which nobody needs, could not be removed: remove it when this member is stopped", "file", name, "error", err)
+				}
+			}
 		case NextSegments:
 			s.sayNext(m.Pages)
 		case Retry:

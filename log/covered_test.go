@@ -3,6 +3,8 @@ package log_test
 import (
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,6 +52,46 @@ func TestDamageBelowSnapshot(t *testing.T) {
 	t.Logf("%d logs opened with damage below the snapshot, %d refused", skipped, refused)
 	if skipped == 0 || refused == 0 {
 		t.Error("one of the two never happened")
+	}
+}
+
+// What is damaged and covered leaves the log for good: nothing is written behind it, and its file is removed when it is released,
+// with those that wait to be used again, which are older.
+func TestCoveredDamageLeaves(t *testing.T) {
+	for seed := range uint64(40) {
+		w := flipLog(t, seed, true)
+		for _, p := range livePieces(t, w.m) {
+			if p.what != "entries" {
+				continue
+			}
+			c := w.after(t, seed)
+			must(t, c.m.Rot(p.file, p.from+600, 1))
+			c.o.Covered = w.acked.last()
+			l, r, err := log.Open(c.o)
+			must(t, err)
+			names := l.Segments().Names()
+			if r.Skipped == nil || names[len(names)-1] == p.file {
+				t.Fatalf("seed %d, damage in %s: %v, and the log goes on in %q", seed, p.file, r.Skipped, names)
+			}
+			l.Release(r.Last)
+			released, damaged := l.TakeReleased(), l.TakeDamaged()
+			if slices.Contains(released, p.file) || !slices.Equal(damaged, []string{p.file}) {
+				t.Fatalf("seed %d, damage in %s: released %q, damaged %q", seed, p.file, released, damaged)
+			}
+			m := log.NewMaker(c.o)
+			for _, name := range released {
+				must(t, m.Recycle(name))
+			}
+			must(t, m.Remove(p.file))
+			must(t, l.Close())
+			c.o.Covered = 0
+			l, r, err = log.Open(c.o)
+			if err != nil || r.Skipped != nil || r.Last != w.acked.last() {
+				t.Fatalf("seed %d, the next start without %s: %+v %v", seed, p.file, r, err)
+			}
+			must(t, l.Close())
+			must(t, log.Dump(c.m, dir, io.Discard, false, nil))
+		}
 	}
 }
 

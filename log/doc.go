@@ -133,7 +133,7 @@
 //     Commit) are taken from the newest whole header all the same: a promise that nobody heard may be kept. The files
 //     behind the newest segment are searched whole, and treated alike: a next segment's frames are known by nextSalt, and
 //     one that says that anything was synced proves that the segment's header is damaged, not torn.
-//  7. Where the newest segment ends cleanly and has room, the log goes on in it: what is behind its end was read from
+//  7. Where the newest segment ends cleanly, has room and no damage, the log goes on in it: what is behind its end was read from
 //     the disk and is no frame of it. Otherwise begin a new segment, with a header that says where the log ends, and sync
 //     it; from then on what lies behind that end is dead, whatever becomes visible there. In both cases nothing old has
 //     been written, so that a crash in any of these steps changes nothing, and restarts leave no files behind. (Where a full
@@ -143,7 +143,8 @@
 //
 // With [Options].Covered, the index of a snapshot that can be loaded, damage ends recovery only when it may be to entries
 // above that index, or of a newest segment. Otherwise recovery goes on with the next whole frame, or the next segment, whose first entry is at most
-// one above it: all before is superseded, by the snapshot or by that frame.
+// one above it: all before is superseded, by the snapshot or by that frame. A file in which something was skipped is let go of like
+// any other, but never used again: it is removed (TakeDamaged), so that a start behind that does not meet the damage.
 //
 // The decision of step 6 is exact for all but the last group, if no fence follows it: rot in that group looks torn.
 // Commit is cut to the last entry.

@@ -52,6 +52,7 @@ type Log struct {
 	syncUnrecorded bool         // no frame says yet that the last group is synced
 	spares         []string     // paths, in the order of their numbers
 	released       []string     // paths of files that hold nothing, until TakeReleased
+	damaged        []string     // the same of files that are damaged, until TakeDamaged
 	nextPages      []NextPage   // what is to be said in segments, until TakeNextPages
 	list           *SegmentList // of segments
 

@@ -51,6 +51,21 @@ func (m *Maker) Recycle(name string) error {
 	return nil
 }
 
+// Remove removes a released file that is damaged, and before it those that wait to be used again: they are older, or might as well
+// be, and the oldest go first.
+func (m *Maker) Remove(name string) error {
+	all := append(m.store, name)
+	m.store = nil
+	var failed error
+	for _, one := range all {
+		failed = errors.Join(failed, m.o.FS.Remove(one))
+	}
+	if failed != nil {
+		return fmt.Errorf("removing a damaged segment: %w", failed)
+	}
+	return nil
+}
+
 // Step does a bounded piece of work. When it returns done, the spare is ready and durable, and the next step begins
 // another one. After an error, too.
 func (m *Maker) Step() (spare string, done bool, err error) {

@@ -45,6 +45,7 @@ type logFile struct {
 	header  segmentHeader // when valid
 	failed  error         // why its header could not be read
 	durable bool          // synced, and out of the cache: what is read is what the disk has
+	damaged bool          // what is damaged in it Options.Covered made harmless
 }
 
 // inventory is what lies in the log's directory.
@@ -205,7 +206,7 @@ func (s *inventory) chain() ([]*logFile, error) {
 			damage = &CorruptError{File: f.name, Reason: "the segment is not the one that follows " + path.Base(prev.name)}
 		}
 		if damage != nil && f.header.next-1 <= s.o.Covered {
-			s.skipped = cmp.Or(damage, s.skipped)
+			s.skipped, prev.damaged = cmp.Or(damage, s.skipped), true
 			slices.Reverse(chain)
 			return chain, nil
 		}
@@ -236,13 +237,13 @@ func (s *inventory) after(number uint64) []*logFile {
 }
 
 // begin opens the log for appending (step 7), and gives up what is of no use. Where the newest segment ends cleanly and
-// has room, the log goes on in it.
+// has room, and no damage, the log goes on in it.
 func (s *inventory) begin(r *replay) (*Log, error) {
 	l := &Log{o: s.o, hard: r.hard, writtenHardState: r.hard, last: r.window.last(), lastTerm: r.window.lastTerm()}
 	l.durable = durable{l.last, l.lastTerm, l.hard}
 	for i, f := range r.chain {
 		l.segments = append(l.segments, &segment{
-			seq: f.number, name: f.name, size: f.size, header: f.header, need: r.needs[i],
+			seq: f.number, name: f.name, size: f.size, header: f.header, need: r.needs[i], damaged: f.damaged,
 		})
 	}
 	l.chain, l.syncedBy, l.syncedTo, l.writeAt = r.sum, r.sum, r.end, r.end
@@ -251,7 +252,7 @@ func (s *inventory) begin(r *replay) (*Log, error) {
 	}
 	for _, f := range s.files {
 		if !slices.Contains(r.spares, f) && !slices.Contains(r.chain, f) {
-			l.released = append(l.released, f.name)
+			l.letGo(f.name, f.damaged)
 		}
 	}
 	if err := l.resume(r); err != nil {
@@ -264,7 +265,7 @@ func (s *inventory) begin(r *replay) (*Log, error) {
 // resume opens the newest segment again, or begins one behind it.
 func (l *Log) resume(r *replay) (err error) {
 	active := l.active()
-	if r.torn == nil && active.size-r.end >= segmentLeast {
+	if r.torn == nil && !active.damaged && active.size-r.end >= segmentLeast {
 		return l.goOn(r)
 	}
 	b, err := l.takeSpare(segmentLeast)

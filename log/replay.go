@@ -98,7 +98,7 @@ func (r *replay) sealed(i int, s *scanner) error {
 		} else {
 			err = r.frame(i, s, &h, payload)
 		}
-		if err == nil || r.skip(s, err) {
+		if err == nil || r.skip(i, s, err) {
 			continue
 		}
 		return r.skipTo(i+1, err)
@@ -110,15 +110,15 @@ func (r *replay) sealed(i int, s *scanner) error {
 	return nil
 }
 
-// skip goes on behind damage in the same segment, if a snapshot covers all that is damaged.
-func (r *replay) skip(s *scanner, err error) bool {
+// skip goes on behind damage in segment i, if a snapshot covers all that is damaged.
+func (r *replay) skip(i int, s *scanner, err error) bool {
 	var damage *CorruptError
 	if r.covered == 0 || !errors.As(err, &damage) {
 		return false
 	}
 	first, ok := s.resume(damage.Offset, r.covered)
 	if ok {
-		r.skipped = cmp.Or(r.skipped, err)
+		r.skipped, r.chain[i].damaged = cmp.Or(r.skipped, err), true
 		r.window.rebase(first-1, 0, false)
 	}
 	return ok
@@ -131,7 +131,7 @@ func (r *replay) skipTo(i int, err error) error {
 	if r.covered == 0 || !errors.Is(err, ErrCorrupt) || h.next-1 > r.covered {
 		return err
 	}
-	r.skipped = cmp.Or(r.skipped, err)
+	r.skipped, r.chain[i-1].damaged = cmp.Or(r.skipped, err), true
 	r.window.rebase(h.next-1, h.lastTerm, true)
 	return nil
 }
@@ -147,7 +147,7 @@ func (r *replay) newest(i int, s *scanner) error {
 			err = r.frame(i, s, &h, payload)
 			r.fenced = h.kind == kindFence
 		}
-		if err != nil && !r.skip(s, err) {
+		if err != nil && !r.skip(i, s, err) {
 			return err
 		}
 		if bad != nil && err == nil {

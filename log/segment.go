@@ -19,6 +19,8 @@ type segment struct {
 	size   int64
 	header segmentHeader
 	need   uint64 // the highest index that is still valid and in here: when it is released, so is the file
+
+	damaged bool // as logFile's
 }
 
 // SegmentList is the log's segments at one time, for reads by position. It never changes.
@@ -83,7 +85,7 @@ func (l *Log) Release(upTo uint64) {
 		last--
 	}
 	for n < last && l.segments[n].need <= upTo {
-		l.released = append(l.released, l.segments[n].name)
+		l.letGo(l.segments[n].name, l.segments[n].damaged)
 		n++
 	}
 	if n > 0 {
@@ -97,6 +99,23 @@ func (l *Log) TakeReleased() []string {
 	names := l.released
 	l.released = nil
 	return names
+}
+
+// TakeDamaged returns the paths of files that hold nothing of the log any more and are damaged, for Maker.Remove, behind what
+// TakeReleased has returned.
+func (l *Log) TakeDamaged() []string {
+	names := l.damaged
+	l.damaged = nil
+	return names
+}
+
+// letGo gives a file up. One that is damaged is not used again, and does not stay: the next start would meet the damage again.
+func (l *Log) letGo(name string, damaged bool) {
+	if damaged {
+		l.damaged = append(l.damaged, name)
+	} else {
+		l.released = append(l.released, name)
+	}
 }
 
 // AddSpare hands in a file that the segment maker has made.

@@ -103,6 +103,9 @@ func (m *member) connect(r *recovered) error {
 		return err
 	}
 	d := m.env.Driver
+	if r.damaged > 0 { // and else each start would meet the damage again, as long as little is written
+		box.applier.MustPost(actor.SnapshotWanted{First: true, Above: max(r.applied, r.damaged-1), Twice: true})
+	}
 	actor.Spawn(d, box.consensus, agrees)
 	actor.Spawn(d, box.logWriter, m.logWriter)
 	actor.Spawn(d, box.applier, applies)

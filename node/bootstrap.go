@@ -55,6 +55,7 @@ type recovered struct {
 	snapshots   []snapshot.Info  // valid ones, newest first
 	useless     []snapshot.Info  // published, but the log does not continue them
 	quarantined actor.Quarantine // why this member takes no part
+	damaged     uint64           // the entry up to which the log may be damaged, in what a snapshot covers; 0: it is not
 	alarms      []actor.Alarm
 }
 
@@ -97,6 +98,7 @@ func (s *storage) recover() (*recovered, error) {
 	}
 	if found.Skipped != nil {
 		opened.Release(found.First - 1) // what was damaged is in what the snapshots cover
+		r.damaged = found.Last
 		text := fmt.Sprintf("the log was damaged below the snapshot at index %d, which covers it; nothing is lost, but look at the disk: %v", r.applied, found.Skipped)
 		s.logger.Error(text)
 		r.alarms = append(r.alarms, actor.Alarm{Name: actor.Corrupt, Subject: s.folder.path("wal"), Text: text})

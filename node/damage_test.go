@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,6 +110,58 @@ func TestDamageBelowSnapshot(t *testing.T) {
 		}
 		t.Errorf("damage above the snapshot: %v", err)
 	}
+}
+
+// A start on damage that a snapshot covers has two more saved, so that what is damaged goes, wherever it is and however little is
+// written. The next start meets none.
+func TestCoveredDamageGoes(t *testing.T) {
+	whole, segments := damagedFolder(t)
+	few := limits.Defaults() // snapshots, by what is written
+	few.SnapshotInterval = time.Millisecond
+	covered := 0
+	for i, damaged := range segments {
+		dir := filepath.Join(t.TempDir(), "d")
+		if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+			t.Fatal(err)
+		}
+		damaged = filepath.Join(dir, "wal", filepath.Base(damaged))
+		flipEntries(t, damaged)
+		a, err := startAloneWith(t, dir, 64<<10, few)
+		if errors.Is(err, log.ErrCorrupt) {
+			continue // no snapshot covers it
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		covered++
+		if alarms := a.m.alarms(); len(alarms) != 1 || alarms[0].Name != string(actor.Corrupt) {
+			t.Errorf("segment %d: alarms %+v", i, alarms)
+		}
+		for n, since := 0, time.Now(); ; n++ {
+			if _, err := os.Stat(damaged); errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			if time.Since(since) > wait {
+				t.Fatalf("segment %d of %d stays, with snapshots %q", i, len(segments), list(t, dir, "snap/*.snap"))
+			}
+			if d := a.put(t, "more", fmt.Sprint(n)); d.Result.Err != nil {
+				t.Fatal(d.Result.Err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		a.stop(t)
+		if a, err = startAloneWith(t, dir, 64<<10, few); err != nil {
+			t.Fatal(err)
+		}
+		if alarms := a.m.alarms(); len(alarms) != 0 {
+			t.Errorf("segment %d, the next start: alarms %+v", i, alarms)
+		}
+		a.stop(t)
+	}
+	if covered == 0 {
+		t.Error("no snapshot covers any damage")
+	}
+	t.Logf("damage to %d of %d segments is covered", covered, len(segments))
 }
 
 // putAboveSnapshots leaves entries in the log that no snapshot covers: a member may save one between any two writes.

@@ -129,5 +129,17 @@ func edgeMutants() []mutant {
 		{"let a fence take the page of what follows", []change{
 			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
 		}, []detector{direct("./log", "TestStories")}},
+		{"save nothing behind damage that a snapshot covers", []change{
+			{"node/actors.go", "	if r.damaged > 0 {", "	if r.damaged > r.damaged {"},
+		}, []detector{direct("./node", "TestCoveredDamageGoes")}},
+		{"save one snapshot behind damage that one covers", []change{
+			{"actor/applier.go", "a.saveTwice || m.Twice", "a.saveTwice"},
+		}, []detector{direct("./actor", "TestSnapshotsBehindCoveredDamage")}},
+		{"keep a damaged file of the log to be used again", []change{
+			{"log/segment.go", "	if damaged {\n		l.damaged", "	if false {\n		l.damaged"},
+		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
+		{"go on in a damaged segment", []change{
+			{"log/recover.go", "r.torn == nil && !active.damaged && active", "r.torn == nil && active"},
+		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
 	}
 }
