@@ -26,6 +26,7 @@ var glossary = map[string]string{
 	"entomb":    "addTombstone",
 	"grave":     "tombstone",
 	"graves":    "tombstoned",
+	"greet":     "handshake",
 	"greeting":  "handshake",
 	"heir":      "nextSalt",
 	"hello":     "handshake, MemberIdentity",
@@ -39,8 +40,11 @@ var glossary = map[string]string{
 	"riding":    "piggyback",
 	"scatter":   "drop, or stride",
 	"settle":    "makeDurable, flatten, complete or established",
+	"settled":   "established",
+	"settles":   "as settle",
 	"shun":      "avoid",
 	"spoil":     "corrupt",
+	"spoilt":    "corrupt, or damaged",
 	"standing":  "RaftStatus",
 	"strike":    "injectFault",
 	"survivors": "relocated",
@@ -82,6 +86,13 @@ func declared(f *ast.File) []*ast.Ident {
 			names[n] = true
 		}
 	}
+	added := func(list ...ast.Expr) {
+		for _, n := range list {
+			if name, ok := n.(*ast.Ident); ok {
+				add(name)
+			}
+		}
+	}
 	ast.Inspect(f, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncDecl:
@@ -94,11 +105,11 @@ func declared(f *ast.File) []*ast.Ident {
 			add(n.Names...)
 		case *ast.AssignStmt:
 			if n.Tok == token.DEFINE {
-				for _, left := range n.Lhs {
-					if name, ok := left.(*ast.Ident); ok {
-						add(name)
-					}
-				}
+				added(n.Lhs...)
+			}
+		case *ast.RangeStmt:
+			if n.Tok == token.DEFINE {
+				added(n.Key, n.Value)
 			}
 		}
 		return true

@@ -206,7 +206,7 @@ func TestSlabsAreGivenBack(t *testing.T) {
 		batch(t, s, 1, randomBatch(random, 100)...)
 		keep(t, s, 500)
 	}
-	if err := settles(20, func() bool { return s.View().RetiredBytes() == 0 }); err == nil {
+	if err := eventually(20, func() bool { return s.View().RetiredBytes() == 0 }); err == nil {
 		t.Error("slabs went that a View may reach")
 	}
 	if held.Keys() != 0 {
@@ -214,7 +214,7 @@ func TestSlabsAreGivenBack(t *testing.T) {
 	}
 	runtime.KeepAlive(held)
 	held = nil
-	if err := settles(2000, func() bool { return s.View().RetiredBytes() == 0 }); err != nil {
+	if err := eventually(2000, func() bool { return s.View().RetiredBytes() == 0 }); err != nil {
 		t.Errorf("%d bytes are given up and stay: %v", s.View().RetiredBytes(), err)
 	}
 	if err := s.Check(); err != nil {
@@ -222,8 +222,8 @@ func TestSlabsAreGivenBack(t *testing.T) {
 	}
 }
 
-// settles collects garbage until a condition holds: finding that out is for a goroutine that the host has to let run.
-func settles(collections int, done func() bool) error {
+// eventually collects garbage until a condition holds: finding that out is for a goroutine that the host has to let run.
+func eventually(collections int, done func() bool) error {
 	for range collections {
 		runtime.GC()
 		if done() {

@@ -204,7 +204,7 @@ func refuseForeign(disks disk.FS, dir string, who owner) error {
 // whose reads whose folder it is.
 func (f *folder) whose() error {
 	raw, err := f.read("identity")
-	if err != nil && !spoilt(err) {
+	if err != nil && !isDamaged(err) {
 		return fmt.Errorf("read %s: %w", f.path("identity"), err)
 	}
 	if err == nil {
@@ -237,8 +237,8 @@ func (f *folder) identify(who owner) error {
 	return nil
 }
 
-// spoilt tells whether the error of reading a small file says that it is not what was written.
-func spoilt(err error) bool {
+// isDamaged tells whether the error of reading a small file says that it is not what was written.
+func isDamaged(err error) bool {
 	return errors.Is(err, errChecksum) || errors.Is(err, disk.ErrNotRegular)
 }
 
@@ -308,7 +308,7 @@ func (f *folder) remove() error {
 // quarantined reads why this folder's member takes no part.
 func (f *folder) quarantined() (q actor.Quarantine, err error) {
 	raw, err := f.read("amnesia")
-	if errors.Is(err, fs.ErrNotExist) || spoilt(err) {
+	if errors.Is(err, fs.ErrNotExist) || isDamaged(err) {
 		return q, damagedf("%s is missing or corrupt: %v; it says whether this member must not vote: put back this folder exactly as it was; the README says under \"When a member has lost its disk\" what else is left", f.path("amnesia"), err)
 	}
 	if err != nil {
@@ -336,7 +336,7 @@ func (f *folder) known() ([]actor.Known, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if spoilt(err) {
+	if isDamaged(err) {
 		return nil, damagedf("%s is corrupt: %v; it tells this member who has lost data: restore it, or remove it when no other member's folder was replaced", f.path("peers"), err)
 	}
 	if err != nil {

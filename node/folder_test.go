@@ -428,7 +428,7 @@ func TestLastStarts(t *testing.T) {
 // A small file of which one half is old, as a crash between its two writes leaves it, or damaged, holds its content twice after a
 // start: damage to the other half brings nothing older back.
 func TestRepairSmallFiles(t *testing.T) {
-	for name, spoil := range map[string]func(file disk.File) error{
+	for name, corrupt := range map[string]func(file disk.File) error{
 		"a crash": func(file disk.File) error {
 			_, err := file.WriteAt(encodeSlot(9, []byte("new")), 0)
 			return err
@@ -444,7 +444,7 @@ func TestRepairSmallFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		file, err := fs.OpenWritable("data/small")
-		if err := errors.Join(err, spoil(file), file.Sync(), file.Close()); err != nil {
+		if err := errors.Join(err, corrupt(file), file.Sync(), file.Close()); err != nil {
 			t.Fatal(err)
 		}
 		want, err := f.read("small")

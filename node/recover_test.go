@@ -369,7 +369,7 @@ func TestRecoveredMemberServes(t *testing.T) {
 // The newest snapshot is loaded while the log is read, and what is wrong with either is found as it is where one comes after the
 // other.
 func TestSnapshotIsLoadedAhead(t *testing.T) {
-	spoilt := map[string]func(fs *disk.Mem, snap, wal string) error{
+	damages := map[string]func(fs *disk.Mem, snap, wal string) error{
 		"nothing":               func(*disk.Mem, string, string) error { return nil },
 		"the snapshot's head":   func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 40, 1) },
 		"the snapshot's middle": func(fs *disk.Mem, snap, _ string) error { return fs.Rot(snap, 1000, 1) },
@@ -378,7 +378,7 @@ func TestSnapshotIsLoadedAhead(t *testing.T) {
 			return fs.Rename(snap, path.Join(path.Dir(snap), snapshot.Name(1<<40, 2)))
 		},
 	}
-	for what, spoil := range spoilt {
+	for what, corrupt := range damages {
 		t.Run(what, func(t *testing.T) {
 			var said []string
 			for _, background := range []func(func()){nil, func(do func()) { do() }, func(func()) {}} {
@@ -387,7 +387,7 @@ func TestSnapshotIsLoadedAhead(t *testing.T) {
 				if _, err := recoverIn(t, fs, RecoverConfig{DataDir: recoverDir, Name: "n1"}); err != nil {
 					t.Fatal(err)
 				}
-				if err := spoil(fs, only(t, fs, "snap"), only(t, fs, "wal")); err != nil {
+				if err := corrupt(fs, only(t, fs, "snap"), only(t, fs, "wal")); err != nil {
 					t.Fatal(err)
 				}
 				f, err := openFolder(fs, recoverDir, owner{"n1", "test"}, func() (origin, error) { return origin{}, errors.New("it would be founded anew") }, nil)

@@ -273,14 +273,14 @@ func TestEveryCallFails(t *testing.T) {
 				}
 			}
 			l.fs.ClearFaults()
-			l.settled(t, what, n)
+			l.checkAfterFault(t, what, n)
 		}
 	}
 	t.Logf("%d runs failed", failed)
 }
 
-// settled checks a life whose run has met a fault, in this process and after a crash.
-func (l *life) settled(t *testing.T, what string, n int64) {
+// checkAfterFault checks a life whose run has met a fault, in this process and after a crash.
+func (l *life) checkAfterFault(t *testing.T, what string, n int64) {
 	t.Helper()
 	for v := range disk.Variants {
 		if !full && (int64(v)+n)%5 != 0 {

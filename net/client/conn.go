@@ -100,15 +100,15 @@ func (c *Client) open(ctx context.Context, endpoint string, addr *net.UDPAddr) (
 		c.start(s.write)
 	}
 	c.start(k.listen)
-	if err := k.greet(ctx); err != nil {
+	if err := k.askMember(ctx); err != nil {
 		k.fail(errDone)
 		return nil, wire.Explain(err)
 	}
 	return k, nil
 }
 
-// greet asks the member for its status.
-func (k *conn) greet(ctx context.Context) error {
+// askMember asks the member for its status.
+func (k *conn) askMember(ctx context.Context) error {
 	x := k.client.newCall(ctx, wire.OpStatus)
 	status, err := k.status(ctx, x)
 	k.member = status

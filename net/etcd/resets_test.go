@@ -26,7 +26,7 @@ func TestResetsShare(t *testing.T) {
 	}
 	seldom := at("10.0.0.3")
 	came := map[string]int{}
-	const seconds, settled = 20, 5
+	const seconds, warmUp = 20, 5
 	for now := begun; now.Before(begun.Add(seconds * time.Second)); now = now.Add(5 * time.Millisecond) {
 		for _, c := range all {
 			if now.Before(c.next) {
@@ -34,7 +34,7 @@ func TestResetsShare(t *testing.T) {
 			}
 			c.resets = chunk
 			c.next = now.Add(r.wait(&c.pacing, now))
-			if now.After(begun.Add(settled * time.Second)) {
+			if now.After(begun.Add(warmUp * time.Second)) {
 				came[c.client] += chunk
 			}
 		}
@@ -44,7 +44,7 @@ func TestResetsShare(t *testing.T) {
 			}
 		}
 	}
-	most := limits.EtcdResets * (seconds - settled)
+	most := limits.EtcdResets * (seconds - warmUp)
 	one, hundred := came["10.0.0.1"], came["10.0.0.2"]
 	if one+hundred > most || one+hundred < most/2 {
 		t.Errorf("%d came, the limit is %d", one+hundred, most)

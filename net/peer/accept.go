@@ -110,13 +110,13 @@ func (t *Transport) accept(ctx context.Context, listener *quic.Listener) {
 			defer k.giveBack()
 			stop := context.AfterFunc(ctx, func() { closeQUIC(q, closeStopping, "the member stops") })
 			defer stop()
-			t.greet(q)
+			t.judgeNew(q)
 		})
 	}
 }
 
-// greet hears who a new connection is from and what it wants.
-func (t *Transport) greet(q *quic.Conn) {
+// judgeNew hears who a new connection is from and what it wants.
+func (t *Transport) judgeNew(q *quic.Conn) {
 	var l *link
 	name, err := t.nameOf(q)
 	switch {
@@ -226,5 +226,5 @@ func (c *conn) establish(stream *quic.Stream, answer *peerframe.Handshake) {
 		return
 	}
 	_ = stream.Close() // an error is the connection's, and shows there
-	close(c.settled)
+	close(c.established)
 }

@@ -30,11 +30,11 @@ var priorities = [peerframe.Classes]int8{peerframe.Urgent: 0, peerframe.Append: 
 // conn is one connection with a peer, from its handshake to its end.
 type conn struct {
 	// Constant.
-	quic    *quic.Conn
-	link    *link
-	at      string // where the peer is: the address that was dialled, as it was given, or that it called from
-	since   time.Time
-	settled chan struct{} // closed when both sides have admitted each other
+	quic        *quic.Conn
+	link        *link
+	at          string // where the peer is: the address that was dialled, as it was given, or that it called from
+	since       time.Time
+	established chan struct{} // closed when both sides have admitted each other
 
 	// Owned by the link's choice.
 	mine    bool     // I dialled it
@@ -49,7 +49,7 @@ type conn struct {
 }
 
 func newConn(l *link, q *quic.Conn, at string) *conn {
-	c := &conn{quic: q, link: l, at: at, since: time.Now(), settled: make(chan struct{})}
+	c := &conn{quic: q, link: l, at: at, since: time.Now(), established: make(chan struct{})}
 	for class := range c.queues {
 		c.queues[class] = newQueue(limits.PeerQueueBytes)
 	}

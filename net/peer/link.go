@@ -327,7 +327,7 @@ func (l *link) introduce(c *conn, mine *peerframe.Handshake) error {
 		c.close(closeSuperseded, "another connection is in use")
 	default:
 		_ = stream.Close() // the last word; an error is the connection's, and shows there
-		close(c.settled)
+		close(c.established)
 	}
 	return err
 }
@@ -397,7 +397,7 @@ func (l *link) welcome(c *conn, theirs *peerframe.Handshake) bool {
 func (l *link) serve(ctx context.Context, c *conn) {
 	stop := onEnd(ctx, func() { l.leave(c) })
 	select {
-	case <-c.settled:
+	case <-c.established:
 		if ctx.Err() != nil {
 			break // nobody was told of it, and is not any more
 		}
