@@ -2,13 +2,13 @@ package cli
 
 import (
 	"go/ast"
+	"go/constant"
 	"go/parser"
 	"go/token"
 	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -136,14 +136,36 @@ func isChannel(n ast.Expr) bool {
 	return ok
 }
 
-// isNumberAbove says whether an expression is a number, and above another one.
+// isNumberAbove says whether an expression is made of numbers alone, as 1<<16 is, and above another one.
 func isNumberAbove(n ast.Expr, least int) bool {
-	b, ok := n.(*ast.BasicLit)
-	if !ok || b.Kind != token.INT {
-		return false
+	number := evaluate(n)
+	return number != nil && constant.Compare(number, token.GTR, constant.MakeInt64(int64(least)))
+}
+
+// evaluate returns the value of an expression of whole numbers, and nil of all others.
+func evaluate(n ast.Expr) constant.Value {
+	switch n := n.(type) {
+	case *ast.ParenExpr:
+		return evaluate(n.X)
+	case *ast.BasicLit:
+		if n.Kind == token.INT {
+			return constant.MakeFromLiteral(n.Value, n.Kind, 0)
+		}
+	case *ast.BinaryExpr:
+		x, y := evaluate(n.X), evaluate(n.Y)
+		if x == nil || y == nil {
+			return nil
+		}
+		switch n.Op {
+		case token.SHL:
+			if by, ok := constant.Uint64Val(y); ok {
+				return constant.Shift(x, n.Op, uint(by))
+			}
+		case token.ADD, token.SUB, token.MUL:
+			return constant.BinaryOp(x, n.Op, y)
+		}
 	}
-	number, err := strconv.ParseInt(b.Value, 0, 64)
-	return err == nil && number > int64(least)
+	return nil
 }
 
 // sizes are how many methods and fields a type may have that everything is drawn to. What would make it larger is a part of its

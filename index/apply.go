@@ -240,7 +240,7 @@ func (s *State) end() {
 		s.history.addGroup(g)
 	}
 	s.revision++
-	if s.made = s.made[:0]; cap(s.made) > 1<<16 {
+	if s.made = s.made[:0]; cap(s.made) > limits.ChangesKept {
 		s.made = nil // of a large deletion
 	}
 }
@@ -379,7 +379,7 @@ func (s *State) addTombstones(matches []ref) {
 	for _, r := range matches {
 		s.addTombstone(r)
 	}
-	if s.matches = matches[:0]; cap(matches) > 1<<16 {
+	if s.matches = matches[:0]; cap(matches) > limits.ChangesKept {
 		s.matches = nil // of a large deletion
 	}
 }

@@ -432,6 +432,9 @@ const (
 	// CompactionWork is how much compaction one entry always may do, beside what its commands and what it adds allow, in
 	// units of about 20 ns: a thousand changes.
 	CompactionWork = 16 << 10
+	// ChangesKept is for how many changes of one revision a state keeps the lists in which it collects them: half a MiB each. Those
+	// of a larger deletion are given back.
+	ChangesKept = 1 << 16
 	// SlabBytes is the size of a large slab of the index, where the system gives memory that is aligned to it: a huge
 	// page or two, so that few of them hold much.
 	SlabBytes = 4 << 20
