@@ -48,7 +48,7 @@ func TestBoundsAreInOnePlace(t *testing.T) {
 	root, seen := "..", map[string]bool{}
 	for _, file := range goFiles(t, root) {
 		name := path.Dir(filepath.ToSlash(file))
-		if r := house[name]; r.helper || strings.HasSuffix(file, "_test.go") || name == "internal/limits" || name == "cli" || name == "bench" || strings.HasPrefix(name, "bench/") {
+		if r := packages[name]; r.helper || strings.HasSuffix(file, "_test.go") || name == "internal/limits" || name == "cli" || name == "bench" || strings.HasPrefix(name, "bench/") {
 			continue // what a program does once, or a test
 		}
 		positions := token.NewFileSet()

@@ -18,9 +18,9 @@ import (
 	"unicode"
 )
 
-// room is what one package may use. To fix a failing build, change the code, not this table: it is the plan of the
-// house, and main.go stands above a package that would need more.
-type room struct {
+// layer is what one package may use. To fix a failing build, change the code, not this table: it is the plan, and main.go
+// stands above a package that would need more.
+type layer struct {
 	floor   int
 	imports []string // packages of qkv, without "qkv/"; none of them on a floor above
 	modules []string // modules of others
@@ -48,8 +48,8 @@ const (
 	packModule   = "github.com/vmihailenco/msgpack/v5"
 )
 
-// house is all rooms. net is a shelf, and no package.
-var house = map[string]room{
+// packages is the plan: all packages with what each may use. net is a shelf, and no package.
+var packages = map[string]layer{
 	"log/disk":        {floor: 0, modules: []string{sysModule}},
 	"index/kv":        {floor: 0, imports: []string{"internal/pack", "internal/limits"}},
 	"internal/pack":   {floor: -1},
@@ -103,19 +103,19 @@ var house = map[string]room{
 // stateFloor is the highest floor of state without goroutines.
 const stateFloor = 2
 
-// goroutines names the rooms on the floors of state that may start goroutines all the same, and why. None does.
+// goroutines names the packages on the floors of state that may start goroutines all the same, and why. None does.
 var goroutines = map[string]string{}
 
 // collects are the calls that wait for a whole collection of garbage.
 var collects = map[string]bool{"runtime.GC": true, "debug.FreeOSMemory": true}
 
-// TestFloors holds the plan of the house: who may import whom, no goroutine where only state lives, no std log.
+// TestFloors holds the plan: who may import whom, no goroutine where only state lives, no std log.
 func TestFloors(t *testing.T) {
 	root := ".."
 	seen := map[string]bool{}
 	for _, file := range goFiles(t, root) {
 		name := path.Dir(filepath.ToSlash(file))
-		r, ok := house[name]
+		r, ok := packages[name]
 		if !ok {
 			t.Errorf("%s: the package %s is not in the plan; give it a row in cli/floors_test.go and a sentence in its doc.go, or move the file where it belongs", file, name)
 			continue
@@ -130,9 +130,9 @@ func TestFloors(t *testing.T) {
 
 // TestFloorsPlan checks the table itself: nothing imports upwards, and nothing sideways but what the plan names.
 func TestFloorsPlan(t *testing.T) {
-	for name, r := range house {
+	for name, r := range packages {
 		for _, imported := range r.imports {
-			to, ok := house[imported]
+			to, ok := packages[imported]
 			sideways := to.floor == r.floor && imported != "bench" && !r.helper
 			if !ok || to.floor > r.floor || sideways || to.helper && !r.helper {
 				t.Errorf("the plan lets %s (floor %d) import %s (floor %d): imports go down", name, r.floor, imported, to.floor)
@@ -141,7 +141,7 @@ func TestFloorsPlan(t *testing.T) {
 	}
 }
 
-// TestFloorsMap: the newcomer's page, node/doc.go, names every package that stands in the house, and every file of its own.
+// TestFloorsMap: the newcomer's page, node/doc.go, names every package of the plan, and every file of its own.
 func TestFloorsMap(t *testing.T) {
 	page, err := os.ReadFile("../node/doc.go")
 	if err != nil {
@@ -151,7 +151,7 @@ func TestFloorsMap(t *testing.T) {
 	for _, word := range strings.FieldsFunc(string(page), func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(",:;()", c) }) {
 		named[strings.TrimSuffix(word, ".")] = true
 	}
-	for name, r := range house {
+	for name, r := range packages {
 		if !named[name] && name != "." && !r.helper && !strings.HasPrefix(name, "bench/") {
 			t.Errorf("node/doc.go does not say what %s is: give it its place on the map", name)
 		}
@@ -169,10 +169,10 @@ func TestClientIsSmall(t *testing.T) {
 	got := map[string]bool{}
 	var visit func(name string)
 	visit = func(name string) {
-		for _, m := range house[name].modules {
+		for _, m := range packages[name].modules {
 			got[m] = true
 		}
-		for _, imported := range house[name].imports {
+		for _, imported := range packages[name].imports {
 			visit(imported)
 		}
 	}
@@ -208,7 +208,7 @@ func goFiles(t *testing.T, root string) (files []string) {
 	return files
 }
 
-func checkFile(t *testing.T, root, file, name string, r room) {
+func checkFile(t *testing.T, root, file, name string, r layer) {
 	t.Helper()
 	positions := token.NewFileSet()
 	parsed, err := parser.ParseFile(positions, filepath.Join(root, file), nil, 0)
@@ -245,12 +245,12 @@ func checkFile(t *testing.T, root, file, name string, r room) {
 
 // refuseImport says why a file may not import a package. Tests may import what is below or beside them, and any
 // module.
-func refuseImport(imported, name string, r room, test bool) string {
+func refuseImport(imported, name string, r layer, test bool) string {
 	if imported == "log" {
 		return "std log: use log/slog, in a variable called logger, that was handed in"
 	}
 	if below, ok := strings.CutPrefix(imported, "qkv/"); ok {
-		to, known := house[below]
+		to, known := packages[below]
 		switch {
 		case slices.Contains(r.imports, below), test && known && to.floor <= r.floor:
 			return ""

@@ -30,6 +30,7 @@ var glossary = map[string]string{
 	"greeting":  "handshake",
 	"heir":      "nextSalt",
 	"hello":     "handshake, MemberIdentity",
+	"house":     "packages",
 	"hunter":    "detector",
 	"looseop":   "pendingOp",
 	"loosen":    "drop",
