@@ -417,7 +417,7 @@ func BenchmarkRestore(b *testing.B) {
 	b.ResetTimer()
 	before := processor()
 	for range b.N {
-		builder, err := NewBuilder(meta, limits.Defaults().Index)
+		builder, err := NewBuilder(NewReserve(), meta, limits.Defaults().Index)
 		for i := 0; i < len(keys) && err == nil; i++ {
 			err = builder.Add(keys[i], versions[i:i+1])
 		}

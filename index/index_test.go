@@ -50,7 +50,7 @@ func del(key, end string) []byte { return AppendDelete(nil, []byte(key), []byte(
 // restored is what a snapshot makes of a view.
 func restored(t testing.TB, v *View) *State {
 	t.Helper()
-	b, err := NewBuilder(v.AppendMeta(nil), limits.Defaults().Index)
+	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), limits.Defaults().Index)
 	if err != nil {
 		t.Fatal(err)
 	}

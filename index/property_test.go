@@ -465,7 +465,7 @@ func (m *machine) restore(t *rapid.T) {
 }
 
 func (m *machine) rebuild(t *rapid.T, v *View) *State {
-	b, err := NewBuilder(v.AppendMeta(nil), m.limits)
+	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), m.limits)
 	if err != nil {
 		t.Fatal(err)
 	}

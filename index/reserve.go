@@ -42,6 +42,3 @@ func (r *Reserve) Close() {
 	r.closed.Store(true)
 	r.ledger.trim()
 }
-
-// NewStateIn is NewState, for a state that takes its memory from a reserve.
-func NewStateIn(r *Reserve, l limits.Index) *State { return newState(r.ledger, l) }

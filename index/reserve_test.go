@@ -21,7 +21,7 @@ func TestReserve(t *testing.T) {
 	both.Go(r.Fill)
 	both.Go(r.Fill)
 	both.Wait()
-	s := NewStateIn(r, l)
+	s := newState(r.ledger, l)
 	value := bytes.Repeat([]byte("v"), 8<<10)
 	for i := 0; len(s.memory.slabs) < 20; i++ {
 		batch(t, s, 1, (&Head{}).AppendPut(nil, &kv.Put{Key: fmt.Append(nil, "key ", i), Value: value}))

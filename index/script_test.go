@@ -396,7 +396,7 @@ func memberChangeOf(f []string) *kv.MemberChange {
 
 func (sc *script) restore() string {
 	v := sc.s.ViewToSave()
-	b, err := NewBuilder(v.AppendMeta(nil), sc.s.limits)
+	b, err := NewBuilder(NewReserve(), v.AppendMeta(nil), sc.s.limits)
 	if err != nil {
 		return err.Error() + "\n"
 	}

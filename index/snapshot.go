@@ -234,14 +234,9 @@ type subChange struct {
 	at       ref
 }
 
-// NewBuilder begins with what AppendMeta wrote.
-func NewBuilder(meta []byte, l limits.Index) (*Builder, error) {
-	return NewBuilderIn(NewReserve(), meta, l)
-}
-
-// NewBuilderIn is NewBuilder, for a state that takes its memory from a reserve.
-func NewBuilderIn(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
-	s := NewStateIn(r, l)
+// NewBuilder begins with what AppendMeta wrote. The state takes its memory from a reserve.
+func NewBuilder(r *Reserve, meta []byte, l limits.Index) (*Builder, error) {
+	s := newState(r.ledger, l)
 	want, err := s.readMeta(meta)
 	if err != nil {
 		return nil, err

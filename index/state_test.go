@@ -193,7 +193,7 @@ func piecesOf(v *View) (p pieces) {
 }
 
 func (p *pieces) build() error {
-	b, err := NewBuilder(p.meta, limits.Defaults().Index)
+	b, err := NewBuilder(NewReserve(), p.meta, limits.Defaults().Index)
 	for i := 0; err == nil && i < len(p.keys); i++ {
 		err = b.Add([]byte(p.keys[i]), p.versions[i])
 	}
@@ -274,7 +274,7 @@ func TestBuilderSurvives(t *testing.T) {
 	for bit := range 8 * len(good.meta) {
 		p := piecesOf(s.ViewToSave())
 		p.meta[bit/8] ^= 1 << (bit % 8)
-		b, err := NewBuilder(p.meta, limits.Defaults().Index)
+		b, err := NewBuilder(NewReserve(), p.meta, limits.Defaults().Index)
 		for i := 0; err == nil && i < len(p.keys); i++ {
 			err = b.Add([]byte(p.keys[i]), p.versions[i])
 		}

@@ -16,7 +16,7 @@ type loading struct {
 }
 
 func (l *loading) open(_ Meta, state []byte) (err error) {
-	l.builder, err = index.NewBuilderIn(l.reserve, state, l.limits)
+	l.builder, err = index.NewBuilder(l.reserve, state, l.limits)
 	return err
 }
 
