@@ -230,6 +230,10 @@ func bound(m Message) int {
 		return 96 + len(m.ConfState)
 	case Chunk:
 		return 48 + len(m.Bytes)
+	case Room:
+		return 48 + len(m.Why)
+	case Copied:
+		return 8 + len(m.Why)
 	case Asks:
 		return 16 + 20*len(m.Asks)
 	case Told:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"slices"
@@ -184,6 +185,18 @@ func TestRefusalCodes(t *testing.T) {
 func id(b byte) (id [16]byte) {
 	copy(id[:], bytes.Repeat([]byte{b}, 16))
 	return id
+}
+
+// What people are told is as long as it is: the memory of a frame is asked for once.
+func TestBoundCountsText(t *testing.T) {
+	why := strings.Repeat("w", limits.PeerReasonBytes)
+	for _, m := range []Message{
+		Room{Own: 2, Cluster: 2, Why: why, Holds: math.MaxInt64, Free: math.MaxInt64, Wall: math.MaxInt64}, Copied{Why: why},
+	} {
+		if frame := Encode(m); len(frame) > bound(m) || cap(frame) != bound(m) {
+			t.Errorf("%T: %d bytes in %d, the bound said %d", m, len(frame), cap(frame), bound(m))
+		}
+	}
 }
 
 // A reason is as long as a refusal's at most.
