@@ -38,7 +38,7 @@ type Handler[M any] interface {
 // Driver runs actors: [Runtime] in goroutines, [Sim] in one seeded loop.
 type Driver interface {
 	spawn(a spawned)
-	// Every offers a message to a mailbox again and again, by the driver's clock, until the driver stops.
+	// Every calls tick again and again, by the driver's clock, until the driver stops.
 	Every(interval time.Duration, tick func())
 	// Time is the present moment.
 	Time() Time

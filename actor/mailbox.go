@@ -21,7 +21,7 @@ type Capacity struct {
 //
 //  1. Messages of one sender are taken in the order in which it put them in.
 //  2. Send waits, Offer drops; MustPost, PostAndYield and PostQuiet neither wait nor drop.
-//  3. After Close nothing is taken any more, and nothing waits.
+//  3. After close nothing is taken any more, and nothing waits.
 type Mailbox[M any] struct {
 	// Constant.
 	name     string

@@ -62,8 +62,8 @@ func (o Op) String() string {
 
 func (o Op) known() bool { return o < ops && opNames[o] != "" }
 
-// Write says that the op changes something: it is not sent twice where it may have happened. A transaction that is
-// [kv.Txn.ReadOnly] does not.
+// Write says that the op changes something: where it may have happened it is sent again only if it has a name, see [Op.Once]. A
+// transaction that is [kv.Txn.ReadOnly] does not.
 func (o Op) Write() bool {
 	switch o {
 	case OpPut, OpDelete, OpTxn, OpCompact, OpChangeMember, OpMoveLeader, OpGrant, OpRevoke, OpChangeAlarm:
