@@ -227,8 +227,8 @@
 //	                    └─────▲─────┘       └─────▲─────┘
 //	history, by revision ─────┴───────────────────┘
 //
-// Records and versions lie in slabs of 4 MiB outside of the garbage collector's heap, and refer to each other by
-// address; slots, items of the trees and the history are such addresses, so that nothing of them is followed by the
+// Records and versions lie in slabs of up to 4 MiB, or of one large object, outside of the garbage collector's heap, and refer
+// to each other by address; slots, items of the trees and the history are such addresses, so that nothing of them is followed by the
 // collector. A put of a key that is there fills a version and swaps the head of its record: neither table nor trees
 // are touched, and batches that add no key and remove none need no new copy of the trees.
 //

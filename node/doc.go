@@ -18,7 +18,7 @@
 //	    internal/pack  internal/limits              msgpack by hand; the table of bounds
 //	    internal/meter  internal/etcdflags          counted times; etcd's command line
 //
-// Nothing imports sideways or upwards; a test in cli holds the floors.
+// Nothing imports upwards, and nothing sideways but cli, which has bench; a test in cli holds the floors.
 //
 // # One Put, file by file
 //

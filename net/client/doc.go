@@ -52,7 +52,8 @@
 //	the member: answer too large, or gone                   Error            Error, certainly happened
 //	the member: session ended                               -                tried again under another name,
 //	                                                                         or OutcomeUnknownError when in doubt
-//	the member: anything else                               Error            Error, certainly not happened
+//	the member: anything else                               Error            Error, certainly not happened; in doubt, and for
+//	                                                                         what this member is, tried again
 //	the deadline passed                                     UnavailableError UnavailableError, certainly not happened,
 //	                                                                         or OutcomeUnknownError when sent or in doubt
 //	the context was canceled                                context.Canceled context.Canceled, certainly not happened,
@@ -64,7 +65,7 @@
 // members know it ([kv.SessionWrite]): it is made once, and answered with what became of it then, errors too. So an outcome is
 // unknown only when nobody could be reached who knows it, until the deadline. What a transaction has read, or a key as it was
 // before, is read once more from the history; when that is compacted, it is an Error with the code AnswerGone, of a write that was
-// made. Changes of the members and of the leader have no name, and no write has one with Config.NoSessions: where it is in
+// made. Changes of the members, of the leader and of alarms have no name, and no write has one with Config.NoSessions: where it is in
 // doubt it ends with an OutcomeUnknownError.
 //
 // So a write has happened when the error is nil, or has the code AnswerTooLarge or AnswerGone; it may have happened when
@@ -77,10 +78,11 @@
 // # Contexts
 //
 // A call ends by its context's deadline, or after Config.Timeout (5 s) when that has none, and at once when it is
-// canceled. A member is told how much time there is, less a margin, and when there are several endpoints it gets half
-// of it, so that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked. The member
-// of a write that is late is asked from the second second on, once in a second, how it is, and has its half when it is well: on
-// slow disks, what is sent again elsewhere makes all of them slower still.
+// canceled. A member is told how much time there is, less a margin. When there are several endpoints it gets half of it, so
+// that there is time left to ask another one; a read of one key gets a second, until every endpoint was asked. A write that has a
+// name may take its member all of the time; it is sent elsewhere, too, when half of it has passed, or when the member says that it
+// is not well, which it is asked from the second second on, once in a second: on slow disks, what is sent again elsewhere makes
+// all of them slower still.
 // A call that ends is not taken back: what was sent may still happen. What was not sent is forgotten, with its key and
 // value.
 //
