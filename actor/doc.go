@@ -24,6 +24,11 @@
 // same handlers run under two drivers: [Runtime] runs them in goroutines, [Sim] runs those of many members in one
 // seeded loop, and what a seed has shown once it shows again.
 //
+// Beside the mailboxes there is [Status]: single words that an actor publishes for anybody, other actors too. Those go by how much
+// there is of something (room on the disk, the log's size, what was sent of a snapshot), or by whether something goes on (a save, a
+// follower that the log is kept for), whose next value is as good as this one. What must not be missed, or come before something
+// else, is a message. Only the View and the durable end are both: they are published before anybody is told of them.
+//
 // Runtime does not tie an actor to one goroutine: the actor that a handler passes its work to follows it in the same
 // one, so that a lone write goes from consensus to the log writer and back through consensus to the applier without
 // waking a thread. An actor that is busy, or has more to do, gets another goroutine.

@@ -14,8 +14,8 @@ import (
 	"qkv/log"
 )
 
-// Status is what a member's actors publish for any goroutine to read. Each part has one writer; readers see each part
-// whole, and parts of slightly different moments.
+// Status is what a member's actors publish for any goroutine to read, and for each other. Each part has one writer, but for diskDone
+// and what a mutex guards; readers see each part whole, and parts of slightly different moments.
 type Status struct {
 	hold func(show func()) // in the simulator: what is published is seen when the disk calls before it are over
 
