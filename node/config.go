@@ -148,7 +148,7 @@ func (c *Config) Validate() error {
 func (c *Config) validateTimes() error {
 	switch {
 	case c.HeartbeatInterval < limits.HeartbeatLeast:
-		return usagef("--heartbeat-interval %v is under %v", c.HeartbeatInterval, limits.HeartbeatLeast)
+		return usagef("--heartbeat-interval %v is under %v, which is the shortest: give that, or a longer one", c.HeartbeatInterval, limits.HeartbeatLeast)
 	case c.ElectionTimeout < limits.HeartbeatsPerElection*c.HeartbeatInterval:
 		return usagef("--election-timeout %v is under %d times --heartbeat-interval %v: one late heartbeat would be an election; raise the first or lower the second",
 			c.ElectionTimeout, limits.HeartbeatsPerElection, c.HeartbeatInterval)
@@ -156,7 +156,7 @@ func (c *Config) validateTimes() error {
 		return usagef("--election-timeout %v (with --heartbeat-interval %v) is over %v: a cluster would be without a leader for that long",
 			c.ElectionTimeout, c.HeartbeatInterval, limits.ElectionTimeoutMost)
 	case c.WatchProgress != 0 && c.WatchProgress < limits.WatchProgressLeast:
-		return usagef("--watch-progress-notify-interval %v is under %v", c.WatchProgress, limits.WatchProgressLeast)
+		return usagef("--watch-progress-notify-interval %v is under %v, which is the shortest: give that, or a longer one", c.WatchProgress, limits.WatchProgressLeast)
 	}
 	return nil
 }
