@@ -114,7 +114,7 @@ func TestDisksFillTogether(t *testing.T) {
 
 // Members that filled their disks themselves take deletions, and save snapshots, which make room.
 func TestDeletionsOnFullDisks(t *testing.T) {
-	w := diskWorld(t, 3)
+	w := diskWorld(t, 3, func(s *shape) { s.limits.BatchBytes, s.large = 8<<10, 0 }) // an entry is a small part of a segment
 	for _, h := range w.hosts {
 		h.disk.SetCapacity(h.disk.Used() + 3*64<<10)
 	}
