@@ -47,6 +47,17 @@ func TestViewBeforeAnswers(t *testing.T) {
 	}
 }
 
+// A read is answered when the entry that it waits for is applied, not before.
+func TestReadWaitsForItsEntry(t *testing.T) {
+	a, client := newTestApplier(t)
+	if a.Handle(Time{}, []ApplierMessage{ReadReady{Index: 2, Until: 1, Requests: []Request{{ReplyTo: client, Number: 2}}}}); client.told != 0 {
+		t.Error("answered before")
+	}
+	if a.Handle(Time{}, []ApplierMessage{applies(2, envelope(1, 7, 2, 10))}); client.told != 1 {
+		t.Errorf("answered %d times", client.told)
+	}
+}
+
 // newTestApplier builds the applier of member 1's process 7, and the client that its answers go to.
 func newTestApplier(t *testing.T) (*Applier, *reader) {
 	t.Helper()

@@ -96,6 +96,11 @@ func TestLeaderHasNotDied(t *testing.T) {
 				c.turn(heartbeatOf(2, term))
 			}
 		},
+		"one that has spoken since, and is late now": func(c *consensusTurns) {
+			c.turn(PeerDied{Peer: 2})
+			c.turn(heartbeatOf(2, term))
+			c.pass(300 * time.Millisecond)
+		},
 		"another one": func(c *consensusTurns) {
 			c.pass(160 * time.Millisecond)
 			c.turn(PeerDied{Peer: 3})

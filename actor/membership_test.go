@@ -954,13 +954,13 @@ func TestRemovedMemberStaysAPeerForAMoment(t *testing.T) {
 	if refused != nil {
 		t.Fatal(refused)
 	}
-	told := len(c.told)
-	c.turn(MembersChanged{Members: without, At: 40, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
-	c.turn(Appended{Orders: 0, Commit: 39})
+	told, at := len(c.told), c.raft.BasicStatus().GetCommit() // what is applied is committed, as raft knows
+	c.turn(MembersChanged{Members: without, At: at, Change: configurationChange(c.membership.records.Configuration(), without.Configuration())})
+	c.turn(Appended{Orders: 0, Commit: at - 1})
 	if len(c.told) != told {
 		t.Errorf("the transport was told %+v, and the disk knows nothing of it", c.told[told:])
 	}
-	c.turn(Appended{Orders: 0, Commit: 40})
+	c.turn(Appended{Orders: 0, Commit: at})
 	if len(c.told) != told+1 || c.told[told].Get(3) != nil {
 		t.Errorf("the transport was told %+v", c.told[told:])
 	}

@@ -108,6 +108,15 @@ func TestQuarantine(t *testing.T) {
 			{2 * election, leads(n3, 7), "", "held"},
 			{3 * election, leads(n3, 7), "lifted", "part"},
 		}},
+		{"a leader that is heard, and the word once more", []turn{
+			{0, says(n2, false, false), "", "held"},
+			{0, leads(n3, 7), "", "held"},
+			{election, leads(n3, 7), "", "held"},
+			{2 * election, leads(n3, 7), "", "held"},
+			{3 * election, leads(n3, 7), "lifted", "part"},
+			{3 * election, says(n2, false, false), "", "held"},
+			{3*election + 1, leads(n3, 7), "", "held"},
+		}},
 		{"a leader with a break", []turn{
 			{0, says(n2, false, false), "", "held"},
 			{0, leads(n3, 7), "", "held"},
@@ -199,6 +208,19 @@ func TestConnectionDoesNotAdmit(t *testing.T) {
 	c.turn(from(2, raftpb.MsgPreVote, 2, nil))
 	if c.quarantine.active() {
 		t.Errorf("what the accuser sends does not admit it: %+v", c.quarantine.Quarantine)
+	}
+}
+
+// Who has admitted this member is no second one that refuses it.
+func TestAdmittingAccuserIsNoSecond(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	forgot := Refusal{Forgot: true, Text: "it has forgotten"}
+	c.turn(Refused{2, forgot}, Connected{Peer: 2}, from(2, raftpb.MsgPreVote, 2, nil))
+	if c.quarantine.active() {
+		t.Fatalf("its accuser has admitted it: %+v", c.quarantine.Quarantine)
+	}
+	if c.turn(Refused{3, forgot}, Refused{3, forgot}); !c.quarantine.held() {
+		t.Errorf("on the word of one member: %+v", c.quarantine.Quarantine)
 	}
 }
 
