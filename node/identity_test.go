@@ -364,8 +364,9 @@ func TestMisplaced(t *testing.T) {
 		{"it was reached where it was", "x:1", "h2:1", 8, ""},
 		{"it was reached, and has said where it is", "", "y:1", 7, ""},
 		{"it is reached where another one was", "", "h3:1", 8, "[h3:1 h2:1] in the place of 3"},
+		{"it is reached where this member is", "", "h1:1", 8, ""}, // by whatever way: this one is there, too
 	} {
-		m := memberWith(t, announce(2, 7), announce(3, 7))
+		m := memberWith(t, announce(2, 7), announce(3, 7), announce(1, 7))
 		m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }},
 			[]actor.Known{{Member: 2, Folder: [16]byte{2}, Boot: 2, Process: [16]byte{test.process}}})
 		if test.from != "" {
@@ -653,6 +654,27 @@ func TestWhoMayJoinWithoutAName(t *testing.T) {
 		got, refusal := h.judgeJoiner(peerframe.JoinRequest{Name: c.name, Addresses: []string{c.at}, ID: c.told}, actor.RaftStatus{Leader: 2})
 		if got.ID != c.id || (refusal == nil) != (c.refusal == "") || refusal != nil && !strings.Contains(refusal.Text, c.refusal) {
 			t.Errorf("%s at %s: %+v, %v", c.name, c.at, got, refusal)
+		}
+	}
+}
+
+// A later process that connects shows that the one before it has died; a later connection of the same one does not.
+func TestLaterProcessShowsADeath(t *testing.T) {
+	m := memberWith(t)
+	m.transport = &calls{}
+	m.consensus = actor.NewMailbox[actor.ConsensusMessage]("consensus", actor.Capacity{Offer: 100, MustPost: 100})
+	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status, Remember: func([]actor.Known) error { return nil }}, nil)
+	for i, one := range []struct {
+		process byte
+		told    int // that it is connected, and that one has died
+	}{{7, 1}, {7, 1}, {8, 2}, {8, 1}} {
+		its := actor.MemberIdentity{Folder: [16]byte{2}, Boot: uint64(one.process), Process: [16]byte{one.process}}
+		if err := m.admission.Admit(2, its); err != nil {
+			t.Fatal(err)
+		}
+		before := m.consensus.Waiting()
+		if (peerHandler{m}).Connected(2); m.consensus.Waiting()-before != one.told {
+			t.Errorf("connection %d, of process %d: consensus is told %d times, want %d", i+1, one.process, m.consensus.Waiting()-before, one.told)
 		}
 	}
 }
