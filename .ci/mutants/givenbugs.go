@@ -1,6 +1,7 @@
 package main
 
-// The bugs of what is given back, or counted anew, behind a stall, a refusal, a stream or a watch that has ended: nothing is wrong at once.
+// The bugs of what is given back, or counted anew, behind a stall, a refusal, a stream or a watch that has ended, and of what is kept
+// beyond its term, its leader or its word: nothing is wrong at once.
 func givenMutants() []mutant {
 	return []mutant{
 		{"keep all keep-alives that wait for a quorum", []change{
@@ -60,5 +61,50 @@ func givenMutants() []mutant {
 		{"count the objects of all messages of a stream", []change{
 			{"net/etcd/room.go", "	b.objects = 0\n", ""},
 		}, []detector{direct("./net/etcd", "TestGatewayStreamOfManyMessages")}},
+		{"let a lease clock go on in another term", []change{
+			{"actor/ready.go", "	c.clock.stop()\n", "	if c.term == 0 {\n		c.clock.stop()\n	}\n"},
+		}, []detector{direct("./actor", "TestLeaseClockEndsWithItsLeadership")}},
+		{"let a leader's clock stand while its disk is at something", []change{
+			{"actor/consensus.go", "	if c.soft.Lead != raft.None {\n		return n\n	}\n", ""},
+		}, []detector{direct("./actor", "TestHeartbeatsOfASlowDisk")}},
+		{"forward in a term that has just begun as in the one before", []change{
+			{"actor/proposals.go", "case status.Lead == raft.None, status.GetTerm() != c.term:", "case status.Lead == raft.None:"},
+		}, []detector{direct("./actor", "TestForwardWithTheFirstWordOfALeader")}},
+		{"leave reads with the leader before", []change{
+			{"actor/ready.go", "	c.reads.void()\n", ""},
+		}, []detector{direct("./actor", "TestReadsGoToTheNextLeader")}},
+		{"keep the old end of a log that was cut", []change{
+			{"actor/ready.go", "		c.last = m.GetEntries()[n-1].GetIndex()\n", "		c.last = max(c.last, m.GetEntries()[n-1].GetIndex())\n"},
+		}, []detector{direct("./actor", "TestHeartbeatBeyondACutLog")}},
+		{"part from the second one removed by the first one's entry", []change{
+			{"actor/membership.go", "c.membership.removedAt, c.membership.partAt = m.At, 0", "c.membership.removedAt = m.At"},
+		}, []detector{direct("./actor", "TestTwoAreRemoved")}},
+		{"know a removal to be committed by raft's word", []change{
+			{"actor/consensus.go", "max(c.membership.durable, m.Commit)", "max(c.membership.durable, m.Commit, c.raft.BasicStatus().GetCommit())"},
+		}, []detector{direct("./actor", "TestRemovedMemberStaysAPeerForAMoment")}},
+		{"propose what was accepted in an earlier term", []change{
+			{"actor/ready.go", "		c.accepted.reset()\n", "		_ = c.accepted.reset\n"},
+		}, []detector{direct("./actor", "TestAcceptedForwardsAreVoidInAnotherTerm")}},
+		{"forward in a later term what was forwarded before", []change{
+			{"actor/ready.go", "	if term != c.term {\n		c.forwards.reset()\n", "	if term != c.term {\n"},
+		}, []detector{direct("./actor", "TestForwardsAreVoidInAnotherTerm")}},
+		{"keep the word of who admits this member", []change{
+			{"actor/quarantine.go", "	delete(c.quarantine.accusers, peer)\n", ""},
+		}, []detector{direct("./actor", "TestAdmittingAccuserIsNoSecond")}},
+		{"go on with a leader that was heard before the word came again", []change{
+			{"actor/quarantine.go", "	q.Quarantine, q.leader = next, 0\n", "	q.Quarantine = next\n"},
+		}, []detector{direct("./actor", "TestQuarantine")}},
+		{"let reads go an entry early", []change{
+			{"actor/applier.go", "		if r.Index > applied {", "		if r.Index > applied+1 {"},
+		}, []detector{direct("./actor", "TestReadWaitsForItsEntry")}},
+		{"believe a death when the leader has spoken since", []change{
+			{"actor/failover.go", "c.silence, c.failover.asked, c.failover.died = 0, 0, raft.None", "c.silence, c.failover.asked = 0, 0"},
+		}, []detector{direct("./actor", "TestLeaderHasNotDied")}},
+		{"take every connection for a later process", []change{
+			{"node/peers.go", "met && before != process {", "met && before != [16]byte{} {"},
+		}, []detector{direct("./node", "TestLaterProcessShowsADeath")}},
+		{"take an address from this member itself", []change{
+			{"node/peers.go", " && holder != m.folder.Member && ", " && "},
+		}, []detector{direct("./node", "TestMisplaced")}},
 	}
 }
