@@ -97,6 +97,21 @@ func TestLeaseClockWaitsForTheTerm(t *testing.T) {
 	}
 }
 
+// A round says what was committed when it began: a lease that was granted by then is known when that is applied.
+func TestAsksWaitForWhatIsCommitted(t *testing.T) {
+	c := newTestMembers(t)
+	k, applied := &c.clock, c.raft.BasicStatus().Applied
+	k.waiting++
+	k.confirmed = []leaseRound{{index: applied + 1, asks: []clockAsk{{NumberedAsk: NumberedAsk{Number: 1, LeaseAsk: kv.LeaseAsk{Lease: 7, Renew: true}}, from: 2}}}}
+	if c.answerAsks(); len(k.confirmed) != 1 || len(k.told) != 0 {
+		t.Errorf("entry %d is applied, and a question that needs the next one is answered with %+v", applied, k.told)
+	}
+	k.confirmed[0].index = applied
+	if c.answerAsks(); len(k.confirmed) != 0 || len(k.told) != 1 {
+		t.Errorf("told are %+v", k.told)
+	}
+}
+
 // A leader whose process stood still for longer than a lease lives renews it: nobody could while it did.
 func TestKeepAliveBehindAStandstill(t *testing.T) {
 	c := newTestMembers(t)

@@ -116,6 +116,16 @@ func newTestSender(t *testing.T, bytes int) (s *snapshotterTurns, sent *sentPiec
 	}
 }
 
+// Who asks for a piece once more lacks it, and gets it and what follows at once.
+func TestPieceIsAskedForAgain(t *testing.T) {
+	const window = limits.SnapshotChunksInflight
+	_, sent, want := newTestSender(t, 1000)
+	want(1)
+	if want(1); sent.offers != 1 || sent.pieces != 2*window {
+		t.Errorf("asked twice for a piece: %+v, want %d pieces", sent, 2*window)
+	}
+}
+
 // What is on its way, and takes its time, is not sent once more; what is lost is, soon.
 func TestSlowPiecesAreSentOnce(t *testing.T) {
 	const window = limits.SnapshotChunksInflight

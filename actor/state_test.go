@@ -335,6 +335,23 @@ func TestDiskIsAtOneGroup(t *testing.T) {
 	}
 }
 
+// A read that the disk does not answer shows, however many are ordered behind it.
+func TestReadWatch(t *testing.T) {
+	var w readWatch
+	w.ordered(0)
+	w.ordered(5 * time.Second)
+	if got := w.stalled(6 * time.Second); got != 6*time.Second {
+		t.Errorf("the first of two reads is under way for %v, want 6s", got)
+	}
+	w.reported(6 * time.Second)
+	if got := w.stalled(7 * time.Second); got != time.Second {
+		t.Errorf("the second one is under way for %v, want 1s", got)
+	}
+	if w.reported(7 * time.Second); w.stalled(8*time.Second) != 0 {
+		t.Error("nothing is under way")
+	}
+}
+
 func TestHardStatesRide(t *testing.T) {
 	order := func(term, vote, commit uint64, entries int, responses int) *raftpb.Message {
 		m := &raftpb.Message{}
@@ -366,6 +383,8 @@ func TestHardStatesRide(t *testing.T) {
 		{"a response alone takes it along", order(0, 0, 0, 0, 1), false, "3 1 10"},
 		{"a new term alone", order(4, 0, 10, 0, 0), false, "4 0 10"},
 		{"a vote alone", order(4, 2, 10, 0, 0), false, "4 2 10"},
+		{"a commit index behind a vote", order(4, 2, 11, 0, 0), true, ""},
+		{"an order takes it along, and the vote", order(0, 0, 0, 1, 0), false, "4 2 11"},
 		{"a snapshot", &raftpb.Message{Snapshot: snapshotAt(20, 4, testMembers)}, false, ""},
 	} {
 		held := h.hold(step.m)
@@ -559,6 +578,15 @@ func TestProposalsArePacked(t *testing.T) {
 		}
 	}
 	p := proposals{}
+	for _, timeout := range []time.Duration{2 * time.Second, time.Second} {
+		one := proposal(small)
+		one.Timeout = timeout
+		p.add(Propose{Proposal: one}, 0)
+	}
+	b := p.pack(limits.Defaults())
+	if p.take(b); len(b.commands) != 2 || b.until != 2*time.Second {
+		t.Errorf("a batch of %d commands is waited for until %v, want 2 until 2s", len(b.commands), b.until)
+	}
 	half := proposal(large, small)
 	half.Timeout = time.Second
 	p.add(Propose{Proposal: half}, 0)
