@@ -106,5 +106,20 @@ func givenMutants() []mutant {
 		{"take an address from this member itself", []change{
 			{"node/peers.go", " && holder != m.folder.Member && ", " && "},
 		}, []detector{direct("./node", "TestMisplaced")}},
+		{"count reads of the log from the newest order", []change{
+			{"actor/diskwatch.go", "	if w.orders == 0 {\n		w.since = now\n	}\n	w.orders++", "	w.since = now\n	w.orders++"},
+		}, []detector{direct("./actor", "TestReadWatch")}},
+		{"take what is asked for twice for what is under way", []change{
+			{"actor/snapshotsend.go", "		one.sent = acked //", "		one.sent = max(one.sent, acked) //"},
+		}, []detector{direct("./actor", "TestPieceIsAskedForAgain")}},
+		{"answer keep-alives before the state has what was committed", []change{
+			{"actor/leaseclock.go", "k.confirmed[0].index <= applied {", "k.confirmed[0].index <= applied+1 {"},
+		}, []detector{direct("./actor", "TestAsksWaitForWhatIsCommitted")}},
+		{"wait for a batch as long as its last client does", []change{
+			{"actor/proposals.go", "		b.until = max(b.until, w.until)", "		b.until = w.until"},
+		}, []detector{direct("./actor", "TestProposalsArePacked")}},
+		{"remember the vote before the newest", []change{
+			{"actor/hardstate.go", "h.ordered = log.HardState{Term: m.GetTerm(), Vote: m.GetVote(), ", "h.ordered = log.HardState{Term: m.GetTerm(), Vote: h.ordered.Vote, "},
+		}, []detector{direct("./actor", "TestHardStatesRide")}},
 	}
 }
