@@ -129,13 +129,18 @@ func (s *SegmentMaker) checkSpace() {
 	s.Status.capacity.Store(free + s.Status.Durable().FileBytes + s.Status.spares.Load()*s.SegmentBytes + s.Maker.Bytes() + s.Status.snapFiles.Load())
 	low, high := s.Status.spaceMarks()
 	low, high = low+s.Status.SnapshotNeeds(), high+s.Status.SnapshotNeeds()
+	waits := s.Status.logWaits.Load() // for more than it makes a segment of: one entry may be larger than that
 	switch {
-	case free < low || s.refuses:
+	case free < low || s.refuses || waits:
 		if !s.Status.noSpace.Swap(true) {
 			s.Logger.Error("the disk is nearly full: only deletions and reads are taken until there is space", "left", free, "until", high)
 		}
 		text := fmt.Sprintf("the disk of %s has %d MiB left: only deletions and reads are taken until %d MiB are free; make room there, or delete keys", s.Dir, free>>20, high>>20)
-		if free >= low {
+		switch {
+		case free < low:
+		case waits:
+			text = fmt.Sprintf("the log waits for room on the disk of %s, of which %d MiB are free: only reads are taken until it has it; make room there", s.Dir, free>>20)
+		default:
 			text = fmt.Sprintf("the disk of %s takes no more files, although %d MiB are free: look for inodes (df -i) or a quota that is used up; only deletions and reads are taken until it takes some", s.Dir, free>>20)
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace, Text: text})

@@ -67,7 +67,7 @@ var bugs = []mutant{
 		{"node/bootstrap.go", "i > 0 || part.Index <= found.Last", "i > 0"},
 	}, []detector{direct("./node", "TestReceivedPartsGo")}},
 	{"see a full disk by its bytes alone", []change{
-		{"actor/segmentmaker.go", "	case free < low || s.refuses:\n", "	case free < low:\n"},
+		{"actor/segmentmaker.go", "	case free < low || s.refuses || waits:\n", "	case free < low || waits:\n"},
 	}, []detector{direct("./actor", "TestDiskThatTakesNoFiles")}},
 	{"match waiters without the incarnation", []change{
 		{"actor/applier.go", " && envelope.Incarnation == a.Incarnation", ""},
