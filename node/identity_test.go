@@ -338,9 +338,20 @@ func TestCallersAreRemembered(t *testing.T) {
 	peers{transport, m}.SetMembers(members)
 	tried("[{1 n1 []} {3 n3 [e:3 c:3]}]")
 	call(3, "f:3", false)
-	if callers, err := f.callers(); err != nil || fmt.Sprint(callers) != "map[3:f:3]" {
-		t.Errorf("the folder holds %v, %v", callers, err)
+	holds := func(want string) {
+		t.Helper()
+		if callers, err := f.callers(); err != nil || fmt.Sprint(callers) != want {
+			t.Errorf("the folder holds %v, %v", callers, err)
+		}
 	}
+	holds("map[3:f:3]")
+	fs.Fail(disk.Fault{Op: disk.OpWrite, Name: "callers"})
+	call(3, "g:3", false)
+	holds("map[3:f:3]")
+	call(3, "g:3", false)
+	holds("map[3:f:3]") // it has not called from elsewhere
+	m.saveCallers()
+	holds("map[3:g:3]") // what could not be written is tried again
 }
 
 // Another member says where one is that cannot say so itself, whichever of the two has dialled: not of one whose newest process has,

@@ -253,6 +253,7 @@ func (m *member) look() {
 		return
 	}
 	m.place()
+	m.saveCallers()
 	m.relocate()
 	m.compare()
 	if m.looks++; time.Duration(m.looks)*limits.LookInterval >= m.env.Limits.CheckInterval {

@@ -40,12 +40,14 @@ type peers struct {
 // added, and one of them may lead now: who hears of no leader takes every member of its cluster that calls, and learns from
 // its log who that is. raft asks for no more: what counts is what its sender's log says.
 type contacts struct {
-	writing sync.Mutex // of the callers into the folder; taken before mu
+	writing   sync.Mutex // of the callers into the folder; taken before mu
+	saveFails bool       // the last time they could not be written; guarded by writing
 
 	mu         sync.Mutex
 	members    index.Members
 	newcomers  []peer.Peer         // none of them in members, and none removed
 	callers    map[uint64]string   // by member, where it called from last when it was not known to be there; none of them removed
+	unsaved    bool                // callers is not what the folder has
 	turnedAway map[actor.Alarm]int // for how many looks more an alarm, here without its text, says that one may not connect or join
 }
 
@@ -70,8 +72,6 @@ func (m *member) called(id uint64) {
 	}
 	from := all[i].Remote
 	c := &m.contacts
-	c.writing.Lock()
-	defer c.writing.Unlock()
 	c.mu.Lock()
 	if one := c.members.Get(id); one == nil || slices.Contains(one.Peers, from) || c.callers[id] == from {
 		c.mu.Unlock()
@@ -80,13 +80,32 @@ func (m *member) called(id uint64) {
 	if c.callers == nil {
 		c.callers = map[uint64]string{}
 	}
-	c.callers[id] = from
+	c.callers[id], c.unsaved = from, true
 	m.setPeers()
-	callers := maps.Clone(c.callers)
 	c.mu.Unlock()
-	if err := m.folder.rememberCallers(callers); err != nil {
-		m.logger.Warn("where a member has moved to is not remembered; it tells by the log too", "peer", m.status.NameOf(id), "address", from, "error", err)
+	m.saveCallers()
+}
+
+// saveCallers writes into the folder where members have called from, when that is new. What fails is tried again with the next look:
+// until there is a leader to write it to the log nobody else may know where a member is.
+func (m *member) saveCallers() {
+	c := &m.contacts
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.mu.Lock()
+	callers, unsaved := maps.Clone(c.callers), c.unsaved
+	c.unsaved = false
+	c.mu.Unlock()
+	if !unsaved {
+		return
 	}
+	err := m.folder.rememberCallers(callers)
+	if err != nil && !c.saveFails {
+		m.logger.Warn("where members have moved to could not be written down, and is tried again; they tell by the log, too: look at the disk", "error", err)
+	}
+	c.mu.Lock()
+	c.unsaved, c.saveFails = c.unsaved || err != nil, err != nil
+	c.mu.Unlock()
 }
 
 // relocate writes to the log where a member is that has called from an address that the log does not know, or was reached there by

@@ -58,6 +58,9 @@ func givenMutants() []mutant {
 		{"forget how far a save is", []change{
 			{"actor/diskuse.go", "room/2+room/4*s.order.done()", "room/2"},
 		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
+		{"write down once where a member has called from, and not again when that failed", []change{
+			{"node/peers.go", "c.unsaved || err != nil, err != nil", "c.unsaved, err != nil"},
+		}, []detector{direct("./node", "TestCallersAreRemembered")}},
 		{"count the objects of all messages of a stream", []change{
 			{"net/etcd/room.go", "	b.objects = 0\n", ""},
 		}, []detector{direct("./net/etcd", "TestGatewayStreamOfManyMessages")}},
