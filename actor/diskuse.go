@@ -139,9 +139,10 @@ func pieceAfter(took time.Duration, before int, haste bool) int {
 }
 
 // outrun tells whether the log takes its room faster than the save goes on: half of it is before the save is ordered, and half of
-// what is left is for what comes until the file is published, so that the next save is not due by then.
+// what is left is for what comes until the file is published, so that the next save is not due by then. Where the log is large for
+// another reason, a follower that it is kept for, or a leader that this member is behind, haste would take the disk from that.
 func (s *Snapshotter) outrun() bool {
-	if !s.writing() {
+	if !s.writing() || s.Status.logKept.Load() || s.Status.catchesUp() {
 		return false
 	}
 	room := float64(s.Status.logRoom(&s.Limits, s.bytes()))

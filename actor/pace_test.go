@@ -156,6 +156,15 @@ func TestOutrunSaveIsInHaste(t *testing.T) {
 			t.Errorf("%s: a rest of %v, %d bytes at once; %v and %d are wanted", c.what, rests, s.pieceBytes, c.rests, c.asks)
 		}
 	}
+	s.order.bytes = 100 * mib
+	for what, why := range map[string]*atomic.Bool{"the log is kept for a follower": &s.Status.logKept, "it is behind its leader": &s.Status.lags} {
+		why.Store(true)
+		s.Status.publishDurable(log.Stats{Bytes: room()})
+		if s.Rest(0) != restLeast {
+			t.Errorf("%s, and it does not rest", what)
+		}
+		why.Store(false)
+	}
 	s.abortSave()
 	s.Status.publishDurable(log.Stats{Bytes: room()})
 	if s.Rest(0) != restLeast {

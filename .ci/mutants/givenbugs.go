@@ -55,6 +55,9 @@ func givenMutants() []mutant {
 		{"save without haste, whatever the log takes meanwhile", []change{
 			{"actor/diskuse.go", "	haste := s.outrun()\n", "	haste := false\n"},
 		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
+		{"save in haste while a follower catches up", []change{
+			{"actor/diskuse.go", "!s.writing() || s.Status.logKept.Load() || s.Status.catchesUp()", "!s.writing()"},
+		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
 		{"forget how far a save is", []change{
 			{"actor/diskuse.go", "room/2+room/4*s.order.done()", "room/2"},
 		}, []detector{direct("./actor", "TestOutrunSaveIsInHaste")}},
