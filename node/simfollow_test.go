@@ -133,7 +133,7 @@ func (m *migrator) turn() {
 			m.sent++
 			endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{1}, Commands: [][]byte{command}, Timeout: leaseTimeout})
 			put := index.AppendPut(nil, &kv.Put{Key: []byte("client"), Value: []byte("written")})
-			if at.member.status.View().Following() != nil && w.probably(0.2) { // a client that does not know
+			if at.member.status.View().Following() != nil && at.member.consensus.Fits(4096) && w.probably(0.2) { // a client that does not know
 				endpoint{at.member}.Propose(kv.Proposal{ReplyTo: m, Requests: []uint64{2}, Commands: [][]byte{put}, Timeout: leaseTimeout})
 			}
 		}
