@@ -90,6 +90,9 @@ func (s *scanner) frame() (frameHeader, []byte, *badFrame) {
 	if bad != nil {
 		return h, nil, bad
 	}
+	if h.kind == kindNext { // in no group: where no other segment says where this one ends, as of released ones, it is behind the end
+		return h, nil, &badFrame{offset: s.next, reason: "it says which segment follows, and is no frame of the log"}
+	}
 	bad = &badFrame{offset: s.next, certain: true}
 	switch {
 	case h.prev != s.chain:
@@ -130,7 +133,7 @@ func (s *scanner) payload(h *frameHeader) ([]byte, *badFrame) {
 func (s *scanner) resume(from int64, covered uint64) (first uint64, ok bool) {
 	for at := from + pageBytes; at+headerBytes <= s.size; at += pageBytes {
 		h, bad := s.headerAt(at)
-		if bad != nil || h.first-1 > covered {
+		if bad != nil || h.kind == kindNext || h.first-1 > covered {
 			continue
 		}
 		if _, bad := s.payload(&h); bad != nil {
