@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -114,7 +115,7 @@ func TestDisksFillTogether(t *testing.T) {
 
 // Members that filled their disks themselves take deletions, and save snapshots, which make room.
 func TestDeletionsOnFullDisks(t *testing.T) {
-	w := diskWorld(t, 3, func(s *shape) { s.limits.BatchBytes, s.large = 8<<10, 0 }) // an entry is a small part of a segment
+	w := diskWorld(t, 3, func(s *shape) { s.large = 0 })
 	for _, h := range w.hosts {
 		h.disk.SetCapacity(h.disk.Used() + 3*64<<10)
 	}
@@ -128,6 +129,62 @@ func TestDeletionsOnFullDisks(t *testing.T) {
 	}
 	w.run(time.Second)
 	w.well(t)
+}
+
+// A disk of which the log's own files take half holds no history of all that was deleted: it has room again by itself.
+func TestDeletedMakesRoom(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: 17 << 17, historyBytes: HistoryAuto}, func(l *limits.Tunable) { l.SnapshotBytes = 64 << 20 })
+	for _, h := range w.hosts {
+		h.disk.SetCapacity(32 << 20)
+	}
+	w.run(2 * limits.SpaceCheck)
+	f := newFlood(w, 300_000)
+	for until := w.sim.Now() + time.Minute; f.failed == 0 && w.failure == ""; w.run(10 * time.Millisecond) {
+		if f.follow(); w.sim.Now() > until {
+			t.Fatalf("the disks do not fill: %v", w.places())
+		}
+		f.fill(2)
+	}
+	if !w.until(time.Minute, func() bool { return f.open == 0 }) {
+		t.Fatalf("puts are not answered: %v", w.places())
+	}
+	puts, refused := f.puts, f.failed
+	f.command = func(request uint64) []byte {
+		return index.AppendDelete(nil, []byte("k"+strconv.FormatUint(request%64, 10)), nil)
+	}
+	for f.puts < puts+64 && w.failure == "" {
+		if f.fill(1); !w.until(time.Minute, func() bool { return f.open == 0 }) || f.failed > refused {
+			t.Fatalf("a deletion comes to nothing, %s: %v", f.problem, w.places())
+		}
+	}
+	if !w.until(time.Minute, func() bool { return leader.member.status.Space() == actor.SpaceLeft }) {
+		t.Errorf("all is deleted, and there is no room: %v", w.places())
+	}
+}
+
+// What is batched fits the log's files, however small they are: one larger than a file would need one of its own, for which a full
+// disk has no reserve.
+func TestBatchesFitSegments(t *testing.T) {
+	w, leader := quietCluster(t, shape{segmentBytes: limits.SegmentBytesLeast}, func(*limits.Tunable) {})
+	f := newFlood(w, 4000)
+	for range 20 {
+		f.follow()
+		f.fill(64)
+		w.run(time.Second)
+	}
+	names, err := leader.disk.List("data/wal")
+	if err != nil || f.puts < 1000 || f.failed > 0 {
+		t.Fatalf("%d puts, %d failed: %v", f.puts, f.failed, err)
+	}
+	for _, name := range names {
+		file, err := leader.disk.Open("data/wal/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size, err := file.Size(); err != nil || size > limits.SegmentBytesLeast {
+			t.Errorf("%s has %d bytes: %v", name, size, err)
+		}
+	}
 }
 
 // One disk that is full costs one member, not the cluster: the others go on, with another leader if it led, no put is
@@ -230,7 +287,7 @@ func TestOverwritingFillsNoDisk(t *testing.T) {
 	if w.failure != "" || f.failed > 0 {
 		t.Fatal(w.failure, f.problem)
 	}
-	if held := int64(capacity / limits.StateOfDisk); heaviest > held*5/4 || heaviest < held*3/4 {
+	if held := w.hosts[0].member.status.LeastHeld().Bytes; heaviest > held*5/4 || heaviest < held*3/4 {
 		t.Errorf("the history weighed up to %d bytes, the smallest disk holds a state of %d", heaviest, held)
 	}
 	w.run(5 * time.Second)

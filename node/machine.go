@@ -15,8 +15,9 @@ import (
 	"qkv/log/disk"
 )
 
-// segmentBytes is the size of the log's files: what was asked for, or by the size of the disk that a folder is on.
-func segmentBytes(asked int64, fs disk.FS, dir string) int64 {
+// segmentBytes is the size of the log's files: what was asked for, or by the size of the disk that a folder is on, but so large that
+// each write that is let in fits one of the spares: what does not needs a file of its own, for which a full disk has no reserve.
+func segmentBytes(asked, request int64, fs disk.FS, dir string) int64 {
 	if asked != 0 {
 		return asked
 	}
@@ -25,7 +26,8 @@ func segmentBytes(asked int64, fs disk.FS, dir string) int64 {
 		return limits.SegmentBytes
 	}
 	whole := int64(1) << (bits.Len64(uint64(max(size/limits.SegmentsOfDisk, 1))) - 1)
-	return min(max(whole, limits.SegmentBytesSmall), limits.SegmentBytes)
+	entry := (request + limits.BatchBytes + limits.SegmentOver + limits.SegmentBytesSmall - 1) / limits.SegmentBytesSmall * limits.SegmentBytesSmall
+	return min(max(whole, entry), limits.SegmentBytes)
 }
 
 // filesKept is how many of the files that a process may have open no connection of etcd's clients gets.

@@ -16,21 +16,24 @@ func TestSegmentsFitTheDisk(t *testing.T) {
 	if err := fs.MkdirAll("data"); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ disk, asked, want int64 }{
-		{1 << 40, 0, limits.SegmentBytes},
-		{4 << 30, 0, limits.SegmentBytes},
-		{4<<30 - 1, 0, 32 << 20},
-		{512 << 20, 0, 8 << 20},
-		{1 << 20, 0, limits.SegmentBytesSmall},
-		{0, 0, limits.SegmentBytes},
-		{512 << 20, 64 << 20, 64 << 20},
+	for _, c := range []struct{ disk, asked, request, want int64 }{
+		{1 << 40, 0, limits.RequestBytesWritten, limits.SegmentBytes},
+		{4 << 30, 0, limits.RequestBytesWritten, limits.SegmentBytes},
+		{4<<30 - 1, 0, limits.RequestBytesWritten, 32 << 20},
+		{512 << 20, 0, limits.RequestBytesWritten, 8 << 20},
+		{512 << 20, 0, limits.RequestBytes, 17 << 20},
+		{4 << 30, 0, limits.RequestBytes, limits.SegmentBytes},
+		{1 << 20, 0, limits.RequestBytesWritten, 2 << 20},
+		{1 << 20, 0, limits.RequestBytesLeast, limits.SegmentBytesSmall},
+		{0, 0, limits.RequestBytes, limits.SegmentBytes},
+		{512 << 20, 64 << 20, limits.RequestBytes, 64 << 20},
 	} {
 		fs.SetCapacity(c.disk)
-		if got := segmentBytes(c.asked, fs, "data"); got != c.want {
+		if got := segmentBytes(c.asked, c.request, fs, "data"); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
 	}
-	if got := segmentBytes(0, fs, "none"); got != limits.SegmentBytes {
+	if got := segmentBytes(0, 0, fs, "none"); got != limits.SegmentBytes {
 		t.Errorf("of a disk that says nothing: %d", got)
 	}
 }

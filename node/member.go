@@ -101,7 +101,8 @@ func build(c Config, trustDomain string, env environment, failed func(error)) (*
 	if m.folder, err = openFolder(env.FS, c.DataDir, owner{c.Name, trustDomain}, func() (origin, error) { return m.begin(trustDomain) }, env.Random); err != nil {
 		return nil, err
 	}
-	segmentBytes := segmentBytes(c.SegmentBytes, env.FS, m.folder.dir)
+	segmentBytes := segmentBytes(c.SegmentBytes, c.MaxRequestBytes, env.FS, m.folder.dir)
+	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/limits.BatchesOfSegment))
 	m.status.SetMemory(env.Memory)
 	m.storage = storage{
 		folder: m.folder, random: env.Random, limits: env.Limits, segmentBytes: segmentBytes, version: c.Version,

@@ -82,7 +82,7 @@ func recoverOn(ctx context.Context, c RecoverConfig, disks disk.FS, random io.Re
 	if _, err := old.fs.List(old.dir + beforeSuffix); err == nil {
 		return Recovered{}, usagef("%s is there, from an earlier recovery: move it away, so that this one can leave the old data there; nothing was changed", old.dir+beforeSuffix)
 	}
-	s := storage{folder: old, random: random, limits: l, segmentBytes: segmentBytes(0, old.fs, old.dir), version: c.Version, logger: c.Logger}
+	s := storage{folder: old, random: random, limits: l, segmentBytes: segmentBytes(0, limits.RequestBytesWritten, old.fs, old.dir), version: c.Version, logger: c.Logger}
 	r, err := s.recover()
 	if err != nil {
 		return Recovered{}, err

@@ -38,14 +38,17 @@ const (
 	// ColdReads bounds the reads on order, and those that wait for their pace: one for each other member and one for the applier,
 	// and the next one of each.
 	ColdReads = 2 * (Members + Learners)
-	// SegmentBytes is the size of a segment of the log by default, on a smaller disk what fits it SegmentsOfDisk times, but not less
-	// than SegmentBytesSmall: there are up to SparesMost spares, and room for five is kept free. SegmentBytesLeast and
-	// SegmentBytesMost are what it may be set to.
+	// SegmentBytes is the size of a segment of the log by default, on a smaller disk what fits it SegmentsOfDisk times: there are up
+	// to SparesMost spares, and room for five is kept free. But the largest entry fits in one, with SegmentOver for its headers and
+	// what is kept, in whole SegmentBytesSmall. SegmentBytesLeast and SegmentBytesMost are what it may be set to.
 	SegmentsOfDisk    = 64
 	SegmentBytesSmall = 1 << 20
+	SegmentOver       = 64 << 10
 	SegmentBytes      = 64 << 20
 	SegmentBytesLeast = 64 << 10
 	SegmentBytesMost  = 1 << 30
+	// BatchesOfSegment is how many batches a segment holds at least: what is batched, as deletions are, never needs a file of its own.
+	BatchesOfSegment = 4
 	// SpareSegments is how many segments are kept ready; SparesMost is how many recycled ones are kept at most.
 	SpareSegments = 2
 	SparesMost    = 4
