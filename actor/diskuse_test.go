@@ -24,9 +24,10 @@ func TestSmallDisk(t *testing.T) {
 	s.spareBytes.Store(limits.SparesMost * segment)
 	for _, c := range []struct{ capacity, use, low, worth, holds int64 }{
 		{0, limits.DiskUseLeast, 4 * segment, limits.SnapshotBytes, 0},
-		{64 << 20, 44 << 20, 16 << 20, 8 << 20, 12 << 20},
-		{512 << 20, (512 - 48) << 20, 44 << 20, 64 << 20, 102 << 20},
-		{100 << 30, limits.DiskUseLeast, 44 << 20, limits.SnapshotBytes, 20 << 30},
+		{32 << 20, 12 << 20, 16 << 20, 4 << 20, 1},
+		{64 << 20, 44 << 20, 16 << 20, 8 << 20, 5 << 20},
+		{512 << 20, (512 - 48) << 20, 44 << 20, 64 << 20, 89 << 20},
+		{100 << 30, limits.DiskUseLeast, 44 << 20, limits.SnapshotBytes, 20467 << 20},
 	} {
 		s.capacity.Store(c.capacity)
 		low, high := s.spaceMarks()
@@ -42,7 +43,7 @@ func TestSmallDisk(t *testing.T) {
 	if reserve := s.LogReserve(segment); reserve != 3*segment+700 {
 		t.Errorf("the log leaves %d for the next snapshot of what it has", reserve-3*segment)
 	}
-	for _, c := range []struct{ memory, holds int64 }{{0, 20 << 30}, {1 << 30, 512 << 20}, {1, 20 << 30}, {1000, 1}} {
+	for _, c := range []struct{ memory, holds int64 }{{0, 20467 << 20}, {1 << 30, 512 << 20}, {1, 20467 << 20}, {1000, 1}} {
 		s.SetMemory(c.memory)
 		if got := s.holds(); got != c.holds {
 			t.Errorf("with %d bytes of memory it holds %d", c.memory, got)
@@ -61,7 +62,7 @@ func TestLeastHeld(t *testing.T) {
 	}
 	c.pass(TickInterval)
 	want("nobody has said anything", 0, 0)
-	c.Status.capacity.Store(limits.StateOfDisk * 9 << 20)
+	c.Status.capacity.Store(limits.StateOfDisk * 10 << 20) // less what is kept free
 	c.turn(Received{From: 2, Message: Room{Holds: 8 << 20}})
 	if sent := c.pass(TickInterval); !tells(sent, Room{Holds: 9 << 20}) {
 		t.Errorf("it says %+v", sent)

@@ -299,9 +299,9 @@
 // A snapshot is not begun on a disk that has no room for it.
 //
 // How much history there is to be kept is decided by the leader (package node), by what all members hold: each tells all others how
-// large a state its machine holds with ease, a part in limits.StateOfDisk of its disk's capacity, or in limits.StateOfMemory of
-// its memory where that is less. The least that any member has said last counts, also of one that is away: it comes back to what
-// there is then. So overwriting never fills a disk, however small it is.
+// large a state its machine holds with ease, a part in limits.StateOfDisk of its disk's capacity, less what is kept free for the log
+// and the spares, or in limits.StateOfMemory of its memory where that is less. The least that any member has said last counts, also of
+// one that is away: it comes back to what there is then. So overwriting never fills a disk, however small it is.
 //
 // A full disk ends nobody. The segment maker looks at the free space once in limits.SpaceCheck, and with each segment that is
 // made. A member with less than what its log must leave, limits.SpaceMargin, and what the next snapshot takes more than the one

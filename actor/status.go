@@ -167,9 +167,11 @@ func (s *Status) SetMemory(bytes int64) { s.memory.Store(bytes) }
 
 // holds is how large a state this machine holds with ease, in MiB so that it is not another number all the time; 0 is not known.
 func (s *Status) holds() int64 {
-	least := int64(0)
-	for _, held := range []int64{s.capacity.Load() / limits.StateOfDisk, s.memory.Load() / limits.StateOfMemory} {
-		if held > 0 && (least == 0 || held < least) {
+	least := s.memory.Load() / limits.StateOfMemory
+	if capacity := s.capacity.Load(); capacity > 0 { // less what is no state's: what is kept free beside the next snapshot, and the spares
+		_, high := s.spaceMarks()
+		held := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)
+		if least == 0 || held < least {
 			least = held
 		}
 	}

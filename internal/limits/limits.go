@@ -410,8 +410,9 @@ const (
 	// QuotaLeast is the least that a quota may be: the history of less would be gone at once.
 	QuotaLeast = 1 << 20
 	// StateOfDisk and StateOfMemory are how many times a state fits the disk and the memory of a machine that holds it with ease:
-	// DiskUse and what is kept free for the next snapshot of it, and twice, for what snapshots, reads and Go's collector hold. History
-	// gives way where the least machine of a cluster holds less, but for a part in HistoryOfHeld of that, so that watches can resume.
+	// DiskUse and what is kept free for the next snapshot of it, beside the log's spares and what it leaves; and twice, for what
+	// snapshots, reads and Go's collector hold. History gives way where the least machine of a cluster holds less, but for a part in
+	// HistoryOfHeld of that, so that watches can resume.
 	StateOfDisk   = DiskUse + 1
 	StateOfMemory = 2
 	HistoryOfHeld = 8
