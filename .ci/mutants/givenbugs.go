@@ -127,5 +127,17 @@ func givenMutants() []mutant {
 		{"remember the vote before the newest", []change{
 			{"actor/hardstate.go", "h.ordered = log.HardState{Term: m.GetTerm(), Vote: m.GetVote(), ", "h.ordered = log.HardState{Term: m.GetTerm(), Vote: h.ordered.Vote, "},
 		}, []detector{direct("./actor", "TestHardStatesRide")}},
+		{"take what says which segment follows for a frame", []change{
+			{"log/scan.go", "	if h.kind == kindNext { // in no group", "	if false { // in no group"},
+		}, []detector{direct("./log", "TestStories")}},
+		{"pack batches that no segment holds", []change{
+			{"node/member.go", "	m.env.Limits.BatchBytes = min(env.Limits.BatchBytes, int(segmentBytes/limits.BatchesOfSegment))\n", ""},
+		}, []detector{direct("./node", "TestBatchesFitSegments")}},
+		{"make segments that hold no large request", []change{
+			{"node/machine.go", "	return min(max(whole, entry), limits.SegmentBytes)", "	return min(max(whole, limits.SegmentBytesSmall+0*entry), limits.SegmentBytes)"},
+		}, []detector{direct("./node", "TestSegmentsFitTheDisk")}},
+		{"count the log's own files as room for a state", []change{
+			{"actor/status.go", "held := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)", "held := max((capacity-0*high)/limits.StateOfDisk, 1)"},
+		}, []detector{direct("./actor", "TestSmallDisk"), direct("./node", "TestDeletedMakesRoom")}},
 	}
 }
