@@ -122,7 +122,7 @@ type inode struct {
 	ops         []fileOp // unsynced, in order
 	isPending   bool     // stands in Mem.pending
 	synced      []bool   // by page: synced with content since the file was made or renamed
-	unsynced    []int64  // pages with content that were written since the last sync
+	unsynced    []int64  // pages that were written since the last sync, with anything but zeros
 }
 
 func newDir() *inode { return &inode{names: map[string]*inode{}, durable: map[string]*inode{}} }

@@ -380,6 +380,11 @@ func TestGuard(t *testing.T) {
 	put(t, f, 4096, "first")
 	put(t, f, 5000, "same page, not synced yet")
 	must(t, f.Sync())
+	put(t, f, 2*4096, "overwritten with zeros, in two parts")
+	put(t, f, 2*4096, strings.Repeat("\x00", 10))
+	put(t, f, 2*4096+10, strings.Repeat("\x00", 4086))
+	must(t, f.Sync())
+	put(t, f, 2*4096, "again")
 	if m.Rewrites() != 0 {
 		t.Fatalf("%d rewrites of pages that held zeros", m.Rewrites())
 	}

@@ -75,10 +75,22 @@ func (m *Mem) sync(i *inode) {
 	if len(i.ops) == 0 {
 		return
 	}
-	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync, pages: slices.Clone(i.unsynced)})
+	i.ops = append(i.ops, fileOp{origin: m.next(), kind: opSync, pages: i.content()})
 	i.unsynced = i.unsynced[:0]
 	i.makeDurable()
 	m.tidy()
+}
+
+// content returns the written pages that hold anything but zeros: what was overwritten with zeros since, in parts or as a whole, is
+// nobody's.
+func (i *inode) content() (pages []int64) {
+	var page [pageBytes]byte
+	for _, n := range i.unsynced {
+		if got := i.cache.read(page[:], n*pageBytes); !zero(page[:got]) {
+			pages = append(pages, n)
+		}
+	}
+	return pages
 }
 
 // remember notes the pages that a final sync covers, for Guard.
@@ -365,12 +377,7 @@ func (f *memFile) guard(o *fileOp) {
 			f.m.rewrites++
 		}
 		if o.data != nil {
-			lo, hi := max(page*pageBytes, o.off), min((page+1)*pageBytes, o.off+o.length)
-			if !zero(o.data[lo-o.off : hi-o.off]) {
-				i.unsynced = append(i.unsynced, page)
-			}
-		} else if o.off <= page*pageBytes && (page+1)*pageBytes <= o.off+o.length { // zeros are no content
-			i.unsynced = slices.DeleteFunc(i.unsynced, func(p int64) bool { return p == page })
+			i.unsynced = append(i.unsynced, page)
 		}
 	}
 }
