@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -352,5 +353,26 @@ func TestLostNewest(t *testing.T) {
 	}
 	if !torn {
 		t.Error("no end was torn")
+	}
+}
+
+// What says which segment follows is written by a start where the sync of it has failed before, whatever the cache shows.
+func TestNextPageBehindFailedSync(t *testing.T) {
+	for seed := range uint64(8) {
+		w := flipLog(t, seed, true)
+		must(t, w.open())
+		w.m.Fail(disk.Fault{Op: disk.OpSync})
+		if err := w.sayNext(); !errors.Is(err, syscall.EIO) {
+			t.Fatalf("the sync did not fail: %v", err)
+		}
+		w.m.Kill()
+		must(t, w.open())
+		must(t, w.sayNext())
+		newest := activeFile(t, w)
+		w.m.Crash(disk.Zeros)
+		must(t, w.m.Remove(newest))
+		if _, _, err := log.Open(w.o); !errors.Is(err, log.ErrCorrupt) || !strings.Contains(err.Error(), newest) {
+			t.Errorf("seed %d: %s is gone: %v", seed, newest, err)
+		}
 	}
 }

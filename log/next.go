@@ -64,6 +64,9 @@ func (m *Maker) WriteNext(p NextPage) error {
 func (p *NextPage) write(file disk.File) error {
 	page, there := make([]byte, pageBytes), make([]byte, pageBytes)
 	p.header.seal(page[:headerBytes], p.seed)
+	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync it shows what the disk does not have
+		return err
+	}
 	if _, err := file.ReadAt(there, p.header.offset); err != nil {
 		return err
 	}

@@ -126,6 +126,9 @@ func edgeMutants() []mutant {
 		{"have nobody say which segment follows", []change{
 			{"actor/logwriter.go", "	if pages := w.Log.TakeNextPages(); len(pages) > 0 {", "	if pages := w.Log.TakeNextPages(); len(pages) < 0 {"},
 		}, []detector{direct("./node", "TestLostNewestSegment")}},
+		{"believe the cache that it is said which segment follows", []change{
+			{"log/next.go", "	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync it shows what the disk does not have\n		return err\n	}\n", ""},
+		}, []detector{direct("./log", "TestNextPageBehindFailedSync")}},
 		{"let a fence take the page of what follows", []change{
 			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
 		}, []detector{direct("./log", "TestStories")}},
