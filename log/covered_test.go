@@ -84,6 +84,7 @@ func TestCoveredDamageLeaves(t *testing.T) {
 			}
 			must(t, m.Remove(p.file))
 			must(t, l.Close())
+			c.m.Crash(disk.LostEntry)
 			c.o.Covered = 0
 			l, r, err = log.Open(c.o)
 			if err != nil || r.Skipped != nil || r.Last != w.acked.last() {

@@ -52,7 +52,7 @@ func (m *Maker) Recycle(name string) error {
 }
 
 // Remove removes a released file that is damaged, and before it those that wait to be used again: they are older, or might as well
-// be, and the oldest go first.
+// be, and the oldest go first. It is durable, so that no loss of power brings the damage back.
 func (m *Maker) Remove(name string) error {
 	all := append(m.store, name)
 	m.store = nil
@@ -60,6 +60,7 @@ func (m *Maker) Remove(name string) error {
 	for _, one := range all {
 		failed = errors.Join(failed, m.o.FS.Remove(one))
 	}
+	failed = errors.Join(failed, m.o.FS.SyncDir(m.o.Dir))
 	if failed != nil {
 		return fmt.Errorf("removing a damaged segment: %w", failed)
 	}
