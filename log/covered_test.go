@@ -96,6 +96,43 @@ func TestCoveredDamageLeaves(t *testing.T) {
 	}
 }
 
+// Where what the log ends with is damaged, and a snapshot covers it, nothing says which term the last entry had. No later start takes
+// it for a known one: neither with the damaged file, nor without it, nor where the disk gives again what it did not.
+func TestTermBehindCoveredDamage(t *testing.T) {
+	for seed := range uint64(20) {
+		w := flipLog(t, seed, true)
+		pieces := livePieces(t, w.m)
+		p := pieces[len(pieces)-1]
+		for i := len(pieces) - 1; p.what != "entries"; i-- {
+			p = pieces[i]
+		}
+		last := w.acked.last()
+		rot := func(*log.Log) error { return w.m.Rot(p.file, p.from+600, 1) }
+		must(t, rot(nil))
+		for life, then := range []func(l *log.Log) error{
+			func(*log.Log) error { return nil },
+			rot, // it is as it was
+			rot,
+			func(l *log.Log) error {
+				l.Release(last)
+				return log.NewMaker(w.o).Remove(p.file)
+			},
+			func(*log.Log) error { return nil },
+		} {
+			if w.o.Covered = last; life == 2 || life == 4 {
+				w.o.Covered = 0
+			}
+			l, r, err := log.Open(w.o)
+			must(t, err)
+			if term, err := r.Window.Term(last); r.Last != last || !errors.Is(err, raft.ErrCompacted) && (err != nil || term != w.term(last)) {
+				t.Fatalf("seed %d, life %d: the log ends with entry %d, which has term %d, and not %d with %d: %v", seed, life, r.Last, term, last, w.term(last), err)
+			}
+			must(t, then(l))
+			must(t, l.Close())
+		}
+	}
+}
+
 // sameAbove holds what was recovered above a snapshot against what was acknowledged.
 func (w *world) sameAbove(r *log.Recovered, covered uint64) error {
 	if r.Skipped == nil || !errors.Is(r.Skipped, log.ErrCorrupt) {

@@ -55,7 +55,8 @@
 //	48  size of the file                      104  Commit
 //	56  salt of this segment's frames         112  prev: the segment before, or 0            (u64 where not said)
 //
-// Compatible feature 1: the file was all zeros when it became this segment. Feature 2: its room was only reserved. prevEnd
+// lastTerm is 0 where nothing was before, and where nothing was left of the last entry but its index, behind damage that a snapshot
+// covers. Compatible feature 1: the file was all zeros when it became this segment. Feature 2: its room was only reserved. prevEnd
 // makes all that lies behind it in the segment before dead.
 //
 // # Frame header

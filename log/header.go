@@ -49,6 +49,10 @@ type segmentHeader struct {
 	sum                          uint32 // of the header itself; the chain value of what follows
 }
 
+// knowsTerm tells whether lastTerm is one. It is 0 at the beginning of a log, and where the log ended behind damage that a
+// snapshot covers: of its last entry nothing but the index was left.
+func (h *segmentHeader) knowsTerm() bool { return h.lastTerm > 0 || h.next <= 2 }
+
 // seal writes the header into a page of zeros and returns its sum.
 func (h *segmentHeader) seal(b []byte) uint32 {
 	copy(b, segmentMagic)

@@ -37,6 +37,7 @@ func (s *inventory) replay() (*replay, error) {
 	oldest := &chain[0].header
 	r := &replay{chain: chain, needs: make([]uint64, len(chain)), hard: oldest.hard, covered: s.o.Covered, skipped: s.skipped}
 	r.window = newWindow(oldest.next-1, oldest.lastTerm)
+	r.window.baseKnown = oldest.knowsTerm()
 	r.window.most = s.o.WindowBytes
 	for i, f := range chain {
 		if err := r.header(i); err != nil {
@@ -75,12 +76,17 @@ func (s *inventory) scan(f *logFile, buf *[]byte, read func(sc *scanner) error) 
 // header takes over what a segment's header says.
 func (r *replay) header(i int) error {
 	h := &r.chain[i].header
-	if i > 0 && (h.next != r.window.last()+1 || h.lastTerm != r.window.lastTerm()) {
+	known := r.window.knowsLastTerm()
+	switch {
+	case i == 0:
+	case h.next != r.window.last()+1 || known && h.knowsTerm() && h.lastTerm != r.window.lastTerm():
 		err := &CorruptError{File: r.chain[i].name, Reason: fmt.Sprintf("the segment begins after entry %d/%d, the one before it ends with %d/%d",
 			h.next-1, h.lastTerm, r.window.last(), r.window.lastTerm())}
 		if err := r.skipTo(i, err); err != nil {
 			return err
 		}
+	case !known:
+		r.window.rebase(h.next-1, h.lastTerm, h.knowsTerm())
 	}
 	return r.takeHard(i, 0, h.hard)
 }
@@ -132,7 +138,7 @@ func (r *replay) skipTo(i int, err error) error {
 		return err
 	}
 	r.skipped, r.chain[i-1].damaged = cmp.Or(r.skipped, err), true
-	r.window.rebase(h.next-1, h.lastTerm, true)
+	r.window.rebase(h.next-1, h.lastTerm, h.knowsTerm())
 	return nil
 }
 

@@ -30,7 +30,7 @@ type Window struct {
 
 	base      uint64 // the entry before the first one
 	baseTerm  uint64
-	baseKnown bool // false only between recovery and Release, when older entries were superseded
+	baseKnown bool // false only between recovery and Release, when older entries were superseded or are damaged
 	slots     []slot
 	hot       uint64
 	hotBytes  int64
@@ -78,6 +78,8 @@ func (w *Window) lastTerm() uint64 {
 	}
 	return w.slots[len(w.slots)-1].term
 }
+
+func (w *Window) knowsLastTerm() bool { return len(w.slots) > 0 || w.baseKnown }
 
 // Append takes over entries that are durable at their positions. They replace those from the first one's index on.
 func (w *Window) Append(entries []*raftpb.Entry, at []Position) {

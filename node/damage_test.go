@@ -390,3 +390,67 @@ func TestLostNewestSegment(t *testing.T) {
 	}
 	a.stop(t)
 }
+
+// savedToTheEnd is a stopped member's folder whose newest snapshot has all that the log has.
+func savedToTheEnd(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "d")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	often := limits.Defaults()
+	often.SnapshotBytes, often.SnapshotInterval = 1, time.Millisecond
+	a, err := startAloneWith(t, dir, 64<<10, often)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.stop(t)
+	for begun, n := time.Now(), 0; time.Since(begun) < wait; n++ {
+		if d := a.put(t, "k", fmt.Sprint(n)); d.Result.Err != nil {
+			t.Fatal(d.Result.Err)
+		}
+		time.Sleep(20 * time.Millisecond)
+		index, term := a.m.status.View().Applied()
+		if snaps := list(t, dir, "snap/*.snap"); len(snaps) > 0 && filepath.Base(snaps[len(snaps)-1]) == snapshot.Name(index, term) {
+			return dir
+		}
+	}
+	t.Fatal("no snapshot has all that the log has")
+	return ""
+}
+
+// flipLastEntries inverts a bit of the last entries of a segment.
+func flipLastEntries(t *testing.T, name string) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := len(b) - 4096; at > 0; at -= 4096 {
+		if string(b[at:at+4]) == "qkvf" && b[at+4] == 1 {
+			b[at+512+20] ^= 1
+			break
+		}
+	}
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Damage to what the log ends with, which a snapshot covers, leaves that snapshot the one which the log continues: at the next
+// starts, too, when the damaged file is gone.
+func TestDamagedEndBelowSnapshot(t *testing.T) {
+	dir := savedToTheEnd(t)
+	segments := begun(t, dir)
+	flipLastEntries(t, segments[len(segments)-1])
+	for n := range 3 {
+		a, err := startAlone(t, dir)
+		if err != nil {
+			t.Fatalf("start %d, snapshots %q, segments %q: %v", n, list(t, dir, "snap/*"), begun(t, dir), err)
+		}
+		if alarms := a.m.alarms(); n == 0 && (len(alarms) != 1 || !strings.Contains(alarms[0].Text, filepath.Base(segments[len(segments)-1]))) {
+			t.Errorf("alarms %+v", alarms)
+		}
+		a.stop(t)
+	}
+}

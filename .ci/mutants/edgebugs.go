@@ -129,6 +129,15 @@ func edgeMutants() []mutant {
 		{"believe the cache that it is said which segment follows", []change{
 			{"log/next.go", "	if err := file.DropCache(p.header.offset, pageBytes); err != nil { // after a failed sync it shows what the disk does not have\n		return err\n	}\n", ""},
 		}, []detector{direct("./log", "TestNextPageBehindFailedSync")}},
+		{"take 0 for the term of what is behind damage", []change{
+			{"log/replay.go", "	r.window.baseKnown = oldest.knowsTerm()\n", ""},
+		}, []detector{direct("./log", "TestTermBehindCoveredDamage"), direct("./node", "TestDamagedEndBelowSnapshot")}},
+		{"take a term that was not known for another one", []change{
+			{"log/replay.go", "known && h.knowsTerm() && h.lastTerm", "known && h.lastTerm"},
+		}, []detector{direct("./log", "TestTermBehindCoveredDamage")}},
+		{"remove a damaged file until the power fails", []change{
+			{"log/maker.go", "	failed = errors.Join(failed, m.o.FS.SyncDir(m.o.Dir))\n", ""},
+		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
 		{"let a fence take the page of what follows", []change{
 			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
 		}, []detector{direct("./log", "TestStories")}},
