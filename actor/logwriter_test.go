@@ -89,6 +89,20 @@ func handleAll(w *LogWriter, batch []LogWriterMessage) {
 	}
 }
 
+// What a start has to say in segments, and the files that it lets go of, come to the segment maker in this order.
+func TestNextSegmentsBeforeRecycle(t *testing.T) {
+	l, _ := openTestLog(t, disk.NewMem(1))
+	l.Release(1)
+	w, _ := newTestLogWriter(l, noPeers{}, func(err error) { t.Error(err) })
+	var kinds []string
+	for _, m := range drainBox(w.SegmentMaker) {
+		kinds = append(kinds, fmt.Sprintf("%T", m))
+	}
+	if want := []string{"actor.NextSegments", "actor.Recycle"}; len(kinds) < 2 || !slices.Equal(kinds[:2], want) {
+		t.Errorf("the segment maker gets %q, and first %q are wanted", kinds, want)
+	}
+}
+
 // What waits for the disk is written in groups of a bounded size, and each is reported before the next one begins.
 func TestGroupsAreBounded(t *testing.T) {
 	fs := disk.NewMem(1)

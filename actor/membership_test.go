@@ -561,6 +561,9 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 			t.Errorf("%d: saves at %v, not %v", i, got, one.want)
 		}
 	}
+	if got := saves(SnapshotWanted{}, SnapshotWanted{Above: last + 5}); !slices.Equal(got, []uint64{last}) {
+		t.Errorf("what is wanted at once waits for what is wanted later: saves at %v, not %v", got, last)
+	}
 }
 
 // A new member begins with the newest snapshot that there is, also with one of before it was added. raft takes it as if this

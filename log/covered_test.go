@@ -55,17 +55,23 @@ func TestDamageBelowSnapshot(t *testing.T) {
 	}
 }
 
-// What is damaged and covered leaves the log for good: nothing is written behind it, and its file is removed when it is released,
-// with those that wait to be used again, which are older.
+// What is damaged and covered leaves the log for good: nothing is written behind it, and its file is removed when it is released, behind
+// those that wait to be used again, which are older.
 func TestCoveredDamageLeaves(t *testing.T) {
+	headers := 0
 	for seed := range uint64(40) {
 		w := flipLog(t, seed, true)
-		for _, p := range livePieces(t, w.m) {
-			if p.what != "entries" {
+		pieces := livePieces(t, w.m)
+		for _, p := range pieces {
+			at := p.from + 600
+			if p.what == "header" && p.file != pieces[len(pieces)-1].file {
+				at = p.from + 100
+				headers++
+			} else if p.what != "entries" {
 				continue
 			}
 			c := w.after(t, seed)
-			must(t, c.m.Rot(p.file, p.from+600, 1))
+			must(t, c.m.Rot(p.file, at, 1))
 			c.o.Covered = w.acked.last()
 			l, r, err := log.Open(c.o)
 			must(t, err)
@@ -82,7 +88,17 @@ func TestCoveredDamageLeaves(t *testing.T) {
 			for _, name := range released {
 				must(t, m.Recycle(name))
 			}
+			last := ""
+			c.m.SetHook(func(op disk.Op, name string) {
+				if op == disk.OpRemove {
+					last = name
+				}
+			})
 			must(t, m.Remove(p.file))
+			c.m.SetHook(nil)
+			if last != p.file {
+				t.Fatalf("seed %d: %s was removed last, not %s", seed, last, p.file)
+			}
 			must(t, l.Close())
 			c.m.Crash(disk.LostEntry)
 			c.o.Covered = 0
@@ -93,6 +109,9 @@ func TestCoveredDamageLeaves(t *testing.T) {
 			must(t, l.Close())
 			must(t, log.Dump(c.m, dir, io.Discard, false, nil))
 		}
+	}
+	if headers == 0 {
+		t.Error("no header was damaged")
 	}
 }
 

@@ -138,6 +138,18 @@ func edgeMutants() []mutant {
 		{"remove a damaged file until the power fails", []change{
 			{"log/maker.go", "	failed = errors.Join(failed, m.o.FS.SyncDir(m.o.Dir))\n", ""},
 		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
+		{"use a file again whose header is damaged", []change{
+			{"log/recover.go", "l.letGo(f.name, f.damaged)", "l.letGo(f.name, false)"},
+		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
+		{"remove a damaged file before those that are older", []change{
+			{"log/maker.go", "all := append(m.store, name)", "all := append([]string{name}, m.store...)"},
+		}, []detector{direct("./log", "TestCoveredDamageLeaves")}},
+		{"begin, and do not hand over what recovery has let go of", []change{
+			{"actor/logwriter.go", "	w.recycle()\n	w.orderSpares(stats)\n	return w", "	w.orderSpares(stats)\n	return w"},
+		}, []detector{direct("./actor", "TestNextSegmentsBeforeRecycle")}},
+		{"have a snapshot that is wanted at once wait for one that is wanted later", []change{
+			{"actor/applier.go", "		m.Above = min(m.Above, a.saveAbove)\n", ""},
+		}, []detector{direct("./actor", "TestSnapshotsBehindCoveredDamage")}},
 		{"let a fence take the page of what follows", []change{
 			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
 		}, []detector{direct("./log", "TestStories")}},
