@@ -561,6 +561,21 @@ func TestSnapshotsBehindCoveredDamage(t *testing.T) {
 			t.Errorf("%d: saves at %v, not %v", i, got, one.want)
 		}
 	}
+	// One that is due by what is written comes earlier, and is none of the two.
+	saves(SnapshotWanted{Above: last + 1, Twice: true})
+	c.applier.records = 1 << 40
+	if got := saves(Expire{}); !slices.Equal(got, []uint64{last}) {
+		t.Errorf("what is due by what is written: saves at %v, not %v", got, last)
+	}
+	due := last
+	for _, one := range []struct {
+		m    ApplierMessage
+		want []uint64
+	}{{SaveEnded{}, nil}, {apply(), nil}, {apply(), []uint64{due + 2}}, {SaveEnded{}, nil}, {apply(), []uint64{due + 3}}, {SaveEnded{}, nil}} {
+		if got := saves(one.m); !slices.Equal(got, one.want) {
+			t.Errorf("behind one that was due by what is written: saves at %v, not %v", got, one.want)
+		}
+	}
 	if got := saves(SnapshotWanted{}, SnapshotWanted{Above: last + 5}); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("what is wanted at once waits for what is wanted later: saves at %v, not %v", got, last)
 	}

@@ -231,3 +231,29 @@ func applied(s *index.State) uint64 {
 	at, _ := s.View().Applied()
 	return at
 }
+
+// How far a save is grows with each step, by what is written and by what is read back.
+func TestDoneGrows(t *testing.T) {
+	s := blocks()
+	sv, err := Begin(newDisk(t), "d", s.meta(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, reading := int64(-1), 0
+	for done := false; !done; {
+		if done, err = sv.Step(1); err != nil {
+			t.Fatal(err)
+		}
+		now, size := sv.Done(), sv.Info().Bytes
+		if now < before || sv.back == nil && !done && now != size || done && now != 2*size {
+			t.Errorf("%d of %d bytes, after %d", now, size, before)
+		}
+		if sv.back != nil && size < now && now < 2*size {
+			reading++
+		}
+		before = now
+	}
+	if reading == 0 {
+		t.Error("nothing that is read back counts before all is")
+	}
+}

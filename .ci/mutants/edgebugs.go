@@ -150,6 +150,12 @@ func edgeMutants() []mutant {
 		{"have a snapshot that is wanted at once wait for one that is wanted later", []change{
 			{"actor/applier.go", "		m.Above = min(m.Above, a.saveAbove)\n", ""},
 		}, []detector{direct("./actor", "TestSnapshotsBehindCoveredDamage")}},
+		{"count a snapshot that is due anyway as one behind damage", []change{
+			{"actor/applier.go", "	if applied > a.saveAbove {\n		a.saveNow", "	if applied > 0 {\n		a.saveNow"},
+		}, []detector{direct("./actor", "TestSnapshotsBehindCoveredDamage")}},
+		{"forget what of a save is read back", []change{
+			{"snapshot/save.go", "	return s.file.offset + s.back.next\n", "	return s.file.offset\n"},
+		}, []detector{direct("./snapshot", "TestDoneGrows")}},
 		{"let a fence take the page of what follows", []change{
 			{"log/log.go", "if l.full || l.writeAt+keptBytes > l.active().size {", "if l.full || l.writeAt+pageBytes > l.active().size {"},
 		}, []detector{direct("./log", "TestStories")}},
