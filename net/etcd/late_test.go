@@ -2,6 +2,8 @@ package etcd_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd"
 )
 
 // put changes the member's state, whoever has asked it for something meanwhile.
@@ -140,4 +143,45 @@ func TestLockThatIsGivenUp(t *testing.T) {
 		_, found, err := m.View().Get([]byte("l/20"), 0)
 		return err == nil && !found
 	})
+}
+
+// TestHashWaitsWithoutAView asks for a hash while a snapshot is written: who waits for that keeps no View, with all that is given up
+// meanwhile, and answers of what is there when its turn has come.
+func TestHashWaitsWithoutAView(t *testing.T) {
+	m := newMember()
+	writes, goOn := make(chan struct{}), make(chan struct{})
+	s := start(t, m, func(c *etcd.Config) {
+		c.Room = func() (int64, error) {
+			close(writes)
+			<-goOn
+			return 1 << 40, nil
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
+	defer cancel()
+	copied, err := pb.NewMaintenanceClient(dial(t, s)).Snapshot(ctx, &pb.SnapshotRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-writes
+	begun := s.Stats().Serving
+	asks := pb.NewMaintenanceClient(dial(t, s))
+	hashed := make(chan *pb.HashKVResponse, 1)
+	go func() {
+		answer, _ := asks.HashKV(ctx, &pb.HashKVRequest{})
+		hashed <- answer
+	}()
+	eventually(t, func() bool { return s.Stats().Serving == begun+1 })
+	time.Sleep(20 * time.Millisecond) // it waits by now
+	m.put("k")
+	close(goOn)
+	if got := <-hashed; got.GetHashRevision() != 2 {
+		t.Errorf("the hash is %v: what was written while it waited is not in it", got)
+	}
+	for err = nil; err == nil; {
+		_, err = copied.Recv()
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
 }

@@ -162,8 +162,14 @@ func take(ctx context.Context, places chan struct{}) (done func(), err error) {
 
 // hash is that of all there is. In etcd it is of the whole file, and differs from one member to the next.
 func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
-	began, v := time.Now(), s.config.Member.View()
-	sum, err := s.sum(ctx, v, v.Revision())
+	began := time.Now()
+	done, err := s.placeForHash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	v := s.config.Member.View()
+	sum, err := sumOf(ctx, v, v.Revision())
 	s.metrics.hash.Observe(since(began))
 	if err != nil {
 		return nil, err
@@ -172,6 +178,12 @@ func (s *Server) hash(ctx context.Context, _ *pb.HashRequest) (any, error) {
 }
 
 func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
+	began := time.Now()
+	done, err := s.placeForHash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	v := s.config.Member.View()
 	revision := q.Revision
 	if revision == 0 {
@@ -183,13 +195,30 @@ func (s *Server) hashKV(ctx context.Context, q *pb.HashKVRequest) (any, error) {
 	case revision > v.Revision():
 		return nil, rpctypes.ErrGRPCFutureRev
 	}
-	began := time.Now()
-	sum, err := s.sum(ctx, v, revision)
+	sum, err := sumOf(ctx, v, revision)
 	s.metrics.hashRevision.Observe(since(began))
 	if err != nil {
 		return nil, err
 	}
 	return &pb.HashKVResponse{Header: s.header(v.Revision()), Hash: sum, CompactRevision: compactedOf(v), HashRevision: revision}, nil
+}
+
+// placeForHash waits until no other request has all there is hashed. Who waits has no View yet: it would keep in memory all that is
+// given up meanwhile.
+func (s *Server) placeForHash(ctx context.Context) (done func(), err error) {
+	first, err := firstOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	alone, err := take(ctx, s.hashing)
+	if err != nil {
+		first()
+		return nil, err
+	}
+	return func() {
+		alone()
+		first()
+	}, nil
 }
 
 // compactedOf is the compacted revision as etcd tells it: -1 where nothing was.
@@ -224,20 +253,10 @@ func emptied(v *index.View, revision int64) (bool, error) {
 	return true, nil
 }
 
-// sum is etcd's number for all records up to a revision: the CRC-32C of the name of their bucket, and of each one's key and value
+// sumOf is etcd's number for all records up to a revision: the CRC-32C of the name of their bucket, and of each one's key and value
 // there, in their order. Of those at or below the compacted revision it has the ones that are still what the revision reads;
 // where that has no key at all, those that the compacted revision reads.
-func (s *Server) sum(ctx context.Context, v *index.View, revision int64) (uint32, error) {
-	first, err := firstOf(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer first()
-	done, err := take(ctx, s.hashing)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
+func sumOf(ctx context.Context, v *index.View, revision int64) (uint32, error) {
 	hash := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_, _ = hash.Write([]byte("key"))
 	if revision < 0 {
