@@ -40,7 +40,8 @@ const (
 	LeaseExists    Code = 29 // the lease's id is in use
 	LeaseTooLong   Code = 30 // the message names the limit
 	InvalidSort    Code = 31 // an order or target of a sort that is not known
-	// TooManyOperations: a transaction has more comparisons or operations than the limit that the message names.
+	// TooManyOperations: a transaction has more comparisons or operations, or names more keys by ranges, than the limit that the
+	// message names.
 	TooManyOperations Code = 32
 	AnswerTooLarge    Code = 33 // the message names the limit; a write was made all the same
 	// SessionEnded: the session of a write has ended, or the write is one of those that its client has said do not come again. This

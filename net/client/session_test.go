@@ -216,22 +216,27 @@ func TestOutcomeUnknownAtTheEnd(t *testing.T) {
 // A member that refuses it for itself says nothing of the copy that another one took.
 func TestRefusalOfACopy(t *testing.T) {
 	t.Parallel()
-	p := newPair(t, wait)
-	p.a.Lose.Store(true)
-	p.b.SetRefuse(&kv.Error{Code: kv.NoSpace, Message: "full"})
-	var asked atomic.Bool
-	go func() {
-		for !asked.Load() && p.version("a") == 0 {
-			time.Sleep(time.Millisecond)
-		}
-		time.Sleep(100 * time.Millisecond)
-		p.a.Lose.Store(false)
-	}()
-	defer asked.Store(true)
-	if _, err := p.Put(t.Context(), []byte("a"), nil); err != nil {
-		t.Error(err)
-	}
-	if v := p.version("a"); v != 1 {
-		t.Errorf("version %d", v)
+	for _, code := range []kv.Code{kv.NoSpace, kv.TooManyOperations} {
+		t.Run(code.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, wait)
+			p.a.Lose.Store(true)
+			p.b.SetRefuse(&kv.Error{Code: code, Message: "not here"})
+			var asked atomic.Bool
+			go func() {
+				for !asked.Load() && p.version("a") == 0 {
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(100 * time.Millisecond)
+				p.a.Lose.Store(false)
+			}()
+			defer asked.Store(true)
+			if _, err := p.Put(t.Context(), []byte("a"), nil); err != nil {
+				t.Error(err)
+			}
+			if v := p.version("a"); v != 1 {
+				t.Errorf("version %d", v)
+			}
+		})
 	}
 }

@@ -293,7 +293,7 @@ func (s *stream) complete(x *call, a *arrival) {
 // it that was sent before may have been applied.
 func ofThisCopy(code kv.Code) bool {
 	switch code {
-	case kv.ValueTooLarge, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest:
+	case kv.ValueTooLarge, kv.TooManyOperations, kv.NotAllowed, kv.NoSpace, kv.FeatureLevel, kv.BadRequest:
 		return true
 	default:
 		return false

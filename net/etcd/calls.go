@@ -24,6 +24,7 @@ import (
 //  1. A call is in waiting from its beginning until it is complete, also when nobody waits for it any more: it counts for so
 //     long.
 //  2. Complete never waits: each call has room for its one outcome.
+//  3. A long write (limits.LongWriteRows) is handed over when the one before is complete.
 type calls struct {
 	// Constant.
 	member  Member
@@ -31,6 +32,7 @@ type calls struct {
 	limit   int
 
 	writes, reads, asks queue
+	long                chan struct{} // has room for one long write
 
 	writesFailed, readsFailed atomic.Uint64
 
@@ -44,6 +46,7 @@ type call struct {
 	number  uint64
 	command []byte      // of a write
 	alone   bool        // it must have a proposal of its own
+	long    bool        // it is a long write
 	body    bool        // the answer is read from the first View that holds the write
 	ask     kv.LeaseAsk // of a question for a lease
 	timeout time.Duration
@@ -66,7 +69,7 @@ type queue struct {
 }
 
 func newCalls(member Member, timeout time.Duration, limit int) *calls {
-	c := &calls{member: member, timeout: timeout, limit: limit, waiting: map[uint64]*call{}}
+	c := &calls{member: member, timeout: timeout, limit: limit, long: make(chan struct{}, 1), waiting: map[uint64]*call{}}
 	for _, q := range []*queue{&c.writes, &c.reads, &c.asks} {
 		q.wake = make(chan struct{}, 1)
 	}
@@ -205,6 +208,9 @@ func (c *calls) endedBy(done []kv.Completion) []*call {
 	for i := range done {
 		ended[i] = c.waiting[done[i].Request]
 		delete(c.waiting, done[i].Request)
+		if one := ended[i]; one != nil && one.long {
+			<-c.long
+		}
 	}
 	return ended
 }
@@ -229,7 +235,7 @@ func (c *calls) begin(one *call) error {
 func (c *calls) do(ctx context.Context, to *queue, one *call) (out outcome, err error) {
 	until := time.Now().Add(c.timeout)
 	for {
-		if err := c.hand(to, one); err != nil {
+		if err := c.handInTurn(ctx, to, one, until); err != nil {
 			return outcome{}, err
 		}
 		out, err = c.wait(ctx, one)
@@ -299,6 +305,26 @@ func (c *calls) awaitHalf(ctx context.Context) bool {
 // halfPause is how long who waits for that does not look.
 const halfPause = 5 * time.Millisecond
 
+// handInTurn is hand for a call that may be a long write: that one waits for its place first.
+func (c *calls) handInTurn(ctx context.Context, to *queue, one *call, until time.Time) error {
+	if !one.long {
+		return c.hand(to, one)
+	}
+	waiting, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	if _, err := take(waiting, c.long); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return errTooManyRequests
+	}
+	err := c.hand(to, one)
+	if err != nil {
+		<-c.long
+	}
+	return err
+}
+
 // hand hands a call to the member. wait follows.
 func (c *calls) hand(to *queue, one *call) error {
 	if err := c.begin(one); err != nil {
@@ -327,7 +353,12 @@ func (c *calls) wait(ctx context.Context, one *call) (outcome, error) {
 
 // write makes a write. With a body, the outcome has the View that its answer is read from.
 func (c *calls) write(ctx context.Context, command []byte, body bool) (outcome, error) {
-	return c.do(ctx, &c.writes, &call{command: command, body: body})
+	return c.writeRows(ctx, command, body, 0)
+}
+
+// writeRows is write for one that looks at so many keys of ranges.
+func (c *calls) writeRows(ctx context.Context, command []byte, body bool, rows int64) (outcome, error) {
+	return c.do(ctx, &c.writes, &call{command: command, body: body, long: rows > limits.LongWriteRows})
 }
 
 // change makes a change of the membership.

@@ -54,7 +54,8 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.calls.write(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV)
+	rows := s.config.Member.View().RowsOf(d.Key, d.End)
+	out, err := s.calls.writeRows(ctx, index.AppendDelete(nil, d.Key, d.End), d.PrevKV, rows)
 	if err != nil {
 		return nil, err
 	}
@@ -78,16 +79,23 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	var rows int64
+	if t.Ranges() {
+		var refusal *kv.Error
+		if rows, refusal = s.config.Member.View().RowsOfTxn(t); refusal != nil {
+			return nil, statusOf(refusal)
+		}
+	}
 	var out outcome
 	if t.ReadOnly() {
-		out, err = s.evaluate(ctx, t)
+		out, err = s.evaluate(ctx, t, rows)
 	} else {
 		command := index.AppendTxn(nil, t)
 		if err = s.checkSize(q); err == nil && len(command) > limits.RequestBytes {
 			err = rpctypes.ErrGRPCRequestTooLarge
 		}
 		if err == nil {
-			out, err = s.calls.write(ctx, command, true)
+			out, err = s.calls.writeRows(ctx, command, true, rows)
 		}
 	}
 	if err != nil {
@@ -105,8 +113,8 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 	return s.encodeBuilt(ctx, answer)
 }
 
-// evaluate makes a transaction that changes nothing.
-func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
+// evaluate makes a transaction that changes nothing. One that compares many keys waits for those before, as a long write does.
+func (s *Server) evaluate(ctx context.Context, t *kv.Txn, rows int64) (outcome, error) {
 	var newest int64
 	for _, ops := range [][]kv.Op{t.Success, t.Failure} {
 		for i := range ops {
@@ -117,6 +125,13 @@ func (s *Server) evaluate(ctx context.Context, t *kv.Txn) (outcome, error) {
 		return outcome{}, err
 	}
 	s.metrics.reads.Add(1)
+	if rows > limits.LongWriteRows {
+		done, err := take(ctx, s.evaluating)
+		if err != nil {
+			return outcome{}, err
+		}
+		defer done()
+	}
 	v := s.config.Member.View()
 	result, err := v.Evaluate(t)
 	if err != nil {

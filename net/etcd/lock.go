@@ -365,7 +365,7 @@ func (st store) txn(ctx context.Context, t *kv.Txn) (kv.TxnResult, error) {
 	var out outcome
 	var err error
 	if t.ReadOnly() {
-		out, err = st.s.evaluate(ctx, t)
+		out, err = st.s.evaluate(ctx, t, 0)
 	} else {
 		out, err = st.s.calls.write(ctx, index.AppendTxn(nil, t), true)
 	}

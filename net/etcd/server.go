@@ -123,6 +123,7 @@ type Server struct {
 	requests   atomic.Int64 // unary ones under way
 	watches    atomic.Int64
 	hashing    chan struct{} // has room for one, so that one state after the other is hashed
+	evaluating chan struct{} // has room for one transaction that only reads, and compares many keys
 	watchBytes atomic.Int64  // of events that wait to be sent
 	streams    atomic.Int64  // that handlers serve
 	toHub      chan struct{} // has room for those that may wait for the watch hub
@@ -138,7 +139,7 @@ func Start(config Config) *Server {
 	if config.TxnOperations == 0 {
 		config.TxnOperations = limits.TxnOperations
 	}
-	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1), toHub: make(chan struct{}, limits.EtcdHubCallers)}
+	s := &Server{config: config, logger: config.Logger, stopping: make(chan struct{}), hashing: make(chan struct{}, 1), evaluating: make(chan struct{}, 1), toHub: make(chan struct{}, limits.EtcdHubCallers)}
 	s.calls = newCalls(config.Member, config.Timeout, config.Limits.Requests)
 	s.turns = newTurns(&s.requests)
 	s.metrics = newMetrics(s)

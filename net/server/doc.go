@@ -77,6 +77,8 @@
 //  8. Ranges, and bodies, that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
 //     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
 //     the range: not when its client is gone, its time is over, or the member stops.
+//  9. The member has one long write at a time (limits.LongWriteRows), until it has answered that. Others are Overloaded meanwhile:
+//     each holds up all writes behind it.
 //
 // # Who the members are
 //

@@ -175,8 +175,17 @@ func (s *stream) handle(frame []byte) error {
 		s.addLocal(q, len(frame))
 		return nil
 	}
+	rows := int64(0)
+	if refusal == nil {
+		rows, refusal = s.rows(q)
+	}
 	if refusal == nil && waits(q.Op) {
 		bytes, refusal = s.begin(weight)
+	}
+	long := rows > limits.LongWriteRows && refusal == nil && q.Write()
+	if long && !s.conn.server.long.CompareAndSwap(false, true) {
+		s.end(1, int64(bytes))
+		long, refusal = false, kv.Errorf(kv.Overloaded, "it looks at %d keys, and another write of more than %d is under way", rows, limits.LongWriteRows)
 	}
 	switch {
 	case refusal != nil:
@@ -189,8 +198,9 @@ func (s *stream) handle(frame []byte) error {
 		s.flush()
 	case q.Write():
 		s.addWrite(q, len(frame), bytes)
-		if whole {
-			b.writes[len(b.writes)-1].read = newBody(frame, q.Timeout)
+		added := &b.writes[len(b.writes)-1]
+		if added.long = long; whole {
+			added.read = newBody(frame, q.Timeout)
 		}
 	case q.Op.AsksClock() || q.Op == wire.OpLeases:
 		s.addLease(q, bytes)
@@ -240,6 +250,18 @@ func (s *stream) refuse(q *wire.Request, bytes int) *kv.Error {
 		return s.tooLarge(bytes)
 	default:
 		return nil
+	}
+}
+
+// rows is how many keys of ranges a write looks at when it is applied, or why that is too many.
+func (s *stream) rows(q *wire.Request) (int64, *kv.Error) {
+	switch {
+	case q.Op == wire.OpDelete && len(q.Delete.End) > 0:
+		return s.conn.server.config.Member.View().RowsOf(q.Delete.Key, q.Delete.End), nil
+	case q.Op == wire.OpTxn && q.Txn.Ranges():
+		return s.conn.server.config.Member.View().RowsOfTxn(q.Txn)
+	default:
+		return 0, nil
 	}
 }
 

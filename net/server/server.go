@@ -81,6 +81,7 @@ type Server struct {
 	turns        *turns           // of ranges
 	draining     atomic.Bool
 	moving       atomic.Bool // Member.MoveLeader runs
+	long         atomic.Bool // a long write has not come back from the member
 	refused      rateLimit   // of handshakes that failed
 	turnedAway   rateLimit   // of those that were turned away unheard
 	full         rateLimit   // of connections that got no place, or lost theirs

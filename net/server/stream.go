@@ -55,6 +55,7 @@ type stream struct {
 	free    []uint32        // places in slots that are not used
 	serial  uint32          // of the last slot that was used
 	bodies  int             // slots of writes whose answers have bodies
+	long    bool            // one of the slots has the place of long writes
 	watches *watches        // nil while the stream is one of requests
 	ending  bool            // the client sends nothing more
 	gone    bool            // nothing is read or written any more
@@ -71,6 +72,7 @@ type slot struct {
 	bytes  int32 // that it counts for
 	op     wire.Op
 	used   bool
+	long   bool // it has the place of long writes
 }
 
 func newStream(c *conn, qs *quic.Stream) *stream {
@@ -213,6 +215,9 @@ func (s *stream) endSlots(slots []slot) {
 			requests++
 			bytes += int64(slots[i].bytes)
 		}
+		if slots[i].long {
+			s.conn.server.long.Store(false)
+		}
 	}
 	s.end(requests, bytes)
 }
@@ -221,6 +226,7 @@ func (s *stream) endSlots(slots []slot) {
 func (s *stream) Complete(done []kv.Completion) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endLongLocked(done)
 	if s.gone {
 		s.dropLocked(done)
 		return
@@ -228,6 +234,19 @@ func (s *stream) Complete(done []kv.Completion) {
 	s.keepViewLocked(done)
 	s.done = append(s.done, done...)
 	s.wakeWriter()
+}
+
+// endLongLocked gives back the place of a long write that is complete, whether its client takes the answer or not.
+func (s *stream) endLongLocked(done []kv.Completion) {
+	if !s.long {
+		return
+	}
+	for i := range done {
+		if x := s.slotLocked(done[i].Request); x != nil && x.long {
+			x.long, s.long = false, false
+			s.conn.server.long.Store(false)
+		}
+	}
 }
 
 // WhenWritten implements kv.WriteWatcher.
@@ -263,6 +282,7 @@ func (s *stream) registerLocked(numbers []uint64, slots []slot) []uint64 {
 		if x.read != nil && x.read.written() {
 			s.bodies++
 		}
+		s.long = s.long || x.long
 		numbers = append(numbers, uint64(x.serial)<<32|uint64(place))
 	}
 	return numbers

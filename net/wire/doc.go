@@ -124,6 +124,10 @@
 // ask whether it is there. A leader is moved to the voter named, or, where that is 0, to the one that has most of the
 // log; the answer comes when it leads.
 //
+// The ranges that a transaction compares and deletes, those of the transactions in it among them, may have limits.TxnRows keys, or
+// as many as there are, counted as often as it names them: beyond that it is TooManyOperations. A write of ranges of more than
+// limits.LongWriteRows keys is Overloaded while another one is under way at the member.
+//
 // An unban lifts the quarantine of the member that is asked, whose id it names, so that nobody else is meant by mistake.
 // That one and status are all that a quarantined member answers.
 //

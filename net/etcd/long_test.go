@@ -1,0 +1,96 @@
+package etcd_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+
+	"qkv/index"
+	"qkv/index/kv"
+	"qkv/internal/limits"
+)
+
+// slow is a member to which writes come, and are not made before the test says so.
+type slow struct {
+	*member
+	came chan kv.Proposal
+}
+
+// Propose implements etcd.Member.
+func (s *slow) Propose(p kv.Proposal) { s.came <- p }
+
+// TestLongWritesGoOneByOne deletes all of many keys again and again: the member gets one such write at a time, also when nobody waits
+// for that any more, and others' writes meanwhile.
+func TestLongWritesGoOneByOne(t *testing.T) {
+	m := &slow{member: newMember(), came: make(chan kv.Proposal, 8)}
+	s := start(t, m, nil)
+	for i := range limits.LongWriteRows + 1 {
+		m.put(fmt.Sprintf("k/%06d", i))
+	}
+	all := &pb.DeleteRangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0")}
+	failed := make(chan error, 8)
+	ask := func(ctx context.Context, d *pb.DeleteRangeRequest) {
+		c := pb.NewKVClient(dial(t, s))
+		go func() {
+			_, err := c.DeleteRange(ctx, d)
+			failed <- err
+		}()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ask(ctx, all)
+	first := <-m.came
+	cancel()
+	if err := <-failed; status.Code(err) != codes.Canceled {
+		t.Fatal(err)
+	}
+	ask(t.Context(), all)
+	eventually(t, func() bool { return s.Stats().Serving == 1 })
+	time.Sleep(20 * time.Millisecond) // it would have come by now
+	ask(t.Context(), &pb.DeleteRangeRequest{Key: []byte("k/0000"), RangeEnd: []byte("k/0001")})
+	short := <-m.came
+	if !bytes.Equal(short.Commands[0], index.AppendDelete(nil, []byte("k/0000"), []byte("k/0001"))) {
+		t.Fatal("the member has two long writes at a time")
+	}
+	m.member.Propose(short)
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	m.member.Propose(first)
+	m.member.Propose(<-m.came)
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTxnOfTooManyKeys compares all keys so often that each member would be busy with that alone for seconds.
+func TestTxnOfTooManyKeys(t *testing.T) {
+	m := newMember()
+	c := pb.NewKVClient(dial(t, start(t, m, nil)))
+	const keys = 100
+	for i := range keys {
+		m.put(fmt.Sprintf("k/%06d", i))
+	}
+	compares := make([]*pb.Compare, limits.TxnOperations/2)
+	for i := range compares {
+		compares[i] = &pb.Compare{Key: []byte{0}, RangeEnd: []byte{0}, Target: pb.Compare_VERSION, Result: pb.Compare_GREATER}
+	}
+	one := &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: &pb.TxnRequest{Compare: compares}}}
+	q := &pb.TxnRequest{}
+	for range limits.TxnRows / keys / len(compares) {
+		q.Success = append(q.Success, one)
+	}
+	if answer, err := c.Txn(t.Context(), q); err != nil || !answer.Succeeded {
+		t.Fatalf("as many comparisons as may be: %v", err)
+	}
+	q.Success = append(q.Success, one)
+	if _, err := c.Txn(t.Context(), q); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("more of them: %v", err)
+	}
+}
