@@ -6,7 +6,7 @@ var filePeers = direct("./net/wire", "TestFilePeers")
 func etcdMutants() []mutant {
 	return []mutant{
 		{"keep what was read while there is no place for it", []change{
-			{"net/etcd/room.go", "	begin()\n	waiting, cancel", "	_ = begin\n	waiting, cancel"},
+			{"net/etcd/room.go", "	begin()\n	until :=", "	_ = begin\n	until :="},
 		}, []detector{direct("./net/etcd", "TestWideReadsWait")}},
 		{"let events overtake progress when they are joined", []change{
 			{"net/etcd/watch.go", "			clear(last) // nothing overtakes it\n", ""},

@@ -112,8 +112,8 @@ const (
 	// PageBytes is how many bytes of keys and values one page of a streamed range holds; with what is around them it fits the
 	// buffer that a reader of frames usually has.
 	PageBytes = 48 << 10
-	// PagesRetired is how much of memory that is given up may wait before streamed ranges let go of the state that they hold.
-	// They go on with newer ones, and end when what they read is compacted.
+	// PagesRetired is how much of memory that is given up may wait before streamed ranges, and answers of etcd's API, let go of the
+	// state that they hold. They go on with newer ones, and end when what they read is compacted.
 	PagesRetired = 256 << 20
 	// RangeShare is how many processors there are to one that ranges may use, all of them together; of a member with
 	// fewer processors they may use one.

@@ -66,6 +66,9 @@
 //	keys_only                      keeps the lease, which etcd 3.7.3 loses
 //	a transaction that compares    is "too many operations" past limits.TxnRows of them, or as many as there are
 //	  and deletes many keys
+//	a range that takes long to     goes on from a newer state, and may then be one that was compacted; one that is
+//	  read                         sorted or filtered, and the answer of a transaction, ends. A write whose answer
+//	                               is missing says that it was done
 //	ties of a sort                 come in the order of the keys
 //	a stream with a sort target    is sorted chunk by chunk, as in etcd, and whole; etcd goes on behind the last pair of a
 //	  and no order                 sorted chunk, so that of more than ten keys some come twice or never
@@ -93,7 +96,7 @@
 //  1. Complete never waits: each call has room for its outcome.
 //  2. A call counts until the member has answered it, also when its client has gone.
 //  3. Nothing that lies in a View's memory is used when the View is not reachable any more: what an answer holds is encoded
-//     before.
+//     before. Nobody keeps a View for longer than limits.EtcdStall while more than limits.PagesRetired waits to be given back.
 //  4. Long writes (limits.LongWriteRows) are handed to the member one after the other: each of them holds up all writes behind it.
 //  5. A connection counts from its acceptance until it is closed, and until it has said what it is, it has
 //     limits.EtcdHandshakeTimeout.

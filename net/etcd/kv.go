@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"strings"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -68,10 +69,11 @@ func (s *Server) deleteRange(ctx context.Context, q *pb.DeleteRangeRequest) (any
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewDeleteReader(&d, &out.Result, s.config.Limits.BuiltBytes) }, out.view, len(d.End) > 0)
 	if err != nil {
-		return nil, err
+		return nil, doneAt(out.Result.Revision, err)
 	}
 	answer.PrevKvs = pairsOf(found.Answers[0].Delete.Prev)
-	return s.encodeBuilt(ctx, answer)
+	encoded, err := s.encodeBuilt(ctx, answer)
+	return encoded, doneAt(out.Result.Revision, err)
 }
 
 func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
@@ -105,12 +107,27 @@ func (s *Server) txn(ctx context.Context, q *pb.TxnRequest) (any, error) {
 	wide := s.widely(ctx)
 	defer wide.end()
 	found, err := wide.readAnswer(func() *index.AnswerReader { return index.NewAnswerReader(t, &out.Result, s.config.Limits.BuiltBytes) }, out.view, t.Ranges())
-	if err != nil {
-		return nil, err
+	if err == nil {
+		answer := txnAnswerOf(q, found)
+		answer.Header = s.header(out.Result.Revision)
+		var all any
+		if all, err = s.encodeBuilt(ctx, answer); err == nil {
+			return all, nil
+		}
 	}
-	answer := txnAnswerOf(q, found)
-	answer.Header = s.header(out.Result.Revision)
-	return s.encodeBuilt(ctx, answer)
+	if !t.ReadOnly() {
+		err = doneAt(out.Result.Revision, err)
+	}
+	return nil, err
+}
+
+// doneAt says of a write whose answer is missing that it was made: who is only told that there is no room would make it again.
+func doneAt(revision int64, err error) error {
+	why, ok := status.FromError(err)
+	if err == nil || !ok {
+		return err
+	}
+	return status.Errorf(why.Code(), "etcdserver: it was done at revision %d, but its answer was not read: %s", revision, strings.TrimPrefix(why.Message(), "etcdserver: "))
 }
 
 // evaluate makes a transaction that changes nothing. One that compares many keys waits for those before, as a long write does.
@@ -196,9 +213,13 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 	if err := s.mayReadAt(ctx, q.Serializable, q.Revision); err != nil {
 		return nil, err
 	}
+	single := len(q.RangeEnd) == 0 && !sortsPage(q)
+	if !single && r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
+		return s.rangeAll(ctx, r)
+	}
 	v := s.config.Member.View()
 	defer runtime.KeepAlive(v)
-	if len(q.RangeEnd) == 0 && !sortsPage(q) {
+	if single {
 		found, err := v.Range(r, 0)
 		if err != nil {
 			return nil, statusOf(err)
@@ -211,9 +232,6 @@ func (s *Server) rangeKeys(ctx context.Context, q *pb.RangeRequest) (any, error)
 		return s.pointMessage(&found), nil
 	}
 	var a rangeAnswer
-	if r.Limit == 0 && !r.Sorted() && !r.Filtered() && !r.CountOnly {
-		return s.rangeAll(ctx, &a, r, v)
-	}
 	if r.Sorted() && !r.CountOnly {
 		return s.rangeSorted(ctx, &a, r, v)
 	}
@@ -308,20 +326,30 @@ func (s *Server) rangeLater(ctx context.Context, a *rangeAnswer, r kv.Range, v *
 	r.Continued = true
 	head, tail := a.around(h, more, count)
 	return &later{
-		s: s, head: head, tail: tail, cuts: a.cuts, size: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: pin(v, s.config.Limits.AnswerHeld),
+		s: s, head: head, tail: tail, cuts: a.cuts, size: a.size + len(head) + len(tail), ctx: context.WithoutCancel(ctx), left: r, pinned: s.pin(v),
 	}
 }
 
-// rangeAll answers with all keys of a range, which are read page by page.
-func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *index.View) (any, error) {
+// rangeAll answers with all keys of a range, which are read page by page: from the View of its first turn, and from newer ones when
+// that is held for too long.
+func (s *Server) rangeAll(ctx context.Context, r kv.Range) (any, error) {
+	a := &rangeAnswer{most: s.wholeMost(ctx)}
 	all := r
-	a.most = s.wholeMost(ctx)
 	reads := index.NewRangeReader(r, 0)
-	var count int64
+	var v *index.View
+	var begun time.Time
+	var newest, count int64
 	first := true
 	own, size := whoseShare(ctx), 0
 	defer func() { own.holds(-int64(size)) }() // from here on it is the answer's
 	err := s.turns.read(ctx, func() (done bool, err error) {
+		if v == nil || !first && s.heldTooLong(begun) {
+			v, begun = s.config.Member.View(), time.Now()
+		}
+		defer runtime.KeepAlive(v)
+		if newest == 0 {
+			newest = v.Revision()
+		}
 		page, paged, err := reads.Step(v, limits.RangeRows)
 		if err != nil || !paged {
 			return false, err
@@ -341,7 +369,7 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 			return true, nil
 		}
 		if r.Revision == 0 {
-			r.Revision = v.Revision()
+			r.Revision = newest
 		}
 		r.Key, r.Continued = append(bytes.Clone(page.KVs[len(page.KVs)-1].Key), 0), true
 		reads = index.NewRangeReader(r, 0)
@@ -350,7 +378,10 @@ func (s *Server) rangeAll(ctx context.Context, a *rangeAnswer, r kv.Range, v *in
 	if err != nil {
 		return nil, err
 	}
-	return s.rangeLater(ctx, a, all, v, s.header(v.Revision()), false, count), nil
+	if all.Revision <= 0 {
+		all.Revision = newest
+	}
+	return s.rangeLater(ctx, a, all, v, s.header(newest), false, count), nil
 }
 
 // rangeSorted encodes a range in another order than that of its keys, page by page.

@@ -22,8 +22,8 @@ import (
 //
 //  1. cuts says how many pairs each piece has, and how many bytes. A revision's pairs never change, so that this holds whenever
 //     they are read, and from whatever View.
-//  2. It keeps the View that was measured for a while (Limits.AnswerHeld), so that compaction does not end an answer that its client takes; from
-//     then on it reads the newest one.
+//  2. It keeps the View that was measured for a while (Limits.AnswerHeld, and less when more than limits.PagesRetired waits for it), so that
+//     compaction does not end an answer that its client takes; from then on it reads the newest one.
 //  3. An answer that cannot go on, for that its revision was compacted, ends its connection: nothing that is wrong is sent.
 //  4. Pieces are read one after the other, by one goroutine.
 type later struct {
@@ -54,11 +54,22 @@ type pinned struct {
 	timer *time.Timer
 }
 
-func pin(v *index.View, held time.Duration) *pinned {
+func (s *Server) pin(v *index.View) *pinned {
 	p := &pinned{view: v}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(held, p.release)
+	since := time.Now()
+	p.timer = time.AfterFunc(min(heldLook, s.config.Limits.AnswerHeld), func() {
+		if s.heldTooLong(since) {
+			p.release()
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.view != nil {
+			p.timer.Reset(heldLook)
+		}
+	})
 	return p
 }
 

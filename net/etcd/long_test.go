@@ -4,17 +4,22 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"qkv/index"
 	"qkv/index/kv"
 	"qkv/internal/limits"
+	"qkv/net/etcd"
 )
 
 // slow is a member to which writes come, and are not made before the test says so.
@@ -92,5 +97,82 @@ func TestTxnOfTooManyKeys(t *testing.T) {
 	q.Success = append(q.Success, one)
 	if _, err := c.Txn(t.Context(), q); status.Code(err) != codes.InvalidArgument {
 		t.Errorf("more of them: %v", err)
+	}
+}
+
+// TestWriteWithoutAnswer makes writes whose answers have no room: they say that the writes were made, and reads do not.
+func TestWriteWithoutAnswer(t *testing.T) {
+	s := start(t, newMember(), func(c *etcd.Config) { c.Limits.BuiltBytes = limits.EtcdPieceBytes })
+	c := pb.NewKVClient(dial(t, s))
+	put := func(key string, size int) *pb.RequestOp {
+		return &pb.RequestOp{Request: &pb.RequestOp_RequestPut{RequestPut: &pb.PutRequest{Key: []byte(key), Value: make([]byte, size)}}}
+	}
+	read := &pb.RequestOp{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: []byte("k/1")}}}
+	if _, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{put("k/1", 2*limits.EtcdPieceBytes)}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		name string
+		call func() error
+		done string
+	}{
+		{"a transaction that only reads", func() error {
+			_, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{read}})
+			return err
+		}, ""},
+		{"one that puts", func() error {
+			_, err := c.Txn(t.Context(), &pb.TxnRequest{Success: []*pb.RequestOp{read, put("k/2", 1)}})
+			return err
+		}, "it was done at revision 3"},
+		{"a deletion", func() error {
+			_, err := c.DeleteRange(t.Context(), &pb.DeleteRangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0"), PrevKv: true})
+			return err
+		}, "it was done at revision 4"},
+	} {
+		err := x.call()
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), x.done) || x.done == "" && strings.Contains(err.Error(), "it was done at") {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+}
+
+// TestRangeGoesOnFromNewerState reads all keys while they are written, and holds no View from one page to the next: what comes is of one
+// revision all the same.
+func TestRangeGoesOnFromNewerState(t *testing.T) {
+	m := newMember()
+	s := start(t, m, func(c *etcd.Config) { c.Limits.AnswerHeld = time.Nanosecond })
+	const keys = 8 * limits.RangeRows
+	key := func(i int) string { return fmt.Sprintf("k/%06d", i%keys) }
+	for i := range keys {
+		m.put(key(i))
+	}
+	var written atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	var writes sync.WaitGroup
+	writes.Go(func() {
+		for i := 0; ctx.Err() == nil; i += 7 {
+			m.put(key(i))
+			written.Add(1)
+		}
+	})
+	defer writes.Wait()
+	defer cancel()
+	c := pb.NewKVClient(dial(t, s))
+	all := &pb.RangeRequest{Key: []byte("k/"), RangeEnd: []byte("k0")}
+	for range 20 {
+		got, err := c.Range(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := c.Range(t.Context(), &pb.RangeRequest{Key: all.Key, RangeEnd: all.RangeEnd, Revision: got.Header.Revision})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Header = got.Header
+		if got.Count != keys || !proto.Equal(got, want) {
+			t.Fatalf("%d keys of %d, and not as they were at revision %d", len(got.Kvs), got.Count, got.Header.Revision)
+		}
+		n := written.Load()
+		eventually(t, func() bool { return written.Load() > n })
 	}
 }

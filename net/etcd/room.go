@@ -193,18 +193,33 @@ func (s *Server) wholeMost(ctx context.Context) int {
 type wide struct {
 	s      *Server
 	ctx    context.Context
+	begun  time.Time
 	steps  int
 	placed bool
 }
 
-func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx} }
+func (s *Server) widely(ctx context.Context) *wide { return &wide{s: s, ctx: ctx, begun: time.Now()} }
+
+// heldTooLong says that a View that was taken then is to be let go of: all that was given up since waits for it.
+func (s *Server) heldTooLong(since time.Time) bool {
+	return tooLong(time.Since(since), &s.config.Limits, func() int64 { return s.config.Member.View().RetiredBytes() })
+}
+
+func tooLong(held time.Duration, bounds *limits.Etcd, retired func() int64) bool {
+	return held > bounds.AnswerHeld || held > bounds.Stall && retired() > limits.PagesRetired
+}
+
+// errTooLong is for an answer that cannot go on from a newer View.
+var errTooLong = status.Error(codes.ResourceExhausted, "etcdserver: the answer takes too long to read for what this member would have to keep in memory meanwhile: ask for less, for pages, or for a plain range")
 
 // read calls step, in turns, until it is done; begin goes back before the first step.
 func (w *wide) read(begin func(), step func() (bool, error)) error {
 	done := false
 	for {
 		err := w.s.turns.read(w.ctx, func() (_ bool, err error) {
-			w.steps++
+			if w.steps++; w.s.heldTooLong(w.begun) {
+				return false, errTooLong
+			}
 			done, err = step()
 			return done || !w.placed && w.steps >= limits.EtcdWideSteps, err
 		})
@@ -229,19 +244,27 @@ func (w *wide) place(begin func()) (anew bool, err error) {
 	default:
 	}
 	begin()
-	waiting, cancel := context.WithTimeout(w.ctx, w.s.config.Timeout)
-	defer cancel()
-	select {
-	case w.s.wides <- struct{}{}:
-		w.placed = true
-		return true, nil
-	case <-waiting.Done():
+	until := time.NewTimer(w.s.config.Timeout)
+	defer until.Stop()
+	look := time.NewTicker(heldLook)
+	defer look.Stop()
+	for !w.s.heldTooLong(w.begun) {
+		select {
+		case w.s.wides <- struct{}{}:
+			w.placed = true
+			return true, nil
+		case <-w.ctx.Done():
+			return true, w.ctx.Err()
+		case <-until.C:
+			return true, w.s.errTooManyLarge()
+		case <-look.C:
+		}
 	}
-	if err := w.ctx.Err(); err != nil {
-		return true, err
-	}
-	return true, w.s.errTooManyLarge()
+	return true, errTooLong
 }
+
+// heldLook is how often it is looked whether a View is held for too long.
+const heldLook = 100 * time.Millisecond
 
 func (w *wide) end() {
 	if w.placed {

@@ -2,6 +2,8 @@ package etcd
 
 import (
 	"context"
+	"errors"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -52,7 +54,7 @@ func TestTurnsAtATime(t *testing.T) {
 // TestWideReadsWait: a read that waits for a place among those that hold all that they read holds nothing, and begins again with it; it
 // keeps the place until it ends, and is refused when there is none in time. A short one needs none.
 func TestWideReadsWait(t *testing.T) {
-	s := &Server{wides: make(chan struct{}, 1), turns: newTurns(new(atomic.Int64)), config: Config{Timeout: time.Hour}}
+	s := &Server{wides: make(chan struct{}, 1), turns: newTurns(new(atomic.Int64)), config: Config{Timeout: time.Hour, Limits: limits.Etcd{AnswerHeld: time.Hour, Stall: time.Hour}}}
 	steps := func(w *wide, n int, begun *int) error {
 		read := 0
 		return w.read(func() { *begun, read = *begun+1, 0 }, func() (bool, error) {
@@ -90,8 +92,36 @@ func TestWideReadsWait(t *testing.T) {
 	if err := steps(s.widely(t.Context()), 10*limits.EtcdWideSteps, &again); status.Code(err) != codes.ResourceExhausted || again != 1 {
 		t.Errorf("one that has no place in time: %v, begun again %d times", err, again)
 	}
+	s.config.Timeout, s.config.Limits.AnswerHeld = time.Hour, time.Nanosecond
+	if err := steps(s.widely(t.Context()), 1, &again); !errors.Is(err, errTooLong) {
+		t.Errorf("one that holds what it reads for too long: %v", err)
+	}
+	s.config.Limits.AnswerHeld = 50 * time.Millisecond
+	if err := steps(s.widely(t.Context()), 10*limits.EtcdWideSteps, &again); !errors.Is(err, errTooLong) || again != 2 {
+		t.Errorf("one that waits for a place for too long: %v, begun again %d times", err, again)
+	}
 	waits.end()
 	if len(s.wides) != 0 {
 		t.Errorf("%d places are taken by nobody", len(s.wides))
+	}
+}
+
+// TestHeldTooLong has a View let go of when it is old, and before when others' memory waits for it.
+func TestHeldTooLong(t *testing.T) {
+	bounds := limits.Defaults().Etcd
+	for _, c := range []struct {
+		held    time.Duration
+		retired int64
+		want    bool
+	}{
+		{bounds.Stall, math.MaxInt64, false},
+		{bounds.Stall + 1, limits.PagesRetired + 1, true},
+		{bounds.Stall + 1, limits.PagesRetired, false},
+		{bounds.AnswerHeld, limits.PagesRetired, false},
+		{bounds.AnswerHeld + 1, 0, true},
+	} {
+		if got := tooLong(c.held, &bounds, func() int64 { return c.retired }); got != c.want {
+			t.Errorf("for %v, with %d bytes that wait for it: %v", c.held, c.retired, got)
+		}
 	}
 }
