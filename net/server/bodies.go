@@ -22,6 +22,7 @@ type body struct {
 	// view is what is read: of a write the first that holds it, which the stream keeps since the write is complete; of a
 	// read the newest one when it begins.
 	view   *index.View
+	since  time.Time // when it was taken
 	result kv.Result // of a write, or of a transaction that was evaluated
 
 	// One of them, once it has begun.
@@ -73,7 +74,7 @@ func newBody(frame []byte, timeout time.Duration) *read {
 func (b *body) begin(v *index.View) error {
 	q := &b.request
 	if b.view == nil && !q.Write() {
-		b.view = v
+		b.view, b.since = v, time.Now()
 	}
 	if err := b.view.Recall(q.Txn, &b.result); err != nil {
 		return err
@@ -188,6 +189,11 @@ func (b *body) appendTimes(to *buffer, v *index.View) bool {
 	return true
 }
 
+// heldTooLong says that what is read is to be let go of: so many bytes, given up since, wait for that.
+func (b *body) heldTooLong(now time.Time, retired int64) bool {
+	return b != nil && b.view != nil && now.Sub(b.since) > limits.ClientStall && retired > limits.PagesRetired
+}
+
 // refusal is the answer to one whose body is not read. A write was made all the same.
 func (b *body) refusal(why string) *kv.Error {
 	if b != nil && b.request.Write() {
@@ -214,6 +220,6 @@ func (s *stream) keepViewLocked(done []kv.Completion) {
 		if v == nil {
 			v = s.conn.server.config.Member.View()
 		}
-		x.read.body.view = v
+		x.read.body.view, x.read.body.since = v, time.Now()
 	}
 }

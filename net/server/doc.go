@@ -73,7 +73,8 @@
 //  6. Writes of one stream are proposed in the order in which they came.
 //  7. A View is held for one Write's worth of encoding, or for one turn of a range, never while a Write waits: a slow
 //     client does not keep old versions of the state in memory. Only a body has one for longer, until it is encoded, and a
-//     streamed range: for limits.PagesHeld, and less when more than limits.PagesRetired waits for it.
+//     streamed range: for limits.PagesHeld, and less when more than limits.PagesRetired waits for it; the body ends then, behind
+//     limits.ClientStall.
 //  8. Ranges, and bodies, that may look at many keys are read in turns of limits.RangeTurn, by one of limits.RangeShare processors
 //     for all clients together, behind all that is short ([turns]). Before each turn is asked whether anybody waits for
 //     the range: not when its client is gone, its time is over, or the member stops.

@@ -67,8 +67,18 @@ func (s *stream) readRanges(w *writer, mine bool) error {
 			}
 		}
 	}
-	for len(w.ranges) > 0 && !time.Now().Before(w.ranges[0].read.until) {
-		if err := s.refuseRange(w, "the range was not read to its end in the time that its client gave it"); err != nil {
+	for len(w.ranges) > 0 {
+		why, now := "", time.Now()
+		switch first := w.ranges[0].read; {
+		case !now.Before(first.until):
+			why = "the range was not read to its end in the time that its client gave it"
+		case first.body.heldTooLong(now, s.conn.server.config.Member.View().RetiredBytes()):
+			why = "it takes too long to read for what this member would have to keep in memory meanwhile: ask for less"
+		}
+		if why == "" {
+			break
+		}
+		if err := s.refuseRange(w, why); err != nil {
 			return err
 		}
 	}
