@@ -158,11 +158,20 @@ func TestDiskThatTakesNoFiles(t *testing.T) {
 	if w.Status.Space() == SpaceLeft || len(alarms) != 1 || alarms[0].Name != NoSpace || !strings.Contains(alarms[0].Text, "df -i") {
 		t.Errorf("space %v, alarms %+v", w.Status.Space(), alarms)
 	}
+	if !strings.Contains(alarms[0].Text, "of a quorum") {
+		t.Errorf("the others go on while one disk is full: %s", alarms[0].Text)
+	}
 	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	if w.Status.Space() == SpaceLeft {
 		t.Error("it ended before a file was taken")
 	}
 	fs.ClearFaults()
+	fs.SetCapacity(fs.Used())
+	maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
+	if alarms := w.Status.Alarms(); len(alarms) != 1 || !strings.Contains(alarms[0].Text, "has 0 MiB left") || !strings.Contains(alarms[0].Text, "of a quorum") {
+		t.Errorf("the others go on while one disk is full: %+v", alarms)
+	}
+	fs.SetCapacity(1 << 40)
 	for range 10 {
 		maker.Handle(Time{}, []SegmentMakerMessage{Retry{}})
 	}

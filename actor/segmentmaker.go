@@ -133,15 +133,15 @@ func (s *SegmentMaker) checkSpace() {
 	switch {
 	case free < low || s.refuses || waits:
 		if !s.Status.noSpace.Swap(true) {
-			s.Logger.Error("the disk is nearly full: only deletions and reads are taken until there is space", "left", free, "until", high)
+			s.Logger.Error("the disk is full, or nearly: where a quorum's are, only deletions and reads are taken until there is space", "left", free, "until", high)
 		}
-		text := fmt.Sprintf("the disk of %s has %d MiB left: only deletions and reads are taken until %d MiB are free; make room there, or delete keys", s.Dir, free>>20, high>>20)
+		text := fmt.Sprintf("the disk of %s has %d MiB left, and lacks room until %d MiB are free: make room there, or delete keys; where the disks of a quorum lack it, only deletions and reads are taken", s.Dir, free>>20, high>>20)
 		switch {
 		case free < low:
 		case waits:
-			text = fmt.Sprintf("the log waits for room on the disk of %s, of which %d MiB are free: only reads are taken until it has it; make room there", s.Dir, free>>20)
+			text = fmt.Sprintf("the log waits for room on the disk of %s, of which %d MiB are free: make room there; where the logs of a quorum wait, only reads are taken", s.Dir, free>>20)
 		default:
-			text = fmt.Sprintf("the disk of %s takes no more files, although %d MiB are free: look for inodes (df -i) or a quota that is used up; only deletions and reads are taken until it takes some", s.Dir, free>>20)
+			text = fmt.Sprintf("the disk of %s takes no more files, although %d MiB are free: look for inodes (df -i) or a quota that is used up; where the disks of a quorum take none, only deletions and reads are taken", s.Dir, free>>20)
 		}
 		s.Status.Alarm(Alarm{Name: NoSpace, Text: text})
 	case free >= high:
