@@ -55,7 +55,7 @@ func (m *member) noSpaceText(view *index.View) string {
 		return fmt.Sprintf("keys, history and leases take %.1f of %.1f MiB of --quota-bytes; it ends by itself below %.1f MiB: %s, or raise --quota-bytes",
 			mib(view.UsedBytes()), mib(m.config.QuotaBytes), mib(m.config.hundredths(limits.QuotaCleared)), m.config.makesRoom())
 	}
-	return "nothing is taken that makes the state larger; it ends by itself when there is room, or with `qkv alarm disarm`"
+	return "the disks of a quorum are full, or the quota is reached: nothing is taken that makes the state larger, until there is room"
 }
 
 // quotaText is a notice of a quota that is nearly reached, or empty.
