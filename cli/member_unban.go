@@ -17,6 +17,8 @@ const (
 	roleRefused  = "refused"
 	alarmAmnesia = "AMNESIA"
 	alarmCorrupt = "CORRUPT"
+	// alarmNoSpace is raised by a member of its own disk, and by all of the leader while the cluster has no room.
+	alarmNoSpace = "NOSPACE"
 )
 
 func memberUnbanCommand() *cli.Command {

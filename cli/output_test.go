@@ -170,6 +170,18 @@ func inFormats(write func(out *bytes.Buffer, format string) error) string {
 	return all.String()
 }
 
+// A full disk is told once, by the member that has it, and by others where that does not answer.
+func TestFullDiskIsToldOnce(t *testing.T) {
+	own, generic := alarm{alarmNoSpace, "n1", "its disk is full"}, alarm{alarmNoSpace, "n1", "there is no room"}
+	n1, n2 := memberStatus{Name: "n1", Alarms: []alarm{own}}, memberStatus{Name: "n2", Alarms: []alarm{generic}}
+	if got := alarmsIn([]memberStatus{n2, n1}); len(got) != 1 || got[0] != own {
+		t.Errorf("%v", got)
+	}
+	if got := alarmsIn([]memberStatus{n2, {Name: "n1"}}); len(got) != 1 || got[0] != generic {
+		t.Errorf("%v", got)
+	}
+}
+
 func TestParseEndpoints(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"a:1", "a:1"},

@@ -102,11 +102,17 @@ func check(members []memberStatus) error {
 // notices are the names that are no alarms.
 var notices = map[string]bool{"TORN": true, "QUOTA": true, "HISTORY": true, "CLOCK": true, "JOIN": true, "FOLLOWS": true}
 
-// alarmsIn are the alarms of all members, each once, whoever raises it.
+// alarmsIn are the alarms of all members, each once, whoever raises it. What fills a member's disk it knows itself: where it says so,
+// what others know of that says less.
 func alarmsIn(members []memberStatus) (all []alarm) {
+	full := map[string]bool{}
+	for _, m := range members {
+		full[m.Name] = slices.ContainsFunc(m.Alarms, func(a alarm) bool { return a.Name == alarmNoSpace && a.Member == m.Name })
+	}
 	for _, m := range members {
 		for _, a := range m.Alarms {
-			if !slices.Contains(all, a) {
+			said := a.Name == alarmNoSpace && a.Member != m.Name && full[a.Member]
+			if !said && !slices.Contains(all, a) {
 				all = append(all, a)
 			}
 		}
