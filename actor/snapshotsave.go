@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"qkv/internal/limits"
 	"qkv/snapshot"
 )
 
@@ -99,6 +100,6 @@ func savingAlarm(text string) Alarm {
 func (s *Snapshotter) saveFailed(err error) {
 	s.abortSave()
 	s.Logger.Error("no snapshot could be saved, it is tried again; the log grows until one can be: look at the disk", "error", err)
-	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved: %v", err)))
+	s.Status.Alarm(savingAlarm(fmt.Sprintf("no snapshot could be saved, which is tried again within %v: %v", limits.SnapshotRetryMost, err)))
 	s.Applier.MustPost(SaveEnded{Failed: true})
 }
