@@ -8,10 +8,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"qkv/index/kv"
+	"qkv/log/disk"
 	"qkv/net/client"
 	"qkv/net/wire"
 )
@@ -51,6 +53,14 @@ func notPermitted(err error) error {
 		return fmt.Errorf("%w: qkv runs as user %d, whose folder `install -d -m 0700 -o %d %s` makes as root", err, uid, uid, file.Path)
 	}
 	return fmt.Errorf("%w: qkv runs as user %d, who may not: run it as the owner, or `chown` what is not its own", err, uid)
+}
+
+// notThere adds to the error of a file or folder that is not there, or is the other of the two, which one is meant.
+func notThere(err error, format string, values ...any) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, disk.ErrNotRegular) {
+		return fmt.Errorf("%w: "+format, append([]any{err}, values...)...)
+	}
+	return err
 }
 
 // usagef refuses a command line.

@@ -48,7 +48,7 @@ func importFolder(c *cli.Context) error {
 	}
 	root, err := os.OpenRoot(c.Args().First())
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
+		return notThere(fmt.Errorf("import: %w", err), "DIR is the folder whose files become keys, as `qkv export DIR` writes it; nothing was written")
 	}
 	defer func() { _ = root.Close() }()
 	return interruptible(c, func(ctx context.Context) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -22,14 +23,19 @@ func inspectCommand() *cli.Command {
 					Name: "verbose", Aliases: []string{"v"}, EnvVars: []string{"QKV_INSPECT_VERBOSE"}, Usage: "each entry too, with its commands",
 				}},
 				Action: inspection(func(c *cli.Context, dir string) error {
-					return log.Dump(disk.OS(), dir, c.App.Writer, c.Bool("verbose"), describeEntry)
+					err := log.Dump(disk.OS(), dir, c.App.Writer, c.Bool("verbose"), describeEntry)
+					if _, unread := os.ReadDir(dir); unread == nil {
+						return err // it is about a file in there
+					}
+					return notThere(err, "DIR is the folder wal in a member's data folder, which `qkv serve` has as --data-dir")
 				}),
 			},
 			{
 				Name: "snapshot", Usage: "print what a snapshot holds", ArgsUsage: "FILE",
 				Description: "FILE is DATA/snap/*.snap. What is damaged is marked CORRUPT.",
 				Action: inspection(func(c *cli.Context, file string) error {
-					return snapshot.Dump(disk.OS(), file, c.App.Writer)
+					err := snapshot.Dump(disk.OS(), file, c.App.Writer)
+					return notThere(err, "FILE is one of snap/*.snap in a member's data folder, which `qkv serve` has as --data-dir")
 				}),
 			},
 		},

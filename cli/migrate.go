@@ -157,7 +157,7 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 		return usagef("--snapshot: %w", err)
 	}
 	if err != nil {
-		return err
+		return notThere(err, "--snapshot is a file in a folder that is there")
 	}
 	file, err := migrate.OpenFile(path, false)
 	if err != nil {
@@ -172,7 +172,7 @@ func saveSnapshot(ctx context.Context, c *cli.Context, from *migrate.Group) erro
 func migrateFile(ctx context.Context, c *cli.Context, path, of string, to node.MigrateConfig) error {
 	file, err := migrate.OpenFile(path, c.Bool("skip-hash-check"))
 	if err != nil {
-		return migrateError(err)
+		return notThere(migrateError(err), "`etcdctl snapshot save %s` at the etcd writes it; nothing was changed", path)
 	}
 	defer file.Close()
 	if err := file.Check(ctx, nil); err != nil {

@@ -43,7 +43,7 @@ func recoverFolder(c *cli.Context) error {
 	}
 	if _, err := os.Stat(dir); err != nil {
 		if _, interrupted := os.Stat(filepath.Clean(dir) + node.RecoveringSuffix); interrupted != nil {
-			return usagef("there is no data to recover: %w", err)
+			return usagef("there is no data to recover: %w: --data-dir is the one that the member's `qkv serve` has; nothing was changed", err)
 		}
 	}
 	if !c.Bool("accept-loss") {
