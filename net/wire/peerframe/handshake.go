@@ -92,8 +92,8 @@ func readID(r *pack.Reader, id *[16]byte) {
 // CheckCluster refuses a handshake of another cluster.
 func (h *Handshake) CheckCluster(cluster uint64) error {
 	if h.Cluster != cluster {
-		return fmt.Errorf("it is of the cluster %016x, and this member of %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or was recovered: "+
-			"`qkv recover` makes a new cluster, to which the members of the old one are added anew, with empty data folders", h.Cluster, cluster)
+		return fmt.Errorf("it is of the cluster %016x, and this member of %016x: one of the two was founded with another --initial-cluster or --initial-cluster-token, or with --found, or was recovered (`qkv recover` makes a new cluster): "+
+			"stop the one that is in the wrong cluster, move its data folder away, add it to the other cluster (`qkv member add`), and start it with --join", h.Cluster, cluster)
 	}
 	return nil
 }
