@@ -80,7 +80,7 @@ func (l *link) rival(ctx context.Context, q *quic.Conn, theirs *peerframe.Handsh
 	if alive == nil || *alive != at || at == q.RemoteAddr().String() || askAlive(ctx, at) != nil {
 		return nil
 	}
-	why := fmt.Sprintf("two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied", l.name(), at, q.RemoteAddr())
+	why := fmt.Sprintf("two processes are %s: one at %s, and one at %s, which is refused while the other one runs: its data folder was copied; stop the copy, and do not start it again", l.name(), at, q.RemoteAddr())
 	l.transport.handler.Copied(l.id, why)
 	return &peerframe.Refusal{Code: peerframe.Refused, Text: why}
 }
