@@ -173,14 +173,15 @@ const foundingIndex = 1
 // amnesiaWord begins whatever says that a member has forgotten what it promised, on both sides, for people to search for.
 const amnesiaWord = string(Amnesia)
 
-// replaceCommand is what ends the part of a member that is lost, or cannot be trusted any more; it wants that one's name.
-const replaceCommand = "`qkv member replace %s --peer HOST:PORT`"
+// replaceHow is what ends the part of a member that is lost, or cannot be trusted any more; it wants that one's name. Without a
+// leader there is none, and what there is then, is no line long.
+const replaceHow = "stop it and, while there is a leader, run `qkv member replace %s --peer HOST:PORT`; docs/emergencies.md says what else is left"
 
 // forgot is the refusal of a member that must not vote any more under its id.
 func (a *Admission) forgot(member uint64, why string) error {
 	role, name := a.Status.Raft().Role, a.Status.NameOf(member)
 	applied, _ := a.Status.View().Applied()
 	return &Refusal{Forgot: true, Leads: role == "leader", Refused: role == RoleRefused || applied <= foundingIndex, Text: fmt.Sprintf(
-		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with, or replace it: "+replaceCommand,
+		amnesiaWord+": %s is refused as a voter because %s; put back exactly the data folder that it last ran with, or "+replaceHow,
 		name, why, name)}
 }

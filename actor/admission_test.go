@@ -101,7 +101,7 @@ func TestAdmission(t *testing.T) {
 			continue
 		}
 		refusal, ok := errors.AsType[*Refusal](err)
-		if !ok || !refusal.Forgot || refusal.Leads != c.world.leads || !strings.Contains(refusal.Text, c.want) {
+		if !ok || !refusal.Forgot || refusal.Leads != c.world.leads || !strings.Contains(refusal.Text, c.want) || !strings.Contains(refusal.Text, "while there is a leader") {
 			t.Errorf("%s: %+v, want %q", c.name, err, c.want)
 		}
 		if a.Knows(2).Process == idOf('d') {

@@ -237,8 +237,8 @@ func (c *Consensus) differs(why string) {
 // forgot stops this member from taking part: a leader counts entries as acknowledged here that are not here.
 func (c *Consensus) forgot(leader, commit uint64) {
 	c.enterQuarantine(Quarantine{Reason: fmt.Sprintf(amnesiaWord+": %s has committed entry %d with this member's acknowledgement, but its log ends at %d; "+
-		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or replace this member: "+
-		replaceCommand, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))})
+		"its data folder was replaced or restored from an old copy: put back exactly the folder that it last ran with, or "+
+		replaceHow, c.Status.NameOf(leader), commit, c.last, c.Status.NameOf(c.Member))})
 }
 
 // enterQuarantine ends this member's part in the cluster, or says more of why it has ended.

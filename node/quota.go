@@ -102,7 +102,7 @@ func (m *member) replicatedAlarms(view *index.View, said []actor.Alarm) (alarms 
 			alarms = append(alarms, actor.Alarm{Name: actor.NoSpace, Member: a.Member, Text: m.noSpaceText(view)})
 		default:
 			alarms = append(alarms, actor.Alarm{Name: actor.Corrupt, Member: a.Member, Text: "its state is not what the others have, or not what it was; it takes no part until it is rebuilt, and this ends when it is compared again and equal, or with `qkv alarm disarm`; " +
-				"if it comes again: `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
+				"if it comes again: stop it and, while there is a leader, run `qkv member replace " + m.status.NameOf(a.Member) + " --peer HOST:PORT`"})
 		}
 	}
 	if text := m.status.WrongClock(); text != "" {
