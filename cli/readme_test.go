@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,6 +22,21 @@ func TestReadme(t *testing.T) {
 		must(t, err)
 		if n := checkCommands(t, string(text)); n < least[file] {
 			t.Errorf("only %d commands were found: the test no longer reads %s as it is written", n, file)
+		}
+	}
+}
+
+// TestEmergencies: docs/monitoring.md sends who sees an alarm to docs/emergencies.md, which has what to do for each.
+func TestEmergencies(t *testing.T) {
+	_, alarms, _ := strings.Cut(statusCommand().Description, "Alarms: ")
+	alarms, _, found := strings.Cut(alarms, "Notices")
+	names := regexp.MustCompile("[A-Z]{4,}").FindAllString(alarms, -1)
+	if !found || len(names) < 8 {
+		t.Fatalf("the help of status lists no alarms any more, but %q", names)
+	}
+	for _, name := range names {
+		if !strings.Contains(string(readFile(t, "../docs/emergencies.md")), "the alarm "+name) {
+			t.Errorf("docs/emergencies.md does not say what to do about the alarm %s", name)
 		}
 	}
 }
