@@ -129,7 +129,8 @@ type Client struct {
 	notes      map[string]note    // why endpoints did not serve, the last time
 	told       []string           // endpoints that members told (learn.go)
 	learned    []string           // those among them that are not in config.Endpoints
-	avoid      string             // the endpoint to be dialled last: the one that was left last
+	left       []string           // the endpoints to be dialled last: those that were left, the last one last
+	leftAt     time.Time          // when the last one was
 	switchedAt time.Time          // when a member was left last because it said that it cannot serve
 	rounds     int                // of dialling that failed, since the last connection
 	dialAt     time.Time          // no round begins before, whoever asks for it

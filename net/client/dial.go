@@ -159,7 +159,7 @@ func (c *Client) replace(k *conn) {
 		return
 	}
 	c.mu.Lock()
-	c.avoid = k.endpoint
+	c.leaveLocked(k.endpoint, time.Now())
 	c.dialLocked()
 	c.mu.Unlock()
 	c.watch()

@@ -577,3 +577,25 @@ func TestDialGivenUp(t *testing.T) {
 		}
 	}
 }
+
+// A client that two members have turned away goes on to the third, however the three stand in its list, and not back to the first.
+func TestTurnsToEachMember(t *testing.T) {
+	t.Parallel()
+	trust, whole := servertest.NewTrust(t), servertest.NewMember()
+	var addresses []string
+	for i := range 4 {
+		m := servertest.NewMember(whole)
+		if i < 3 {
+			m.SetBefore(func(int, int) *kv.Error { return kv.Errorf(kv.Unavailable, "there is no leader") })
+		}
+		addresses = append(addresses, servertest.Endpoint(servertest.Start(t, trust, m, nil)))
+	}
+	c, err := client.Open(ctxOf(t, wait), client.Config{Endpoints: addresses, InOrder: true, Credentials: trust.Client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Put(ctxOf(t, wait), []byte("a"), []byte("b")); err != nil {
+		t.Error(err)
+	}
+}

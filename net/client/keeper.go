@@ -22,6 +22,9 @@ const (
 	probeAfter = silenceLeast / 2
 	// switchLeast is the least time between two changes to another member because one said that it cannot serve.
 	switchLeast = time.Second
+	// leftFor is for how long members that were left are dialled behind the others, while others are left: longer than a
+	// member is stayed with that serves nothing.
+	leftFor = 30 * time.Second
 )
 
 // keep is the keeper goroutine: it sends calls again when their delay is over, gives up those whose time is,

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
@@ -71,10 +72,24 @@ func (c *Client) orderLocked() []string {
 		order = append(order, endpoint)
 	}
 	order = append(order, learned...)
-	if i := slices.Index(order, c.avoid); i >= 0 {
-		order = append(slices.Delete(order, i, i+1), c.avoid)
+	for _, endpoint := range c.left {
+		if i := slices.Index(order, endpoint); i >= 0 {
+			order = append(slices.Delete(order, i, i+1), endpoint)
+		}
 	}
 	return order
+}
+
+// leaveLocked puts an endpoint behind the others, and behind those that were left shortly before: where the last one alone is
+// behind, two members that cannot serve send the client to each other, and it never comes to a third. A member that served for
+// leftFor was found: who was left before that may be dialled as ever.
+func (c *Client) leaveLocked(endpoint string, now time.Time) {
+	if now.Sub(c.leftAt) >= leftFor {
+		c.left = nil
+	}
+	known := c.endpointsLocked()
+	c.left = append(slices.DeleteFunc(c.left, func(other string) bool { return other == endpoint || !slices.Contains(known, other) }), endpoint)
+	c.leftAt = now
 }
 
 // listen takes what the member tells unasked, each on a stream of its own: its status, when the members have changed, or the clock of sessions has gone on. A
