@@ -221,7 +221,7 @@ func joinAddresses(members []client.Member, but uint64) (addresses []string) {
 // writeHostCommand prints what a new member's host needs, and the command for it.
 func writeHostCommand(w io.Writer, c *cli.Context, name string, peers, join []string) {
 	if c.String("certs-dir") != "" {
-		fmt.Fprintf(w, "on its host, with ca.crt, member-%s.crt and member-%s.key in the folder certs:\n", name, name)
+		fmt.Fprintf(w, "on its host, with an empty data folder, and ca.crt, member-%s.crt and member-%s.key in the folder certs:\n", name, name)
 	} else {
 		fmt.Fprintln(w, "on this host, since the local CA's certificates are for loopback only:")
 	}

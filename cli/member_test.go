@@ -78,7 +78,7 @@ func TestMembers(t *testing.T) {
 	command := "qkv serve --name n4 --listen 10.0.0.4:2379 --listen-peer 10.0.0.4:2380 --certs-dir certs --join 10.0.0.1:2380,10.0.0.2:2380,10.0.0.3:2380\n"
 	code, out, stderr := b.qkv(t, "", "member", "add", "n4", "--peer", "10.0.0.4:2380", "--learner")
 	id := b.list(t)["n4"].ID
-	files := "on its host, with ca.crt, member-n4.crt and member-n4.key in the folder certs:\n"
+	files := "on its host, with an empty data folder, and ca.crt, member-n4.crt and member-n4.key in the folder certs:\n"
 	if want := "n4 (" + id + ") is added: a learner now, and a voter by `qkv member promote n4`\n" + files + command; code != 0 || out != want {
 		t.Errorf("%d %q %q, wanted\n%s", code, out, stderr, want)
 	}
