@@ -121,7 +121,7 @@ func migrateTo(c *cli.Context) error {
 		if err == nil {
 			return saveSnapshot(ctx, c, from)
 		}
-		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT"
+		hint := "; members of `qkv etcd` are given by their URLs, --endpoints https://HOST:PORT, or http:// as in their --listen-client-urls"
 		if urls {
 			if why := diagnosed(ctx, err, from, nil); why != nil {
 				return why
