@@ -360,7 +360,8 @@ func (c *Consensus) expire() {
 // receive hands a peer's message to raft, unless it must wait or would hurt.
 func (c *Consensus) receive(r Received) {
 	if m, ok := r.Message.(Accused); ok {
-		if c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters()) {
+		alike := c.quarantine.note(accusation{by: m.By, of: r.From, at: c.now.Now}, c.ElectionTimeout, c.Member, c.membership.confState.GetVoters())
+		if alike && c.last > foundingIndex {
 			c.leaveQuarantine("a quorum is accused by " + c.Status.NameOf(m.By) + " alone")
 		}
 		return

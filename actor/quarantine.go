@@ -51,7 +51,8 @@ const StateSubject = "state"
 //   - the accuser admits it: it sends something, since a connection may stand on this side before the other has judged;
 //   - a leader goes on to send it heartbeats though it says nothing: others are a quorum, and admit it;
 //   - so many voters are accused by the same member that the rest is no quorum: what that member knows of cannot come back. A
-//     learner that is accused, too, is no part of that; one that accuses them may be a learner.
+//     learner that is accused, too, is no part of that; one that accuses them may be a learner. But who has nothing of the cluster's
+//     log is held back all the same: with others like it, it would serve an empty cluster beside the one that has the data.
 //
 // Who commits with a quorum without the accuser overrules it.
 //

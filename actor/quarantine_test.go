@@ -229,7 +229,7 @@ func TestAdmittingAccuserIsNoSecond(t *testing.T) {
 func TestAccusedLearnerIsNoVoter(t *testing.T) {
 	c := newTestConsensus(t, limits.Defaults())
 	const learner = 9
-	c.membership.confState.Learners = []uint64{learner}
+	c.membership.confState.Learners, c.last = []uint64{learner}, foundingIndex+1
 	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
 	c.turn(Received{From: learner, Message: Accused{By: 2}})
 	if !c.quarantine.held() {
@@ -246,7 +246,7 @@ func TestAccusedLearnerIsNoVoter(t *testing.T) {
 func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 	for _, learners := range [][]uint64{{9}, nil} {
 		c := newTestConsensus(t, limits.Defaults())
-		c.membership.confState.Learners = learners
+		c.membership.confState.Learners, c.last = learners, foundingIndex+1
 		sent := c.turn(Refused{Peer: 9, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
 		if told := slices.DeleteFunc(sent, func(m PeerMessage) bool { return m != PeerMessage(Accused{By: 9}) }); !c.quarantine.held() || len(told) != 2 {
 			t.Fatalf("learners %v: two other voters are told %v, held back: %v", learners, told, c.quarantine.held())
@@ -254,6 +254,16 @@ func TestAccusationOfWhoHasNoVoteIsTold(t *testing.T) {
 		if c.turn(Received{From: 3, Message: Accused{By: 9}}); c.quarantine.active() {
 			t.Errorf("learners %v: two of three voters are accused by one that has no vote, and it takes no part: %+v", learners, c.quarantine.Quarantine)
 		}
+	}
+}
+
+// Two of three that lost their disks, and were founded anew, are a quorum, but of an empty cluster: the third one has what was
+// acknowledged.
+func TestAccusedWithoutLogIsHeldBack(t *testing.T) {
+	c := newTestConsensus(t, limits.Defaults())
+	c.turn(Refused{Peer: 2, Refusal: Refusal{Forgot: true, Text: "it has forgotten"}})
+	if c.turn(Received{From: 3, Message: Accused{By: 2}}); !c.quarantine.held() {
+		t.Errorf("its log is empty, and it takes part: %+v", c.quarantine.Quarantine)
 	}
 }
 
