@@ -538,6 +538,24 @@ func TestWhoMayJoin(t *testing.T) {
 	}
 }
 
+// A member that was just started applies its log anew, in which a name may still have the id of a member that was removed: it tells
+// nobody that id before it knows that it is behind no more.
+func TestWhoMayJoinIsNotToldByOneThatIsBehind(t *testing.T) {
+	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}),
+		index.AppendAnnounce(nil, &kv.Member{ID: 1, Name: "n1", Boot: 1, Folder: [16]byte{1}, Process: [16]byte{1}, Peers: []string{"h1:1"}}))
+	m.transport = &calls{}
+	for _, c := range []struct {
+		boot, leader uint64
+		told         bool
+	}{{1, 2, true}, {1, 0, false}, {2, 2, false}} {
+		m.folder.Boot, m.process = c.boot, [16]byte{byte(c.boot)}
+		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8"}, actor.RaftStatus{Leader: c.leader})
+		if c.told != (refusal == nil) || !c.told && refusal.Code != peerframe.Behind {
+			t.Errorf("%+v: %+v", c, refusal)
+		}
+	}
+}
+
 // While a lost member is replaced by one in its place, both stand in the records: the host that is started again waits.
 func TestWhoMayJoinInPlace(t *testing.T) {
 	m := memberWith(t,

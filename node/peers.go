@@ -383,7 +383,7 @@ func removedRefusal(now actor.RaftStatus, own, name string, id uint64) *peerfram
 func (h peerHandler) Join(request peerframe.JoinRequest) (peerframe.Welcome, *peerframe.Refusal) {
 	w, refusal := h.judgeJoiner(request, h.status.Raft())
 	asks := actor.Alarm{Name: actor.Joins, Subject: request.Name}
-	if refusal != nil {
+	if refusal != nil && refusal.Code != peerframe.Behind {
 		asks.Text = fmt.Sprintf("%s asks to join, from %s, and may not: %s", request.Name, strings.Join(request.Addresses, ", "), refusal.Text)
 	}
 	h.turnAway(asks)
@@ -443,7 +443,8 @@ const noLeaderToChange = "%s hears of no leader, without which no member is adde
 	"where half of the voters or more are lost for good, docs/emergencies.md says what to do, with `qkv recover --accept-loss --data-dir DIR`"
 
 // judgeJoiner tells a joiner who it is, or why it may not join. A member that was added without a name is known by its address, or
-// once it was told its id by that: it may have moved since.
+// once it was told its id by that: it may have moved since. Who joins keeps its id for ever, and a member that was just started
+// applies its log anew, in which names have ids that were removed since: so it tells none before it has met its own announcement there.
 func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftStatus) (w peerframe.Welcome, refusal *peerframe.Refusal) {
 	members, name := h.status.View().Members(), request.Name
 	one, unnamed := members.Named(name), members.Unnamed(request.Addresses)
@@ -482,6 +483,8 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	case one.Started():
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder, and runs: give this one another --name, and add it", name)}
+	case now.Leader == 0 || !h.announced():
+		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may be behind, since it was just started or hears of no leader, and is asked again", h.config.Name)}
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
 	for _, m := range members.All() {

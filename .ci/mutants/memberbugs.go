@@ -152,8 +152,17 @@ var memberMutants = []mutant{
 		{"node/peers.go", "s.ID == one.ID && s.Connected })", "s.ID == one.ID && s.Connected && s.Dialled })"},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
 	{"wait for a replacement only while the lost one is a member", []change{
-		{"net/peer/join.go", "	return refused && !j.waits || trust\n", "	return refused || trust\n"},
+		{"net/peer/join.go", "	return refused && no.Code != peerframe.Behind && !j.waits || trust\n", "	return refused && no.Code != peerframe.Behind || trust\n"},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForAReplacement")}},
+	{"give up joining by the word of one that may be behind", []change{
+		{"net/peer/join.go", "no.Code != peerframe.Behind && ", "no != nil && "},
+	}, []detector{direct("./net/peer", "TestJoinWaitsForOneThatIsBehind")}},
+	{"tell a joiner its id while the log is applied anew", []change{
+		{"node/peers.go", "case now.Leader == 0 || !h.announced():", "case now.Leader == 0:"},
+	}, []detector{direct("./node", "TestWhoMayJoinIsNotToldByOneThatIsBehind")}},
+	{"let a quorum of empty logs take part beside one that has the data", []change{
+		{"actor/consensus.go", "if alike && c.last > foundingIndex {", "if alike {"},
+	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},
 	{"let who goes in an exchange of voters wait for its clock when the leader has died", []change{
 		{"actor/failover.go", "		if !slices.Contains(voters, id) {\n			voters = append(voters, id)\n", "		if id == 0 {\n			voters = append(voters, id)\n"},
 	}, []detector{direct("./actor", "TestLeaderHasDiedInAnExchange")}},

@@ -158,9 +158,9 @@ func (j *joiner) noteFailure(address string, err error) {
 
 // definite says whether an error is an answer, and not only the lack of one or a word to wait.
 func (j *joiner) definite(err error) bool {
-	_, refused := errors.AsType[*peerframe.Refusal](err)
+	no, refused := errors.AsType[*peerframe.Refusal](err)
 	_, trust := errors.AsType[*wire.TrustError](err)
-	return refused && !j.waits || trust
+	return refused && no.Code != peerframe.Behind && !j.waits || trust
 }
 
 // nobody is the error when the time is over.

@@ -111,6 +111,22 @@ func TestJoinWaitsForAReplacement(t *testing.T) {
 	}
 }
 
+// Who is asked by a joiner and may be behind is asked again, for as long as that takes.
+func TestJoinWaitsForOneThatIsBehind(t *testing.T) {
+	t.Parallel()
+	m, since := newMembers(t, 1)[0], time.Now()
+	m.join = func(string) (peerframe.Welcome, *peerframe.Refusal) {
+		if time.Since(since) > limits.JoinRefusedTimeout+2*limits.PeerDialPauseMost {
+			return welcomed, nil
+		}
+		return peerframe.Welcome{}, &peerframe.Refusal{Code: peerframe.Behind, Text: "n1 may be behind"}
+	}
+	m.start()
+	if got, err := Ask(t.Context(), askWith(t, authority(), m.address())); err != nil || !reflect.DeepEqual(got, welcomed) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestJoinIsNotAnswered(t *testing.T) {
 	t.Parallel()
 	nobody := blackHole(t)

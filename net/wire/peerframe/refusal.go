@@ -29,7 +29,9 @@ const (
 	// Taken: who asks to join has the name of a member that has another folder and is not there. It may be the one that comes
 	// after it, as soon as that one was replaced, and waits for that.
 	Taken RefusalCode = 9
+	// Behind: who is asked by a member that is to join does not know yet whether that is so, and is to be asked again.
+	Behind RefusalCode = 10
 )
 
 // Known says whether a code is a refusal's.
-func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= Taken }
+func (c RefusalCode) Known() bool { return c == Refused || c >= Forgot && c <= Behind }
