@@ -219,6 +219,9 @@ func judge(change *kv.MemberChange, f facts) (refused *kv.Error, successors []ui
 			}
 			return kv.Errorf(kv.LearnerBehind, "%s has %d entries to catch up with, and would hold up writes as a voter"+not+": try again when it is level", one.Name, f.missing), nil
 		}
+		if !one.Started() {
+			return kv.Errorf(kv.LearnerBehind, "%s has not announced itself yet"+not+": try again in a moment", f.records.NameOf(one.ID)), nil
+		}
 		if !f.level {
 			return kv.Errorf(kv.LearnerBehind, "%s is level only just now"+not+": try again in a moment", one.Name), nil
 		}

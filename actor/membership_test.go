@@ -63,6 +63,18 @@ func (c *consensusTurns) change(change kv.MemberChange) {
 	if len(*told) != 1 || (*told)[0].Result.Err != nil {
 		c.t.Fatalf("%v: %+v", &change, *told)
 	}
+	if change.Kind == kv.AddLearner {
+		c.announce(change.ID)
+	}
+}
+
+// announce lets a learner write down who it is.
+func (c *consensusTurns) announce(id uint64) {
+	c.t.Helper()
+	one := *c.membership.records.Get(id)
+	one.Boot, one.Folder, one.Process = 1, [16]byte{byte(id)}, [16]byte{byte(id)}
+	c.turn(Propose{Proposal: kv.Proposal{ReplyTo: &clientHeard{}, Requests: []uint64{1}, Commands: [][]byte{index.AppendAnnounce(nil, &one)}}})
+	c.acknowledge()
 }
 
 // live lets a time pass in which these members answer every heartbeat.
@@ -411,6 +423,23 @@ func TestPromotionWaits(t *testing.T) {
 	}
 	if live(150); !slices.Contains(c.membership.confState.Voters, 9) || c.last != last+1 {
 		t.Errorf("the voters are %v, and the log ends at %d, not %d", c.membership.confState.Voters, c.last, last+1)
+	}
+}
+
+// Who has no record of its folder could join anew with an empty one, as the same member: it does not vote yet.
+func TestUnannouncedLearnerIsNotPromoted(t *testing.T) {
+	c := newTestMembers(t)
+	add := adding(9)
+	add.Manual = false
+	c.ask(add)
+	c.acknowledge()
+	c.turn(Connected{Peer: 9})
+	if c.live(3*time.Second, 2, 9); slices.Contains(c.membership.confState.Voters, 9) {
+		t.Error("it votes, and has not announced itself")
+	}
+	c.announce(9)
+	if c.live(3*time.Second, 2, 9); !slices.Contains(c.membership.confState.Voters, 9) {
+		t.Error("it has announced itself, and does not vote")
 	}
 }
 
@@ -999,6 +1028,7 @@ func TestJudge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			next.Get(id).Boot = 1
 			records, l = next, append(l, id)
 		}
 		return records, v, l
