@@ -467,6 +467,7 @@ func memberWith(t *testing.T, changes ...[]byte) *member {
 		}
 	}
 	m := &member{config: Config{Name: "n1"}, status: &actor.Status{}, folder: &folder{identity: identity{Cluster: 77, Member: 1}}, logger: slog.New(slog.DiscardHandler)}
+	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, nil)
 	actor.NewApplier(actor.ApplierConfig{State: state, Status: m.status}) // publishes it
 	return m
 }
@@ -534,6 +535,20 @@ func TestWhoMayJoin(t *testing.T) {
 		if _, refusal := h.judgeJoiner(request, actor.RaftStatus{}); refusal == nil || refusal.Code != c.code || strings.Contains(refusal.Text, "qkv member") || len(refusal.Text) > limits.PeerReasonBytes ||
 			c.runs != 9 && (!strings.Contains(refusal.Text, "docs/emergencies.md") || !strings.Contains(refusal.Text, "`qkv recover --accept-loss --data-dir DIR`")) {
 			t.Errorf("%+v, without a leader, who could not change the members: %+v", c, refusal)
+		}
+	}
+}
+
+// Who has died before it could write down its folder is known to those that met it: nobody with an empty folder is that member. It
+// itself may ask again.
+func TestWhoWasMetHasJoined(t *testing.T) {
+	m := memberWith(t, index.AppendMemberChange(nil, &kv.MemberChange{Kind: kv.AddLearner, ID: 8, Name: "n8", Peers: []string{"h8:1"}}))
+	m.transport = &calls{}
+	m.admission = actor.NewAdmission(&actor.Admission{Self: 1, Status: m.status}, []actor.Known{{Member: 8, Folder: [16]byte{8}, Boot: 1}})
+	for id, told := range map[uint64]bool{0: false, 8: true} {
+		_, refusal := (peerHandler{m}).judgeJoiner(peerframe.JoinRequest{Name: "n8", ID: id}, actor.RaftStatus{Leader: 2})
+		if told != (refusal == nil) || !told && refusal.Code != peerframe.Taken {
+			t.Errorf("one with the id %d: %+v", id, refusal)
 		}
 	}
 }

@@ -477,13 +477,15 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s takes no part in the cluster itself", h.config.Name)}
 	case one == nil:
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf("%s was not added to the cluster, as far as %s knows: %s", name, h.config.Name, add)}
+	case request.ID == one.ID && !one.Started(): // it was told before, and has nothing of the log yet
 	case h.lost(one):
 		return w, &peerframe.Refusal{Code: peerframe.Taken, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder: start it with that one; %s", name, replace)}
-	case one.Started():
+	case h.joined(one):
 		return w, &peerframe.Refusal{Code: peerframe.Refused, Text: fmt.Sprintf(
 			"%s has joined already, with another data folder, and runs: give this one another --name, and add it", name)}
-	case now.Leader == 0 || !h.announced():
+	}
+	if now.Leader == 0 || !h.announced() {
 		return w, &peerframe.Refusal{Code: peerframe.Behind, Text: fmt.Sprintf("%s may be behind, since it was just started or hears of no leader, and is asked again", h.config.Name)}
 	}
 	w.Cluster, w.ID = h.folder.Cluster, one.ID
@@ -493,9 +495,14 @@ func (h peerHandler) judgeJoiner(request peerframe.JoinRequest, now actor.RaftSt
 	return w, nil
 }
 
+// joined tells whether a member has a folder. One that has died before it could write that down is known to those that met it.
+func (m *member) joined(one *kv.Member) bool {
+	return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}
+}
+
 // lost tells whether a member has a folder, and does not seem to run.
 func (m *member) lost(one *kv.Member) bool {
-	return one.Started() && one.ID != m.folder.Member && !slices.ContainsFunc(m.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
+	return m.joined(one) && one.ID != m.folder.Member && !slices.ContainsFunc(m.transport.Status(), func(s peer.PeerStatus) bool { return s.ID == one.ID && s.Connected })
 }
 
 // Receive implements peer.Handler: it hands a frame to the actor it is for. What cannot be read is dropped: raft sends

@@ -158,8 +158,14 @@ var memberMutants = []mutant{
 		{"net/peer/join.go", "no.Code != peerframe.Behind && ", "no != nil && "},
 	}, []detector{direct("./net/peer", "TestJoinWaitsForOneThatIsBehind")}},
 	{"tell a joiner its id while the log is applied anew", []change{
-		{"node/peers.go", "case now.Leader == 0 || !h.announced():", "case now.Leader == 0:"},
+		{"node/peers.go", "if now.Leader == 0 || !h.announced() {", "if now.Leader == 0 {"},
 	}, []detector{direct("./node", "TestWhoMayJoinIsNotToldByOneThatIsBehind")}},
+	{"take one with an empty folder for a member that was met", []change{
+		{"node/peers.go", "return one.Started() || m.admission.Knows(one.ID).Folder != [16]byte{}", "return one.Started()"},
+	}, []detector{direct("./node", "TestWhoWasMetHasJoined")}},
+	{"promote a learner that has not announced itself", []change{
+		{"actor/membership.go", "		if !one.Started() {\n", "		if !one.Started() && one.ID == 0 {\n"},
+	}, []detector{direct("./actor", "TestUnannouncedLearnerIsNotPromoted")}},
 	{"let a quorum of empty logs take part beside one that has the data", []change{
 		{"actor/consensus.go", "if alike && c.last > foundingIndex {", "if alike {"},
 	}, []detector{direct("./actor", "TestAccusedWithoutLogIsHeldBack")}},

@@ -78,7 +78,7 @@ var ruleMutants = []mutant{
 		{"node/slots.go", "[]int{1 - newest, newest}", "[]int{newest, 1 - newest}"},
 	}, []detector{direct("./node", "TestSmallFilesInPlace")}},
 	{"let a second folder join in a member's place", []change{
-		{"node/peers.go", "	case one.Started():\n", "	case one.Started() && name == \"\":\n"},
+		{"node/peers.go", "	case h.joined(one):\n", "	case h.joined(one) && name == \"\":\n"},
 	}, []detector{direct("./node", "TestWhoMayJoin")}},
 	{"end NOSPACE at the quota itself", []change{
 		{"node/quota.go", "		most = c.hundredths(limits.QuotaCleared)\n", "		most = c.QuotaBytes + 0*limits.QuotaCleared\n"},
