@@ -47,7 +47,7 @@ func startAlone(t testing.TB, dir string) (*alone, error) {
 	return startAloneWith(t, dir, 64<<10, small)
 }
 
-func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunable) (*alone, error) {
+func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunable, changes ...func(*environment)) (*alone, error) {
 	c := Config{
 		Name: "n1", DataDir: dir, Listen: "127.0.0.1:1", ListenPeer: "127.0.0.1:2", HeartbeatInterval: 50 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
 		MaxRequestBytes: 1 << 20, SegmentBytes: segment, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Version: "t",
@@ -56,11 +56,15 @@ func startAloneWith(t testing.TB, dir string, segment int64, bounds limits.Tunab
 		t.Fatal(err)
 	}
 	a := &alone{rt: actor.NewRuntime(), ch: make(chan []kv.Completion, 10000), failed: make(chan error, 1)}
-	m, err := build(c, "x", environment{
+	env := environment{
 		FS: disk.OS(), Driver: a.rt, Random: rand.Reader, Yield: func() {},
 		Limits:    bounds,
 		Transport: func(*folder, [16]byte) (transport, error) { return nobody{}, nil },
-	}, func(err error) { a.failed <- err })
+	}
+	for _, change := range changes {
+		change(&env)
+	}
+	m, err := build(c, "x", env, func(err error) { a.failed <- err })
 	a.m = m
 	return a, err
 }

@@ -2,7 +2,9 @@ package node
 
 import (
 	"runtime/debug"
+	"strconv"
 	"testing"
+	"time"
 
 	"qkv/internal/limits"
 )
@@ -36,6 +38,27 @@ func TestIdleWatch(t *testing.T) {
 			t.Errorf("%+v: %d times", step, got)
 		}
 	}
+}
+
+// What the start of a member took of memory, beside the state, is given back when it has applied what it has read, however busy it is.
+func TestStartGivesBack(t *testing.T) {
+	gave := make(chan struct{}, 10)
+	a, err := startAloneWith(t, savedToTheEnd(t), 64<<10, limits.Defaults(), func(env *environment) { env.Idle = func() { gave <- struct{}{} } })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.stop(t)
+	for begun, n := time.Now(), 0; time.Since(begun) < wait; n++ {
+		if d := a.put(t, "busy", strconv.Itoa(n)); d.Result.Err != nil {
+			t.Fatal(d.Result.Err)
+		}
+		select {
+		case <-gave:
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+	t.Error("nothing was given back")
 }
 
 // Garbage is collected when enough of the state's memory is given up, and again when as much has come since: what Views still

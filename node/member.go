@@ -263,15 +263,16 @@ func (m *member) look() {
 	}
 }
 
-// giveBack lets an idle member's memory go.
+// giveBack lets the memory go that an idle member does not use, and what the start of one took, when it has applied what it has read.
 func (m *member) giveBack() {
 	view := m.status.View()
 	applied, _ := view.Applied()
-	if m.memory != nil && applied >= m.applyTo {
+	started := m.memory != nil && applied >= m.applyTo
+	if started {
 		m.memory.Close()
 		m.memory = nil
 	}
-	if m.idle.look(applied, view.RetiredBytes()) && m.env.Idle != nil {
+	if idle := m.idle.look(applied, view.RetiredBytes()); (idle || started) && m.env.Idle != nil {
 		view.Rest()
 		m.env.Idle()
 	}

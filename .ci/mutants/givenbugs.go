@@ -139,5 +139,8 @@ func givenMutants() []mutant {
 		{"count the log's own files as room for a state", []change{
 			{"actor/status.go", "held := max((capacity-high-s.spareBytes.Load())/limits.StateOfDisk, 1)", "held := max((capacity-0*high)/limits.StateOfDisk, 1)"},
 		}, []detector{direct("./actor", "TestSmallDisk"), direct("./node", "TestDeletedMakesRoom")}},
+		{"keep what a start took of memory", []change{
+			{"node/member.go", "(idle || started) && m.env.Idle", "idle && m.env.Idle"},
+		}, []detector{direct("./node", "TestStartGivesBack")}},
 	}
 }
