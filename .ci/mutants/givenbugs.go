@@ -142,5 +142,8 @@ func givenMutants() []mutant {
 		{"keep what a start took of memory", []change{
 			{"node/member.go", "(idle || started) && m.env.Idle", "idle && m.env.Idle"},
 		}, []detector{direct("./node", "TestStartGivesBack")}},
+		{"raise no alarm while the log waits for room", []change{
+			{"actor/segmentmaker.go", "	case free < low || s.refuses || waits:", "	case free < low || s.refuses:"},
+		}, []detector{direct("./node", "TestLogThatWaitsIsAnAlarm")}},
 	}
 }
