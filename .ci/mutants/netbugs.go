@@ -91,5 +91,20 @@ func netMutants() []mutant {
 		{"read a local certificate at each handshake", []change{
 			{"net/wire/credentials.go", " && now.Sub(c.renewalDone) >= renewalPause", ""},
 		}, []detector{direct("./net/wire", "TestLocalCertificateIsReadOnce")}},
+		{"let a transaction compare as many keys as it likes", []change{
+			{"index/rows.go", "	if rows > most {\n		return 0, kv.Errorf", "	if rows > 1<<40 {\n		return 0, kv.Errorf"},
+		}, []detector{direct("./index", "TestRowsOfWrites")}},
+		{"hand over long writes at once", []change{
+			{"net/server/reader.go", "	if long && !s.conn.server.long.CompareAndSwap(false, true) {", "	if long && !s.conn.server.long.CompareAndSwap(false, true) && q == nil {"},
+		}, []detector{direct("./net/server", "TestLongWritesGoOneByOne")}},
+		{"keep what a body reads from while it is read", []change{
+			{"net/server/bodies.go", "now.Sub(b.since) > limits.ClientStall && retired", "now.Sub(b.since) > 1000*limits.ClientStall && retired"},
+		}, []detector{direct("./net/server", "TestBodyHeldTooLong")}},
+		{"keep what an answer of etcd's API reads from", []change{
+			{"net/etcd/room.go", "held > bounds.Stall && retired()", "held > 1000*bounds.Stall && retired()"},
+		}, []detector{direct("./net/etcd", "TestHeldTooLong")}},
+		{"go back to a member that was left shortly before", []change{
+			{"net/client/learn.go", "	if now.Sub(c.leftAt) >= leftFor {", "	if now.Sub(c.leftAt) >= 0 {"},
+		}, []detector{direct("./net/client", "TestTurnsToEachMember")}},
 	}
 }
